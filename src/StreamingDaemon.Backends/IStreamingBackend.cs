@@ -1,0 +1,32 @@
+namespace StreamingDaemon.Backends;
+
+/// <summary>
+/// Produces one answer. A backend knows nothing of sockets or of server-sent events: it takes a
+/// <see cref="StreamRequest"/> and pushes text into an <see cref="IDeltaSink"/>.
+/// </summary>
+/// <remarks>
+/// Life of a call: (1) <see cref="StreamAsync"/> starts; (2) the upstream accepts and the backend calls
+/// <see cref="IDeltaSink.OnResponseStarted"/> once; (3) deltas, one
+/// <see cref="IDeltaSink.WriteAsync"/> at a time, each awaited, because it is the backpressure;
+/// (4) the task ends with the reason. Implementations are singletons and safe for concurrent calls.
+/// </remarks>
+public interface IStreamingBackend
+{
+    /// <summary>The name by which configuration and the handoff's <c>backend</c> field choose it.</summary>
+    string Name { get; }
+
+    /// <summary>The model used where a request names none; empty where models mean nothing.</summary>
+    string DefaultModel { get; }
+
+    /// <summary>True where a request without <c>prompt</c> and <c>messages</c> is an error (400).</summary>
+    bool RequiresPrompt { get; }
+
+    /// <summary>
+    /// Streams one answer. Failures of the upstream are results, not exceptions;
+    /// <see cref="OperationCanceledException"/> for <paramref name="cancellationToken"/> is passed on.
+    /// </summary>
+    /// <param name="request">What the application asked for.</param>
+    /// <param name="sink">Where the deltas go. Not used after the task has ended.</param>
+    /// <param name="cancellationToken">Fires the moment the client left, or the stream's time is over.</param>
+    Task<BackendResult> StreamAsync(StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken);
+}

@@ -1,0 +1,29 @@
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>Options of the OpenAI backend: any server that speaks <c>/chat/completions</c>.</summary>
+public sealed record OpenAIOptions
+{
+    /// <summary>OPENAI_API_KEY. Required.</summary>
+    public required string ApiKey { get; init; }
+
+    /// <summary>OPENAI_API_BASE, with the version segment, as the official API has it.</summary>
+    public Uri ApiBase { get; init; } = new("https://api.openai.com/v1");
+
+    /// <summary>OPENAI_API_SOCKET: path of a Unix socket through which the API is reached, or null.</summary>
+    public string? ApiSocket { get; init; }
+
+    /// <summary>OPENAI_MODEL: used where a request names none.</summary>
+    public string Model { get; init; } = "gpt-4o-mini";
+
+    /// <summary>OPENAI_HTTP2_ENABLED: ALPN on https, prior knowledge on http; off is HTTP/1.1.</summary>
+    public bool Http2Enabled { get; init; } = true;
+
+    /// <summary>OPENAI_INSECURE_SSL: accept any certificate. For development only.</summary>
+    public bool InsecureSsl { get; init; }
+
+    /// <summary>Milliseconds until a connection to the upstream must stand.</summary>
+    public int ConnectTimeoutMs { get; init; } = 10_000;
+
+    /// <summary>Longest event (one SSE line) accepted from the upstream, bytes.</summary>
+    public int MaxEventBytes { get; init; } = 1 << 20;
+}

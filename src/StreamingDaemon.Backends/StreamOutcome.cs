@@ -1,0 +1,41 @@
+namespace StreamingDaemon.Backends;
+
+/// <summary>How a stream ended: the one vocabulary of the access log, the metrics and the tests.</summary>
+public enum StreamOutcome
+{
+    /// <summary>The whole answer and its <c>[DONE]</c> were handed to the kernel.</summary>
+    Completed,
+
+    /// <summary>The client closed or reset its connection first.</summary>
+    ClientGone,
+
+    /// <summary>The client took no byte for the write timeout.</summary>
+    SlowClient,
+
+    /// <summary>The upstream refused, failed, reset, or sent something that cannot be read.</summary>
+    UpstreamError,
+
+    /// <summary>The upstream kept silent for too long.</summary>
+    UpstreamTimeout,
+
+    /// <summary>The upstream ended cleanly, but without <c>[DONE]</c> or a finish reason.</summary>
+    UpstreamTruncated,
+
+    /// <summary>A limit per user was reached.</summary>
+    RateLimited,
+
+    /// <summary>All connections were in use.</summary>
+    OverCapacity,
+
+    /// <summary>The handoff itself could not be used.</summary>
+    BadHandoff,
+
+    /// <summary>The stream reached its longest duration.</summary>
+    StreamTimeout,
+
+    /// <summary>The daemon stopped and the stream had not ended in time.</summary>
+    Drained,
+
+    /// <summary>A fault of the daemon's own.</summary>
+    InternalError,
+}

@@ -1,0 +1,132 @@
+using StreamingDaemon.Backends.Mock;
+using StreamingDaemon.Backends.OpenAI;
+
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>Everything the daemon can be told, read once at start, validated. One record a TOML section.</summary>
+internal sealed record DaemonOptions
+{
+    public ServerOptions Server { get; init; } = new();
+    public BackendOptions Backend { get; init; } = new();
+    public StreamingOptions Streaming { get; init; } = new();
+    public TimeoutOptions Timeouts { get; init; } = new();
+    public ThreadPoolOptions ThreadPool { get; init; } = new();
+    public PerformanceOptions Performance { get; init; } = new();
+    public MonitoringOptions Monitoring { get; init; } = new();
+    public LoggingOptions Logging { get; init; } = new();
+    public MockOptions Mock { get; init; } = new();
+
+    /// <summary>Null where no API key is configured: the backend does not exist then.</summary>
+    public OpenAIOptions? OpenAI { get; init; }
+}
+
+/// <summary><c>[server]</c></summary>
+internal sealed record ServerOptions
+{
+    public string Socket { get; init; } = "/var/run/streaming-daemon.sock";
+
+    /// <summary>Permission bits of the socket, 0 to 0o777.</summary>
+    public int SocketMode { get; init; } = Convert.ToInt32("660", 8);
+
+    public SocketKind SocketType { get; init; } = SocketKind.SeqPacket;
+
+    /// <summary>1 to 1000000.</summary>
+    public int MaxConnections { get; init; } = 10_000;
+
+    /// <summary>Asked of listen(2); the kernel caps it at net.core.somaxconn.</summary>
+    public int Backlog { get; init; } = 65_535;
+}
+
+/// <summary>What the listener speaks: <c>"seqpacket"</c> or <c>"stream"</c>.</summary>
+internal enum SocketKind
+{
+    SeqPacket,
+    Stream,
+}
+
+/// <summary><c>[backend]</c></summary>
+internal sealed record BackendOptions
+{
+    /// <summary><c>mock</c> or <c>openai</c>.</summary>
+    public string Name { get; init; } = "mock";
+}
+
+/// <summary><c>[streaming]</c></summary>
+internal sealed record StreamingOptions
+{
+    /// <summary>Longest wait for the upstream's first sign before the 200 head leaves, ms; 0 sends it at once.</summary>
+    public int HeadWaitMs { get; init; } = 1_000;
+
+    /// <summary>Bytes of one client not yet taken by the kernel, above which its producer waits.</summary>
+    public int MaxPendingBytes { get; init; } = 256 * 1024;
+
+    /// <summary>Capacity of the Channel between producers and the loop, in writes.</summary>
+    public int ChannelCapacity { get; init; } = 16_384;
+
+    /// <summary>Largest handoff accepted, bytes; larger is 413. At most 212960, what a SEQPACKET message holds.</summary>
+    public int MaxHandoffBytes { get; init; } = 212_960;
+
+    /// <summary>Bytes of a client's unread request discarded at the end of a stream before it is closed anyway.</summary>
+    public int MaxDrainBytes { get; init; } = 16 * 1024 * 1024;
+
+    /// <summary>Longest line accepted from the upstream, bytes.</summary>
+    public int MaxEventBytes { get; init; } = 1 << 20;
+}
+
+/// <summary><c>[timeouts]</c></summary>
+internal sealed record TimeoutOptions
+{
+    public int HandoffTimeoutMs { get; init; } = 5_000;
+
+    /// <summary>1 to 300000.</summary>
+    public int WriteTimeoutMs { get; init; } = 30_000;
+    public int FirstTokenTimeoutMs { get; init; } = 60_000;
+    public int IdleTimeoutMs { get; init; } = 60_000;
+
+    /// <summary>Whole stream; 0 is unlimited.</summary>
+    public int StreamTimeoutMs { get; init; } = 300_000;
+    public int ConnectTimeoutMs { get; init; } = 10_000;
+
+    /// <summary>Wait for a client to close after our end of stream.</summary>
+    public int DrainTimeoutMs { get; init; } = 2_000;
+
+    /// <summary>1 to 3600.</summary>
+    public int ShutdownTimeoutS { get; init; } = 120;
+}
+
+/// <summary><c>[thread_pool]</c></summary>
+internal sealed record ThreadPoolOptions
+{
+    public bool Enabled { get; init; }
+
+    /// <summary>LLM calls that run at once, 1 to 64.</summary>
+    public int PoolSize { get; init; } = 8;
+}
+
+/// <summary><c>[performance]</c></summary>
+internal sealed record PerformanceOptions
+{
+    public bool SqPoll { get; init; }
+
+    /// <summary>Submission queue entries, a power of two, 64 to 32768.</summary>
+    public int RingEntries { get; init; } = 4_096;
+    public bool Benchmark { get; init; }
+}
+
+/// <summary><c>[monitoring]</c></summary>
+internal sealed record MonitoringOptions
+{
+    /// <summary>0 is off.</summary>
+    public int MetricsPort { get; init; }
+    public string MetricsAddress { get; init; } = "127.0.0.1";
+}
+
+/// <summary><c>[logging]</c></summary>
+internal sealed record LoggingOptions
+{
+    /// <summary><c>debug</c>, <c>information</c>, <c>warning</c> or <c>error</c>.</summary>
+    public string Level { get; init; } = "information";
+
+    /// <summary><c>auto</c> (text on a terminal, JSON otherwise), <c>text</c> or <c>json</c>.</summary>
+    public string Format { get; init; } = "auto";
+}

@@ -1,0 +1,2 @@
+Console.Error.WriteLine("streaming-daemon");
+return 1;
