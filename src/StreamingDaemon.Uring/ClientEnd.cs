@@ -1,0 +1,26 @@
+namespace StreamingDaemon.Uring;
+
+/// <summary>How the connection to a client ended, as the loop saw it.</summary>
+public enum ClientEnd
+{
+    /// <summary>It has not ended.</summary>
+    None,
+
+    /// <summary>Every byte and the end of stream were handed to the kernel.</summary>
+    Completed,
+
+    /// <summary>The client closed, half-closed or reset its connection first.</summary>
+    ClientGone,
+
+    /// <summary>The client took no byte for the write timeout.</summary>
+    SlowClient,
+
+    /// <summary><see cref="ClientStream.Abort"/> was called.</summary>
+    Aborted,
+
+    /// <summary>The server was stopped at once.</summary>
+    ServerStopped,
+
+    /// <summary>The kernel refused an operation on the socket for a reason of its own.</summary>
+    SocketError,
+}

@@ -1,0 +1,58 @@
+using StreamingDaemon.Uring.Loop;
+
+namespace StreamingDaemon.Uring.Connections;
+
+/// <summary>Where a client is on its way. It only ever moves down this list.</summary>
+internal enum ClientState : byte
+{
+    /// <summary>The slot is on the free list.</summary>
+    Free,
+
+    /// <summary>Bytes of the answer are taken and sent.</summary>
+    Streaming,
+
+    /// <summary>Our end of the stream is sent (FIN); what the client still sends is read and dropped.</summary>
+    Draining,
+
+    /// <summary>Cancelled: waits for the completions of what was in flight.</summary>
+    Closing,
+}
+
+/// <summary>
+/// One client's slot. Loop-owned: no other thread reads or writes it.
+/// Invariants: at most one send in flight; the slot is freed only after the completion of everything in flight.
+/// </summary>
+internal sealed class ClientConnection(int index) : LoopTimer
+{
+    public readonly int Index = index;
+
+    /// <summary>Raised at each reuse; part of every user_data, so that a late completion is known.</summary>
+    public uint Generation;
+    public int Fd = -1;
+    public ClientState State;
+    public ClientStream? Stream;
+
+    /// <summary>Bytes that wait for the send in flight to end.</summary>
+    public NativeBuffer Pending;
+
+    /// <summary>Bytes that the kernel reads from; <see cref="Sent"/> of them are gone.</summary>
+    public NativeBuffer Sending;
+    public int Sent;
+
+    /// <summary>The producer said that nothing more comes.</summary>
+    public bool CompleteRequested;
+
+    /// <summary>In the list of clients whose pending bytes are sent at the end of this turn.</summary>
+    public bool IsDirty;
+    public bool IsSending;
+    public bool IsWatched;
+    public bool IsReceiving;
+
+    /// <summary>Does it count against the limit of connections (or was it taken only to be refused)?</summary>
+    public bool IsAdmitted;
+    public long BytesSent;
+    public long BytesDrained;
+    public ClientEnd End;
+
+    public bool HasOperationInFlight => IsSending || IsWatched || IsReceiving;
+}

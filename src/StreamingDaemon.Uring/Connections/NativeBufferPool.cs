@@ -1,0 +1,107 @@
+using System.Diagnostics;
+using System.Numerics;
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Uring.Connections;
+
+/// <summary>
+/// Native blocks of 256 bytes to 2 GiB in powers of two, for bytes that the kernel holds a pointer to. Loop-owned,
+/// without locks. Free blocks are kept up to a bound for each size; a client that is idle holds none.
+/// </summary>
+internal sealed unsafe class NativeBufferPool : IDisposable
+{
+    private const int SmallestShift = 8;
+    private const int LargestShift = 31;
+
+    /// <summary>Free bytes kept for each size: a burst's blocks are reused, a flood's go back to the system.</summary>
+    private const long KeptBytesPerSize = 4 << 20;
+
+    private readonly byte*[] _free = new byte*[LargestShift + 1];
+    private readonly int[] _freeCount = new int[LargestShift + 1];
+
+    /// <summary>Blocks that are rented at the moment.</summary>
+    public int Rented { get; private set; }
+
+    public NativeBuffer Rent(int atLeast)
+    {
+        var shift = Math.Max(SmallestShift, 32 - BitOperations.LeadingZeroCount((uint)Math.Max(1, atLeast) - 1));
+        var block = _free[shift];
+        if (block is not null)
+        {
+            // A free block's first bytes point to the next one.
+            _free[shift] = *(byte**)block;
+            _freeCount[shift]--;
+        }
+        else
+        {
+            block = (byte*)NativeMemory.Alloc((nuint)1 << shift);
+        }
+
+        Rented++;
+        return new NativeBuffer(block, shift);
+    }
+
+    public void Return(ref NativeBuffer buffer)
+    {
+        if (buffer.Pointer is null)
+            return;
+        Rented--;
+        Debug.Assert(Rented >= 0, "a block was returned twice");
+        var shift = buffer.Shift;
+        if ((long)_freeCount[shift] << shift >= KeptBytesPerSize)
+        {
+            NativeMemory.Free(buffer.Pointer);
+        }
+        else
+        {
+            *(byte**)buffer.Pointer = _free[shift];
+            _free[shift] = buffer.Pointer;
+            _freeCount[shift]++;
+        }
+
+        buffer = default;
+    }
+
+    /// <summary>Makes room for <paramref name="more"/> bytes behind those in use, keeping them.</summary>
+    public void EnsureRoom(ref NativeBuffer buffer, int more)
+    {
+        var needed = checked(buffer.Length + more);
+        if (buffer.Pointer is not null && needed <= buffer.Capacity)
+            return;
+        var larger = Rent(needed);
+        if (buffer.Length > 0)
+            NativeMemory.Copy(buffer.Pointer, larger.Pointer, (nuint)buffer.Length);
+        larger.Length = buffer.Length;
+        Return(ref buffer);
+        buffer = larger;
+    }
+
+    public void Dispose()
+    {
+        for (var shift = 0; shift < _free.Length; shift++)
+        {
+            while (_free[shift] is not null)
+            {
+                var block = _free[shift];
+                _free[shift] = *(byte**)block;
+                NativeMemory.Free(block);
+            }
+        }
+    }
+}
+
+/// <summary>A block of a <see cref="NativeBufferPool"/> and how much of it is in use.</summary>
+internal unsafe struct NativeBuffer(byte* pointer, int shift)
+{
+    public readonly byte* Pointer = pointer;
+    public readonly int Shift = shift;
+    public int Length;
+
+    public readonly int Capacity => Pointer is null ? 0 : 1 << Shift;
+
+    public void Append(ReadOnlySpan<byte> bytes)
+    {
+        bytes.CopyTo(new Span<byte>(Pointer + Length, Capacity - Length));
+        Length += bytes.Length;
+    }
+}

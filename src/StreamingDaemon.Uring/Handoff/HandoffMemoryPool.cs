@@ -1,0 +1,54 @@
+using StreamingDaemon.Uring.Interop;
+
+namespace StreamingDaemon.Uring.Handoff;
+
+/// <summary>
+/// Receive areas for handoffs. Loop-owned. Each can hold the largest message but touches only the pages that its
+/// message fills, and the most recently used is used next, so that ordinary handoffs share a few warm pages.
+/// </summary>
+internal sealed unsafe class HandoffMemoryPool(int maxHandoffBytes) : IDisposable
+{
+    private const int AreasPerMapping = 64;
+    private const int DontNeed = 4;
+
+    /// <summary>A larger message's pages go back to the system.</summary>
+    private const int KeptBytes = 16 * 1024;
+
+    private readonly int _areaBytes = HandoffMemory.BytesFor(maxHandoffBytes);
+    private readonly List<nint> _mappings = [];
+    private readonly Stack<nint> _free = new();
+
+    /// <exception cref="HandoffServerException">The system has no address space left.</exception>
+    public HandoffMemory Rent()
+    {
+        if (_free.Count == 0)
+        {
+            var error = LinuxNative.MMap((nuint)_areaBytes * AreasPerMapping, -1, 0, out var mapping);
+            if (error < 0)
+                throw new HandoffServerException($"mmap: {LinuxNative.Describe(error)}", -error);
+            _mappings.Add((nint)mapping);
+            for (var i = AreasPerMapping - 1; i >= 0; i--)
+                _free.Push((nint)(mapping + (long)i * _areaBytes));
+        }
+
+        return new HandoffMemory((byte*)_free.Pop());
+    }
+
+    public void Return(ref HandoffMemory memory, int used)
+    {
+        if (memory.Pointer is null)
+            return;
+        if (used > KeptBytes)
+            _ = LinuxNative.MAdvise(memory.Data, (nuint)(_areaBytes - (memory.Data - memory.Pointer)), DontNeed);
+        _free.Push((nint)memory.Pointer);
+        memory = default;
+    }
+
+    public void Dispose()
+    {
+        foreach (var mapping in _mappings)
+            _ = LinuxNative.MUnmap((void*)mapping, (nuint)_areaBytes * AreasPerMapping);
+        _mappings.Clear();
+        _free.Clear();
+    }
+}

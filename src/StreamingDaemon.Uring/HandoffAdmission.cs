@@ -1,0 +1,39 @@
+namespace StreamingDaemon.Uring;
+
+/// <summary>How a client came in.</summary>
+public enum HandoffAdmission
+{
+    /// <summary>To be served.</summary>
+    Admitted,
+
+    /// <summary>All connections are in use: to be told so and ended.</summary>
+    OverCapacity,
+
+    /// <summary>The handoff data was longer than accepted and is cut: to be told so and ended.</summary>
+    TooLarge,
+}
+
+/// <summary>Why a handoff brought no client that could be answered.</summary>
+public enum HandoffRejection
+{
+    /// <summary>No file descriptor came with the message.</summary>
+    NoDescriptor,
+
+    /// <summary>The descriptor is no connected stream socket.</summary>
+    NotAStreamSocket,
+
+    /// <summary>Control data was cut: our own descriptor table is full (MSG_CTRUNC).</summary>
+    DescriptorsTruncated,
+
+    /// <summary>Nothing, or not all, came before the handoff timeout.</summary>
+    TimedOut,
+
+    /// <summary>The peer left without sending anything.</summary>
+    PeerClosed,
+
+    /// <summary>Even the slots kept for refusals are in use.</summary>
+    NoSlot,
+
+    /// <summary>The kernel refused to receive.</summary>
+    ReceiveFailed,
+}

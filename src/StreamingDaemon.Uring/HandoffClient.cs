@@ -1,0 +1,89 @@
+using StreamingDaemon.Uring.Handoff;
+using StreamingDaemon.Uring.Interop;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
+
+namespace StreamingDaemon.Uring;
+
+/// <summary>The other side of a handoff: what the Apache module does, for tools and demonstrations.</summary>
+public static class HandoffClient
+{
+    /// <summary>
+    /// Passes a socket to a daemon: one connection, one message with the data and the descriptor, close. The
+    /// caller's own copy of the descriptor stays open.
+    /// </summary>
+    /// <param name="socketPath">Path of the daemon's socket; SEQPACKET, or STREAM where it is one.</param>
+    /// <param name="clientSocket">The descriptor to pass.</param>
+    /// <param name="data">Handoff data; where it is empty one NUL byte is sent, as the module does.</param>
+    /// <exception cref="HandoffServerException">The daemon is not there, or does not take it.</exception>
+    public static unsafe void Send(string socketPath, int clientSocket, ReadOnlySpan<byte> data)
+    {
+        var fd = Connect(socketPath);
+        try
+        {
+            ReadOnlySpan<byte> nothing = [0];
+            fixed (byte* bytes = data.IsEmpty ? nothing : data)
+                SendMessage(fd, clientSocket, bytes, data.IsEmpty ? 1 : data.Length, socketPath);
+        }
+        finally
+        {
+            _ = LinuxNative.Close(fd);
+        }
+    }
+
+    private static int Connect(string socketPath)
+    {
+        var address = HandoffListener.AddressOf(socketPath);
+        var error = -Errno.Prototype;
+        foreach (var type in (ReadOnlySpan<int>)[SockSeqPacket, SockStream])
+        {
+            var fd = LinuxNative.Socket(AfUnix, type | SockCloExec);
+            if (fd < 0)
+                throw Failure("socket", socketPath, fd);
+            error = LinuxNative.Connect(fd, address);
+            if (error == 0)
+                return fd;
+            _ = LinuxNative.Close(fd);
+            if (error != -Errno.Prototype)
+                break;
+        }
+
+        throw Failure("connect", socketPath, error);
+    }
+
+    private static unsafe void SendMessage(int fd, int passed, byte* bytes, int length, string socketPath)
+    {
+        var vector = new IoVector { Base = bytes, Length = (nuint)length };
+        var control = stackalloc byte[24];
+        *(ControlHeader*)control = new ControlHeader
+        {
+            Length = (nuint)sizeof(ControlHeader) + sizeof(int),
+            Level = SolSocket,
+            Type = ScmRights,
+        };
+        *(int*)(control + sizeof(ControlHeader)) = passed;
+        var message = new MessageHeader
+        {
+            Vectors = &vector,
+            VectorCount = 1,
+            Control = control,
+            ControlLength = 24,
+        };
+        while (vector.Length > 0)
+        {
+            var sent = LinuxNative.SendMsg(fd, &message, MsgNoSignal);
+            if (sent == -Errno.Intr)
+                continue;
+            if (sent < 0)
+                throw Failure("sendmsg", socketPath, sent);
+            // A stream socket may take a part; the descriptor left with its first byte.
+            vector.Base += sent;
+            vector.Length -= (nuint)sent;
+            message.Control = null;
+            message.ControlLength = 0;
+        }
+    }
+
+    private static HandoffServerException Failure(string call, string path, int error) => new(
+        $"{path}: {call}: {LinuxNative.Describe(error)}."
+        + (-error is Errno.NoEnt or Errno.ConnRefused ? " Is the daemon running?" : ""), -error);
+}

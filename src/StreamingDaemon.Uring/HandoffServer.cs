@@ -1,0 +1,112 @@
+using StreamingDaemon.Uring.Loop;
+
+namespace StreamingDaemon.Uring;
+
+/// <summary>
+/// Listens for handoffs and streams to the clients they bring, on one thread of its own with one io_uring.
+/// </summary>
+/// <example><code>
+/// var server = new HandoffServer(new HandoffServerOptions { SocketPath = "/run/x.sock" }, handler);
+/// await server.StartAsync();       // throws HandoffServerException with cause and mend
+/// …
+/// server.BeginDrain();             // no new handoffs; running streams go on
+/// await server.Completion;         // ends when the last client has
+/// </code></example>
+public sealed class HandoffServer
+{
+    private readonly HandoffServerOptions _options;
+    private readonly IHandoffHandler _handler;
+    private readonly TaskCompletionSource _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private volatile EventLoop? _loop;
+    private int _startCalled;
+
+    /// <summary>Creates a server; nothing happens before <see cref="StartAsync"/>.</summary>
+    public HandoffServer(HandoffServerOptions options, IHandoffHandler handler)
+    {
+        _options = options;
+        _handler = handler;
+    }
+
+    /// <summary>Counters, from any thread.</summary>
+    public HandoffServerStatistics Statistics { get; } = new();
+
+    /// <summary>Ends when the loop has; faulted with <see cref="HandoffServerException"/> where the ring failed.</summary>
+    public Task Completion => _completion.Task;
+
+    /// <summary>Sets up the ring, binds the socket and starts the loop's thread.</summary>
+    /// <exception cref="HandoffServerException">The ring or the socket is refused; the message says what mends it.</exception>
+    public Task StartAsync()
+    {
+        if (Interlocked.Exchange(ref _startCalled, 1) == 1)
+            throw new InvalidOperationException("The server was started before.");
+        // The ring belongs to the thread that made it (SINGLE_ISSUER), hence all on the loop's own.
+        var thread = new Thread(RunLoop, maxStackSize: 512 * 1024)
+        {
+            Name = "io_uring loop",
+            IsBackground = true,
+        };
+        thread.Start();
+        return _started.Task;
+    }
+
+    /// <summary>
+    /// Removes the socket's path, takes what is in the accept queue, closes the listener; running streams go on.
+    /// <see cref="Completion"/> ends with the last of them. From any thread; more than once does no harm.
+    /// </summary>
+    public void BeginDrain() => _loop?.RequestDrain();
+
+    /// <summary>As <see cref="BeginDrain"/>, and drops every client at once.</summary>
+    public void Stop() => _loop?.RequestStop();
+
+    /// <summary>Does the loop turn? Wakes it and waits for that.</summary>
+    /// <param name="timeout">Longest wait.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <returns>True where it turned, false where it did not, or has ended.</returns>
+    public async Task<bool> IsTurningAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
+    {
+        if (_loop is not { } loop || Completion.IsCompleted)
+            return false;
+        var turns = Statistics.Turns;
+        var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
+        loop.Wake();
+        while (Statistics.Turns == turns)
+        {
+            if (Completion.IsCompleted || Environment.TickCount64 > deadline)
+                return false;
+            await Task.Delay(1, cancellationToken).ConfigureAwait(false);
+            loop.Wake();
+        }
+
+        return true;
+    }
+
+    private void RunLoop()
+    {
+        EventLoop loop;
+        try
+        {
+            loop = new EventLoop(_options, _handler, Statistics);
+        }
+        catch (Exception e)
+        {
+            _started.TrySetException(e);
+            _completion.TrySetException(e);
+            return;
+        }
+
+        _loop = loop;
+        _started.TrySetResult();
+        try
+        {
+            loop.Run();
+            loop.Dispose();
+            _completion.TrySetResult();
+        }
+        catch (Exception e)
+        {
+            loop.Dispose();
+            _completion.TrySetException(e);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+namespace StreamingDaemon.Uring;
+
+/// <summary>What a <see cref="HandoffServer"/> can be told. Values are used as they are: validate them first.</summary>
+public sealed record HandoffServerOptions
+{
+    /// <summary>Path of the listening socket, at most 107 bytes of UTF-8.</summary>
+    public required string SocketPath { get; init; }
+
+    /// <summary>Permission bits of the socket; they hold from the moment the path is visible.</summary>
+    public int SocketMode { get; init; } = 0x1B0; // 0660
+
+    /// <summary>SOCK_SEQPACKET, or SOCK_STREAM for modules that send so.</summary>
+    public bool UseStreamSocket { get; init; }
+
+    /// <summary>Asked of listen(2); the kernel caps it at net.core.somaxconn.</summary>
+    public int Backlog { get; init; } = 65_535;
+
+    /// <summary>Clients served at once; more are admitted as <see cref="HandoffAdmission.OverCapacity"/>.</summary>
+    public int MaxConnections { get; init; } = 10_000;
+
+    /// <summary>Largest handoff data, bytes.</summary>
+    public int MaxHandoffBytes { get; init; } = 212_960;
+
+    /// <summary>Unsent bytes of one client above which its <see cref="ClientStream.FlushAsync"/> waits.</summary>
+    public int MaxPendingBytes { get; init; } = 256 * 1024;
+
+    /// <summary>Writes that wait for the loop, of all clients together.</summary>
+    public int ChannelCapacity { get; init; } = 16_384;
+
+    /// <summary>Bytes of a finished client's request that are read and dropped before it is closed anyway.</summary>
+    public long MaxDrainBytes { get; init; } = 16 << 20;
+
+    /// <summary>Milliseconds within which a handoff must be whole.</summary>
+    public int HandoffTimeoutMs { get; init; } = 5_000;
+
+    /// <summary>Milliseconds a send may make no progress.</summary>
+    public int WriteTimeoutMs { get; init; } = 30_000;
+
+    /// <summary>Milliseconds that a client has to close after our end of stream.</summary>
+    public int DrainTimeoutMs { get; init; } = 2_000;
+
+    /// <summary>Submission queue entries, a power of two.</summary>
+    public int RingEntries { get; init; } = 4_096;
+
+    /// <summary>A kernel thread submits (IORING_SETUP_SQPOLL): fewer system calls for a core of its own.</summary>
+    public bool SqPoll { get; init; }
+}

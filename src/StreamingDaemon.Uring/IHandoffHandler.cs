@@ -1,0 +1,17 @@
+namespace StreamingDaemon.Uring;
+
+/// <summary>Answers handoffs. Called on the thread pool, never on the loop's thread.</summary>
+public interface IHandoffHandler
+{
+    /// <summary>
+    /// Answers one client. Ends it with <see cref="ClientStream.Complete"/> or <see cref="ClientStream.Abort"/>;
+    /// where the task ends without either, or with an exception, the client is aborted.
+    /// </summary>
+    Task HandleAsync(ClientStream client);
+
+    /// <summary><see cref="HandleAsync"/> threw; the client is aborted if it was not ended.</summary>
+    void OnFault(ClientStream client, Exception exception);
+
+    /// <summary>A handoff ended before there was a client to answer.</summary>
+    void OnRejected(HandoffRejection reason);
+}

@@ -1,0 +1,38 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Uring.Interop;
+
+/// <summary>Which file a path names, without following a symbolic link: device, inode and type.</summary>
+internal readonly unsafe partial record struct FileIdentity(ulong Device, ulong Inode, uint Mode)
+{
+    private const int AtFdCwd = -100;
+    private const int AtSymlinkNoFollow = 0x100;
+    private const uint StatxTypeModeInode = 0x1 | 0x2 | 0x100;
+
+    // S_IFMT and S_IFSOCK of <sys/stat.h>.
+    private const uint TypeMask = 0xF000;
+    private const uint TypeSocket = 0xC000;
+
+    public bool IsSocket => (Mode & TypeMask) == TypeSocket;
+
+    // statx(2): unlike stat(2), one layout on every architecture and libc.
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(int directory, string path, int flags, uint mask, byte* buffer);
+
+    /// <summary>Reads the identity.</summary>
+    /// <returns>0 or a negative errno.</returns>
+    public static int Read(string path, out FileIdentity identity)
+    {
+        var buffer = stackalloc byte[256];
+        if (Statx(AtFdCwd, path, AtSymlinkNoFollow, StatxTypeModeInode, buffer) < 0)
+        {
+            identity = default;
+            return -Marshal.GetLastPInvokeError();
+        }
+
+        // struct statx: stx_mode at 28, stx_ino at 32, stx_dev_major at 136, stx_dev_minor at 140.
+        var device = ((ulong)*(uint*)(buffer + 136) << 32) | *(uint*)(buffer + 140);
+        identity = new FileIdentity(device, *(ulong*)(buffer + 32), *(ushort*)(buffer + 28));
+        return 0;
+    }
+}

@@ -1,0 +1,161 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Uring.Interop;
+
+/// <summary>
+/// System calls. Every wrapper answers what the kernel would: the result, or a negative errno.
+/// </summary>
+/// <remarks>
+/// None of them suppresses the GC transition: io_uring_enter blocks and sends run inline in it, and the
+/// attribute is documented for calls below a microsecond that never block.
+/// </remarks>
+internal static unsafe partial class LinuxNative
+{
+    // The same numbers on every architecture since 5.1 (asm-generic/unistd.h).
+    private const long SysIoUringSetup = 425;
+    private const long SysIoUringEnter = 426;
+    private const long SysIoUringRegister = 427;
+
+    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
+    private static partial long Syscall(long number, long a, long b, long c, long d, long e, long f);
+
+    [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
+    private static partial void* MMapRaw(void* address, nuint length, int protection, int flags, int fd, long offset);
+
+    [LibraryImport("libc", EntryPoint = "munmap")]
+    public static partial int MUnmap(void* address, nuint length);
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    public static partial int MAdvise(void* address, nuint length, int advice);
+
+    [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
+    private static partial int EventFdRaw(uint initial, int flags);
+
+    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
+    private static partial nint WriteRaw(int fd, void* buffer, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
+    private static partial int CloseRaw(int fd);
+
+    [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
+    private static partial int SocketRaw(int domain, int type, int protocol);
+
+    [LibraryImport("libc", EntryPoint = "bind", SetLastError = true)]
+    private static partial int BindRaw(int fd, void* address, uint length);
+
+    [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
+    private static partial int ConnectRaw(int fd, void* address, uint length);
+
+    [LibraryImport("libc", EntryPoint = "listen", SetLastError = true)]
+    private static partial int ListenRaw(int fd, int backlog);
+
+    [LibraryImport("libc", EntryPoint = "accept4", SetLastError = true)]
+    private static partial int Accept4Raw(int fd, void* address, uint* length, int flags);
+
+    [LibraryImport("libc", EntryPoint = "sendmsg", SetLastError = true)]
+    private static partial nint SendMsgRaw(int fd, MessageHeader* message, int flags);
+
+    [LibraryImport("libc", EntryPoint = "shutdown", SetLastError = true)]
+    private static partial int ShutdownRaw(int fd, int how);
+
+    [LibraryImport("libc", EntryPoint = "getsockopt", SetLastError = true)]
+    private static partial int GetSockOptRaw(int fd, int level, int name, void* value, uint* length);
+
+    [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
+    private static partial int SetSockOptRaw(int fd, int level, int name, void* value, uint length);
+
+    [LibraryImport("libc", EntryPoint = "getpeername", SetLastError = true)]
+    private static partial int GetPeerNameRaw(int fd, void* address, uint* length);
+
+    [LibraryImport("libc", EntryPoint = "fchmod", SetLastError = true)]
+    private static partial int FChmodRaw(int fd, uint mode);
+
+    [LibraryImport("libc", EntryPoint = "umask")]
+    public static partial uint Umask(uint mask);
+
+    [LibraryImport("libc", EntryPoint = "unlink", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int UnlinkRaw(string path);
+
+    public static int IoUringSetup(uint entries, IoUringParams* parameters) =>
+        Result(Syscall(SysIoUringSetup, entries, (long)parameters, 0, 0, 0, 0));
+
+    public static int IoUringEnter(int fd, uint submit, uint wait, uint flags, void* argument, nuint size) =>
+        Result(Syscall(SysIoUringEnter, fd, submit, wait, flags, (long)argument, (long)size));
+
+    public static int IoUringRegister(int fd, uint opcode, void* argument, uint count) =>
+        Result(Syscall(SysIoUringRegister, fd, opcode, (long)argument, count, 0, 0));
+
+    /// <summary>Maps memory, shared with the kernel for <paramref name="fd"/> or anonymous for -1.</summary>
+    /// <returns>0 or a negative errno.</returns>
+    public static int MMap(nuint length, int fd, long offset, out byte* address)
+    {
+        const int ReadWrite = 0x3, Shared = 0x1, Private = 0x2, Anonymous = 0x20, Populate = 0x8000;
+        var flags = fd < 0 ? Private | Anonymous : Shared | Populate;
+        var result = MMapRaw(null, length, ReadWrite, flags, fd, offset);
+        address = (nint)result == -1 ? null : (byte*)result;
+        return address is null ? -Marshal.GetLastPInvokeError() : 0;
+    }
+
+    public static int EventFd() =>
+        Result(EventFdRaw(0, SocketConstants.EfdCloExec | SocketConstants.EfdNonBlock));
+
+    public static int Write(int fd, void* buffer, int count) => Result(WriteRaw(fd, buffer, (nuint)count));
+
+    /// <summary>close(2). Never retried: Linux frees the number even where it answers EINTR.</summary>
+    public static int Close(int fd) => Result(CloseRaw(fd));
+
+    public static int Socket(int domain, int type) => Result(SocketRaw(domain, type, 0));
+
+    public static int Bind(int fd, in UnixAddress address)
+    {
+        fixed (UnixAddress* pointer = &address)
+            return Result(BindRaw(fd, pointer, (uint)sizeof(UnixAddress)));
+    }
+
+    public static int Connect(int fd, in UnixAddress address)
+    {
+        fixed (UnixAddress* pointer = &address)
+            return Result(ConnectRaw(fd, pointer, (uint)sizeof(UnixAddress)));
+    }
+
+    public static int Listen(int fd, int backlog) => Result(ListenRaw(fd, backlog));
+
+    public static int Accept(int fd) =>
+        Result(Accept4Raw(fd, null, null, SocketConstants.SockCloExec | SocketConstants.SockNonBlock));
+
+    public static int SendMsg(int fd, MessageHeader* message, int flags) =>
+        Result(SendMsgRaw(fd, message, flags));
+
+    public static int Shutdown(int fd, int how) => Result(ShutdownRaw(fd, how));
+
+    /// <summary>getsockopt(2) of an int.</summary>
+    /// <returns>0 or a negative errno.</returns>
+    public static int GetSockOpt(int fd, int level, int name, out int value)
+    {
+        int read = 0;
+        uint length = sizeof(int);
+        var result = Result(GetSockOptRaw(fd, level, name, &read, &length));
+        value = read;
+        return result;
+    }
+
+    public static int SetSockOpt(int fd, int level, int name, int value) =>
+        Result(SetSockOptRaw(fd, level, name, &value, sizeof(int)));
+
+    /// <summary>Answers 0 where the socket is connected, else a negative errno (ENOTCONN, ENOTSOCK).</summary>
+    public static int CheckPeer(int fd)
+    {
+        var address = stackalloc byte[128];
+        uint length = 128;
+        return Result(GetPeerNameRaw(fd, address, &length));
+    }
+
+    public static int FChmod(int fd, int mode) => Result(FChmodRaw(fd, (uint)mode));
+
+    public static int Unlink(string path) => Result(UnlinkRaw(path));
+
+    /// <summary>The text of an errno, as strerror(3) gives it.</summary>
+    public static string Describe(int errno) => Marshal.GetPInvokeErrorMessage(Math.Abs(errno));
+
+    private static int Result(long returned) => returned < 0 ? -Marshal.GetLastPInvokeError() : (int)returned;
+}

@@ -1,0 +1,105 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Uring.Interop;
+
+/// <summary><c>struct iovec</c>.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct IoVector
+{
+    public byte* Base;
+    public nuint Length;
+}
+
+/// <summary><c>struct msghdr</c> (64-bit).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct MessageHeader
+{
+    public void* Name;
+    public uint NameLength;
+    public IoVector* Vectors;
+    public nuint VectorCount;
+    public void* Control;
+    public nuint ControlLength;
+    public int Flags;
+}
+
+/// <summary><c>struct cmsghdr</c> (64-bit); its data follows, aligned to 8 bytes.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct ControlHeader
+{
+    public nuint Length;
+    public int Level;
+    public int Type;
+}
+
+/// <summary><c>struct sockaddr_un</c>.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct UnixAddress
+{
+    /// <summary>Bytes of a path, without the terminating NUL that the kernel wants too.</summary>
+    public const int MaxPathBytes = 107;
+
+    public ushort Family;
+    public fixed byte Path[MaxPathBytes + 1];
+}
+
+/// <summary>Constants of <c>&lt;sys/socket.h&gt;</c>, <c>&lt;poll.h&gt;</c> and friends, for Linux.</summary>
+internal static class SocketConstants
+{
+    public const int AfUnix = 1;
+    public const int SockStream = 1;
+    public const int SockSeqPacket = 5;
+    public const int SockNonBlock = 0x800;
+    public const int SockCloExec = 0x80000;
+
+    public const int SolSocket = 1;
+    public const int SoType = 3;
+    public const int SoAcceptConn = 30;
+    public const int IpProtoTcp = 6;
+    public const int TcpNoDelay = 1;
+    public const int ScmRights = 1;
+
+    public const int MsgCTrunc = 0x8;
+    public const int MsgTrunc = 0x20;
+    public const int MsgNoSignal = 0x4000;
+    public const int MsgCmsgCloExec = 0x40000000;
+
+    public const uint PollOut = 0x4;
+    public const uint PollErr = 0x8;
+    public const uint PollHup = 0x10;
+    public const uint PollRdHup = 0x2000;
+
+    public const int ShutWr = 1;
+    public const int EfdCloExec = 0x80000;
+    public const int EfdNonBlock = 0x800;
+
+    /// <summary>SCM_MAX_FD: the most descriptors one message carries.</summary>
+    public const int ScmMaxFd = 253;
+}
+
+/// <summary>The errno values that this project tells apart (Linux, x86-64 and arm64).</summary>
+internal static class Errno
+{
+    public const int Perm = 1;
+    public const int NoEnt = 2;
+    public const int Intr = 4;
+    public const int Again = 11;
+    public const int NoMem = 12;
+    public const int Access = 13;
+    public const int Busy = 16;
+    public const int Exist = 17;
+    public const int Inval = 22;
+    public const int NFile = 23;
+    public const int MFile = 24;
+    public const int Pipe = 32;
+    public const int NoSys = 38;
+    public const int Time = 62;
+    public const int Prototype = 91;
+    public const int AddrInUse = 98;
+    public const int ConnAborted = 103;
+    public const int ConnReset = 104;
+    public const int NoBufs = 105;
+    public const int TimedOut = 110;
+    public const int ConnRefused = 111;
+    public const int Canceled = 125;
+}

@@ -1,0 +1,240 @@
+using System.Buffers;
+using System.Diagnostics;
+using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Interop;
+using static StreamingDaemon.Uring.Interop.IoUringConstants;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
+
+namespace StreamingDaemon.Uring.Loop;
+
+// Clients: taking them in, their pending bytes, the one send in flight.
+internal sealed unsafe partial class EventLoop
+{
+    /// <summary>Slots beyond the limit, for clients that are only told that it is reached.</summary>
+    private const int RefusalSlots = 1024;
+
+    private readonly List<ClientConnection> _clients = [];
+    private readonly Stack<int> _freeClients = new();
+    private readonly List<ClientConnection> _dirty = [];
+    private int _clientCount;
+    private int _admittedCount;
+
+    private bool HasSlotFor(out HandoffAdmission admission)
+    {
+        admission = _admittedCount < Options.MaxConnections
+            ? HandoffAdmission.Admitted
+            : HandoffAdmission.OverCapacity;
+        return admission == HandoffAdmission.Admitted
+            || _clientCount - _admittedCount < RefusalSlots;
+    }
+
+    private void StartClient(int fd, byte[] data, int length, HandoffAdmission admission, long acceptedTimestamp)
+    {
+        if (!_freeClients.TryPop(out var index))
+        {
+            index = _clients.Count;
+            _clients.Add(new ClientConnection(index));
+        }
+
+        // A token is a small packet that must not wait for the previous one's acknowledgement. A Unix socket
+        // does not know the option, which is as good.
+        _ = LinuxNative.SetSockOpt(fd, IpProtoTcp, TcpNoDelay, 1);
+
+        var client = _clients[index];
+        Debug.Assert(client.State == ClientState.Free, "a slot in use was handed out");
+        client.Fd = fd;
+        client.State = ClientState.Streaming;
+        client.IsAdmitted = admission != HandoffAdmission.OverCapacity;
+        client.Stream = new ClientStream(this, client, data, length, admission, acceptedTimestamp);
+        _clientCount++;
+        if (client.IsAdmitted)
+            _admittedCount++;
+        _statistics.OnClientStarted(_admittedCount);
+        ArmWatch(client);
+        ThreadPool.UnsafeQueueUserWorkItem(client.Stream, preferLocal: false);
+    }
+
+    private void ArmWatch(ClientConnection client)
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpPollAdd;
+        entry->Fd = client.Fd;
+        entry->OperationFlags = PollRdHup | PollHup | PollErr;
+        entry->UserData = UserData.Pack(OperationKind.ClientWatch, client.Generation, client.Index);
+        client.IsWatched = true;
+    }
+
+    private void OnOutboundWrite(in OutboundWrite write)
+    {
+        var client = write.Stream.Connection;
+        if (!ReferenceEquals(client.Stream, write.Stream) || client.State != ClientState.Streaming)
+        {
+            // Its client is gone, and the slot may have a new one.
+            if (write.Kind == OutboundKind.Abort && ReferenceEquals(client.Stream, write.Stream))
+                BeginClose(client, ClientEnd.Aborted);
+            ReturnRented(write.Buffer);
+            return;
+        }
+
+        switch (write.Kind)
+        {
+            case OutboundKind.Data:
+                _buffers.EnsureRoom(ref client.Pending, write.Length);
+                client.Pending.Append(write.Buffer.AsSpan(0, write.Length));
+                ReturnRented(write.Buffer);
+                MarkDirty(client);
+                break;
+            case OutboundKind.Complete:
+                client.CompleteRequested = true;
+                MarkDirty(client);
+                break;
+            case OutboundKind.Abort:
+                BeginClose(client, ClientEnd.Aborted);
+                break;
+        }
+    }
+
+    private static void ReturnRented(byte[]? buffer)
+    {
+        if (buffer is not null)
+            ArrayPool<byte>.Shared.Return(buffer);
+    }
+
+    private void MarkDirty(ClientConnection client)
+    {
+        if (client.IsDirty || client.IsSending)
+            return;
+        client.IsDirty = true;
+        _dirty.Add(client);
+    }
+
+    /// <summary>One send for all that a client got in this turn: what is ready together leaves together.</summary>
+    private void StartDirtySends()
+    {
+        foreach (var client in _dirty)
+        {
+            client.IsDirty = false;
+            if (client.State == ClientState.Streaming && !client.IsSending)
+                SendPendingOrEnd(client);
+        }
+
+        _dirty.Clear();
+    }
+
+    private void SendPendingOrEnd(ClientConnection client)
+    {
+        if (client.Pending.Length > 0)
+        {
+            Debug.Assert(client.Sending.Pointer is null, "two sends of one client would mix their bytes");
+            client.Sending = client.Pending;
+            client.Pending = default;
+            client.Sent = 0;
+            SubmitSend(client);
+            _timers.Set(client, _nowMs + Options.WriteTimeoutMs);
+        }
+        else if (client.CompleteRequested)
+        {
+            BeginDrain(client);
+        }
+    }
+
+    private void SubmitSend(ClientConnection client)
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpSend;
+        entry->Fd = client.Fd;
+        entry->Address = (ulong)(client.Sending.Pointer + client.Sent);
+        entry->Length = (uint)(client.Sending.Length - client.Sent);
+        entry->OperationFlags = MsgNoSignal;
+        entry->UserData = UserData.Pack(OperationKind.ClientSend, client.Generation, client.Index);
+        client.IsSending = true;
+        _statistics.OnSendSubmitted();
+    }
+
+    private void OnSendCompleted(ClientConnection client, uint generation, int result)
+    {
+        if ((client.Generation & UserData.GenerationMask) != generation)
+            return;
+        client.IsSending = false;
+        if (result > 0)
+        {
+            client.Sent += result;
+            client.BytesSent += result;
+            _statistics.OnBytesSent(result);
+            client.Stream!.OnSent(result);
+        }
+
+        if (client.State != ClientState.Streaming)
+        {
+            FinishCloseIfIdle(client);
+            return;
+        }
+
+        if (result == -Errno.Again)
+        {
+            // Kernels before 6.x may answer so on O_NONBLOCK sockets; newer ones park the send themselves.
+            SubmitWritablePoll(client);
+        }
+        else if (result <= 0 && result != -Errno.Intr)
+        {
+            BeginClose(client, result is -Errno.Pipe or -Errno.ConnReset or -Errno.TimedOut
+                ? ClientEnd.ClientGone
+                : ClientEnd.SocketError);
+        }
+        else if (client.Sent < client.Sending.Length)
+        {
+            SubmitSend(client);
+            _timers.Set(client, _nowMs + Options.WriteTimeoutMs);
+        }
+        else
+        {
+            _buffers.Return(ref client.Sending);
+            TimerWheel.Clear(client);
+            // Through the list: tokens that are in the Channel already join this send.
+            if (client.Pending.Length > 0 || client.CompleteRequested)
+                MarkDirty(client);
+        }
+    }
+
+    private void SubmitWritablePoll(ClientConnection client)
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpPollAdd;
+        entry->Fd = client.Fd;
+        entry->OperationFlags = PollOut;
+        entry->UserData = UserData.Pack(OperationKind.ClientWritable, client.Generation, client.Index);
+        client.IsSending = true;
+    }
+
+    private void OnClientWritable(ClientConnection client, uint generation, int result)
+    {
+        if ((client.Generation & UserData.GenerationMask) != generation)
+            return;
+        client.IsSending = false;
+        if (client.State != ClientState.Streaming)
+            FinishCloseIfIdle(client);
+        else if (result < 0)
+            BeginClose(client, ClientEnd.SocketError);
+        else
+            SubmitSend(client);
+    }
+
+    private void OnClientWatch(ClientConnection client, uint generation, int result)
+    {
+        if ((client.Generation & UserData.GenerationMask) != generation)
+            return;
+        client.IsWatched = false;
+        if (client.State == ClientState.Streaming)
+            BeginClose(client, result < 0 ? ClientEnd.SocketError : ClientEnd.ClientGone);
+        else
+            FinishCloseIfIdle(client);
+    }
+
+    private void OnClientDeadline(ClientConnection client)
+    {
+        if (client.State == ClientState.Streaming && client.IsSending)
+            BeginClose(client, ClientEnd.SlowClient);
+        else if (client.State == ClientState.Draining)
+            BeginClose(client, ClientEnd.Completed);
+    }
+}

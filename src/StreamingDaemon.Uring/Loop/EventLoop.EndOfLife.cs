@@ -1,0 +1,174 @@
+using System.Diagnostics;
+using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Interop;
+using static StreamingDaemon.Uring.Interop.IoUringConstants;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
+
+namespace StreamingDaemon.Uring.Loop;
+
+// The end of a client, and of the loop. close(2) neither cancels nor completes what is in flight, and closing
+// with unread bytes sends RST, which can eat the end of the answer: hence FIN, bounded drain, cancel, close.
+internal sealed unsafe partial class EventLoop
+{
+    private const int ScratchBytes = 64 * 1024;
+
+    /// <summary>What draining clients send is read to here, all of them at once: nobody looks at it.</summary>
+    private NativeBuffer _scratch;
+    private bool _draining;
+    private bool _stopped;
+
+    /// <summary>Everything is sent: FIN, then read what the client still sends until it closes.</summary>
+    private void BeginDrain(ClientConnection client)
+    {
+        client.State = ClientState.Draining;
+        // A plain system call: IORING_OP_SHUTDOWN always goes to a kernel worker thread, and this cannot block.
+        _ = LinuxNative.Shutdown(client.Fd, ShutWr);
+        ReportEnd(client, ClientEnd.Completed);
+        _timers.Set(client, _nowMs + Options.DrainTimeoutMs);
+        SubmitDrain(client);
+    }
+
+    private void SubmitDrain(ClientConnection client)
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpRecv;
+        entry->Fd = client.Fd;
+        entry->Address = (ulong)_scratch.Pointer;
+        entry->Length = ScratchBytes;
+        entry->UserData = UserData.Pack(OperationKind.ClientDrain, client.Generation, client.Index);
+        client.IsReceiving = true;
+    }
+
+    private void OnDrained(ClientConnection client, uint generation, int result)
+    {
+        if ((client.Generation & UserData.GenerationMask) != generation)
+            return;
+        client.IsReceiving = false;
+        client.BytesDrained += Math.Max(0, result);
+        if (client.State == ClientState.Closing)
+            FinishCloseIfIdle(client);
+        else if ((result > 0 || result is -Errno.Again or -Errno.Intr)
+                 && client.BytesDrained < Options.MaxDrainBytes)
+            SubmitDrain(client);
+        else
+            BeginClose(client, ClientEnd.Completed);
+    }
+
+    /// <summary>Ends a client now: drops what is unsent, cancels what is in flight, closes when that has ended.</summary>
+    private void BeginClose(ClientConnection client, ClientEnd end)
+    {
+        if (client.State == ClientState.Closing)
+            return;
+        client.State = ClientState.Closing;
+        ReportEnd(client, end);
+        _buffers.Return(ref client.Pending);
+        if (client.HasOperationInFlight)
+            SubmitCancel(client.Fd);
+        else
+            FreeClient(client);
+    }
+
+    private void FinishCloseIfIdle(ClientConnection client)
+    {
+        if (client.State == ClientState.Closing && !client.HasOperationInFlight)
+            FreeClient(client);
+    }
+
+    private static void ReportEnd(ClientConnection client, ClientEnd end)
+    {
+        if (client.End != ClientEnd.None)
+            return;
+        client.End = end;
+        client.Stream!.OnEnded(end);
+    }
+
+    private void FreeClient(ClientConnection client)
+    {
+        Debug.Assert(!client.HasOperationInFlight, "the kernel still holds a pointer into this slot's memory");
+        _timers.Remove(client);
+        SubmitClose(client.Fd);
+        _buffers.Return(ref client.Pending);
+        _buffers.Return(ref client.Sending);
+        client.Fd = -1;
+        client.State = ClientState.Free;
+        client.Stream = null;
+        client.CompleteRequested = false;
+        client.Sent = 0;
+        client.BytesSent = client.BytesDrained = 0;
+        client.End = ClientEnd.None;
+        client.Generation++;
+        _clientCount--;
+        if (client.IsAdmitted)
+            _admittedCount--;
+        _freeClients.Push(client.Index);
+        _statistics.OnClientEnded(_admittedCount);
+    }
+
+    private void ApplyRequests()
+    {
+        if (!RequestsPending())
+            return;
+        if (!_draining)
+            BeginDrainingLoop();
+        if (Volatile.Read(ref _stopRequested) == 1 && !_stopped)
+        {
+            _stopped = true;
+            foreach (var handoff in _handoffs)
+            {
+                if (handoff.Fd >= 0 && !handoff.IsClosing)
+                    EndHandoff(handoff);
+            }
+
+            foreach (var client in _clients)
+            {
+                if (client.State is ClientState.Streaming or ClientState.Draining)
+                    BeginClose(client, ClientEnd.ServerStopped);
+            }
+        }
+    }
+
+    private void BeginDrainingLoop()
+    {
+        // The path first: new connects fail at once, or reach a successor. Those that are queued are ours.
+        _listener.Unlink();
+        _draining = true;
+        if (_acceptArmed)
+            SubmitCancel(_listener.Fd);
+        else
+            FinishAccepting();
+    }
+
+    /// <summary>Takes what is left in the accept queue, then closes the listener.</summary>
+    private void FinishAccepting()
+    {
+        while (true)
+        {
+            var fd = LinuxNative.Accept(_listener.Fd);
+            if (fd >= 0)
+                StartHandoff(fd);
+            else if (fd is not (-Errno.Intr or -Errno.ConnAborted))
+                break;
+        }
+
+        _listener.Dispose();
+    }
+
+    /// <summary>The ring is gone: tells the producers of whoever is left, and closes their sockets.</summary>
+    private void AbandonAll()
+    {
+        foreach (var client in _clients)
+        {
+            if (client.State == ClientState.Free)
+                continue;
+            ReportEnd(client, ClientEnd.ServerStopped);
+            _ = LinuxNative.Close(client.Fd);
+            _buffers.Return(ref client.Pending);
+            _buffers.Return(ref client.Sending);
+            client.State = ClientState.Free;
+        }
+
+        while (_reader.TryRead(out var write))
+            ReturnRented(write.Buffer);
+        _channel.Writer.TryComplete();
+    }
+}

@@ -1,0 +1,230 @@
+using System.Buffers;
+using System.Diagnostics;
+using StreamingDaemon.Uring.Handoff;
+using StreamingDaemon.Uring.Interop;
+using static StreamingDaemon.Uring.Interop.IoUringConstants;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
+
+namespace StreamingDaemon.Uring.Loop;
+
+// Accept, and receiving one handoff: a client's descriptor and its data.
+internal sealed unsafe partial class EventLoop
+{
+    /// <summary>Pause after accept failed for want of descriptors or memory.</summary>
+    private const int AcceptBackoffMs = 100;
+
+    private readonly List<HandoffConnection> _handoffs = [];
+    private readonly Stack<int> _freeHandoffs = new();
+    private readonly AcceptTimer _acceptTimer = new();
+    private int _handoffCount;
+    private bool _acceptArmed;
+
+    private sealed class AcceptTimer : LoopTimer;
+
+    private void ArmAccept()
+    {
+        if (_acceptArmed || _draining)
+            return;
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpAccept;
+        entry->Fd = _listener.Fd;
+        entry->IoPriority = AcceptMultishot;
+        entry->OperationFlags = SockCloExec;
+        entry->UserData = UserData.Pack(OperationKind.Accept, 0, 0);
+        _acceptArmed = true;
+    }
+
+    private void OnAccept(in CompletionEntry completion)
+    {
+        if (completion.Result >= 0)
+            StartHandoff(completion.Result);
+        if ((completion.Flags & CqeMore) != 0)
+            return;
+
+        _acceptArmed = false;
+        if (_draining)
+            FinishAccepting();
+        else if (completion.Result >= 0 || completion.Result is -Errno.ConnAborted or -Errno.Intr)
+            ArmAccept();
+        else
+            _timers.Set(_acceptTimer, _nowMs + AcceptBackoffMs);
+    }
+
+    private void StartHandoff(int fd)
+    {
+        var handoff = TakeHandoffSlot();
+        handoff.Fd = fd;
+        handoff.Memory = _handoffMemory.Rent();
+        handoff.AcceptedTimestamp = Stopwatch.GetTimestamp();
+        _handoffCount++;
+        _statistics.OnAccepted();
+        _timers.Set(handoff, _nowMs + Options.HandoffTimeoutMs);
+        ArmReceive(handoff);
+    }
+
+    private HandoffConnection TakeHandoffSlot()
+    {
+        if (_freeHandoffs.TryPop(out var index))
+            return _handoffs[index];
+        var handoff = new HandoffConnection(_handoffs.Count);
+        _handoffs.Add(handoff);
+        return handoff;
+    }
+
+    private void ArmReceive(HandoffConnection handoff)
+    {
+        // One byte more than is accepted, so that a stream's excess is seen; a message's is by MSG_TRUNC.
+        var header = handoff.Memory.Prepare(handoff.Received, Options.MaxHandoffBytes + 1 - handoff.Received);
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpRecvMsg;
+        entry->Fd = handoff.Fd;
+        entry->Address = (ulong)header;
+        entry->Length = 1;
+        entry->OperationFlags = MsgCmsgCloExec;
+        entry->UserData = UserData.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
+        handoff.IsReceiving = true;
+    }
+
+    private void OnHandoffReceived(HandoffConnection handoff, uint generation, int result)
+    {
+        if ((handoff.Generation & UserData.GenerationMask) != generation)
+            return;
+        handoff.IsReceiving = false;
+        if (result >= 0)
+            TakeDescriptors(handoff);
+        if (handoff.IsClosing)
+        {
+            FreeHandoff(handoff);
+            return;
+        }
+
+        if (result is -Errno.Again or -Errno.Intr)
+        {
+            ArmReceive(handoff);
+            return;
+        }
+
+        if (result < 0)
+        {
+            RejectHandoff(handoff, result == -Errno.ConnReset
+                ? HandoffRejection.PeerClosed
+                : HandoffRejection.ReceiveFailed);
+            return;
+        }
+
+        handoff.Boundary.Feed(new ReadOnlySpan<byte>(handoff.Memory.Data + handoff.Received, result));
+        handoff.Received += result;
+        handoff.IsTruncated |= (handoff.Memory.ReceivedFlags & MsgTrunc) != 0
+            || handoff.Received > Options.MaxHandoffBytes;
+        handoff.DescriptorsTruncated |= (handoff.Memory.ReceivedFlags & MsgCTrunc) != 0;
+
+        var whole = !Options.UseStreamSocket || result == 0 || handoff.IsTruncated
+            || handoff.Boundary.IsComplete;
+        if (whole)
+            FinishHandoff(handoff);
+        else
+            ArmReceive(handoff);
+    }
+
+    /// <summary>Keeps the first descriptor of a handoff and closes every other.</summary>
+    private static void TakeDescriptors(HandoffConnection handoff)
+    {
+        Span<int> descriptors = stackalloc int[ScmMaxFd];
+        var count = handoff.Memory.ReadDescriptors(descriptors);
+        for (var i = 0; i < count; i++)
+        {
+            if (handoff.ClientFd < 0 && !handoff.IsClosing)
+                handoff.ClientFd = descriptors[i];
+            else
+                _ = LinuxNative.Close(descriptors[i]);
+        }
+    }
+
+    private void FinishHandoff(HandoffConnection handoff)
+    {
+        if (handoff.ClientFd < 0)
+        {
+            RejectHandoff(handoff, handoff.DescriptorsTruncated ? HandoffRejection.DescriptorsTruncated
+                : handoff.Received == 0 ? HandoffRejection.PeerClosed
+                : HandoffRejection.NoDescriptor);
+        }
+        else if (!IsConnectedStream(handoff.ClientFd))
+        {
+            RejectHandoff(handoff, HandoffRejection.NotAStreamSocket);
+        }
+        else if (!HasSlotFor(out var admission))
+        {
+            RejectHandoff(handoff, HandoffRejection.NoSlot);
+        }
+        else
+        {
+            var length = Math.Min(handoff.Received, Options.MaxHandoffBytes);
+            var data = ArrayPool<byte>.Shared.Rent(Math.Max(length, 1));
+            new ReadOnlySpan<byte>(handoff.Memory.Data, length).CopyTo(data);
+            if (admission == HandoffAdmission.Admitted && handoff.IsTruncated)
+                admission = HandoffAdmission.TooLarge;
+            StartClient(handoff.ClientFd, data, length, admission, handoff.AcceptedTimestamp);
+            handoff.ClientFd = -1;
+            EndHandoff(handoff);
+        }
+    }
+
+    private static bool IsConnectedStream(int fd) =>
+        LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) == 0 && type == SockStream
+        && LinuxNative.GetSockOpt(fd, SolSocket, SoAcceptConn, out var listening) == 0 && listening == 0
+        && LinuxNative.CheckPeer(fd) == 0;
+
+    private void RejectHandoff(HandoffConnection handoff, HandoffRejection reason)
+    {
+        _statistics.OnRejected();
+        // Logging may block: not here.
+        ThreadPool.UnsafeQueueUserWorkItem(
+            static state => state.Handler.OnRejected(state.reason), (Handler, reason), preferLocal: false);
+        EndHandoff(handoff);
+    }
+
+    private void EndHandoff(HandoffConnection handoff)
+    {
+        handoff.IsClosing = true;
+        if (handoff.IsReceiving)
+            SubmitCancel(handoff.Fd);
+        else
+            FreeHandoff(handoff);
+    }
+
+    private void FreeHandoff(HandoffConnection handoff)
+    {
+        Debug.Assert(!handoff.IsReceiving, "the kernel still holds a pointer into this slot's memory");
+        _timers.Remove(handoff);
+        if (handoff.ClientFd >= 0)
+            _ = LinuxNative.Close(handoff.ClientFd);
+        SubmitClose(handoff.Fd);
+        _handoffMemory.Return(ref handoff.Memory, handoff.Received);
+        handoff.Fd = handoff.ClientFd = -1;
+        handoff.Received = 0;
+        handoff.IsClosing = handoff.IsTruncated = handoff.DescriptorsTruncated = false;
+        handoff.Boundary = default;
+        handoff.Generation++;
+        _handoffCount--;
+        _freeHandoffs.Push(handoff.Index);
+    }
+
+    private void SubmitCancel(int fd)
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpAsyncCancel;
+        entry->Flags = SqeCqeSkipSuccess;
+        entry->Fd = fd;
+        entry->OperationFlags = AsyncCancelFd | AsyncCancelAll;
+        entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
+    }
+
+    private void SubmitClose(int fd)
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpClose;
+        entry->Flags = SqeCqeSkipSuccess;
+        entry->Fd = fd;
+        entry->UserData = UserData.Pack(OperationKind.Close, 0, 0);
+    }
+}

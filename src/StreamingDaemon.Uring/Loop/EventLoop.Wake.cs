@@ -1,0 +1,93 @@
+using System.Threading.Channels;
+using StreamingDaemon.Uring.Interop;
+using static StreamingDaemon.Uring.Interop.IoUringConstants;
+
+namespace StreamingDaemon.Uring.Loop;
+
+// The facet that other threads touch: the Channel of writes, the eventfd, the requests to drain or stop.
+internal sealed partial class EventLoop
+{
+    private readonly Channel<OutboundWrite> _channel;
+    private readonly ChannelReader<OutboundWrite> _reader;
+    private readonly EventFd _wakeEvent = new();
+    private int _sleeping;
+    private int _drainRequested;
+    private int _stopRequested;
+    private volatile bool _exited;
+
+    /// <summary>Enqueues a write, or says that the Channel is full. From any thread.</summary>
+    public bool TryPost(in OutboundWrite write)
+    {
+        if (!_channel.Writer.TryWrite(write))
+            return false;
+        Wake();
+        return true;
+    }
+
+    /// <summary>Enqueues a write when there is room. From any thread.</summary>
+    public async ValueTask PostAsync(OutboundWrite write)
+    {
+        // A full Channel means a loop that is awake; the wake is for the moment after it has emptied it.
+        while (!TryPost(write))
+        {
+            if (!await _channel.Writer.WaitToWriteAsync().ConfigureAwait(false))
+                return;
+        }
+    }
+
+    /// <summary>
+    /// Enqueues a write at once, waiting for the loop where the Channel is full: it empties thousands of entries
+    /// in well under a millisecond. From any thread but the loop's.
+    /// </summary>
+    public void Post(in OutboundWrite write)
+    {
+        var spin = new SpinWait();
+        while (!TryPost(write) && !_exited)
+            spin.SpinOnce();
+    }
+
+    /// <summary>Stop accepting, serve what is queued, end when the last client has. From any thread.</summary>
+    public void RequestDrain()
+    {
+        Volatile.Write(ref _drainRequested, 1);
+        Wake();
+    }
+
+    /// <summary>Drain, and drop every client at once. From any thread.</summary>
+    public void RequestStop()
+    {
+        Volatile.Write(ref _stopRequested, 1);
+        RequestDrain();
+    }
+
+    /// <summary>Makes the loop turn, if it sleeps. From any thread; a system call only where it is needed.</summary>
+    public void Wake()
+    {
+        // Pairs with the fence in WaitForCompletions: our enqueue before our look at the flag.
+        Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref _sleeping) == 1 && Interlocked.Exchange(ref _sleeping, 0) == 1)
+            _wakeEvent.Signal();
+    }
+
+    private bool RequestsPending() =>
+        (Volatile.Read(ref _drainRequested) == 1 && !_draining)
+        || (Volatile.Read(ref _stopRequested) == 1 && !_stopped);
+
+    private unsafe void ArmWake()
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpRead;
+        entry->Fd = _wakeEvent.Fd;
+        entry->Address = (ulong)_wakeEvent.Buffer;
+        entry->Length = sizeof(ulong);
+        entry->UserData = UserData.Pack(OperationKind.Wake, 0, 0);
+    }
+
+    private void OnWake() => ArmWake();
+
+    private void DrainChannel()
+    {
+        for (var i = 0; i < WritesPerTurn && _reader.TryRead(out var write); i++)
+            OnOutboundWrite(write);
+    }
+}

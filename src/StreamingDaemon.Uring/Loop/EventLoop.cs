@@ -1,0 +1,180 @@
+using System.Diagnostics;
+using System.Threading.Channels;
+using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Handoff;
+using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
+
+namespace StreamingDaemon.Uring.Loop;
+
+/// <summary>
+/// The loop: one thread, one ring, every client's socket. Everything here is owned by that thread but for the
+/// members in <c>EventLoop.Wake.cs</c>. It allocates nothing per token, runs nobody else's code, and blocks
+/// nowhere but in io_uring_enter.
+/// </summary>
+internal sealed partial class EventLoop : IDisposable
+{
+    /// <summary>Writes taken from the Channel in one turn, so that completions are never starved by producers.</summary>
+    private const int WritesPerTurn = 4096;
+
+    private readonly IoUring _ring;
+    private readonly HandoffListener _listener;
+    private readonly TimerWheel _timers;
+    private readonly Action<LoopTimer> _fireTimer;
+    private readonly NativeBufferPool _buffers = new();
+    private readonly HandoffMemoryPool _handoffMemory;
+    private long _nowMs = Environment.TickCount64;
+
+    /// <summary>Creates the ring and binds the socket. To be called on the thread that will <see cref="Run"/>.</summary>
+    /// <exception cref="HandoffServerException">Either is refused.</exception>
+    public EventLoop(HandoffServerOptions options, IHandoffHandler handler, HandoffServerStatistics statistics)
+    {
+        Options = options;
+        Handler = handler;
+        _statistics = statistics;
+        _channel = Channel.CreateBounded<OutboundWrite>(new BoundedChannelOptions(options.ChannelCapacity)
+        {
+            SingleReader = true,
+            SingleWriter = false,
+            AllowSynchronousContinuations = false,
+            FullMode = BoundedChannelFullMode.Wait,
+        });
+        _reader = _channel.Reader;
+        _timers = new TimerWheel(_nowMs);
+        _fireTimer = FireTimer;
+        _handoffMemory = new HandoffMemoryPool(options.MaxHandoffBytes);
+        _ring = IoUring.Create((uint)options.RingEntries, options.SqPoll);
+        try
+        {
+            _scratch = _buffers.Rent(ScratchBytes);
+            _listener = HandoffListener.Bind(options);
+        }
+        catch
+        {
+            _ring.Dispose();
+            _wakeEvent.Dispose();
+            throw;
+        }
+    }
+
+    public HandoffServerOptions Options { get; }
+
+    public IHandoffHandler Handler { get; }
+
+    private readonly HandoffServerStatistics _statistics;
+
+    /// <summary>Turns until a drain has ended or <see cref="RequestStop"/> was answered.</summary>
+    /// <exception cref="HandoffServerException">The ring failed; nothing is streamed any more.</exception>
+    public void Run()
+    {
+        ArmWake();
+        ArmAccept();
+        while (!IsFinished())
+        {
+            DrainChannel();
+            StartDirtySends();
+            ApplyRequests();
+            WaitForCompletions();
+            TakeCompletions();
+            _nowMs = Environment.TickCount64;
+            _timers.Advance(_nowMs, _fireTimer);
+            _statistics.OnTurn(_ring.EnterCalls);
+        }
+
+        // The last closes were queued after the last enter.
+        _ = _ring.Enter(0, 0);
+    }
+
+    private bool IsFinished() =>
+        _draining && !_acceptArmed && _handoffCount == 0 && _clientCount == 0 && _reader.Count == 0;
+
+    private void WaitForCompletions()
+    {
+        // Producers write the eventfd only while this is set; what they enqueued before is seen by the look
+        // after it (the fence makes the store visible first, as theirs does the enqueue).
+        _sleeping = 1;
+        Interlocked.MemoryBarrier();
+        var mustWait = _dirty.Count == 0 && !_reader.TryPeek(out _) && !RequestsPending() && !IsFinished();
+        var result = _ring.Enter(mustWait ? 1u : 0u, mustWait ? _timers.WaitMs(Environment.TickCount64) : 0);
+        Volatile.Write(ref _sleeping, 0);
+        if (result is -Errno.Again or -Errno.Busy && !_ring.TryPeekCompletion())
+        {
+            // The kernel is short of memory for requests and there is nothing to take: give it a moment
+            // instead of spinning on it.
+            Thread.Sleep(1);
+        }
+    }
+
+    private void TakeCompletions()
+    {
+        _nowMs = Environment.TickCount64;
+        while (_ring.TryTakeCompletion(out var completion))
+            Dispatch(completion);
+    }
+
+    private void Dispatch(in CompletionEntry completion)
+    {
+        var slot = UserData.SlotOf(completion.UserData);
+        var generation = UserData.GenerationOf(completion.UserData);
+        switch (UserData.KindOf(completion.UserData))
+        {
+            case OperationKind.Wake:
+                OnWake();
+                break;
+            case OperationKind.Accept:
+                OnAccept(completion);
+                break;
+            case OperationKind.HandoffReceive:
+                OnHandoffReceived(_handoffs[slot], generation, completion.Result);
+                break;
+            case OperationKind.ClientSend:
+                OnSendCompleted(_clients[slot], generation, completion.Result);
+                break;
+            case OperationKind.ClientWatch:
+                OnClientWatch(_clients[slot], generation, completion.Result);
+                break;
+            case OperationKind.ClientWritable:
+                OnClientWritable(_clients[slot], generation, completion.Result);
+                break;
+            case OperationKind.ClientDrain:
+                OnDrained(_clients[slot], generation, completion.Result);
+                break;
+            case OperationKind.Cancel or OperationKind.Close:
+                // Only failures are posted. A cancel that finds nothing was late, which is its normal race; a
+                // close that fails means a descriptor was closed twice.
+                Debug.Assert(UserData.KindOf(completion.UserData) == OperationKind.Cancel, "close failed");
+                break;
+        }
+    }
+
+    private void FireTimer(LoopTimer timer)
+    {
+        switch (timer)
+        {
+            case ClientConnection client:
+                OnClientDeadline(client);
+                break;
+            case HandoffConnection handoff:
+                RejectHandoff(handoff, HandoffRejection.TimedOut);
+                break;
+            default:
+                ArmAccept();
+                break;
+        }
+    }
+
+    /// <summary>Closes what is left. On the loop's thread, after <see cref="Run"/> has ended, however it did.</summary>
+    public void Dispose()
+    {
+        _listener.Unlink();
+        _listener.Dispose();
+        // The ring first: once it is closed the kernel holds no pointer into the memory below.
+        _ring.Dispose();
+        _exited = true;
+        _wakeEvent.Dispose();
+        AbandonAll();
+        _buffers.Return(ref _scratch);
+        _buffers.Dispose();
+        _handoffMemory.Dispose();
+    }
+}

@@ -1,0 +1,101 @@
+using System.Runtime.CompilerServices;
+using StreamingDaemon.Uring.Interop;
+using static StreamingDaemon.Uring.Interop.IoUringConstants;
+
+namespace StreamingDaemon.Uring.Ring;
+
+internal sealed unsafe partial class IoUring
+{
+    /// <summary>
+    /// The next free submission entry, zeroed. It is submitted by the next <see cref="Enter"/>; where the queue
+    /// is full, what is in it is submitted now.
+    /// </summary>
+    public SubmissionEntry* NextEntry()
+    {
+        while (SubmissionsPending() == _sqSize)
+            MakeRoom();
+        var entry = _entries + (_localTail & _sqMask);
+        *entry = default;
+        _localTail++;
+        return entry;
+    }
+
+    private void MakeRoom()
+    {
+        var result = Enter(0, -1, _sqPoll ? EnterSqWait : 0);
+        // EBUSY and EAGAIN: completions wait to be taken, and only our caller's caller can. The queue holds
+        // thousands of entries and the loop drains between turns, so this is not met before memory is out.
+        if (result is -Errno.Busy or -Errno.Again)
+            Thread.Yield();
+    }
+
+    /// <summary>
+    /// One io_uring_enter(2): submits everything pending, then waits.
+    /// </summary>
+    /// <param name="wait">Completions to wait for, 0 to only look.</param>
+    /// <param name="timeoutMs">Bound of the wait in milliseconds, or -1 for none.</param>
+    /// <param name="extraFlags">More enter flags.</param>
+    /// <returns>0, or -EAGAIN or -EBUSY: take completions and call again.</returns>
+    /// <exception cref="HandoffServerException">Any other error: the ring is no longer to be trusted.</exception>
+    public int Enter(uint wait, int timeoutMs, uint extraFlags = 0)
+    {
+        var timespec = new KernelTimespec
+        {
+            Seconds = timeoutMs / 1000,
+            Nanoseconds = timeoutMs % 1000 * 1_000_000L,
+        };
+        var argument = new GetEventsArgument { Timespec = timeoutMs < 0 ? 0 : (ulong)&timespec };
+
+        Volatile.Write(ref *_sqTail, _localTail);
+        var flags = _enterFlags | extraFlags;
+        uint submit;
+        if (_sqPoll)
+        {
+            // The kernel thread reads the tail by itself; it must be woken if it said that it sleeps, and the
+            // store of the tail must be seen before that flag is read (io_uring_setup(2), SQPOLL).
+            Interlocked.MemoryBarrier();
+            submit = 0;
+            if ((Volatile.Read(ref *_sqFlags) & SqNeedWakeup) != 0)
+                flags |= EnterSqWakeup;
+        }
+        else
+        {
+            submit = SubmissionsPending();
+        }
+
+        var result = LinuxNative.IoUringEnter(_enterFd, submit, wait, flags, &argument,
+            (nuint)sizeof(GetEventsArgument));
+        EnterCalls++;
+        return result switch
+        {
+            >= 0 => 0,
+            // ETIME: the bound was reached. EINTR: a signal; the loop looks at its state and comes back.
+            -Errno.Time or -Errno.Intr => 0,
+            -Errno.Again or -Errno.Busy => result,
+            _ => throw new HandoffServerException(
+                $"io_uring_enter: {LinuxNative.Describe(result)} (errno {-result}); the loop cannot go on", -result),
+        };
+    }
+
+    /// <summary>How often io_uring_enter was called.</summary>
+    public long EnterCalls { get; private set; }
+
+    public bool TryPeekCompletion() => *_cqHead != Volatile.Read(ref *_cqTail);
+
+    /// <summary>Takes the next completion, if there is one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool TryTakeCompletion(out CompletionEntry completion)
+    {
+        var head = *_cqHead;
+        if (head == Volatile.Read(ref *_cqTail))
+        {
+            completion = default;
+            return false;
+        }
+
+        completion = _completions[head & _cqMask];
+        // Released one at a time: a handler may submit, and the kernel may need the room.
+        Volatile.Write(ref *_cqHead, head + 1);
+        return true;
+    }
+}

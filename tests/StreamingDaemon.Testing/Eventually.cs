@@ -1,0 +1,19 @@
+using System.Runtime.CompilerServices;
+
+namespace StreamingDaemon.Testing;
+
+/// <summary>Waits for a condition, with a bound: what a test does instead of sleeping.</summary>
+public static class Eventually
+{
+    public static async Task TrueAsync(Func<bool> condition, TimeSpan? patience = null,
+        [CallerArgumentExpression(nameof(condition))] string? text = null)
+    {
+        var deadline = Environment.TickCount64 + (long)(patience ?? TimeSpan.FromSeconds(20)).TotalMilliseconds;
+        while (!condition())
+        {
+            if (Environment.TickCount64 > deadline)
+                throw new TimeoutException($"did not come true: {text}");
+            await Task.Delay(5);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace StreamingDaemon.Testing;
+
+/// <summary>The few system calls that a test needs and .NET has no word for. Failures throw with the errno.</summary>
+public static unsafe partial class Posix
+{
+    public const int AfUnix = 1;
+    public const int SockStream = 1;
+    public const int SockDgram = 2;
+    public const int SockSeqPacket = 5;
+    private const int SockCloExec = 0x80000;
+
+    [LibraryImport("libc", EntryPoint = "socketpair", SetLastError = true)]
+    private static partial int SocketPairRaw(int domain, int type, int protocol, int* pair);
+
+    [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
+    private static partial int SocketRaw(int domain, int type, int protocol);
+
+    [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
+    private static partial int ConnectRaw(int fd, byte* address, uint length);
+
+    [LibraryImport("libc", EntryPoint = "sendmsg", SetLastError = true)]
+    private static partial nint SendMsgRaw(int fd, byte* message, int flags);
+
+    [LibraryImport("libc", EntryPoint = "close")]
+    private static partial int CloseRaw(int fd);
+
+    [LibraryImport("libc", EntryPoint = "pipe2", SetLastError = true)]
+    private static partial int PipeRaw(int* pair, int flags);
+
+    [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
+    private static partial int KillRaw(int pid, int signal);
+
+    public static int Close(int fd) => CloseRaw(fd);
+
+    public static void Kill(int pid, int signal) => Check(KillRaw(pid, signal), "kill");
+
+    /// <summary>A connected pair of Unix sockets.</summary>
+    public static (int Left, int Right) SocketPair(int type = SockStream)
+    {
+        var pair = stackalloc int[2];
+        Check(SocketPairRaw(AfUnix, type | SockCloExec, 0, pair), "socketpair");
+        return (pair[0], pair[1]);
+    }
+
+    /// <summary>A pipe: read end, write end.</summary>
+    public static (int Read, int Write) Pipe()
+    {
+        var pair = stackalloc int[2];
+        Check(PipeRaw(pair, SockCloExec), "pipe2");
+        return (pair[0], pair[1]);
+    }
+
+    public static int NewSocket(int domain, int type) => Check(SocketRaw(domain, type | SockCloExec, 0), "socket");
+
+    /// <summary>Connects to a Unix socket; the caller closes the descriptor.</summary>
+    public static int ConnectUnix(string path, int type)
+    {
+        var fd = NewSocket(AfUnix, type);
+        Span<byte> address = stackalloc byte[110];
+        address.Clear();
+        address[0] = AfUnix;
+        Encoding.UTF8.GetBytes(path, address[2..109]);
+        fixed (byte* pointer = address)
+        {
+            if (ConnectRaw(fd, pointer, 110) < 0)
+            {
+                var error = Marshal.GetLastPInvokeError();
+                _ = Close(fd);
+                throw new PosixException("connect", error);
+            }
+        }
+
+        return fd;
+    }
+
+    /// <summary>One sendmsg(2) with data and descriptors; returns the bytes that were taken.</summary>
+    public static int SendDescriptors(int fd, ReadOnlySpan<byte> data, params ReadOnlySpan<int> descriptors)
+    {
+        var message = stackalloc byte[56];
+        var vector = stackalloc byte[16];
+        var controlBytes = descriptors.IsEmpty ? 0 : 16 + ((descriptors.Length * 4 + 7) & ~7);
+        var control = stackalloc byte[Math.Max(controlBytes, 1)];
+        new Span<byte>(message, 56).Clear();
+        fixed (byte* bytes = data)
+        {
+            *(byte**)vector = bytes;
+            *(nuint*)(vector + 8) = (nuint)data.Length;
+            *(byte**)(message + 16) = vector;
+            *(nuint*)(message + 24) = 1;
+            if (!descriptors.IsEmpty)
+            {
+                *(nuint*)control = (nuint)(16 + descriptors.Length * 4);
+                *(int*)(control + 8) = 1;
+                *(int*)(control + 12) = 1;
+                descriptors.CopyTo(new Span<int>(control + 16, descriptors.Length));
+                *(byte**)(message + 32) = control;
+                *(nuint*)(message + 40) = (nuint)controlBytes;
+            }
+
+            return Check((int)SendMsgRaw(fd, message, 0x4000), "sendmsg");
+        }
+    }
+
+    /// <summary>Wraps a descriptor; the socket owns it from then on.</summary>
+    public static Socket ToSocket(int fd) => new(new SafeSocketHandle(fd, ownsHandle: true));
+
+    private static int Check(int result, string call) =>
+        result >= 0 ? result : throw new PosixException(call, Marshal.GetLastPInvokeError());
+}
+
+/// <summary>A system call failed.</summary>
+public sealed class PosixException(string call, int errno)
+    : Exception($"{call}: {Marshal.GetPInvokeErrorMessage(errno)} ({errno})")
+{
+    public int Errno { get; } = errno;
+}
