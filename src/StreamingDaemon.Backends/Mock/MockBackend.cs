@@ -1,0 +1,61 @@
+using System.Buffers;
+
+namespace StreamingDaemon.Backends.Mock;
+
+/// <summary>
+/// Answers without an LLM: 18 texts in the scheme that this family of daemons shares, so that their load
+/// generators and tests can count on them.
+/// </summary>
+internal sealed class MockBackend(MockOptions options) : IStreamingBackend, IDisposable
+{
+    private readonly DelayWheel _wheel = new();
+
+    public string Name => "mock";
+
+    public string DefaultModel => "";
+
+    public bool RequiresPrompt => false;
+
+    /// <remarks>
+    /// The response counts as started before <see cref="MockOptions.LatencyMs"/>: the latency stands for a model
+    /// that thinks, and a model does that after it has accepted the request.
+    /// </remarks>
+    public async Task<BackendResult> StreamAsync(
+        StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
+    {
+        sink.OnResponseStarted();
+        using var delay = _wheel.CreateDelay(cancellationToken);
+        await delay.WaitAsync(options.LatencyMs);
+
+        var buffer = ArrayPool<byte>.Shared.Rent(MockScript.MaxDynamicBytes);
+        try
+        {
+            var length = MockScript.WriteGreeting(request, buffer);
+            await WriteAsync(sink, buffer.AsMemory(0, length), cancellationToken);
+            await delay.WaitAsync(options.DelayMs);
+            length = MockScript.WriteUser(request, buffer);
+            await WriteAsync(sink, buffer.AsMemory(0, length), cancellationToken);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+
+        foreach (var text in MockScript.Static)
+        {
+            await delay.WaitAsync(options.DelayMs);
+            await WriteAsync(sink, text, cancellationToken);
+        }
+
+        return BackendResult.Completed;
+    }
+
+    public void Dispose() => _wheel.Dispose();
+
+    private static ValueTask WriteAsync(
+        IDeltaSink sink, ReadOnlyMemory<byte> text, CancellationToken cancellationToken)
+    {
+        sink.OnUpstreamActivity();
+        return sink.WriteAsync(new StreamDelta(text), cancellationToken);
+    }
+}

@@ -1,0 +1,75 @@
+using System.Text;
+using System.Text.Unicode;
+
+namespace StreamingDaemon.Backends.Mock;
+
+/// <summary>The mock's 18 texts: two made for the request, sixteen always the same.</summary>
+internal static class MockScript
+{
+    /// <summary>Content events of one answer.</summary>
+    public const int EventCount = 18;
+
+    /// <summary>Longest preview of a prompt, bytes of UTF-8, as the other daemons have it.</summary>
+    private const int PreviewBytes = 50;
+
+    /// <summary>Room for the longest of the texts made for a request.</summary>
+    public const int MaxDynamicBytes = 128;
+
+    /// <summary>Texts 3 to 18.</summary>
+    public static ReadOnlyMemory<byte>[] Static { get; } =
+    [
+        Bytes("Apache has handed this connection over and gone back to work."),
+        Bytes("Each event you read left through one io_uring."),
+        Bytes("Nothing here was computed: this is the mock backend."),
+        Bytes("It answers the same way every time."),
+        Bytes("That makes it a good first thing to try."),
+        Bytes("It also makes a fair load test."),
+        Bytes("There is a pause between two events, as a model would make."),
+        Bytes("You can set it to zero."),
+        Bytes("The socket is yours until the end of the answer."),
+        Bytes("Close it and the stream stops at once."),
+        Bytes("This is message 13 of 18."),
+        Bytes("This is message 14 of 18."),
+        Bytes("This is message 15 of 18."),
+        Bytes("This is message 16 of 18."),
+        Bytes("This is message 17 of 18."),
+        Bytes("[DONE-CONTENT]"),
+    ];
+
+    /// <summary>Writes the first text: who answers, and the start of what was asked.</summary>
+    /// <returns>Bytes written.</returns>
+    public static int WriteGreeting(StreamRequest request, Span<byte> destination)
+    {
+        var greeting = "Hello from streaming-daemon (.NET, io_uring)! Prompt: "u8;
+        greeting.CopyTo(destination);
+        return greeting.Length + WritePreview(PromptOf(request), destination[greeting.Length..]);
+    }
+
+    /// <summary>Writes the second text.</summary>
+    /// <returns>Bytes written.</returns>
+    public static int WriteUser(StreamRequest request, Span<byte> destination)
+    {
+        Utf8.TryWrite(destination, $"User ID: {request.UserId}", out var written);
+        return written;
+    }
+
+    private static string? PromptOf(StreamRequest request) =>
+        request.Messages.Count > 0 ? request.Messages[^1].Content : request.Prompt;
+
+    private static int WritePreview(string? prompt, Span<byte> destination)
+    {
+        if (string.IsNullOrEmpty(prompt))
+        {
+            "(none)"u8.CopyTo(destination);
+            return 6;
+        }
+
+        // Writes whole runes only, so the cut is at a rune's boundary; lone surrogates become U+FFFD.
+        Utf8.FromUtf16(prompt, destination[..PreviewBytes], out var read, out var written);
+        if (read == prompt.Length) return written;
+        "..."u8.CopyTo(destination[written..]);
+        return written + 3;
+    }
+
+    private static byte[] Bytes(string text) => Encoding.UTF8.GetBytes(text);
+}

@@ -1,0 +1,193 @@
+using System.Buffers;
+using System.Text.Json;
+
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>What one event of the upstream amounts to.</summary>
+internal enum ChunkKind
+{
+    /// <summary>A chunk, with or without text.</summary>
+    Chunk,
+
+    /// <summary>The end marker.</summary>
+    Done,
+
+    /// <summary>An error in place of, or beside, a chunk.</summary>
+    Error,
+
+    /// <summary>Not a JSON object.</summary>
+    Malformed,
+}
+
+/// <summary>
+/// Reads chat completion chunks: the text of choice 0 goes straight from the event's bytes into one buffer of
+/// the stream's own, without a string or an object for each. Used by one stream at a time.
+/// </summary>
+internal sealed class ChunkReader : IDisposable
+{
+    private byte[] _buffer = ArrayPool<byte>.Shared.Rent(256);
+    private int _length;
+
+    /// <summary>Text of the last event, perhaps empty; valid until the next.</summary>
+    public ReadOnlyMemory<byte> Text => _buffer.AsMemory(0, _length);
+
+    /// <summary>True once choice 0 carried a reason for its end.</summary>
+    public bool SawFinishReason { get; private set; }
+
+    /// <summary>The upstream's own words of the last <see cref="ChunkKind.Error"/>, as received.</summary>
+    public string Error { get; private set; } = "";
+
+    /// <summary>The parser's callback, once an event.</summary>
+    public ChunkKind Read(string eventType, ReadOnlySpan<byte> data)
+    {
+        _length = 0;
+        data = data.Trim(" \t\r\n"u8);
+        if (data.IsEmpty) return ChunkKind.Chunk; // A heartbeat of the "data:" kind.
+        if (data.SequenceEqual("[DONE]"u8)) return ChunkKind.Done;
+        if (data[0] != (byte)'{') return ChunkKind.Malformed;
+
+        try
+        {
+            var isError = ReadRoot(data) || eventType == "error";
+            if (!isError) return ChunkKind.Chunk;
+            Error = UpstreamErrorText.FromBody(data);
+            return ChunkKind.Error;
+        }
+        catch (JsonException)
+        {
+            _length = 0;
+            return ChunkKind.Malformed;
+        }
+    }
+
+    public void Dispose()
+    {
+        ArrayPool<byte>.Shared.Return(_buffer);
+        _buffer = [];
+        _length = 0;
+    }
+
+    /// <returns>True where the object carries an error.</returns>
+    private bool ReadRoot(ReadOnlySpan<byte> data)
+    {
+        var reader = new Utf8JsonReader(data);
+        var isError = false;
+        reader.Read();
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            if (reader.ValueTextEquals("choices"u8))
+            {
+                reader.Read();
+                ReadChoices(ref reader);
+            }
+            else if (reader.ValueTextEquals("error"u8))
+            {
+                reader.Read();
+                isError |= reader.TokenType is JsonTokenType.StartObject
+                    || (reader.TokenType is JsonTokenType.String && !reader.ValueSpan.IsEmpty);
+                reader.Skip();
+            }
+            else
+            {
+                reader.Skip();
+            }
+        }
+
+        // Throws where anything follows the object.
+        reader.Read();
+        return isError;
+    }
+
+    private void ReadChoices(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.StartArray)
+        {
+            reader.Skip();
+            return;
+        }
+
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (reader.TokenType == JsonTokenType.StartObject) ReadChoice(ref reader);
+            else reader.Skip();
+        }
+    }
+
+    private void ReadChoice(ref Utf8JsonReader reader)
+    {
+        var textBefore = _length;
+        var index = 0;
+        var isFinished = false;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            if (reader.ValueTextEquals("delta"u8))
+            {
+                reader.Read();
+                ReadDelta(ref reader);
+            }
+            else if (reader.ValueTextEquals("index"u8))
+            {
+                reader.Read();
+                if (reader.TokenType == JsonTokenType.Number && !reader.TryGetInt32(out index)) index = -1;
+                reader.Skip();
+            }
+            else if (reader.ValueTextEquals("finish_reason"u8))
+            {
+                reader.Read();
+                // Some servers send "" for "not yet".
+                isFinished = reader.TokenType == JsonTokenType.String && !reader.ValueSpan.IsEmpty;
+                reader.Skip();
+            }
+            else
+            {
+                reader.Skip();
+            }
+        }
+
+        // The index may come after the text: a choice that is not ours is taken back.
+        if (index != 0) _length = textBefore;
+        else SawFinishReason |= isFinished;
+    }
+
+    private void ReadDelta(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            reader.Skip();
+            return;
+        }
+
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isContent = reader.ValueTextEquals("content"u8);
+            reader.Read();
+            if (isContent && reader.TokenType == JsonTokenType.String) AppendText(ref reader);
+            else reader.Skip();
+        }
+    }
+
+    private void AppendText(ref Utf8JsonReader reader)
+    {
+        // Unescaping only shortens; each bad byte may become the three of U+FFFD.
+        EnsureFree(reader.ValueSpan.Length);
+        try
+        {
+            _length += reader.CopyString(_buffer.AsSpan(_length));
+        }
+        catch (InvalidOperationException)
+        {
+            // A lone surrogate, or bytes that are no UTF-8. Rare enough for an exception.
+            EnsureFree(3 * reader.ValueSpan.Length);
+            _length += LenientJsonText.Decode(reader.ValueSpan, _buffer.AsSpan(_length));
+        }
+    }
+
+    private void EnsureFree(int count)
+    {
+        if (_buffer.Length - _length >= count) return;
+        var larger = ArrayPool<byte>.Shared.Rent(Math.Max(_buffer.Length * 2, _length + count));
+        _buffer.AsSpan(0, _length).CopyTo(larger);
+        ArrayPool<byte>.Shared.Return(_buffer);
+        _buffer = larger;
+    }
+}

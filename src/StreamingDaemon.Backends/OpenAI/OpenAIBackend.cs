@@ -1,0 +1,159 @@
+using System.ClientModel;
+using System.ClientModel.Primitives;
+using System.Net.ServerSentEvents;
+using OpenAI;
+using OpenAI.Chat;
+
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>
+/// Any server that speaks <c>/chat/completions</c>. The official SDK sends the request; its answer is read as
+/// bytes, because the SDK's own streaming makes a dozen objects of each token.
+/// </summary>
+internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
+{
+    /// <summary>Longest id or pattern passed on in a header.</summary>
+    private const int MaxHeaderLength = 256;
+
+    private readonly OpenAIOptions _options;
+    private readonly UpstreamTransport _transport;
+    private readonly UpstreamFailures _failures;
+    private readonly ChatClient _client;
+
+    /// <exception cref="ArgumentException">There is no key.</exception>
+    public OpenAIBackend(OpenAIOptions options)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(options.ApiKey, nameof(options));
+        _options = options;
+        _failures = new UpstreamFailures(options);
+        _transport = UpstreamTransport.Create(options);
+        var clientOptions = new OpenAIClientOptions
+        {
+            Endpoint = options.ApiBase,
+            Transport = _transport,
+            // A retry would hold the client for longer than it waits, and the application knows better.
+            RetryPolicy = new ClientRetryPolicy(maxRetries: 0),
+            NetworkTimeout = Timeout.InfiniteTimeSpan,
+            EnableDistributedTracing = false,
+        };
+        _client = new ChatClient(options.Model, new ApiKeyCredential(options.ApiKey), clientOptions);
+    }
+
+    public string Name => "openai";
+
+    public string DefaultModel => _options.Model;
+
+    public bool RequiresPrompt => true;
+
+    public async Task<BackendResult> StreamAsync(
+        StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        PipelineResponse response;
+        try
+        {
+            response = await SendAsync(request, cancellationToken);
+        }
+        catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            return _failures.FromSending(exception);
+        }
+
+        var isWhole = false;
+        try
+        {
+            if (!IsEventStream(response, out var contentType))
+            {
+                return await _failures.FromResponseAsync(
+                    response.Status, contentType, response.ContentStream, cancellationToken);
+            }
+
+            var result = await RelayAsync(response, sink, cancellationToken);
+            isWhole = result.Outcome == StreamOutcome.Completed;
+            return result;
+        }
+        finally
+        {
+            if (isWhole) ResponseDrain.Start(response, response.ContentStream!);
+            else response.Dispose();
+        }
+    }
+
+    public void Dispose() => _transport.Dispose();
+
+    private async Task<PipelineResponse> SendAsync(StreamRequest request, CancellationToken cancellationToken)
+    {
+        var options = new RequestOptions
+        {
+            BufferResponse = false,
+            ErrorOptions = ClientErrorBehaviors.NoThrow,
+            CancellationToken = cancellationToken,
+        };
+        options.SetHeader("Accept", "text/event-stream");
+        if (IsHeaderSafe(request.TestPattern)) options.SetHeader("X-Test-Pattern", request.TestPattern!);
+        if (IsHeaderSafe(request.RequestId))
+        {
+            // The first is what gateways log, the second what the official API does.
+            options.SetHeader("X-Request-Id", request.RequestId);
+            options.SetHeader("X-Client-Request-Id", request.RequestId);
+        }
+
+        using var body = new ChatRequestBody(request, request.Model ?? _options.Model);
+        var result = await _client.CompleteChatAsync(body, options);
+        return result.GetRawResponse();
+    }
+
+    private async Task<BackendResult> RelayAsync(
+        PipelineResponse response, IDeltaSink sink, CancellationToken cancellationToken)
+    {
+        var stream = new UpstreamStream(response, response.ContentStream!, sink, _options.MaxEventBytes);
+        using var chunks = new ChunkReader();
+        // A read in progress ends by the token; this is for the rest of the time, when the stream waits for
+        // a slow client and nobody would tell the upstream.
+        using var registration = cancellationToken.UnsafeRegister(
+            static state => ((UpstreamStream)state!).Abort(), stream);
+        sink.OnResponseStarted();
+        await using var events = SseParser.Create(stream, chunks.Read)
+            .EnumerateAsync(cancellationToken).GetAsyncEnumerator(cancellationToken);
+        while (true)
+        {
+            try
+            {
+                if (!await events.MoveNextAsync()) break;
+            }
+            catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                return _failures.FromReading(exception, response.Status);
+            }
+
+            // Outside the try: what the sink throws is not the upstream's.
+            if (chunks.Text.Length > 0) await sink.WriteAsync(new StreamDelta(chunks.Text), cancellationToken);
+            switch (events.Current.Data)
+            {
+                case ChunkKind.Done:
+                    return BackendResult.Completed;
+                case ChunkKind.Error:
+                    return _failures.FromEvent(chunks.Error, response.Status);
+                case ChunkKind.Malformed:
+                    return UpstreamFailures.Malformed(response.Status);
+            }
+        }
+
+        return chunks.SawFinishReason ? BackendResult.Completed : new BackendResult(
+            StreamOutcome.UpstreamTruncated, "the upstream ended without [DONE] or a finish reason", response.Status);
+    }
+
+    private static bool IsEventStream(PipelineResponse response, out string? contentType)
+    {
+        response.Headers.TryGetValue("Content-Type", out contentType);
+        if (response.Status is < 200 or >= 300 || response.ContentStream is null) return false;
+        var mediaType = contentType.AsSpan();
+        if (mediaType.IndexOf(';') is >= 0 and var end) mediaType = mediaType[..end];
+        return mediaType.Trim().Equals("text/event-stream", StringComparison.OrdinalIgnoreCase);
+    }
+
+    private static bool IsHeaderSafe(string? value) => value is { Length: > 0 and <= MaxHeaderLength }
+        && !value.AsSpan().ContainsAnyExceptInRange('!', '~');
+}

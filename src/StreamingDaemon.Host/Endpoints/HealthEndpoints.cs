@@ -1,0 +1,88 @@
+using System.Text.Json;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Handoff;
+using StreamingDaemon.Host.Hosting;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Endpoints;
+
+/// <summary>
+/// <c>/health</c> for people and load balancers, <c>/health/live</c> (restart me where this fails) and
+/// <c>/health/ready</c> (send me nothing where this fails) for orchestrators. 200 or 503.
+/// </summary>
+internal static class HealthEndpoints
+{
+    /// <summary>A loop that has not turned for this long after it was woken does not turn.</summary>
+    private static readonly TimeSpan TurnPatience = TimeSpan.FromSeconds(1);
+
+    public static void MapHealthEndpoints(this IEndpointRouteBuilder routes)
+    {
+        RequestDelegate health = WriteHealthAsync, live = WriteLiveAsync, ready = WriteReadyAsync;
+        routes.MapGet("/health", health);
+        routes.MapGet("/healthz", health);
+        routes.MapGet("/health/live", live);
+        routes.MapGet("/health/ready", ready);
+    }
+
+    private static async Task WriteHealthAsync(HttpContext context)
+    {
+        var status = await StatusOf(context);
+        var services = context.RequestServices;
+        var options = services.GetRequiredService<DaemonOptions>();
+        var statistics = services.GetRequiredService<HandoffServer>().Statistics;
+        await WriteAsync(context, status, json =>
+        {
+            json.WriteString("version", DaemonVersion.Text);
+            json.WriteStartObject("connections");
+            json.WriteNumber("active", statistics.ActiveConnections);
+            json.WriteNumber("peak", statistics.PeakConnections);
+            json.WriteNumber("max", options.Server.MaxConnections);
+            json.WriteEndObject();
+            var (queued, pending, streaming) = services.GetRequiredService<StreamWatchdog>().CountStates();
+            json.WriteStartObject("streams");
+            json.WriteNumber("llm_queued", queued);
+            json.WriteNumber("llm_pending", pending);
+            json.WriteNumber("streaming", streaming);
+            json.WriteEndObject();
+            json.WriteString("backend", options.Backend.Name);
+        });
+    }
+
+    private static async Task WriteLiveAsync(HttpContext context)
+    {
+        // A drain is no reason to be restarted.
+        var status = await StatusOf(context);
+        await WriteAsync(context, status == "draining" ? "ok" : status, null);
+    }
+
+    private static async Task WriteReadyAsync(HttpContext context) =>
+        await WriteAsync(context, await StatusOf(context), null);
+
+    private static async Task<string> StatusOf(HttpContext context)
+    {
+        var services = context.RequestServices;
+        var draining = services.GetRequiredService<DrainSignal>().IsDraining;
+        var server = services.GetRequiredService<HandoffServer>();
+        var turning = await server.IsTurningAsync(TurnPatience, context.RequestAborted);
+        // The loop of a drained daemon has ended, as it should, a moment before the process does.
+        return draining ? "draining" : turning ? "ok" : "stuck";
+    }
+
+    private static async Task WriteAsync(HttpContext context, string status, Action<Utf8JsonWriter>? more)
+    {
+        context.Response.StatusCode = status == "ok" ? 200 : 503;
+        context.Response.ContentType = "application/json";
+        context.Response.Headers.CacheControl = "no-store";
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            json.WriteString("status", status);
+            more?.Invoke(json);
+            json.WriteEndObject();
+        }
+
+        buffer.WriteByte((byte)'\n');
+        await context.Response.Body.WriteAsync(buffer.ToArray(), context.RequestAborted);
+    }
+}

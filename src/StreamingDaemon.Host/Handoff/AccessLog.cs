@@ -1,0 +1,43 @@
+using System.Diagnostics;
+using StreamingDaemon.Backends;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Handoff;
+
+/// <summary>One line a stream: who, what, how it ended. Never a prompt, an answer or a key.</summary>
+internal sealed partial class AccessLog(ILogger<AccessLog> logger)
+{
+    private readonly ILogger _logger = logger;
+
+    public void Write(StreamSession session, IStreamingBackend backend, StreamOutcome outcome, BackendResult result,
+        ClientStream client)
+    {
+        if (!_logger.IsEnabled(LogLevel.Information))
+            return;
+        var request = session.Request;
+        LogStream(_logger, outcome, request.RequestId, request.UserId, backend.Name,
+            Printable(request.Model ?? backend.DefaultModel), client.BytesSent, session.Events,
+            Milliseconds(session.TimeToFirstToken), Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
+            session.ErrorStatus ?? (session.HeadSent ? 200 : 0), result.Reason);
+    }
+
+    // Three decimals, and no more digits than the clock has.
+    private static double? Milliseconds(TimeSpan? time) =>
+        time is { } value ? Math.Round(value.TotalMilliseconds, 3) : null;
+
+    /// <summary>The application chose it, so that a log line could be forged with it.</summary>
+    private static string Printable(string text)
+    {
+        var cut = text.Length > 128 ? text[..128] : text;
+        return cut.AsSpan().ContainsAnyInRange('\0', '\x1f') || cut.Contains('\x7f')
+            ? string.Concat(cut.Select(c => char.IsControl(c) ? '_' : c))
+            : cut;
+    }
+
+    [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message =
+        "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} bytes={Bytes} "
+        + "events={Events} ttft_ms={TtftMs} duration_ms={DurationMs} status={Status} reason={Reason}")]
+    private static partial void LogStream(ILogger logger, StreamOutcome outcome, string requestId, long userId,
+        string backend, string model, long bytes, int events, double? ttftMs, double? durationMs, int status,
+        string? reason);
+}

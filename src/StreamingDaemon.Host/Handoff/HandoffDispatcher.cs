@@ -1,0 +1,159 @@
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Handoff;
+
+/// <summary>
+/// Takes each client from the loop to its backend and to its end: reads the handoff, chooses the backend, runs the
+/// stream, says what became of it. Exactly one outcome for every client.
+/// </summary>
+internal sealed partial class HandoffDispatcher(
+    DaemonOptions options, BackendRegistry backends, StreamWatchdog watchdog, WorkerSlots workers,
+    StreamMetrics metrics, AccessLog accessLog, ILogger<HandoffDispatcher> logger) : IHandoffHandler
+{
+    /// <summary>How long a backend may take to notice that its call was cancelled.</summary>
+    private static readonly TimeSpan CancelPatience = TimeSpan.FromSeconds(1);
+
+    private readonly ILogger _logger = logger;
+
+    public async Task HandleAsync(ClientStream client)
+    {
+        metrics.OnHandoff(client.AcceptedTimestamp);
+        var readable = HandoffRequestReader.TryRead(client.HandoffData.Span, out var request);
+        client.ReleaseHandoffData();
+        var backend = backends.Resolve(request.Backend);
+
+        using var session = new StreamSession(client, request, metrics);
+        var result = Refusal(client, backend, request, readable) is { } refusal
+            ? Refuse(session, refusal.End, refusal.Outcome)
+            : await StreamAsync(session, backend).ConfigureAwait(false);
+
+        var end = await client.Ended.ConfigureAwait(false);
+        var outcome = Combine(result.Outcome, end);
+        metrics.OnStreamEnded(session, backend.Name, outcome, client.AcceptedTimestamp);
+        accessLog.Write(session, backend, outcome, result, client);
+    }
+
+    public void OnFault(ClientStream client, Exception exception)
+    {
+        metrics.OnFault();
+        LogFault(_logger, exception);
+    }
+
+    public void OnRejected(HandoffRejection reason)
+    {
+        metrics.OnRejected();
+        LogRejected(_logger, reason);
+    }
+
+    private static (StreamEnd End, StreamOutcome Outcome)? Refusal(ClientStream client, IStreamingBackend backend,
+        HandoffRequest request, bool readable) => client.Admission switch
+        {
+            HandoffAdmission.OverCapacity => (StreamEnd.OverCapacity, StreamOutcome.OverCapacity),
+            HandoffAdmission.TooLarge => (StreamEnd.HandoffTooLarge, StreamOutcome.BadHandoff),
+            _ when !readable => (StreamEnd.MalformedHandoff, StreamOutcome.BadHandoff),
+            _ when backend.RequiresPrompt && !request.HasPrompt => (StreamEnd.NoPrompt, StreamOutcome.BadHandoff),
+            _ => null,
+        };
+
+    private static BackendResult Refuse(StreamSession session, StreamEnd end, StreamOutcome outcome)
+    {
+        session.FinishWithError(end);
+        return new BackendResult(outcome, end.Message);
+    }
+
+    private async Task<BackendResult> StreamAsync(StreamSession session, IStreamingBackend backend)
+    {
+        watchdog.Add(session);
+        try
+        {
+            if (options.Streaming.HeadWaitMs == 0)
+                session.EnsureHead();
+            var result = await CallBackendAsync(session, backend).ConfigureAwait(false);
+            Finish(session, result.Outcome);
+            return result;
+        }
+        finally
+        {
+            watchdog.Remove(session);
+        }
+    }
+
+    private async Task<BackendResult> CallBackendAsync(StreamSession session, IStreamingBackend backend)
+    {
+        try
+        {
+            using var slot = await workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
+            session.MarkPending();
+            var call = backend.StreamAsync(session.Request.ToStreamRequest(), session, session.Cancelled);
+            if (call.IsCompletedSuccessfully)
+                return call.Result;
+            return await GuardAsync(call, session).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (session.CancelOutcome is not null)
+        {
+            return new BackendResult(session.CancelOutcome.Value);
+        }
+        catch (Exception e)
+        {
+            LogBackendFault(_logger, e, backend.Name, session.Request.RequestId);
+            return new BackendResult(StreamOutcome.InternalError, e.Message);
+        }
+    }
+
+    /// <summary>Waits for the backend, but once the stream is cancelled not for long: some awaits ignore their token.</summary>
+    private static async Task<BackendResult> GuardAsync(Task<BackendResult> call, StreamSession session)
+    {
+        try
+        {
+            return await call.WaitAsync(session.Cancelled).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!call.IsCompleted)
+        {
+            // Its sink takes nothing any more once the session is finished, so it may be left behind.
+            await Task.WhenAny(call, Task.Delay(CancelPatience)).ConfigureAwait(false);
+            _ = call.ContinueWith(static c => _ = c.Exception, TaskContinuationOptions.OnlyOnFaulted);
+            throw;
+        }
+    }
+
+    private static void Finish(StreamSession session, StreamOutcome outcome)
+    {
+        switch (outcome)
+        {
+            case StreamOutcome.Completed:
+                session.FinishWhole();
+                break;
+            case StreamOutcome.UpstreamTruncated:
+                session.FinishTruncated();
+                break;
+            default:
+                if (StreamEnd.For(outcome) is { } end)
+                    session.FinishWithError(end);
+                else
+                    session.Abandon();
+                break;
+        }
+    }
+
+    /// <summary>What the backend said and what the loop saw, in one word: the first that went wrong.</summary>
+    private static StreamOutcome Combine(StreamOutcome stream, ClientEnd end) => end switch
+    {
+        ClientEnd.SlowClient => StreamOutcome.SlowClient,
+        ClientEnd.ClientGone or ClientEnd.SocketError when stream is StreamOutcome.Completed
+            or StreamOutcome.UpstreamTruncated => StreamOutcome.ClientGone,
+        ClientEnd.ServerStopped when stream is StreamOutcome.ClientGone or StreamOutcome.Completed =>
+            StreamOutcome.Drained,
+        _ => stream,
+    };
+
+    [LoggerMessage(EventId = 10, Level = LogLevel.Warning, Message = "handoff dropped: {Reason}")]
+    private static partial void LogRejected(ILogger logger, HandoffRejection reason);
+
+    [LoggerMessage(EventId = 11, Level = LogLevel.Error, Message = "a stream failed in the daemon itself")]
+    private static partial void LogFault(ILogger logger, Exception exception);
+
+    [LoggerMessage(EventId = 12, Level = LogLevel.Error, Message = "backend {Backend} failed, request {RequestId}")]
+    private static partial void LogBackendFault(ILogger logger, Exception exception, string backend, string requestId);
+}

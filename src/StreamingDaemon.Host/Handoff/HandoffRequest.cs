@@ -1,0 +1,41 @@
+using StreamingDaemon.Backends;
+
+namespace StreamingDaemon.Host.Handoff;
+
+/// <summary>
+/// The handoff data: a JSON object that the application wrote into <c>X-Handoff-Data</c>. Read leniently, field by
+/// field: a field of a wrong type is as if absent, unknown fields (<c>backend_url</c> among them) are ignored.
+/// </summary>
+internal sealed record HandoffRequest
+{
+    public long UserId { get; init; }
+    public string? Prompt { get; init; }
+    public IReadOnlyList<ChatTurn> Messages { get; init; } = [];
+    public string? System { get; init; }
+    public string? Model { get; init; }
+    public int? MaxTokens { get; init; }
+    public double? Temperature { get; init; }
+
+    /// <summary>Made safe for headers and logs; generated where the application sent none.</summary>
+    public string RequestId { get; init; } = "";
+    public string? TestPattern { get; init; }
+    public string? Backend { get; init; }
+
+    /// <summary>Lines for the response head, each ended by CRLF, validated, in the document's order.</summary>
+    public ReadOnlyMemory<byte> ResponseHeaders { get; init; }
+
+    public bool HasPrompt => Messages.Count > 0 || !string.IsNullOrEmpty(Prompt);
+
+    public StreamRequest ToStreamRequest() => new()
+    {
+        RequestId = RequestId,
+        UserId = UserId,
+        Prompt = Prompt,
+        Messages = Messages,
+        System = System,
+        Model = Model,
+        MaxTokens = MaxTokens,
+        Temperature = Temperature,
+        TestPattern = TestPattern,
+    };
+}

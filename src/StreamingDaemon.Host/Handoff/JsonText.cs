@@ -1,0 +1,54 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+
+namespace StreamingDaemon.Host.Handoff;
+
+/// <summary>JSON strings of any quality: what is no UTF-8, or a lone surrogate, becomes U+FFFD.</summary>
+internal static class JsonText
+{
+    public static string Read(ref Utf8JsonReader reader)
+    {
+        try
+        {
+            return reader.GetString() ?? "";
+        }
+        catch (InvalidOperationException)
+        {
+            return Repair(reader.ValueSpan);
+        }
+    }
+
+    private static string Repair(ReadOnlySpan<byte> escaped)
+    {
+        var chars = new ArrayBufferWriter<char>(Math.Max(1, escaped.Length));
+        while (!escaped.IsEmpty)
+        {
+            var backslash = escaped.IndexOf((byte)'\\');
+            var plain = backslash < 0 ? escaped : escaped[..backslash];
+            Encoding.UTF8.GetChars(plain, chars);
+            if (backslash < 0)
+                break;
+            // The reader has checked that every escape is whole.
+            var kind = escaped[backslash + 1];
+            var length = kind == (byte)'u' ? 6 : 2;
+            chars.Write([Unescape(kind, escaped.Slice(backslash, length))]);
+            escaped = escaped[(backslash + length)..];
+        }
+
+        // Surrogates that found no partner; those that did are left alone.
+        return Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(chars.WrittenSpan.ToArray()));
+    }
+
+    private static char Unescape(byte kind, ReadOnlySpan<byte> escape) => kind switch
+    {
+        (byte)'n' => '\n',
+        (byte)'r' => '\r',
+        (byte)'t' => '\t',
+        (byte)'b' => '\b',
+        (byte)'f' => '\f',
+        (byte)'u' => (char)ushort.Parse(escape[2..], NumberStyles.HexNumber, CultureInfo.InvariantCulture),
+        _ => (char)kind,
+    };
+}

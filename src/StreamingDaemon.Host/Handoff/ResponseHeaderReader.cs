@@ -1,0 +1,71 @@
+using System.Buffers;
+using System.Text;
+using System.Text.Json;
+
+namespace StreamingDaemon.Host.Handoff;
+
+/// <summary>
+/// Reads <c>response_headers</c>: an object of strings that the application adds to the response head. What could
+/// break the head, or contradict what the daemon itself says in it, is dropped without failing the rest.
+/// </summary>
+internal static class ResponseHeaderReader
+{
+    private const int MaxHeaders = 64;
+    private const int MaxBytes = 16 * 1024;
+
+    /// <summary>tchar of RFC 9110, section 5.6.2.</summary>
+    private static readonly SearchValues<char> TokenChars = SearchValues.Create(
+        "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+    private static readonly HashSet<string> Blocked = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "content-type", "cache-control", "connection", "x-accel-buffering", "transfer-encoding",
+        "content-length", "content-encoding",
+        // Hop by hop (RFC 9110, section 7.6.1): they would speak of a connection that the daemon ends.
+        "keep-alive", "upgrade", "trailer", "te", "proxy-connection",
+        // Ours, for errors.
+        "retry-after",
+    };
+
+    public static ReadOnlyMemory<byte> Read(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            reader.Skip();
+            return default;
+        }
+
+        var lines = new ArrayBufferWriter<byte>();
+        var count = 0;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var name = JsonText.Read(ref reader);
+            reader.Read();
+            if (reader.TokenType != JsonTokenType.String)
+            {
+                reader.Skip();
+                continue;
+            }
+
+            var value = JsonText.Read(ref reader);
+            if (!IsAllowed(name, value) || count == MaxHeaders)
+                continue;
+            var length = name.Length + Encoding.UTF8.GetByteCount(value) + 4;
+            if (lines.WrittenCount + length > MaxBytes)
+                continue;
+            Encoding.UTF8.GetBytes($"{name}: {value}\r\n", lines);
+            count++;
+        }
+
+        return lines.WrittenMemory;
+    }
+
+    private static bool IsAllowed(string name, string value) =>
+        name.Length > 0
+        && !name.AsSpan().ContainsAnyExcept(TokenChars)
+        && !Blocked.Contains(name)
+        && !value.AsSpan().ContainsAnyInRange('\0', '\x08')
+        && !value.AsSpan().ContainsAnyInRange('\x0a', '\x1f')
+        && !value.Contains('\x7f');
+}

@@ -1,0 +1,32 @@
+using StreamingDaemon.Backends;
+
+namespace StreamingDaemon.Host.Handoff;
+
+/// <summary>What a client is told when its stream does not end with [DONE], as the outcome has it.</summary>
+/// <param name="Status">The HTTP status, where no head was sent yet.</param>
+/// <param name="Message">For the client: plain ASCII, says nothing of what is behind the daemon.</param>
+/// <param name="RetryAfterSeconds">When trying again makes sense, or null.</param>
+internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeconds = null)
+{
+    public static readonly StreamEnd MalformedHandoff = new(400, "The handoff data is not a JSON object.");
+    public static readonly StreamEnd NoPrompt = new(400, "The handoff data has no prompt and no messages.");
+    public static readonly StreamEnd HandoffTooLarge = new(413, "The handoff data is too large.");
+    public static readonly StreamEnd OverCapacity = new(503, "The server is at its limit of streams.", 5);
+
+    private static readonly StreamEnd UpstreamError = new(502, "The language model could not be reached.");
+    private static readonly StreamEnd UpstreamTimeout = new(504, "The language model did not answer in time.");
+    private static readonly StreamEnd StreamTimeout = new(504, "The answer took longer than is allowed.");
+    private static readonly StreamEnd Drained = new(503, "The server is restarting.", 5);
+    private static readonly StreamEnd InternalError = new(500, "The server failed.");
+
+    /// <summary>The end for an outcome that the client is told of, or null where there is nothing to tell.</summary>
+    public static StreamEnd? For(StreamOutcome outcome) => outcome switch
+    {
+        StreamOutcome.UpstreamError => UpstreamError,
+        StreamOutcome.UpstreamTimeout => UpstreamTimeout,
+        StreamOutcome.StreamTimeout => StreamTimeout,
+        StreamOutcome.Drained => Drained,
+        StreamOutcome.InternalError => InternalError,
+        _ => null,
+    };
+}

@@ -1,0 +1,116 @@
+using System.Diagnostics;
+using Prometheus;
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Handoff;
+
+/// <summary>
+/// The daemon's metrics. What the loop counts is copied when somebody asks; what happens per token is one
+/// interlocked increment.
+/// </summary>
+internal sealed class StreamMetrics
+{
+    private readonly Gauge _active, _peak, _max;
+    private readonly Gauge _states;
+    private readonly Counter _requests, _bytes, _streams, _events;
+    private readonly Histogram _handoff, _firstToken, _duration;
+    private long _started, _completed, _failed, _eventCount;
+
+    public StreamMetrics(DaemonOptions options)
+    {
+        Registry = Metrics.NewCustomRegistry();
+        var factory = Metrics.WithCustomRegistry(Registry);
+        _active = factory.CreateGauge("streaming_daemon_connections_active", "Client connections in use.");
+        _peak = factory.CreateGauge("streaming_daemon_connections_peak", "The most connections that were in use.");
+        _max = factory.CreateGauge("streaming_daemon_connections_max", "Limit of connections.");
+        _max.Set(options.Server.MaxConnections);
+        _requests = factory.CreateCounter("streaming_daemon_requests_total",
+            "Handoffs, by status: started, then completed ([DONE] was sent) or failed.", "status");
+        _bytes = factory.CreateCounter("streaming_daemon_bytes_total", "Bytes sent to clients.");
+        factory.CreateGauge("streaming_daemon_info", "Always 1; what runs, in its labels.",
+                "version", "sqpoll", "thread_pool")
+            .WithLabels(DaemonVersion.Text, OnOff(options.Performance.SqPoll), OnOff(options.ThreadPool.Enabled))
+            .Set(1);
+        _streams = factory.CreateCounter("streaming_daemon_streams_total",
+            "Streams that ended, by backend and outcome.", "backend", "outcome");
+        _events = factory.CreateCounter("streaming_daemon_events_total", "Content events written to clients.");
+        _states = factory.CreateGauge("streaming_daemon_streams_state",
+            "Streams by state: llm_queued waits for a worker, llm_pending for its first token.", "state");
+        _handoff = factory.CreateHistogram("streaming_daemon_handoff_duration_seconds",
+            "From accept on the handoff socket until the client is known.", Buckets(0.0001, 15));
+        _firstToken = factory.CreateHistogram("streaming_daemon_time_to_first_token_seconds",
+            "From accept until the first event.", ["backend"], Buckets(0.001, 16));
+        _duration = factory.CreateHistogram("streaming_daemon_stream_duration_seconds",
+            "From accept until the stream ended.", ["backend"], Buckets(0.01, 16));
+        foreach (var status in (string[])["started", "completed", "failed"])
+            _requests.WithLabels(status).IncTo(0);
+    }
+
+    public CollectorRegistry Registry { get; }
+
+    public long Started => Volatile.Read(ref _started);
+
+    public long Completed => Volatile.Read(ref _completed);
+
+    public long Failed => Volatile.Read(ref _failed);
+
+    /// <summary>Connects the counters that others own; called once, before anybody scrapes.</summary>
+    public void Observe(HandoffServerStatistics loop, StreamWatchdog watchdog) =>
+        Registry.AddBeforeCollectCallback(() =>
+        {
+            _active.Set(loop.ActiveConnections);
+            _peak.Set(loop.PeakConnections);
+            _bytes.IncTo(loop.BytesSent);
+            _requests.WithLabels("started").IncTo(Started);
+            _requests.WithLabels("completed").IncTo(Completed);
+            _requests.WithLabels("failed").IncTo(Failed);
+            _events.IncTo(Volatile.Read(ref _eventCount));
+            var (queued, pending, streaming) = watchdog.CountStates();
+            _states.WithLabels("llm_queued").Set(queued);
+            _states.WithLabels("llm_pending").Set(pending);
+            _states.WithLabels("streaming").Set(streaming);
+        });
+
+    public void OnHandoff(long acceptedTimestamp)
+    {
+        Interlocked.Increment(ref _started);
+        _handoff.Observe(Stopwatch.GetElapsedTime(acceptedTimestamp).TotalSeconds);
+    }
+
+    public void OnEvent() => Interlocked.Increment(ref _eventCount);
+
+    public void OnStreamEnded(StreamSession session, string backend, StreamOutcome outcome, long acceptedTimestamp)
+    {
+        CountEnd(backend, outcome);
+        _duration.WithLabels(backend).Observe(Stopwatch.GetElapsedTime(acceptedTimestamp).TotalSeconds);
+        if (session.TimeToFirstToken is { } firstToken)
+            _firstToken.WithLabels(backend).Observe(firstToken.TotalSeconds);
+    }
+
+    /// <summary>A handoff that no stream came of.</summary>
+    public void OnRejected()
+    {
+        Interlocked.Increment(ref _started);
+        CountEnd("none", StreamOutcome.BadHandoff);
+    }
+
+    /// <summary>A stream that the daemon itself failed.</summary>
+    public void OnFault() => CountEnd("none", StreamOutcome.InternalError);
+
+    private void CountEnd(string backend, StreamOutcome outcome)
+    {
+        if (outcome == StreamOutcome.Completed)
+            Interlocked.Increment(ref _completed);
+        else
+            Interlocked.Increment(ref _failed);
+        // Few labels, and none that a user could choose: the backend's own name, an enum's.
+        _streams.WithLabels(backend, outcome.ToString()).Inc();
+    }
+
+    private static string OnOff(bool on) => on ? "enabled" : "disabled";
+
+    private static HistogramConfiguration Buckets(double start, int count) =>
+        new() { Buckets = Histogram.ExponentialBuckets(start, 2, count) };
+}

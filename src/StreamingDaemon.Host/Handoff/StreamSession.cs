@@ -1,0 +1,225 @@
+using System.Diagnostics;
+using System.Text;
+using StreamingDaemon.Backends;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Handoff;
+
+/// <summary>Where a stream is on its way to the first token.</summary>
+internal enum StreamState
+{
+    /// <summary>LLM_QUEUED: waits for a worker slot.</summary>
+    Queued,
+
+    /// <summary>LLM_PENDING: the backend was called and no token has come.</summary>
+    Pending,
+
+    /// <summary>Tokens are on their way.</summary>
+    Streaming,
+}
+
+/// <summary>
+/// One stream between its backend and its client: the head, the events, the end, and what is told of it. Its gate
+/// makes each of them whole: the watchdog may send the head or end the stream while the backend writes.
+/// </summary>
+internal sealed class StreamSession : IDeltaSink, IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly ClientStream _client;
+    private readonly CancellationTokenSource _cancellation = new();
+    private readonly CancellationTokenRegistration _clientGone;
+    private readonly StreamMetrics _metrics;
+    private int _cancelOutcome = -1;
+    private long _lastActivityMs;
+    private bool _headSent;
+    private bool _responseStarted;
+    private bool _finished;
+
+    public StreamSession(ClientStream client, HandoffRequest request, StreamMetrics metrics)
+    {
+        _client = client;
+        _metrics = metrics;
+        Request = request;
+        StartedMs = _lastActivityMs = Environment.TickCount64;
+        _clientGone = client.ClientGone.UnsafeRegister(
+            static state => ((StreamSession)state!).Cancel(StreamOutcome.ClientGone), this);
+    }
+
+    public HandoffRequest Request { get; }
+
+    /// <summary>When the session began, in milliseconds of the system's monotonic clock.</summary>
+    public long StartedMs { get; }
+
+    /// <summary>When the backend was called; before that no upstream can be blamed for its silence.</summary>
+    public long? PendingSinceMs { get; private set; }
+
+    /// <summary>When the upstream was last heard of.</summary>
+    public long LastActivityMs => Volatile.Read(ref _lastActivityMs);
+
+    public StreamState State { get; private set; } = StreamState.Queued;
+
+    /// <summary>Fires with the reason in <see cref="CancelOutcome"/>.</summary>
+    public CancellationToken Cancelled => _cancellation.Token;
+
+    /// <summary>Why the stream was cancelled, or null where it was not.</summary>
+    public StreamOutcome? CancelOutcome
+    {
+        get
+        {
+            var outcome = Volatile.Read(ref _cancelOutcome);
+            return outcome < 0 ? null : (StreamOutcome)outcome;
+        }
+    }
+
+    public bool ResponseStarted => Volatile.Read(ref _responseStarted);
+
+    public bool HeadSent => Volatile.Read(ref _headSent);
+
+    public int Events { get; private set; }
+
+    /// <summary>From the acceptance of the handoff to the first delta; null where none came.</summary>
+    public TimeSpan? TimeToFirstToken { get; private set; }
+
+    /// <summary>Index in the watchdog's list; the watchdog's own.</summary>
+    internal int WatchIndex { get; set; } = -1;
+
+    public void MarkPending()
+    {
+        State = StreamState.Pending;
+        PendingSinceMs = Environment.TickCount64;
+        Volatile.Write(ref _lastActivityMs, PendingSinceMs.Value);
+    }
+
+    /// <summary>Cancels the backend. The first reason stays; from any thread.</summary>
+    public void Cancel(StreamOutcome outcome)
+    {
+        if (Interlocked.CompareExchange(ref _cancelOutcome, (int)outcome, -1) == -1)
+            _cancellation.Cancel();
+    }
+
+    /// <summary>Sends the head now, unless it was or the stream is over.</summary>
+    public void EnsureHead()
+    {
+        lock (_gate)
+        {
+            if (!_finished)
+                EnsureHeadLocked();
+        }
+    }
+
+    void IDeltaSink.OnResponseStarted()
+    {
+        Volatile.Write(ref _responseStarted, true);
+        OnUpstreamActivity();
+        EnsureHead();
+    }
+
+    public void OnUpstreamActivity() => Volatile.Write(ref _lastActivityMs, Environment.TickCount64);
+
+    async ValueTask IDeltaSink.WriteAsync(StreamDelta delta, CancellationToken cancellationToken)
+    {
+        OnUpstreamActivity();
+        ValueTask<bool> flush;
+        lock (_gate)
+        {
+            // A backend that outlived its stream must not write into what may be somebody else's.
+            if (_finished)
+                throw new OperationCanceledException("the stream is over", _cancellation.Token);
+            EnsureHeadLocked();
+            ServerSentEvents.WriteContent(_client, delta.Text.Span);
+            flush = _client.FlushAsync(_cancellation.Token);
+        }
+
+        if (Events++ == 0)
+        {
+            State = StreamState.Streaming;
+            TimeToFirstToken = Stopwatch.GetElapsedTime(_client.AcceptedTimestamp);
+        }
+
+        _metrics.OnEvent();
+        if (!await flush.ConfigureAwait(false))
+        {
+            Cancel(StreamOutcome.ClientGone);
+            throw new OperationCanceledException("the client is gone", _cancellation.Token);
+        }
+
+        // Waiting for a slow client is not the upstream's silence.
+        OnUpstreamActivity();
+    }
+
+    /// <summary>A whole answer: [DONE] and the end of the stream.</summary>
+    public void FinishWhole() => Finish(static (session, _) =>
+    {
+        session.EnsureHeadLocked();
+        session.Write(ServerSentEvents.Done);
+    }, null);
+
+    /// <summary>A clean end of the upstream that was none of the answer: a comment instead of [DONE].</summary>
+    public void FinishTruncated() => Finish(static (session, _) =>
+    {
+        session.EnsureHeadLocked();
+        session.Write(ServerSentEvents.Truncated);
+    }, null);
+
+    /// <summary>An error: a status where there is no head yet, else an error event.</summary>
+    public void FinishWithError(StreamEnd end) => Finish(static (session, end) =>
+    {
+        if (session._headSent)
+        {
+            var message = $"{end!.Message} (request {session.Request.RequestId})";
+            ServerSentEvents.WriteError(session._client, Encoding.UTF8.GetBytes(message));
+        }
+        else
+        {
+            ResponseHead.WriteError(session._client, end!.Status, end.Message, session.Request.RequestId,
+                end.RetryAfterSeconds, session.Request.ResponseHeaders.Span);
+            session.ErrorStatus = end.Status;
+        }
+    }, end);
+
+    /// <summary>Nothing more for this client.</summary>
+    public void Abandon()
+    {
+        lock (_gate)
+        {
+            _finished = true;
+            _client.Abort();
+        }
+    }
+
+    /// <summary>The HTTP status, where it was not 200.</summary>
+    public int? ErrorStatus { get; private set; }
+
+    public void Dispose()
+    {
+        _clientGone.Dispose();
+        _cancellation.Dispose();
+    }
+
+    private void Finish(Action<StreamSession, StreamEnd?> write, StreamEnd? end)
+    {
+        lock (_gate)
+        {
+            if (_finished)
+                return;
+            _finished = true;
+            write(this, end);
+            _client.Complete();
+        }
+    }
+
+    private void EnsureHeadLocked()
+    {
+        if (_headSent)
+            return;
+        _headSent = true;
+        ResponseHead.WriteStream(_client, Request.ResponseHeaders.Span);
+        _client.FlushWithoutWaiting();
+    }
+
+    private void Write(ReadOnlySpan<byte> bytes)
+    {
+        bytes.CopyTo(_client.GetSpan(bytes.Length));
+        _client.Advance(bytes.Length);
+    }
+}

@@ -1,0 +1,131 @@
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Configuration;
+
+namespace StreamingDaemon.Host.Handoff;
+
+/// <summary>
+/// Every deadline of running streams but those of their sockets: head wait, first token, silence, whole duration.
+/// One timer for all of them, which only runs while there are streams: a token moves a number, not a timer.
+/// </summary>
+internal sealed class StreamWatchdog : IDisposable
+{
+    /// <summary>How late a deadline may be noticed.</summary>
+    private const int SweepMs = 50;
+
+    private readonly Lock _gate = new();
+    private readonly List<StreamSession> _sessions = [];
+    private readonly Timer _timer;
+    private readonly TimeoutOptions _timeouts;
+    private readonly int _headWaitMs;
+    private StreamSession[] _snapshot = [];
+
+    public StreamWatchdog(DaemonOptions options)
+    {
+        _timeouts = options.Timeouts;
+        _headWaitMs = options.Streaming.HeadWaitMs;
+        _timer = new Timer(static state => ((StreamWatchdog)state!).Sweep(), this, Timeout.Infinite, Timeout.Infinite);
+    }
+
+    public int Count
+    {
+        get
+        {
+            lock (_gate)
+                return _sessions.Count;
+        }
+    }
+
+    public void Add(StreamSession session)
+    {
+        lock (_gate)
+        {
+            session.WatchIndex = _sessions.Count;
+            _sessions.Add(session);
+            if (_sessions.Count == 1)
+                _timer.Change(SweepMs, Timeout.Infinite);
+        }
+    }
+
+    public void Remove(StreamSession session)
+    {
+        lock (_gate)
+        {
+            // The last one takes its place: the order means nothing.
+            var last = _sessions[^1];
+            _sessions[session.WatchIndex] = last;
+            last.WatchIndex = session.WatchIndex;
+            _sessions.RemoveAt(_sessions.Count - 1);
+        }
+    }
+
+    /// <summary>Cancels every stream that is running now.</summary>
+    public void CancelAll(StreamOutcome outcome)
+    {
+        StreamSession[] sessions;
+        lock (_gate)
+            sessions = [.. _sessions];
+        foreach (var session in sessions)
+            session.Cancel(outcome);
+    }
+
+    /// <summary>How many streams are queued, pending and streaming.</summary>
+    public (int Queued, int Pending, int Streaming) CountStates()
+    {
+        Span<int> counts = [0, 0, 0];
+        lock (_gate)
+        {
+            foreach (var session in _sessions)
+                counts[(int)session.State]++;
+        }
+
+        return (counts[0], counts[1], counts[2]);
+    }
+
+    public void Dispose() => _timer.Dispose();
+
+    private void Sweep()
+    {
+        int count;
+        lock (_gate)
+        {
+            count = _sessions.Count;
+            if (_snapshot.Length < count)
+                _snapshot = new StreamSession[count * 2];
+            _sessions.CopyTo(_snapshot);
+        }
+
+        // Without the lock: sending a head or running a cancellation takes its time.
+        var now = Environment.TickCount64;
+        foreach (var session in _snapshot.AsSpan(0, count))
+            Look(session, now);
+        _snapshot.AsSpan(0, count).Clear();
+
+        lock (_gate)
+        {
+            if (_sessions.Count > 0)
+                _timer.Change(SweepMs, Timeout.Infinite);
+            else
+                _snapshot = [];
+        }
+    }
+
+    private void Look(StreamSession session, long now)
+    {
+        if (_timeouts.StreamTimeoutMs > 0 && now - session.StartedMs >= _timeouts.StreamTimeoutMs)
+        {
+            session.Cancel(StreamOutcome.StreamTimeout);
+            return;
+        }
+
+        if (!session.HeadSent && now - session.StartedMs >= _headWaitMs)
+            session.EnsureHead();
+        if (session.PendingSinceMs is not { } pendingSince)
+            return;
+        var limit = session.State == StreamState.Streaming
+            ? _timeouts.IdleTimeoutMs
+            : _timeouts.FirstTokenTimeoutMs;
+        var since = session.State == StreamState.Streaming ? session.LastActivityMs : pendingSince;
+        if (now - since >= limit)
+            session.Cancel(StreamOutcome.UpstreamTimeout);
+    }
+}

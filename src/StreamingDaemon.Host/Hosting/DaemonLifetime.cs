@@ -1,0 +1,49 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Host.Hosting;
+
+/// <summary>
+/// SIGTERM and SIGINT: the first begins the drain, while everything, /health too, goes on; the second ends the
+/// process at once, with 128 plus the signal's number. SIGHUP is not our end: a terminal that closes sends it.
+/// </summary>
+internal sealed partial class DaemonLifetime(DrainSignal drain, ILogger<DaemonLifetime> logger)
+    : IHostLifetime, IDisposable
+{
+    private readonly List<PosixSignalRegistration> _registrations = [];
+    private readonly ILogger _logger = logger;
+
+    public Task WaitForStartAsync(CancellationToken cancellationToken)
+    {
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal));
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal));
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, static context => context.Cancel = true));
+        return Task.CompletedTask;
+    }
+
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public void Dispose()
+    {
+        foreach (var registration in _registrations)
+            registration.Dispose();
+    }
+
+    private void OnSignal(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        if (drain.Begin())
+        {
+            LogSignal(_logger, context.Signal);
+            return;
+        }
+
+        LogSecondSignal(_logger, context.Signal);
+        Environment.Exit(128 + (context.Signal == PosixSignal.SIGINT ? 2 : 15));
+    }
+
+    [LoggerMessage(EventId = 30, Level = LogLevel.Information, Message = "{Signal}: draining")]
+    private static partial void LogSignal(ILogger logger, PosixSignal signal);
+
+    [LoggerMessage(EventId = 31, Level = LogLevel.Warning, Message = "{Signal} again: ending at once")]
+    private static partial void LogSecondSignal(ILogger logger, PosixSignal signal);
+}

@@ -1,0 +1,130 @@
+using System.Diagnostics;
+using StreamingDaemon.Backends.Mock;
+
+namespace StreamingDaemon.Backends.Tests.Mock;
+
+public sealed class DelayWheelTests
+{
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    [InlineData(50)]
+    [InlineData(1100)] // More than one turn of the wheel.
+    public async Task Delay_never_ends_early(int milliseconds)
+    {
+        using var wheel = new DelayWheel();
+        using var delay = wheel.CreateDelay(CancellationToken.None);
+        for (var round = 0; round < 3; round++)
+        {
+            var start = Stopwatch.GetTimestamp();
+            await delay.WaitAsync(milliseconds).AsTask().WithinLimit();
+            var elapsed = Stopwatch.GetElapsedTime(start);
+            Assert.True(elapsed >= TimeSpan.FromMilliseconds(milliseconds), $"{elapsed} of {milliseconds} ms");
+        }
+    }
+
+    [Fact]
+    public void Delay_of_zero_completes_without_yielding()
+    {
+        using var wheel = new DelayWheel();
+        using var delay = wheel.CreateDelay(CancellationToken.None);
+        Assert.True(delay.WaitAsync(0).AsTask().IsCompletedSuccessfully);
+        Assert.Equal(0, wheel.PendingCount);
+    }
+
+    [Fact]
+    public async Task Ten_thousand_delays_run_at_the_same_time()
+    {
+        using var wheel = new DelayWheel();
+        var start = Stopwatch.GetTimestamp();
+        var early = 0;
+        var streams = Enumerable.Range(0, 10_000).Select(async index =>
+        {
+            using var delay = wheel.CreateDelay(CancellationToken.None);
+            for (var round = 0; round < 5; round++)
+            {
+                var milliseconds = 20 + (index % 50);
+                var from = Stopwatch.GetTimestamp();
+                await delay.WaitAsync(milliseconds);
+                if (Stopwatch.GetElapsedTime(from).TotalMilliseconds < milliseconds) Interlocked.Increment(ref early);
+            }
+        });
+        await Task.WhenAll(streams).WithinLimit();
+
+        Assert.Equal(0, early);
+        Assert.Equal(0, wheel.PendingCount);
+        // One after the other they would take 10,000 x 5 x 45 ms: more than half an hour.
+        Assert.True(Stopwatch.GetElapsedTime(start) < TestLimits.Wait);
+    }
+
+    [Fact]
+    public async Task Cancelling_ends_a_delay_in_progress_and_leaves_the_wheel_empty()
+    {
+        using var wheel = new DelayWheel();
+        using var cancellation = new CancellationTokenSource();
+        using var delay = wheel.CreateDelay(cancellation.Token);
+        var waiting = delay.WaitAsync(60_000).AsTask();
+        Assert.Equal(1, wheel.PendingCount);
+
+        await cancellation.CancelAsync();
+
+        var thrown = await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting.WithinLimit());
+        Assert.Equal(cancellation.Token, thrown.CancellationToken);
+        Assert.Equal(0, wheel.PendingCount);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => delay.WaitAsync(1).AsTask());
+    }
+
+    [Fact]
+    public async Task Cancelling_one_delay_leaves_its_neighbours_in_the_same_slot_alone()
+    {
+        using var wheel = new DelayWheel();
+        using var cancellation = new CancellationTokenSource();
+        var delays = Enumerable.Range(0, 9)
+            .Select(index => wheel.CreateDelay(index % 3 == 1 ? cancellation.Token : CancellationToken.None))
+            .ToArray();
+        var waiting = delays.Select(delay => delay.WaitAsync(200).AsTask()).ToArray();
+        await cancellation.CancelAsync();
+
+        for (var index = 0; index < waiting.Length; index++)
+        {
+            var wait = waiting[index].WithinLimit();
+            if (index % 3 == 1) await Assert.ThrowsAnyAsync<OperationCanceledException>(() => wait);
+            else await wait;
+        }
+
+        foreach (var delay in delays) delay.Dispose();
+    }
+
+    [Fact]
+    public async Task Cancelling_at_the_moment_of_expiry_completes_each_delay_exactly_once()
+    {
+        using var wheel = new DelayWheel();
+        var outcomes = await Task.WhenAll(Enumerable.Range(0, 2000).Select(async index =>
+        {
+            using var cancellation = new CancellationTokenSource(1 + (index % 5));
+            using var delay = wheel.CreateDelay(cancellation.Token);
+            try
+            {
+                for (var round = 0; round < 1000; round++) await delay.WaitAsync(1);
+                return false;
+            }
+            catch (OperationCanceledException)
+            {
+                return true;
+            }
+        })).WithinLimit();
+
+        Assert.All(outcomes, Assert.True);
+        Assert.Equal(0, wheel.PendingCount);
+    }
+
+    [Fact]
+    public async Task Disposing_the_wheel_cancels_what_waits()
+    {
+        var wheel = new DelayWheel();
+        using var delay = wheel.CreateDelay(CancellationToken.None);
+        var waiting = delay.WaitAsync(60_000).AsTask();
+        wheel.Dispose();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting.WithinLimit());
+    }
+}

@@ -1,0 +1,130 @@
+using System.Diagnostics;
+using StreamingDaemon.Backends.Mock;
+
+namespace StreamingDaemon.Backends.Tests.Mock;
+
+public sealed class MockBackendTests
+{
+    private static readonly MockOptions s_fast = new() { DelayMs = 0 };
+
+    [Fact]
+    public async Task Answer_is_18_texts_in_the_scheme_of_the_family()
+    {
+        var texts = await StreamAsync(new StreamRequest { RequestId = "r", UserId = 42, Prompt = "Hi" });
+
+        Assert.Equal(18, texts.Count);
+        Assert.Contains("streaming-daemon", texts[0], StringComparison.Ordinal);
+        Assert.EndsWith("Prompt: Hi", texts[0], StringComparison.Ordinal);
+        Assert.Equal("User ID: 42", texts[1]);
+        for (var number = 13; number <= 17; number++)
+            Assert.Equal($"This is message {number} of 18.", texts[number - 1]);
+        Assert.Equal("[DONE-CONTENT]", texts[17]);
+    }
+
+    [Theory]
+    [InlineData(null, "(none)")]
+    [InlineData("", "(none)")]
+    [InlineData("12345678901234567890123456789012345678901234567890", "12345678901234567890123456789012345678901234567890")]
+    [InlineData("123456789012345678901234567890123456789012345678901", "12345678901234567890123456789012345678901234567890...")]
+    [InlineData("1234567890123456789012345678901234567890123456789é", "1234567890123456789012345678901234567890123456789...")]
+    [InlineData("12345678901234567890123456789012345678901234567🌍", "12345678901234567890123456789012345678901234567...")]
+    public async Task Preview_is_50_bytes_cut_at_a_character(string? prompt, string preview)
+    {
+        var texts = await StreamAsync(new StreamRequest { RequestId = "r", Prompt = prompt });
+        Assert.EndsWith("Prompt: " + preview, texts[0], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Preview_of_a_conversation_is_its_last_message()
+    {
+        var request = new StreamRequest
+        {
+            RequestId = "r",
+            Prompt = "not this",
+            Messages = [new ChatTurn("user", "first"), new ChatTurn("user", "last")],
+        };
+        Assert.EndsWith("Prompt: last", (await StreamAsync(request))[0], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Largest_user_id_fits()
+    {
+        var texts = await StreamAsync(new StreamRequest { RequestId = "r", UserId = long.MinValue });
+        Assert.Equal("User ID: -9223372036854775808", texts[1]);
+    }
+
+    [Fact]
+    public void Without_delay_the_whole_answer_is_synchronous()
+    {
+        using var backend = new MockBackend(s_fast);
+        var task = backend.StreamAsync(new StreamRequest { RequestId = "r" }, new RecordingSink(), default);
+        Assert.True(task.IsCompletedSuccessfully);
+    }
+
+    [Fact]
+    public async Task First_text_comes_at_once_and_17_delays_follow()
+    {
+        using var backend = new MockBackend(new MockOptions { DelayMs = 30 });
+        var sink = new RecordingSink();
+        var start = Stopwatch.GetTimestamp();
+        var streaming = backend.StreamAsync(new StreamRequest { RequestId = "r" }, sink, default);
+        Assert.Single(sink.Texts);
+
+        await streaming.WithinLimit();
+        Assert.Equal(18, sink.Texts.Count);
+        Assert.True(Stopwatch.GetElapsedTime(start) >= TimeSpan.FromMilliseconds(17 * 30));
+    }
+
+    [Fact]
+    public async Task Response_starts_before_the_latency_and_the_first_text_after_it()
+    {
+        using var backend = new MockBackend(new MockOptions { DelayMs = 0, LatencyMs = 200 });
+        var sink = new RecordingSink();
+        var streaming = backend.StreamAsync(new StreamRequest { RequestId = "r" }, sink, default);
+        Assert.Equal(1, sink.Started);
+        Assert.Empty(sink.Texts);
+
+        Assert.Equal(BackendResult.Completed, await streaming.WithinLimit());
+        Assert.Equal(18, sink.Texts.Count);
+        Assert.Equal(1, sink.Started);
+    }
+
+    [Fact]
+    public async Task Cancelling_ends_the_stream_in_the_middle_of_a_delay()
+    {
+        using var backend = new MockBackend(new MockOptions { DelayMs = 60_000 });
+        using var cancellation = new CancellationTokenSource();
+        var sink = new RecordingSink();
+        var streaming = backend.StreamAsync(new StreamRequest { RequestId = "r" }, sink, cancellation.Token);
+        await sink.FirstDelta.WithinLimit();
+        await cancellation.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => streaming.WithinLimit());
+    }
+
+    [Fact]
+    public async Task Slow_client_holds_back_its_own_stream_only()
+    {
+        using var backend = new MockBackend(new MockOptions { DelayMs = 1 });
+        var gate = new TaskCompletionSource();
+        var slow = new RecordingSink { OnWrite = _ => new ValueTask(gate.Task) };
+        var held = backend.StreamAsync(new StreamRequest { RequestId = "slow" }, slow, default);
+        var quick = new RecordingSink();
+        await backend.StreamAsync(new StreamRequest { RequestId = "quick" }, quick, default).WithinLimit();
+
+        Assert.Equal(18, quick.Texts.Count);
+        Assert.Single(slow.Texts);
+        gate.SetResult();
+        await held.WithinLimit();
+        Assert.Equal(18, slow.Texts.Count);
+    }
+
+    private static async Task<IReadOnlyList<string>> StreamAsync(StreamRequest request)
+    {
+        using var backend = new MockBackend(s_fast);
+        var sink = new RecordingSink();
+        var result = await backend.StreamAsync(request, sink, CancellationToken.None).WithinLimit();
+        Assert.Equal(BackendResult.Completed, result);
+        Assert.False(sink.DeltaBeforeStart);
+        return sink.Texts;
+    }
+}

@@ -1,0 +1,40 @@
+using System.Text;
+
+namespace StreamingDaemon.Backends.Tests;
+
+/// <summary>A sink that remembers, and can be told to be slow.</summary>
+internal sealed class RecordingSink : IDeltaSink
+{
+    private readonly List<string> _texts = [];
+    private readonly TaskCompletionSource _firstDelta = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Runs within each write, before it completes.</summary>
+    public Func<CancellationToken, ValueTask> OnWrite { get; init; } = _ => ValueTask.CompletedTask;
+
+    public int Started { get; private set; }
+
+    public int ActivityCount { get; private set; }
+
+    public bool DeltaBeforeStart { get; private set; }
+
+    public IReadOnlyList<string> Texts => _texts;
+
+    public string Whole => string.Concat(_texts);
+
+    public Task FirstDelta => _firstDelta.Task;
+
+    public void OnResponseStarted() => Started++;
+
+    public void OnUpstreamActivity() => ActivityCount++;
+
+    public ValueTask WriteAsync(StreamDelta delta, CancellationToken cancellationToken)
+    {
+        DeltaBeforeStart |= Started == 0;
+        // Strict: a delta with half a character in it must fail the test, not become U+FFFD on the way.
+        var text = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(delta.Text.Span);
+        Assert.NotEqual("", text);
+        _texts.Add(text);
+        _firstDelta.TrySetResult();
+        return OnWrite(cancellationToken);
+    }
+}

@@ -1,0 +1,77 @@
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Microsoft.AspNetCore.Http;
+
+namespace StreamingDaemon.Testing;
+
+/// <summary>One request and the answer that a scenario writes to it. Everything is flushed as it is sent.</summary>
+public sealed class FakeLlmExchange
+{
+    private readonly HttpResponse _response;
+
+    internal FakeLlmExchange(HttpContext context, FakeLlmRequest request, int chunkDelayMs)
+    {
+        Context = context;
+        Request = request;
+        ChunkDelayMs = chunkDelayMs;
+        _response = context.Response;
+    }
+
+    /// <summary>Kestrel's view, for what the helpers below lack.</summary>
+    public HttpContext Context { get; }
+
+    /// <summary>What was asked.</summary>
+    public FakeLlmRequest Request { get; }
+
+    /// <summary>Milliseconds between the chunks of the built-in scenarios.</summary>
+    public int ChunkDelayMs { get; }
+
+    /// <summary>Sends the head.</summary>
+    public Task StartAsync(int status = 200, string? contentType = "text/event-stream")
+    {
+        _response.StatusCode = status;
+        _response.ContentType = contentType;
+        return _response.StartAsync(Context.RequestAborted);
+    }
+
+    /// <summary>Sends text as it is.</summary>
+    public Task SendRawAsync(string text) => SendRawAsync(Encoding.UTF8.GetBytes(text));
+
+    /// <summary>Sends bytes as they are.</summary>
+    public async Task SendRawAsync(ReadOnlyMemory<byte> bytes)
+    {
+        await _response.Body.WriteAsync(bytes, Context.RequestAborted);
+        await _response.Body.FlushAsync(Context.RequestAborted);
+    }
+
+    /// <summary>Sends one chunk with text.</summary>
+    public Task SendDeltaAsync(string content)
+    {
+        var escaped = JsonEncodedText.Encode(content, JavaScriptEncoder.UnsafeRelaxedJsonEscaping);
+        return SendRawAsync(Chunk("{\"content\":\"" + escaped + "\"}", "null"));
+    }
+
+    /// <summary>Sends the chunk with the finish reason.</summary>
+    public Task SendFinishAsync(string reason = "stop") => SendRawAsync(Chunk("{}", "\"" + reason + "\""));
+
+    /// <summary>Sends the end marker.</summary>
+    public Task SendDoneAsync() => SendRawAsync("data: [DONE]\n\n");
+
+    /// <summary>Answers with a status, a type and a whole body.</summary>
+    public async Task RespondAsync(int status, string contentType, string body)
+    {
+        await StartAsync(status, contentType);
+        await SendRawAsync(body);
+    }
+
+    /// <summary>Resets: HTTP/1.1 loses its connection, HTTP/2 its stream.</summary>
+    public void Reset() => Context.Abort();
+
+    /// <summary>Waits until the caller has gone.</summary>
+    public async Task WaitForAbortAsync(TimeSpan limit) => await Request.Aborted.WaitAsync(limit);
+
+    private static string Chunk(string delta, string finishReason) =>
+        "data: {\"id\":\"chatcmpl-mock\",\"object\":\"chat.completion.chunk\",\"created\":0,\"model\":\"mock\","
+        + "\"choices\":[{\"index\":0,\"delta\":" + delta + ",\"finish_reason\":" + finishReason + "}]}\n\n";
+}
