@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
@@ -27,6 +28,30 @@ public static class HandoffClient
         finally
         {
             _ = LinuxNative.Close(fd);
+        }
+    }
+
+    /// <summary>Hands one end of a new Unix pair to a daemon and returns the other, to read the answer from.</summary>
+    /// <exception cref="HandoffServerException">The daemon is not there, or does not take it.</exception>
+    public static Socket Open(string socketPath, ReadOnlySpan<byte> data)
+    {
+        var error = LinuxNative.SocketPair(AfUnix, SockStream | SockCloExec, out var ours, out var theirs);
+        if (error < 0)
+            throw Failure("socketpair", socketPath, error);
+        var socket = new Socket(new SafeSocketHandle(ours, ownsHandle: true));
+        try
+        {
+            Send(socketPath, theirs, data);
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+        finally
+        {
+            _ = LinuxNative.Close(theirs);
         }
     }
 

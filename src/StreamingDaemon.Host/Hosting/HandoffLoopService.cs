@@ -23,8 +23,9 @@ internal sealed partial class HandoffLoopService(
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
         await server.StartAsync().ConfigureAwait(false);
-        var kind = options.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket";
-        LogListening(_logger, options.Server.Socket, kind, options.Backend.Name, options.Server.MaxConnections);
+        lifetime.ApplicationStarted.Register(() => LogListening(_logger, options.Server.Socket,
+            options.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
+            options.Backend.Name, options.Server.MaxConnections));
         await base.StartAsync(cancellationToken).ConfigureAwait(false);
     }
 

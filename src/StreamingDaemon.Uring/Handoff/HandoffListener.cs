@@ -26,7 +26,7 @@ internal sealed class HandoffListener : IDisposable
     {
         var path = options.SocketPath;
         var address = AddressOf(path);
-        ClearStalePath(path, address);
+        RemoveIfStale(path, address);
 
         var type = options.UseStreamSocket ? SockStream : SockSeqPacket;
         var fd = LinuxNative.Socket(AfUnix, type | SockCloExec | SockNonBlock);
@@ -102,11 +102,14 @@ internal sealed class HandoffListener : IDisposable
         return address;
     }
 
-    private static void ClearStalePath(string path, in UnixAddress address)
+    /// <summary>Looks at what stands at the path, and changes nothing.</summary>
+    /// <returns>Whether a stale socket is there to be taken over.</returns>
+    /// <exception cref="HandoffServerException">Something is there that must be left alone.</exception>
+    internal static bool IsStale(string path, in UnixAddress address)
     {
         var status = FileIdentity.Read(path, out var existing);
         if (status == -Errno.NoEnt)
-            return;
+            return false;
         if (status < 0)
             throw Failure("stat", path, status);
         if (!existing.IsSocket)
@@ -122,16 +125,22 @@ internal sealed class HandoffListener : IDisposable
                     $"{path}: a daemon is listening there already. Stop it first, or choose another path with "
                     + "--socket", Errno.AddrInUse);
             case -Errno.NoEnt:
-                return;
+                return false;
             case -Errno.ConnRefused:
                 // Nobody listens: left behind by a daemon that was killed.
-                var error = LinuxNative.Unlink(path);
-                if (error < 0 && error != -Errno.NoEnt)
-                    throw Failure("unlink of the stale socket", path, error);
-                return;
+                return true;
             case var other:
                 throw Failure("connect, to see whether a daemon listens there", path, other);
         }
+    }
+
+    private static void RemoveIfStale(string path, in UnixAddress address)
+    {
+        if (!IsStale(path, address))
+            return;
+        var error = LinuxNative.Unlink(path);
+        if (error < 0 && error != -Errno.NoEnt)
+            throw Failure("unlink of the stale socket", path, error);
     }
 
     private static int Probe(in UnixAddress address)

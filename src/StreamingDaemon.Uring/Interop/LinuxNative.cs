@@ -40,6 +40,9 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
     private static partial int SocketRaw(int domain, int type, int protocol);
 
+    [LibraryImport("libc", EntryPoint = "socketpair", SetLastError = true)]
+    private static partial int SocketPairRaw(int domain, int type, int protocol, int* pair);
+
     [LibraryImport("libc", EntryPoint = "bind", SetLastError = true)]
     private static partial int BindRaw(int fd, void* address, uint length);
 
@@ -76,6 +79,12 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "unlink", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int UnlinkRaw(string path);
 
+    [LibraryImport("libc", EntryPoint = "access", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int AccessRaw(string path, int mode);
+
+    [LibraryImport("libc", EntryPoint = "getrlimit", SetLastError = true)]
+    private static partial int GetRLimitRaw(int resource, ulong* limits);
+
     public static int IoUringSetup(uint entries, IoUringParams* parameters) =>
         Result(Syscall(SysIoUringSetup, entries, (long)parameters, 0, 0, 0, 0));
 
@@ -105,6 +114,14 @@ internal static unsafe partial class LinuxNative
     public static int Close(int fd) => Result(CloseRaw(fd));
 
     public static int Socket(int domain, int type) => Result(SocketRaw(domain, type, 0));
+
+    public static int SocketPair(int domain, int type, out int first, out int second)
+    {
+        var pair = stackalloc int[2];
+        var result = Result(SocketPairRaw(domain, type, 0, pair));
+        (first, second) = (pair[0], pair[1]);
+        return result;
+    }
 
     public static int Bind(int fd, in UnixAddress address)
     {
@@ -153,6 +170,23 @@ internal static unsafe partial class LinuxNative
     public static int FChmod(int fd, int mode) => Result(FChmodRaw(fd, (uint)mode));
 
     public static int Unlink(string path) => Result(UnlinkRaw(path));
+
+    /// <summary>May this process create files in the directory? access(2): by the real user's rights.</summary>
+    public static bool MayWrite(string directory)
+    {
+        const int WriteAndSearch = 2 | 1;
+        return AccessRaw(directory, WriteAndSearch) == 0;
+    }
+
+    /// <summary>RLIMIT_NOFILE, soft and hard.</summary>
+    public static void GetDescriptorLimit(out ulong soft, out ulong hard)
+    {
+        const int RLimitNoFile = 7;
+        var limits = stackalloc ulong[2];
+        _ = GetRLimitRaw(RLimitNoFile, limits);
+        soft = limits[0];
+        hard = limits[1];
+    }
 
     /// <summary>The text of an errno, as strerror(3) gives it.</summary>
     public static string Describe(int errno) => Marshal.GetPInvokeErrorMessage(Math.Abs(errno));

@@ -90,7 +90,7 @@ internal static class RingSetupDiagnosis
     };
 
     // For the wording only: what is used is decided by what the kernel accepts.
-    private static bool TooOld(string release)
+    internal static bool TooOld(string release)
     {
         var parts = release.Split('.', '-');
         return parts.Length >= 2

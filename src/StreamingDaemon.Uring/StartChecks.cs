@@ -1,0 +1,132 @@
+using StreamingDaemon.Uring.Handoff;
+using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
+
+namespace StreamingDaemon.Uring;
+
+/// <summary>How one check of <see cref="StartChecks"/> came out.</summary>
+public enum CheckStatus
+{
+    /// <summary>As it should be.</summary>
+    Ok,
+
+    /// <summary>The server starts, but not with all that was asked for.</summary>
+    Warning,
+
+    /// <summary>The server would not start.</summary>
+    Failed,
+}
+
+/// <summary>One check.</summary>
+/// <param name="Name">What was looked at.</param>
+/// <param name="Status">How it came out.</param>
+/// <param name="Detail">What was found, and what mends it.</param>
+public sealed record CheckResult(string Name, CheckStatus Status, string Detail);
+
+/// <summary>The checks that a start makes, without starting: nothing is changed, no path is touched.</summary>
+public static class StartChecks
+{
+    /// <summary>Descriptors beside the clients': handoffs on their way, refusals, the runtime's own.</summary>
+    private const int DescriptorReserve = 2_000;
+
+    /// <summary>Runs every check, in order of cause.</summary>
+    public static IReadOnlyList<CheckResult> Run(HandoffServerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        var environment = RingSetupDiagnosis.Environment.Read();
+        return
+        [
+            Kernel(environment),
+            Permission(environment),
+            Seccomp(environment),
+            Ring(options),
+            new CheckResult("memlock", CheckStatus.Ok, $"RLIMIT_MEMLOCK is {environment.MemlockLimit} bytes"),
+            Descriptors(options),
+            SocketPath(options.SocketPath),
+        ];
+    }
+
+    private static CheckResult Kernel(RingSetupDiagnosis.Environment environment) =>
+        RingSetupDiagnosis.TooOld(environment.Release)
+            ? new("kernel", CheckStatus.Failed, $"{environment.Release}; Linux 6.1 or newer is needed")
+            : new("kernel", CheckStatus.Ok, environment.Release);
+
+    private static CheckResult Permission(RingSetupDiagnosis.Environment environment) =>
+        environment.IoUringDisabled switch
+        {
+            null => new("io_uring_disabled", CheckStatus.Ok, "this kernel has no such sysctl"),
+            0 => new("io_uring_disabled", CheckStatus.Ok, "0: everybody may use io_uring"),
+            // Whether this process may is seen below, by trying.
+            1 => new("io_uring_disabled", CheckStatus.Warning,
+                "1: only CAP_SYS_ADMIN and the members of kernel.io_uring_group may use io_uring"),
+            var value => new("io_uring_disabled", CheckStatus.Failed,
+                $"{value}: nobody may. Allow it with: sysctl -w kernel.io_uring_disabled=0"),
+        };
+
+    private static CheckResult Seccomp(RingSetupDiagnosis.Environment environment) =>
+        new("seccomp", CheckStatus.Ok, environment.SeccompFiltered ? "a filter is on" : "no filter");
+
+    private static CheckResult Ring(HandoffServerOptions options)
+    {
+        CheckResult? result = null;
+        // A ring belongs to the thread that made it.
+        var thread = new Thread(() => result = TryRing(options));
+        thread.Start();
+        thread.Join();
+        return result!;
+    }
+
+    private static CheckResult TryRing(HandoffServerOptions options)
+    {
+        try
+        {
+            using var ring = IoUring.Create((uint)options.RingEntries, options.SqPoll);
+            var lit = new List<string> { options.SqPoll ? "SQPOLL" : "DEFER_TASKRUN" };
+            if ((ring.SetupFlags & IoUringConstants.SetupNoSqArray) != 0)
+                lit.Add("NO_SQARRAY");
+            if ((ring.Features & IoUringConstants.FeatureNoIoWait) != 0)
+                lit.Add("NO_IOWAIT");
+            return new("io_uring", CheckStatus.Ok,
+                $"{options.RingEntries} entries, {ring.CompletionCapacity} completions; {string.Join(", ", lit)}");
+        }
+        catch (HandoffServerException e)
+        {
+            return new("io_uring", CheckStatus.Failed, e.Message);
+        }
+    }
+
+    private static CheckResult Descriptors(HandoffServerOptions options)
+    {
+        LinuxNative.GetDescriptorLimit(out var soft, out var hard);
+        var wanted = (ulong)options.MaxConnections + DescriptorReserve;
+        // The runtime raises the soft limit to the hard one at start.
+        return hard >= wanted
+            ? new("nofile", CheckStatus.Ok, $"{soft} (hard {hard}); {options.MaxConnections} connections fit")
+            : new("nofile", CheckStatus.Warning,
+                $"{soft} (hard {hard}) is less than {wanted}, for {options.MaxConnections} connections and "
+                + $"{DescriptorReserve} of the daemon's own. Raise it: ulimit -n {wanted}; systemd: "
+                + $"LimitNOFILE={wanted}; Docker: --ulimit nofile={wanted}. Or lower --max-connections");
+    }
+
+    private static CheckResult SocketPath(string path)
+    {
+        try
+        {
+            var stale = HandoffListener.IsStale(path, HandoffListener.AddressOf(path));
+            var directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
+            if (!Directory.Exists(directory))
+                return new("socket", CheckStatus.Failed, $"{directory} does not exist: create it first");
+            if (!LinuxNative.MayWrite(directory))
+            {
+                return new("socket", CheckStatus.Failed,
+                    $"this user may not write in {directory}: change its owner or mode");
+            }
+
+            return new("socket", CheckStatus.Ok, path + (stale ? ": stale, it will be taken over" : ": free"));
+        }
+        catch (HandoffServerException e)
+        {
+            return new("socket", CheckStatus.Failed, e.Message);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+using System.Net.Http;
+using System.Text.Json;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+internal static class DaemonExtensions
+{
+    private static readonly HttpClient Http = new() { Timeout = TimeSpan.FromSeconds(20) };
+
+    /// <summary>Hands a client over and reads its whole answer.</summary>
+    public static async Task<Answer> AskAsync(this DaemonProcess daemon, string json)
+    {
+        using var client = Clients.HandOver(daemon.SocketPath, json);
+        return Answer.Parse(await Clients.ReadToEndAsync(client));
+    }
+
+    public static async Task<(int Status, JsonElement Body)> HealthAsync(this DaemonProcess daemon,
+        string path = "/health")
+    {
+        using var response = await Http.GetAsync(new Uri(daemon.MetricsUri, path));
+        using var document = JsonDocument.Parse(await response.Content.ReadAsStringAsync());
+        return ((int)response.StatusCode, document.RootElement.Clone());
+    }
+
+    public static Task<string> MetricsAsync(this DaemonProcess daemon) =>
+        Http.GetStringAsync(new Uri(daemon.MetricsUri, "/metrics"));
+
+    /// <summary>The access log's lines, parsed; waits until there are as many as asked for.</summary>
+    public static async Task<IReadOnlyList<JsonElement>> AccessLogAsync(this DaemonProcess daemon, int lines)
+    {
+        await Eventually.TrueAsync(() => daemon.LogLines("\"Outcome\"").Count >= lines);
+        return [.. daemon.LogLines("\"Outcome\"").Select(l => JsonDocument.Parse(l).RootElement)];
+    }
+
+    public static async Task<string> OutcomeAsync(this DaemonProcess daemon) =>
+        (await daemon.AccessLogAsync(1))[0].GetProperty("Outcome").GetString()!;
+
+    /// <summary>Environment for the OpenAI backend against a server of the tests.</summary>
+    public static Dictionary<string, string> OpenAIEnvironment(this FakeLlmServer upstream, bool http2)
+    {
+        var environment = new Dictionary<string, string>
+        {
+            ["OPENAI_API_KEY"] = "sk-secret-of-the-test",
+            ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString(),
+            ["OPENAI_HTTP2_ENABLED"] = http2 ? "true" : "false",
+            ["OPENAI_INSECURE_SSL"] = "true",
+        };
+        if (upstream.SocketPath is { } socket)
+            environment["OPENAI_API_SOCKET"] = socket;
+        return environment;
+    }
+
+    public static Task<DaemonProcess> StartDaemonAsync(this FakeLlmServer upstream, params string[] arguments) =>
+        DaemonProcess.StartAsync(upstream.OpenAIEnvironment(false), true, ["--backend", "openai", .. arguments]);
+}

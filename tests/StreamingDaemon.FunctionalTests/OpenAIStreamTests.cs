@@ -1,0 +1,199 @@
+using System.Text.Json;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+public sealed class OpenAIStreamTests
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+
+    [Theory]
+    [InlineData(FakeLlmTransport.Http2Tls, true, "HTTP/2")]
+    [InlineData(FakeLlmTransport.Http1, false, "HTTP/1.1")]
+    [InlineData(FakeLlmTransport.H2c, true, "HTTP/2")]
+    [InlineData(FakeLlmTransport.UnixH2c, true, "HTTP/2")]
+    [InlineData(FakeLlmTransport.UnixHttp1, false, "HTTP/1.1")]
+    public async Task Answer_of_the_reference_upstream_is_636_bytes_over_each_transport(
+        FakeLlmTransport transport, bool http2, string protocol)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync(transport);
+        await using var daemon = await DaemonProcess.StartAsync(
+            upstream.OpenAIEnvironment(http2), true, "--backend", "openai");
+        using var client = Clients.HandOver(daemon.SocketPath,
+            """{"prompt":"hi","system":"be brief","model":"m-1","max_tokens":"7","temperature":0.5}""");
+
+        var bytes = await Clients.ReadToEndAsync(client);
+
+        Assert.Equal(636, bytes.Length);
+        var answer = Answer.Parse(bytes);
+        Assert.Equal(FakeLlmScenarios.Words, answer.Contents);
+        Assert.True(answer.IsDone);
+        var request = await upstream.NextRequestAsync(Limit);
+        Assert.Equal(protocol, request.Protocol);
+        Assert.Equal(
+            """{"model":"m-1","messages":[{"role":"system","content":"be brief"},{"role":"user","content":"hi"}],"""
+            + """"max_tokens":7,"temperature":0.5,"stream":true}""", request.Body);
+    }
+
+    [Fact]
+    public async Task Client_that_disconnects_cancels_the_upstream_call()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync("one");
+            await exchange.WaitForAbortAsync(Limit);
+        };
+        await using var daemon = await upstream.StartDaemonAsync();
+        var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        _ = await Clients.ReadUntilAsync(client, "one");
+        var request = await upstream.NextRequestAsync(Limit);
+        Assert.False(request.Aborted.IsCompleted);
+
+        client.Dispose();
+
+        // The upstream is silent: only the watch on the client's socket can have noticed.
+        await request.Aborted.WaitAsync(Limit);
+        Assert.Equal("ClientGone", await daemon.OutcomeAsync());
+    }
+
+    [Fact]
+    public async Task Refused_upstream_is_a_502_and_not_an_empty_200()
+    {
+        var environment = new Dictionary<string, string>
+        {
+            ["OPENAI_API_KEY"] = "k",
+            ["OPENAI_API_BASE"] = $"http://127.0.0.1:{DaemonProcess.FreePort()}/v1",
+        };
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+
+        var answer = await daemon.AskAsync("""{"prompt":"hi","request_id":"r\"1\r\n"}""");
+
+        Assert.Equal("HTTP/1.1 502 Bad Gateway", answer.StatusLine);
+        Assert.Contains("\"request_id\":\"r_1__\"", answer.Body, StringComparison.Ordinal);
+        Assert.Equal("UpstreamError", await daemon.OutcomeAsync());
+    }
+
+    [Theory]
+    [InlineData(401)]
+    [InlineData(429)]
+    [InlineData(500)]
+    public async Task Upstream_that_refuses_is_a_502_that_says_nothing_of_the_upstream(int status)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = exchange => exchange.RespondAsync(status, "application/json",
+            """{"error":{"message":"Incorrect API key sk-secret-of-the-test","type":"auth"}}""");
+        await using var daemon = await upstream.StartDaemonAsync();
+
+        var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
+
+        Assert.Equal("HTTP/1.1 502 Bad Gateway", answer.StatusLine);
+        Assert.DoesNotContain("API key", answer.Raw, StringComparison.Ordinal);
+        Assert.Equal("UpstreamError", await daemon.OutcomeAsync());
+        Assert.DoesNotContain("sk-secret", daemon.ErrorText, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Upstream_that_breaks_after_the_head_is_one_error_event_and_no_done()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync("begun");
+            exchange.Reset();
+        };
+        await using var daemon = await upstream.StartDaemonAsync();
+
+        var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
+
+        Assert.Equal(Answer.StreamHead, answer.Head);
+        Assert.Equal(["begun"], answer.Contents);
+        Assert.NotNull(answer.Error);
+        Assert.False(answer.IsDone);
+    }
+
+    [Fact]
+    public async Task Silent_upstream_is_a_504_before_the_head()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = exchange => exchange.WaitForAbortAsync(Limit);
+        var environment = upstream.OpenAIEnvironment(false);
+        environment["STREAMING_DAEMON_TIMEOUTS__FIRST_TOKEN_TIMEOUT_MS"] = "200";
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+
+        var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
+
+        Assert.Equal("HTTP/1.1 504 Gateway Timeout", answer.StatusLine);
+        Assert.Equal("UpstreamTimeout", await daemon.OutcomeAsync());
+        await (await upstream.NextRequestAsync(Limit)).Aborted.WaitAsync(Limit);
+    }
+
+    [Fact]
+    public async Task Upstream_slower_than_the_head_wait_gets_its_head_sent_and_its_error_as_an_event()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        var release = new TaskCompletionSource();
+        upstream.Scenario = async exchange =>
+        {
+            await release.Task;
+            await exchange.RespondAsync(500, "text/plain", "no");
+        };
+        var environment = upstream.OpenAIEnvironment(false);
+        environment["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "50";
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+
+        Assert.Equal(Answer.StreamHead, await Clients.ReadUntilAsync(client, "\r\n\r\n"));
+        release.SetResult();
+
+        Assert.StartsWith("data: {\"error\":\"", await Clients.ReadTextAsync(client), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Request_without_prompt_is_a_400_and_no_call()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        await using var daemon = await upstream.StartDaemonAsync();
+
+        Assert.Equal("HTTP/1.1 400 Bad Request", (await daemon.AskAsync("{}")).StatusLine);
+        Assert.Empty(upstream.Requests);
+    }
+
+    [Fact]
+    public async Task Handoff_chooses_its_backend_and_backend_url_is_ignored()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        await using var daemon = await upstream.StartDaemonAsync("--delay", "0");
+
+        var mock = await daemon.AskAsync("""{"prompt":"hi","backend":"mock"}""");
+        var other = await daemon.AskAsync(
+            """{"prompt":"hi","backend":"unknown","backend_url":"http://127.0.0.1:1/","test_pattern":"short"}""");
+
+        Assert.Equal("[DONE-CONTENT]", mock.Contents[17]);
+        Assert.Equal(FakeLlmScenarios.TextsOf("short"), other.Contents);
+    }
+
+    [Fact]
+    public async Task Logs_name_the_stream_and_never_a_prompt_an_answer_or_a_key()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        await using var daemon = await upstream.StartDaemonAsync();
+
+        _ = await daemon.AskAsync("""{"prompt":"very private words","user_id":9,"request_id":"req-9","model":"m"}""");
+
+        var line = Assert.Single(await daemon.AccessLogAsync(1));
+        Assert.Equal("Completed", line.GetProperty("Outcome").GetString());
+        Assert.Equal("req-9", line.GetProperty("RequestId").GetString());
+        Assert.Equal(9, line.GetProperty("UserId").GetInt64());
+        Assert.Equal("openai", line.GetProperty("Backend").GetString());
+        Assert.Equal("m", line.GetProperty("Model").GetString());
+        Assert.Equal(636, line.GetProperty("Bytes").GetInt64());
+        Assert.Equal(18, line.GetProperty("Events").GetInt32());
+        Assert.Equal(JsonValueKind.Number, line.GetProperty("TtftMs").ValueKind);
+        Assert.Equal(JsonValueKind.Number, line.GetProperty("DurationMs").ValueKind);
+        foreach (var secret in new[] { "very private", FakeLlmScenarios.Words[0], "sk-secret" })
+            Assert.DoesNotContain(secret, daemon.ErrorText, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,175 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+
+namespace StreamingDaemon.Testing;
+
+/// <summary>
+/// The daemon as its users run it: a process of its own, started and ended by pid. <c>STREAMING_DAEMON_BIN</c> names
+/// another build (Native AOT) to run the same tests against.
+/// </summary>
+public sealed class DaemonProcess : IAsyncDisposable
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    private readonly TempDirectory _directory;
+    private readonly Process _process;
+    private readonly StringBuilder _error = new();
+    private readonly StringBuilder _output = new();
+    private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private DaemonProcess(TempDirectory directory, ProcessStartInfo start, string socketPath, int metricsPort)
+    {
+        _directory = directory;
+        SocketPath = socketPath;
+        MetricsPort = metricsPort;
+        _process = new Process { StartInfo = start, EnableRaisingEvents = true };
+        _process.OutputDataReceived += (_, e) => Append(_output, e.Data);
+        _process.ErrorDataReceived += (_, e) =>
+        {
+            Append(_error, e.Data);
+            if (e.Data?.Contains("listening on", StringComparison.Ordinal) == true)
+                _ready.TrySetResult();
+        };
+        _process.Exited += (_, _) => _ready.TrySetResult();
+        _process.Start();
+        _process.BeginErrorReadLine();
+        _process.BeginOutputReadLine();
+    }
+
+    public string SocketPath { get; }
+
+    public int MetricsPort { get; }
+
+    public Uri MetricsUri => new($"http://127.0.0.1:{MetricsPort}");
+
+    public int Pid => _process.Id;
+
+    public string Directory => _directory.Path;
+
+    public string ErrorText => Read(_error);
+
+    public string OutputText => Read(_output);
+
+    public bool HasExited => _process.HasExited;
+
+    /// <summary>Log lines that hold the text.</summary>
+    public IReadOnlyList<string> LogLines(string containing) =>
+        [.. ErrorText.Split('\n').Where(l => l.Contains(containing, StringComparison.Ordinal))];
+
+    public int OpenDescriptors() => System.IO.Directory.GetFileSystemEntries($"/proc/{Pid}/fd").Length;
+
+    /// <summary>Starts the daemon on a socket of its own and waits until it listens.</summary>
+    public static Task<DaemonProcess> StartAsync(params string[] arguments) => StartAsync(null, true, arguments);
+
+    /// <summary>As above, with more environment; with or without a metrics port.</summary>
+    public static async Task<DaemonProcess> StartAsync(IReadOnlyDictionary<string, string>? environment,
+        bool metrics, params string[] arguments)
+    {
+        var directory = new TempDirectory();
+        var socket = directory.File("s");
+        var port = metrics ? FreePort() : 0;
+        string[] all = ["--socket", socket, .. metrics ? ["--metrics", $"{port}"] : (string[])[], .. arguments];
+        var daemon = new DaemonProcess(directory, StartInfo(environment, directory.Path, all), socket, port);
+        await daemon._ready.Task.WaitAsync(Patience);
+        if (daemon.HasExited)
+            throw new InvalidOperationException($"the daemon did not start: {daemon.ErrorText}");
+        return daemon;
+    }
+
+    /// <summary>Runs a command of the daemon to its end.</summary>
+    public static Task<(int ExitCode, string Output, string Error)> RunAsync(params string[] arguments) =>
+        RunAsync(null, arguments);
+
+    public static async Task<(int ExitCode, string Output, string Error)> RunAsync(
+        IReadOnlyDictionary<string, string>? environment, params string[] arguments)
+    {
+        using var directory = new TempDirectory();
+        using var process = Process.Start(StartInfo(environment, directory.Path, arguments))!;
+        process.StandardInput.Close();
+        var output = process.StandardOutput.ReadToEndAsync();
+        var error = process.StandardError.ReadToEndAsync();
+        await process.WaitForExitAsync().WaitAsync(Patience);
+        return (process.ExitCode, await output, await error);
+    }
+
+    public void Signal(int number) => Posix.Kill(Pid, number);
+
+    /// <summary>Waits for the process to end and returns its exit code.</summary>
+    public async Task<int> ExitCodeAsync()
+    {
+        await _process.WaitForExitAsync().WaitAsync(Patience);
+        return _process.ExitCode;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+            _process.Kill();
+        await _process.WaitForExitAsync();
+        _process.Dispose();
+        _directory.Dispose();
+    }
+
+    public static int FreePort()
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        return ((IPEndPoint)socket.LocalEndPoint!).Port;
+    }
+
+    /// <summary>The root of the repository.</summary>
+    public static string RepositoryRoot()
+    {
+        var directory = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(directory, "StreamingDaemon.sln")))
+            directory = Path.GetDirectoryName(directory) ?? throw new InvalidOperationException("no solution above");
+        return directory;
+    }
+
+    private static ProcessStartInfo StartInfo(IReadOnlyDictionary<string, string>? environment, string directory,
+        IEnumerable<string> arguments)
+    {
+        var binary = Environment.GetEnvironmentVariable("STREAMING_DAEMON_BIN");
+        var start = new ProcessStartInfo
+        {
+            FileName = string.IsNullOrEmpty(binary) ? "dotnet" : binary,
+            WorkingDirectory = directory,
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+            RedirectStandardInput = true,
+        };
+        if (string.IsNullOrEmpty(binary))
+        {
+            // Built beside the tests, in the same configuration.
+            var configuration = AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal)
+                ? "Release" : "Debug";
+            start.ArgumentList.Add(Path.Combine(RepositoryRoot(), "src", "StreamingDaemon.Host", "bin",
+                configuration, "net10.0", "streaming-daemon.dll"));
+        }
+
+        foreach (var argument in arguments)
+            start.ArgumentList.Add(argument);
+        // What the tests run in must not configure the daemon.
+        foreach (var name in start.Environment.Keys.Where(k => k.StartsWith("OPENAI_", StringComparison.Ordinal)
+            || k.StartsWith("STREAMING_DAEMON_", StringComparison.Ordinal) || k == "MOCK_LATENCY_MS").ToList())
+            start.Environment.Remove(name);
+        foreach (var (name, value) in environment ?? new Dictionary<string, string>())
+            start.Environment[name] = value;
+        return start;
+    }
+
+    private static void Append(StringBuilder text, string? line)
+    {
+        if (line is null)
+            return;
+        lock (text)
+            text.Append(line).Append('\n');
+    }
+
+    private static string Read(StringBuilder text)
+    {
+        lock (text)
+            return text.ToString();
+    }
+}
