@@ -3,7 +3,9 @@ using StreamingDaemon.Backends.OpenAI;
 
 namespace StreamingDaemon.Host.Configuration;
 
-/// <summary>Everything the daemon can be told, read once at start, validated. One record a TOML section.</summary>
+/// <summary>
+/// Everything the daemon can be told, read once at start, validated. One record a TOML section.
+/// </summary>
 internal sealed record DaemonOptions
 {
     public ServerOptions Server { get; init; } = new();
@@ -18,6 +20,14 @@ internal sealed record DaemonOptions
 
     /// <summary>Null where no API key is configured: the backend does not exist then.</summary>
     public OpenAIOptions? OpenAI { get; init; }
+
+    /// <summary>The TOML file that was read, or null.</summary>
+    public string? ConfigFile { get; init; }
+
+    /// <summary>
+    /// Nothing of the values: one of them is the API key, and what can be printed gets logged.
+    /// </summary>
+    public override string ToString() => nameof(DaemonOptions);
 }
 
 /// <summary><c>[server]</c></summary>
@@ -54,7 +64,9 @@ internal sealed record BackendOptions
 /// <summary><c>[streaming]</c></summary>
 internal sealed record StreamingOptions
 {
-    /// <summary>Longest wait for the upstream's first sign before the 200 head leaves, ms; 0 sends it at once.</summary>
+    /// <summary>
+    /// Longest wait for the upstream's first sign before the 200 head leaves, ms; 0 sends it at once.
+    /// </summary>
     public int HeadWaitMs { get; init; } = 1_000;
 
     /// <summary>Bytes of one client not yet taken by the kernel, above which its producer waits.</summary>
@@ -63,10 +75,14 @@ internal sealed record StreamingOptions
     /// <summary>Capacity of the Channel between producers and the loop, in writes.</summary>
     public int ChannelCapacity { get; init; } = 16_384;
 
-    /// <summary>Largest handoff accepted, bytes; larger is 413. At most 212960, what a SEQPACKET message holds.</summary>
+    /// <summary>
+    /// Largest handoff accepted, bytes; larger is 413. At most 212960, what a SEQPACKET message holds.
+    /// </summary>
     public int MaxHandoffBytes { get; init; } = 212_960;
 
-    /// <summary>Bytes of a client's unread request discarded at the end of a stream before it is closed anyway.</summary>
+    /// <summary>
+    /// Bytes of a client's unread request discarded at the end of a stream before it is closed anyway.
+    /// </summary>
     public int MaxDrainBytes { get; init; } = 16 * 1024 * 1024;
 
     /// <summary>Longest line accepted from the upstream, bytes.</summary>

@@ -1,0 +1,104 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Text.Json;
+using StreamingDaemon.Host.Configuration;
+
+namespace StreamingDaemon.Host.Cli;
+
+/// <summary>Takes the values out of a parsed command line.</summary>
+internal sealed class CliReader(CommandTree tree, ParseResult result)
+{
+    private readonly ConfigurationErrors _errors = new();
+
+    public CliValues Values()
+    {
+        var settings = new List<RawSetting>();
+        foreach (var (spec, option) in tree.Table)
+        {
+            var text = option is Option<bool> flag ? Switch(flag) : Last((Option<string[]>)option);
+            if (text is not null)
+                settings.Add(new RawSetting(spec.Key, text, RawKind.Text, option.Name));
+        }
+        var config = Last(tree.Config);
+        _errors.ThrowIfAny();
+        return new CliValues(config, settings);
+    }
+
+    /// <summary>The value of <c>--socket</c>, where one is given.</summary>
+    public string? Socket()
+    {
+        var spec = OptionTable.Find("server:socket")!;
+        var option = tree.Table.First(pair => pair.Spec == spec).Option;
+        if (Last((Option<string[]>)option) is not { } path)
+            return null;
+        var raw = new RawSetting(spec.Key, path, RawKind.Text, option.Name);
+        if (spec.Check(raw, out var canonical) is { } problem)
+            _errors.Add(option.Name, problem);
+        _errors.ThrowIfAny();
+        return canonical;
+    }
+
+    public int Port()
+    {
+        var port = CommandTree.DefaultDemoPort;
+        var type = CommandTree.DemoPort;
+        if (Last(tree.Port) is { } text
+            && type.Read(new RawSetting("port", text, RawKind.Text, "--port"), out port) is { } problem)
+        {
+            _errors.Add("--port", $"{problem}; expected {type.Expected}");
+        }
+        _errors.ThrowIfAny();
+        return port;
+    }
+
+    public (string? Prompt, string? Data) Message()
+    {
+        var prompt = Last(tree.Prompt);
+        var data = Last(tree.Data);
+        if (prompt is null && data is null)
+            _errors.Add("send", "nothing to send; give --prompt TEXT or --data JSON");
+        if (data is not null && !IsJsonObject(data))
+        {
+            _errors.Add("--data",
+                "the value is not a JSON object; expected for example '{\"prompt\": \"Hello\"}'");
+        }
+        _errors.ThrowIfAny();
+        return (prompt, data);
+    }
+
+    private static bool IsJsonObject(string text)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(text);
+            return document.RootElement.ValueKind == JsonValueKind.Object;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+    }
+
+    private string? Last(Option<string[]> option)
+    {
+        if (result.GetResult(option) is not { Implicit: false } given)
+            return null;
+        // A forgotten value: "--socket --sqpoll" would make a socket of that name, and "-s a -s" would hide
+        // that the second has none.
+        if (given.Tokens.Count < given.IdentifierTokenCount || IsOption(given.Tokens[^1].Value))
+            _errors.Add(option.Name, $"the value is missing; expected {option.Name} {option.HelpName}");
+        return given.Tokens.Count == 0 ? "" : given.Tokens[^1].Value;
+    }
+
+    private bool IsOption(string value) => value.StartsWith('-') && tree.NamesFor(result).Contains(value);
+
+    private string? Switch(Option<bool> option)
+    {
+        if (result.GetResult(option) is not OptionResult { Implicit: false } given)
+            return null;
+        // Which of "-q=false -q" comes last is not kept.
+        if (given.IdentifierTokenCount > 1 && given.Tokens.Count > 0)
+            _errors.Add(option.Name, "given more than once; keep one");
+        return given.GetValueOrDefault<bool>() ? "true" : "false";
+    }
+}

@@ -1,0 +1,107 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.Net.Sockets;
+using System.Reflection;
+using StreamingDaemon.Host.Configuration;
+
+namespace StreamingDaemon.Host.Cli;
+
+/// <summary>
+/// From arguments to an exit code: 0 done, 1 failed while running, 2 told something wrong.
+/// </summary>
+internal static class CommandLine
+{
+    public const string ProgramName = "streaming-daemon";
+
+    public static string Version { get; } =
+        typeof(CommandLine).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!
+            .InformationalVersion;
+
+    public static Task<int> InvokeAsync(
+        string[] args, ICliActions actions, CancellationToken cancellationToken = default) =>
+        InvokeAsync(args, actions, CliSurroundings.OfProcess(), cancellationToken);
+
+    public static async Task<int> InvokeAsync(
+        string[] args,
+        ICliActions actions,
+        CliSurroundings surroundings,
+        CancellationToken cancellationToken)
+    {
+        var tree = new CommandTree();
+        Connect(tree, actions, surroundings.Sources);
+        // "@file" is a prompt or a path like any other.
+        var result = tree.Root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        var invocation = new InvocationConfiguration
+        {
+            Output = surroundings.Output,
+            Error = surroundings.Error,
+            EnableDefaultExceptionHandler = false,
+            // Or the library handles SIGTERM, and kills a draining daemon after two seconds.
+            ProcessTerminationTimeout = null,
+        };
+        if (result.Action is HelpAction)
+        {
+            await result.InvokeAsync(invocation, cancellationToken);
+            await surroundings.Output.WriteAsync(HelpText.Epilogue(surroundings.Sources.SearchPaths));
+            return ExitCode.Success;
+        }
+        if (result.GetValue(tree.Version))
+        {
+            await surroundings.Output.WriteLineAsync($"{ProgramName} {Version}");
+            return ExitCode.Success;
+        }
+        var problems = HelpText.Explain(tree, result).ToList();
+        if (problems.Count > 0)
+            return Refuse(surroundings.Error, problems);
+        return await InvokeAsync(result, invocation, cancellationToken);
+    }
+
+    private static async Task<int> InvokeAsync(
+        ParseResult result, InvocationConfiguration invocation, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await result.InvokeAsync(invocation, cancellationToken);
+        }
+        catch (ConfigurationException e)
+        {
+            return Refuse(invocation.Error, e.Errors);
+        }
+        catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
+        {
+            // The machine's fault and not the program's: the sentence says it, a stack trace does not.
+            await invocation.Error.WriteLineAsync($"{ProgramName}: {e.Message}");
+            return ExitCode.Failure;
+        }
+    }
+
+    private static void Connect(CommandTree tree, ICliActions actions, ConfigurationSources sources)
+    {
+        tree.Root.SetAction((result, cancel) => actions.RunAsync(Load(tree, result, sources), cancel));
+        tree.Check.SetAction((result, _) =>
+            actions.CheckAsync(Load(tree, result, sources), result.GetValue(tree.Json)));
+        tree.Demo.SetAction((result, cancel) =>
+        {
+            var port = new CliReader(tree, result).Port();
+            return actions.DemoAsync(Load(tree, result, sources), port, result.GetValue(tree.Once), cancel);
+        });
+        tree.Send.SetAction((result, cancel) =>
+        {
+            var reader = new CliReader(tree, result);
+            var (prompt, data) = reader.Message();
+            // Whoever names the socket needs no configuration, which may not be readable for them.
+            var socket = reader.Socket() ?? Load(tree, result, sources).Server.Socket;
+            return actions.SendAsync(socket, prompt, data, cancel);
+        });
+    }
+
+    private static DaemonOptions Load(CommandTree tree, ParseResult result, ConfigurationSources sources) =>
+        DaemonOptionsLoader.Load(new CliReader(tree, result).Values(), sources);
+
+    private static int Refuse(TextWriter error, IEnumerable<string> problems)
+    {
+        foreach (var problem in problems)
+            error.WriteLine($"{ProgramName}: {problem}");
+        return ExitCode.Usage;
+    }
+}

@@ -1,0 +1,95 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using StreamingDaemon.Host.Configuration;
+
+namespace StreamingDaemon.Host.Cli;
+
+/// <summary>
+/// The commands and their options. Values are read as text and judged by the option table, so that a flag, a
+/// variable and a line of a file are told to be wrong in the same words.
+/// </summary>
+internal sealed class CommandTree
+{
+    public const int DefaultDemoPort = 8080;
+    public static readonly IntType DemoPort = new(0, 65_535, zero: "any free one");
+
+    public RootCommand Root { get; } = new("Streams LLM answers to clients that Apache hands over.");
+    public Command Check { get; } =
+        new("check", "Read the configuration, look at the machine, and say what is missing");
+    public Command Demo { get; } = new("demo", "Serve a page to try the daemon from, without Apache");
+    public Command Send { get; } =
+        new("send", "Hand one connection over as Apache would, and print the answer");
+
+    public Option<string[]> Config { get; } =
+        Value("--config", "-C", "FILE", "TOML file; without it the first that exists of the files below");
+    public Option<bool> Version { get; } =
+        new("--version", "-v") { Recursive = true, Description = "Print the version and exit" };
+    public Option<bool> Json { get; } = new("--json") { Description = "Print the findings as JSON" };
+    public Option<string[]> Port { get; } =
+        Value("--port", null, "N", $"Port of the page; {DemoPort.Range} [default: {DefaultDemoPort}]");
+    public Option<bool> Once { get; } = new("--once") { Description = "Exit after the first stream" };
+    public Option<string[]> Prompt { get; } = Value("--prompt", null, "TEXT", "What to ask");
+    public Option<string[]> Data { get; } = Value("--data", null, "JSON", "The handoff's JSON object");
+
+    /// <summary>The options of the table, each with its spec.</summary>
+    public IReadOnlyList<(OptionSpec Spec, Option Option)> Table { get; }
+
+    public CommandTree()
+    {
+        Root.HelpName = "streaming-daemon";
+        // The library's own come with "/h" and "-?", and its --version takes no -v.
+        Root.Options.Clear();
+        Table = [.. OptionTable.All.Where(spec => spec.Cli is not null).Select(spec => (spec, Make(spec)))];
+        foreach (var (_, option) in Table)
+            Root.Add(option);
+        Config.Recursive = true;
+        Root.Add(Config);
+        Root.Add(new HelpOption("--help", "-h") { Description = "Print this and exit" });
+        Root.Add(Version);
+
+        Check.Add(Json);
+        Demo.Add(Port);
+        Demo.Add(Once);
+        Send.Add(Prompt);
+        Send.Add(Data);
+        Root.Add(Check);
+        Root.Add(Demo);
+        Root.Add(Send);
+    }
+
+    /// <summary>Every word that <paramref name="result"/>'s command knows, long names and short.</summary>
+    public IEnumerable<string> NamesFor(ParseResult result) =>
+        Root.Options.Concat(result.CommandResult.Command.Options)
+            .SelectMany(option => option.Aliases.Append(option.Name))
+            .Concat(Root.Subcommands.Select(command => command.Name));
+
+    private static Option Make(OptionSpec spec)
+    {
+        var name = spec.Cli!;
+        var help = spec.ToHelp(OptionTable.Defaults);
+        if (name.Value is null)
+        {
+            var described = $"{spec.Description} [default: {help}]";
+            return name.Short is null
+                ? new Option<bool>(name.Long) { Recursive = true, Description = described }
+                : new Option<bool>(name.Long, name.Short) { Recursive = true, Description = described };
+        }
+        var option = Value(
+            name.Long, name.Short, name.Value, $"{spec.Description}; {spec.Range} [default: {help}]");
+        option.Recursive = true;
+        return option;
+    }
+
+    /// <summary>
+    /// An option with a value. It may be repeated, and then the last one wins, as with getopt: a wrapper's
+    /// options can be overridden by appending.
+    /// </summary>
+    private static Option<string[]> Value(
+        string name, string? shortName, string value, string description) =>
+        new(name, shortName is null ? [] : [shortName])
+        {
+            Arity = ArgumentArity.OneOrMore,
+            HelpName = value,
+            Description = description,
+        };
+}

@@ -1,0 +1,57 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using StreamingDaemon.Host.Configuration;
+
+namespace StreamingDaemon.Host.Cli;
+
+/// <summary>What the command line says of itself, beyond its options.</summary>
+internal static class HelpText
+{
+    private const string SeeHelp = "see " + CommandLine.ProgramName + " --help";
+
+    /// <summary>Printed below the options.</summary>
+    public static string Epilogue(IEnumerable<string> searchPaths) =>
+        $"""
+        Configuration, each over the next:
+          command line, environment, TOML file, appsettings.json next to the binary, defaults
+
+        Files, where --config names none:
+          {string.Join(Environment.NewLine + "  ", searchPaths)}
+
+        Environment:
+          STREAMING_DAEMON_SECTION__KEY for every option, such as {OptionTable.All[0].EnvName};
+          {string.Join(", ", OptionTable.All.Where(s => s.EnvAlias is not null).Select(s => s.EnvAlias))}
+
+        Exit code:
+          0 done, 1 failed while running, 2 wrong command line or configuration
+
+        """;
+
+    /// <summary>What is wrong with a command line, and what was meant; nothing where it is right.</summary>
+    public static IEnumerable<string> Explain(CommandTree tree, ParseResult result)
+    {
+        // The library takes a first word in brackets for a directive, known or not, and passes over it.
+        foreach (var directive in result.Tokens.Where(token => token.Type == TokenType.Directive))
+            yield return Unknown(directive.Value, tree, result);
+        var unknown = result.UnmatchedTokens.ToList();
+        for (var i = 0; i < unknown.Count; i++)
+        {
+            // What follows an unknown option is most likely its value.
+            if (i == 0 || unknown[i].StartsWith('-') || !unknown[i - 1].StartsWith('-'))
+                yield return Unknown(unknown[i], tree, result);
+        }
+        foreach (var error in result.Errors)
+        {
+            if (!unknown.Exists(word => error.Message.Contains($"'{word}'", StringComparison.Ordinal)))
+                yield return $"{error.Message.TrimEnd('.')}; {SeeHelp}";
+        }
+    }
+
+    private static string Unknown(string word, CommandTree tree, ParseResult result)
+    {
+        var what = word.StartsWith('-') ? "option" : "argument";
+        return Spelling.Closest(word.Split('=')[0], tree.NamesFor(result)) is { } closest && word.Length > 2
+            ? $"unknown {what} '{word}'; did you mean {closest}?"
+            : $"unknown {what} '{word}'; {SeeHelp}";
+    }
+}

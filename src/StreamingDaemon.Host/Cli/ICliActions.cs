@@ -1,0 +1,56 @@
+using StreamingDaemon.Host.Configuration;
+
+namespace StreamingDaemon.Host.Cli;
+
+/// <summary>
+/// What the commands do once the command line is understood. Each returns the exit code. Signals are theirs
+/// too: the command line installs no handler, so the token is only as cancellable as its caller made it.
+/// </summary>
+internal interface ICliActions
+{
+    /// <summary>The daemon itself.</summary>
+    Task<int> RunAsync(DaemonOptions options, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// <c>check</c>: says whether the daemon could run here; the configuration is good already.
+    /// </summary>
+    Task<int> CheckAsync(DaemonOptions options, bool json);
+
+    /// <summary>
+    /// <c>demo</c>: a page to try the daemon from; <paramref name="port"/> 0 is any free one.
+    /// </summary>
+    Task<int> DemoAsync(DaemonOptions options, int port, bool once, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// <c>send</c>: hands one end of a connection over and prints what comes back. At least one of
+    /// <paramref name="prompt"/> and <paramref name="data"/> is given; the latter is a JSON object.
+    /// </summary>
+    Task<int> SendAsync(string socket, string? prompt, string? data, CancellationToken cancellationToken);
+}
+
+/// <summary>What the process ends with.</summary>
+internal static class ExitCode
+{
+    public const int Success = 0;
+
+    /// <summary>Something failed while running.</summary>
+    public const int Failure = 1;
+
+    /// <summary>The command line or the configuration is wrong; starting again will not help.</summary>
+    public const int Usage = 2;
+}
+
+/// <summary>What a command line talks to. A process has one; a test makes its own.</summary>
+internal sealed record CliSurroundings
+{
+    public required TextWriter Output { get; init; }
+    public required TextWriter Error { get; init; }
+    public required ConfigurationSources Sources { get; init; }
+
+    public static CliSurroundings OfProcess() => new()
+    {
+        Output = Console.Out,
+        Error = Console.Error,
+        Sources = ConfigurationSources.OfProcess(),
+    };
+}

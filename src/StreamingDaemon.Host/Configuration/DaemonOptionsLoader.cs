@@ -1,0 +1,122 @@
+using Microsoft.Extensions.Configuration;
+using StreamingDaemon.Host.Configuration.Toml;
+
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>What the command line says of the configuration.</summary>
+internal sealed record CliValues(string? ConfigFile, IReadOnlyList<RawSetting> Settings)
+{
+    public static CliValues None { get; } = new(null, []);
+}
+
+/// <summary>Where the other sources are found. A process has one; a test makes its own.</summary>
+internal sealed record ConfigurationSources
+{
+    public required IReadOnlyDictionary<string, string> Environment { get; init; }
+
+    /// <summary>The first of these that exists is read where no file is named.</summary>
+    public required IReadOnlyList<string> SearchPaths { get; init; }
+
+    /// <summary>The directory of appsettings.json.</summary>
+    public required string BaseDirectory { get; init; }
+
+    public static ConfigurationSources OfProcess() => new()
+    {
+        Environment = System.Environment.GetEnvironmentVariables()
+            .Cast<System.Collections.DictionaryEntry>()
+            .ToDictionary(entry => (string)entry.Key, entry => (string?)entry.Value ?? ""),
+        SearchPaths =
+        [
+            Path.GetFullPath("streaming-daemon.toml"),
+            "/etc/streaming-daemon/config.toml",
+            "/etc/streaming-daemon.toml",
+        ],
+        BaseDirectory = AppContext.BaseDirectory,
+    };
+}
+
+/// <summary>Command line over environment over TOML over appsettings.json over defaults.</summary>
+internal static class DaemonOptionsLoader
+{
+    /// <exception cref="ConfigurationException">Anything is wrong; all of it is in the message.</exception>
+    public static DaemonOptions Load(CliValues cli, ConfigurationSources sources)
+    {
+        var errors = new ConfigurationErrors();
+        var reader = new SettingsReader(errors);
+        var builder = new ConfigurationBuilder();
+
+        var appSettings = Path.Combine(sources.BaseDirectory, AppSettings.FileName);
+        if (File.Exists(appSettings))
+            builder.AddInMemoryCollection(reader.ReadFile(AppSettings.Read(appSettings, errors)));
+        var file = FindFile(cli.ConfigFile, sources.SearchPaths, errors);
+        if (file is not null)
+            builder.AddTomlFile(file, optional: false, reloadOnChange: false, reader.ReadToml);
+        var environment = EnvironmentSettings.Read(sources.Environment, errors);
+        builder.AddInMemoryCollection(reader.ReadCanonical(environment));
+        builder.AddInMemoryCollection(reader.ReadCanonical(cli.Settings));
+
+        var configuration = Build(builder, file, errors);
+        errors.ThrowIfAny();
+        var options = Bind(configuration) with { ConfigFile = file };
+        CheckTogether(options, errors);
+        errors.ThrowIfAny();
+        return options;
+    }
+
+    private static string? FindFile(
+        string? named, IReadOnlyList<string> searchPaths, ConfigurationErrors errors)
+    {
+        if (named is null)
+            return searchPaths.FirstOrDefault(File.Exists);
+        if (File.Exists(named))
+            return Path.GetFullPath(named);
+        errors.Add("--config", named.Length == 0
+            ? "the path is empty; expected a TOML file"
+            : $"{named} does not exist or cannot be reached; expected a TOML file");
+        return null;
+    }
+
+    /// <summary>The TOML file is read here, by its provider.</summary>
+    private static IConfigurationRoot Build(
+        ConfigurationBuilder builder, string? file, ConfigurationErrors errors)
+    {
+        try
+        {
+            return builder.Build();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+        {
+            errors.Add(file ?? "configuration", $"cannot be read: {(e.InnerException ?? e).Message}");
+            return new ConfigurationBuilder().Build();
+        }
+    }
+
+    /// <summary>
+    /// Each option that any layer sets, from the topmost that does; every value was checked before.
+    /// </summary>
+    private static DaemonOptions Bind(IConfigurationRoot configuration)
+    {
+        var options = OptionTable.Defaults;
+        foreach (var spec in OptionTable.All)
+        {
+            if (configuration[spec.Key] is { } canonical)
+                options = spec.Apply(options, canonical);
+        }
+        if (options.OpenAI is not { ApiKey.Length: > 0 } openAI)
+            return options with { OpenAI = null };
+        return options with
+        {
+            OpenAI = openAI with
+            {
+                ConnectTimeoutMs = options.Timeouts.ConnectTimeoutMs,
+                MaxEventBytes = options.Streaming.MaxEventBytes,
+            },
+        };
+    }
+
+    private static void CheckTogether(DaemonOptions options, ConfigurationErrors errors)
+    {
+        if (options.Backend.Name == "openai" && options.OpenAI is null)
+            errors.Add("backend openai", "no API key. Set OPENAI_API_KEY");
+    }
+}

@@ -1,0 +1,78 @@
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>How an option is spelled in arguments. A switch has no <paramref name="Value"/>.</summary>
+internal sealed record CliName(string Long, string? Short = null, string? Value = null);
+
+/// <summary>One option: its names in every source, what it takes, and what it is for.</summary>
+internal abstract class OptionSpec
+{
+    public const string EnvironmentPrefix = "STREAMING_DAEMON_";
+
+    /// <summary>Where it lives, as IConfiguration spells it: <c>server:max_connections</c>.</summary>
+    public required string Key { get; init; }
+    public required string Description { get; init; }
+
+    /// <summary>Why the default is what it is, or what another value costs.</summary>
+    public required string Cost { get; init; }
+    public CliName? Cli { get; init; }
+
+    /// <summary>The variable that other programs of this trade read too.</summary>
+    public string? EnvAlias { get; init; }
+
+    /// <summary>
+    /// Names that a file may also use flat or under any section of <see cref="OptionTable"/>'s six.
+    /// </summary>
+    public string[] FlatNames { get; init; } = [];
+
+    public string Section => Key[..Key.IndexOf(':')];
+    public string Name => Key[(Key.IndexOf(':') + 1)..];
+    public string DottedKey => Key.Replace(':', '.');
+    public string EnvName =>
+        EnvironmentPrefix + Key.Replace(":", "__", StringComparison.Ordinal).ToUpperInvariant();
+
+    public abstract string Expected { get; }
+    public abstract string Range { get; }
+
+    /// <summary>The value of this option in <paramref name="options"/>, as TOML spells it.</summary>
+    public abstract string ToToml(DaemonOptions options);
+
+    /// <summary>The value of this option in <paramref name="options"/>, as a person reads it.</summary>
+    public abstract string ToHelp(DaemonOptions options);
+
+    /// <summary>Null and the canonical text, or what is wrong and what would be right.</summary>
+    public abstract string? Check(RawSetting raw, out string canonical);
+
+    /// <summary>A copy of <paramref name="options"/> with this one set from its canonical text.</summary>
+    public abstract DaemonOptions Apply(DaemonOptions options, string canonical);
+}
+
+/// <inheritdoc/>
+internal sealed class OptionSpec<T>(
+    OptionType<T> type,
+    Func<DaemonOptions, T> get,
+    Func<DaemonOptions, T, DaemonOptions> set) : OptionSpec
+{
+    public override string Expected => type.Expected;
+    public override string Range => type.Range;
+
+    public override string ToToml(DaemonOptions options) => type.ToToml(get(options));
+
+    public override string ToHelp(DaemonOptions options) => type.ToHelp(get(options));
+
+    public override string? Check(RawSetting raw, out string canonical)
+    {
+        canonical = "";
+        if (type.Read(raw, out var value) is { } problem)
+            return $"{problem}; expected {type.Expected}";
+        canonical = type.Format(value);
+        return null;
+    }
+
+    public override DaemonOptions Apply(DaemonOptions options, string canonical)
+    {
+        var raw = new RawSetting(Key, canonical, RawKind.Text, Key);
+        return type.Read(raw, out var value) is { } problem
+            ? throw new InvalidOperationException($"{Key}: {problem}, after it was checked")
+            : set(options, value);
+    }
+}

@@ -1,0 +1,175 @@
+using StreamingDaemon.Backends.OpenAI;
+
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>The machine below, the operator beside, and the backends.</summary>
+internal static partial class OptionTable
+{
+    private static OptionSpec[] ThreadPool =>
+    [
+        new OptionSpec<bool>(
+            new BoolType(),
+            o => o.ThreadPool.Enabled, (o, v) => o with { ThreadPool = o.ThreadPool with { Enabled = v } })
+        {
+            Key = "thread_pool:enabled",
+            Cli = new("--thread-pool", "-t"),
+            FlatNames = ["thread_pool"],
+            Description = "Limit how many backend calls run at once to the pool size",
+            Cost = "Off, every stream calls its backend at once; on, further ones wait for their turn.",
+        },
+        new OptionSpec<int>(
+            new IntType(1, 64),
+            o => o.ThreadPool.PoolSize, (o, v) => o with { ThreadPool = o.ThreadPool with { PoolSize = v } })
+        {
+            Key = "thread_pool:pool_size",
+            Cli = new("--pool-size", "-p", "N"),
+            FlatNames = ["pool_size"],
+            Description = "Backend calls at once, where the thread pool is on",
+            Cost = "Protects an upstream that takes few calls at a time.",
+        },
+    ];
+
+    private static OptionSpec[] Performance =>
+    [
+        new OptionSpec<bool>(
+            new BoolType(),
+            o => o.Performance.SqPoll, (o, v) => o with { Performance = o.Performance with { SqPoll = v } })
+        {
+            Key = "performance:sqpoll",
+            Cli = new("--sqpoll", "-q"),
+            FlatNames = ["sqpoll"],
+            Description = "Let a kernel thread poll the submission queue",
+            Cost = "Burns a core to save a system call a turn; wants a machine with cores to spare.",
+        },
+        new OptionSpec<int>(
+            new IntType(64, 32_768, powerOfTwo: true),
+            o => o.Performance.RingEntries,
+            (o, v) => o with { Performance = o.Performance with { RingEntries = v } })
+        {
+            Key = "performance:ring_entries",
+            Description = "Entries of the submission queue",
+            Cost = "The completion queue is four times this; both are locked memory.",
+        },
+        new OptionSpec<bool>(
+            new BoolType(),
+            o => o.Performance.Benchmark,
+            (o, v) => o with { Performance = o.Performance with { Benchmark = v } })
+        {
+            Key = "performance:benchmark",
+            Cli = new("--benchmark", "-b"),
+            FlatNames = ["benchmark"],
+            Description = "Print a summary at exit and log no streams",
+            Cost = "For load tests: without the log nobody can tell what became of one stream.",
+        },
+    ];
+
+    private static OptionSpec[] Monitoring =>
+    [
+        new OptionSpec<int>(
+            new IntType(0, 65_535, zero: "off"),
+            o => o.Monitoring.MetricsPort,
+            (o, v) => o with { Monitoring = o.Monitoring with { MetricsPort = v } })
+        {
+            Key = "monitoring:metrics_port",
+            Cli = new("--metrics", "-M", "PORT"),
+            FlatNames = ["metrics_port"],
+            Description = "Port of /metrics and /health",
+            Cost = "Off, no HTTP server is started at all.",
+        },
+        new OptionSpec<string>(
+            new AddressType(),
+            o => o.Monitoring.MetricsAddress,
+            (o, v) => o with { Monitoring = o.Monitoring with { MetricsAddress = v } })
+        {
+            Key = "monitoring:metrics_address",
+            Description = "Address that the metrics port binds to",
+            Cost = "Metrics have no password. A scraper outside this host or pod needs 0.0.0.0 or ::.",
+        },
+    ];
+
+    private static OptionSpec[] Logging =>
+    [
+        new OptionSpec<string>(
+            new ChoiceType<string>(
+                ("debug", "debug"), ("information", "information"),
+                ("warning", "warning"), ("error", "error")),
+            o => o.Logging.Level, (o, v) => o with { Logging = o.Logging with { Level = v } })
+        {
+            Key = "logging:level",
+            Description = "Least important event that is logged",
+            Cost = "information is one line a stream.",
+        },
+        new OptionSpec<string>(
+            new ChoiceType<string>(("auto", "auto"), ("text", "text"), ("json", "json")),
+            o => o.Logging.Format, (o, v) => o with { Logging = o.Logging with { Format = v } })
+        {
+            Key = "logging:format",
+            Description = "Form of the log",
+            Cost = "auto is text on a terminal and JSON otherwise.",
+        },
+    ];
+
+    private static OptionSpec[] Mock =>
+    [
+        new OptionSpec<int>(
+            new IntType(0, 60_000),
+            o => o.Mock.DelayMs, (o, v) => o with { Mock = o.Mock with { DelayMs = v } })
+        {
+            Key = "mock:delay_ms",
+            Cli = new("--delay", "-d", "MS"),
+            FlatNames = ["delay", "message_delay_ms"],
+            Description = "Between two events of the mock backend, ms",
+            Cost = "50 is about the pace of a model; 0 is as fast as it goes.",
+        },
+        new OptionSpec<int>(
+            new IntType(0, 60_000),
+            o => o.Mock.LatencyMs, (o, v) => o with { Mock = o.Mock with { LatencyMs = v } })
+        {
+            Key = "mock:latency_ms",
+            EnvAlias = "MOCK_LATENCY_MS",
+            Description = "Before the first event of the mock backend, ms",
+            Cost = "Plays a model that thinks before it speaks.",
+        },
+    ];
+
+    private static OptionSpec[] OpenAI =>
+    [
+        OpenAIOption("api_key", new SecretType(), o => o.ApiKey, (o, v) => o with { ApiKey = v },
+            "Key sent as a bearer token; required with backend openai",
+            "Better in the environment than in a file that others read or commit."),
+        OpenAIOption("api_base", new UrlType(), o => o.ApiBase, (o, v) => o with { ApiBase = v },
+            "Where the API is, with its version segment",
+            "Any server that speaks /chat/completions will do."),
+        OpenAIOption("model", new NameType("the name of a model"), o => o.Model,
+            (o, v) => o with { Model = v },
+            "Model of a request that names none",
+            "A request that names one decides for itself."),
+        OpenAIOption("api_socket", new SocketPathType(required: false), o => o.ApiSocket,
+            (o, v) => o with { ApiSocket = v },
+            "Unix socket through which the API is reached; empty is TCP",
+            "Saves the TCP ports and the handshake where the API is a proxy on this host."),
+        OpenAIOption("http2_enabled", new BoolType(), o => o.Http2Enabled,
+            (o, v) => o with { Http2Enabled = v },
+            "HTTP/2: negotiated on https, taken for granted on http",
+            "Off costs a connection a stream."),
+        OpenAIOption("insecure_ssl", new BoolType(), o => o.InsecureSsl,
+            (o, v) => o with { InsecureSsl = v },
+            "Accept any certificate of the upstream",
+            "For development only: whoever sits between reads the key and the answers."),
+    ];
+
+    private static OptionSpec<T> OpenAIOption<T>(
+        string name,
+        OptionType<T> type,
+        Func<OpenAIOptions, T> get,
+        Func<OpenAIOptions, T, OpenAIOptions> set,
+        string description,
+        string cost) =>
+        new(type, o => get(o.OpenAI!), (o, v) => o with { OpenAI = set(o.OpenAI!, v) })
+        {
+            Key = "openai:" + name,
+            EnvAlias = "OPENAI_" + name.ToUpperInvariant(),
+            Description = description,
+            Cost = cost,
+        };
+}

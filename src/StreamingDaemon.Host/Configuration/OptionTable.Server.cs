@@ -1,0 +1,179 @@
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>The daemon itself: its socket, how it streams, and how long it waits.</summary>
+internal static partial class OptionTable
+{
+    private static OptionSpec[] Server =>
+    [
+        new OptionSpec<string?>(
+            new SocketPathType(required: true),
+            o => o.Server.Socket, (o, v) => o with { Server = o.Server with { Socket = v! } })
+        {
+            Key = "server:socket",
+            Cli = new("--socket", "-s", "PATH"),
+            FlatNames = ["socket", "socket_path"],
+            Description = "Unix socket on which Apache hands connections over",
+            Cost = "Its directory must be writable for the daemon and reachable for Apache.",
+        },
+        new OptionSpec<int>(
+            new ModeType(),
+            o => o.Server.SocketMode, (o, v) => o with { Server = o.Server with { SocketMode = v } })
+        {
+            Key = "server:socket_mode",
+            Cli = new("--socket-mode", "-m", "MODE"),
+            FlatNames = ["socket_mode"],
+            Description = "Permission bits of the socket",
+            Cost = "Whoever may write to the socket may send to any client. 0660 wants Apache in the group.",
+        },
+        new OptionSpec<SocketKind>(
+            new ChoiceType<SocketKind>(("seqpacket", SocketKind.SeqPacket), ("stream", SocketKind.Stream)),
+            o => o.Server.SocketType, (o, v) => o with { Server = o.Server with { SocketType = v } })
+        {
+            Key = "server:socket_type",
+            Cli = new("--socket-type", null, "TYPE"),
+            Description = "What the socket speaks; the Apache module must speak the same",
+            Cost = "seqpacket keeps a handoff whole. stream is for modules and tools that know no other.",
+        },
+        new OptionSpec<int>(
+            new IntType(1, 1_000_000),
+            o => o.Server.MaxConnections, (o, v) => o with { Server = o.Server with { MaxConnections = v } })
+        {
+            Key = "server:max_connections",
+            Cli = new("--max-connections", "-c", "N"),
+            FlatNames = ["max_connections"],
+            Description = "Streams at once; further handoffs are answered with 503",
+            Cost = "Each costs a file descriptor and a slot: LimitNOFILE must allow more than this.",
+        },
+        new OptionSpec<int>(
+            new IntType(1, 65_535),
+            o => o.Server.Backlog, (o, v) => o with { Server = o.Server with { Backlog = v } })
+        {
+            Key = "server:backlog",
+            Description = "Handoffs that may wait to be accepted",
+            Cost = "The kernel cuts it to net.core.somaxconn; a full queue makes Apache wait in connect.",
+        },
+    ];
+
+    private static OptionSpec[] Backend =>
+    [
+        new OptionSpec<string>(
+            new ChoiceType<string>(("mock", "mock"), ("openai", "openai")),
+            o => o.Backend.Name, (o, v) => o with { Backend = o.Backend with { Name = v } })
+        {
+            Key = "backend:name",
+            Cli = new("--backend", null, "NAME"),
+            Description = "What answers",
+            Cost = "mock streams a fixed text and needs nothing. openai needs an API key.",
+        },
+    ];
+
+    private static OptionSpec[] Streaming =>
+    [
+        new OptionSpec<int>(
+            new IntType(0, 60_000, zero: "at once"),
+            o => o.Streaming.HeadWaitMs,
+            (o, v) => o with { Streaming = o.Streaming with { HeadWaitMs = v } })
+        {
+            Key = "streaming:head_wait_ms",
+            Description = "Longest wait for the upstream's first sign before the 200 head leaves, ms",
+            Cost = "While it waits, a failing upstream can still become a 502; the browser sees nothing.",
+        },
+        new OptionSpec<int>(
+            new IntType(4_096, 64 * 1024 * 1024),
+            o => o.Streaming.MaxPendingBytes,
+            (o, v) => o with { Streaming = o.Streaming with { MaxPendingBytes = v } })
+        {
+            Key = "streaming:max_pending_bytes",
+            Description = "Bytes of a client not yet taken by the kernel, above which its producer waits",
+            Cost = "Memory that each slow client may hold.",
+        },
+        new OptionSpec<int>(
+            new IntType(64, 1_048_576),
+            o => o.Streaming.ChannelCapacity,
+            (o, v) => o with { Streaming = o.Streaming with { ChannelCapacity = v } })
+        {
+            Key = "streaming:channel_capacity",
+            Description = "Writes that may wait between the backends and the loop",
+            Cost = "Too small, and bursts of many streams wait for each other; a place is some dozen bytes.",
+        },
+        new OptionSpec<int>(
+            new IntType(1_024, 212_960),
+            o => o.Streaming.MaxHandoffBytes,
+            (o, v) => o with { Streaming = o.Streaming with { MaxHandoffBytes = v } })
+        {
+            Key = "streaming:max_handoff_bytes",
+            Description = "Largest handoff accepted; a larger one is answered with 413",
+            Cost = "212960 is what one SEQPACKET message holds with the kernel's default buffer.",
+        },
+        new OptionSpec<int>(
+            new IntType(0, 1024 * 1024 * 1024),
+            o => o.Streaming.MaxDrainBytes,
+            (o, v) => o with { Streaming = o.Streaming with { MaxDrainBytes = v } })
+        {
+            Key = "streaming:max_drain_bytes",
+            Description = "Bytes of a client's unread request that are discarded before it is closed anyway",
+            Cost = "Closing with unread bytes sends a reset, which can eat the end of the answer.",
+        },
+        new OptionSpec<int>(
+            new IntType(4_096, 64 * 1024 * 1024),
+            o => o.Streaming.MaxEventBytes,
+            (o, v) => o with { Streaming = o.Streaming with { MaxEventBytes = v } })
+        {
+            Key = "streaming:max_event_bytes",
+            Description = "Longest line accepted from the upstream",
+            Cost = "Bounds what a broken upstream can make the daemon remember.",
+        },
+    ];
+
+    private static OptionSpec[] Timeouts =>
+    [
+        Timeout("handoff_timeout_ms", new IntType(1, 300_000), o => o.HandoffTimeoutMs,
+            (o, v) => o with { HandoffTimeoutMs = v },
+            "From accepting Apache's connection to having its message, ms",
+            "A process that connects and says nothing holds a slot for this long."),
+        Timeout("write_timeout_ms", new IntType(1, 300_000), o => o.WriteTimeoutMs,
+            (o, v) => o with { WriteTimeoutMs = v },
+            "Without progress while bytes wait for a client, ms; then it is given up as slow",
+            "Shorter frees memory sooner; longer forgives a phone in a tunnel.", legacy: true),
+        Timeout("first_token_timeout_ms", new IntType(1, 3_600_000), o => o.FirstTokenTimeoutMs,
+            (o, v) => o with { FirstTokenTimeoutMs = v },
+            "From the request to the upstream's first token, ms",
+            "Models that think before they speak need more."),
+        Timeout("idle_timeout_ms", new IntType(1, 3_600_000), o => o.IdleTimeoutMs,
+            (o, v) => o with { IdleTimeoutMs = v },
+            "Silence between two tokens of the upstream, ms",
+            "Shorter tells the reader sooner that the answer broke off."),
+        Timeout("stream_timeout_ms", new IntType(0, 86_400_000, zero: "unlimited"), o => o.StreamTimeoutMs,
+            (o, v) => o with { StreamTimeoutMs = v },
+            "A whole stream, ms",
+            "The one bound on an answer that never ends; unlimited leaves only the others."),
+        Timeout("connect_timeout_ms", new IntType(1, 300_000), o => o.ConnectTimeoutMs,
+            (o, v) => o with { ConnectTimeoutMs = v },
+            "Until a connection to the upstream stands, ms",
+            "A dead upstream becomes an error in the browser after this long."),
+        Timeout("drain_timeout_ms", new IntType(0, 60_000, zero: "no wait"), o => o.DrainTimeoutMs,
+            (o, v) => o with { DrainTimeoutMs = v },
+            "Wait for a client to close after the end of its stream, ms",
+            "A finished stream keeps its slot at most this much longer."),
+        Timeout("shutdown_timeout_s", new IntType(1, 3_600), o => o.ShutdownTimeoutS,
+            (o, v) => o with { ShutdownTimeoutS = v },
+            "Given to running streams after SIGTERM, seconds",
+            "systemd and Kubernetes must wait longer than this before they kill.", legacy: true),
+    ];
+
+    private static OptionSpec<int> Timeout(
+        string name,
+        IntType type,
+        Func<TimeoutOptions, int> get,
+        Func<TimeoutOptions, int, TimeoutOptions> set,
+        string description,
+        string cost,
+        bool legacy = false) =>
+        new(type, o => get(o.Timeouts), (o, v) => o with { Timeouts = set(o.Timeouts, v) })
+        {
+            Key = "timeouts:" + name,
+            FlatNames = legacy ? [name] : [],
+            Description = description,
+            Cost = cost,
+        };
+}

@@ -1,0 +1,102 @@
+using StreamingDaemon.Backends.OpenAI;
+
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>
+/// Every option, once. What the files, the environment and the command line accept, what is bound, what
+/// <c>--help</c> says and what the reference pages hold all come from here.
+/// </summary>
+internal static partial class OptionTable
+{
+    /// <summary>
+    /// Sections under which the daemon in C finds its keys: it ignores the headers, so a key of its may
+    /// stand under any of them, or under none.
+    /// </summary>
+    private static readonly string[] s_flatSections =
+        ["server", "timeouts", "streaming", "thread_pool", "performance", "monitoring"];
+
+    /// <summary>In the order of the sections in <see cref="DaemonOptions"/>.</summary>
+    public static IReadOnlyList<OptionSpec> All { get; } =
+    [
+        .. Server, .. Backend, .. Streaming, .. Timeouts, .. ThreadPool, .. Performance, .. Monitoring,
+        .. Logging, .. Mock, .. OpenAI,
+    ];
+
+    public static IReadOnlyList<string> Sections { get; } = [.. All.Select(spec => spec.Section).Distinct()];
+
+    /// <summary>
+    /// What binding starts from. Without a key the OpenAI backend does not exist; its defaults still do.
+    /// </summary>
+    public static DaemonOptions Defaults { get; } =
+        new() { OpenAI = new OpenAIOptions { ApiKey = "" } };
+
+    private static readonly Dictionary<string, OptionSpec> s_bySpelling = Spellings();
+
+    private static readonly Dictionary<string, OptionSpec> s_byVariable = Variables();
+
+    /// <summary>The option that a file means by <paramref name="key"/>.</summary>
+    public static OptionSpec? Find(string key) => s_bySpelling.GetValueOrDefault(key);
+
+    /// <summary>The option that an environment variable sets.</summary>
+    public static OptionSpec? FindVariable(string name) => s_byVariable.GetValueOrDefault(name);
+
+    /// <summary>What to write instead of a key that no option has.</summary>
+    public static string Suggest(string key)
+    {
+        var colon = key.IndexOf(':');
+        var name = key[(colon + 1)..];
+        var meant = Spelling.Closest(key, s_bySpelling.Keys) is { } closest
+            ? s_bySpelling[closest]
+            : All.FirstOrDefault(spec => spec.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
+                ?? All.FirstOrDefault(spec => Spelling.Closest(name, [spec.Name]) is not null);
+        if (meant is not null)
+            return $"did you mean {meant.DottedKey}?";
+        var section = colon < 0 ? "" : key[..colon];
+        var siblings = All.Where(spec => spec.Section == section).Select(spec => spec.Name).ToList();
+        return siblings.Count == 0
+            ? $"the sections are {string.Join(", ", Sections)}"
+            : $"[{section}] takes {string.Join(", ", siblings)}";
+    }
+
+    /// <summary>What to set instead of a variable that nothing reads.</summary>
+    public static string SuggestVariable(string name) =>
+        Spelling.Closest(name, s_byVariable.Keys)
+        ?? All.FirstOrDefault(spec => EndsLike(name, spec))?.EnvName
+        ?? OptionSpec.EnvironmentPrefix + "SECTION__KEY, for example " + All[0].EnvName;
+
+    /// <summary>The section was left out, which is the likeliest mistake.</summary>
+    private static bool EndsLike(string name, OptionSpec spec)
+    {
+        var key = name[OptionSpec.EnvironmentPrefix.Length..];
+        return spec.FlatNames.Append(spec.Name)
+            .Any(known => known.Equals(key, StringComparison.OrdinalIgnoreCase));
+    }
+
+    private static Dictionary<string, OptionSpec> Spellings()
+    {
+        var spellings = new Dictionary<string, OptionSpec>(StringComparer.OrdinalIgnoreCase);
+        foreach (var spec in All)
+        {
+            spellings.Add(spec.Key, spec);
+            foreach (var name in spec.FlatNames)
+            {
+                spellings.Add(name, spec);
+                foreach (var section in s_flatSections)
+                    spellings.TryAdd($"{section}:{name}", spec);
+            }
+        }
+        return spellings;
+    }
+
+    private static Dictionary<string, OptionSpec> Variables()
+    {
+        var variables = new Dictionary<string, OptionSpec>(StringComparer.OrdinalIgnoreCase);
+        foreach (var spec in All)
+        {
+            variables.Add(spec.EnvName, spec);
+            if (spec.EnvAlias is not null)
+                variables.Add(spec.EnvAlias, spec);
+        }
+        return variables;
+    }
+}

@@ -1,0 +1,81 @@
+using StreamingDaemon.Host.Configuration.Toml;
+
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>
+/// Turns what one source says into canonical keys and values, and tells everything wrong with it.
+/// </summary>
+internal sealed class SettingsReader(ConfigurationErrors errors)
+{
+    private static readonly HashSet<string> s_sections =
+        new(OptionTable.Sections, StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>Settings under any spelling that a file may use.</summary>
+    public Dictionary<string, string?> ReadFile(IEnumerable<RawSetting> settings) =>
+        Read(settings, setting =>
+        {
+            var spec = OptionTable.Find(setting.Key);
+            if (spec is null)
+                errors.Add(setting.Origin, $"unknown key; {OptionTable.Suggest(setting.Key)}");
+            return spec;
+        });
+
+    /// <summary>Settings whose key is canonical already.</summary>
+    public Dictionary<string, string?> ReadCanonical(IEnumerable<RawSetting> settings) =>
+        Read(settings, setting => OptionTable.Find(setting.Key));
+
+    public IDictionary<string, string?> ReadToml(TomlDocument document)
+    {
+        foreach (var error in document.Errors)
+            errors.Add(error.Origin, error.Message);
+        var strangers = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
+        foreach (var (name, origin) in document.Tables)
+        {
+            if (origin.EndsWith("]]", StringComparison.Ordinal))
+                errors.Add(origin, $"no option is an array of tables; write [{name}]");
+            else if (!s_sections.Contains(name) && strangers.Add(name))
+                errors.Add(origin, $"unknown section; {SuggestSection(name)}");
+        }
+        // One message for a section that does not exist says it for each of its keys. And the very same key
+        // twice is no TOML at all, which is told already.
+        return ReadFile(document.Settings
+            .Where(setting => !IsIn(strangers, setting.Key))
+            .DistinctBy(setting => setting.Key));
+    }
+
+    private static string SuggestSection(string name) =>
+        Spelling.Closest(name, OptionTable.Sections) is { } closest
+            ? $"did you mean [{closest}]?"
+            : $"the sections are {string.Join(", ", OptionTable.Sections)}";
+
+    private static bool IsIn(HashSet<string> sections, string key)
+    {
+        var colon = key.LastIndexOf(':');
+        return colon > 0 && sections.Contains(key[..colon].Replace(':', '.'));
+    }
+
+    private Dictionary<string, string?> Read(
+        IEnumerable<RawSetting> settings, Func<RawSetting, OptionSpec?> find)
+    {
+        var values = new Dictionary<string, string?>(StringComparer.OrdinalIgnoreCase);
+        var first = new Dictionary<OptionSpec, RawSetting>();
+        foreach (var setting in settings)
+        {
+            if (find(setting) is not { } spec)
+                continue;
+            if (!first.TryAdd(spec, setting))
+            {
+                errors.Add(setting.Origin, $"sets the same option as {first[spec].Origin}; keep one");
+            }
+            else if (spec.Check(setting, out var canonical) is { } problem)
+            {
+                errors.Add(setting.Origin, problem);
+            }
+            else
+            {
+                values[spec.Key] = canonical;
+            }
+        }
+        return values;
+    }
+}

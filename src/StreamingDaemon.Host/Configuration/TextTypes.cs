@@ -1,0 +1,169 @@
+using System.Net;
+using System.Text;
+
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>
+/// Permission bits. Octal wherever it is text, as chmod reads it; a TOML number is the bits it is.
+/// </summary>
+internal sealed class ModeType : OptionType<int>
+{
+    private const int MaxMode = 0x1FF; // 0o777
+
+    public override string Expected => "an octal mode up to 0777, written \"0660\" or 0o660";
+    public override string Range => "0000 to 0777, octal";
+
+    public override string? Read(RawSetting raw, out int value)
+    {
+        value = 0;
+        switch (raw.Kind)
+        {
+            case RawKind.LeadingZero:
+                return $"{raw.Quoted} is not a TOML number, which has no leading zeros: " +
+                    $"write \"{raw.Text}\" or 0o{raw.Text.TrimStart('0', '+', '-')}";
+            case RawKind.Integer when raw.Number is >= 0 and <= MaxMode:
+                value = (int)raw.Number;
+                return null;
+            case RawKind.Integer:
+                return LooksOctal(raw.Text)
+                    ? $"{raw.Quoted} is decimal here: write \"0{raw.Text}\" or 0o{raw.Text}"
+                    : $"{raw.Quoted} is out of range";
+            case RawKind.String or RawKind.Text:
+                return ReadOctal(raw, out value);
+            default:
+                return WrongKind(raw);
+        }
+    }
+
+    public override string Format(int value) => "0" + Convert.ToString(value, 8).PadLeft(3, '0');
+
+    private static bool LooksOctal(string text) => text.Length == 3 && text.All(c => c is >= '0' and <= '7');
+
+    private static string? ReadOctal(RawSetting raw, out int value)
+    {
+        value = 0;
+        var prefixed = raw.Text.StartsWith("0o", StringComparison.OrdinalIgnoreCase);
+        var digits = prefixed ? raw.Text[2..] : raw.Text;
+        if (digits.Length == 0 || digits.Any(c => c is < '0' or > '7'))
+            return $"{raw.Quoted} is not octal";
+        digits = digits.TrimStart('0');
+        if (digits.Length > 3)
+            return $"{raw.Quoted} is out of range";
+        value = digits.Length == 0 ? 0 : Convert.ToInt32(digits, 8);
+        return null;
+    }
+}
+
+/// <summary>The path of a Unix socket: what fits into sockaddr_un with its terminating zero.</summary>
+internal sealed class SocketPathType(bool required) : OptionType<string?>
+{
+    /// <summary>sun_path holds 108 bytes.</summary>
+    public const int MaxBytes = 107;
+
+    public override string Expected => $"the path of a Unix socket, at most {MaxBytes} bytes";
+    public override string Range => $"at most {MaxBytes} bytes";
+
+    public override string? Read(RawSetting raw, out string? value)
+    {
+        value = null;
+        if (raw.Kind is not (RawKind.String or RawKind.Text))
+            return WrongKind(raw);
+        if (raw.Text.Length == 0)
+            return required ? "the path is empty" : null;
+        if (raw.Text.Contains('\0'))
+            return "the path holds a zero byte";
+        if (raw.Text.EndsWith('/'))
+            return $"{raw.Quoted} names a directory";
+        var bytes = Encoding.UTF8.GetByteCount(raw.Text);
+        if (bytes > MaxBytes)
+            return $"the path is {bytes} bytes long, and the kernel takes {MaxBytes} (sockaddr_un)";
+        value = raw.Text;
+        return null;
+    }
+
+    public override string Format(string? value) => value ?? "";
+}
+
+/// <summary>An API key. No message ever shows it.</summary>
+internal sealed class SecretType : OptionType<string>
+{
+    public override string Expected => "a key without spaces and line breaks";
+    public override string Range => "no spaces";
+
+    public override string? Read(RawSetting raw, out string value)
+    {
+        value = "";
+        if (raw.Kind is not (RawKind.String or RawKind.Text))
+            return "the value is not a string";
+        if (raw.Text.Any(c => char.IsWhiteSpace(c) || char.IsControl(c) || c > '~'))
+            return "the value holds a space, a line break or another character that no HTTP header may hold";
+        value = raw.Text;
+        return null;
+    }
+
+    public override string Format(string value) => value;
+}
+
+/// <summary>An http or https address. It may carry credentials, so no message shows it.</summary>
+internal sealed class UrlType : OptionType<Uri>
+{
+    private static readonly Uri s_none = new("http://localhost");
+
+    public override string Expected => "an http or https URL such as https://api.openai.com/v1";
+    public override string Range => "http or https URL";
+
+    public override string? Read(RawSetting raw, out Uri value)
+    {
+        value = s_none;
+        if (raw.Kind is not (RawKind.String or RawKind.Text))
+            return "the value is not a string";
+        if (!Uri.TryCreate(raw.Text, UriKind.Absolute, out var uri))
+            return "the value is not an absolute URL";
+        if (uri.Scheme != Uri.UriSchemeHttp && uri.Scheme != Uri.UriSchemeHttps)
+            return "the URL is neither http nor https";
+        if (uri.Query.Length > 0 || uri.Fragment.Length > 0)
+            return "the URL has a query or a fragment, to which no path can be added";
+        value = uri;
+        return null;
+    }
+
+    public override string Format(Uri value) => value.OriginalString;
+}
+
+/// <summary>The address that a listener binds to.</summary>
+internal sealed class AddressType : OptionType<string>
+{
+    public override string Expected => "an IP address such as 127.0.0.1, 0.0.0.0 or ::";
+    public override string Range => "IP address";
+
+    public override string? Read(RawSetting raw, out string value)
+    {
+        value = "";
+        if (raw.Kind is not (RawKind.String or RawKind.Text))
+            return WrongKind(raw);
+        // IPAddress also takes "1" for 0.0.0.1, which nobody means.
+        if (!IPAddress.TryParse(raw.Text, out _) || !raw.Text.AsSpan().ContainsAny('.', ':'))
+            return $"{raw.Quoted} is not an IP address";
+        value = raw.Text;
+        return null;
+    }
+
+    public override string Format(string value) => value;
+}
+
+/// <summary>A name that must not be empty.</summary>
+internal sealed class NameType(string what) : OptionType<string>
+{
+    public override string Expected => what;
+    public override string Range => "not empty";
+
+    public override string? Read(RawSetting raw, out string value)
+    {
+        value = raw.Text;
+        if (raw.Kind is not (RawKind.String or RawKind.Text))
+            return WrongKind(raw);
+        return string.IsNullOrWhiteSpace(raw.Text) ? "the value is empty" : null;
+    }
+
+    public override string Format(string value) => value;
+}

@@ -1,0 +1,39 @@
+using System.Runtime.InteropServices;
+using StreamingDaemon.Host.Tests.Configuration;
+using Xunit;
+
+namespace StreamingDaemon.Host.Tests.Cli;
+
+public sealed partial class SignalTests : IDisposable
+{
+    private readonly Sandbox _sandbox = new();
+
+    public void Dispose() => _sandbox.Dispose();
+
+    [Fact]
+    public async Task A_signal_is_left_to_the_action()
+    {
+        using var handled = new SemaphoreSlim(0);
+        using var ours = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
+        {
+            context.Cancel = true;
+            handled.Release();
+        });
+        var invocation = new Invocation();
+        invocation.Actions.Answer = async cancellationToken =>
+        {
+            // Signals are handled one by one: with the second, every handler of the first is through.
+            for (var i = 0; i < 2; i++)
+            {
+                Assert.Equal(0, Kill(Environment.ProcessId, 15));
+                await handled.WaitAsync(CancellationToken.None);
+            }
+            return cancellationToken.IsCancellationRequested ? 99 : 7;
+        };
+
+        Assert.Equal(7, await invocation.RunAsync(_sandbox));
+    }
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Kill(int pid, int signal);
+}

@@ -1,0 +1,64 @@
+using System.Runtime.CompilerServices;
+using System.Text;
+using StreamingDaemon.Host.Configuration;
+
+namespace StreamingDaemon.Host.Tests.Configuration;
+
+/// <summary>
+/// streaming-daemon.toml and the table of docs/configuration.md as the option table would write them. Run
+/// the tests with UPDATE_REFERENCE_PAGES=1 to write them anew after a change of the table.
+/// </summary>
+internal static class ReferencePages
+{
+    public const string TableBegin = "<!-- options: written by ReferencePages.cs -->";
+    public const string TableEnd = "<!-- end of options -->";
+
+    public static bool Update => Environment.GetEnvironmentVariable("UPDATE_REFERENCE_PAGES") == "1";
+
+    public static string TomlPath => Path.Combine(Root(), "streaming-daemon.toml");
+    public static string DocumentPath => Path.Combine(Root(), "docs", "configuration.md");
+
+    public static string Toml()
+    {
+        var text = new StringBuilder(
+            """
+            # Configuration of streaming-daemon. Every option is here with its default: what is
+            # commented out changes nothing. See docs/configuration.md for what is read in which
+            # order, and try a change with: streaming-daemon check --config FILE
+
+            """);
+        foreach (var section in OptionTable.Sections)
+        {
+            text.Append($"\n[{section}]\n");
+            foreach (var spec in OptionTable.All.Where(spec => spec.Section == section))
+            {
+                text.Append($"\n# {spec.Description}.\n# {spec.Cost}\n# Values: {spec.Range}.\n");
+                text.Append($"# {spec.Name} = {spec.ToToml(OptionTable.Defaults)}\n");
+            }
+        }
+        return text.ToString();
+    }
+
+    public static string Table()
+    {
+        var text = new StringBuilder(
+            "| TOML key | command line | environment | default | range | meaning |\n" +
+            "|---|---|---|---|---|---|\n");
+        foreach (var spec in OptionTable.All)
+            text.Append(Row(spec));
+        return text.ToString();
+    }
+
+    private static string Row(OptionSpec spec)
+    {
+        var cli = spec.Cli is null ? "" : string.Join(' ', new[] { spec.Cli.Short, spec.Cli.Long }
+            .Where(name => name is not null)
+            .Select(name => $"`{name}`"));
+        var variables = spec.EnvAlias is null ? $"`{spec.EnvName}`" : $"`{spec.EnvAlias}`, `{spec.EnvName}`";
+        return $"| `{spec.DottedKey}` | {cli} | {variables} | `{spec.ToToml(OptionTable.Defaults)}` " +
+            $"| {spec.Range} | {spec.Description}. {spec.Cost} |\n";
+    }
+
+    private static string Root([CallerFilePath] string here = "") =>
+        Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "..", ".."));
+}
