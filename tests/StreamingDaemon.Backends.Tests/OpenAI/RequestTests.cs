@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 using StreamingDaemon.Testing;
 
@@ -8,6 +9,7 @@ public sealed class RequestTests
     [Fact]
     public async Task Request_has_the_keys_and_headers_of_the_family()
     {
+        using var tracing = new Activity("somebody traces").Start();
         var seen = await SendAsync(Upstream.Prompt);
         Assert.Equal("/v1/chat/completions", seen.Path);
         Assert.Equal(
