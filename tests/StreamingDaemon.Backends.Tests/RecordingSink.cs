@@ -8,12 +8,15 @@ internal sealed class RecordingSink : IDeltaSink
     private readonly List<string> _texts = [];
     private readonly TaskCompletionSource _firstDelta = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    private readonly TaskCompletionSource _firstActivity =
+        new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     /// <summary>Runs within each write, before it completes.</summary>
     public Func<CancellationToken, ValueTask> OnWrite { get; init; } = _ => ValueTask.CompletedTask;
 
     public int Started { get; private set; }
 
-    public int ActivityCount { get; private set; }
+    public Task FirstActivity => _firstActivity.Task;
 
     public bool DeltaBeforeStart { get; private set; }
 
@@ -25,7 +28,7 @@ internal sealed class RecordingSink : IDeltaSink
 
     public void OnResponseStarted() => Started++;
 
-    public void OnUpstreamActivity() => ActivityCount++;
+    public void OnUpstreamActivity() => _firstActivity.TrySetResult();
 
     public ValueTask WriteAsync(StreamDelta delta, CancellationToken cancellationToken)
     {

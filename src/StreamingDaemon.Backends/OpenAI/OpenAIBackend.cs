@@ -90,7 +90,8 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
             ErrorOptions = ClientErrorBehaviors.NoThrow,
             CancellationToken = cancellationToken,
         };
-        options.SetHeader("Accept", "text/event-stream");
+        // Must not name event streams here: see UpstreamTransport.OnSendingRequest.
+        options.SetHeader("Accept", "application/json");
         if (IsHeaderSafe(request.TestPattern)) options.SetHeader("X-Test-Pattern", request.TestPattern!);
         if (IsHeaderSafe(request.RequestId))
         {

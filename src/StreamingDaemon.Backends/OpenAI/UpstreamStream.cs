@@ -1,4 +1,4 @@
-using System.ClientModel.Primitives;
+using System.Runtime.CompilerServices;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
@@ -12,7 +12,7 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// body touches the buffer that the read fills; such a read has the token and ends by it.
 /// </remarks>
 internal sealed class UpstreamStream(
-    PipelineResponse response, Stream body, IDeltaSink sink, int maxEventBytes) : Stream
+    IDisposable response, Stream body, IDeltaSink sink, int maxEventBytes) : Stream
 {
     private const int Idle = 0;
     private const int Reading = 1;
@@ -43,6 +43,8 @@ internal sealed class UpstreamStream(
 
     /// <exception cref="EventTooLongException">A line or an event exceeds the limit.</exception>
     /// <exception cref="OperationCanceledException">The token fired, or <see cref="Abort"/> was called.</exception>
+    // Pooled, because nearly every token is a read that has to wait.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public override async ValueTask<int> ReadAsync(
         Memory<byte> buffer, CancellationToken cancellationToken = default)
     {

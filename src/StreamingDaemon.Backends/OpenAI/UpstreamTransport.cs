@@ -2,6 +2,7 @@ using System.ClientModel.Primitives;
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Http;
+using System.Net.Http.Headers;
 using System.Net.Security;
 using System.Net.Sockets;
 
@@ -10,6 +11,8 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// <summary>The one connection pool of a backend, and which HTTP version its requests ask for.</summary>
 internal sealed class UpstreamTransport : HttpClientPipelineTransport
 {
+    private static readonly MediaTypeWithQualityHeaderValue s_eventStream = new("text/event-stream");
+
     private readonly HttpClient _client;
     private readonly Version _version;
     private readonly HttpVersionPolicy _versionPolicy;
@@ -34,10 +37,17 @@ internal sealed class UpstreamTransport : HttpClientPipelineTransport
         return new UpstreamTransport(client, options);
     }
 
+    /// <remarks>
+    /// The Accept header is set here, below the SDK's pipeline. Where the pipeline itself sees
+    /// <c>text/event-stream</c> (System.ClientModel 1.16 and later), it keeps a copy of the body, follows
+    /// redirects, buffers each event without limit, and after a broken stream sends the prompt again.
+    /// </remarks>
     protected override void OnSendingRequest(PipelineMessage message, HttpRequestMessage httpRequest)
     {
         httpRequest.Version = _version;
         httpRequest.VersionPolicy = _versionPolicy;
+        httpRequest.Headers.Accept.Clear();
+        httpRequest.Headers.Accept.Add(s_eventStream);
     }
 
     protected override void Dispose(bool disposing)

@@ -1,0 +1,138 @@
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.Backends.Tests.OpenAI;
+
+public sealed class CancellationTests
+{
+    public static TheoryData<FakeLlmTransport> Transports { get; } = new(
+        FakeLlmTransport.Http1, FakeLlmTransport.H2c, FakeLlmTransport.Http1Tls, FakeLlmTransport.Http2Tls,
+        FakeLlmTransport.UnixHttp1, FakeLlmTransport.UnixH2c);
+
+    [Theory]
+    [MemberData(nameof(Transports))]
+    public async Task Client_that_disconnects_cancels_the_silent_upstream_call(FakeLlmTransport transport)
+    {
+        await using var upstream = await Upstream.StartAsync(transport, scenario: async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync("x");
+            await exchange.WaitForAbortAsync(TestLimits.Wait);
+        });
+        using var client = new CancellationTokenSource();
+        var streaming = upstream.StreamAsync(client.Token);
+        await upstream.Sink.FirstDelta.WithinLimit();
+
+        await client.CancelAsync();
+
+        var thrown = await Assert.ThrowsAnyAsync<OperationCanceledException>(() => streaming);
+        Assert.Equal(client.Token, thrown.CancellationToken);
+        await (await upstream.Server.NextRequestAsync(TestLimits.Wait)).Aborted.WithinLimit();
+    }
+
+    [Theory]
+    [MemberData(nameof(Transports))]
+    public async Task Client_that_disconnects_before_the_head_cancels_the_upstream_call(FakeLlmTransport transport)
+    {
+        await using var upstream = await Upstream.StartAsync(
+            transport, scenario: exchange => exchange.WaitForAbortAsync(TestLimits.Wait));
+        using var client = new CancellationTokenSource();
+        var streaming = upstream.StreamAsync(client.Token);
+        var request = await upstream.Server.NextRequestAsync(TestLimits.Wait);
+
+        await client.CancelAsync();
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => streaming);
+        await request.Aborted.WithinLimit();
+        Assert.Equal(0, upstream.Sink.Started);
+    }
+
+    [Theory]
+    [MemberData(nameof(Transports))]
+    public async Task Upstream_is_cancelled_even_while_the_sink_ignores_the_token(FakeLlmTransport transport)
+    {
+        await using var upstream = await Upstream.StartAsync(transport, scenario: async exchange =>
+        {
+            await exchange.StartAsync();
+            // A chatty upstream: draining it instead of hanging up would go on for as long as it talks.
+            while (!exchange.Context.RequestAborted.IsCancellationRequested)
+            {
+                await exchange.SendDeltaAsync("x");
+                await Task.Delay(5);
+            }
+        });
+        var gate = new TaskCompletionSource();
+        upstream.Sink = new RecordingSink { OnWrite = _ => new ValueTask(gate.Task) };
+        using var client = new CancellationTokenSource();
+        var streaming = upstream.StreamAsync(client.Token);
+        await upstream.Sink.FirstDelta.WithinLimit();
+
+        await client.CancelAsync();
+
+        await (await upstream.Server.NextRequestAsync(TestLimits.Wait)).Aborted.WithinLimit();
+        Assert.False(streaming.IsCompleted);
+        gate.SetResult();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => streaming);
+        Assert.Single(upstream.Sink.Texts);
+    }
+
+    [Fact]
+    public async Task Token_that_has_fired_sends_nothing()
+    {
+        await using var upstream = await Upstream.StartAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            () => upstream.StreamAsync(new CancellationToken(canceled: true)));
+        Assert.Empty(upstream.Server.Requests);
+    }
+
+    [Fact]
+    public async Task Cancelling_one_stream_leaves_the_others_of_its_connection_alone()
+    {
+        var release = new TaskCompletionSource();
+        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync("x");
+            await release.Task;
+            await exchange.SendDoneAsync();
+        });
+        using var client = new CancellationTokenSource();
+        var cancelled = upstream.StreamAsync(client.Token);
+        await upstream.Sink.FirstDelta.WithinLimit();
+        var sink = new RecordingSink();
+        var other = upstream.Backend.StreamAsync(Upstream.Prompt, sink, default);
+        await sink.FirstDelta.WithinLimit();
+        Assert.Single(upstream.Server.Requests.Select(request => request.ConnectionId).Distinct());
+
+        await client.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => cancelled);
+        release.SetResult();
+
+        Assert.Equal(BackendResult.Completed, await other.WithinLimit());
+    }
+
+    [Fact]
+    public async Task Cancelling_at_any_moment_ends_in_a_whole_answer_or_a_cancellation()
+    {
+        await using var upstream = await Upstream.StartAsync();
+        upstream.Server.ChunkDelayMs = 1;
+        var outcomes = await Task.WhenAll(Enumerable.Range(0, 200).Select(async index =>
+        {
+            using var client = new CancellationTokenSource(index % 40);
+            try
+            {
+                var result = await upstream.Backend.StreamAsync(Upstream.Prompt, new RecordingSink(), client.Token);
+                return result.Outcome;
+            }
+            catch (OperationCanceledException)
+            {
+                return StreamOutcome.ClientGone;
+            }
+        })).WithinLimit();
+
+        Assert.All(outcomes, outcome =>
+            Assert.True(outcome is StreamOutcome.Completed or StreamOutcome.ClientGone, outcome.ToString()));
+        Assert.Contains(StreamOutcome.ClientGone, outcomes);
+        upstream.Sink = new RecordingSink();
+        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+    }
+}

@@ -1,0 +1,67 @@
+using System.Text;
+using StreamingDaemon.Backends.OpenAI;
+
+namespace StreamingDaemon.Backends.Tests.OpenAI;
+
+public sealed class ChunkReaderTests
+{
+    [Fact]
+    public void Bytes_that_are_no_utf8_become_replacement_characters()
+    {
+        byte[] data = [.. "{\"choices\":[{\"delta\":{\"content\":\"a"u8, 0xff, 0xe6, 0x97, .. "b\\n\"}}]}"u8];
+        using var reader = new ChunkReader();
+        Assert.Equal(ChunkKind.Chunk, reader.Read("message", data));
+        Assert.Equal("a\ufffd\ufffdb\n", Encoding.UTF8.GetString(reader.Text.Span));
+    }
+
+    [Fact]
+    public void Worst_case_of_replacement_fits_the_buffer()
+    {
+        var junk = Enumerable.Repeat((byte)0xff, 50_000).ToArray();
+        byte[] data = [.. "{\"choices\":[{\"delta\":{\"content\":\""u8, .. junk, .. "\"}}]}"u8];
+        using var reader = new ChunkReader();
+        Assert.Equal(ChunkKind.Chunk, reader.Read("message", data));
+        Assert.Equal(new string('\ufffd', 50_000), Encoding.UTF8.GetString(reader.Text.Span));
+    }
+
+    [Fact]
+    public void Text_of_one_event_is_gone_with_the_next()
+    {
+        using var reader = new ChunkReader();
+        reader.Read("message", "{\"choices\":[{\"delta\":{\"content\":\"x\"}}]}"u8);
+        Assert.Equal(1, reader.Text.Length);
+        reader.Read("message", "{\"choices\":[]}"u8);
+        Assert.Equal(0, reader.Text.Length);
+    }
+
+    [Theory]
+    [InlineData("{\"choices\":[{\"index\":1,\"delta\":{},\"finish_reason\":\"stop\"}]}", false)]
+    [InlineData("{\"choices\":[{\"finish_reason\":\"stop\",\"index\":0}]}", true)]
+    [InlineData("{\"finish_reason\":\"stop\",\"choices\":[]}", false)]
+    public void Finish_reason_counts_for_the_first_choice_only(string data, bool isSeen)
+    {
+        using var reader = new ChunkReader();
+        reader.Read("message", Encoding.UTF8.GetBytes(data));
+        Assert.Equal(isSeen, reader.SawFinishReason);
+    }
+
+    [Theory]
+    [InlineData(" [DONE] ", "Done")]
+    [InlineData("[done]", "Malformed")]
+    [InlineData("{\"error\":\"\"}", "Chunk")]
+    [InlineData("{\"error\":false}", "Chunk")]
+    [InlineData("{\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"error\":{\"code\":1}}", "Error")]
+    public void Events_are_told_apart(string data, string kind)
+    {
+        using var reader = new ChunkReader();
+        Assert.Equal(kind, reader.Read("message", Encoding.UTF8.GetBytes(data)).ToString());
+    }
+
+    [Fact]
+    public void Nesting_without_end_is_malformed_and_no_crash()
+    {
+        var data = Encoding.UTF8.GetBytes("{\"a\":" + new string('[', 100_000));
+        using var reader = new ChunkReader();
+        Assert.Equal(ChunkKind.Malformed, reader.Read("message", data));
+    }
+}

@@ -1,0 +1,128 @@
+using System.Text;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.Backends.Tests.OpenAI;
+
+public sealed class TransportTests
+{
+    [Theory]
+    [InlineData(FakeLlmTransport.Http1, false, "HTTP/1.1")]
+    [InlineData(FakeLlmTransport.H2c, true, "HTTP/2")]
+    [InlineData(FakeLlmTransport.Http2Tls, true, "HTTP/2")]
+    [InlineData(FakeLlmTransport.Http2Tls, false, "HTTP/1.1")]
+    [InlineData(FakeLlmTransport.Http1Tls, true, "HTTP/1.1")] // ALPN falls back.
+    [InlineData(FakeLlmTransport.UnixHttp1, false, "HTTP/1.1")]
+    [InlineData(FakeLlmTransport.UnixH2c, true, "HTTP/2")]
+    [InlineData(FakeLlmTransport.UnixTls, true, "HTTP/2")]
+    [InlineData(FakeLlmTransport.UnixTls, false, "HTTP/1.1")]
+    public async Task Every_transport_streams_the_18_deltas(FakeLlmTransport transport, bool http2, string protocol)
+    {
+        await using var upstream = await Upstream.StartAsync(
+            transport, options => options with { Http2Enabled = http2 });
+
+        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+
+        Assert.Equal(FakeLlmScenarios.Words, upstream.Sink.Texts);
+        Assert.Equal((1, false), (upstream.Sink.Started, upstream.Sink.DeltaBeforeStart));
+        Assert.Equal(protocol, Assert.Single(upstream.Server.Requests).Protocol);
+    }
+
+    [Fact]
+    public async Task Default_answer_makes_the_503_bytes_of_events_that_load_generators_expect()
+    {
+        await using var upstream = await Upstream.StartAsync();
+        await upstream.StreamAsync();
+        var bytes = upstream.Sink.Texts.Sum(
+            text => Encoding.UTF8.GetByteCount("data: {\"content\":\"" + text + "\"}\n\n"));
+        Assert.Equal(FakeLlmScenarios.EventBytes, bytes);
+        Assert.Equal(503, bytes);
+    }
+
+    [Theory]
+    [InlineData("unicode", 35)]
+    [InlineData("short", 49)]
+    [InlineData("long", 3)]
+    [InlineData("unknown", 18)]
+    public async Task Test_patterns_pass_through_unchanged(string pattern, int count)
+    {
+        await using var upstream = await Upstream.StartAsync();
+        var result = await upstream.StreamAsync(Upstream.Prompt with { TestPattern = pattern });
+        Assert.Equal(StreamOutcome.Completed, result.Outcome);
+        Assert.Equal(count, upstream.Sink.Texts.Count);
+        Assert.Equal(FakeLlmScenarios.TextsOf(pattern), upstream.Sink.Texts);
+    }
+
+    [Theory]
+    [InlineData("abort:3", 3, StreamOutcome.UpstreamTruncated)]
+    [InlineData("abort:x", 5, StreamOutcome.UpstreamTruncated)]
+    [InlineData("finish:length", 6, StreamOutcome.Completed)]
+    public async Task Test_patterns_decide_the_end(string pattern, int count, StreamOutcome outcome)
+    {
+        await using var upstream = await Upstream.StartAsync();
+        var result = await upstream.StreamAsync(Upstream.Prompt with { TestPattern = pattern });
+        Assert.Equal((outcome, count), (result.Outcome, upstream.Sink.Texts.Count));
+    }
+
+    [Fact]
+    public async Task Certificate_nobody_vouches_for_is_refused_by_default()
+    {
+        await using var upstream = await Upstream.StartAsync(
+            FakeLlmTransport.Http2Tls, options => options with { InsecureSsl = false });
+        var result = await upstream.StreamAsync();
+        Assert.Equal(StreamOutcome.UpstreamError, result.Outcome);
+        Assert.Contains("TLS", result.Reason, StringComparison.Ordinal);
+        Assert.Empty(upstream.Server.Requests);
+    }
+
+    [Theory]
+    [InlineData(FakeLlmTransport.Http1)]
+    [InlineData(FakeLlmTransport.H2c)]
+    public async Task Connection_is_used_again_although_DONE_comes_before_the_end_of_the_body(FakeLlmTransport transport)
+    {
+        var release = new TaskCompletionSource();
+        await using var upstream = await Upstream.StartAsync(transport, scenario: async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync("x");
+            await exchange.SendDoneAsync();
+            await release.Task;
+        });
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
+        var first = await upstream.Server.NextRequestAsync(TestLimits.Wait);
+        release.SetResult();
+        await first.Ended.WithinLimit();
+
+        // On HTTP/1.1 a connection is back in the pool once the drain has seen the end: a moment later.
+        var seen = new HashSet<string> { first.ConnectionId };
+        for (var attempt = 0; attempt < 50; attempt++)
+        {
+            await upstream.StreamAsync();
+            if (!seen.Add((await upstream.Server.NextRequestAsync(TestLimits.Wait)).ConnectionId)) break;
+        }
+
+        Assert.InRange(seen.Count, 1, 49);
+        Assert.False(first.Aborted.IsCompleted);
+    }
+
+    [Fact]
+    public async Task Three_hundred_streams_share_a_few_connections()
+    {
+        var everybodyIsHere = new TaskCompletionSource();
+        var arrived = 0;
+        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        {
+            if (Interlocked.Increment(ref arrived) == 300) everybodyIsHere.SetResult();
+            await everybodyIsHere.Task;
+            await FakeLlmScenarios.RunAsync(exchange);
+        });
+        var results = await Task.WhenAll(Enumerable.Range(0, 300).Select(async _ =>
+        {
+            var sink = new RecordingSink();
+            var result = await upstream.Backend.StreamAsync(Upstream.Prompt, sink, default);
+            return (result.Outcome, sink.Texts.Count);
+        })).WithinLimit();
+
+        Assert.All(results, result => Assert.Equal((StreamOutcome.Completed, 18), result));
+        Assert.InRange(upstream.Server.Requests.Select(request => request.ConnectionId).Distinct().Count(), 3, 30);
+    }
+}

@@ -1,0 +1,66 @@
+using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.Backends.Tests.OpenAI;
+
+/// <summary>A fake LLM and the backend that talks to it.</summary>
+internal sealed class Upstream : IAsyncDisposable
+{
+    public const string ApiKey = "sk-secret-0123456789";
+
+    private Upstream(FakeLlmServer server, OpenAIOptions options)
+    {
+        Server = server;
+        Backend = new OpenAIBackend(options);
+    }
+
+    public FakeLlmServer Server { get; }
+
+    public OpenAIBackend Backend { get; }
+
+    public RecordingSink Sink { get; set; } = new();
+
+    public static StreamRequest Prompt { get; } = new() { RequestId = "req-1", Prompt = "Hello" };
+
+    /// <param name="transport">How the server listens.</param>
+    /// <param name="configure">Changes the options that fit that.</param>
+    /// <param name="scenario">Answers; null for the default answer.</param>
+    public static async Task<Upstream> StartAsync(
+        FakeLlmTransport transport = FakeLlmTransport.H2c,
+        Func<OpenAIOptions, OpenAIOptions>? configure = null,
+        Func<FakeLlmExchange, Task>? scenario = null)
+    {
+        var server = await FakeLlmServer.StartAsync(transport);
+        if (scenario is not null) server.Scenario = scenario;
+        var options = new OpenAIOptions
+        {
+            ApiKey = ApiKey,
+            ApiBase = server.BaseAddress,
+            ApiSocket = server.SocketPath,
+            Http2Enabled = transport is not (FakeLlmTransport.Http1 or FakeLlmTransport.UnixHttp1),
+            InsecureSsl = true,
+        };
+        return new Upstream(server, configure?.Invoke(options) ?? options);
+    }
+
+    /// <summary>A server whose answers are a 200 head and this text.</summary>
+    public static Task<Upstream> StartRawAsync(string events, int maxEventBytes = 1 << 20) => StartAsync(
+        configure: options => options with { MaxEventBytes = maxEventBytes },
+        scenario: async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendRawAsync(events);
+        });
+
+    public Task<BackendResult> StreamAsync(CancellationToken cancellationToken = default) =>
+        StreamAsync(Prompt, cancellationToken);
+
+    public Task<BackendResult> StreamAsync(StreamRequest request, CancellationToken cancellationToken = default) =>
+        Backend.StreamAsync(request, Sink, cancellationToken).WithinLimit();
+
+    public async ValueTask DisposeAsync()
+    {
+        Backend.Dispose();
+        await Server.DisposeAsync();
+    }
+}
