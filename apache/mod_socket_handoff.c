@@ -121,12 +121,20 @@ static const char *set_enabled(cmd_parms *cmd, void *dir, int on)
     return NULL;
 }
 
-static const char *set_prefix(cmd_parms *cmd, void *dir, const char *arg)
+/* Raw arguments, for httpd takes "" for a missing argument everywhere else. */
+static const char *set_prefix(cmd_parms *cmd, void *dir, const char *args)
 {
+    const char *value;
+
     (void)dir;
-    if (*arg != '\0' && *arg != '/')
+    if (*args == '\0')
+        return apr_psprintf(cmd->pool, "%s takes one argument", cmd->cmd->name);
+    value = ap_getword_conf(cmd->pool, &args);
+    if (*args != '\0')
+        return apr_psprintf(cmd->pool, "%s takes one argument", cmd->cmd->name);
+    if (*value != '\0' && *value != '/')
         return apr_psprintf(cmd->pool, "%s must be an absolute path, or \"\" for any path", cmd->cmd->name);
-    server_conf(cmd)->prefix = arg;
+    server_conf(cmd)->prefix = value;
     return NULL;
 }
 
@@ -160,8 +168,8 @@ static const char *set_int(cmd_parms *cmd, void *dir, const char *arg)
 static const command_rec directives[] = {
     AP_INIT_FLAG("SocketHandoffEnabled", set_enabled, NULL, RSRC_CONF,
                  "On (default) or Off: hand connections over when the application asks for it"),
-    AP_INIT_TAKE1("SocketHandoffAllowedPrefix", set_prefix, NULL, RSRC_CONF,
-                  "Directory that daemon sockets must be in, \"\" for any; default " DEFAULT_ALLOWED_PREFIX),
+    AP_INIT_RAW_ARGS("SocketHandoffAllowedPrefix", set_prefix, NULL, RSRC_CONF,
+                     "Directory of the daemon sockets, \"\" for any; default " DEFAULT_ALLOWED_PREFIX),
     AP_INIT_TAKE1("SocketHandoffConnectTimeoutMs", set_int, (void *)&connect_timeout, RSRC_CONF,
                   "Longest wait of one attempt to connect, 1 to 60000 ms; default 100"),
     AP_INIT_TAKE1("SocketHandoffSendTimeoutMs", set_int, (void *)&send_timeout, RSRC_CONF,
