@@ -1,0 +1,701 @@
+/*
+ * mod_socket_handoff: gives the client's TCP connection to another process.
+ *
+ * An application answers with
+ *
+ *     X-Socket-Handoff: /var/run/streaming-daemon.sock
+ *     X-Handoff-Data:   {"prompt":"..."}
+ *
+ * and its work is done: the module connects to that Unix socket, sends the
+ * data with the client's descriptor (SCM_RIGHTS), and httpd forgets the
+ * connection. The daemon behind the socket writes the whole answer.
+ *
+ * Needs Linux (or another system with SOCK_SEQPACKET and dup3) and
+ * httpd 2.4.48 or newer.
+ */
+#ifndef _GNU_SOURCE /* dup3 */
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "apr_buckets.h"
+#include "apr_portable.h"
+#include "apr_strings.h"
+#include "apr_tables.h"
+#include "apr_time.h"
+
+#include "httpd.h"
+#include "http_config.h"
+#include "http_connection.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_protocol.h"
+#include "http_request.h"
+#include "http_ssl.h"
+#include "util_filter.h"
+
+#define SOCKET_HEADER "X-Socket-Handoff"
+#define DATA_HEADER "X-Handoff-Data"
+/* A note, for a log format: %{socket-handoff}n is the path a request was handed to. */
+#define HANDOFF_NOTE "socket-handoff"
+
+#define HANDOFF_FILTER "SOCKET_HANDOFF"
+#define STRIP_FILTER "SOCKET_HANDOFF_STRIP"
+
+#define UNSET (-1)
+#define DEFAULT_ALLOWED_PREFIX "/run/"
+#define DEFAULT_CONNECT_TIMEOUT_MS 100
+#define DEFAULT_SEND_TIMEOUT_MS 200
+#define DEFAULT_MAX_RETRIES 2
+#define FIRST_BACKOFF_MS 10
+
+extern module AP_MODULE_DECLARE_DATA socket_handoff_module;
+APLOG_USE_MODULE(socket_handoff);
+
+#define LOG(level, error, r, ...) ap_log_rerror(APLOG_MARK, level, error, r, "socket handoff: " __VA_ARGS__)
+
+static ap_filter_rec_t *handoff_filter_handle;
+static ap_filter_rec_t *strip_filter_handle;
+
+/* ---- configuration ------------------------------------------------------ */
+
+typedef struct {
+    int enabled;
+    int connect_timeout_ms;
+    int send_timeout_ms;
+    int max_retries;
+    /* NULL where a virtual host says nothing, so that it inherits. */
+    const char *prefix;
+    /* The prefix in the two forms that paths are compared with, without a
+     * trailing slash. resolved_prefix is NULL as long as it does not exist. */
+    const char *lexical_prefix;
+    const char *resolved_prefix;
+} handoff_conf;
+
+static void *create_server_conf(apr_pool_t *p, server_rec *s)
+{
+    handoff_conf *conf = apr_pcalloc(p, sizeof(*conf));
+
+    (void)s;
+    conf->enabled = UNSET;
+    conf->connect_timeout_ms = UNSET;
+    conf->send_timeout_ms = UNSET;
+    conf->max_retries = UNSET;
+    return conf;
+}
+
+#define INHERIT(field) merged->field = own->field != UNSET ? own->field : base->field
+
+static void *merge_server_conf(apr_pool_t *p, void *basev, void *ownv)
+{
+    handoff_conf *base = basev, *own = ownv;
+    handoff_conf *merged = apr_pcalloc(p, sizeof(*merged));
+
+    INHERIT(enabled);
+    INHERIT(connect_timeout_ms);
+    INHERIT(send_timeout_ms);
+    INHERIT(max_retries);
+    merged->prefix = own->prefix ? own->prefix : base->prefix;
+    return merged;
+}
+
+static handoff_conf *server_conf(cmd_parms *cmd)
+{
+    return ap_get_module_config(cmd->server->module_config, &socket_handoff_module);
+}
+
+static const char *set_enabled(cmd_parms *cmd, void *dir, int on)
+{
+    (void)dir;
+    server_conf(cmd)->enabled = on;
+    return NULL;
+}
+
+/* Raw arguments, for httpd takes "" for a missing argument everywhere else. */
+static const char *set_prefix(cmd_parms *cmd, void *dir, const char *args)
+{
+    const char *value;
+
+    (void)dir;
+    if (*args == '\0')
+        return apr_psprintf(cmd->pool, "%s takes one argument", cmd->cmd->name);
+    value = ap_getword_conf(cmd->pool, &args);
+    if (*args != '\0')
+        return apr_psprintf(cmd->pool, "%s takes one argument", cmd->cmd->name);
+    if (*value != '\0' && *value != '/')
+        return apr_psprintf(cmd->pool, "%s must be an absolute path, or \"\" for any path", cmd->cmd->name);
+    server_conf(cmd)->prefix = value;
+    return NULL;
+}
+
+typedef struct {
+    size_t offset;
+    int min, max;
+} int_directive;
+
+static const int_directive connect_timeout = { offsetof(handoff_conf, connect_timeout_ms), 1, 60000 };
+static const int_directive send_timeout = { offsetof(handoff_conf, send_timeout_ms), 1, 60000 };
+static const int_directive max_retries = { offsetof(handoff_conf, max_retries), 0, 10 };
+
+static const char *set_int(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const int_directive *directive = cmd->info;
+    char *end;
+    long value;
+
+    (void)dir;
+    errno = 0;
+    value = strtol(arg, &end, 10);
+    if (end == arg || *end != '\0')
+        return apr_psprintf(cmd->pool, "%s must be a valid integer", cmd->cmd->name);
+    if (errno == ERANGE || value < directive->min || value > directive->max)
+        return apr_psprintf(cmd->pool, "%s must be between %d and %d", cmd->cmd->name,
+                            directive->min, directive->max);
+    *(int *)((char *)server_conf(cmd) + directive->offset) = (int)value;
+    return NULL;
+}
+
+static const command_rec directives[] = {
+    AP_INIT_FLAG("SocketHandoffEnabled", set_enabled, NULL, RSRC_CONF,
+                 "On (default) or Off: hand connections over when the application asks for it"),
+    AP_INIT_RAW_ARGS("SocketHandoffAllowedPrefix", set_prefix, NULL, RSRC_CONF,
+                     "Directory of the daemon sockets, \"\" for any; default " DEFAULT_ALLOWED_PREFIX),
+    AP_INIT_TAKE1("SocketHandoffConnectTimeoutMs", set_int, (void *)&connect_timeout, RSRC_CONF,
+                  "Longest wait of one attempt to connect, 1 to 60000 ms; default 100"),
+    AP_INIT_TAKE1("SocketHandoffSendTimeoutMs", set_int, (void *)&send_timeout, RSRC_CONF,
+                  "Longest wait for the daemon's socket to take the handoff, 1 to 60000 ms; default 200"),
+    AP_INIT_TAKE1("SocketHandoffMaxRetries", set_int, (void *)&max_retries, RSRC_CONF,
+                  "Further attempts while the socket is absent, refusing or full, 0 to 10; default 2"),
+    { NULL }
+};
+
+/* ---- which paths are allowed ------------------------------------------- */
+
+/* Resolves ".", ".." and "//" without looking at the file system; no trailing slash ("" for "/"). */
+static char *lexical_path(apr_pool_t *p, const char *path)
+{
+    char *canonical;
+    size_t length;
+
+    if (apr_filepath_merge(&canonical, "/", path, 0, p) != APR_SUCCESS)
+        return NULL;
+    length = strlen(canonical);
+    while (length > 0 && canonical[length - 1] == '/')
+        canonical[--length] = '\0';
+    return canonical;
+}
+
+/* NULL where the path does not exist. */
+static char *resolved_path(apr_pool_t *p, const char *path)
+{
+    char buffer[PATH_MAX];
+
+    if (realpath(*path ? path : "/", buffer) == NULL)
+        return NULL;
+    return apr_pstrdup(p, strcmp(buffer, "/") == 0 ? "" : buffer);
+}
+
+static int is_below(const char *path, const char *directory)
+{
+    size_t length = strlen(directory);
+
+    return strncmp(path, directory, length) == 0 && path[length] == '/';
+}
+
+static int path_is_allowed(request_rec *r, const handoff_conf *conf, const char *path)
+{
+    const char *lexical, *resolved, *prefix;
+
+    if (*path != '/')
+        return 0;
+    if (*conf->prefix == '\0')
+        return 1;
+    lexical = lexical_path(r->pool, path);
+    if (lexical == NULL || !is_below(lexical, conf->lexical_prefix))
+        return 0;
+
+    /* A symlink below the prefix must not lead out of it. A path that does
+     * not exist leads nowhere yet: connecting will say so. */
+    resolved = resolved_path(r->pool, path);
+    if (resolved == NULL)
+        return 1;
+    prefix = conf->resolved_prefix ? conf->resolved_prefix : resolved_path(r->pool, conf->lexical_prefix);
+    return prefix != NULL && is_below(resolved, prefix);
+}
+
+/* After merging: fills in the defaults and resolves the prefix once for each server. */
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    (void)plog;
+    (void)ptemp;
+    for (; s != NULL; s = s->next) {
+        handoff_conf *conf = ap_get_module_config(s->module_config, &socket_handoff_module);
+
+        if (conf->enabled == UNSET)
+            conf->enabled = 1;
+        if (conf->connect_timeout_ms == UNSET)
+            conf->connect_timeout_ms = DEFAULT_CONNECT_TIMEOUT_MS;
+        if (conf->send_timeout_ms == UNSET)
+            conf->send_timeout_ms = DEFAULT_SEND_TIMEOUT_MS;
+        if (conf->max_retries == UNSET)
+            conf->max_retries = DEFAULT_MAX_RETRIES;
+        if (conf->prefix == NULL)
+            conf->prefix = DEFAULT_ALLOWED_PREFIX;
+        if (*conf->prefix == '\0')
+            continue;
+        conf->lexical_prefix = lexical_path(pconf, conf->prefix);
+        if (conf->lexical_prefix == NULL) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
+                         "SocketHandoffAllowedPrefix %s is not a path", conf->prefix);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+        conf->resolved_prefix = resolved_path(pconf, conf->lexical_prefix);
+    }
+    return OK;
+}
+
+/* ---- talking to the daemon --------------------------------------------- */
+
+typedef struct {
+    int fd;
+    int type; /* SOCK_SEQPACKET, or SOCK_STREAM where the daemon listens with that */
+} daemon_socket;
+
+static int remaining_ms(apr_time_t deadline)
+{
+    apr_time_t left = deadline - apr_time_now();
+
+    return left <= 0 ? 0 : (int)((left + 999) / 1000);
+}
+
+static int set_timeout(int fd, int ms)
+{
+    struct timeval tv = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+
+    return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) == 0 ? 0 : errno;
+}
+
+/*
+ * One attempt. The socket blocks, bounded by SO_SNDTIMEO: the kernel then lets
+ * connect() wait in the queue for a place in a full accept queue, where a
+ * non-blocking socket gets EAGAIN at once.
+ */
+static int connect_once(const struct sockaddr_un *address, int type, int timeout_ms, int *fd)
+{
+    int error;
+
+    *fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    if (*fd < 0)
+        return errno;
+    error = set_timeout(*fd, timeout_ms);
+    if (error == 0 && connect(*fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+        return 0;
+    if (error == 0)
+        error = errno;
+    close(*fd);
+    return error;
+}
+
+/* EAGAIN is a full accept queue; the other two a daemon that is just (re)starting. */
+static int is_transient(int error)
+{
+    return error == EAGAIN || error == EINTR || error == ENOENT || error == ECONNREFUSED;
+}
+
+static int connect_daemon(request_rec *r, const handoff_conf *conf, const char *path, apr_time_t deadline,
+                          daemon_socket *daemon)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int retries = 0, backoff_ms = FIRST_BACKOFF_MS, error;
+
+    if (strlen(path) >= sizeof(address.sun_path))
+        return ENAMETOOLONG;
+    strcpy(address.sun_path, path);
+
+    daemon->type = SOCK_SEQPACKET;
+    for (;;) {
+        /* What the send may need at the end is not spent on connecting. */
+        int left = remaining_ms(deadline) - conf->send_timeout_ms;
+
+        if (left < 1)
+            left = 1;
+        error = connect_once(&address, daemon->type,
+                             left < conf->connect_timeout_ms ? left : conf->connect_timeout_ms, &daemon->fd);
+        if (error == EPROTOTYPE && daemon->type == SOCK_SEQPACKET) {
+            daemon->type = SOCK_STREAM;
+            continue;
+        }
+        if (error == 0 || !is_transient(error) || retries >= conf->max_retries)
+            break;
+
+        left = remaining_ms(deadline);
+        if (left == 0)
+            break;
+        LOG(APLOG_DEBUG, error, r, "connect to %s failed, retrying in %d ms",
+                      path, backoff_ms < left ? backoff_ms : left);
+        apr_sleep(apr_time_from_msec(backoff_ms < left ? backoff_ms : left));
+        backoff_ms *= 2;
+        retries++;
+        /* The next daemon at this path may listen with another type. */
+        daemon->type = SOCK_SEQPACKET;
+    }
+    if (error == 0 && retries > 0)
+        LOG(APLOG_INFO, 0, r, "connected to %s on attempt %d", path,
+                      retries + 1);
+    return error;
+}
+
+/*
+ * Sends the data and, with its first byte, the descriptor. *delivered says
+ * whether the daemon owns the client now, which can be so even after an error.
+ */
+static int send_handoff(const daemon_socket *daemon, int client_fd, const char *data, size_t length,
+                        apr_time_t deadline, int *delivered)
+{
+    union {
+        struct cmsghdr header; /* for its alignment */
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec iov;
+    struct msghdr message;
+    struct cmsghdr *rights;
+
+    memset(&control, 0, sizeof(control));
+    memset(&message, 0, sizeof(message));
+    iov.iov_base = (char *)data;
+    iov.iov_len = length;
+    message.msg_iov = &iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof(control.bytes);
+    rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(rights), &client_fd, sizeof(int));
+
+    *delivered = 0;
+    while (iov.iov_len > 0) {
+        int left = remaining_ms(deadline);
+        int error = left > 0 ? set_timeout(daemon->fd, left) : ETIMEDOUT;
+        ssize_t sent;
+
+        if (error != 0)
+            return error;
+        sent = sendmsg(daemon->fd, &message, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return errno == EAGAIN ? ETIMEDOUT : errno;
+
+        /* A stream may take less than everything; the descriptor went with the first part. */
+        *delivered = 1;
+        message.msg_control = NULL;
+        message.msg_controllen = 0;
+        iov.iov_base = (char *)iov.iov_base + sent;
+        iov.iov_len -= (size_t)sent;
+    }
+
+    /* A stream has no message bounds: its end is the end of the data. */
+    if (daemon->type == SOCK_STREAM)
+        shutdown(daemon->fd, SHUT_WR);
+    return 0;
+}
+
+/* ---- letting go of the client ------------------------------------------ */
+
+/*
+ * A socket whose peer is gone: reads are at their end at once, writes fail at
+ * once, and nothing that is set on it reaches anybody.
+ */
+static int open_dummy(void)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+        return -1;
+    close(pair[1]);
+    return pair[0];
+}
+
+/*
+ * httpd refers to the client's socket from many places: the core filters, the
+ * MPM, mod_reqtimeout, and what they do to it after the handler (reading an
+ * unread body, shutdown, O_NONBLOCK, SO_LINGER) would reach the daemon's
+ * copy, for both share one open file description. So the dummy takes the place
+ * of the descriptor itself, below all of them. The connection's own
+ * apr_socket_t, allocated from the connection pool, owns the dummy from here
+ * and closes it whenever the MPM is done with the connection, and not when
+ * the request's pool goes, which is earlier.
+ */
+static int release_client(request_rec *r, int client_fd, int dummy_fd)
+{
+    conn_rec *c = r->connection;
+    int error = 0;
+
+    while (dup3(dummy_fd, client_fd, O_CLOEXEC) < 0) {
+        if (errno != EINTR && errno != EBUSY) {
+            error = errno;
+            break;
+        }
+    }
+    close(dummy_fd);
+
+    /* No keep-alive, and nothing more to write: the worker is free as soon as
+     * the handler returns. AP_CONN_CLOSE also keeps ap_discard_request_body()
+     * from trying to read. */
+    c->keepalive = AP_CONN_CLOSE;
+    c->aborted = 1;
+    return error;
+}
+
+/*
+ * A pipelined request may be here while the answer to the one before it is
+ * still in httpd's output buffers; it must be on its way before the daemon's
+ * first byte.
+ */
+static apr_status_t flush_earlier_responses(request_rec *r)
+{
+    conn_rec *c = r->connection;
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);
+    apr_status_t status;
+
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(c->bucket_alloc));
+    status = ap_pass_brigade(c->output_filters, bb);
+    apr_brigade_cleanup(bb);
+    return c->aborted ? APR_ECONNABORTED : status;
+}
+
+static void release_daemon(const daemon_socket *daemon, int dummy_fd)
+{
+    close(daemon->fd);
+    if (dummy_fd >= 0)
+        close(dummy_fd);
+}
+
+/* Returns OK with the client released, or the status that the client gets instead. */
+static int hand_over(request_rec *r, const handoff_conf *conf, const char *path, const char *data)
+{
+    size_t length = data ? strlen(data) : 0;
+    apr_time_t deadline;
+    daemon_socket daemon;
+    apr_os_sock_t client_fd;
+    apr_socket_t *client = ap_get_conn_socket(r->connection);
+    int dummy_fd, error, delivered;
+
+    if (client == NULL || apr_os_sock_get(&client_fd, client) != APR_SUCCESS || client_fd < 0) {
+        LOG(APLOG_ERR, 0, r, "the connection has no socket");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    /* Before anything is sent: there must be no way to fail between the handoff and the release. */
+    dummy_fd = open_dummy();
+    if (dummy_fd < 0) {
+        LOG(APLOG_WARNING, errno, r, "cannot create the dummy socket");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    deadline = apr_time_now()
+        + apr_time_from_msec((apr_time_t)(conf->max_retries + 1) * conf->connect_timeout_ms
+                             + conf->send_timeout_ms + FIRST_BACKOFF_MS * ((1 << conf->max_retries) - 1));
+    error = connect_daemon(r, conf, path, deadline, &daemon);
+    if (error != 0) {
+        close(dummy_fd);
+        LOG(APLOG_ERR, error, r, "cannot connect to the daemon at %s", path);
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    deadline = apr_time_now() + apr_time_from_msec(conf->send_timeout_ms);
+    /* Without data one zero byte goes: a descriptor cannot travel alone. */
+    error = send_handoff(&daemon, client_fd, length ? data : "", length ? length : 1, deadline, &delivered);
+    if (error != 0 && !delivered) {
+        release_daemon(&daemon, dummy_fd);
+        LOG(APLOG_ERR, error, r, "cannot send %" APR_SIZE_T_FMT
+                      " bytes to the daemon at %s%s", length, path,
+                      error == EMSGSIZE ? " (" DATA_HEADER " is larger than a Unix datagram may be)" : "");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (error != 0)
+        /* The daemon has the client already: two writers would be worse than a cut handoff. */
+        LOG(APLOG_WARNING, error, r, "the client was handed to %s, but not all of its data", path);
+    error = release_client(r, client_fd, dummy_fd);
+    release_daemon(&daemon, -1);
+    if (error != 0)
+        LOG(APLOG_ERR, error, r, "dup3: httpd keeps a copy of the client's "
+                      "socket until it closes the connection");
+    LOG(APLOG_INFO, 0, r, "client handed to %s with %" APR_SIZE_T_FMT
+                  " bytes of data", path, length);
+    return OK;
+}
+
+/* ---- filters ------------------------------------------------------------ */
+
+static const char *take_header(request_rec *r, const char *name)
+{
+    const char *value = apr_table_get(r->headers_out, name);
+
+    return value ? value : apr_table_get(r->err_headers_out, name);
+}
+
+static void strip_headers(request_rec *r)
+{
+    apr_table_unset(r->headers_out, SOCKET_HEADER);
+    apr_table_unset(r->headers_out, DATA_HEADER);
+    apr_table_unset(r->err_headers_out, SOCKET_HEADER);
+    apr_table_unset(r->err_headers_out, DATA_HEADER);
+}
+
+/* Answers with a small page instead of what the application said, and none of its headers. */
+static apr_status_t send_error(ap_filter_t *f, apr_bucket_brigade *bb, int status)
+{
+    request_rec *r = f->r;
+    const char *line = ap_get_status_line(status);
+
+    ap_remove_output_filter(f);
+    apr_brigade_cleanup(bb);
+    r->status = status;
+    r->status_line = NULL;
+    apr_table_clear(r->headers_out);
+    apr_table_clear(r->err_headers_out);
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    if (status == HTTP_SERVICE_UNAVAILABLE)
+        apr_table_setn(r->headers_out, "Retry-After", "1");
+    ap_set_content_type(r, "text/html; charset=utf-8");
+    apr_brigade_printf(bb, NULL, NULL, "<!DOCTYPE html>\n<title>%s</title>\n<h1>%s</h1>\n", line, line);
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(f->c->bucket_alloc));
+    return ap_pass_brigade(f->next, bb);
+}
+
+/* A stream's head without a stream: the daemon is not told the method, and would send a body. */
+static apr_status_t answer_head_request(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    request_rec *r = f->r;
+
+    ap_remove_output_filter(f);
+    apr_brigade_cleanup(bb);
+    strip_headers(r);
+    apr_table_unset(r->headers_out, "Content-Length");
+    apr_table_setn(r->headers_out, "Cache-Control", "no-cache");
+    ap_set_content_type(r, "text/event-stream");
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(f->c->bucket_alloc));
+    return ap_pass_brigade(f->next, bb);
+}
+
+/* 0 where the handoff may go on. */
+static int check_request(request_rec *r, const handoff_conf *conf, const char *path)
+{
+    conn_rec *c = r->connection;
+
+    if (r->proto_num >= HTTP_VERSION(2, 0) || c->master != NULL) {
+        LOG(APLOG_ERR, 0, r, "one stream of an HTTP/2 connection cannot be "
+                      "handed over; use HTTP/1.1 for this location");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (ap_ssl_conn_is_ssl(c)) {
+        LOG(APLOG_ERR, 0, r, "this connection's TLS ends in httpd, the daemon "
+                      "would write plain text into it; terminate TLS in front of httpd");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (!path_is_allowed(r, conf, path)) {
+        LOG(APLOG_ERR, 0, r, "%s is not below SocketHandoffAllowedPrefix %s",
+                      path, conf->prefix);
+        return HTTP_FORBIDDEN;
+    }
+    return 0;
+}
+
+/* Stays in the chain after a handoff, to swallow what the application still says. */
+static const char handed_over[] = "";
+
+static apr_status_t handoff_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    request_rec *r = f->r;
+    const handoff_conf *conf = ap_get_module_config(r->server->module_config, &socket_handoff_module);
+    const char *path, *data;
+    int status;
+
+    if (f->ctx == handed_over) {
+        apr_brigade_cleanup(bb);
+        return APR_SUCCESS;
+    }
+    path = take_header(r, SOCKET_HEADER);
+    data = take_header(r, DATA_HEADER);
+    if (path == NULL) {
+        ap_remove_output_filter(f);
+        return ap_pass_brigade(f->next, bb);
+    }
+
+    LOG(APLOG_DEBUG, 0, r, "requested to %s", path);
+    status = check_request(r, conf, path);
+    if (status != 0)
+        return send_error(f, bb, status);
+    if (r->header_only)
+        return answer_head_request(f, bb);
+    apr_brigade_cleanup(bb);
+    if (flush_earlier_responses(r) != APR_SUCCESS)
+        return APR_ECONNABORTED;
+    status = hand_over(r, conf, path, data);
+    if (status != OK)
+        return send_error(f, bb, status);
+
+    apr_table_setn(r->notes, HANDOFF_NOTE, apr_pstrdup(r->pool, path));
+    strip_headers(r);
+    f->ctx = (void *)handed_over;
+    return APR_SUCCESS;
+}
+
+/* Last before the headers are written: whatever happened above, these two never leave the house. */
+static apr_status_t strip_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    strip_headers(f->r);
+    ap_remove_output_filter(f);
+    return ap_pass_brigade(f->next, bb);
+}
+
+static void insert_strip_filter(request_rec *r)
+{
+    ap_add_output_filter_handle(strip_filter_handle, NULL, r, r->connection);
+}
+
+static void insert_filters(request_rec *r)
+{
+    const handoff_conf *conf = ap_get_module_config(r->server->module_config, &socket_handoff_module);
+
+    /* A part of a page cannot take the whole connection with it. */
+    if (conf->enabled && r->main == NULL)
+        ap_add_output_filter_handle(handoff_filter_handle, NULL, r, r->connection);
+    insert_strip_filter(r);
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    (void)p;
+    handoff_filter_handle =
+        ap_register_output_filter(HANDOFF_FILTER, handoff_filter, NULL, AP_FTYPE_CONTENT_SET);
+    strip_filter_handle =
+        ap_register_output_filter(STRIP_FILTER, strip_filter, NULL, AP_FTYPE_PROTOCOL - 1);
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_insert_filter(insert_filters, NULL, NULL, APR_HOOK_LAST);
+    /* Error pages start with a fresh chain, which still has the application's error headers. */
+    ap_hook_insert_error_filter(insert_strip_filter, NULL, NULL, APR_HOOK_LAST);
+}
+
+module AP_MODULE_DECLARE_DATA socket_handoff_module = {
+    STANDARD20_MODULE_STUFF,
+    NULL,
+    NULL,
+    create_server_conf,
+    merge_server_conf,
+    directives,
+    register_hooks,
+    AP_MODULE_FLAG_NONE
+};

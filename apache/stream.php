@@ -1,0 +1,110 @@
+<?php
+// The endpoint behind the chat page: says who may ask and what is asked, and ends. The module
+// takes the two headers, the daemon answers the browser.
+//
+//   POST {"prompt": "...", "messages": [{"role": "user", "content": "..."}, ...]}   as JSON or a form
+declare(strict_types=1);
+
+const DEFAULT_SOCKET = '/var/run/streaming-daemon.sock';
+const MAX_BODY_BYTES = 256 * 1024;
+
+// One line of a response header may be that long. mod_proxy_fcgi (php-fpm) reads a line into 8192
+// bytes, name included, and answers 500 to a longer one. mod_php has no limit of its own, there it
+// is what one message on a Unix socket may hold: 212960 bytes with the kernel's default buffer.
+define('MAX_HANDOFF_BYTES', PHP_SAPI === 'apache2handler' ? 200 * 1024 : 8000);
+
+/**
+ * Who asks. REPLACE THIS with the site's own session check: return the user's id, or null to refuse.
+ * As it is, everybody who reaches the server may chat.
+ */
+function authenticated_user(): ?int
+{
+    return 0;
+}
+
+function refuse(int $status, string $message): never
+{
+    http_response_code($status);
+    header('Content-Type: application/json');
+    header('Cache-Control: no-store');
+    if ($status === 405) {
+        header('Allow: POST');
+    }
+    echo json_encode(['error' => $message]), "\n";
+    exit;
+}
+
+/** The request's fields: a JSON document, else a form. */
+function read_fields(): array
+{
+    if (stripos($_SERVER['CONTENT_TYPE'] ?? '', 'application/json') !== 0) {
+        return $_POST;
+    }
+    $body = file_get_contents('php://input', length: MAX_BODY_BYTES + 1);
+    if ($body === false || strlen($body) > MAX_BODY_BYTES) {
+        refuse(413, 'The conversation is too long.');
+    }
+    $fields = json_decode($body, true, 16);
+    return is_array($fields) ? $fields : refuse(400, 'The body is not a JSON object.');
+}
+
+/** Only what the daemon knows, only in the shape that it knows. */
+function read_messages(mixed $messages): array
+{
+    if (is_string($messages)) {
+        $messages = json_decode($messages, true, 8);
+    }
+    $known = [];
+    foreach (is_array($messages) ? $messages : [] as $message) {
+        $role = $message['role'] ?? null;
+        $content = $message['content'] ?? null;
+        if (!in_array($role, ['system', 'user', 'assistant'], true) || !is_string($content)) {
+            refuse(400, 'A message needs a role (system, user, assistant) and a content.');
+        }
+        $known[] = ['role' => $role, 'content' => $content];
+    }
+    return $known;
+}
+
+/** One line of ASCII: what is not, json_encode's default flags escape. */
+function encode_handoff(array $handoff): string
+{
+    $json = json_encode($handoff);
+    return is_string($json) ? $json : refuse(400, 'The text is not valid UTF-8.');
+}
+
+/** The oldest messages go first when the conversation outgrows the header; the last one has to fit. */
+function fit_handoff(array $handoff): string
+{
+    while (strlen($json = encode_handoff($handoff)) > MAX_HANDOFF_BYTES) {
+        if (count($handoff['messages'] ?? []) < 2) {
+            refuse(413, 'The message is too long.');
+        }
+        array_shift($handoff['messages']);
+    }
+    return $json;
+}
+
+if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
+    refuse(405, 'Ask with POST.');
+}
+$user = authenticated_user();
+if ($user === null) {
+    refuse(403, 'Please sign in.');
+}
+$fields = read_fields();
+$prompt = is_string($fields['prompt'] ?? null) ? trim($fields['prompt']) : '';
+$messages = read_messages($fields['messages'] ?? null);
+if ($prompt === '' && $messages === []) {
+    refuse(400, 'Say something.');
+}
+
+$handoff = ['user_id' => $user, 'request_id' => bin2hex(random_bytes(8))];
+// The daemon prefers the messages: the prompt becomes the last of them, where it is not yet.
+if ($prompt !== '' && $messages !== [] && end($messages) !== ['role' => 'user', 'content' => $prompt]) {
+    $messages[] = ['role' => 'user', 'content' => $prompt];
+}
+$handoff += $messages === [] ? ['prompt' => $prompt] : ['messages' => $messages];
+
+header('X-Handoff-Data: ' . fit_handoff($handoff));
+header('X-Socket-Handoff: ' . (getenv('STREAMING_DAEMON_SOCKET') ?: DEFAULT_SOCKET));

@@ -1,0 +1,125 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace StreamingDaemon.ApacheTests;
+
+/// <summary>How PHP runs: the two set-ups that sites have.</summary>
+public enum Stack
+{
+    PreforkWithModPhp,
+    EventWithPhpFpm,
+}
+
+/// <summary>A private httpd with our module, in a directory of its own, on a port of its own.</summary>
+internal sealed class ApacheServer : IDisposable
+{
+    private readonly string root = Directory.CreateTempSubdirectory("handoff-apache-").FullName;
+    private readonly ChildProcess process;
+    private readonly PhpFpm? fpm;
+
+    public ApacheServer(Stack stack, int maxWorkers = 20, string extra = "")
+    {
+        try
+        {
+            CreateDirectories();
+            Port = FreePort();
+            // httpd as root runs its workers as somebody else; as anybody else it just runs.
+            string? user = Environment.IsPrivilegedProcess ? "www-data" : null;
+            fpm = stack == Stack.EventWithPhpFpm ? new PhpFpm(root, user, DefaultSocket) : null;
+            string configuration = Path.Combine(root, "httpd.conf");
+            File.WriteAllText(configuration, new ApacheConfiguration
+            {
+                Stack = stack,
+                Root = root,
+                Port = Port,
+                SocketDirectory = SocketDirectory,
+                DaemonSocket = DefaultSocket,
+                User = user,
+                MaxWorkers = maxWorkers,
+                FpmSocket = fpm?.Socket,
+                Extra = extra.Replace("{root}", root, StringComparison.Ordinal),
+            }.ToString());
+            // In a session of its own: prefork ends by a SIGTERM to its process group, which would be ours.
+            process = new ChildProcess(Tools.SetSid, [Tools.Apache, "-f", configuration, "-DFOREGROUND"]);
+            Wait.Until(() => Answers() || process.HasExited, () => $"httpd does not answer.\n{Log}");
+            if (process.HasExited)
+                throw new InvalidOperationException($"httpd ended.\n{process.Output}{Log}");
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    public int Port { get; }
+
+    /// <summary>The allowed prefix.</summary>
+    public string SocketDirectory => Path.Combine(root, "run");
+
+    /// <summary>What <c>stream.php</c> names.</summary>
+    public string DefaultSocket => Path.Combine(SocketDirectory, "daemon.sock");
+
+    public string Root => root;
+
+    public string Log => File.Exists(Path.Combine(root, "error.log"))
+        ? File.ReadAllText(Path.Combine(root, "error.log"))
+        : "";
+
+    public string AccessLog => File.ReadAllText(Path.Combine(root, "access.log"));
+
+    public string Url(string pathAndQuery) => $"http://127.0.0.1:{Port}{pathAndQuery}";
+
+    /// <summary>The address of a script that asks for a handoff to this socket.</summary>
+    public static string HandoffPath(
+        string socket, string? data = """{"prompt":"hello"}""", string more = "") =>
+        $"/handoff.php?socket={Uri.EscapeDataString(socket)}"
+        + (data == null ? "" : $"&data={Uri.EscapeDataString(data)}") + more;
+
+    public void WaitForLog(string text) =>
+        Wait.Until(() => Log.Contains(text, StringComparison.Ordinal), () => Log);
+
+    public void Stop() => process.Stop();
+
+    public void Dispose()
+    {
+        process?.Dispose();
+        fpm?.Dispose();
+        Directory.Delete(root, recursive: true);
+    }
+
+    internal static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    private void CreateDirectories()
+    {
+        const UnixFileMode readable = (UnixFileMode)0b111_101_101;
+        File.SetUnixFileMode(root, readable);
+        foreach (string name in new[] { "run", "www", "chat" })
+            File.SetUnixFileMode(Directory.CreateDirectory(Path.Combine(root, name)).FullName, readable);
+        foreach (string script in Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "www")))
+            File.Copy(script, Path.Combine(root, "www", Path.GetFileName(script)));
+        foreach (string page in new[] { "index.html", "stream.php" })
+            File.Copy(Path.Combine(Tools.Repository, "apache", page), Path.Combine(root, "chat", page));
+        File.WriteAllText(Path.Combine(root, "www", "plain.txt"), "plain\n");
+        File.WriteAllText(Path.Combine(root, "www", "large.txt"), new string('l', 300_000) + "\n");
+    }
+
+    private bool Answers()
+    {
+        try
+        {
+            using var client = new TcpClient();
+            client.Connect(IPAddress.Loopback, Port);
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+}

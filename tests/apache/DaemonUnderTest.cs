@@ -1,0 +1,43 @@
+namespace StreamingDaemon.ApacheTests;
+
+/// <summary>
+/// The daemon with its mock backend, on a socket of its own. STREAMING_DAEMON_BIN names another build of it;
+/// otherwise it is the one that was built together with these tests.
+/// </summary>
+internal sealed class DaemonUnderTest : IDisposable
+{
+#if DEBUG
+    private const string Configuration = "Debug";
+#else
+    private const string Configuration = "Release";
+#endif
+    private readonly ChildProcess process;
+
+    public DaemonUnderTest(string socket, int delayMs, bool stream = false)
+    {
+        string[] arguments =
+        [
+            "--socket", socket, "--socket-mode", "0666", "--delay", $"{delayMs}",
+            .. stream ? ["--socket-type", "stream"] : Array.Empty<string>(),
+        ];
+        process = Environment.GetEnvironmentVariable("STREAMING_DAEMON_BIN") is { Length: > 0 } binary
+            ? new ChildProcess(binary, arguments)
+            : new ChildProcess("dotnet", [Assembly(), .. arguments]);
+        Wait.Until(() => File.Exists(socket) || process.HasExited, () => $"No socket.\n{process.Output}",
+            TimeSpan.FromSeconds(10));
+        if (process.HasExited)
+            throw new InvalidOperationException($"The daemon ended.\n{process.Output}");
+    }
+
+    public void Dispose() => process.Dispose();
+
+    private static string Assembly()
+    {
+        string path = Path.Combine(Tools.Repository, "src", "StreamingDaemon.Host", "bin", Configuration,
+            "net10.0", "streaming-daemon.dll");
+        return File.Exists(path)
+            ? path
+            : throw new InvalidOperationException(
+                $"{path} is missing: build src/StreamingDaemon.Host, or set STREAMING_DAEMON_BIN.");
+    }
+}

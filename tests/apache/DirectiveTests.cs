@@ -1,0 +1,80 @@
+namespace StreamingDaemon.ApacheTests;
+
+/// <summary>The five directives: what they take, and what they say otherwise.</summary>
+public sealed class DirectiveTests
+{
+    private static readonly string[] modulesOfTheExample = ["mpm_event", "authz_core", "alias", "env", "dir"];
+
+    [Theory]
+    [InlineData("SocketHandoffConnectTimeoutMs 0", "must be between 1 and 60000")]
+    [InlineData("SocketHandoffConnectTimeoutMs 60001", "must be between 1 and 60000")]
+    [InlineData("SocketHandoffConnectTimeoutMs 100ms", "must be a valid integer")]
+    [InlineData("SocketHandoffSendTimeoutMs -1", "must be between 1 and 60000")]
+    [InlineData("SocketHandoffSendTimeoutMs 99999999999999999999", "must be between 1 and 60000")]
+    [InlineData("SocketHandoffSendTimeoutMs 1.5", "must be a valid integer")]
+    [InlineData("SocketHandoffMaxRetries 11", "must be between 0 and 10")]
+    [InlineData("SocketHandoffMaxRetries two", "must be a valid integer")]
+    [InlineData("SocketHandoffEnabled Maybe", "must be On or Off")]
+    [InlineData("SocketHandoffAllowedPrefix run/", "must be an absolute path")]
+    [InlineData("SocketHandoffAllowedPrefix", "takes one argument")]
+    [InlineData("SocketHandoffAllowedPrefix /a /b", "takes one argument")]
+    [InlineData("<Directory />\nSocketHandoffEnabled On\n</Directory>", "not allowed")]
+    public void Bad_value_is_refused_with_its_reason(string directive, string reason)
+    {
+        var (exitCode, output) = Check(directive);
+        Assert.NotEqual(0, exitCode);
+        Assert.Contains(reason, output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("SocketHandoffConnectTimeoutMs 1")]
+    [InlineData("SocketHandoffConnectTimeoutMs 60000")]
+    [InlineData("SocketHandoffSendTimeoutMs 60000")]
+    [InlineData("SocketHandoffMaxRetries 0")]
+    [InlineData("SocketHandoffMaxRetries 10")]
+    [InlineData("SocketHandoffEnabled Off")]
+    [InlineData("SocketHandoffAllowedPrefix \"\"")]
+    [InlineData("SocketHandoffAllowedPrefix /var/run/not-there-yet")]
+    public void Good_value_is_taken(string directive)
+    {
+        var (exitCode, output) = Check(directive);
+        Assert.True(exitCode == 0, output);
+    }
+
+    [Fact]
+    public void Example_configuration_is_valid()
+    {
+        string example = File.ReadAllText(Path.Combine(Tools.Repository, "apache", "handoff.conf"));
+        string ours = example.Replace("LoadModule socket_handoff_module", "# ", StringComparison.Ordinal);
+        Assert.NotEqual(example, ours);
+        var (exitCode, output) = Check(ours);
+        Assert.True(exitCode == 0, output);
+    }
+
+    private static (int ExitCode, string Output) Check(string directives)
+    {
+        string root = Directory.CreateTempSubdirectory("handoff-check-").FullName;
+        try
+        {
+            string modules = string.Join('\n', modulesOfTheExample.Select(name =>
+                $"LoadModule {name}_module {Tools.Modules}/mod_{name}.so"));
+            string file = Path.Combine(root, "httpd.conf");
+            File.WriteAllText(file, $"""
+                ServerRoot {root}
+                ServerName localhost
+                DefaultRuntimeDir {root}
+                ErrorLog {root}/error.log
+                Listen 127.0.0.1:1
+                {modules}
+                LoadModule socket_handoff_module {Tools.HandoffModule}
+                {directives}
+
+                """);
+            return ChildProcess.Run(Tools.Apache, "-t", "-f", file);
+        }
+        finally
+        {
+            Directory.Delete(root, recursive: true);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+using System.Text;
+using System.Text.Json;
+
+namespace StreamingDaemon.ApacheTests;
+
+/// <summary>The endpoint and the page that a site copies.</summary>
+public sealed class EndpointTests(SharedServers servers)
+{
+    private const string Json = "Content-Type: application/json";
+
+    public static TheoryData<Stack> Both => SharedServers.Both;
+
+    [Theory, MemberData(nameof(Both))]
+    public void Chat_page_is_served_beside_its_endpoint(Stack stack)
+    {
+        string page = Curl.Run(servers[stack].Url("/chat/"));
+        Assert.Contains("fetch(\"stream.php\"", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("://", page, StringComparison.Ordinal);
+    }
+
+    [Theory, MemberData(nameof(Both))]
+    public void Json_and_form_posts_are_streamed(Stack stack)
+    {
+        string url = servers[stack].Url("/chat/stream.php");
+        Expect.WholeStream(Curl.Run("-H", Json, "-d", """{"prompt":"hello"}""", url));
+        Expect.WholeStream(Curl.Run("-d", "prompt=hello", url));
+    }
+
+    [Theory, MemberData(nameof(Both))]
+    public void Handoff_data_is_one_line_of_ascii_with_everything_in_it(Stack stack)
+    {
+        using var apache = new ApacheServer(stack);
+        using var listener = new HandoffListener(apache.DefaultSocket);
+        const string prompt = "Zürich \"quoted\"\r\nX-Injected: 1\n日本 🙂 </script>";
+        string body = JsonSerializer.Serialize(new
+        {
+            prompt,
+            messages = new[]
+            {
+                new { role = "user", content = "before" },
+                new { role = "assistant", content = "answered" },
+            },
+            backend_url = "http://169.254.169.254/",
+        });
+        using var curl = Curl.Start("-H", Json, "-d", body, apache.Url("/chat/stream.php"));
+        byte[] data = listener.Serve("served");
+
+        Assert.All(data, octet => Assert.InRange(octet, (byte)0x20, (byte)0x7e));
+        using var handoff = JsonDocument.Parse(data);
+        var messages = handoff.RootElement.GetProperty("messages");
+        Assert.Equal(3, messages.GetArrayLength());
+        Assert.Equal(prompt, messages[2].GetProperty("content").GetString());
+        Assert.Equal(16, handoff.RootElement.GetProperty("request_id").GetString()!.Length);
+        Assert.Equal(0, handoff.RootElement.GetProperty("user_id").GetInt64());
+        Assert.False(handoff.RootElement.TryGetProperty("backend_url", out _));
+    }
+
+    [Theory, MemberData(nameof(Both))]
+    public void Bad_requests_are_refused_by_the_endpoint(Stack stack)
+    {
+        string url = servers[stack].Url("/chat/stream.php");
+        Assert.Equal(405, Curl.Status(url));
+        Assert.Equal(400, Curl.Status("-d", "prompt=", url));
+        Assert.Equal(400, Curl.Status("-H", Json, "-d", "not json", url));
+        Assert.Equal(400, Curl.Status("-H", Json, "-d", """{"messages":[{"role":"x"}]}""", url));
+        Assert.Equal(400, Curl.Status("-H", Json, "-d", """{"messages":["text"]}""", url));
+        Assert.Equal(400, Curl.Status("-d", "prompt=%ff", url));
+    }
+
+    [Theory, MemberData(nameof(Both))]
+    public void Long_conversation_loses_its_oldest_messages_and_a_too_long_message_is_a_413(Stack stack)
+    {
+        var apache = servers[stack];
+        string url = apache.Url("/chat/stream.php");
+        var turn = new { role = "user", content = new string('x', 1000) };
+        Expect.WholeStream(Post(apache, url, new { messages = Enumerable.Repeat(turn, 240) }));
+
+        string file = Path.Combine(apache.Root, "long.json");
+        File.WriteAllText(file, JsonSerializer.Serialize(new { prompt = new string('x', 250_000) }));
+        Assert.Equal(413, Curl.Status("-H", Json, "-d", "@" + file, url));
+    }
+
+    private static string Post(ApacheServer apache, string url, object body)
+    {
+        string file = Path.Combine(apache.Root, "body.json");
+        File.WriteAllText(file, JsonSerializer.Serialize(body), new UTF8Encoding(false));
+        return Curl.Run("-H", Json, "-d", "@" + file, url);
+    }
+}

@@ -1,0 +1,137 @@
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace StreamingDaemon.ApacheTests;
+
+/// <summary>A daemon in the test's own hands: it accepts when told to, and shows the exact bytes.</summary>
+internal sealed unsafe partial class HandoffListener : IDisposable
+{
+    private readonly Socket listener;
+    private readonly string path;
+
+    public HandoffListener(string path, SocketType type = SocketType.Seqpacket, int backlog = 16)
+    {
+        this.path = path;
+        listener = new Socket(AddressFamily.Unix, type, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint(path));
+        File.SetUnixFileMode(path, (UnixFileMode)0b110_110_110);
+        listener.Listen(backlog);
+    }
+
+    /// <summary>Takes the next handoff, answers the client with a line, and returns the data.</summary>
+    public byte[] Serve(string answer)
+    {
+        using var connection = AcceptOne();
+        var (data, fd) = Receive((int)connection.Handle);
+        // System calls, for Socket refuses one that arrives with O_NONBLOCK set, and httpd sets it.
+        byte[] bytes = Encoding.ASCII.GetBytes($"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{answer}\n");
+        Assert.Equal(bytes.Length, Write(fd, bytes, bytes.Length));
+        Assert.Equal(0, Close(fd));
+        return data;
+    }
+
+    public Socket AcceptOne()
+    {
+        Assert.True(listener.Poll(Wait.Limit, SelectMode.SelectRead), "Nobody connects.");
+        return listener.Accept();
+    }
+
+    /// <summary>Connects until the queue takes no more.</summary>
+    public List<Socket> FillQueue()
+    {
+        List<Socket> waiting = [];
+        for (; ; )
+        {
+            var socket = new Socket(AddressFamily.Unix, listener.SocketType, ProtocolType.Unspecified)
+            {
+                Blocking = false,
+            };
+            try
+            {
+                socket.Connect(new UnixDomainSocketEndPoint(path));
+                waiting.Add(socket);
+            }
+            catch (SocketException full) when (full.SocketErrorCode is SocketError.WouldBlock)
+            {
+                socket.Dispose();
+                return waiting;
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        listener.Dispose();
+        File.Delete(path);
+    }
+
+    /// <summary>All the data up to the end, and the one descriptor.</summary>
+    private static (byte[] Data, int Fd) Receive(int socket)
+    {
+        using var data = new MemoryStream();
+        int fd = -1;
+        var buffer = new byte[262_144];
+        for (; ; )
+        {
+            int count = ReceiveMessage(socket, buffer, ref fd);
+            if (count == 0)
+                return (data.ToArray(), fd);
+            data.Write(buffer, 0, count);
+        }
+    }
+
+    private static int ReceiveMessage(int socket, byte[] buffer, ref int fd)
+    {
+        byte* control = stackalloc byte[64];
+        fixed (byte* bytes = buffer)
+        {
+            IoVector vector = new() { Base = bytes, Length = (nuint)buffer.Length };
+            Message message = new()
+            {
+                Vectors = &vector,
+                VectorCount = 1,
+                Control = control,
+                ControlLength = 64,
+            };
+            int count = (int)RecvMsg(socket, &message, 0);
+            Assert.True(count >= 0, $"recvmsg: errno {Marshal.GetLastPInvokeError()}");
+            // struct cmsghdr { size_t len; int level; int type; }, then one int for each descriptor.
+            if (message.ControlLength > 0)
+            {
+                Assert.Equal(20u, *(nuint*)control);
+                Assert.Equal(-1, fd);
+                fd = *(int*)(control + 16);
+            }
+            return count;
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "recvmsg", SetLastError = true)]
+    private static partial nint RecvMsg(int socket, Message* message, int flags);
+
+    [LibraryImport("libc", EntryPoint = "write")]
+    private static partial nint Write(int fd, byte[] bytes, nint count);
+
+    [LibraryImport("libc", EntryPoint = "close")]
+    private static partial int Close(int fd);
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct IoVector
+    {
+        public byte* Base;
+        public nuint Length;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct Message
+    {
+        public void* Name;
+        public uint NameLength;
+        public IoVector* Vectors;
+        public nuint VectorCount;
+        public void* Control;
+        public nuint ControlLength;
+        public int Flags;
+    }
+}

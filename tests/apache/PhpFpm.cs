@@ -1,0 +1,36 @@
+namespace StreamingDaemon.ApacheTests;
+
+/// <summary>A private php-fpm on a Unix socket in the server's own directory.</summary>
+internal sealed class PhpFpm : IDisposable
+{
+    private readonly ChildProcess process;
+
+    public PhpFpm(string root, string? user, string daemonSocket)
+    {
+        Socket = Path.Combine(root, "fpm.sock");
+        string configuration = Path.Combine(root, "fpm.conf");
+        File.WriteAllText(configuration, $"""
+            [global]
+            error_log = {root}/fpm.log
+            daemonize = no
+            [www]
+            {(user == null ? "" : $"user = {user}\ngroup = {user}")}
+            listen = {Socket}
+            listen.mode = 0666
+            listen.backlog = 511
+            pm = static
+            pm.max_children = 4
+            env[STREAMING_DAEMON_SOCKET] = {daemonSocket}
+
+            """);
+        List<string> arguments = ["--nodaemonize", "--fpm-config", configuration];
+        process = new ChildProcess(Tools.PhpFpm, arguments);
+        Wait.Until(() => File.Exists(Socket) || process.HasExited, () => process.Output);
+        if (process.HasExited)
+            throw new InvalidOperationException($"php-fpm ended.\n{process.Output}");
+    }
+
+    public string Socket { get; }
+
+    public void Dispose() => process.Dispose();
+}

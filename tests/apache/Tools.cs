@@ -1,0 +1,57 @@
+using System.Runtime.CompilerServices;
+
+namespace StreamingDaemon.ApacheTests;
+
+/// <summary>
+/// The programs that these tests drive. One that is missing fails the tests and says what to install.
+/// </summary>
+internal static class Tools
+{
+    private static readonly Lazy<string> builtModule = new(BuildModule);
+    private static readonly Lazy<string> modules = new(() =>
+        ChildProcess.Run(Apxs, "-q", "LIBEXECDIR").Output.Trim());
+
+    public static string Repository { get; } = Path.GetFullPath("../..", SourceDirectory());
+
+    public static string Apache => Find("apache2", "apache2");
+    public static string Apxs => Find("apxs", "apache2-dev");
+    public static string Curl => Find("curl", "curl");
+    public static string SetSid => Find("setsid", "util-linux");
+    public static string PhpFpm => FindNewest("/usr/sbin", "php-fpm*", "php-fpm");
+    public static string ModPhp => FindNewest(Modules, "libphp*.so", "libapache2-mod-php");
+    public static string Modules => modules.Value;
+
+    public static string LoadModule(string name) => $"LoadModule {name}_module {Modules}/mod_{name}.so";
+
+    /// <summary>Our module, compiled once a run, outside of the working tree.</summary>
+    public static string HandoffModule => builtModule.Value;
+
+    private static string BuildModule()
+    {
+        _ = Apxs;
+        string build = Directory.CreateTempSubdirectory("handoff-module-").FullName;
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(build, recursive: true);
+        var (exitCode, output) = ChildProcess.Run(Find("make", "make"),
+            "-C", Path.Combine(Repository, "apache"), $"BUILD={build}");
+        string module = Path.Combine(build, ".libs", "mod_socket_handoff.so");
+        if (exitCode != 0 || output.Contains("warning:", StringComparison.Ordinal) || !File.Exists(module))
+            throw new InvalidOperationException($"The module does not compile cleanly:\n{output}");
+        return module;
+    }
+
+    private static string Find(string program, string package)
+    {
+        string path = Environment.GetEnvironmentVariable("PATH") + ":/usr/sbin:/usr/bin:/bin";
+        return path.Split(':').Select(directory => Path.Combine(directory, program))
+            .FirstOrDefault(File.Exists) ?? throw Missing(program, package);
+    }
+
+    private static string FindNewest(string directory, string pattern, string package) =>
+        (Directory.Exists(directory) ? Directory.GetFiles(directory, pattern) : [])
+            .Order(StringComparer.Ordinal).LastOrDefault() ?? throw Missing(Path.Combine(directory, pattern), package);
+
+    private static InvalidOperationException Missing(string what, string package) =>
+        new($"{what} is missing. These tests need it: apt-get install {package}");
+
+    private static string SourceDirectory([CallerFilePath] string path = "") => Path.GetDirectoryName(path)!;
+}

@@ -1,0 +1,20 @@
+using System.Diagnostics;
+
+namespace StreamingDaemon.ApacheTests;
+
+internal static class Wait
+{
+    /// <summary>Generous: it is only spent where something is broken.</summary>
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+
+    public static void Until(Func<bool> condition, Func<string> otherwise, TimeSpan? limit = null)
+    {
+        var watch = Stopwatch.StartNew();
+        while (!condition())
+        {
+            if (watch.Elapsed > (limit ?? Limit))
+                throw new TimeoutException(otherwise());
+            Thread.Sleep(10);
+        }
+    }
+}
