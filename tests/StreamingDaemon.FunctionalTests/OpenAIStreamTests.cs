@@ -30,9 +30,11 @@ public sealed class OpenAIStreamTests
         Assert.True(answer.IsDone);
         var request = await upstream.NextRequestAsync(Limit);
         Assert.Equal(protocol, request.Protocol);
+        const string Messages =
+            """[{"role":"system","content":"be brief"},{"role":"user","content":"hi"}]""";
         Assert.Equal(
-            """{"model":"m-1","messages":[{"role":"system","content":"be brief"},{"role":"user","content":"hi"}],"""
-            + """"max_tokens":7,"temperature":0.5,"stream":true}""", request.Body);
+            $$"""{"model":"m-1","messages":{{Messages}},"max_tokens":7,"temperature":0.5,"stream":true}""",
+            request.Body);
     }
 
     [Fact]
@@ -98,20 +100,25 @@ public sealed class OpenAIStreamTests
     public async Task Upstream_that_breaks_after_the_head_is_one_error_event_and_no_done()
     {
         await using var upstream = await FakeLlmServer.StartAsync();
+        var arrived = new TaskCompletionSource();
         upstream.Scenario = async exchange =>
         {
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("begun");
+            // A reset may overtake what was sent before it.
+            await arrived.Task;
             exchange.Reset();
         };
         await using var daemon = await upstream.StartDaemonAsync();
+        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
 
-        var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
+        var begun = await Clients.ReadUntilAsync(client, "begun\"}\n\n");
+        arrived.SetResult();
+        var rest = await Clients.ReadTextAsync(client);
 
-        Assert.Equal(Answer.StreamHead, answer.Head);
-        Assert.Equal(["begun"], answer.Contents);
-        Assert.NotNull(answer.Error);
-        Assert.False(answer.IsDone);
+        Assert.Equal(Answer.StreamHead + "data: {\"content\":\"begun\"}\n\n", begun);
+        Assert.Matches("^data: \\{\"error\":\"[^\"]+\"\\}\n\n$", rest);
+        Assert.Equal("UpstreamError", await daemon.OutcomeAsync());
     }
 
     [Fact]

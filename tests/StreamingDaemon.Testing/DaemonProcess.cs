@@ -127,27 +127,33 @@ public sealed class DaemonProcess : IAsyncDisposable
         return directory;
     }
 
+    /// <summary>The daemon's own command line: the binary, or <c>dotnet</c> and the assembly.</summary>
+    public static IReadOnlyList<string> Command()
+    {
+        var binary = Environment.GetEnvironmentVariable("STREAMING_DAEMON_BIN");
+        if (!string.IsNullOrEmpty(binary))
+            return [binary];
+        // Built beside the tests, in the same configuration.
+        var configuration = AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal)
+            ? "Release" : "Debug";
+        return ["dotnet", Path.Combine(RepositoryRoot(), "src", "StreamingDaemon.Host", "bin",
+            configuration, "net10.0", "streaming-daemon.dll")];
+    }
+
     private static ProcessStartInfo StartInfo(IReadOnlyDictionary<string, string>? environment, string directory,
         IEnumerable<string> arguments)
     {
-        var binary = Environment.GetEnvironmentVariable("STREAMING_DAEMON_BIN");
+        var command = Command();
         var start = new ProcessStartInfo
         {
-            FileName = string.IsNullOrEmpty(binary) ? "dotnet" : binary,
+            FileName = command[0],
             WorkingDirectory = directory,
             RedirectStandardError = true,
             RedirectStandardOutput = true,
             RedirectStandardInput = true,
         };
-        if (string.IsNullOrEmpty(binary))
-        {
-            // Built beside the tests, in the same configuration.
-            var configuration = AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal)
-                ? "Release" : "Debug";
-            start.ArgumentList.Add(Path.Combine(RepositoryRoot(), "src", "StreamingDaemon.Host", "bin",
-                configuration, "net10.0", "streaming-daemon.dll"));
-        }
-
+        foreach (var argument in command.Skip(1))
+            start.ArgumentList.Add(argument);
         foreach (var argument in arguments)
             start.ArgumentList.Add(argument);
         // What the tests run in must not configure the daemon.

@@ -1,18 +1,20 @@
 using System.Diagnostics;
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>One line a stream: who, what, how it ended. Never a prompt, an answer or a key.</summary>
-internal sealed partial class AccessLog(ILogger<AccessLog> logger)
+internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog> logger)
 {
     private readonly ILogger _logger = logger;
 
     public void Write(StreamSession session, IStreamingBackend backend, StreamOutcome outcome, BackendResult result,
         ClientStream client)
     {
-        if (!_logger.IsEnabled(LogLevel.Information))
+        // A benchmark measures the streams; its summary stands for the lines.
+        if (options.Performance.Benchmark || !_logger.IsEnabled(LogLevel.Information))
             return;
         var request = session.Request;
         LogStream(_logger, outcome, request.RequestId, request.UserId, backend.Name,

@@ -18,8 +18,10 @@ internal static class Logging
             .MinimumLevel.Is(Enum.Parse<LogEventLevel>(options.Level, ignoreCase: true))
             // Kestrel and the host tell of themselves at information.
             .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
+            // What a start fails of is said once, by the command that started it.
+            .MinimumLevel.Override("Microsoft.Extensions.Hosting.Internal.Host", LogEventLevel.Fatal)
             .MinimumLevel.Override("System", LogEventLevel.Warning);
-        // Sub-loggers of everything: all levels to standard error, so that standard output is a command's own.
+        // All levels to standard error, so that standard output is a command's own.
         return (json
             ? configuration.WriteTo.Console(new CompactJsonFormatter(), standardErrorFromLevel: LogEventLevel.Verbose)
             : configuration.WriteTo.Console(

@@ -1,0 +1,72 @@
+using System.Diagnostics;
+using System.Net.Http;
+using System.Text;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+public sealed class CommandTests
+{
+    [Fact]
+    public async Task Demo_once_prints_one_answer_and_exits()
+    {
+        var (exitCode, output, error) = await DaemonProcess.RunAsync("demo", "--once", "--port", "0", "--delay", "0");
+
+        Assert.Equal("", error);
+        Assert.Equal(0, exitCode);
+        Assert.Contains("Prompt: Tell me about streaming", output, StringComparison.Ordinal);
+        Assert.Contains("[DONE-CONTENT]", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Demo_serves_the_chat_page_and_hands_the_browser_over_until_it_is_interrupted()
+    {
+        var port = DaemonProcess.FreePort();
+        var command = DaemonProcess.Command();
+        using var demo = Process.Start(new ProcessStartInfo(command[0],
+            [.. command.Skip(1), "demo", "--port", $"{port}", "--delay", "0"])
+        { RedirectStandardOutput = true })!;
+        var url = new Uri($"http://127.0.0.1:{port}/");
+        while (await demo.StandardOutput.ReadLineAsync().WaitAsync(Clients.Patience) is { } line
+               && !line.Contains(url.ToString(), StringComparison.Ordinal))
+        {
+        }
+
+        using var http = new HttpClient { Timeout = Clients.Patience };
+        var page = await http.GetStringAsync(url);
+        using var body = new StringContent("""{"prompt":"from a browser"}""", Encoding.UTF8, "application/json");
+        using var response = await http.PostAsync(new Uri(url, "stream.php"), body);
+        var answer = await response.Content.ReadAsStringAsync();
+
+        Assert.Contains("stream.php", page, StringComparison.Ordinal);
+        Assert.Equal("text/event-stream", response.Content.Headers.ContentType!.ToString());
+        Assert.Contains("Prompt: from a browser", answer, StringComparison.Ordinal);
+        Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
+        Posix.Kill(demo.Id, 2);
+        await demo.WaitForExitAsync().WaitAsync(Clients.Patience);
+        Assert.Equal(0, demo.ExitCode);
+    }
+
+    [Fact]
+    public async Task Send_prints_the_stream_of_a_running_daemon()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+
+        var (exitCode, output, _) = await DaemonProcess.RunAsync(
+            "send", "--socket", daemon.SocketPath, "--prompt", "over here", "--data", """{"user_id":77}""");
+
+        Assert.Equal(0, exitCode);
+        Assert.Contains("Prompt: over here\"}\n", output, StringComparison.Ordinal);
+        Assert.Contains("data: {\"content\":\"User ID: 77\"}\n", output, StringComparison.Ordinal);
+        Assert.Contains("data: [DONE]\n", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Send_to_nobody_says_so_and_fails()
+    {
+        var (exitCode, _, error) = await DaemonProcess.RunAsync("send", "--socket", "/tmp/no-such-socket", "--prompt", "x");
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains("Is the daemon running?", error, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,187 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+using System.Text.Json;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+public sealed class StartTests : IDisposable
+{
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    [Fact]
+    public async Task Path_of_a_live_daemon_is_refused_and_left_working()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+
+        var (exitCode, _, error) = await DaemonProcess.RunAsync("--socket", daemon.SocketPath);
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains("already", error, StringComparison.Ordinal);
+        Assert.True((await daemon.AskAsync("{}")).IsDone);
+    }
+
+    [Fact]
+    public async Task Path_that_is_no_socket_is_refused_and_left_as_it_is()
+    {
+        var path = _directory.File("file");
+        await File.WriteAllTextAsync(path, "mine");
+
+        var (exitCode, _, error) = await DaemonProcess.RunAsync("--socket", path);
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains("no socket", error, StringComparison.Ordinal);
+        Assert.Equal("mine", await File.ReadAllTextAsync(path));
+    }
+
+    [Fact]
+    public async Task Stale_socket_of_a_killed_daemon_is_taken_over_and_removed_at_the_end()
+    {
+        var path = _directory.File("s");
+        using (var stale = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+        {
+            stale.Bind(new UnixDomainSocketEndPoint(path));
+            stale.Listen();
+            // .NET removes the path of a listener that it closes; a killed process does not.
+            File.Move(path, path + ".kept");
+        }
+
+        File.Move(path + ".kept", path);
+
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0", "--socket", path);
+        using var client = Clients.HandOver(path, "{}");
+        Assert.True(Answer.Parse(await Clients.ReadToEndAsync(client)).IsDone);
+
+        daemon.Signal(15);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+        Assert.False(File.Exists(path));
+    }
+
+    [Fact]
+    public async Task Socket_of_a_successor_is_not_removed_at_the_end()
+    {
+        await using var daemon = await DaemonProcess.StartAsync();
+        File.Delete(daemon.SocketPath);
+        await File.WriteAllTextAsync(daemon.SocketPath, "a successor's");
+
+        daemon.Signal(15);
+
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+        Assert.Equal("a successor's", await File.ReadAllTextAsync(daemon.SocketPath));
+    }
+
+    [Theory]
+    [InlineData("0600")]
+    [InlineData("0666")]
+    public async Task Socket_mode_is_as_configured(string mode)
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--socket-mode", mode);
+
+        Assert.Equal((UnixFileMode)Convert.ToInt32(mode, 8), File.GetUnixFileMode(daemon.SocketPath));
+    }
+
+    [Theory]
+    [InlineData(1, "seccomp")]
+    [InlineData(38, "seccomp")]
+    [InlineData(12, "memlock")]
+    public async Task Refused_io_uring_ends_the_start_with_its_cause_and_mend(int errno, string cause)
+    {
+        var wrapper = CompileSeccompExec();
+        var start = new ProcessStartInfo(wrapper) { RedirectStandardError = true, RedirectStandardOutput = true };
+        foreach (var argument in (string[])[$"{errno}", .. DaemonProcess.Command(), "--socket", _directory.File("s")])
+            start.ArgumentList.Add(argument);
+
+        using var process = Process.Start(start)!;
+        var error = await process.StandardError.ReadToEndAsync();
+        await process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(20));
+
+        Assert.Equal(1, process.ExitCode);
+        Assert.Contains("io_uring_setup", error, StringComparison.Ordinal);
+        Assert.Contains(cause, error, StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("   at ", error, StringComparison.Ordinal);
+        Assert.False(File.Exists(_directory.File("s")));
+    }
+
+    [Fact]
+    public async Task Metrics_port_that_is_taken_ends_the_start_and_leaves_no_socket()
+    {
+        using var taken = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        taken.Bind(new System.Net.IPEndPoint(System.Net.IPAddress.Loopback, 0));
+        taken.Listen();
+        var port = ((System.Net.IPEndPoint)taken.LocalEndPoint!).Port;
+        var path = _directory.File("s");
+
+        var (exitCode, _, error) = await DaemonProcess.RunAsync("--socket", path, "--metrics", $"{port}");
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains($"{port}", error, StringComparison.Ordinal);
+        Assert.False(File.Exists(path));
+    }
+
+    [Fact]
+    public async Task Openai_without_a_key_does_not_start_and_says_so()
+    {
+        var (exitCode, _, error) = await DaemonProcess.RunAsync(
+            "--socket", _directory.File("s"), "--backend", "openai");
+
+        Assert.Equal(2, exitCode);
+        Assert.Contains("OPENAI_API_KEY", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Unquoted_octal_mode_in_the_file_is_refused_with_what_would_be_right()
+    {
+        var file = _directory.File("c.toml");
+        await File.WriteAllTextAsync(file, "# comment\n[server]\nsocket_mode = 0660\n");
+
+        var (exitCode, _, error) = await DaemonProcess.RunAsync("--config", file);
+
+        Assert.Equal(2, exitCode);
+        Assert.Contains($"{file}:3", error, StringComparison.Ordinal);
+        Assert.Contains("\"0660\"", error, StringComparison.Ordinal);
+        Assert.Contains("0o660", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Check_prints_what_a_start_would_meet_and_changes_nothing()
+    {
+        var path = _directory.File("s");
+
+        var (exitCode, table, _) = await DaemonProcess.RunAsync("check", "--socket", path);
+        var (_, json, _) = await DaemonProcess.RunAsync("check", "--json", "--socket", path);
+
+        Assert.Equal(0, exitCode);
+        using var document = JsonDocument.Parse(json);
+        Assert.True(document.RootElement.GetProperty("ok").GetBoolean());
+        var names = document.RootElement.GetProperty("checks").EnumerateArray()
+            .Select(c => c.GetProperty("name").GetString()!).ToList();
+        Assert.Equal(
+            ["kernel", "io_uring_disabled", "seccomp", "io_uring", "memlock", "nofile", "socket", "configuration"],
+            names);
+        Assert.All(names, name => Assert.Contains(name, table, StringComparison.Ordinal));
+        Assert.False(File.Exists(path));
+    }
+
+    [Fact]
+    public async Task Check_fails_where_a_start_would()
+    {
+        await File.WriteAllTextAsync(_directory.File("file"), "mine");
+
+        var (exitCode, table, _) = await DaemonProcess.RunAsync("check", "--socket", _directory.File("file"));
+
+        Assert.Equal(1, exitCode);
+        Assert.Matches("failed +socket", table);
+    }
+
+    private string CompileSeccompExec()
+    {
+        var output = _directory.File("seccomp-exec");
+        var source = Path.Combine(AppContext.BaseDirectory, "seccomp-exec.c");
+        using var compiler = Process.Start("gcc", ["-o", output, source]);
+        compiler.WaitForExit();
+        Assert.Equal(0, compiler.ExitCode);
+        return output;
+    }
+}
