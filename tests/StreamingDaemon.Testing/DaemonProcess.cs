@@ -6,7 +6,7 @@ using System.Text;
 namespace StreamingDaemon.Testing;
 
 /// <summary>
-/// The daemon as its users run it: a process of its own, started and ended by pid. <c>STREAMING_DAEMON_BIN</c> names
+/// The daemon as its users run it: a process of its own, started and ended by pid. <c>DAEMON_UNDER_TEST</c> names
 /// another build (Native AOT) to run the same tests against.
 /// </summary>
 public sealed class DaemonProcess : IAsyncDisposable
@@ -130,7 +130,7 @@ public sealed class DaemonProcess : IAsyncDisposable
     /// <summary>The daemon's own command line: the binary, or <c>dotnet</c> and the assembly.</summary>
     public static IReadOnlyList<string> Command()
     {
-        var binary = Environment.GetEnvironmentVariable("STREAMING_DAEMON_BIN");
+        var binary = Environment.GetEnvironmentVariable("DAEMON_UNDER_TEST");
         if (!string.IsNullOrEmpty(binary))
             return [binary];
         // Built beside the tests, in the same configuration.

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs what the tests need where it is missing, builds, publishes the Native AOT binary, runs every test.
+# The last line is "N passed, N failed". Options: --no-aot skips the second run against the AOT binary.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+aot=1
+for argument in "$@"; do
+  case $argument in
+    --no-aot) aot=0 ;;
+    *) echo "usage: ./test.sh [--no-aot]" >&2; exit 2 ;;
+  esac
+done
+
+export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_CLI_UI_LANGUAGE=en
+# The daemon under test takes its configuration from the tests alone.
+unset DAEMON_UNDER_TEST ${!OPENAI_@} ${!STREAMING_DAEMON_@} MOCK_LATENCY_MS
+
+fail() { echo "$1" >&2; echo "0 passed, 1 failed"; exit 1; }
+
+install_packages() {
+  local missing=()
+  command -v apache2 >/dev/null || [ -x /usr/sbin/apache2 ] || missing+=(apache2)
+  command -v apxs >/dev/null || missing+=(apache2-dev)
+  compgen -G '/usr/lib/apache2/modules/libphp*.so' >/dev/null || missing+=(libapache2-mod-php)
+  compgen -G '/usr/sbin/php-fpm*' >/dev/null || missing+=(php-fpm)
+  command -v curl >/dev/null || missing+=(curl)
+  command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+  # Native AOT links with clang, against zlib.
+  command -v clang >/dev/null || missing+=(clang)
+  [ -e /usr/include/zlib.h ] || missing+=(zlib1g-dev)
+  [ ${#missing[@]} -eq 0 ] && return 0
+  echo "missing: ${missing[*]}"
+  if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
+    echo "install them first, for example: sudo apt-get install ${missing[*]}" >&2
+    return 1
+  fi
+  # A server that the package starts by itself would be in nobody's interest here.
+  local policy=/usr/sbin/policy-rc.d made=0 status=0
+  if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy && made=1; fi
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      "${missing[@]}"; } >/dev/null || status=1
+  [ $made -eq 1 ] && rm -f $policy
+  return $status
+}
+
+passed=0 failed=0 skipped=0
+
+# Runs one test program and adds its closing line to the sums; a program without one has failed.
+run_tests() {
+  local name=$1 program=$2 log status line
+  log=$(mktemp)
+  echo "== $name"
+  timeout --kill-after=30 1200 "$program" -noColor -noLogo >"$log" 2>&1
+  status=$?
+  line=$(grep -E '^ +StreamingDaemon[^ ]* +Total: ' "$log" | tail -n 1)
+  if [[ $line =~ Total:\ ([0-9]+),\ Errors:\ ([0-9]+),\ Failed:\ ([0-9]+),\ Skipped:\ ([0-9]+),\ Not\ Run:\ ([0-9]+) ]]; then
+    local bad=$((BASH_REMATCH[2] + BASH_REMATCH[3])) not_run=$((BASH_REMATCH[4] + BASH_REMATCH[5]))
+    [ $bad -eq 0 ] && [ $status -ne 0 ] && bad=1
+    passed=$((passed + BASH_REMATCH[1] - BASH_REMATCH[3] - not_run))
+    failed=$((failed + bad))
+    skipped=$((skipped + not_run))
+    echo "$line"
+    [ $bad -ne 0 ] && cat "$log"
+  else
+    failed=$((failed + 1))
+    cat "$log"
+    echo "$name ended with status $status and without a result"
+  fi
+  rm -f "$log"
+}
+
+install_packages || fail "the packages that the tests need could not be installed"
+dotnet build StreamingDaemon.sln -c Debug -v quiet || fail "the build failed"
+
+for project in StreamingDaemon.Uring.Tests StreamingDaemon.Backends.Tests StreamingDaemon.Host.Tests \
+  StreamingDaemon.FunctionalTests; do
+  run_tests "$project" "tests/$project/bin/Debug/net10.0/$project"
+done
+apache_tests=tests/apache/bin/Debug/net10.0/StreamingDaemon.ApacheTests
+run_tests StreamingDaemon.ApacheTests $apache_tests
+
+if [ $aot -eq 1 ]; then
+  published=$PWD/artifacts/aot
+  # Warnings are errors in our own projects, those of trimming and AOT included.
+  dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -v quiet ||
+    fail "Native AOT publishing failed"
+  export DAEMON_UNDER_TEST=$published/streaming-daemon
+  run_tests "StreamingDaemon.FunctionalTests, Native AOT" \
+    tests/StreamingDaemon.FunctionalTests/bin/Debug/net10.0/StreamingDaemon.FunctionalTests
+  run_tests "StreamingDaemon.ApacheTests, Native AOT" $apache_tests
+fi
+
+if [ $skipped -gt 0 ]; then
+  echo "$passed passed, $failed failed, $skipped skipped"
+else
+  echo "$passed passed, $failed failed"
+fi
+[ $failed -eq 0 ]
