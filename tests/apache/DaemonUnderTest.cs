@@ -1,7 +1,7 @@
 namespace StreamingDaemon.ApacheTests;
 
 /// <summary>
-/// The daemon with its mock backend, on a socket of its own. STREAMING_DAEMON_BIN names another build of it;
+/// The daemon with its mock backend, on a socket of its own. DAEMON_UNDER_TEST names another build of it;
 /// otherwise it is the one that was built together with these tests.
 /// </summary>
 internal sealed class DaemonUnderTest : IDisposable
@@ -20,7 +20,7 @@ internal sealed class DaemonUnderTest : IDisposable
             "--socket", socket, "--socket-mode", "0666", "--delay", $"{delayMs}",
             .. stream ? ["--socket-type", "stream"] : Array.Empty<string>(),
         ];
-        process = Environment.GetEnvironmentVariable("STREAMING_DAEMON_BIN") is { Length: > 0 } binary
+        process = Environment.GetEnvironmentVariable("DAEMON_UNDER_TEST") is { Length: > 0 } binary
             ? new ChildProcess(binary, arguments)
             : new ChildProcess("dotnet", [Assembly(), .. arguments]);
         Wait.Until(() => File.Exists(socket) || process.HasExited, () => $"No socket.\n{process.Output}",
@@ -38,6 +38,6 @@ internal sealed class DaemonUnderTest : IDisposable
         return File.Exists(path)
             ? path
             : throw new InvalidOperationException(
-                $"{path} is missing: build src/StreamingDaemon.Host, or set STREAMING_DAEMON_BIN.");
+                $"{path} is missing: build src/StreamingDaemon.Host, or set DAEMON_UNDER_TEST.");
     }
 }
