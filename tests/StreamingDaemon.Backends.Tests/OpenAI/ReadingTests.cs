@@ -63,11 +63,11 @@ public sealed class ReadingTests
     [Fact]
     public async Task Event_above_the_limit_fails_after_the_text_before_it()
     {
-        var events = Delta("\"one\"") + Delta("\"two\"") + Delta("\"" + new string('y', 2000) + "\"") + Done;
-        await using var upstream = await Upstream.StartRawAsync(events, maxEventBytes: 1024);
+        var events = Delta("\"one\"") + Delta("\"two\"") + Delta("\"" + new string('y', 400) + "\"") + Done;
+        await using var upstream = await Upstream.StartRawAsync(events, maxEventBytes: 256);
         var result = await upstream.StreamAsync();
         Assert.Equal(StreamOutcome.UpstreamError, result.Outcome);
-        Assert.Contains("1024 bytes", result.Reason, StringComparison.Ordinal);
+        Assert.Contains("256 bytes", result.Reason, StringComparison.Ordinal);
         Assert.Equal(["one", "two"], upstream.Sink.Texts);
     }
 
