@@ -31,7 +31,8 @@ public sealed class CancellationTests
 
     [Theory]
     [MemberData(nameof(Transports))]
-    public async Task Client_that_disconnects_before_the_head_cancels_the_upstream_call(FakeLlmTransport transport)
+    public async Task Client_that_disconnects_before_the_head_cancels_the_upstream_call(
+        FakeLlmTransport transport)
     {
         await using var upstream = await Upstream.StartAsync(
             transport, scenario: exchange => exchange.WaitForAbortAsync(TestLimits.Wait));
@@ -123,7 +124,8 @@ public sealed class CancellationTests
             using var client = new CancellationTokenSource(index % 40);
             try
             {
-                var result = await upstream.Backend.StreamAsync(Upstream.Prompt, new RecordingSink(), client.Token);
+                var result = await upstream.Backend.StreamAsync(
+                    Upstream.Prompt, new RecordingSink(), client.Token);
                 return result.Outcome;
             }
             catch (OperationCanceledException)
