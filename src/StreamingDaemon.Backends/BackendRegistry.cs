@@ -34,8 +34,8 @@ public sealed class BackendRegistry
     /// <summary>All names, in no order.</summary>
     public IReadOnlyCollection<string> Names => _backends.Keys;
 
-    /// <summary>The backend of that name, in any case of letters; <see cref="Default"/> where the name is null
-    /// or unknown, as the handoff's <c>backend</c> field has it.</summary>
+    /// <summary>The backend of that name, in any case of letters; <see cref="Default"/> where the name is
+    /// null or unknown, as the handoff's <c>backend</c> field has it.</summary>
     public IStreamingBackend Resolve(string? name) => TryGet(name, out var backend) ? backend : Default;
 
     /// <summary>Finds a backend without falling back, so that a caller can log that it had to.</summary>

@@ -4,7 +4,8 @@ using StreamingDaemon.Backends.OpenAI;
 
 namespace StreamingDaemon.Backends;
 
-/// <summary>Adds backends to the composition root: each is a singleton that the container disposes.</summary>
+/// <summary>Adds backends to the composition root: each is a singleton that the container
+/// disposes.</summary>
 public static class BackendServiceCollectionExtensions
 {
     /// <summary>Adds "mock", which answers without an LLM.</summary>
@@ -15,8 +16,10 @@ public static class BackendServiceCollectionExtensions
     }
 
     /// <summary>Adds "openai": any server that speaks <c>/chat/completions</c>.</summary>
-    /// <exception cref="ArgumentException">When first resolved: <see cref="OpenAIOptions.ApiKey"/> is blank.</exception>
-    public static IServiceCollection AddOpenAIBackend(this IServiceCollection services, OpenAIOptions options)
+    /// <exception cref="ArgumentException">When first resolved: <see cref="OpenAIOptions.ApiKey"/> is
+    /// blank.</exception>
+    public static IServiceCollection AddOpenAIBackend(
+        this IServiceCollection services, OpenAIOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
         return services.AddSingleton<IStreamingBackend>(_ => new OpenAIBackend(options));

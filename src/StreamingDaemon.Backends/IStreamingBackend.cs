@@ -27,6 +27,8 @@ public interface IStreamingBackend
     /// </summary>
     /// <param name="request">What the application asked for.</param>
     /// <param name="sink">Where the deltas go. Not used after the task has ended.</param>
-    /// <param name="cancellationToken">Fires the moment the client left, or the stream's time is over.</param>
-    Task<BackendResult> StreamAsync(StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken);
+    /// <param name="cancellationToken">Fires the moment the client left, or the stream's time is
+    /// over.</param>
+    Task<BackendResult> StreamAsync(
+        StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken);
 }

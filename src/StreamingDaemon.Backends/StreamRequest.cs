@@ -15,7 +15,8 @@ public sealed record StreamRequest
     /// <summary>The whole conversation, oldest first; wins over <see cref="Prompt"/>.</summary>
     public IReadOnlyList<ChatTurn> Messages { get; init; } = [];
 
-    /// <summary>A system message put before <see cref="Prompt"/>; ignored where <see cref="Messages"/> is set.</summary>
+    /// <summary>A system message put before <see cref="Prompt"/>; ignored where <see cref="Messages"/> is
+    /// set.</summary>
     public string? System { get; init; }
 
     /// <summary>The model, or null for the backend's default.</summary>

@@ -6,7 +6,8 @@ namespace StreamingDaemon.Backends.Tests;
 internal sealed class RecordingSink : IDeltaSink
 {
     private readonly List<string> _texts = [];
-    private readonly TaskCompletionSource _firstDelta = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _firstDelta =
+        new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private readonly TaskCompletionSource _firstActivity =
         new(TaskCreationOptions.RunContinuationsAsynchronously);

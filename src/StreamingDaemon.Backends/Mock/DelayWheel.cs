@@ -6,9 +6,9 @@ namespace StreamingDaemon.Backends.Mock;
 /// A hashed timer wheel: one system timer for any number of delays, O(1) to add and to remove.
 /// </summary>
 /// <remarks>
-/// Ten thousand mock streams would otherwise be ten thousand entries in the runtime's timer queues, each added
-/// and removed every few milliseconds. The wheel turns only while something waits. A delay never ends early:
-/// the due tick is rounded up, and only whole elapsed ticks count. Everything here is guarded by
+/// Ten thousand mock streams would otherwise be ten thousand entries in the runtime's timer queues, each
+/// added and removed every few milliseconds. The wheel turns only while something waits. A delay never ends
+/// early: the due tick is rounded up, and only whole elapsed ticks count. Everything here is guarded by
 /// <see cref="_gate"/>; what expired is completed outside it, on the thread pool.
 /// </remarks>
 internal sealed class DelayWheel : IDisposable
@@ -29,7 +29,7 @@ internal sealed class DelayWheel : IDisposable
     {
         // The first stream's execution context must not become every later stream's.
         using (ExecutionContext.SuppressFlow())
-            _timer = new Timer(static state => ((DelayWheel)state!).Turn(), this, Timeout.Infinite, Timeout.Infinite);
+            _timer = new Timer(static state => ((DelayWheel)state!).Turn(), this, -1, -1);
     }
 
     /// <summary>Delays that wait now; for tests.</summary>

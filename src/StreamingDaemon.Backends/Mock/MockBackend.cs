@@ -17,8 +17,8 @@ internal sealed class MockBackend(MockOptions options) : IStreamingBackend, IDis
     public bool RequiresPrompt => false;
 
     /// <remarks>
-    /// The response counts as started before <see cref="MockOptions.LatencyMs"/>: the latency stands for a model
-    /// that thinks, and a model does that after it has accepted the request.
+    /// The response counts as started before <see cref="MockOptions.LatencyMs"/>: the latency stands for a
+    /// model that thinks, and a model does that after it has accepted the request.
     /// </remarks>
     public async Task<BackendResult> StreamAsync(
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)

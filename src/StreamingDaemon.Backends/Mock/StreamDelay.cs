@@ -21,8 +21,8 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
             static state => ((StreamDelay)state!).OnCancelled(), this);
     }
 
-    // The four below belong to the wheel and are touched under its lock only, except Next in the private list
-    // of those that expired together.
+    // The four below belong to the wheel and are touched under its lock only, except Next in the private
+    // list of those that expired together.
     internal StreamDelay? Next { get; set; }
 
     internal StreamDelay? Previous { get; set; }
@@ -34,8 +34,10 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
     /// <summary>Set once and never taken back; then nothing is linked any more.</summary>
     internal bool Cancelled { get; set; }
 
-    /// <summary>Completes after at least <paramref name="milliseconds"/>; at once where they are 0.</summary>
-    /// <exception cref="OperationCanceledException">The stream's token fired, before or meanwhile.</exception>
+    /// <summary>Completes after at least <paramref name="milliseconds"/>; at once where they are
+    /// 0.</summary>
+    /// <exception cref="OperationCanceledException">The stream's token fired, before or
+    /// meanwhile.</exception>
     public ValueTask WaitAsync(int milliseconds)
     {
         if (_cancellationToken.IsCancellationRequested) return ValueTask.FromCanceled(_cancellationToken);

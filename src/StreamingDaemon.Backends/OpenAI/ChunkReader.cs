@@ -20,8 +20,8 @@ internal enum ChunkKind
 }
 
 /// <summary>
-/// Reads chat completion chunks: the text of choice 0 goes straight from the event's bytes into one buffer of
-/// the stream's own, without a string or an object for each. Used by one stream at a time.
+/// Reads chat completion chunks: the text of choice 0 goes straight from the event's bytes into one buffer
+/// of the stream's own, without a string or an object for each. Used by one stream at a time.
 /// </summary>
 internal sealed class ChunkReader : IDisposable
 {

@@ -5,8 +5,9 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// owner, never copied.
 /// </summary>
 /// <remarks>
-/// An event counts too, else many short <c>data:</c> lines without a blank one would grow the parser's buffer
-/// for ever. A comment counts as a line but not to its event: a heartbeat every few seconds adds up to nothing.
+/// An event counts too, else many short <c>data:</c> lines without a blank one would grow the parser's
+/// buffer for ever. A comment counts as a line but not to its event: a heartbeat every few seconds adds up
+/// to nothing.
 /// </remarks>
 internal struct EventLimit(int maxBytes)
 {
@@ -18,7 +19,8 @@ internal struct EventLimit(int maxBytes)
     /// <summary>True from the first byte that is too many.</summary>
     public bool IsExceeded { get; private set; }
 
-    /// <summary>How many of these bytes may go on: all of them, or those before the line that is too long.</summary>
+    /// <summary>How many of these bytes may go on: all of them, or those before the line that is too
+    /// long.</summary>
     public int Accept(ReadOnlySpan<byte> bytes)
     {
         var accepted = 0;

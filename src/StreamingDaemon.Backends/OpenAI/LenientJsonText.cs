@@ -5,8 +5,8 @@ using System.Text;
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// Decodes a JSON string that the framework refuses: lone surrogates and bytes that are no UTF-8 become U+FFFD.
-/// A model that emits half an emoji must not cost the user the rest of the answer.
+/// Decodes a JSON string that the framework refuses: lone surrogates and bytes that are no UTF-8 become
+/// U+FFFD. A model that emits half an emoji must not cost the user the rest of the answer.
 /// </summary>
 internal static class LenientJsonText
 {

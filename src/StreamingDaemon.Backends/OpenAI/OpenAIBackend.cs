@@ -7,8 +7,8 @@ using OpenAI.Chat;
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// Any server that speaks <c>/chat/completions</c>. The official SDK sends the request; its answer is read as
-/// bytes, because the SDK's own streaming makes a dozen objects of each token.
+/// Any server that speaks <c>/chat/completions</c>. The official SDK sends the request; its answer is read
+/// as bytes, because the SDK's own streaming makes a dozen objects of each token.
 /// </summary>
 internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
 {
@@ -82,7 +82,8 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
 
     public void Dispose() => _transport.Dispose();
 
-    private async Task<PipelineResponse> SendAsync(StreamRequest request, CancellationToken cancellationToken)
+    private async Task<PipelineResponse> SendAsync(
+        StreamRequest request, CancellationToken cancellationToken)
     {
         var options = new RequestOptions
         {
@@ -130,7 +131,8 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
             }
 
             // Outside the try: what the sink throws is not the upstream's.
-            if (chunks.Text.Length > 0) await sink.WriteAsync(new StreamDelta(chunks.Text), cancellationToken);
+            if (chunks.Text.Length > 0)
+                await sink.WriteAsync(new StreamDelta(chunks.Text), cancellationToken);
             switch (events.Current.Data)
             {
                 case ChunkKind.Done:
@@ -142,8 +144,9 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
             }
         }
 
-        return chunks.SawFinishReason ? BackendResult.Completed : new BackendResult(
-            StreamOutcome.UpstreamTruncated, "the upstream ended without [DONE] or a finish reason", response.Status);
+        return chunks.SawFinishReason
+            ? BackendResult.Completed
+            : UpstreamFailures.Truncated(response.Status);
     }
 
     private static bool IsEventStream(PipelineResponse response, out string? contentType)

@@ -9,7 +9,8 @@ public sealed record OpenAIOptions
     /// <summary>OPENAI_API_BASE, with the version segment, as the official API has it.</summary>
     public Uri ApiBase { get; init; } = new("https://api.openai.com/v1");
 
-    /// <summary>OPENAI_API_SOCKET: path of a Unix socket through which the API is reached, or null.</summary>
+    /// <summary>OPENAI_API_SOCKET: path of a Unix socket through which the API is reached, or
+    /// null.</summary>
     public string? ApiSocket { get; init; }
 
     /// <summary>OPENAI_MODEL: used where a request names none.</summary>

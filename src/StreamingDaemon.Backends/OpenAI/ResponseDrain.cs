@@ -7,9 +7,9 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// Reads a response that has said all there is to its formal end, away from the stream that it served.
 /// </summary>
 /// <remarks>
-/// <c>[DONE]</c> comes a moment before the end of the body. To dispose the response in that moment would reset
-/// an HTTP/2 stream, and proxies close a connection on which many streams are reset; on HTTP/1.1 it would cost
-/// the connection. So the client gets its end at once, and the body gets this long to end.
+/// <c>[DONE]</c> comes a moment before the end of the body. To dispose the response in that moment would
+/// reset an HTTP/2 stream, and proxies close a connection on which many streams are reset; on HTTP/1.1 it
+/// would cost the connection. So the client gets its end at once, and the body gets this long to end.
 /// </remarks>
 internal static class ResponseDrain
 {
@@ -29,7 +29,12 @@ internal static class ResponseDrain
         {
             var total = 0;
             int count;
-            while (total < LimitBytes && (count = await body.ReadAsync(buffer, limit.Token)) > 0) total += count;
+            do
+            {
+                count = await body.ReadAsync(buffer, limit.Token);
+                total += count;
+            }
+            while (count > 0 && total < LimitBytes);
         }
         catch (Exception exception) when (exception is IOException or OperationCanceledException
             or ObjectDisposedException or HttpRequestException)

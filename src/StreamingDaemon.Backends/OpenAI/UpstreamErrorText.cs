@@ -13,7 +13,8 @@ internal static class UpstreamErrorText
     /// <summary>Shorter keys are placeholders; to redact them would only garble the line.</summary>
     private const int MinSecretLength = 8;
 
-    /// <summary>Type, code and message out of an error body, or its text, or nothing where it is HTML.</summary>
+    /// <summary>Type, code and message out of an error body, or its text, or nothing where it is
+    /// HTML.</summary>
     public static string FromBody(ReadOnlySpan<byte> body)
     {
         body = body.Trim(" \t\r\n"u8);
@@ -40,7 +41,9 @@ internal static class UpstreamErrorText
         {
             if (clean.Length >= MaxLength) return clean.Append('…').ToString();
             var isLine = Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control
-                or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
+                or UnicodeCategory.Format
+                or UnicodeCategory.LineSeparator
+                or UnicodeCategory.ParagraphSeparator);
             if (isLine) clean.Append(rune.ToString());
             else if (clean.Length > 0 && clean[^1] != ' ') clean.Append(' ');
         }
@@ -60,7 +63,7 @@ internal static class UpstreamErrorText
         var code = Text(error, "code");
         // The last is what FastAPI, and so half of the self-hosted servers, answers with.
         var message = Text(error, "message") ?? Text(error, "detail");
-        var kind = type == code ? type : string.Join('/', new[] { type, code }.Where(part => part is not null));
+        var kind = type is null || code is null || type == code ? type ?? code : $"{type}/{code}";
         if (string.IsNullOrEmpty(kind)) return message ?? error.GetRawText();
         return message is null ? kind : $"{kind}: {message}";
     }

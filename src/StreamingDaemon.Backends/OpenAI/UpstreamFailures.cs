@@ -1,5 +1,4 @@
 using System.ClientModel;
-using System.Globalization;
 using System.Net.Http;
 using System.Net.Sockets;
 using System.Security.Authentication;
@@ -15,7 +14,8 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
     /// <summary>How long it is waited for: the client waits too.</summary>
     private const int BodyTimeoutMs = 2_000;
 
-    /// <summary>True for what the network and the upstream cause; anything else is a fault of ours.</summary>
+    /// <summary>True for what the network and the upstream cause; anything else is a fault of
+    /// ours.</summary>
     public static bool IsUpstreams(Exception exception) => exception is IOException or HttpRequestException
         or ClientResultException or OperationCanceledException or ObjectDisposedException or SocketException
         or AuthenticationException or EventTooLongException;
@@ -25,9 +25,9 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
     {
         if (exception is OperationCanceledException)
         {
-            var limit = options.ConnectTimeoutMs.ToString(CultureInfo.InvariantCulture);
+            var reason = $"no connection to the upstream within {options.ConnectTimeoutMs} ms";
             return exception.InnerException is TimeoutException
-                ? new BackendResult(StreamOutcome.UpstreamTimeout, $"no connection to the upstream within {limit} ms")
+                ? new BackendResult(StreamOutcome.UpstreamTimeout, reason)
                 : BackendResult.Failed("the request to the upstream was cancelled by its connection");
         }
 
@@ -37,7 +37,7 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
             HttpRequestError.NameResolutionError => "the upstream's name cannot be resolved",
             HttpRequestError.ConnectionError => "the upstream cannot be reached",
             HttpRequestError.SecureConnectionError => "TLS with the upstream failed",
-            HttpRequestError.VersionNegotiationError => "the upstream does not speak the HTTP version asked for",
+            HttpRequestError.VersionNegotiationError => "the upstream speaks another HTTP version",
             _ => "the request to the upstream failed",
         };
         return BackendResult.Failed(Clean($"{what}: {Innermost(exception)}"));
@@ -59,6 +59,10 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
     /// <summary>The upstream sent what is no chunk.</summary>
     public static BackendResult Malformed(int status) =>
         BackendResult.Failed("the upstream sent an event that is not a JSON object", status);
+
+    /// <summary>The upstream ended as if it were whole, which it was not.</summary>
+    public static BackendResult Truncated(int status) => new(
+        StreamOutcome.UpstreamTruncated, "the upstream ended without [DONE] or a finish reason", status);
 
     /// <summary>The upstream answered, but not with a stream.</summary>
     public async Task<BackendResult> FromResponseAsync(

@@ -42,7 +42,8 @@ internal sealed class UpstreamStream(
     }
 
     /// <exception cref="EventTooLongException">A line or an event exceeds the limit.</exception>
-    /// <exception cref="OperationCanceledException">The token fired, or <see cref="Abort"/> was called.</exception>
+    /// <exception cref="OperationCanceledException">The token fired, or <see cref="Abort"/> was
+    /// called.</exception>
     // Pooled, because nearly every token is a read that has to wait.
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public override async ValueTask<int> ReadAsync(

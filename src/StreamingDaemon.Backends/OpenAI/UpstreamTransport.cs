@@ -64,7 +64,8 @@ internal sealed class UpstreamTransport : HttpClientPipelineTransport
             AllowAutoRedirect = false, // A redirect would carry key and prompt to a host nobody configured.
             UseCookies = false,
             UseProxy = false, // Only the configured address is contacted, whatever the environment says.
-            AutomaticDecompression = DecompressionMethods.None, // A compressor in the path holds tokens back.
+            // A compressor in the path would hold tokens back.
+            AutomaticDecompression = DecompressionMethods.None,
             ActivityHeadersPropagator = null,
             ConnectTimeout = TimeSpan.FromMilliseconds(options.ConnectTimeoutMs),
             // Upstreams allow about 100 streams a connection; ten thousand need a hundred connections.

@@ -5,6 +5,8 @@ namespace StreamingDaemon.Backends.Tests.Mock;
 
 public sealed class MockBackendTests
 {
+    private const string N = "1234567890123456789012345678901234567890"; // 40 bytes
+
     private static readonly MockOptions s_fast = new() { DelayMs = 0 };
 
     [Fact]
@@ -24,10 +26,10 @@ public sealed class MockBackendTests
     [Theory]
     [InlineData(null, "(none)")]
     [InlineData("", "(none)")]
-    [InlineData("12345678901234567890123456789012345678901234567890", "12345678901234567890123456789012345678901234567890")]
-    [InlineData("123456789012345678901234567890123456789012345678901", "12345678901234567890123456789012345678901234567890...")]
-    [InlineData("1234567890123456789012345678901234567890123456789é", "1234567890123456789012345678901234567890123456789...")]
-    [InlineData("12345678901234567890123456789012345678901234567🌍", "12345678901234567890123456789012345678901234567...")]
+    [InlineData(N + "1234567890", N + "1234567890")]
+    [InlineData(N + "12345678901", N + "1234567890...")]
+    [InlineData(N + "123456789é", N + "123456789...")]
+    [InlineData(N + "1234567🌍", N + "1234567...")]
     public async Task Preview_is_50_bytes_cut_at_a_character(string? prompt, string preview)
     {
         var texts = await StreamAsync(new StreamRequest { RequestId = "r", Prompt = prompt });

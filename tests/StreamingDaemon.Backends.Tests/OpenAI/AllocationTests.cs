@@ -47,7 +47,9 @@ public sealed class AllocationTests
     private static async Task<int> ReadAsync()
     {
         var chunk = Encoding.UTF8.GetBytes(
-            "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"tok\\u00e9n\"},\"finish_reason\":null}]}\n\n");
+            "data: {\"id\":\"1\","
+            + "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"tok\\u00e9n\"},"
+            + "\"finish_reason\":null}]}\n\n");
         var sink = new CountingSink();
         using var body = new RepeatingStream(chunk, Tokens);
         using var stream = new UpstreamStream(body, body, sink, 1024);
@@ -86,7 +88,8 @@ public sealed class AllocationTests
         private int _left = times;
         private int _offset;
 
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        public override ValueTask<int> ReadAsync(
+            Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
             if (_left == 0) return ValueTask.FromResult(0);
             var part = chunk.AsSpan(_offset);

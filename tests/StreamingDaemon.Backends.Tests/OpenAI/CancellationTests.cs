@@ -31,7 +31,8 @@ public sealed class CancellationTests
 
     [Theory]
     [MemberData(nameof(Transports))]
-    public async Task Client_that_disconnects_before_the_head_cancels_the_upstream_call(FakeLlmTransport transport)
+    public async Task Client_that_disconnects_before_the_head_cancels_the_upstream_call(
+        FakeLlmTransport transport)
     {
         await using var upstream = await Upstream.StartAsync(
             transport, scenario: exchange => exchange.WaitForAbortAsync(TestLimits.Wait));
@@ -50,25 +51,28 @@ public sealed class CancellationTests
     [MemberData(nameof(Transports))]
     public async Task Upstream_is_cancelled_even_while_the_sink_ignores_the_token(FakeLlmTransport transport)
     {
+        using var client = new CancellationTokenSource();
+        var sentToNobody = 0;
         await using var upstream = await Upstream.StartAsync(transport, scenario: async exchange =>
         {
             await exchange.StartAsync();
-            // A chatty upstream: draining it instead of hanging up would go on for as long as it talks.
+            // Chatty: an HTTP client that drains the response instead of hanging up listens for 2 s.
             while (!exchange.Context.RequestAborted.IsCancellationRequested)
             {
                 await exchange.SendDeltaAsync("x");
+                if (client.IsCancellationRequested) sentToNobody++;
                 await Task.Delay(5);
             }
         });
         var gate = new TaskCompletionSource();
         upstream.Sink = new RecordingSink { OnWrite = _ => new ValueTask(gate.Task) };
-        using var client = new CancellationTokenSource();
         var streaming = upstream.StreamAsync(client.Token);
         await upstream.Sink.FirstDelta.WithinLimit();
 
         await client.CancelAsync();
 
         await (await upstream.Server.NextRequestAsync(TestLimits.Wait)).Aborted.WithinLimit();
+        Assert.InRange(sentToNobody, 0, 100);
         Assert.False(streaming.IsCompleted);
         gate.SetResult();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => streaming);
@@ -120,7 +124,8 @@ public sealed class CancellationTests
             using var client = new CancellationTokenSource(index % 40);
             try
             {
-                var result = await upstream.Backend.StreamAsync(Upstream.Prompt, new RecordingSink(), client.Token);
+                var result = await upstream.Backend.StreamAsync(
+                    Upstream.Prompt, new RecordingSink(), client.Token);
                 return result.Outcome;
             }
             catch (OperationCanceledException)

@@ -5,10 +5,14 @@ namespace StreamingDaemon.Backends.Tests.OpenAI;
 
 public sealed class ChunkReaderTests
 {
+    private static ReadOnlySpan<byte> Head => "{\"choices\":[{\"delta\":{\"content\":\""u8;
+
+    private static ReadOnlySpan<byte> Tail => "\"}}]}"u8;
+
     [Fact]
     public void Bytes_that_are_no_utf8_become_replacement_characters()
     {
-        byte[] data = [.. "{\"choices\":[{\"delta\":{\"content\":\"a"u8, 0xff, 0xe6, 0x97, .. "b\\n\"}}]}"u8];
+        byte[] data = [.. Head, (byte)'a', 0xff, 0xe6, 0x97, .. "b\\n"u8, .. Tail];
         using var reader = new ChunkReader();
         Assert.Equal(ChunkKind.Chunk, reader.Read("message", data));
         Assert.Equal("a\ufffd\ufffdb\n", Encoding.UTF8.GetString(reader.Text.Span));
@@ -18,7 +22,7 @@ public sealed class ChunkReaderTests
     public void Worst_case_of_replacement_fits_the_buffer()
     {
         var junk = Enumerable.Repeat((byte)0xff, 50_000).ToArray();
-        byte[] data = [.. "{\"choices\":[{\"delta\":{\"content\":\""u8, .. junk, .. "\"}}]}"u8];
+        byte[] data = [.. Head, .. junk, .. Tail];
         using var reader = new ChunkReader();
         Assert.Equal(ChunkKind.Chunk, reader.Read("message", data));
         Assert.Equal(new string('\ufffd', 50_000), Encoding.UTF8.GetString(reader.Text.Span));

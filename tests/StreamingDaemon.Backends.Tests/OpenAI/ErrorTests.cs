@@ -8,8 +8,12 @@ namespace StreamingDaemon.Backends.Tests.OpenAI;
 public sealed class ErrorTests
 {
     [Theory]
-    [InlineData(400, "application/json", """{"error":{"message":"Bad model","type":"invalid_request_error","code":"model_not_found"}}""", "invalid_request_error/model_not_found: Bad model")]
-    [InlineData(401, "application/json", """{"error":{"message":"Incorrect API key provided: sk-secret-0123456789.","code":"invalid_api_key"}}""", "invalid_api_key: Incorrect API key provided: [key].")]
+    [InlineData(400, "application/json",
+        """{"error":{"message":"Bad model","type":"invalid_request_error","code":"model_not_found"}}""",
+        "invalid_request_error/model_not_found: Bad model")]
+    [InlineData(401, "application/json",
+        """{"error":{"message":"Bad key: sk-secret-0123456789.","code":"invalid_api_key"}}""",
+        "invalid_api_key: Bad key: [key].")]
     [InlineData(422, "application/json", """{"detail":"Field required"}""", "HTTP 422: Field required")]
     [InlineData(429, "application/json", """{"error":"slow down"}""", "HTTP 429: slow down")]
     [InlineData(500, "text/plain", "oh\r\nno\u001b[31m", "HTTP 500: oh no [31m")]
@@ -68,10 +72,12 @@ public sealed class ErrorTests
     }
 
     [Theory]
-    [InlineData("application/json", "{\"error\":{\"message\":\"boom\"}}", "'application/json', not with text/event-stream: boom")]
+    [InlineData("application/json", "{\"error\":{\"message\":\"boom\"}}",
+        "'application/json', not with text/event-stream: boom")]
     [InlineData("text/html", "<html>login</html>", "'text/html', not with text/event-stream")]
     [InlineData(null, "x", "'', not with text/event-stream: x")]
-    public async Task Answer_that_is_no_event_stream_is_a_failure(string? contentType, string body, string reasonEnd)
+    public async Task Answer_that_is_no_event_stream_is_a_failure(
+        string? contentType, string body, string reasonEnd)
     {
         await using var upstream = await Upstream.StartAsync(
             scenario: exchange => exchange.RespondAsync(200, contentType!, body));
@@ -106,7 +112,8 @@ public sealed class ErrorTests
 
         var result = await StreamAsync(new Uri($"http://127.0.0.1:{port}/v1"), http2: http2);
         Assert.Equal((StreamOutcome.UpstreamError, (int?)null), (result.Outcome, result.UpstreamStatus));
-        Assert.StartsWith("the upstream cannot be reached: Connection refused", result.Reason, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "the upstream cannot be reached: Connection refused", result.Reason, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -27,7 +27,8 @@ public sealed class EventLimitTests
                 total += limit.Accept(bytes.AsSpan(from, Math.Min(size, bytes.Length - from)));
 
             Assert.Equal(accepted < bytes.Length, limit.IsExceeded);
-            // Cut small, the start of the line is let through before it proves too long; cut whole, it is not.
+            // Cut small, the start of the line is let through before it proves too long; cut whole, it is
+            // not.
             if (size == bytes.Length || !limit.IsExceeded) Assert.Equal(accepted, total);
             else Assert.InRange(total, accepted, accepted + 10);
         }

@@ -13,9 +13,12 @@ public sealed class ReadingTests
     [InlineData("data: { \"choices\" : [ { \"index\" : 0 , \"delta\" : { \"content\" : \"x\" } } ] }\n\n")]
     [InlineData("data:{\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n")]
     [InlineData("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\r\n\r\n")]
-    [InlineData(": a comment\n\nevent: message\nid: 7\ndata: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n")]
-    [InlineData("data: {\"choices\":[{\"delta\":{\"content\":\"no\"},\"index\":1},{\"delta\":{\"content\":\"x\"},\"index\":0}]}\n\n")]
-    [InlineData("data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[{\"a\":[1]}]}}]}\n\n")]
+    [InlineData(": a comment\n\nevent: message\nid: 7\n"
+        + "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n")]
+    [InlineData("data: {\"choices\":[{\"delta\":{\"content\":\"no\"},\"index\":1},"
+        + "{\"delta\":{\"content\":\"x\"},\"index\":0}]}\n\n")]
+    [InlineData("data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"x\","
+        + "\"tool_calls\":[{\"a\":[1]}]}}]}\n\n")]
     [InlineData("data: {\"choices\":\ndata: [{\"delta\":{\"content\":\"x\"}}]}\n\n")]
     [InlineData("\ufeffdata: {\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"error\":null}\n\n")]
     public async Task Text_is_found_however_it_is_written(string events)
@@ -48,7 +51,8 @@ public sealed class ReadingTests
     [InlineData("\"a\\udf0db\"", "a\ufffdb")]
     [InlineData("\"\\ud83c\\n\\ud83c\\u0041\\ud83c\"", "\ufffd\n\ufffdA\ufffd")]
     [InlineData("\"é日🌍\"", "é日🌍")]
-    public async Task Escapes_become_characters_and_half_characters_a_replacement(string json, string expected)
+    public async Task Escapes_become_characters_and_half_characters_a_replacement(
+        string json, string expected)
     {
         Assert.Equal(expected, await ReadAsync(Delta(json) + Done));
     }
@@ -63,11 +67,11 @@ public sealed class ReadingTests
     [Fact]
     public async Task Event_above_the_limit_fails_after_the_text_before_it()
     {
-        var events = Delta("\"one\"") + Delta("\"two\"") + Delta("\"" + new string('y', 2000) + "\"") + Done;
-        await using var upstream = await Upstream.StartRawAsync(events, maxEventBytes: 1024);
+        var events = Delta("\"one\"") + Delta("\"two\"") + Delta("\"" + new string('y', 400) + "\"") + Done;
+        await using var upstream = await Upstream.StartRawAsync(events, maxEventBytes: 256);
         var result = await upstream.StreamAsync();
         Assert.Equal(StreamOutcome.UpstreamError, result.Outcome);
-        Assert.Contains("1024 bytes", result.Reason, StringComparison.Ordinal);
+        Assert.Contains("256 bytes", result.Reason, StringComparison.Ordinal);
         Assert.Equal(["one", "two"], upstream.Sink.Texts);
     }
 
@@ -87,12 +91,14 @@ public sealed class ReadingTests
     }
 
     [Theory]
-    [InlineData("data: {\"error\":{\"message\":\"boom\",\"type\":\"server_error\",\"code\":null}}\n\n", "server_error: boom")]
+    [InlineData("data: {\"error\":{\"message\":\"boom\",\"type\":\"server_error\",\"code\":null}}\n\n",
+        "server_error: boom")]
     [InlineData("data: {\"error\":\"boom\"}\n\n", "boom")]
     [InlineData("event: error\ndata: {\"message\":\"boom\"}\n\n", "boom")]
     public async Task Error_inside_a_200_fails_after_the_text_before_it(string events, string reason)
     {
-        await using var upstream = await Upstream.StartRawAsync(Delta("\"x\"") + events + Delta("\"no\"") + Done);
+        await using var upstream = await Upstream.StartRawAsync(
+            Delta("\"x\"") + events + Delta("\"no\"") + Done);
         var result = await upstream.StreamAsync();
         Assert.Equal((StreamOutcome.UpstreamError, 200), (result.Outcome, result.UpstreamStatus));
         Assert.EndsWith(reason, result.Reason, StringComparison.Ordinal);
@@ -135,10 +141,12 @@ public sealed class ReadingTests
     [InlineData("\"length\"", StreamOutcome.Completed)]
     [InlineData("null", StreamOutcome.UpstreamTruncated)]
     [InlineData("\"\"", StreamOutcome.UpstreamTruncated)]
-    public async Task Clean_end_without_DONE_is_whole_only_with_a_finish_reason(string reason, StreamOutcome outcome)
+    public async Task Clean_end_without_DONE_is_whole_only_with_a_finish_reason(
+        string reason, StreamOutcome outcome)
     {
         await using var upstream = await Upstream.StartRawAsync(
-            Delta("\"x\"") + "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":" + reason + "}]}\n\n");
+            Delta("\"x\"")
+            + "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":" + reason + "}]}\n\n");
         Assert.Equal(outcome, (await upstream.StreamAsync()).Outcome);
         Assert.Equal(["x"], upstream.Sink.Texts);
     }

@@ -13,7 +13,8 @@ public sealed class RequestTests
         var seen = await SendAsync(Upstream.Prompt);
         Assert.Equal("/v1/chat/completions", seen.Path);
         Assert.Equal(
-            """{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello"}],"stream":true}""", seen.Body);
+            """{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello"}],"stream":true}""",
+            seen.Body);
         Assert.Equal("Bearer " + Upstream.ApiKey, seen.Headers["Authorization"]);
         Assert.Equal("application/json", seen.Headers["Content-Type"]);
         Assert.Equal("text/event-stream", seen.Headers["Accept"]);
@@ -34,8 +35,9 @@ public sealed class RequestTests
             System = "Be brief",
         });
         Assert.Equal(
-            "{'model':'m2','messages':[{'role':'system','content':'Be brief'},{'role':'user','content':'Hello'}],"
-            + "'max_tokens':7,'temperature':0.5,'stream':true}", seen.Body.Replace('"', '\''));
+            "{'model':'m2','messages':[{'role':'system','content':'Be brief'},"
+            + "{'role':'user','content':'Hello'}],'max_tokens':7,'temperature':0.5,'stream':true}",
+            seen.Body.Replace('"', '\''));
     }
 
     [Fact]

@@ -55,7 +55,8 @@ internal sealed class Upstream : IAsyncDisposable
     public Task<BackendResult> StreamAsync(CancellationToken cancellationToken = default) =>
         StreamAsync(Prompt, cancellationToken);
 
-    public Task<BackendResult> StreamAsync(StreamRequest request, CancellationToken cancellationToken = default) =>
+    public Task<BackendResult> StreamAsync(
+        StreamRequest request, CancellationToken cancellationToken = default) =>
         Backend.StreamAsync(request, Sink, cancellationToken).WithinLimit();
 
     public async ValueTask DisposeAsync()

@@ -5,7 +5,8 @@ using Microsoft.AspNetCore.Http;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>One request and the answer that a scenario writes to it. Everything is flushed as it is sent.</summary>
+/// <summary>One request and the answer that a scenario writes to it. Everything is flushed as it is
+/// sent.</summary>
 public sealed class FakeLlmExchange
 {
     private readonly HttpResponse _response;
@@ -72,6 +73,7 @@ public sealed class FakeLlmExchange
     public async Task WaitForAbortAsync(TimeSpan limit) => await Request.Aborted.WaitAsync(limit);
 
     private static string Chunk(string delta, string finishReason) =>
-        "data: {\"id\":\"chatcmpl-mock\",\"object\":\"chat.completion.chunk\",\"created\":0,\"model\":\"mock\","
-        + "\"choices\":[{\"index\":0,\"delta\":" + delta + ",\"finish_reason\":" + finishReason + "}]}\n\n";
+        "data: {\"id\":\"chatcmpl-mock\",\"object\":\"chat.completion.chunk\",\"created\":0,"
+        + "\"model\":\"mock\",\"choices\":[{\"index\":0,\"delta\":" + delta
+        + ",\"finish_reason\":" + finishReason + "}]}\n\n";
 }

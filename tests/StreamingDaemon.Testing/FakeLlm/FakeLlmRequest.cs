@@ -34,7 +34,8 @@ public sealed class FakeLlmRequest
     /// <summary>The request's body.</summary>
     public string Body { get; }
 
-    /// <summary>Completes when the caller resets the stream or closes the connection before the end.</summary>
+    /// <summary>Completes when the caller resets the stream or closes the connection before the
+    /// end.</summary>
     public Task Aborted => _aborted.Task;
 
     /// <summary>Completes when the scenario has run to its end, whichever it was.</summary>

@@ -2,7 +2,8 @@ using System.Globalization;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>The answers the fake upstream gives without being told: the default one and the test patterns.</summary>
+/// <summary>The answers the fake upstream gives without being told: the default one and the test
+/// patterns.</summary>
 public static class FakeLlmScenarios
 {
     /// <summary>Chunks of the default answer.</summary>
@@ -14,8 +15,9 @@ public static class FakeLlmScenarios
 
     private static readonly string[] s_words =
     [
-        "This ", "is ", "an ", "answer ", "streamed ", "word ", "by ", "word ", "to ", "demonstrate ", "that ",
-        "completions ", "arrive ", "as ", "soon ", "as ", "they ", "are written.", " Then ", "the ", "list ",
+        "This ", "is ", "an ", "answer ", "streamed ", "word ", "by ", "word ", "to ", "demonstrate ",
+        "that ", "completions ", "arrive ", "as ", "soon ", "as ", "they ", "are written.",
+        " Then ", "the ", "list ",
         "begins ", "again ", "from ", "its ", "start. ",
     ];
 
@@ -30,7 +32,8 @@ public static class FakeLlmScenarios
     /// <summary>The 18 texts of the default answer.</summary>
     public static IReadOnlyList<string> Words { get; } = s_words[..ChunkCount];
 
-    /// <summary>The texts of a pattern that ends whole: "unicode", "short", "long", or the default.</summary>
+    /// <summary>The texts of a pattern that ends whole: "unicode", "short", "long", or the
+    /// default.</summary>
     public static IReadOnlyList<string> TextsOf(string pattern) => pattern switch
     {
         "unicode" => s_unicode,

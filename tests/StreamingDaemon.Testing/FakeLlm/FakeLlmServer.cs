@@ -65,7 +65,8 @@ public sealed class FakeLlmServer : IAsyncDisposable
     /// <summary>How this server listens.</summary>
     public FakeLlmTransport Transport { get; }
 
-    /// <summary>What a client takes as API base, with the version segment and without a final slash.</summary>
+    /// <summary>What a client takes as API base, with the version segment and without a final
+    /// slash.</summary>
     public Uri BaseAddress { get; private set; } = new("http://localhost/v1");
 
     /// <summary>The Unix socket's path, null on TCP.</summary>
@@ -155,8 +156,8 @@ public sealed class FakeLlmServer : IAsyncDisposable
         {
             await Scenario(new FakeLlmExchange(context, request, ChunkDelayMs));
         }
-        catch (Exception exception) when (exception is OperationCanceledException or ConnectionAbortedException
-            or IOException)
+        catch (Exception exception)
+            when (exception is OperationCanceledException or ConnectionAbortedException or IOException)
         {
             // The caller left in the middle: Aborted says so.
         }
