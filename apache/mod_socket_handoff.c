@@ -460,9 +460,9 @@ static int release_client(request_rec *r, int client_fd, int dummy_fd)
 }
 
 /*
- * A pipelined request may be here while the answer to the one before it is
- * still in httpd's output buffers; it must be on its way before the daemon's
- * first byte.
+ * A pipelined request may be here while a connection filter still holds back
+ * some of the answer to the one before it. That must be on its way before the
+ * daemon's first byte, and c->aborted would throw it away.
  */
 static apr_status_t flush_earlier_responses(request_rec *r)
 {

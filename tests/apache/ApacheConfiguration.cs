@@ -85,7 +85,8 @@ internal sealed class ApacheConfiguration
         [
             "authz_core", "dir", "alias", "env", "mime", "reqtimeout", "include", "headers",
         ];
-        names.AddRange(Stack == Stack.PreforkWithModPhp ? ["mpm_prefork"] : ["mpm_event", "proxy", "proxy_fcgi"]);
+        names.AddRange(
+            Stack == Stack.PreforkWithModPhp ? ["mpm_prefork"] : ["mpm_event", "proxy", "proxy_fcgi"]);
         var lines = names.Select(Tools.LoadModule);
         if (Stack == Stack.PreforkWithModPhp)
             lines = lines.Append($"LoadModule php_module {Tools.ModPhp}");
@@ -103,6 +104,7 @@ internal sealed class ApacheConfiguration
         : $"""
         StartServers 1
         ServerLimit 1
+        MinSpareThreads 1
         ThreadsPerChild {MaxWorkers}
         MaxRequestWorkers {MaxWorkers}
         """;

@@ -13,6 +13,9 @@ public enum Stack
 /// <summary>A private httpd with our module, in a directory of its own, on a port of its own.</summary>
 internal sealed class ApacheServer : IDisposable
 {
+    /// <summary>More than the socket buffers of both sides hold.</summary>
+    public const int LargeFileBytes = 8_000_000;
+
     private readonly string root = Directory.CreateTempSubdirectory("handoff-apache-").FullName;
     private readonly ChildProcess process;
     private readonly PhpFpm? fpm;
@@ -106,7 +109,7 @@ internal sealed class ApacheServer : IDisposable
         foreach (string page in new[] { "index.html", "stream.php" })
             File.Copy(Path.Combine(Tools.Repository, "apache", page), Path.Combine(root, "chat", page));
         File.WriteAllText(Path.Combine(root, "www", "plain.txt"), "plain\n");
-        File.WriteAllText(Path.Combine(root, "www", "large.txt"), new string('l', 300_000) + "\n");
+        File.WriteAllText(Path.Combine(root, "www", "large.txt"), new string('l', LargeFileBytes) + "\n");
     }
 
     private bool Answers()

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace StreamingDaemon.ApacheTests;
 
 internal static class Curl
@@ -13,6 +15,25 @@ internal static class Curl
         curl.WaitForExit(Wait.Limit * 2);
         Assert.True(curl.ExitCode == 0, $"curl ended with {curl.ExitCode}:\n{curl.Output}");
         return curl.Output;
+    }
+
+    /// <summary>All at once, each into a file: a pipe would take a pool thread each to read.</summary>
+    public static List<string> RunConcurrently(int count, string directory, string url)
+    {
+        Directory.CreateDirectory(directory);
+        List<Process> running = [];
+        for (int number = 0; number < count; number++)
+        {
+            string file = Path.Combine(directory, $"{number}");
+            running.Add(Process.Start(Tools.Curl, [.. Always, "--stderr", file, "-o", file, url]));
+        }
+        foreach (var curl in running)
+        {
+            Assert.True(curl.WaitForExit(Wait.Limit * 2), "A curl does not end.");
+            curl.Dispose();
+        }
+        return [.. Enumerable.Range(0, count).Select(number =>
+            File.ReadAllText(Path.Combine(directory, $"{number}")))];
     }
 
     public static int Status(params string[] arguments) =>

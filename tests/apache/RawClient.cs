@@ -12,7 +12,11 @@ internal sealed class RawClient : IDisposable
     private readonly StringBuilder received = new();
     private readonly byte[] buffer = new byte[65536];
 
-    public RawClient(int port) => socket.Connect(IPAddress.Loopback, port);
+    public RawClient(int port, int receiveBuffer = 65536)
+    {
+        socket.ReceiveBufferSize = receiveBuffer;
+        socket.Connect(IPAddress.Loopback, port);
+    }
 
     public string Received => received.ToString();
 

@@ -48,7 +48,8 @@ internal static class Tools
 
     private static string FindNewest(string directory, string pattern, string package) =>
         (Directory.Exists(directory) ? Directory.GetFiles(directory, pattern) : [])
-            .Order(StringComparer.Ordinal).LastOrDefault() ?? throw Missing(Path.Combine(directory, pattern), package);
+            .Order(StringComparer.Ordinal).LastOrDefault()
+        ?? throw Missing(Path.Combine(directory, pattern), package);
 
     private static InvalidOperationException Missing(string what, string package) =>
         new($"{what} is missing. These tests need it: apt-get install {package}");
