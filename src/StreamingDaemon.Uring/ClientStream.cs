@@ -1,20 +1,21 @@
 using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
-using System.Threading.Tasks.Sources;
 using StreamingDaemon.Uring.Connections;
 using StreamingDaemon.Uring.Loop;
 
 namespace StreamingDaemon.Uring;
 
 /// <summary>
-/// One client, as its producer sees it: write into it (it is an <see cref="IBufferWriter{T}"/>), flush, complete.
-/// Used by one thread at a time; <see cref="Abort"/> may come from any.
+/// One client, as its producer sees it: write into it (it is an <see cref="IBufferWriter{T}"/>), flush,
+/// complete. Used by one thread at a time; <see cref="Abort"/> may come from any.
 /// </summary>
 [SuppressMessage("Naming", "CA1711", Justification = "It streams to a client; it is no System.IO.Stream.")]
-[SuppressMessage("Design", "CA1001", Justification = "A token source without a timer holds nothing to dispose.")]
-public sealed class ClientStream : IBufferWriter<byte>, IValueTaskSource<bool>, IThreadPoolWorkItem
+[SuppressMessage("Design", "CA1001",
+    Justification = "A token source without a timer holds nothing to dispose.")]
+public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkItem
 {
-    /// <summary>A flush larger than this travels in pieces, so that one token never passes the limit by more.</summary>
+    /// <summary>A flush larger than this travels in pieces, so that one token never passes the limit by
+    /// more.</summary>
     private const int LargestPiece = 16 * 1024;
     private const int SmallestRent = 256;
 
@@ -23,11 +24,6 @@ public sealed class ClientStream : IBufferWriter<byte>, IValueTaskSource<bool>, 
     private readonly TaskCompletionSource<ClientEnd> _ended =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    // Backpressure: one waiter, woken by the loop once the client took enough of what is unsent.
-    private ManualResetValueTaskSourceCore<bool> _room = new() { RunContinuationsAsynchronously = true };
-    private int _waiting;
-    private long _unsent;
-
     private byte[]? _buffer;
     private int _written;
     private byte[]? _handoffBuffer;
@@ -35,8 +31,8 @@ public sealed class ClientStream : IBufferWriter<byte>, IValueTaskSource<bool>, 
     private int _endRequested;
     private volatile bool _closed;
 
-    internal ClientStream(EventLoop loop, ClientConnection connection, byte[] handoffBuffer, int handoffLength,
-        HandoffAdmission admission, long acceptedTimestamp)
+    internal ClientStream(EventLoop loop, ClientConnection connection, byte[] handoffBuffer,
+        int handoffLength, HandoffAdmission admission, long acceptedTimestamp)
     {
         _loop = loop;
         Connection = connection;
@@ -52,8 +48,10 @@ public sealed class ClientStream : IBufferWriter<byte>, IValueTaskSource<bool>, 
     /// <summary>Is it to be served, or to be told why not?</summary>
     public HandoffAdmission Admission { get; }
 
-    /// <summary>The handoff data, valid until <see cref="ReleaseHandoffData"/> or the end of the handler.</summary>
-    public ReadOnlyMemory<byte> HandoffData => _handoffBuffer.AsMemory(0, _handoffBuffer is null ? 0 : _handoffLength);
+    /// <summary>The handoff data, valid until <see cref="ReleaseHandoffData"/> or the end of the
+    /// handler.</summary>
+    public ReadOnlyMemory<byte> HandoffData =>
+        _handoffBuffer.AsMemory(0, _handoffBuffer is null ? 0 : _handoffLength);
 
     /// <summary>When the handoff was accepted (<see cref="System.Diagnostics.Stopwatch"/> ticks).</summary>
     public long AcceptedTimestamp { get; }
@@ -61,7 +59,8 @@ public sealed class ClientStream : IBufferWriter<byte>, IValueTaskSource<bool>, 
     /// <summary>Fires the moment the connection is over without having been completed.</summary>
     public CancellationToken ClientGone => _gone.Token;
 
-    /// <summary>Ends when the loop is done with the stream: the end of stream was sent, or the client dropped.</summary>
+    /// <summary>Ends when the loop is done with the stream: the end of stream was sent, or the client
+    /// dropped.</summary>
     public Task<ClientEnd> Ended => _ended.Task;
 
     /// <summary>Bytes that the kernel took; final once <see cref="Ended"/> has ended.</summary>
@@ -130,7 +129,8 @@ public sealed class ClientStream : IBufferWriter<byte>, IValueTaskSource<bool>, 
             : PostAndWaitAsync(write, cancellationToken);
     }
 
-    /// <summary>Ends the stream after what was written, in order (FIN). Does not wait. At most once.</summary>
+    /// <summary>Ends the stream after what was written, in order (FIN). Does not wait. At most
+    /// once.</summary>
     public void Complete()
     {
         if (_written > 0 && !_closed)
@@ -146,7 +146,8 @@ public sealed class ClientStream : IBufferWriter<byte>, IValueTaskSource<bool>, 
     /// <summary>Ends the connection now; what is unsent is dropped. From any thread, at any time.</summary>
     public void Abort() => RequestEnd(OutboundKind.Abort);
 
-    /// <summary>Posts what was written without waiting for room; for a few bytes such as a response head.</summary>
+    /// <summary>Posts what was written without waiting for room; for a few bytes such as a response
+    /// head.</summary>
     public void FlushWithoutWaiting()
     {
         if (_closed)
@@ -190,67 +191,6 @@ public sealed class ClientStream : IBufferWriter<byte>, IValueTaskSource<bool>, 
             _loop.Post(new OutboundWrite(this, null, 0, kind));
     }
 
-    private async ValueTask<bool> FlushPiecesAsync(CancellationToken cancellationToken)
-    {
-        var all = TakeBuffer();
-        try
-        {
-            for (var offset = 0; offset < all.Length; offset += LargestPiece)
-            {
-                var length = Math.Min(LargestPiece, all.Length - offset);
-                var piece = ArrayPool<byte>.Shared.Rent(length);
-                all.Buffer.AsSpan(offset, length).CopyTo(piece);
-                Interlocked.Add(ref _unsent, length);
-                var write = new OutboundWrite(this, piece, length, OutboundKind.Data);
-                if (!await PostAndWaitAsync(write, cancellationToken).ConfigureAwait(false))
-                    return false;
-            }
-
-            return true;
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(all.Buffer!);
-        }
-    }
-
-    private async ValueTask<bool> PostAndWaitAsync(OutboundWrite write, CancellationToken cancellationToken)
-    {
-        // Not cancelled: the loop drains the channel as long as the server lives, and a write counts as unsent.
-        await _loop.PostAsync(write).ConfigureAwait(false);
-        return await WaitForRoom(cancellationToken).ConfigureAwait(false);
-    }
-
-    private ValueTask<bool> WaitForRoom(CancellationToken cancellationToken)
-    {
-        if (Volatile.Read(ref _unsent) <= _loop.Options.MaxPendingBytes)
-            return new ValueTask<bool>(!_closed);
-
-        _room.Reset();
-        Interlocked.Exchange(ref _waiting, 1);
-        // The loop may have made room, or closed, between the look above and the flag: then nobody wakes us.
-        if ((Volatile.Read(ref _unsent) <= LowMark || _closed) && Interlocked.Exchange(ref _waiting, 0) == 1)
-            return new ValueTask<bool>(!_closed);
-        return cancellationToken.CanBeCanceled
-            ? WaitCancellableAsync(cancellationToken)
-            : new ValueTask<bool>(this, _room.Version);
-    }
-
-    private async ValueTask<bool> WaitCancellableAsync(CancellationToken cancellationToken)
-    {
-        using var registration = cancellationToken.UnsafeRegister(
-            static (state, token) => ((ClientStream)state!).CancelWait(token), this);
-        return await new ValueTask<bool>(this, _room.Version).ConfigureAwait(false);
-    }
-
-    private void CancelWait(CancellationToken token)
-    {
-        if (Interlocked.Exchange(ref _waiting, 0) == 1)
-            _room.SetException(new OperationCanceledException(token));
-    }
-
-    private long LowMark => _loop.Options.MaxPendingBytes / 2;
-
     private OutboundWrite TakeBuffer()
     {
         var write = new OutboundWrite(this, _buffer, _written, OutboundKind.Data);
@@ -266,41 +206,4 @@ public sealed class ClientStream : IBufferWriter<byte>, IValueTaskSource<bool>, 
         _buffer = null;
         _written = 0;
     }
-
-    // What follows is called by the loop.
-
-    internal void OnSent(int bytes)
-    {
-        BytesSent += bytes;
-        if (Interlocked.Add(ref _unsent, -bytes) <= LowMark && Volatile.Read(ref _waiting) == 1)
-            WakeWaiter();
-    }
-
-    /// <summary>The loop is done with this stream. Continuations run on the thread pool.</summary>
-    internal void OnEnded(ClientEnd end)
-    {
-        _closed = true;
-        Interlocked.MemoryBarrier();
-        if (Volatile.Read(ref _waiting) == 1)
-            WakeWaiter();
-        _ended.TrySetResult(end);
-        if (end != ClientEnd.Completed)
-        {
-            // Cancel runs its callbacks where it is called: not on the loop.
-            ThreadPool.UnsafeQueueUserWorkItem(static stream => stream._gone.Cancel(), this, preferLocal: false);
-        }
-    }
-
-    private void WakeWaiter()
-    {
-        if (Interlocked.Exchange(ref _waiting, 0) == 1)
-            _room.SetResult(!_closed);
-    }
-
-    bool IValueTaskSource<bool>.GetResult(short token) => _room.GetResult(token);
-
-    ValueTaskSourceStatus IValueTaskSource<bool>.GetStatus(short token) => _room.GetStatus(token);
-
-    void IValueTaskSource<bool>.OnCompleted(Action<object?> continuation, object? state, short token,
-        ValueTaskSourceOnCompletedFlags flags) => _room.OnCompleted(continuation, state, token, flags);
 }

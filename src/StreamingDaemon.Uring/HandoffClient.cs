@@ -31,7 +31,8 @@ public static class HandoffClient
         }
     }
 
-    /// <summary>Hands one end of a new Unix pair to a daemon and returns the other, to read the answer from.</summary>
+    /// <summary>Hands one end of a new Unix pair to a daemon and returns the other, to read the answer
+    /// from.</summary>
     /// <exception cref="HandoffServerException">The daemon is not there, or does not take it.</exception>
     public static Socket Open(string socketPath, ReadOnlySpan<byte> data)
     {

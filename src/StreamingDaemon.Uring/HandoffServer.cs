@@ -16,8 +16,10 @@ public sealed class HandoffServer
 {
     private readonly HandoffServerOptions _options;
     private readonly IHandoffHandler _handler;
-    private readonly TaskCompletionSource _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _started =
+        new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _completion =
+        new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile EventLoop? _loop;
     private int _startCalled;
 
@@ -31,11 +33,13 @@ public sealed class HandoffServer
     /// <summary>Counters, from any thread.</summary>
     public HandoffServerStatistics Statistics { get; } = new();
 
-    /// <summary>Ends when the loop has; faulted with <see cref="HandoffServerException"/> where the ring failed.</summary>
+    /// <summary>Ends when the loop has; faulted with <see cref="HandoffServerException"/> where the ring
+    /// failed.</summary>
     public Task Completion => _completion.Task;
 
     /// <summary>Sets up the ring, binds the socket and starts the loop's thread.</summary>
-    /// <exception cref="HandoffServerException">The ring or the socket is refused; the message says what mends it.</exception>
+    /// <exception cref="HandoffServerException">The ring or the socket is refused; the message says what
+    /// mends it.</exception>
     public Task StartAsync()
     {
         if (Interlocked.Exchange(ref _startCalled, 1) == 1)
@@ -51,7 +55,8 @@ public sealed class HandoffServer
     }
 
     /// <summary>
-    /// Removes the socket's path, takes what is in the accept queue, closes the listener; running streams go on.
+    /// Removes the socket's path, takes what is in the accept queue, closes the listener; running streams go
+    /// on.
     /// <see cref="Completion"/> ends with the last of them. From any thread; more than once does no harm.
     /// </summary>
     public void BeginDrain() => _loop?.RequestDrain();

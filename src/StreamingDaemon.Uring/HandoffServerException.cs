@@ -1,6 +1,7 @@
 namespace StreamingDaemon.Uring;
 
-/// <summary>The server cannot start, or cannot go on. The message names the cause and what mends it.</summary>
+/// <summary>The server cannot start, or cannot go on. The message names the cause and what mends
+/// it.</summary>
 public sealed class HandoffServerException : Exception
 {
     /// <summary>Creates the exception.</summary>

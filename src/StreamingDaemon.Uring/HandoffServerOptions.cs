@@ -1,6 +1,7 @@
 namespace StreamingDaemon.Uring;
 
-/// <summary>What a <see cref="HandoffServer"/> can be told. Values are used as they are: validate them first.</summary>
+/// <summary>What a <see cref="HandoffServer"/> can be told. Values are used as they are: validate them
+/// first.</summary>
 public sealed record HandoffServerOptions
 {
     /// <summary>Path of the listening socket, at most 107 bytes of UTF-8.</summary>
@@ -15,19 +16,22 @@ public sealed record HandoffServerOptions
     /// <summary>Asked of listen(2); the kernel caps it at net.core.somaxconn.</summary>
     public int Backlog { get; init; } = 65_535;
 
-    /// <summary>Clients served at once; more are admitted as <see cref="HandoffAdmission.OverCapacity"/>.</summary>
+    /// <summary>Clients served at once; more are admitted as
+    /// <see cref="HandoffAdmission.OverCapacity"/>.</summary>
     public int MaxConnections { get; init; } = 10_000;
 
     /// <summary>Largest handoff data, bytes.</summary>
     public int MaxHandoffBytes { get; init; } = 212_960;
 
-    /// <summary>Unsent bytes of one client above which its <see cref="ClientStream.FlushAsync"/> waits.</summary>
+    /// <summary>Unsent bytes of one client above which its <see cref="ClientStream.FlushAsync"/>
+    /// waits.</summary>
     public int MaxPendingBytes { get; init; } = 256 * 1024;
 
     /// <summary>Writes that wait for the loop, of all clients together.</summary>
     public int ChannelCapacity { get; init; } = 16_384;
 
-    /// <summary>Bytes of a finished client's request that are read and dropped before it is closed anyway.</summary>
+    /// <summary>Bytes of a finished client's request that are read and dropped before it is closed
+    /// anyway.</summary>
     public long MaxDrainBytes { get; init; } = 16 << 20;
 
     /// <summary>Milliseconds within which a handoff must be whole.</summary>
@@ -42,6 +46,7 @@ public sealed record HandoffServerOptions
     /// <summary>Submission queue entries, a power of two.</summary>
     public int RingEntries { get; init; } = 4_096;
 
-    /// <summary>A kernel thread submits (IORING_SETUP_SQPOLL): fewer system calls for a core of its own.</summary>
+    /// <summary>A kernel thread submits (IORING_SETUP_SQPOLL): fewer system calls for a core of its
+    /// own.</summary>
     public bool SqPoll { get; init; }
 }

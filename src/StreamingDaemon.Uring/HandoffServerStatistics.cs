@@ -1,8 +1,8 @@
 namespace StreamingDaemon.Uring;
 
 /// <summary>
-/// Counters of a <see cref="HandoffServer"/>: written by its loop only, read from any thread at any time. Each
-/// is exact by itself; two of them may be a moment apart.
+/// Counters of a <see cref="HandoffServer"/>: written by its loop only, read from any thread at any time.
+/// Each is exact by itself; two of them may be a moment apart.
 /// </summary>
 public sealed class HandoffServerStatistics
 {

@@ -4,8 +4,9 @@ namespace StreamingDaemon.Uring;
 public interface IHandoffHandler
 {
     /// <summary>
-    /// Answers one client. Ends it with <see cref="ClientStream.Complete"/> or <see cref="ClientStream.Abort"/>;
-    /// where the task ends without either, or with an exception, the client is aborted.
+    /// Answers one client. Ends it with <see cref="ClientStream.Complete"/> or
+    /// <see cref="ClientStream.Abort"/>; where the task ends without either, or with an exception, the client
+    /// is aborted.
     /// </summary>
     Task HandleAsync(ClientStream client);
 

@@ -23,10 +23,12 @@ public enum CheckStatus
 /// <param name="Detail">What was found, and what mends it.</param>
 public sealed record CheckResult(string Name, CheckStatus Status, string Detail);
 
-/// <summary>The checks that a start makes, without starting: nothing is changed, no path is touched.</summary>
+/// <summary>The checks that a start makes, without starting: nothing is changed, no path is
+/// touched.</summary>
 public static class StartChecks
 {
-    /// <summary>Descriptors beside the clients': handoffs on their way, refusals, the runtime's own.</summary>
+    /// <summary>Descriptors beside the clients': handoffs on their way, refusals, the runtime's
+    /// own.</summary>
     private const int DescriptorReserve = 2_000;
 
     /// <summary>Runs every check, in order of cause.</summary>
@@ -87,7 +89,8 @@ public static class StartChecks
             if ((ring.Features & IoUringConstants.FeatureNoIoWait) != 0)
                 lit.Add("NO_IOWAIT");
             return new("io_uring", CheckStatus.Ok,
-                $"{options.RingEntries} entries, {ring.CompletionCapacity} completions; {string.Join(", ", lit)}");
+                $"{options.RingEntries} entries, {ring.CompletionCapacity} completions; "
+                + $"{string.Join(", ", lit)}");
         }
         catch (HandoffServerException e)
         {
@@ -122,7 +125,8 @@ public static class StartChecks
                     $"this user may not write in {directory}: change its owner or mode");
             }
 
-            return new("socket", CheckStatus.Ok, path + (stale ? ": stale, it will be taken over" : ": free"));
+            return new("socket", CheckStatus.Ok,
+                path + (stale ? ": stale, it will be taken over" : ": free"));
         }
         catch (HandoffServerException e)
         {

@@ -21,7 +21,9 @@ internal static class CheckReport
         foreach (var result in results)
             output.WriteLine($"{Word(result.Status),-7}  {result.Name.PadRight(width)}  {result.Detail}");
         var failed = results.Count(r => r.Status == CheckStatus.Failed);
-        output.WriteLine(failed == 0 ? "The daemon would start." : $"The daemon would not start: {failed} failed.");
+        output.WriteLine(failed == 0
+            ? "The daemon would start."
+            : $"The daemon would not start: {failed} failed.");
     }
 
     private static string ToJson(IReadOnlyList<CheckResult> results)

@@ -8,31 +8,36 @@ namespace StreamingDaemon.Host.Cli;
 /// <summary>What the commands do.</summary>
 internal sealed class CliActions : ICliActions
 {
-    public Task<int> RunAsync(DaemonOptions options, CancellationToken cancellationToken) => Explained(async () =>
-    {
-        using var daemon = new DaemonRun(options);
-        await daemon.StartAsync(cancellationToken);
-        return await daemon.WaitAsync(cancellationToken);
-    });
+    public Task<int> RunAsync(DaemonOptions options, CancellationToken cancellationToken) =>
+        Explained(async () =>
+        {
+            using var daemon = new DaemonRun(options);
+            await daemon.StartAsync(cancellationToken);
+            return await daemon.WaitAsync(cancellationToken);
+        });
 
     public Task<int> CheckAsync(DaemonOptions options, bool json)
     {
         var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
         // It was read and found good, or we would not be here.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
-            $"good; backend {options.Backend.Name}, socket mode {Convert.ToString(options.Server.SocketMode, 8)}"));
+            $"good; backend {options.Backend.Name}, socket mode "
+            + $"{Convert.ToString(options.Server.SocketMode, 8)}"));
         CheckReport.Write(Console.Out, results, json);
         return Task.FromResult(
             results.Exists(r => r.Status == CheckStatus.Failed) ? ExitCode.Failure : ExitCode.Success);
     }
 
-    public Task<int> DemoAsync(DaemonOptions options, int port, bool once, CancellationToken cancellationToken) =>
+    public Task<int> DemoAsync(DaemonOptions options, int port, bool once,
+        CancellationToken cancellationToken) =>
         Explained(() => DemoCommand.RunAsync(options, port, once, cancellationToken));
 
-    public Task<int> SendAsync(string socket, string? prompt, string? data, CancellationToken cancellationToken) =>
+    public Task<int> SendAsync(string socket, string? prompt, string? data,
+        CancellationToken cancellationToken) =>
         Explained(() => SendCommand.RunAsync(socket, prompt, data, Console.Out, cancellationToken));
 
-    /// <summary>What the daemon cannot do is said in a sentence, with what mends it, and exit code 1.</summary>
+    /// <summary>What the daemon cannot do is said in a sentence, with what mends it, and exit code
+    /// 1.</summary>
     private static async Task<int> Explained(Func<Task<int>> action)
     {
         try

@@ -4,7 +4,8 @@ using System.Text;
 
 namespace StreamingDaemon.Host.Demo;
 
-/// <summary>Reads the daemon's answer from the client's end of a connection, line by line as it comes.</summary>
+/// <summary>Reads the daemon's answer from the client's end of a connection, line by line as it
+/// comes.</summary>
 internal sealed class AnswerReader(Socket socket)
 {
     private readonly byte[] _buffer = new byte[16 * 1024];

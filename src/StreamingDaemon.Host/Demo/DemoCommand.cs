@@ -7,8 +7,8 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Demo;
 
 /// <summary>
-/// <c>demo</c>: the daemon on a temporary socket and a small front that plays Apache before it, so that a browser
-/// can be pointed at it; one answer goes to the terminal first.
+/// <c>demo</c>: the daemon on a temporary socket and a small front that plays Apache before it, so that a
+/// browser can be pointed at it; one answer goes to the terminal first.
 /// </summary>
 internal static class DemoCommand
 {
@@ -30,7 +30,7 @@ internal static class DemoCommand
             await using var front = DemoFront.Listen(port, socketPath);
             await daemon.StartAsync(cancellationToken);
 
-            Console.WriteLine($"One answer of the {options.Backend.Name} backend, handed over as Apache does:");
+            Console.WriteLine($"One answer of the {options.Backend.Name} backend, handed over as by Apache:");
             Console.WriteLine();
             var whole = await PrintAnswerAsync(socketPath, cancellationToken);
             Console.WriteLine();

@@ -8,8 +8,9 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Demo;
 
 /// <summary>
-/// Plays Apache with PHP on loopback: serves the chat page, and hands the socket of <c>POST /stream.php</c> over to
-/// the daemon, with the request's body as handoff data. For trying things out: it authenticates nobody.
+/// Plays Apache with PHP on loopback: serves the chat page, and hands the socket of <c>POST /stream.php</c>
+/// over to the daemon, with the request's body as handoff data. For trying things out: it authenticates
+/// nobody.
 /// </summary>
 internal sealed class DemoFront : IAsyncDisposable
 {
@@ -86,7 +87,8 @@ internal sealed class DemoFront : IAsyncDisposable
                 switch (request)
                 {
                     case null:
-                        await AnswerAsync(browser, "400 Bad Request", "text/plain", "What was that?\n"u8.ToArray());
+                        await AnswerAsync(browser, "400 Bad Request", "text/plain",
+                            "What was that?\n"u8.ToArray());
                         break;
                     case { Method: "GET", Path: "/" or "/index.html" }:
                         await AnswerAsync(browser, "200 OK", "text/html; charset=utf-8", _page);
@@ -102,7 +104,8 @@ internal sealed class DemoFront : IAsyncDisposable
             }
             catch (HandoffServerException)
             {
-                await AnswerAsync(browser, "503 Service Unavailable", "text/plain", "The daemon is not there\n"u8.ToArray());
+                await AnswerAsync(browser, "503 Service Unavailable", "text/plain",
+                    "The daemon is not there\n"u8.ToArray());
             }
             catch (Exception e) when (e is SocketException or OperationCanceledException)
             {

@@ -10,8 +10,8 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
 {
     private readonly ILogger _logger = logger;
 
-    public void Write(StreamSession session, IStreamingBackend backend, StreamOutcome outcome, BackendResult result,
-        ClientStream client)
+    public void Write(StreamSession session, IStreamingBackend backend, StreamOutcome outcome,
+        BackendResult result, ClientStream client)
     {
         // A benchmark measures the streams; its summary stands for the lines.
         if (options.Performance.Benchmark || !_logger.IsEnabled(LogLevel.Information))
@@ -19,7 +19,8 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
         var request = session.Request;
         LogStream(_logger, outcome, request.RequestId, request.UserId, backend.Name,
             Printable(request.Model ?? backend.DefaultModel), client.BytesSent, session.Events,
-            Milliseconds(session.TimeToFirstToken), Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
+            Milliseconds(session.TimeToFirstToken),
+            Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
             session.ErrorStatus ?? (session.HeadSent ? 200 : 0), result.Reason);
     }
 
@@ -37,9 +38,10 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
     }
 
     [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message =
-        "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} bytes={Bytes} "
-        + "events={Events} ttft_ms={TtftMs} duration_ms={DurationMs} status={Status} reason={Reason}")]
-    private static partial void LogStream(ILogger logger, StreamOutcome outcome, string requestId, long userId,
-        string backend, string model, long bytes, int events, double? ttftMs, double? durationMs, int status,
-        string? reason);
+        "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} "
+        + "bytes={Bytes} events={Events} ttft_ms={TtftMs} duration_ms={DurationMs} status={Status} "
+        + "reason={Reason}")]
+    private static partial void LogStream(ILogger logger, StreamOutcome outcome, string requestId,
+        long userId, string backend, string model, long bytes, int events, double? ttftMs,
+        double? durationMs, int status, string? reason);
 }

@@ -5,8 +5,8 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// Takes each client from the loop to its backend and to its end: reads the handoff, chooses the backend, runs the
-/// stream, says what became of it. Exactly one outcome for every client.
+/// Takes each client from the loop to its backend and to its end: reads the handoff, chooses the backend,
+/// runs the stream, says what became of it. Exactly one outcome for every client.
 /// </summary>
 internal sealed partial class HandoffDispatcher(
     DaemonOptions options, BackendRegistry backends, StreamWatchdog watchdog, WorkerSlots workers,
@@ -47,13 +47,14 @@ internal sealed partial class HandoffDispatcher(
         LogRejected(_logger, reason);
     }
 
-    private static (StreamEnd End, StreamOutcome Outcome)? Refusal(ClientStream client, IStreamingBackend backend,
-        HandoffRequest request, bool readable) => client.Admission switch
+    private static (StreamEnd End, StreamOutcome Outcome)? Refusal(ClientStream client,
+        IStreamingBackend backend, HandoffRequest request, bool readable) => client.Admission switch
         {
             HandoffAdmission.OverCapacity => (StreamEnd.OverCapacity, StreamOutcome.OverCapacity),
             HandoffAdmission.TooLarge => (StreamEnd.HandoffTooLarge, StreamOutcome.BadHandoff),
             _ when !readable => (StreamEnd.MalformedHandoff, StreamOutcome.BadHandoff),
-            _ when backend.RequiresPrompt && !request.HasPrompt => (StreamEnd.NoPrompt, StreamOutcome.BadHandoff),
+            _ when backend.RequiresPrompt && !request.HasPrompt =>
+                (StreamEnd.NoPrompt, StreamOutcome.BadHandoff),
             _ => null,
         };
 
@@ -102,7 +103,8 @@ internal sealed partial class HandoffDispatcher(
         }
     }
 
-    /// <summary>Waits for the backend, but once the stream is cancelled not for long: some awaits ignore their token.</summary>
+    /// <summary>Waits for the backend, but once the stream is cancelled not for long: some awaits ignore
+    /// their token.</summary>
     private static async Task<BackendResult> GuardAsync(Task<BackendResult> call, StreamSession session)
     {
         try
@@ -137,7 +139,8 @@ internal sealed partial class HandoffDispatcher(
         }
     }
 
-    /// <summary>What the backend said and what the loop saw, in one word: the first that went wrong.</summary>
+    /// <summary>What the backend said and what the loop saw, in one word: the first that went
+    /// wrong.</summary>
     private static StreamOutcome Combine(StreamOutcome stream, ClientEnd end) => end switch
     {
         ClientEnd.SlowClient => StreamOutcome.SlowClient,
@@ -154,6 +157,8 @@ internal sealed partial class HandoffDispatcher(
     [LoggerMessage(EventId = 11, Level = LogLevel.Error, Message = "a stream failed in the daemon itself")]
     private static partial void LogFault(ILogger logger, Exception exception);
 
-    [LoggerMessage(EventId = 12, Level = LogLevel.Error, Message = "backend {Backend} failed, request {RequestId}")]
-    private static partial void LogBackendFault(ILogger logger, Exception exception, string backend, string requestId);
+    [LoggerMessage(EventId = 12, Level = LogLevel.Error,
+        Message = "backend {Backend} failed, request {RequestId}")]
+    private static partial void LogBackendFault(ILogger logger, Exception exception, string backend,
+        string requestId);
 }

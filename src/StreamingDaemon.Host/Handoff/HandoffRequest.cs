@@ -3,8 +3,9 @@ using StreamingDaemon.Backends;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// The handoff data: a JSON object that the application wrote into <c>X-Handoff-Data</c>. Read leniently, field by
-/// field: a field of a wrong type is as if absent, unknown fields (<c>backend_url</c> among them) are ignored.
+/// The handoff data: a JSON object that the application wrote into <c>X-Handoff-Data</c>. Read leniently,
+/// field by field: a field of a wrong type is as if absent, unknown fields (<c>backend_url</c> among them)
+/// are ignored.
 /// </summary>
 internal sealed record HandoffRequest
 {
@@ -21,7 +22,8 @@ internal sealed record HandoffRequest
     public string? TestPattern { get; init; }
     public string? Backend { get; init; }
 
-    /// <summary>Lines for the response head, each ended by CRLF, validated, in the document's order.</summary>
+    /// <summary>Lines for the response head, each ended by CRLF, validated, in the document's
+    /// order.</summary>
     public ReadOnlyMemory<byte> ResponseHeaders { get; init; }
 
     public bool HasPrompt => Messages.Count > 0 || !string.IsNullOrEmpty(Prompt);

@@ -12,7 +12,8 @@ internal static class HandoffRequestReader
     /// <summary>
     /// Reads a JSON object, with NULs and white space around it allowed; nothing at all is an empty object.
     /// </summary>
-    /// <returns>False where the data is no JSON object; the request then holds a request id and defaults.</returns>
+    /// <returns>False where the data is no JSON object; the request then holds a request id and
+    /// defaults.</returns>
     public static bool TryRead(ReadOnlySpan<byte> data, out HandoffRequest request)
     {
         data = data.Trim("\0 \t\r\n"u8);
@@ -120,7 +121,8 @@ internal static class HandoffRequestReader
         {
             case JsonTokenType.Number when reader.TryGetDouble(out var value) && double.IsFinite(value):
                 return value;
-            case JsonTokenType.String when Utf8Parser.TryParse(reader.ValueSpan, out double parsed, out var used)
+            case JsonTokenType.String
+                when Utf8Parser.TryParse(reader.ValueSpan, out double parsed, out var used)
                 && used == reader.ValueSpan.Length && double.IsFinite(parsed):
                 return parsed;
             default:

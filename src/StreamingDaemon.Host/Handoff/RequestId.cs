@@ -12,9 +12,11 @@ internal static class RequestId
         + DateTimeOffset.UtcNow.ToUnixTimeMilliseconds().ToString("x", CultureInfo.InvariantCulture) + "-";
     private static long _last;
 
-    public static string Next() => Prefix + Interlocked.Increment(ref _last).ToString("x", CultureInfo.InvariantCulture);
+    public static string Next() =>
+        Prefix + Interlocked.Increment(ref _last).ToString("x", CultureInfo.InvariantCulture);
 
-    /// <summary>Keeps what may stand in a header, a log line and a JSON string as it is; the rest becomes '_'.</summary>
+    /// <summary>Keeps what may stand in a header, a log line and a JSON string as it is; the rest becomes
+    /// '_'.</summary>
     public static string FromApplication(string? given)
     {
         if (string.IsNullOrEmpty(given))

@@ -28,7 +28,8 @@ internal static class ResponseHead
     /// <param name="message">For the client; plain ASCII, without quotes.</param>
     /// <param name="requestId">Already safe (<see cref="RequestId"/>).</param>
     /// <param name="retryAfterSeconds">Retry-After, or null for none.</param>
-    /// <param name="applicationHeaders">The application's headers: a browser needs its CORS ones on errors too.</param>
+    /// <param name="applicationHeaders">The application's headers: a browser needs its CORS ones on errors
+    /// too.</param>
     public static void WriteError(IBufferWriter<byte> output, int status, string message, string requestId,
         int? retryAfterSeconds, ReadOnlySpan<byte> applicationHeaders)
     {
@@ -39,7 +40,11 @@ internal static class ResponseHead
             + $"Connection: close\r\n");
         Encoding.UTF8.GetBytes(head, output);
         if (retryAfterSeconds is { } seconds)
-            Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"Retry-After: {seconds}\r\n"), output);
+        {
+            Encoding.UTF8.GetBytes(
+                string.Create(CultureInfo.InvariantCulture, $"Retry-After: {seconds}\r\n"), output);
+        }
+
         output.Write(applicationHeaders);
         Encoding.UTF8.GetBytes("\r\n" + body, output);
     }

@@ -5,8 +5,9 @@ using System.Text.Json;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// Reads <c>response_headers</c>: an object of strings that the application adds to the response head. What could
-/// break the head, or contradict what the daemon itself says in it, is dropped without failing the rest.
+/// Reads <c>response_headers</c>: an object of strings that the application adds to the response head. What
+/// could break the head, or contradict what the daemon itself says in it, is dropped without failing the
+/// rest.
 /// </summary>
 internal static class ResponseHeaderReader
 {

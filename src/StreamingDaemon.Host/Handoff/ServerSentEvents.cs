@@ -3,8 +3,8 @@ using System.Buffers;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// The one place that writes server-sent events (WHATWG HTML, section 9.2): <c>data: {"content":"…"}</c>, raw UTF-8
-/// with the escapes that JSON requires and no more.
+/// The one place that writes server-sent events (WHATWG HTML, section 9.2): <c>data: {"content":"…"}</c>, raw
+/// UTF-8 with the escapes that JSON requires and no more.
 /// </summary>
 internal static class ServerSentEvents
 {

@@ -14,12 +14,14 @@ internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeco
     public static readonly StreamEnd OverCapacity = new(503, "The server is at its limit of streams.", 5);
 
     private static readonly StreamEnd UpstreamError = new(502, "The language model could not be reached.");
-    private static readonly StreamEnd UpstreamTimeout = new(504, "The language model did not answer in time.");
+    private static readonly StreamEnd UpstreamTimeout =
+        new(504, "The language model did not answer in time.");
     private static readonly StreamEnd StreamTimeout = new(504, "The answer took longer than is allowed.");
     private static readonly StreamEnd Drained = new(503, "The server is restarting.", 5);
     private static readonly StreamEnd InternalError = new(500, "The server failed.");
 
-    /// <summary>The end for an outcome that the client is told of, or null where there is nothing to tell.</summary>
+    /// <summary>The end for an outcome that the client is told of, or null where there is nothing to
+    /// tell.</summary>
     public static StreamEnd? For(StreamOutcome outcome) => outcome switch
     {
         StreamOutcome.UpstreamError => UpstreamError,

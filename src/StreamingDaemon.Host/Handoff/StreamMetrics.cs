@@ -23,7 +23,8 @@ internal sealed class StreamMetrics
         Registry = Metrics.NewCustomRegistry();
         var factory = Metrics.WithCustomRegistry(Registry);
         _active = factory.CreateGauge("streaming_daemon_connections_active", "Client connections in use.");
-        _peak = factory.CreateGauge("streaming_daemon_connections_peak", "The most connections that were in use.");
+        _peak = factory.CreateGauge("streaming_daemon_connections_peak",
+            "The most connections that were in use.");
         _max = factory.CreateGauge("streaming_daemon_connections_max", "Limit of connections.");
         _max.Set(options.Server.MaxConnections);
         _requests = factory.CreateCounter("streaming_daemon_requests_total",
@@ -31,11 +32,13 @@ internal sealed class StreamMetrics
         _bytes = factory.CreateCounter("streaming_daemon_bytes_total", "Bytes sent to clients.");
         factory.CreateGauge("streaming_daemon_info", "Always 1; what runs, in its labels.",
                 "version", "sqpoll", "thread_pool")
-            .WithLabels(DaemonVersion.Text, OnOff(options.Performance.SqPoll), OnOff(options.ThreadPool.Enabled))
+            .WithLabels(DaemonVersion.Text, OnOff(options.Performance.SqPoll),
+                OnOff(options.ThreadPool.Enabled))
             .Set(1);
         _streams = factory.CreateCounter("streaming_daemon_streams_total",
             "Streams that ended, by backend and outcome.", "backend", "outcome");
-        _events = factory.CreateCounter("streaming_daemon_events_total", "Content events written to clients.");
+        _events = factory.CreateCounter("streaming_daemon_events_total",
+            "Content events written to clients.");
         _states = factory.CreateGauge("streaming_daemon_streams_state",
             "Streams by state: llm_queued waits for a worker, llm_pending for its first token.", "state");
         _handoff = factory.CreateHistogram("streaming_daemon_handoff_duration_seconds",
@@ -81,7 +84,8 @@ internal sealed class StreamMetrics
 
     public void OnEvent() => Interlocked.Increment(ref _eventCount);
 
-    public void OnStreamEnded(StreamSession session, string backend, StreamOutcome outcome, long acceptedTimestamp)
+    public void OnStreamEnded(StreamSession session, string backend, StreamOutcome outcome,
+        long acceptedTimestamp)
     {
         CountEnd(backend, outcome);
         _duration.WithLabels(backend).Observe(Stopwatch.GetElapsedTime(acceptedTimestamp).TotalSeconds);

@@ -19,8 +19,8 @@ internal enum StreamState
 }
 
 /// <summary>
-/// One stream between its backend and its client: the head, the events, the end, and what is told of it. Its gate
-/// makes each of them whole: the watchdog may send the head or end the stream while the backend writes.
+/// One stream between its backend and its client: the head, the events, the end, and what is told of it. Its
+/// gate makes each of them whole: the watchdog may send the head or end the stream while the backend writes.
 /// </summary>
 internal sealed class StreamSession : IDeltaSink, IDisposable
 {
@@ -154,7 +154,8 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
         session.Write(ServerSentEvents.Done);
     }, null);
 
-    /// <summary>A clean end of the upstream that was none of the answer: a comment instead of [DONE].</summary>
+    /// <summary>A clean end of the upstream that was none of the answer: a comment instead of
+    /// [DONE].</summary>
     public void FinishTruncated() => Finish(static (session, _) =>
     {
         session.EnsureHeadLocked();

@@ -4,8 +4,9 @@ using StreamingDaemon.Host.Configuration;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// Every deadline of running streams but those of their sockets: head wait, first token, silence, whole duration.
-/// One timer for all of them, which only runs while there are streams: a token moves a number, not a timer.
+/// Every deadline of running streams but those of their sockets: head wait, first token, silence, whole
+/// duration. One timer for all of them, which only runs while there are streams: a token moves a number, not
+/// a timer.
 /// </summary>
 internal sealed class StreamWatchdog : IDisposable
 {
@@ -23,7 +24,8 @@ internal sealed class StreamWatchdog : IDisposable
     {
         _timeouts = options.Timeouts;
         _headWaitMs = options.Streaming.HeadWaitMs;
-        _timer = new Timer(static state => ((StreamWatchdog)state!).Sweep(), this, Timeout.Infinite, Timeout.Infinite);
+        _timer = new Timer(static state => ((StreamWatchdog)state!).Sweep(), this, Timeout.Infinite,
+            Timeout.Infinite);
     }
 
     public int Count

@@ -4,7 +4,8 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Hosting;
 
-/// <summary><c>--benchmark</c>: what the daemon did, printed at its end in the form that harnesses read.</summary>
+/// <summary><c>--benchmark</c>: what the daemon did, printed at its end in the form that harnesses
+/// read.</summary>
 internal static class BenchmarkSummary
 {
     public static void Write(TextWriter output, HandoffServerStatistics statistics, StreamMetrics metrics) =>

@@ -10,7 +10,8 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Hosting;
 
-/// <summary>Puts the daemon together: a generic host with the loop, and Kestrel where a metrics port is set.</summary>
+/// <summary>Puts the daemon together: a generic host with the loop, and Kestrel where a metrics port is
+/// set.</summary>
 internal static class DaemonHost
 {
     public static IHost Build(DaemonOptions options)
@@ -32,7 +33,8 @@ internal static class DaemonHost
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Listen(IPAddress.Parse(options.Monitoring.MetricsAddress), options.Monitoring.MetricsPort);
+            kestrel.Listen(IPAddress.Parse(options.Monitoring.MetricsAddress),
+                options.Monitoring.MetricsPort);
         });
         var application = builder.Build();
         Connect(application.Services);

@@ -3,8 +3,9 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// SIGTERM and SIGINT: the first begins the drain, while everything, /health too, goes on; the second ends the
-/// process at once, with 128 plus the signal's number. SIGHUP is not our end: a terminal that closes sends it.
+/// SIGTERM and SIGINT: the first begins the drain, while everything, /health too, goes on; the second ends
+/// the process at once, with 128 plus the signal's number. SIGHUP is not our end: a terminal that closes
+/// sends it.
 /// </summary>
 internal sealed partial class DaemonLifetime(DrainSignal drain, ILogger<DaemonLifetime> logger)
     : IHostLifetime, IDisposable
@@ -16,7 +17,8 @@ internal sealed partial class DaemonLifetime(DrainSignal drain, ILogger<DaemonLi
     {
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal));
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal));
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, static context => context.Cancel = true));
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP,
+            static context => context.Cancel = true));
         return Task.CompletedTask;
     }
 

@@ -24,7 +24,8 @@ internal sealed class DaemonRun(DaemonOptions options) : IDisposable
             // Kestrel may have failed after the loop began: leave no socket behind.
             var server = _host.Services.GetRequiredService<HandoffServer>();
             server.Stop();
-            await Task.WhenAny(server.Completion, Task.Delay(TimeSpan.FromSeconds(5), CancellationToken.None));
+            var patience = Task.Delay(TimeSpan.FromSeconds(5), CancellationToken.None);
+            await Task.WhenAny(server.Completion, patience);
             throw;
         }
     }

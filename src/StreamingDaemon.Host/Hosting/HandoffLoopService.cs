@@ -6,7 +6,8 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// The io_uring handoff loop as a hosted service: starts it, drains it, and ends the process when it has ended.
+/// The io_uring handoff loop as a hosted service: starts it, drains it, and ends the process when it has
+/// ended.
 /// </summary>
 internal sealed partial class HandoffLoopService(
     HandoffServer server, DaemonOptions options, StreamWatchdog watchdog, DrainSignal drain,
@@ -52,7 +53,8 @@ internal sealed partial class HandoffLoopService(
     {
         LogDraining(_logger, server.Statistics.ActiveConnections, options.Timeouts.ShutdownTimeoutS);
         server.BeginDrain();
-        if (await EndsWithinAsync(TimeSpan.FromSeconds(options.Timeouts.ShutdownTimeoutS)).ConfigureAwait(false))
+        var patience = TimeSpan.FromSeconds(options.Timeouts.ShutdownTimeoutS);
+        if (await EndsWithinAsync(patience).ConfigureAwait(false))
         {
             LogDrained(_logger);
             return;

@@ -23,7 +23,8 @@ internal static class Logging
             .MinimumLevel.Override("System", LogEventLevel.Warning);
         // All levels to standard error, so that standard output is a command's own.
         return (json
-            ? configuration.WriteTo.Console(new CompactJsonFormatter(), standardErrorFromLevel: LogEventLevel.Verbose)
+            ? configuration.WriteTo.Console(new CompactJsonFormatter(),
+                standardErrorFromLevel: LogEventLevel.Verbose)
             : configuration.WriteTo.Console(
                 outputTemplate: TextTemplate,
                 formatProvider: System.Globalization.CultureInfo.InvariantCulture,

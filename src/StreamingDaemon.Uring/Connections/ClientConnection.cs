@@ -11,7 +11,8 @@ internal enum ClientState : byte
     /// <summary>Bytes of the answer are taken and sent.</summary>
     Streaming,
 
-    /// <summary>Our end of the stream is sent (FIN); what the client still sends is read and dropped.</summary>
+    /// <summary>Our end of the stream is sent (FIN); what the client still sends is read and
+    /// dropped.</summary>
     Draining,
 
     /// <summary>Cancelled: waits for the completions of what was in flight.</summary>
@@ -20,7 +21,8 @@ internal enum ClientState : byte
 
 /// <summary>
 /// One client's slot. Loop-owned: no other thread reads or writes it.
-/// Invariants: at most one send in flight; the slot is freed only after the completion of everything in flight.
+/// Invariants: at most one send in flight; the slot is freed only after the completion of everything in
+/// flight.
 /// </summary>
 internal sealed class ClientConnection(int index) : LoopTimer
 {
@@ -48,7 +50,8 @@ internal sealed class ClientConnection(int index) : LoopTimer
     public bool IsWatched;
     public bool IsReceiving;
 
-    /// <summary>Does it count against the limit of connections (or was it taken only to be refused)?</summary>
+    /// <summary>Does it count against the limit of connections (or was it taken only to be
+    /// refused)?</summary>
     public bool IsAdmitted;
     public long BytesSent;
     public long BytesDrained;

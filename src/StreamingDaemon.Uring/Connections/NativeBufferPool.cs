@@ -5,15 +5,17 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Uring.Connections;
 
 /// <summary>
-/// Native blocks of 256 bytes to 2 GiB in powers of two, for bytes that the kernel holds a pointer to. Loop-owned,
-/// without locks. Free blocks are kept up to a bound for each size; a client that is idle holds none.
+/// Native blocks of 256 bytes to 2 GiB in powers of two, for bytes that the kernel holds a pointer to.
+/// Loop-owned, without locks. Free blocks are kept up to a bound for each size; a client that is idle holds
+/// none.
 /// </summary>
 internal sealed unsafe class NativeBufferPool : IDisposable
 {
     private const int SmallestShift = 8;
     private const int LargestShift = 31;
 
-    /// <summary>Free bytes kept for each size: a burst's blocks are reused, a flood's go back to the system.</summary>
+    /// <summary>Free bytes kept for each size: a burst's blocks are reused, a flood's go back to the
+    /// system.</summary>
     private const long KeptBytesPerSize = 4 << 20;
 
     private readonly byte*[] _free = new byte*[LargestShift + 1];
@@ -24,7 +26,8 @@ internal sealed unsafe class NativeBufferPool : IDisposable
 
     public NativeBuffer Rent(int atLeast)
     {
-        var shift = Math.Max(SmallestShift, 32 - BitOperations.LeadingZeroCount((uint)Math.Max(1, atLeast) - 1));
+        var bits = 32 - BitOperations.LeadingZeroCount((uint)Math.Max(1, atLeast) - 1);
+        var shift = Math.Max(SmallestShift, bits);
         var block = _free[shift];
         if (block is not null)
         {

@@ -4,8 +4,8 @@ using StreamingDaemon.Uring.Loop;
 namespace StreamingDaemon.Uring.Handoff;
 
 /// <summary>
-/// One connection of the Apache module, from accept until its message is here. Loop-owned. At most one receive
-/// is in flight; the memory goes back only after its completion.
+/// One connection of the Apache module, from accept until its message is here. Loop-owned. At most one
+/// receive is in flight; the memory goes back only after its completion.
 /// </summary>
 internal sealed unsafe class HandoffConnection(int index) : LoopTimer
 {

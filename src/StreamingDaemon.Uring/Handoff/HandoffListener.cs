@@ -21,7 +21,8 @@ internal sealed class HandoffListener : IDisposable
 
     public int Fd { get; private set; }
 
-    /// <exception cref="HandoffServerException">The path cannot be listened on; the message says why.</exception>
+    /// <exception cref="HandoffServerException">The path cannot be listened on; the message says
+    /// why.</exception>
     public static HandoffListener Bind(HandoffServerOptions options)
     {
         var path = options.SocketPath;
@@ -94,7 +95,8 @@ internal sealed class HandoffListener : IDisposable
         if (length is 0 or > UnixAddress.MaxPathBytes || path.Contains('\0'))
         {
             throw new HandoffServerException(
-                $"socket path '{path}': {length} bytes; a Unix socket's path has 1 to {UnixAddress.MaxPathBytes}");
+                $"socket path '{path}': {length} bytes; a Unix socket's path has 1 to "
+                + $"{UnixAddress.MaxPathBytes}");
         }
 
         var address = new UnixAddress { Family = AfUnix };
@@ -122,8 +124,8 @@ internal sealed class HandoffListener : IDisposable
         {
             case 0 or -Errno.Prototype or -Errno.Again:
                 throw new HandoffServerException(
-                    $"{path}: a daemon is listening there already. Stop it first, or choose another path with "
-                    + "--socket", Errno.AddrInUse);
+                    $"{path}: a daemon is listening there already. Stop it first, or choose another "
+                    + "path with --socket", Errno.AddrInUse);
             case -Errno.NoEnt:
                 return false;
             case -Errno.ConnRefused:
@@ -157,7 +159,8 @@ internal sealed class HandoffListener : IDisposable
     {
         var mend = -error switch
         {
-            Errno.Access or Errno.Perm => " The user of this process needs write permission on the directory.",
+            Errno.Access or Errno.Perm =>
+                " The user of this process needs write permission on the directory.",
             Errno.NoEnt => " The directory does not exist: create it first.",
             _ => "",
         };

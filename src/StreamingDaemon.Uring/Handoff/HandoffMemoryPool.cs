@@ -3,8 +3,9 @@ using StreamingDaemon.Uring.Interop;
 namespace StreamingDaemon.Uring.Handoff;
 
 /// <summary>
-/// Receive areas for handoffs. Loop-owned. Each can hold the largest message but touches only the pages that its
-/// message fills, and the most recently used is used next, so that ordinary handoffs share a few warm pages.
+/// Receive areas for handoffs. Loop-owned. Each can hold the largest message but touches only the pages that
+/// its message fills, and the most recently used is used next, so that ordinary handoffs share a few warm
+/// pages.
 /// </summary>
 internal sealed unsafe class HandoffMemoryPool(int maxHandoffBytes) : IDisposable
 {
@@ -39,7 +40,8 @@ internal sealed unsafe class HandoffMemoryPool(int maxHandoffBytes) : IDisposabl
         if (memory.Pointer is null)
             return;
         if (used > KeptBytes)
-            _ = LinuxNative.MAdvise(memory.Data, (nuint)(_areaBytes - (memory.Data - memory.Pointer)), DontNeed);
+            _ = LinuxNative.MAdvise(memory.Data, (nuint)(_areaBytes - (memory.Data - memory.Pointer)),
+                DontNeed);
         _free.Push((nint)memory.Pointer);
         memory = default;
     }

@@ -1,9 +1,10 @@
 namespace StreamingDaemon.Uring.Handoff;
 
 /// <summary>
-/// Finds where a handoff ends on a SOCK_STREAM connection, which keeps no message boundaries: after the closing
-/// bracket of the JSON object or array, or after the single NUL that stands for no data. It frames, it does not
-/// decode: what is no JSON ends where the peer closes. Each byte is looked at once, however it is cut.
+/// Finds where a handoff ends on a SOCK_STREAM connection, which keeps no message boundaries: after the
+/// closing bracket of the JSON object or array, or after the single NUL that stands for no data. It frames,
+/// it does not decode: what is no JSON ends where the peer closes. Each byte is looked at once, however it is
+/// cut.
 /// </summary>
 internal struct JsonBoundary
 {

@@ -3,7 +3,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace StreamingDaemon.Uring.Interop;
 
-/// <summary>An eventfd(2) by which any thread wakes the loop, and the 8 bytes that the ring reads it into.</summary>
+/// <summary>An eventfd(2) by which any thread wakes the loop, and the 8 bytes that the ring reads it
+/// into.</summary>
 internal sealed unsafe class EventFd : IDisposable
 {
     private readonly SafeFileHandle _handle;
@@ -23,7 +24,8 @@ internal sealed unsafe class EventFd : IDisposable
 
     public ulong* Buffer { get; }
 
-    /// <summary>Adds one. From any thread, even while it is disposed: the number may be somebody else's by then.</summary>
+    /// <summary>Adds one. From any thread, even while it is disposed: the number may be somebody else's by
+    /// then.</summary>
     public void Signal()
     {
         var held = false;

@@ -16,7 +16,8 @@ internal readonly unsafe partial record struct FileIdentity(ulong Device, ulong 
     public bool IsSocket => (Mode & TypeMask) == TypeSocket;
 
     // statx(2): unlike stat(2), one layout on every architecture and libc.
-    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Statx(int directory, string path, int flags, uint mask, byte* buffer);
 
     /// <summary>Reads the identity.</summary>

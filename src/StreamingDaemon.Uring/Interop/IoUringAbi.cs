@@ -2,7 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace StreamingDaemon.Uring.Interop;
 
-// The structures of <linux/io_uring.h>, byte for byte; tests compile the header and compare sizes and offsets.
+// The structures of <linux/io_uring.h>, byte for byte; tests compile the header and compare sizes and
+// offsets.
 
 /// <summary><c>struct io_uring_sqe</c>, the fields that this project fills in.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 64)]
@@ -20,7 +21,8 @@ internal struct SubmissionEntry
     [FieldOffset(16)] public ulong Address;
     [FieldOffset(24)] public uint Length;
 
-    /// <summary>The union of <c>msg_flags</c>, <c>accept_flags</c>, <c>poll32_events</c>, <c>cancel_flags</c>.</summary>
+    /// <summary>The union of <c>msg_flags</c>, <c>accept_flags</c>, <c>poll32_events</c>,
+    /// <c>cancel_flags</c>.</summary>
     [FieldOffset(28)] public uint OperationFlags;
     [FieldOffset(32)] public ulong UserData;
     [FieldOffset(40)] public ushort BufferIndex;

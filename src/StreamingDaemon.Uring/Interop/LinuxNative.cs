@@ -20,7 +20,8 @@ internal static unsafe partial class LinuxNative
     private static partial long Syscall(long number, long a, long b, long c, long d, long e, long f);
 
     [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
-    private static partial void* MMapRaw(void* address, nuint length, int protection, int flags, int fd, long offset);
+    private static partial void* MMapRaw(void* address, nuint length, int protection, int flags, int fd,
+        long offset);
 
     [LibraryImport("libc", EntryPoint = "munmap")]
     public static partial int MUnmap(void* address, nuint length);
@@ -76,10 +77,12 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "umask")]
     public static partial uint Umask(uint mask);
 
-    [LibraryImport("libc", EntryPoint = "unlink", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport("libc", EntryPoint = "unlink", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
     private static partial int UnlinkRaw(string path);
 
-    [LibraryImport("libc", EntryPoint = "access", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport("libc", EntryPoint = "access", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
     private static partial int AccessRaw(string path, int mode);
 
     [LibraryImport("libc", EntryPoint = "getrlimit", SetLastError = true)]
@@ -159,7 +162,8 @@ internal static unsafe partial class LinuxNative
     public static int SetSockOpt(int fd, int level, int name, int value) =>
         Result(SetSockOptRaw(fd, level, name, &value, sizeof(int)));
 
-    /// <summary>Answers 0 where the socket is connected, else a negative errno (ENOTCONN, ENOTSOCK).</summary>
+    /// <summary>Answers 0 where the socket is connected, else a negative errno (ENOTCONN,
+    /// ENOTSOCK).</summary>
     public static int CheckPeer(int fd)
     {
         var address = stackalloc byte[128];
@@ -171,7 +175,8 @@ internal static unsafe partial class LinuxNative
 
     public static int Unlink(string path) => Result(UnlinkRaw(path));
 
-    /// <summary>May this process create files in the directory? access(2): by the real user's rights.</summary>
+    /// <summary>May this process create files in the directory? access(2): by the real user's
+    /// rights.</summary>
     public static bool MayWrite(string directory)
     {
         const int WriteAndSearch = 2 | 1;

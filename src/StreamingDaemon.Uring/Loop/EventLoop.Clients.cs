@@ -28,7 +28,8 @@ internal sealed unsafe partial class EventLoop
             || _clientCount - _admittedCount < RefusalSlots;
     }
 
-    private void StartClient(int fd, byte[] data, int length, HandoffAdmission admission, long acceptedTimestamp)
+    private void StartClient(int fd, byte[] data, int length, HandoffAdmission admission,
+        long acceptedTimestamp)
     {
         if (!_freeClients.TryPop(out var index))
         {
@@ -108,7 +109,8 @@ internal sealed unsafe partial class EventLoop
         _dirty.Add(client);
     }
 
-    /// <summary>One send for all that a client got in this turn: what is ready together leaves together.</summary>
+    /// <summary>One send for all that a client got in this turn: what is ready together leaves
+    /// together.</summary>
     private void StartDirtySends()
     {
         foreach (var client in _dirty)

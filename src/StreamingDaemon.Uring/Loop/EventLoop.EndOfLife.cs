@@ -12,7 +12,8 @@ internal sealed unsafe partial class EventLoop
 {
     private const int ScratchBytes = 64 * 1024;
 
-    /// <summary>What draining clients send is read to here, all of them at once: nobody looks at it.</summary>
+    /// <summary>What draining clients send is read to here, all of them at once: nobody looks at
+    /// it.</summary>
     private NativeBuffer _scratch;
     private bool _draining;
     private bool _stopped;
@@ -21,7 +22,8 @@ internal sealed unsafe partial class EventLoop
     private void BeginDrain(ClientConnection client)
     {
         client.State = ClientState.Draining;
-        // A plain system call: IORING_OP_SHUTDOWN always goes to a kernel worker thread, and this cannot block.
+        // A plain system call: IORING_OP_SHUTDOWN always goes to a kernel worker thread, and this cannot
+        // block.
         _ = LinuxNative.Shutdown(client.Fd, ShutWr);
         ReportEnd(client, ClientEnd.Completed);
         _timers.Set(client, _nowMs + Options.DrainTimeoutMs);
@@ -54,7 +56,8 @@ internal sealed unsafe partial class EventLoop
             BeginClose(client, ClientEnd.Completed);
     }
 
-    /// <summary>Ends a client now: drops what is unsent, cancels what is in flight, closes when that has ended.</summary>
+    /// <summary>Ends a client now: drops what is unsent, cancels what is in flight, closes when that has
+    /// ended.</summary>
     private void BeginClose(ClientConnection client, ClientEnd end)
     {
         if (client.State == ClientState.Closing)
@@ -84,7 +87,7 @@ internal sealed unsafe partial class EventLoop
 
     private void FreeClient(ClientConnection client)
     {
-        Debug.Assert(!client.HasOperationInFlight, "the kernel still holds a pointer into this slot's memory");
+        Debug.Assert(!client.HasOperationInFlight, "the kernel still points into this slot's memory");
         _timers.Remove(client);
         SubmitClose(client.Fd);
         _buffers.Return(ref client.Pending);

@@ -194,7 +194,7 @@ internal sealed unsafe partial class EventLoop
 
     private void FreeHandoff(HandoffConnection handoff)
     {
-        Debug.Assert(!handoff.IsReceiving, "the kernel still holds a pointer into this slot's memory");
+        Debug.Assert(!handoff.IsReceiving, "the kernel still points into this slot's memory");
         _timers.Remove(handoff);
         if (handoff.ClientFd >= 0)
             _ = LinuxNative.Close(handoff.ClientFd);

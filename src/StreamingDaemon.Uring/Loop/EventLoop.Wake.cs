@@ -36,8 +36,8 @@ internal sealed partial class EventLoop
     }
 
     /// <summary>
-    /// Enqueues a write at once, waiting for the loop where the Channel is full: it empties thousands of entries
-    /// in well under a millisecond. From any thread but the loop's.
+    /// Enqueues a write at once, waiting for the loop where the Channel is full: it empties thousands of
+    /// entries in well under a millisecond. From any thread but the loop's.
     /// </summary>
     public void Post(in OutboundWrite write)
     {
@@ -46,7 +46,8 @@ internal sealed partial class EventLoop
             spin.SpinOnce();
     }
 
-    /// <summary>Stop accepting, serve what is queued, end when the last client has. From any thread.</summary>
+    /// <summary>Stop accepting, serve what is queued, end when the last client has. From any
+    /// thread.</summary>
     public void RequestDrain()
     {
         Volatile.Write(ref _drainRequested, 1);
@@ -60,7 +61,8 @@ internal sealed partial class EventLoop
         RequestDrain();
     }
 
-    /// <summary>Makes the loop turn, if it sleeps. From any thread; a system call only where it is needed.</summary>
+    /// <summary>Makes the loop turn, if it sleeps. From any thread; a system call only where it is
+    /// needed.</summary>
     public void Wake()
     {
         // Pairs with the fence in WaitForCompletions: our enqueue before our look at the flag.

@@ -14,7 +14,8 @@ namespace StreamingDaemon.Uring.Loop;
 /// </summary>
 internal sealed partial class EventLoop : IDisposable
 {
-    /// <summary>Writes taken from the Channel in one turn, so that completions are never starved by producers.</summary>
+    /// <summary>Writes taken from the Channel in one turn, so that completions are never starved by
+    /// producers.</summary>
     private const int WritesPerTurn = 4096;
 
     private readonly IoUring _ring;
@@ -25,9 +26,11 @@ internal sealed partial class EventLoop : IDisposable
     private readonly HandoffMemoryPool _handoffMemory;
     private long _nowMs = Environment.TickCount64;
 
-    /// <summary>Creates the ring and binds the socket. To be called on the thread that will <see cref="Run"/>.</summary>
+    /// <summary>Creates the ring and binds the socket. To be called on the thread that will
+    /// <see cref="Run"/>.</summary>
     /// <exception cref="HandoffServerException">Either is refused.</exception>
-    public EventLoop(HandoffServerOptions options, IHandoffHandler handler, HandoffServerStatistics statistics)
+    public EventLoop(HandoffServerOptions options, IHandoffHandler handler,
+        HandoffServerStatistics statistics)
     {
         Options = options;
         Handler = handler;
@@ -163,7 +166,8 @@ internal sealed partial class EventLoop : IDisposable
         }
     }
 
-    /// <summary>Closes what is left. On the loop's thread, after <see cref="Run"/> has ended, however it did.</summary>
+    /// <summary>Closes what is left. On the loop's thread, after <see cref="Run"/> has ended, however it
+    /// did.</summary>
     public void Dispose()
     {
         _listener.Unlink();

@@ -10,13 +10,14 @@ internal abstract class LoopTimer
     internal LoopTimer? Next;
     internal long WheelTick = -1;
 
-    /// <summary>When it fires, in milliseconds of the loop's clock; <see cref="long.MaxValue"/> is never.</summary>
+    /// <summary>When it fires, in milliseconds of the loop's clock; <see cref="long.MaxValue"/> is
+    /// never.</summary>
     public long DeadlineMs { get; internal set; } = long.MaxValue;
 }
 
 /// <summary>
-/// One hashed timer wheel for every deadline of a loop. Loop-owned; set, move and cancel are O(1) and allocate
-/// nothing. Deadlines fire up to one tick late, never early.
+/// One hashed timer wheel for every deadline of a loop. Loop-owned; set, move and cancel are O(1) and
+/// allocate nothing. Deadlines fire up to one tick late, never early.
 /// </summary>
 internal sealed class TimerWheel
 {

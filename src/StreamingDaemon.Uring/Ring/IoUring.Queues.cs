@@ -7,8 +7,8 @@ namespace StreamingDaemon.Uring.Ring;
 internal sealed unsafe partial class IoUring
 {
     /// <summary>
-    /// The next free submission entry, zeroed. It is submitted by the next <see cref="Enter"/>; where the queue
-    /// is full, what is in it is submitted now.
+    /// The next free submission entry, zeroed. It is submitted by the next <see cref="Enter"/>; where the
+    /// queue is full, what is in it is submitted now.
     /// </summary>
     public SubmissionEntry* NextEntry()
     {
@@ -36,7 +36,8 @@ internal sealed unsafe partial class IoUring
     /// <param name="timeoutMs">Bound of the wait in milliseconds, or -1 for none.</param>
     /// <param name="extraFlags">More enter flags.</param>
     /// <returns>0, or -EAGAIN or -EBUSY: take completions and call again.</returns>
-    /// <exception cref="HandoffServerException">Any other error: the ring is no longer to be trusted.</exception>
+    /// <exception cref="HandoffServerException">Any other error: the ring is no longer to be
+    /// trusted.</exception>
     public int Enter(uint wait, int timeoutMs, uint extraFlags = 0)
     {
         var timespec = new KernelTimespec
@@ -73,7 +74,8 @@ internal sealed unsafe partial class IoUring
             -Errno.Time or -Errno.Intr => 0,
             -Errno.Again or -Errno.Busy => result,
             _ => throw new HandoffServerException(
-                $"io_uring_enter: {LinuxNative.Describe(result)} (errno {-result}); the loop cannot go on", -result),
+                $"io_uring_enter: {LinuxNative.Describe(result)} (errno {-result}); the loop cannot go on",
+                -result),
         };
     }
 

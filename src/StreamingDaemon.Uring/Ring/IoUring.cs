@@ -79,7 +79,8 @@ internal sealed unsafe partial class IoUring : IDisposable
     /// <summary>Sets up a ring; the calling thread becomes its only user.</summary>
     /// <param name="entries">Submission queue entries, rounded up by the kernel to a power of two.</param>
     /// <param name="sqPoll">A kernel thread submits; never silently left out.</param>
-    /// <exception cref="HandoffServerException">The kernel refuses; the message says why and what mends it.</exception>
+    /// <exception cref="HandoffServerException">The kernel refuses; the message says why and what mends
+    /// it.</exception>
     public static IoUring Create(uint entries, bool sqPoll)
     {
         // SQPOLL and DEFER_TASKRUN exclude each other (io_uring_setup(2)).
@@ -104,7 +105,8 @@ internal sealed unsafe partial class IoUring : IDisposable
         {
             var refusal = RingSetupDiagnosis.Explain(-fd, entries, RingSetupDiagnosis.Environment.Read());
             throw sqPoll
-                ? new HandoffServerException("--sqpoll was asked for and is not to be had. " + refusal.Message, -fd)
+                ? new HandoffServerException(
+                    $"--sqpoll was asked for and is not to be had. {refusal.Message}", -fd)
                 : refusal;
         }
 
@@ -113,8 +115,8 @@ internal sealed unsafe partial class IoUring : IDisposable
         {
             _ = LinuxNative.Close(fd);
             throw new HandoffServerException(
-                $"io_uring lacks features that Linux 6.1 has (0x{parameters.Features:x}, needed 0x{Needed:x}). "
-                + "Use Linux 6.1 or newer");
+                $"io_uring lacks features that Linux 6.1 has (0x{parameters.Features:x}, needed "
+                + $"0x{Needed:x}). Use Linux 6.1 or newer");
         }
 
         return Map(fd, parameters, entries);

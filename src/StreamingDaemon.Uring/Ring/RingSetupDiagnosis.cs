@@ -8,8 +8,10 @@ internal static class RingSetupDiagnosis
 {
     /// <summary>What the kernel says about itself, read from /proc; replaced in tests.</summary>
     /// <param name="Release">/proc/sys/kernel/osrelease.</param>
-    /// <param name="IoUringDisabled">/proc/sys/kernel/io_uring_disabled (6.6), or null where it is not there.</param>
-    /// <param name="SeccompFiltered">A seccomp filter is on this process (/proc/self/status, Seccomp: 2).</param>
+    /// <param name="IoUringDisabled">/proc/sys/kernel/io_uring_disabled (6.6), or null where it is not
+    /// there.</param>
+    /// <param name="SeccompFiltered">A seccomp filter is on this process (/proc/self/status, Seccomp:
+    /// 2).</param>
     /// <param name="MemlockLimit">The soft RLIMIT_MEMLOCK as /proc/self/limits prints it.</param>
     internal sealed record Environment(
         string Release, int? IoUringDisabled, bool SeccompFiltered, string MemlockLimit)
@@ -50,17 +52,18 @@ internal static class RingSetupDiagnosis
             $"kernel.io_uring_disabled is {environment.IoUringDisabled}"
             + (environment.IoUringDisabled == 2
                 ? ": nobody may use io_uring. Allow it with: sysctl -w kernel.io_uring_disabled=0"
-                : ": only CAP_SYS_ADMIN and members of kernel.io_uring_group may use io_uring. Add this user to "
-                  + "that group, or: sysctl -w kernel.io_uring_disabled=0"),
+                : ": only CAP_SYS_ADMIN and members of kernel.io_uring_group may use io_uring. Add this "
+                  + "user to that group, or: sysctl -w kernel.io_uring_disabled=0"),
         Errno.Perm =>
             (environment.SeccompFiltered ? "A" : "No seccomp filter is visible, but most likely a")
-            + " seccomp profile blocks io_uring (Docker from 25.0 and containerd from 2.0 do by default). Allow "
-            + "io_uring_setup, io_uring_enter and io_uring_register in the container's profile: "
-            + "Docker: --security-opt seccomp=PROFILE.json; Kubernetes: securityContext.seccompProfile, type Localhost",
+            + " seccomp profile blocks io_uring (Docker from 25.0 and containerd from 2.0 do by default). "
+            + "Allow io_uring_setup, io_uring_enter and io_uring_register in the container's profile: "
+            + "Docker: --security-opt seccomp=deploy/seccomp/streaming-daemon.json; "
+            + "Kubernetes: securityContext.seccompProfile, type Localhost",
         Errno.NoSys when environment.SeccompFiltered && !TooOld(environment.Release) =>
             "A seccomp profile blocks io_uring (Podman and newer runc answer ENOSYS for calls that are not "
             + "allowed). Allow io_uring_setup, io_uring_enter and io_uring_register: "
-            + "--security-opt seccomp=PROFILE.json",
+            + "--security-opt seccomp=deploy/seccomp/streaming-daemon.json",
         Errno.NoSys =>
             $"This kernel ({environment.Release}) has no io_uring: it is older than 5.1 or built without "
             + "CONFIG_IO_URING. Linux 6.1 or newer is needed",
@@ -69,10 +72,11 @@ internal static class RingSetupDiagnosis
             + $"{environment.MemlockLimit} bytes). Raise it: ulimit -l 65536; systemd: LimitMEMLOCK=64M; "
             + "Docker: --ulimit memlock=67108864. Or lower performance.ring_entries",
         Errno.Inval when TooOld(environment.Release) =>
-            $"Kernel {environment.Release} is too old: Linux 6.1 or newer is needed (IORING_SETUP_DEFER_TASKRUN)",
+            $"Kernel {environment.Release} is too old: Linux 6.1 or newer is needed "
+            + "(IORING_SETUP_DEFER_TASKRUN)",
         Errno.Inval =>
-            $"Kernel {environment.Release} refuses the set-up flags SINGLE_ISSUER and DEFER_TASKRUN; Linux 6.1 or "
-            + "newer is needed, with io_uring whole",
+            $"Kernel {environment.Release} refuses the set-up flags SINGLE_ISSUER and DEFER_TASKRUN; "
+            + "Linux 6.1 or newer is needed, with io_uring whole",
         Errno.MFile or Errno.NFile =>
             "No file descriptor is left. Raise the limit: ulimit -n 200000; systemd: LimitNOFILE=200000",
         _ => $"Kernel {environment.Release} refused it: {LinuxNative.Describe(errno)}",

@@ -1,0 +1,210 @@
+using System.Text;
+using System.Text.Json;
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Handoff;
+using Xunit;
+
+namespace StreamingDaemon.Host.Tests.Handoff;
+
+public sealed class HandoffRequestReaderTests
+{
+    [Fact]
+    public void Every_field_is_read()
+    {
+        var request = Read("""
+            {"user_id": 9007199254740993, "prompt": "p", "model": "m", "max_tokens": 5, "temperature": 0.25,
+             "system": "s", "request_id": "r-1", "test_pattern": "short", "backend": "mock",
+             "messages": [{"role":"system","content":"a"},{"content":"b"}],
+             "response_headers": {"X-One": "1"}, "timestamp": 1, "backend_url": "http://evil/"}
+            """);
+
+        Assert.Equal(9007199254740993, request.UserId);
+        Assert.Equal("p", request.Prompt);
+        Assert.Equal("m", request.Model);
+        Assert.Equal(5, request.MaxTokens);
+        Assert.Equal(0.25, request.Temperature);
+        Assert.Equal("s", request.System);
+        Assert.Equal("r-1", request.RequestId);
+        Assert.Equal("short", request.TestPattern);
+        Assert.Equal("mock", request.Backend);
+        Assert.Equal([new ChatTurn("system", "a"), new ChatTurn("user", "b")], request.Messages);
+        Assert.Equal("X-One: 1\r\n", Encoding.UTF8.GetString(request.ResponseHeaders.Span));
+    }
+
+    [Theory]
+    [InlineData("""{"user_id":"42"}""", 42)]
+    [InlineData("""{"user_id":" -7 "}""", -7)]
+    [InlineData("""{"user_id":12.0}""", 12)]
+    [InlineData("""{"user_id":1e3}""", 1000)]
+    [InlineData("""{"user_id":12.5}""", 0)]
+    [InlineData("""{"user_id":"x"}""", 0)]
+    [InlineData("""{"user_id":null}""", 0)]
+    [InlineData("""{"user_id":{"a":[1]}}""", 0)]
+    [InlineData("""{"user_id":99999999999999999999}""", 0)]
+    [InlineData("""{"user_id":1,"user_id":2}""", 2)]
+    public void User_id_is_a_number_however_it_is_written(string json, long expected) =>
+        Assert.Equal(expected, Read(json).UserId);
+
+    [Theory]
+    [InlineData("""{"max_tokens":"100"}""", 100)]
+    [InlineData("""{"max_tokens":0}""", null)]
+    [InlineData("""{"max_tokens":-1}""", null)]
+    [InlineData("""{"max_tokens":99999999999}""", int.MaxValue)]
+    [InlineData("""{"max_tokens":[]}""", null)]
+    public void Max_tokens_is_positive_or_absent(string json, int? expected) =>
+        Assert.Equal(expected, Read(json).MaxTokens);
+
+    [Theory]
+    [InlineData("""{"temperature":1}""", 1.0)]
+    [InlineData("""{"temperature":"0.7"}""", 0.7)]
+    [InlineData("""{"temperature":"warm"}""", null)]
+    [InlineData("""{"temperature":1e999}""", null)]
+    public void Temperature_is_finite_or_absent(string json, double? expected) =>
+        Assert.Equal(expected, Read(json).Temperature);
+
+    [Fact]
+    public void Field_of_a_wrong_type_does_not_cost_the_others()
+    {
+        var request = Read("""
+            {"model":{"x":[{}]},"prompt":["no"],"messages":{"role":"user"},"response_headers":[1,2],
+             "system":3,"test_pattern":false,"backend":null,"user_id":8}
+            """);
+
+        Assert.Equal(8, request.UserId);
+        Assert.Null(request.Model);
+        Assert.Null(request.Prompt);
+        Assert.Empty(request.Messages);
+        Assert.False(request.HasPrompt);
+    }
+
+    [Fact]
+    public void Messages_of_wrong_types_are_left_out_and_the_others_kept()
+    {
+        var request = Read("""
+            {"messages":[1,"x",null,[],{"role":"user"},{"role":"user","content":["parts"]},
+             {"role":5,"content":"kept","extra":{"a":1}}]}
+            """);
+
+        Assert.Equal([new ChatTurn("user", "kept")], request.Messages);
+    }
+
+    [Theory]
+    [InlineData("\"\\ud83d\\udc4b\"", "👋")]
+    [InlineData("\"a\\ud800b\"", "a\ufffdb")]
+    [InlineData("\"\\udc00\\n\\t\\\"\\/\"", "\ufffd\n\t\"/")]
+    public void Escapes_are_decoded_and_lone_surrogates_replaced(string json, string expected) =>
+        Assert.Equal(expected, Read($$"""{"prompt":{{json}}}""").Prompt);
+
+    [Fact]
+    public void Bytes_that_are_no_utf8_are_replaced()
+    {
+        byte[] data = [.. "{\"prompt\":\"a"u8, 0xff, 0xc3, .. "b\"}"u8];
+
+        Assert.True(HandoffRequestReader.TryRead(data, out var request));
+        Assert.Equal("a\ufffd\ufffdb", request.Prompt);
+    }
+
+    [Theory]
+    [InlineData("{")]
+    [InlineData("""{"a":1,}""")]
+    [InlineData("{'a':1}")]
+    [InlineData("null")]
+    [InlineData("\"text\"")]
+    [InlineData("{} {}")]
+    [InlineData("""{"a":"\x"}""")]
+    public void What_is_no_json_object_is_malformed(string json) =>
+        Assert.False(HandoffRequestReader.TryRead(Encoding.UTF8.GetBytes(json), out _));
+
+    [Fact]
+    public void Nesting_without_end_is_malformed_and_harmless()
+    {
+        var json = "{\"a\":" + new string('[', 100_000);
+
+        Assert.False(HandoffRequestReader.TryRead(Encoding.UTF8.GetBytes(json), out _));
+    }
+
+    [Fact]
+    public void Request_ids_are_made_safe_and_missing_ones_are_unique()
+    {
+        Assert.Equal("a_b_c__", Read("""{"request_id":"a b\"c\r\n"}""").RequestId);
+        Assert.Equal(RequestId.MaxLength, Read($$"""{"request_id":"{{new string('x', 500)}}"}""").RequestId.Length);
+        Assert.Equal("17", Read("""{"request_id":17}""").RequestId);
+        Assert.NotEqual(Read("{}").RequestId, Read("{}").RequestId);
+    }
+
+    [Fact]
+    public void Response_headers_are_bounded_in_number_and_size()
+    {
+        var many = string.Join(",", Enumerable.Range(0, 100).Select(i => $"\"X-{i}\":\"v\""));
+        var large = string.Join(",", Enumerable.Range(0, 60).Select(i => $"\"X-{i}\":\"{new string('v', 1000)}\""));
+
+        Assert.Equal(64, Lines(many));
+        Assert.InRange(Lines(large), 1, 16);
+    }
+
+    [Fact]
+    public void Random_bytes_and_mutated_documents_never_throw()
+    {
+        var random = new Random(42);
+        var seed = Encoding.UTF8.GetBytes("""
+            {"user_id":"1","prompt":"a\ud83d\udc4b","messages":[{"role":"user","content":"x"}],"max_tokens":1e2,
+             "temperature":"0.1","response_headers":{"X-A":"b"},"request_id":"r","system":"s"}
+            """);
+        for (var i = 0; i < 50_000; i++)
+        {
+            var data = seed.ToArray();
+            for (var m = random.Next(1, 8); m > 0; m--)
+                data[random.Next(data.Length)] = (byte)random.Next(256);
+            HandoffRequestReader.TryRead(data.AsSpan(0, random.Next(data.Length + 1)), out var request);
+            Assert.NotEmpty(request.RequestId);
+        }
+    }
+
+    [Fact]
+    public void Events_read_back_as_what_was_written()
+    {
+        var random = new Random(5);
+        for (var i = 0; i < 2000; i++)
+        {
+            var text = string.Concat(Enumerable.Range(0, random.Next(1, 40))
+                .Select(_ => new Rune(random.Next(4) switch
+                {
+                    0 => random.Next(0, 0x20),
+                    1 => random.Next(0x20, 0x80),
+                    2 => random.Next(0x80, 0xd800),
+                    _ => random.Next(0x10000, 0x110000),
+                }).ToString()));
+            var output = new System.Buffers.ArrayBufferWriter<byte>();
+
+            ServerSentEvents.WriteContent(output, Encoding.UTF8.GetBytes(text));
+
+            var written = Encoding.UTF8.GetString(output.WrittenSpan);
+            Assert.StartsWith("data: ", written, StringComparison.Ordinal);
+            Assert.EndsWith("}\n\n", written, StringComparison.Ordinal);
+            Assert.Equal(1, written.AsSpan(0, written.Length - 1).Count('\n'));
+            using var document = JsonDocument.Parse(written.AsMemory(6));
+            Assert.Equal(text, document.RootElement.GetProperty("content").GetString());
+        }
+    }
+
+    [Fact]
+    public void Escapes_are_the_minimal_ones()
+    {
+        var output = new System.Buffers.ArrayBufferWriter<byte>();
+
+        ServerSentEvents.WriteContent(output, "\"\\/\n\r\t\b\f\0\u001f\u007f'<ü👋"u8);
+
+        Assert.Equal(
+            "data: {\"content\":\"\\\"\\\\/\\n\\r\\t\\u0008\\u000c\\u0000\\u001f\u007f'<ü👋\"}\n\n",
+            Encoding.UTF8.GetString(output.WrittenSpan));
+    }
+
+    private static int Lines(string headers) =>
+        Encoding.UTF8.GetString(Read("{\"response_headers\":{" + headers + "}}").ResponseHeaders.Span).Count('\n');
+
+    private static HandoffRequest Read(string json)
+    {
+        Assert.True(HandoffRequestReader.TryRead(Encoding.UTF8.GetBytes(json), out var request));
+        return request;
+    }
+}
