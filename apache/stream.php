@@ -107,4 +107,4 @@ if ($prompt !== '' && $messages !== [] && end($messages) !== ['role' => 'user', 
 $handoff += $messages === [] ? ['prompt' => $prompt] : ['messages' => $messages];
 
 header('X-Handoff-Data: ' . fit_handoff($handoff));
-header('X-Socket-Handoff: ' . (getenv('STREAMING_DAEMON_SOCKET') ?: DEFAULT_SOCKET));
+header('X-Socket-Handoff: ' . (getenv('HANDOFF_SOCKET') ?: DEFAULT_SOCKET));

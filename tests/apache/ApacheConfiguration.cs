@@ -30,7 +30,7 @@ internal sealed class ApacheConfiguration
         DocumentRoot {Root}/www
         Alias /chat/ {Root}/chat/
         DirectoryIndex index.html
-        SetEnv STREAMING_DAEMON_SOCKET {DaemonSocket}
+        SetEnv HANDOFF_SOCKET {DaemonSocket}
         RequestReadTimeout header=20-40,MinRate=500 body=20,MinRate=500
         SocketHandoffAllowedPrefix {SocketDirectory}
         <Directory />

@@ -22,6 +22,8 @@ internal sealed partial class ChildProcess : IDisposable
         };
         foreach (string argument in arguments)
             start.ArgumentList.Add(argument);
+        // Meant for these tests: the daemon refuses variables of its own prefix that it does not know.
+        start.Environment.Remove(DaemonUnderTest.BinaryVariable);
         process = new Process { StartInfo = start };
         process.OutputDataReceived += (_, line) => Collect(line.Data);
         process.ErrorDataReceived += (_, line) => Collect(line.Data);

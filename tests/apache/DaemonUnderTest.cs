@@ -6,6 +6,8 @@ namespace StreamingDaemon.ApacheTests;
 /// </summary>
 internal sealed class DaemonUnderTest : IDisposable
 {
+    public const string BinaryVariable = "DAEMON_UNDER_TEST";
+
 #if DEBUG
     private const string Configuration = "Debug";
 #else
@@ -20,7 +22,7 @@ internal sealed class DaemonUnderTest : IDisposable
             "--socket", socket, "--socket-mode", "0666", "--delay", $"{delayMs}",
             .. stream ? ["--socket-type", "stream"] : Array.Empty<string>(),
         ];
-        process = Environment.GetEnvironmentVariable("DAEMON_UNDER_TEST") is { Length: > 0 } binary
+        process = Environment.GetEnvironmentVariable(BinaryVariable) is { Length: > 0 } binary
             ? new ChildProcess(binary, arguments)
             : new ChildProcess("dotnet", [Assembly(), .. arguments]);
         Wait.Until(() => File.Exists(socket) || process.HasExited, () => $"No socket.\n{process.Output}",

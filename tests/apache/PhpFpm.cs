@@ -20,7 +20,7 @@ internal sealed class PhpFpm : IDisposable
             listen.backlog = 511
             pm = static
             pm.max_children = 4
-            env[STREAMING_DAEMON_SOCKET] = {daemonSocket}
+            env[HANDOFF_SOCKET] = {daemonSocket}
 
             """);
         List<string> arguments = ["--nodaemonize", "--fpm-config", configuration];
