@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.RegularExpressions;
 using StreamingDaemon.Testing;
 
@@ -165,6 +166,30 @@ public sealed partial class LifecycleTests
             .Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries))
             .Where(c => c[3] == "0A" && inodes.Contains(c[9]));
         Assert.Empty(listening);
+    }
+
+    [Fact]
+    public async Task Loop_that_no_longer_turns_makes_live_fail_until_it_turns_again()
+    {
+        using var directory = new TempDirectory();
+        await using var daemon = await DaemonProcess.StartAsync();
+        var loop = Directory.GetDirectories($"/proc/{daemon.Pid}/task")
+            .Single(t => File.ReadAllText(Path.Combine(t, "comm")) == "io_uring loop\n");
+        Assert.Equal(200, (await daemon.HealthAsync("/health/live")).Status);
+
+        using var holder = Process.Start(new ProcessStartInfo(
+            CTool.Compile(directory, "hold-thread"), [Path.GetFileName(loop)])
+        { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        Assert.Equal("held", await holder.StandardOutput.ReadLineAsync());
+
+        var (status, body) = await daemon.HealthAsync("/health/live");
+        Assert.Equal(503, status);
+        Assert.Equal("stuck", body.GetProperty("status").GetString());
+        Assert.Equal(503, (await daemon.HealthAsync("/health/ready")).Status);
+
+        holder.StandardInput.Close();
+        await holder.WaitForExitAsync().WaitAsync(Clients.Patience);
+        Assert.Equal(200, (await daemon.HealthAsync("/health/live")).Status);
     }
 
     private static string States(DaemonProcess daemon)

@@ -159,6 +159,24 @@ public sealed class OpenAIStreamTests
     }
 
     [Fact]
+    public async Task Head_wait_of_zero_sends_the_head_before_the_upstream_is_asked()
+    {
+        var environment = new Dictionary<string, string>
+        {
+            ["OPENAI_API_KEY"] = "k",
+            ["OPENAI_API_BASE"] = $"http://127.0.0.1:{DaemonProcess.FreePort()}/v1",
+            ["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "0",
+        };
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+
+        var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
+
+        Assert.Equal(Answer.StreamHead, answer.Head);
+        Assert.NotNull(answer.Error);
+        Assert.False(answer.IsDone);
+    }
+
+    [Fact]
     public async Task Request_without_prompt_is_a_400_and_no_call()
     {
         await using var upstream = await FakeLlmServer.StartAsync();

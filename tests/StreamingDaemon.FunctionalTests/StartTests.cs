@@ -86,9 +86,10 @@ public sealed class StartTests : IDisposable
     [InlineData(1, "seccomp")]
     [InlineData(38, "seccomp")]
     [InlineData(12, "memlock")]
+    [InlineData(22, "6.1 or newer")]
     public async Task Refused_io_uring_ends_the_start_with_its_cause_and_mend(int errno, string cause)
     {
-        var wrapper = CompileSeccompExec();
+        var wrapper = CTool.Compile(_directory, "seccomp-exec");
         var start = new ProcessStartInfo(wrapper) { RedirectStandardError = true, RedirectStandardOutput = true };
         foreach (var argument in (string[])[$"{errno}", .. DaemonProcess.Command(), "--socket", _directory.File("s")])
             start.ArgumentList.Add(argument);
@@ -173,15 +174,5 @@ public sealed class StartTests : IDisposable
 
         Assert.Equal(1, exitCode);
         Assert.Matches("failed +socket", table);
-    }
-
-    private string CompileSeccompExec()
-    {
-        var output = _directory.File("seccomp-exec");
-        var source = Path.Combine(AppContext.BaseDirectory, "seccomp-exec.c");
-        using var compiler = Process.Start("gcc", ["-o", output, source]);
-        compiler.WaitForExit();
-        Assert.Equal(0, compiler.ExitCode);
-        return output;
     }
 }

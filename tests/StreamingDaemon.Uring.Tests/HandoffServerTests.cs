@@ -15,6 +15,26 @@ public sealed class HandoffServerTests
         client.Complete();
     }
 
+    [Fact]
+    public async Task Handoff_without_any_data_is_served()
+    {
+        await using var server = await RunningServer.StartAsync(client =>
+        {
+            Assert.Equal(0, client.HandoffData.Length);
+            Encoding.UTF8.GetBytes("no data", client);
+            client.Complete();
+            return Task.CompletedTask;
+        });
+        var (browser, theirs) = Posix.SocketPair();
+        var connection = Posix.ConnectUnix(server.SocketPath, Posix.SockSeqPacket);
+        Assert.Equal(0, Posix.SendDescriptors(connection, [], theirs));
+        Posix.Close(connection);
+        Posix.Close(theirs);
+
+        using var client = Posix.ToSocket(browser);
+        Assert.Equal("no data", await Clients.ReadTextAsync(client));
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(4095)]

@@ -10,7 +10,6 @@ namespace StreamingDaemon.Uring.Handoff;
 internal sealed unsafe class HandoffMemoryPool(int maxHandoffBytes) : IDisposable
 {
     private const int AreasPerMapping = 64;
-    private const int DontNeed = 4;
 
     /// <summary>A larger message's pages go back to the system.</summary>
     private const int KeptBytes = 16 * 1024;
@@ -41,7 +40,7 @@ internal sealed unsafe class HandoffMemoryPool(int maxHandoffBytes) : IDisposabl
             return;
         if (used > KeptBytes)
             _ = LinuxNative.MAdvise(memory.Data, (nuint)(_areaBytes - (memory.Data - memory.Pointer)),
-                DontNeed);
+                LinuxNative.MadvDontNeed);
         _free.Push((nint)memory.Pointer);
         memory = default;
     }

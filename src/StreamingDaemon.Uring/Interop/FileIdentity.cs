@@ -5,13 +5,13 @@ namespace StreamingDaemon.Uring.Interop;
 /// <summary>Which file a path names, without following a symbolic link: device, inode and type.</summary>
 internal readonly unsafe partial record struct FileIdentity(ulong Device, ulong Inode, uint Mode)
 {
-    private const int AtFdCwd = -100;
-    private const int AtSymlinkNoFollow = 0x100;
-    private const uint StatxTypeModeInode = 0x1 | 0x2 | 0x100;
+    public const int AtFdCwd = -100;
+    public const int AtSymlinkNoFollow = 0x100;
+    public const uint StatxTypeModeInode = 0x1 | 0x2 | 0x100;
 
     // S_IFMT and S_IFSOCK of <sys/stat.h>.
-    private const uint TypeMask = 0xF000;
-    private const uint TypeSocket = 0xC000;
+    public const uint TypeMask = 0xF000;
+    public const uint TypeSocket = 0xC000;
 
     public bool IsSocket => (Mode & TypeMask) == TypeSocket;
 

@@ -12,9 +12,18 @@ namespace StreamingDaemon.Uring.Interop;
 internal static unsafe partial class LinuxNative
 {
     // The same numbers on every architecture since 5.1 (asm-generic/unistd.h).
-    private const long SysIoUringSetup = 425;
-    private const long SysIoUringEnter = 426;
-    private const long SysIoUringRegister = 427;
+    public const long SysIoUringSetup = 425;
+    public const long SysIoUringEnter = 426;
+    public const long SysIoUringRegister = 427;
+
+    public const int ProtReadWrite = 0x3;
+    public const int MapShared = 0x1;
+    public const int MapPrivate = 0x2;
+    public const int MapAnonymous = 0x20;
+    public const int MapPopulate = 0x8000;
+    public const int MadvDontNeed = 4;
+    public const int RLimitNoFile = 7;
+    public const int AccessWriteAndSearch = 0x3;
 
     [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
     private static partial long Syscall(long number, long a, long b, long c, long d, long e, long f);
@@ -101,9 +110,8 @@ internal static unsafe partial class LinuxNative
     /// <returns>0 or a negative errno.</returns>
     public static int MMap(nuint length, int fd, long offset, out byte* address)
     {
-        const int ReadWrite = 0x3, Shared = 0x1, Private = 0x2, Anonymous = 0x20, Populate = 0x8000;
-        var flags = fd < 0 ? Private | Anonymous : Shared | Populate;
-        var result = MMapRaw(null, length, ReadWrite, flags, fd, offset);
+        var flags = fd < 0 ? MapPrivate | MapAnonymous : MapShared | MapPopulate;
+        var result = MMapRaw(null, length, ProtReadWrite, flags, fd, offset);
         address = (nint)result == -1 ? null : (byte*)result;
         return address is null ? -Marshal.GetLastPInvokeError() : 0;
     }
@@ -177,16 +185,11 @@ internal static unsafe partial class LinuxNative
 
     /// <summary>May this process create files in the directory? access(2): by the real user's
     /// rights.</summary>
-    public static bool MayWrite(string directory)
-    {
-        const int WriteAndSearch = 2 | 1;
-        return AccessRaw(directory, WriteAndSearch) == 0;
-    }
+    public static bool MayWrite(string directory) => AccessRaw(directory, AccessWriteAndSearch) == 0;
 
     /// <summary>RLIMIT_NOFILE, soft and hard.</summary>
     public static void GetDescriptorLimit(out ulong soft, out ulong hard)
     {
-        const int RLimitNoFile = 7;
         var limits = stackalloc ulong[2];
         _ = GetRLimitRaw(RLimitNoFile, limits);
         soft = limits[0];

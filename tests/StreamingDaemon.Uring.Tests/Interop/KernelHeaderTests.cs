@@ -81,6 +81,22 @@ public sealed class KernelHeaderTests
         ("SHUT_WR", SocketConstants.ShutWr),
         ("EFD_CLOEXEC", SocketConstants.EfdCloExec),
         ("EFD_NONBLOCK", SocketConstants.EfdNonBlock),
+        ("SYS_io_uring_setup", LinuxNative.SysIoUringSetup),
+        ("SYS_io_uring_enter", LinuxNative.SysIoUringEnter),
+        ("SYS_io_uring_register", LinuxNative.SysIoUringRegister),
+        ("PROT_READ | PROT_WRITE", LinuxNative.ProtReadWrite),
+        ("MAP_SHARED", LinuxNative.MapShared),
+        ("MAP_PRIVATE", LinuxNative.MapPrivate),
+        ("MAP_ANONYMOUS", LinuxNative.MapAnonymous),
+        ("MAP_POPULATE", LinuxNative.MapPopulate),
+        ("MADV_DONTNEED", LinuxNative.MadvDontNeed),
+        ("RLIMIT_NOFILE", LinuxNative.RLimitNoFile),
+        ("W_OK | X_OK", LinuxNative.AccessWriteAndSearch),
+        ("AT_FDCWD", FileIdentity.AtFdCwd),
+        ("AT_SYMLINK_NOFOLLOW", FileIdentity.AtSymlinkNoFollow),
+        ("STATX_TYPE | STATX_MODE | STATX_INO", FileIdentity.StatxTypeModeInode),
+        ("S_IFMT", FileIdentity.TypeMask),
+        ("S_IFSOCK", FileIdentity.TypeSocket),
         ("CMSG_SPACE(253 * sizeof(int))", 1032),
         ("EPERM", Errno.Perm), ("ENOENT", Errno.NoEnt), ("EINTR", Errno.Intr), ("EAGAIN", Errno.Again),
         ("ENOMEM", Errno.NoMem), ("EACCES", Errno.Access), ("EBUSY", Errno.Busy), ("EINVAL", Errno.Inval),
@@ -159,10 +175,14 @@ public sealed class KernelHeaderTests
             #include <stddef.h>
             #include <stdio.h>
             #include <sys/eventfd.h>
+            #include <sys/mman.h>
+            #include <sys/resource.h>
             #include <sys/socket.h>
             #include <sys/stat.h>
+            #include <sys/syscall.h>
             #include <sys/uio.h>
             #include <sys/un.h>
+            #include <unistd.h>
             int main(void) {
 
             """);
