@@ -15,6 +15,8 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
     private async ValueTask<bool> FlushPiecesAsync(CancellationToken cancellationToken)
     {
         var all = TakeBuffer();
+        // What fits the limit is posted whole and waits behind its end, so that cancelling cuts nothing.
+        var inOne = all.Length <= _loop.Options.MaxPendingBytes;
         try
         {
             for (var offset = 0; offset < all.Length; offset += LargestPiece)
@@ -23,12 +25,14 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
                 var piece = ArrayPool<byte>.Shared.Rent(length);
                 all.Buffer.AsSpan(offset, length).CopyTo(piece);
                 Interlocked.Add(ref _unsent, length);
-                var write = new OutboundWrite(this, piece, length, OutboundKind.Data);
-                if (!await PostAndWaitAsync(write, cancellationToken).ConfigureAwait(false))
+                await _loop.PostAsync(new OutboundWrite(this, piece, length, OutboundKind.Data))
+                    .ConfigureAwait(false);
+                IsCut = !inOne && offset + length < all.Length;
+                if (!inOne && !await WaitForRoom(cancellationToken).ConfigureAwait(false))
                     return false;
             }
 
-            return true;
+            return await WaitForRoom(cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -83,21 +87,20 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
             WakeWaiter();
     }
 
-    /// <summary>The loop is done with this stream. Continuations run on the thread pool.</summary>
-    internal void OnEnded(ClientEnd end)
+    /// <summary>Nothing more is taken: releases the producer, and tells it where the client left first.</summary>
+    internal void OnClosed(ClientEnd end)
     {
         _closed = true;
         Interlocked.MemoryBarrier();
         if (Volatile.Read(ref _waiting) == 1)
             WakeWaiter();
-        _ended.TrySetResult(end);
+        // Its callbacks run on the thread pool, and what they throw stays there.
         if (end != ClientEnd.Completed)
-        {
-            // Cancel runs its callbacks where it is called: not on the loop.
-            ThreadPool.UnsafeQueueUserWorkItem(static stream => stream._gone.Cancel(), this,
-                preferLocal: false);
-        }
+            _ = _gone.CancelAsync();
     }
+
+    /// <summary>The loop is done with this stream, once or more often. Continuations run on the thread pool.</summary>
+    internal void OnEnded(ClientEnd end) => _ended.TrySetResult(end);
 
     private void WakeWaiter()
     {

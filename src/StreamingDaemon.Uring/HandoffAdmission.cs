@@ -22,6 +22,12 @@ public enum HandoffRejection
     /// <summary>The descriptor is no connected stream socket.</summary>
     NotAStreamSocket,
 
+    /// <summary>The client's connection was reset before its handoff was received.</summary>
+    ClientGone,
+
+    /// <summary>The server was stopped at once.</summary>
+    ServerStopped,
+
     /// <summary>Control data was cut: our own descriptor table is full (MSG_CTRUNC).</summary>
     DescriptorsTruncated,
 

@@ -129,7 +129,7 @@ public sealed class MockStreamTests
         await using var daemon = await DaemonProcess.StartAsync("--delay", "50");
         _ = await daemon.AskAsync("{}");
         await Eventually.TrueAsync(() => daemon.LogLines("Completed").Count == 1);
-        var before = daemon.OpenDescriptors();
+        var before = daemon.OpenSockets();
 
         var clients = Enumerable.Range(0, 1000)
             .Select(i => Clients.HandOver(daemon.SocketPath, $$"""{"user_id":{{i}},"prompt":"number {{i}}"}"""))
@@ -146,7 +146,7 @@ public sealed class MockStreamTests
         }
 
         Assert.Equal(18, Answer.Parse(answers[7]).Contents.Count);
-        await Eventually.TrueAsync(() => daemon.OpenDescriptors() <= before);
+        await Eventually.TrueAsync(() => daemon.OpenSockets() <= before);
         Assert.Contains("streaming_daemon_connections_peak 1000\n", await daemon.MetricsAsync(),
             StringComparison.Ordinal);
     }

@@ -177,6 +177,34 @@ public sealed class OpenAIStreamTests
     }
 
     [Fact]
+    public async Task Client_that_is_behind_is_not_taken_for_an_upstream_that_is_silent()
+    {
+        const int Deltas = 500;
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            for (var i = 0; i < Deltas; i++)
+                await exchange.SendDeltaAsync(new string('x', 2000));
+            await exchange.SendDoneAsync();
+        };
+        var environment = upstream.OpenAIEnvironment(false);
+        environment["STREAMING_DAEMON_TIMEOUTS__IDLE_TIMEOUT_MS"] = "300";
+        environment["STREAMING_DAEMON_STREAMING__MAX_PENDING_BYTES"] = "16384";
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        _ = await upstream.NextRequestAsync(Limit);
+
+        // Not waiting for something to happen, but for nothing to: three times the upstream's limit.
+        await Task.Delay(1000);
+        var answer = Answer.Parse(await Clients.ReadToEndAsync(client));
+
+        Assert.True(answer.IsDone);
+        Assert.Equal(Deltas, answer.Contents.Count);
+        Assert.Equal("Completed", await daemon.OutcomeAsync());
+    }
+
+    [Fact]
     public async Task Request_without_prompt_is_a_400_and_no_call()
     {
         await using var upstream = await FakeLlmServer.StartAsync();

@@ -57,7 +57,7 @@ public sealed class DaemonProcess : IAsyncDisposable
     public IReadOnlyList<string> LogLines(string containing) =>
         [.. ErrorText.Split('\n').Where(l => l.Contains(containing, StringComparison.Ordinal))];
 
-    public int OpenDescriptors() => System.IO.Directory.GetFileSystemEntries($"/proc/{Pid}/fd").Length;
+    public int OpenSockets() => OpenDescriptors.SocketsAndRings($"{Pid}");
 
     /// <summary>Starts the daemon on a socket of its own and waits until it listens.</summary>
     public static Task<DaemonProcess> StartAsync(params string[] arguments) => StartAsync(null, true, arguments);

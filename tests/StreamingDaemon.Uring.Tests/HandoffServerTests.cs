@@ -179,14 +179,14 @@ public sealed class HandoffServerTests
         using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         listener.Bind(new System.Net.IPEndPoint(System.Net.IPAddress.Loopback, 0));
         listener.Listen();
-        var before = OpenDescriptors();
+        var before = OpenDescriptors.SocketsAndRings();
 
         foreach (var fd in new[] { pipeRead, datagram, packet, unconnected, (int)listener.Handle })
             Clients.HandOverDescriptor(server.SocketPath, "{}"u8, fd);
 
         await Eventually.TrueAsync(() => server.Rejections.Count == 5);
         Assert.All(server.Rejections, r => Assert.Equal(HandoffRejection.NotAStreamSocket, r));
-        await Eventually.TrueAsync(() => OpenDescriptors() == before);
+        await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() == before);
         foreach (var fd in new[] { pipeRead, pipeWrite, datagram, datagramPeer, packet, packetPeer, unconnected })
             Assert.Equal(0, Posix.Close(fd));
     }
@@ -197,7 +197,7 @@ public sealed class HandoffServerTests
     public async Task Surplus_descriptors_are_closed_and_the_first_is_served(int count)
     {
         await using var server = await RunningServer.StartAsync(Echo);
-        var before = OpenDescriptors();
+        var before = OpenDescriptors.SocketsAndRings();
         var (browser, theirs) = Posix.SocketPair();
         var connection = Posix.ConnectUnix(server.SocketPath, Posix.SockSeqPacket);
         Posix.SendDescriptors(connection, "{}"u8, Enumerable.Repeat(theirs, count).ToArray());
@@ -207,7 +207,7 @@ public sealed class HandoffServerTests
         using (var client = Posix.ToSocket(browser))
             Assert.Equal("{}", await Clients.ReadTextAsync(client));
 
-        await Eventually.TrueAsync(() => OpenDescriptors() == before);
+        await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() == before);
     }
 
     [Fact]
@@ -335,8 +335,6 @@ public sealed class HandoffServerTests
 
         Assert.False(await server.Server.IsTurningAsync(TimeSpan.FromSeconds(1)));
     }
-
-    private static int OpenDescriptors() => Directory.GetFileSystemEntries("/proc/self/fd").Length;
 }
 
 internal static class ClientStreamExtensions

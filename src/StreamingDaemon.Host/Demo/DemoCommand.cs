@@ -32,7 +32,9 @@ internal static class DemoCommand
 
             Console.WriteLine($"One answer of the {options.Backend.Name} backend, handed over as by Apache:");
             Console.WriteLine();
-            var whole = await PrintAnswerAsync(socketPath, cancellationToken);
+            // The mock's events are sentences; a model's are pieces of words.
+            var between = options.Backend.Name == "mock" ? "\n" : "";
+            var whole = await PrintAnswerAsync(socketPath, between, cancellationToken);
             Console.WriteLine();
             if (once)
                 daemon.Drain.Begin();
@@ -50,7 +52,8 @@ internal static class DemoCommand
         }
     }
 
-    private static async Task<bool> PrintAnswerAsync(string socketPath, CancellationToken cancellationToken)
+    private static async Task<bool> PrintAnswerAsync(string socketPath, string between,
+        CancellationToken cancellationToken)
     {
         using var client = HandoffClient.Open(socketPath, SendCommand.HandoffData(Prompt, null));
         var answer = new AnswerReader(client);
@@ -62,7 +65,7 @@ internal static class DemoCommand
             if (status != 200)
                 Console.WriteLine(line);
             else if (ContentOf(line) is { } text)
-                Console.Write(text);
+                Console.Write(text + between);
         }
 
         Console.WriteLine();
@@ -76,8 +79,8 @@ internal static class DemoCommand
         if (!line.StartsWith(Data + "{", StringComparison.Ordinal))
             return null;
         using var document = JsonDocument.Parse(line.AsMemory(Data.Length));
-        return document.RootElement.TryGetProperty("content", out var content) ? content.GetString() + "\n"
-            : document.RootElement.TryGetProperty("error", out var error) ? $"[error: {error.GetString()}]\n"
+        return document.RootElement.TryGetProperty("content", out var content) ? content.GetString()
+            : document.RootElement.TryGetProperty("error", out var error) ? $"\n[error: {error.GetString()}]"
             : null;
     }
 }

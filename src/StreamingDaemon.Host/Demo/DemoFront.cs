@@ -63,6 +63,7 @@ internal sealed class DemoFront : IAsyncDisposable
                 // Closed for the end; or a browser that left before it was taken.
                 if (_listener.SafeHandle.IsClosed)
                     return;
+                await Task.Delay(10, CancellationToken.None);
                 continue;
             }
 

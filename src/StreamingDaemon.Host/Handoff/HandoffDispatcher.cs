@@ -31,8 +31,8 @@ internal sealed partial class HandoffDispatcher(
 
         var end = await client.Ended.ConfigureAwait(false);
         var outcome = Combine(result.Outcome, end);
-        metrics.OnStreamEnded(session, backend.Name, outcome, client.AcceptedTimestamp);
         accessLog.Write(session, backend, outcome, result, client);
+        metrics.OnStreamEnded(session, backend.Name, outcome, client.AcceptedTimestamp);
     }
 
     public void OnFault(ClientStream client, Exception exception)
@@ -43,8 +43,17 @@ internal sealed partial class HandoffDispatcher(
 
     public void OnRejected(HandoffRejection reason)
     {
-        metrics.OnRejected();
-        LogRejected(_logger, reason);
+        metrics.OnRejected(reason switch
+        {
+            HandoffRejection.ClientGone => StreamOutcome.ClientGone,
+            HandoffRejection.ServerStopped => StreamOutcome.Drained,
+            _ => StreamOutcome.BadHandoff,
+        });
+        // A browser that gave up while PHP was at work is every day's business.
+        if (reason == HandoffRejection.ClientGone)
+            LogClientGone(_logger);
+        else
+            LogRejected(_logger, reason);
     }
 
     private static (StreamEnd End, StreamOutcome Outcome)? Refusal(ClientStream client,
@@ -153,6 +162,9 @@ internal sealed partial class HandoffDispatcher(
 
     [LoggerMessage(EventId = 10, Level = LogLevel.Warning, Message = "handoff dropped: {Reason}")]
     private static partial void LogRejected(ILogger logger, HandoffRejection reason);
+
+    [LoggerMessage(EventId = 13, Level = LogLevel.Debug, Message = "the client left before its handoff")]
+    private static partial void LogClientGone(ILogger logger);
 
     [LoggerMessage(EventId = 11, Level = LogLevel.Error, Message = "a stream failed in the daemon itself")]
     private static partial void LogFault(ILogger logger, Exception exception);

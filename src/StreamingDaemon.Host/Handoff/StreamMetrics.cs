@@ -94,10 +94,10 @@ internal sealed class StreamMetrics
     }
 
     /// <summary>A handoff that no stream came of.</summary>
-    public void OnRejected()
+    public void OnRejected(StreamOutcome outcome)
     {
         Interlocked.Increment(ref _started);
-        CountEnd("none", StreamOutcome.BadHandoff);
+        CountEnd("none", outcome);
     }
 
     /// <summary>A stream that the daemon itself failed.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
 using System.Text;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Uring;
@@ -22,6 +23,7 @@ internal enum StreamState
 /// One stream between its backend and its client: the head, the events, the end, and what is told of it. Its
 /// gate makes each of them whole: the watchdog may send the head or end the stream while the backend writes.
 /// </summary>
+[SuppressMessage("Design", "CA2213", Justification = "See Dispose.")]
 internal sealed class StreamSession : IDeltaSink, IDisposable
 {
     private readonly Lock _gate = new();
@@ -31,6 +33,8 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
     private readonly StreamMetrics _metrics;
     private int _cancelOutcome = -1;
     private long _lastActivityMs;
+    private long _pendingSinceMs;
+    private bool _waitingForClient;
     private bool _headSent;
     private bool _responseStarted;
     private bool _finished;
@@ -50,11 +54,14 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
     /// <summary>When the session began, in milliseconds of the system's monotonic clock.</summary>
     public long StartedMs { get; }
 
-    /// <summary>When the backend was called; before that no upstream can be blamed for its silence.</summary>
-    public long? PendingSinceMs { get; private set; }
+    /// <summary>When the backend was called, or 0: before that no upstream can be blamed for its silence.</summary>
+    public long PendingSinceMs => Volatile.Read(ref _pendingSinceMs);
 
     /// <summary>When the upstream was last heard of.</summary>
     public long LastActivityMs => Volatile.Read(ref _lastActivityMs);
+
+    /// <summary>The client is behind and its producer waits: that is not the upstream's silence.</summary>
+    public bool IsWaitingForClient => Volatile.Read(ref _waitingForClient);
 
     public StreamState State { get; private set; } = StreamState.Queued;
 
@@ -86,15 +93,19 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
     public void MarkPending()
     {
         State = StreamState.Pending;
-        PendingSinceMs = Environment.TickCount64;
-        Volatile.Write(ref _lastActivityMs, PendingSinceMs.Value);
+        var now = Environment.TickCount64;
+        Volatile.Write(ref _lastActivityMs, now);
+        Volatile.Write(ref _pendingSinceMs, now);
     }
 
     /// <summary>Cancels the backend. The first reason stays; from any thread.</summary>
     public void Cancel(StreamOutcome outcome)
     {
         if (Interlocked.CompareExchange(ref _cancelOutcome, (int)outcome, -1) == -1)
-            _cancellation.Cancel();
+        {
+            // Not here: the callbacks tear connections down, and may throw.
+            _ = _cancellation.CancelAsync();
+        }
     }
 
     /// <summary>Sends the head now, unless it was or the stream is over.</summary>
@@ -137,14 +148,16 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
         }
 
         _metrics.OnEvent();
-        if (!await flush.ConfigureAwait(false))
+        if (!flush.IsCompleted)
+            Volatile.Write(ref _waitingForClient, true);
+        var taken = await flush.ConfigureAwait(false);
+        OnUpstreamActivity();
+        Volatile.Write(ref _waitingForClient, false);
+        if (!taken)
         {
             Cancel(StreamOutcome.ClientGone);
             throw new OperationCanceledException("the client is gone", _cancellation.Token);
         }
-
-        // Waiting for a slow client is not the upstream's silence.
-        OnUpstreamActivity();
     }
 
     /// <summary>A whole answer: [DONE] and the end of the stream.</summary>
@@ -191,11 +204,9 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
     /// <summary>The HTTP status, where it was not 200.</summary>
     public int? ErrorStatus { get; private set; }
 
-    public void Dispose()
-    {
-        _clientGone.Dispose();
-        _cancellation.Dispose();
-    }
+    /// <summary>Takes the session off its client. The token source stays: the watchdog may still cancel it, a
+    /// backend that was left behind still look at it, and without a timer it holds nothing.</summary>
+    public void Dispose() => _clientGone.Dispose();
 
     private void Finish(Action<StreamSession, StreamEnd?> write, StreamEnd? end)
     {
@@ -204,6 +215,13 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
             if (_finished)
                 return;
             _finished = true;
+            if (_client.IsCut)
+            {
+                // Half of a large event is out: whatever followed would be read as the rest of it.
+                _client.Abort();
+                return;
+            }
+
             write(this, end);
             _client.Complete();
         }

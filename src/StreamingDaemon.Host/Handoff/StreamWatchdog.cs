@@ -19,6 +19,7 @@ internal sealed class StreamWatchdog : IDisposable
     private readonly TimeoutOptions _timeouts;
     private readonly int _headWaitMs;
     private StreamSession[] _snapshot = [];
+    private bool _sweeping;
 
     public StreamWatchdog(DaemonOptions options)
     {
@@ -43,7 +44,8 @@ internal sealed class StreamWatchdog : IDisposable
         {
             session.WatchIndex = _sessions.Count;
             _sessions.Add(session);
-            if (_sessions.Count == 1)
+            // A sweep that is running arms the timer itself: there is one snapshot, for one sweep at a time.
+            if (_sessions.Count == 1 && !_sweeping)
                 _timer.Change(SweepMs, Timeout.Infinite);
         }
     }
@@ -90,20 +92,24 @@ internal sealed class StreamWatchdog : IDisposable
         int count;
         lock (_gate)
         {
+            if (_sweeping)
+                return;
+            _sweeping = true;
             count = _sessions.Count;
             if (_snapshot.Length < count)
                 _snapshot = new StreamSession[count * 2];
             _sessions.CopyTo(_snapshot);
         }
 
-        // Without the lock: sending a head or running a cancellation takes its time.
+        // Without the lock: sending a head takes its time.
         var now = Environment.TickCount64;
         foreach (var session in _snapshot.AsSpan(0, count))
             Look(session, now);
-        _snapshot.AsSpan(0, count).Clear();
 
         lock (_gate)
         {
+            _snapshot.AsSpan(0, count).Clear();
+            _sweeping = false;
             if (_sessions.Count > 0)
                 _timer.Change(SweepMs, Timeout.Infinite);
             else
@@ -121,7 +127,8 @@ internal sealed class StreamWatchdog : IDisposable
 
         if (!session.HeadSent && now - session.StartedMs >= _headWaitMs)
             session.EnsureHead();
-        if (session.PendingSinceMs is not { } pendingSince)
+        var pendingSince = session.PendingSinceMs;
+        if (pendingSince == 0 || session.IsWaitingForClient)
             return;
         var limit = session.State == StreamState.Streaming
             ? _timeouts.IdleTimeoutMs

@@ -34,19 +34,25 @@ internal sealed partial class HandoffLoopService(
     {
         // Whoever else stops the host drains the streams too.
         await using var registration = stoppingToken.Register(() => drain.Begin());
-        await Task.WhenAny(server.Completion, drain.Begun).ConfigureAwait(false);
-        if (server.Completion.IsCompleted)
+        try
         {
-            // Nobody asked for it: a daemon that looks healthy and streams nothing would be the worst end.
-            LogLoopFailed(_logger, server.Completion.Exception?.GetBaseException());
-            ExitCode = 1;
-        }
-        else
-        {
+            await Task.WhenAny(server.Completion, drain.Begun).ConfigureAwait(false);
+            // A loop that ended and was not asked to throws here: a daemon that looks healthy and streams
+            // nothing would be the worst end.
+            if (server.Completion.IsCompleted)
+                await server.Completion.ConfigureAwait(false);
             await DrainAsync().ConfigureAwait(false);
         }
-
-        lifetime.StopApplication();
+        catch (Exception e)
+        {
+            LogLoopFailed(_logger, e);
+            ExitCode = 1;
+            server.Stop();
+        }
+        finally
+        {
+            lifetime.StopApplication();
+        }
     }
 
     private async Task DrainAsync()
@@ -98,6 +104,6 @@ internal sealed partial class HandoffLoopService(
         "time is up: ending {Active} connections with an error event")]
     private static partial void LogCutting(ILogger logger, int active);
 
-    [LoggerMessage(EventId = 24, Level = LogLevel.Critical, Message = "the io_uring loop ended")]
-    private static partial void LogLoopFailed(ILogger logger, Exception? exception);
+    [LoggerMessage(EventId = 24, Level = LogLevel.Critical, Message = "the handoff loop failed")]
+    private static partial void LogLoopFailed(ILogger logger, Exception exception);
 }

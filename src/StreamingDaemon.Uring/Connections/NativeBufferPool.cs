@@ -5,14 +5,14 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Uring.Connections;
 
 /// <summary>
-/// Native blocks of 256 bytes to 2 GiB in powers of two, for bytes that the kernel holds a pointer to.
+/// Native blocks of 256 bytes to 1 GiB in powers of two, for bytes that the kernel holds a pointer to.
 /// Loop-owned, without locks. Free blocks are kept up to a bound for each size; a client that is idle holds
 /// none.
 /// </summary>
 internal sealed unsafe class NativeBufferPool : IDisposable
 {
     private const int SmallestShift = 8;
-    private const int LargestShift = 31;
+    private const int LargestShift = 30;
 
     /// <summary>Free bytes kept for each size: a burst's blocks are reused, a flood's go back to the
     /// system.</summary>

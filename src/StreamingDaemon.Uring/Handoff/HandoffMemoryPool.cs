@@ -18,20 +18,21 @@ internal sealed unsafe class HandoffMemoryPool(int maxHandoffBytes) : IDisposabl
     private readonly List<nint> _mappings = [];
     private readonly Stack<nint> _free = new();
 
-    /// <exception cref="HandoffServerException">The system has no address space left.</exception>
-    public HandoffMemory Rent()
+    /// <returns>False where the system has no memory left to map.</returns>
+    public bool TryRent(out HandoffMemory memory)
     {
         if (_free.Count == 0)
         {
-            var error = LinuxNative.MMap((nuint)_areaBytes * AreasPerMapping, -1, 0, out var mapping);
-            if (error < 0)
-                throw new HandoffServerException($"mmap: {LinuxNative.Describe(error)}", -error);
+            memory = default;
+            if (LinuxNative.MMap((nuint)_areaBytes * AreasPerMapping, -1, 0, out var mapping) < 0)
+                return false;
             _mappings.Add((nint)mapping);
             for (var i = AreasPerMapping - 1; i >= 0; i--)
                 _free.Push((nint)(mapping + (long)i * _areaBytes));
         }
 
-        return new HandoffMemory((byte*)_free.Pop());
+        memory = new HandoffMemory((byte*)_free.Pop());
+        return true;
     }
 
     public void Return(ref HandoffMemory memory, int used)

@@ -117,7 +117,7 @@ internal static unsafe partial class LinuxNative
     }
 
     public static int EventFd() =>
-        Result(EventFdRaw(0, SocketConstants.EfdCloExec | SocketConstants.EfdNonBlock));
+        Result(EventFdRaw(0, SocketConstants.EfdCloExec));
 
     public static int Write(int fd, void* buffer, int count) => Result(WriteRaw(fd, buffer, (nuint)count));
 

@@ -54,6 +54,7 @@ internal static class SocketConstants
 
     public const int SolSocket = 1;
     public const int SoType = 3;
+    public const int SoError = 4;
     public const int SoAcceptConn = 30;
     public const int IpProtoTcp = 6;
     public const int TcpNoDelay = 1;
@@ -71,7 +72,6 @@ internal static class SocketConstants
 
     public const int ShutWr = 1;
     public const int EfdCloExec = 0x80000;
-    public const int EfdNonBlock = 0x800;
 
     /// <summary>SCM_MAX_FD: the most descriptors one message carries.</summary>
     public const int ScmMaxFd = 253;
@@ -87,7 +87,6 @@ internal static class Errno
     public const int NoMem = 12;
     public const int Access = 13;
     public const int Busy = 16;
-    public const int Exist = 17;
     public const int Inval = 22;
     public const int NFile = 23;
     public const int MFile = 24;
@@ -98,8 +97,6 @@ internal static class Errno
     public const int AddrInUse = 98;
     public const int ConnAborted = 103;
     public const int ConnReset = 104;
-    public const int NoBufs = 105;
     public const int TimedOut = 110;
     public const int ConnRefused = 111;
-    public const int Canceled = 125;
 }

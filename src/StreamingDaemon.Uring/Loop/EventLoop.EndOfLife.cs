@@ -82,13 +82,17 @@ internal sealed unsafe partial class EventLoop
         if (client.End != ClientEnd.None)
             return;
         client.End = end;
-        client.Stream!.OnEnded(end);
+        client.Stream!.OnClosed(end);
+        // With a send in flight the count of its bytes is still to come.
+        if (!client.IsSending)
+            client.Stream.OnEnded(end);
     }
 
     private void FreeClient(ClientConnection client)
     {
         Debug.Assert(!client.HasOperationInFlight, "the kernel still points into this slot's memory");
         _timers.Remove(client);
+        client.Stream!.OnEnded(client.End);
         SubmitClose(client.Fd);
         _buffers.Return(ref client.Pending);
         _buffers.Return(ref client.Sending);
@@ -119,7 +123,7 @@ internal sealed unsafe partial class EventLoop
             foreach (var handoff in _handoffs)
             {
                 if (handoff.Fd >= 0 && !handoff.IsClosing)
-                    EndHandoff(handoff);
+                    RejectHandoff(handoff, HandoffRejection.ServerStopped);
             }
 
             foreach (var client in _clients)
@@ -136,7 +140,7 @@ internal sealed unsafe partial class EventLoop
         _listener.Unlink();
         _draining = true;
         if (_acceptArmed)
-            SubmitCancel(_listener.Fd);
+            SubmitCancelAccept();
         else
             FinishAccepting();
     }
@@ -144,13 +148,23 @@ internal sealed unsafe partial class EventLoop
     /// <summary>Takes what is left in the accept queue, then closes the listener.</summary>
     private void FinishAccepting()
     {
-        while (true)
+        while (!_stopped && _listener.Fd >= 0)
         {
             var fd = LinuxNative.Accept(_listener.Fd);
             if (fd >= 0)
+            {
                 StartHandoff(fd);
-            else if (fd is not (-Errno.Intr or -Errno.ConnAborted))
+            }
+            else if (fd == -Errno.Again)
+            {
                 break;
+            }
+            else if (fd is not (-Errno.Intr or -Errno.ConnAborted))
+            {
+                // No descriptor is left: streams that end give some back, and what is queued is ours to serve.
+                _timers.Set(_acceptTimer, _nowMs + AcceptBackoffMs);
+                return;
+            }
         }
 
         _listener.Dispose();
@@ -164,10 +178,18 @@ internal sealed unsafe partial class EventLoop
             if (client.State == ClientState.Free)
                 continue;
             ReportEnd(client, ClientEnd.ServerStopped);
+            client.Stream!.OnEnded(client.End);
             _ = LinuxNative.Close(client.Fd);
-            _buffers.Return(ref client.Pending);
-            _buffers.Return(ref client.Sending);
             client.State = ClientState.Free;
+        }
+
+        foreach (var handoff in _handoffs)
+        {
+            foreach (var fd in (ReadOnlySpan<int>)[handoff.Fd, handoff.ClientFd])
+            {
+                if (fd >= 0)
+                    _ = LinuxNative.Close(fd);
+            }
         }
 
         while (_reader.TryRead(out var write))

@@ -52,12 +52,19 @@ internal sealed unsafe partial class EventLoop
 
     private void StartHandoff(int fd)
     {
+        _statistics.OnAccepted();
+        if (_stopped || !_handoffMemory.TryRent(out var memory))
+        {
+            NotifyRejected(_stopped ? HandoffRejection.ServerStopped : HandoffRejection.ReceiveFailed);
+            SubmitClose(fd);
+            return;
+        }
+
         var handoff = TakeHandoffSlot();
         handoff.Fd = fd;
-        handoff.Memory = _handoffMemory.Rent();
+        handoff.Memory = memory;
         handoff.AcceptedTimestamp = Stopwatch.GetTimestamp();
         _handoffCount++;
-        _statistics.OnAccepted();
         _timers.Set(handoff, _nowMs + Options.HandoffTimeoutMs);
         ArmReceive(handoff);
     }
@@ -148,9 +155,9 @@ internal sealed unsafe partial class EventLoop
                 : handoff.Received == 0 ? HandoffRejection.PeerClosed
                 : HandoffRejection.NoDescriptor);
         }
-        else if (!IsConnectedStream(handoff.ClientFd))
+        else if (WhyNotServed(handoff.ClientFd) is { } reason)
         {
-            RejectHandoff(handoff, HandoffRejection.NotAStreamSocket);
+            RejectHandoff(handoff, reason);
         }
         else if (!HasSlotFor(out var admission))
         {
@@ -169,18 +176,33 @@ internal sealed unsafe partial class EventLoop
         }
     }
 
-    private static bool IsConnectedStream(int fd) =>
-        LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) == 0 && type == SockStream
-        && LinuxNative.GetSockOpt(fd, SolSocket, SoAcceptConn, out var listening) == 0 && listening == 0
-        && LinuxNative.CheckPeer(fd) == 0;
+    /// <summary>Null for a connected stream socket.</summary>
+    private static HandoffRejection? WhyNotServed(int fd)
+    {
+        if (LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) < 0 || type != SockStream
+            || LinuxNative.GetSockOpt(fd, SolSocket, SoAcceptConn, out var listening) < 0 || listening != 0)
+            return HandoffRejection.NotAStreamSocket;
+        if (LinuxNative.CheckPeer(fd) == 0)
+            return null;
+        // A connection that was reset, or a socket that never was one: TCP_INFO's state would tell a reset one
+        // (CLOSE) no better. Its error does: a reset leaves one, to be read once.
+        return LinuxNative.GetSockOpt(fd, SolSocket, SoError, out var error) == 0 && error != 0
+            ? HandoffRejection.ClientGone
+            : HandoffRejection.NotAStreamSocket;
+    }
 
     private void RejectHandoff(HandoffConnection handoff, HandoffRejection reason)
+    {
+        NotifyRejected(reason);
+        EndHandoff(handoff);
+    }
+
+    private void NotifyRejected(HandoffRejection reason)
     {
         _statistics.OnRejected();
         // Logging may block: not here.
         ThreadPool.UnsafeQueueUserWorkItem(
             static state => state.Handler.OnRejected(state.reason), (Handler, reason), preferLocal: false);
-        EndHandoff(handoff);
     }
 
     private void EndHandoff(HandoffConnection handoff)
@@ -207,6 +229,17 @@ internal sealed unsafe partial class EventLoop
         handoff.Generation++;
         _handoffCount--;
         _freeHandoffs.Push(handoff.Index);
+    }
+
+    /// <summary>Ends the accept, by name: by its descriptor it might find whoever has the number by then.</summary>
+    private void SubmitCancelAccept()
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpAsyncCancel;
+        entry->Flags = SqeCqeSkipSuccess;
+        entry->Fd = -1;
+        entry->Address = UserData.Pack(OperationKind.Accept, 0, 0);
+        entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
     }
 
     private void SubmitCancel(int fd)

@@ -85,7 +85,12 @@ internal sealed partial class EventLoop
         entry->UserData = UserData.Pack(OperationKind.Wake, 0, 0);
     }
 
-    private void OnWake() => ArmWake();
+    private void OnWake(int result)
+    {
+        if (result < 0 && result is not (-Errno.Again or -Errno.Intr))
+            throw new HandoffServerException($"eventfd: {LinuxNative.Describe(result)}", -result);
+        ArmWake();
+    }
 
     private void DrainChannel()
     {

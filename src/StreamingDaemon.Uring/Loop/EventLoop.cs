@@ -24,6 +24,7 @@ internal sealed partial class EventLoop : IDisposable
     private readonly Action<LoopTimer> _fireTimer;
     private readonly NativeBufferPool _buffers = new();
     private readonly HandoffMemoryPool _handoffMemory;
+    private bool _ranToEnd;
     private long _nowMs = Environment.TickCount64;
 
     /// <summary>Creates the ring and binds the socket. To be called on the thread that will
@@ -85,11 +86,12 @@ internal sealed partial class EventLoop : IDisposable
         }
 
         // The last closes were queued after the last enter.
-        _ = _ring.Enter(0, 0);
+        _ring.Flush();
+        _ranToEnd = true;
     }
 
     private bool IsFinished() =>
-        _draining && !_acceptArmed && _handoffCount == 0 && _clientCount == 0 && _reader.Count == 0;
+        _draining && _listener.Fd < 0 && _handoffCount == 0 && _clientCount == 0 && _reader.Count == 0;
 
     private void WaitForCompletions()
     {
@@ -122,7 +124,7 @@ internal sealed partial class EventLoop : IDisposable
         switch (UserData.KindOf(completion.UserData))
         {
             case OperationKind.Wake:
-                OnWake();
+                OnWake(completion.Result);
                 break;
             case OperationKind.Accept:
                 OnAccept(completion);
@@ -161,7 +163,10 @@ internal sealed partial class EventLoop : IDisposable
                 RejectHandoff(handoff, HandoffRejection.TimedOut);
                 break;
             default:
-                ArmAccept();
+                if (_draining)
+                    FinishAccepting();
+                else
+                    ArmAccept();
                 break;
         }
     }
@@ -177,6 +182,10 @@ internal sealed partial class EventLoop : IDisposable
         _exited = true;
         _wakeEvent.Dispose();
         AbandonAll();
+        // After a failure the kernel may still be at work for a ring that is being torn down: the memory
+        // stays, for the moment that the process has left.
+        if (!_ranToEnd)
+            return;
         _buffers.Return(ref _scratch);
         _buffers.Dispose();
         _handoffMemory.Dispose();

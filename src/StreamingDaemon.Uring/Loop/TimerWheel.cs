@@ -25,6 +25,7 @@ internal sealed class TimerWheel
     private const int Buckets = 1024;
 
     private readonly LoopTimer?[] _buckets = new LoopTimer?[Buckets];
+    private readonly List<LoopTimer> _due = [];
     private long _tick;
     private int _count;
 
@@ -90,32 +91,32 @@ internal sealed class TimerWheel
 
     private void FireBucket(long tick, long nowMs, Action<LoopTimer> fire)
     {
-        var timer = _buckets[tick & (Buckets - 1)];
-        while (timer is not null)
+        for (var timer = _buckets[tick & (Buckets - 1)]; timer is not null;)
         {
             var next = timer.Next;
             if (timer.WheelTick <= tick)
             {
                 Unlink(timer);
-                if (timer.DeadlineMs == long.MaxValue)
-                {
-                    // Cleared since.
-                }
-                else if (timer.DeadlineMs <= nowMs)
-                {
-                    timer.DeadlineMs = long.MaxValue;
-                    fire(timer);
-                    // The callback may have changed this bucket: start it again, what is left is still due.
-                    next = _buckets[tick & (Buckets - 1)];
-                }
-                else
-                {
+                if (timer.DeadlineMs <= nowMs)
+                    _due.Add(timer);
+                else if (timer.DeadlineMs != long.MaxValue)
                     Link(timer, Math.Max(TickOf(timer.DeadlineMs), tick + 1));
-                }
             }
 
             timer = next;
         }
+
+        // Fired when the bucket is in order again: a callback may set, clear or remove any timer, one of these too.
+        for (var i = 0; i < _due.Count; i++)
+        {
+            var timer = _due[i];
+            if (timer.WheelTick >= 0 || timer.DeadlineMs > nowMs)
+                continue;
+            timer.DeadlineMs = long.MaxValue;
+            fire(timer);
+        }
+
+        _due.Clear();
     }
 
     private static long TickOf(long deadlineMs) => (deadlineMs + TickMs - 1) / TickMs;

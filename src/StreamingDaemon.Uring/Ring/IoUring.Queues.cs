@@ -79,6 +79,20 @@ internal sealed unsafe partial class IoUring
         };
     }
 
+    /// <summary>Submits until nothing is pending: a ring that is closed drops what it was not given.</summary>
+    public void Flush()
+    {
+        // With SQPOLL the kernel's thread takes them when it gets to run; without, the first call does, unless the
+        // kernel is out of memory for requests.
+        const int PatienceMs = 5_000;
+        for (var waitedMs = 0; SubmissionsPending() > 0 && waitedMs < PatienceMs; waitedMs++)
+        {
+            _ = Enter(0, 0);
+            if (SubmissionsPending() > 0)
+                Thread.Sleep(1);
+        }
+    }
+
     /// <summary>How often io_uring_enter was called.</summary>
     public long EnterCalls { get; private set; }
 
