@@ -87,7 +87,8 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
             WakeWaiter();
     }
 
-    /// <summary>Nothing more is taken: releases the producer, and tells it where the client left first.</summary>
+    /// <summary>Nothing more is taken: releases the producer, and tells it where the client left
+    /// first.</summary>
     internal void OnClosed(ClientEnd end)
     {
         _closed = true;
@@ -99,7 +100,8 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
             _ = _gone.CancelAsync();
     }
 
-    /// <summary>The loop is done with this stream, once or more often. Continuations run on the thread pool.</summary>
+    /// <summary>The loop is done with this stream, once or more often. Continuations run on the thread
+    /// pool.</summary>
     internal void OnEnded(ClientEnd end) => _ended.TrySetResult(end);
 
     private void WakeWaiter()

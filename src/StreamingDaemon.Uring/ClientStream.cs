@@ -66,7 +66,8 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
     /// <summary>Bytes that the kernel took; final once <see cref="Ended"/> has ended.</summary>
     public long BytesSent { get; private set; }
 
-    /// <summary>A flush larger than the limit of pending bytes was cancelled: only its beginning was sent.</summary>
+    /// <summary>A flush larger than the limit of pending bytes was cancelled: only its beginning was
+    /// sent.</summary>
     public bool IsCut { get; private set; }
 
     /// <summary>Gives the handoff data's buffer back before the stream ends.</summary>

@@ -54,7 +54,8 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
     /// <summary>When the session began, in milliseconds of the system's monotonic clock.</summary>
     public long StartedMs { get; }
 
-    /// <summary>When the backend was called, or 0: before that no upstream can be blamed for its silence.</summary>
+    /// <summary>When the backend was called, or 0: before that no upstream can be blamed for its
+    /// silence.</summary>
     public long PendingSinceMs => Volatile.Read(ref _pendingSinceMs);
 
     /// <summary>When the upstream was last heard of.</summary>

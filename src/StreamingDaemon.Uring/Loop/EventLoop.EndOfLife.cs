@@ -161,7 +161,8 @@ internal sealed unsafe partial class EventLoop
             }
             else if (fd is not (-Errno.Intr or -Errno.ConnAborted))
             {
-                // No descriptor is left: streams that end give some back, and what is queued is ours to serve.
+                // No descriptor is left: streams that end give some back, and what is queued is ours to
+                // serve.
                 _timers.Set(_acceptTimer, _nowMs + AcceptBackoffMs);
                 return;
             }

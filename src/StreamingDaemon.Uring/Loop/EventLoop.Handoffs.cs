@@ -184,8 +184,8 @@ internal sealed unsafe partial class EventLoop
             return HandoffRejection.NotAStreamSocket;
         if (LinuxNative.CheckPeer(fd) == 0)
             return null;
-        // A connection that was reset, or a socket that never was one: TCP_INFO's state would tell a reset one
-        // (CLOSE) no better. Its error does: a reset leaves one, to be read once.
+        // A connection that was reset, or a socket that never was one: TCP_INFO's state would tell a reset
+        // one (CLOSE) no better. Its error does: a reset leaves one, to be read once.
         return LinuxNative.GetSockOpt(fd, SolSocket, SoError, out var error) == 0 && error != 0
             ? HandoffRejection.ClientGone
             : HandoffRejection.NotAStreamSocket;
@@ -231,7 +231,8 @@ internal sealed unsafe partial class EventLoop
         _freeHandoffs.Push(handoff.Index);
     }
 
-    /// <summary>Ends the accept, by name: by its descriptor it might find whoever has the number by then.</summary>
+    /// <summary>Ends the accept, by name: by its descriptor it might find whoever has the number by
+    /// then.</summary>
     private void SubmitCancelAccept()
     {
         var entry = _ring.NextEntry();

@@ -106,7 +106,8 @@ internal sealed class TimerWheel
             timer = next;
         }
 
-        // Fired when the bucket is in order again: a callback may set, clear or remove any timer, one of these too.
+        // Fired when the bucket is in order again: a callback may set, clear or remove any timer, one of
+        // these too.
         for (var i = 0; i < _due.Count; i++)
         {
             var timer = _due[i];

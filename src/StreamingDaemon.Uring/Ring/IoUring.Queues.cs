@@ -79,11 +79,12 @@ internal sealed unsafe partial class IoUring
         };
     }
 
-    /// <summary>Submits until nothing is pending: a ring that is closed drops what it was not given.</summary>
+    /// <summary>Submits until nothing is pending: a ring that is closed drops what it was not
+    /// given.</summary>
     public void Flush()
     {
-        // With SQPOLL the kernel's thread takes them when it gets to run; without, the first call does, unless the
-        // kernel is out of memory for requests.
+        // With SQPOLL the kernel's thread takes them when it gets to run; without, the first call does,
+        // unless the kernel is out of memory for requests.
         const int PatienceMs = 5_000;
         for (var waitedMs = 0; SubmissionsPending() > 0 && waitedMs < PatienceMs; waitedMs++)
         {
