@@ -169,6 +169,36 @@ public sealed partial class LifecycleTests
     }
 
     [Fact]
+    public async Task Log_that_nobody_reads_stalls_no_stream()
+    {
+        using var directory = new TempDirectory();
+        var command = DaemonProcess.Command();
+        var socket = directory.File("s");
+        using var daemon = Process.Start(new ProcessStartInfo(command[0],
+            [.. command.Skip(1), "--socket", socket, "--delay", "0"])
+        { RedirectStandardError = true })!;
+        // Its first line says that it listens; nothing is read after it, and a pipe holds 64 KiB.
+        _ = await daemon.StandardError.BaseStream.ReadAsync(new byte[1]);
+
+        try
+        {
+            var answers = await Task.WhenAll(Enumerable.Range(0, 1000).Select(async i =>
+            {
+                var json = $$"""{"request_id":"{{new string('r', 100)}}{{i}}"}""";
+                using var client = Clients.HandOver(socket, json);
+                return Answer.Parse(await Clients.ReadToEndAsync(client));
+            }));
+
+            Assert.All(answers, a => Assert.True(a.IsDone));
+        }
+        finally
+        {
+            daemon.Kill();
+            await daemon.WaitForExitAsync();
+        }
+    }
+
+    [Fact]
     public async Task Loop_that_no_longer_turns_makes_live_fail_until_it_turns_again()
     {
         using var directory = new TempDirectory();
