@@ -98,8 +98,10 @@ public static class StartChecks
         }
     }
 
-    private static CheckResult Descriptors(HandoffServerOptions options)
+    /// <summary>Does the limit of descriptors hold the connections that are asked for?</summary>
+    public static CheckResult Descriptors(HandoffServerOptions options)
     {
+        ArgumentNullException.ThrowIfNull(options);
         LinuxNative.GetDescriptorLimit(out var soft, out var hard);
         var wanted = (ulong)options.MaxConnections + DescriptorReserve;
         // The runtime raises the soft limit to the hard one at start.

@@ -72,6 +72,17 @@ public sealed class StartTests : IDisposable
         Assert.Equal("a successor's", await File.ReadAllTextAsync(daemon.SocketPath));
     }
 
+    [Fact]
+    public async Task Limit_of_descriptors_that_is_too_low_is_said_with_its_numbers()
+    {
+        await using var few = await DaemonProcess.StartAsync("--max-connections", "10");
+        await using var many = await DaemonProcess.StartAsync("--max-connections", "1000000");
+
+        Assert.Empty(few.LogLines("nofile"));
+        var line = Assert.Single(many.LogLines("nofile"));
+        Assert.Contains("1002000", line, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("0600")]
     [InlineData("0666")]

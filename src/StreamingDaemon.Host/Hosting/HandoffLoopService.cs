@@ -24,6 +24,9 @@ internal sealed partial class HandoffLoopService(
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
         await server.StartAsync().ConfigureAwait(false);
+        var descriptors = StartChecks.Descriptors(DaemonHost.ServerOptionsOf(options));
+        if (descriptors.Status != CheckStatus.Ok)
+            LogDescriptors(_logger, descriptors.Detail);
         lifetime.ApplicationStarted.Register(() => LogListening(_logger, options.Server.Socket,
             options.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
             options.Backend.Name, options.Server.MaxConnections));
@@ -92,6 +95,9 @@ internal sealed partial class HandoffLoopService(
         "listening on {Socket} ({Kind}), backend {Backend}, at most {MaxConnections} connections")]
     private static partial void LogListening(ILogger logger, string socket, string kind, string backend,
         int maxConnections);
+
+    [LoggerMessage(EventId = 25, Level = LogLevel.Warning, Message = "nofile: {Detail}")]
+    private static partial void LogDescriptors(ILogger logger, string detail);
 
     [LoggerMessage(EventId = 21, Level = LogLevel.Information, Message =
         "no new handoffs; {Active} connections have {Seconds} s to end")]
