@@ -228,6 +228,24 @@ public sealed class OpenAIStreamTests
         Assert.Equal(FakeLlmScenarios.TextsOf("short"), other.Contents);
     }
 
+    [Theory]
+    [InlineData(422, "application/json", """{"detail":[{"type":"too_long","input":"my secret diagnosis"}]}""")]
+    [InlineData(400, "application/json", """{"error":{"type":"x","message":"bad: my secret diagnosis"}}""")]
+    [InlineData(500, "text/plain", "cannot answer my secret diagnosis")]
+    [InlineData(200, "text/event-stream", "data: {\"error\":{\"message\":\"my secret diagnosis\"}}\n\n")]
+    public async Task Upstream_that_quotes_the_prompt_brings_it_into_no_log(int status, string type, string body)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = exchange => exchange.RespondAsync(status, type, body);
+        await using var daemon = await upstream.StartDaemonAsync();
+
+        _ = await daemon.AskAsync("""{"prompt":"my secret diagnosis"}""");
+
+        Assert.Equal("UpstreamError", await daemon.OutcomeAsync());
+        Assert.Contains("the upstream", daemon.ErrorText, StringComparison.Ordinal);
+        Assert.DoesNotContain("secret", daemon.ErrorText, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Logs_name_the_stream_and_never_a_prompt_an_answer_or_a_key()
     {
