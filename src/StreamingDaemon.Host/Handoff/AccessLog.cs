@@ -24,8 +24,8 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
             session.ErrorStatus ?? (session.HeadSent ? 200 : 0), ReasonOf(result));
     }
 
-    /// <summary>The reason without the upstream's own words, which stand behind ": " where it answered: servers
-    /// quote the request in them, and with it the prompt.</summary>
+    /// <summary>The reason without the upstream's own words, which stand behind ": " where it answered:
+    /// servers quote the request in them, and with it the prompt.</summary>
     private static string? ReasonOf(BackendResult result) =>
         result.UpstreamStatus is null ? result.Reason : result.Reason?.Split(": ", 2)[0];
 
