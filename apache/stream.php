@@ -66,10 +66,10 @@ function read_messages(mixed $messages): array
     return $known;
 }
 
-/** One line of ASCII: what is not, json_encode's default flags escape. */
+/** One line: control characters are escaped, and nothing else, or the header's limit is met six times as soon. */
 function encode_handoff(array $handoff): string
 {
-    $json = json_encode($handoff);
+    $json = json_encode($handoff, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES);
     return is_string($json) ? $json : refuse(400, 'The text is not valid UTF-8.');
 }
 

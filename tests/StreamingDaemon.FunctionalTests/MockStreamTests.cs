@@ -52,6 +52,37 @@ public sealed class MockStreamTests
         Assert.True(answer.IsDone);
     }
 
+    [Fact]
+    public async Task Array_of_a_response_header_is_one_line_for_each_of_its_strings()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+
+        var answer = await daemon.AskAsync("""
+            {"response_headers":{"Set-Cookie":["a=1; Path=/",5,["nested"],"b=2","c=\r\nX: 3"],"X-None":[],
+             "X-Last":"1","Connection":["keep-alive"]}}
+            """);
+
+        Assert.Equal(
+            Answer.StreamHead[..^2] + "Set-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nX-Last: 1\r\n\r\n",
+            answer.Head);
+        Assert.True(answer.IsDone);
+    }
+
+    [Fact]
+    public async Task Unknown_backend_of_a_handoff_gets_the_default_one_and_a_warning_that_names_it()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+
+        var answer = await daemon.AskAsync("""{"backend":"open\nai","request_id":"r-1"}""");
+
+        Assert.True(answer.IsDone);
+        Assert.Equal("Completed", await daemon.OutcomeAsync());
+        var line = Assert.Single(daemon.LogLines("not configured"));
+        Assert.Contains("\"@l\":\"Warning\"", line, StringComparison.Ordinal);
+        Assert.Contains("\"Backend\":\"open_ai\",\"Default\":\"mock\",\"RequestId\":\"r-1\"", line,
+            StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("""{"prompt":"cut""")]
     [InlineData("[1,2]")]

@@ -27,11 +27,11 @@ public sealed class EndpointTests(SharedServers servers)
     }
 
     [Theory, MemberData(nameof(Both))]
-    public void Handoff_data_is_one_line_of_ascii_with_everything_in_it(Stack stack)
+    public void Handoff_data_is_one_line_of_utf8_with_everything_in_it(Stack stack)
     {
         using var apache = new ApacheServer(stack);
         using var listener = new HandoffListener(apache.DefaultSocket);
-        const string prompt = "Zürich \"quoted\"\r\nX-Injected: 1\n日本 🙂 </script>";
+        const string prompt = "Zürich \"quoted\"\r\nX-Injected: 1\n日本 🙂 </script>\u2028\u0085\u00a0.";
         string body = JsonSerializer.Serialize(new
         {
             prompt,
@@ -45,7 +45,8 @@ public sealed class EndpointTests(SharedServers servers)
         using var curl = Curl.Start("-H", Json, "-d", body, apache.Url("/chat/stream.php"));
         byte[] data = listener.Serve("served");
 
-        Assert.All(data, octet => Assert.InRange(octet, (byte)0x20, (byte)0x7e));
+        Assert.DoesNotContain(data, octet => octet is < 0x20 or 0x7f);
+        Assert.Contains("日本 🙂", Encoding.UTF8.GetString(data), StringComparison.Ordinal);
         using var handoff = JsonDocument.Parse(data);
         var messages = handoff.RootElement.GetProperty("messages");
         Assert.Equal(3, messages.GetArrayLength());
@@ -78,6 +79,17 @@ public sealed class EndpointTests(SharedServers servers)
         string file = Path.Combine(apache.Root, "long.json");
         File.WriteAllText(file, JsonSerializer.Serialize(new { prompt = new string('x', 250_000) }));
         Assert.Equal(413, Curl.Status("-H", Json, "-d", "@" + file, url));
+    }
+
+    [Theory, MemberData(nameof(Both))]
+    public void Text_of_any_script_counts_its_utf8_bytes_against_the_limit_of_the_header(Stack stack)
+    {
+        var apache = servers[stack];
+        // 6,600 bytes; escaped it would be 13,200, which php-fpm's header does not hold.
+        Expect.WholeStream(Post(apache, apache.Url("/chat/stream.php"), new
+        {
+            prompt = string.Concat(Enumerable.Repeat("日本", 1100)),
+        }));
     }
 
     private static string Post(ApacheServer apache, string url, object body)

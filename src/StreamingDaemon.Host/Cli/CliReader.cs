@@ -15,7 +15,7 @@ internal sealed class CliReader(CommandTree tree, ParseResult result)
         var settings = new List<RawSetting>();
         foreach (var (spec, option) in tree.Table)
         {
-            var text = option is Option<bool> flag ? Switch(flag) : Last((Option<string[]>)option);
+            var text = spec.Cli!.Value is null ? Switch(option) : Last(option);
             if (text is not null)
                 settings.Add(new RawSetting(spec.Key, text, RawKind.Text, option.Name));
         }
@@ -29,7 +29,7 @@ internal sealed class CliReader(CommandTree tree, ParseResult result)
     {
         var spec = OptionTable.Find("server:socket")!;
         var option = tree.Table.First(pair => pair.Spec == spec).Option;
-        if (Last((Option<string[]>)option) is not { } path)
+        if (Last(option) is not { } path)
             return null;
         var raw = new RawSetting(spec.Key, path, RawKind.Text, option.Name);
         if (spec.Check(raw, out var canonical) is { } problem)
@@ -92,13 +92,17 @@ internal sealed class CliReader(CommandTree tree, ParseResult result)
 
     private bool IsOption(string value) => value.StartsWith('-') && tree.NamesFor(result).Contains(value);
 
-    private string? Switch(Option<bool> option)
+    private string? Switch(Option<string[]> option)
     {
-        if (result.GetResult(option) is not OptionResult { Implicit: false } given)
+        if (result.GetResult(option) is not OptionResult { Implicit: false })
             return null;
-        // Which of "-q=false -q" comes last is not kept.
-        if (given.IdentifierTokenCount > 1 && given.Tokens.Count > 0)
-            _errors.Add(option.Name, "given more than once; keep one");
-        return given.GetValueOrDefault<bool>() ? "true" : "false";
+        // Nothing but options take arguments, so that what follows a switch is its value: the last one's.
+        var last = result.Tokens.ToList().FindLastIndex(
+            token => token.Type == TokenType.Option && IsNameOf(option, token.Value));
+        var next = result.Tokens.ElementAtOrDefault(last + 1);
+        return next is { Type: TokenType.Argument } ? next.Value : "true";
     }
+
+    private static bool IsNameOf(Option<string[]> option, string text) =>
+        option.Name == text || option.Aliases.Contains(text);
 }

@@ -32,7 +32,7 @@ internal sealed class CommandTree
     public Option<string[]> Data { get; } = Value("--data", null, "JSON", "The handoff's JSON object");
 
     /// <summary>The options of the table, each with its spec.</summary>
-    public IReadOnlyList<(OptionSpec Spec, Option Option)> Table { get; }
+    public IReadOnlyList<(OptionSpec Spec, Option<string[]> Option)> Table { get; }
 
     public CommandTree()
     {
@@ -63,16 +63,21 @@ internal sealed class CommandTree
             .SelectMany(option => option.Aliases.Append(option.Name))
             .Concat(Root.Subcommands.Select(command => command.Name));
 
-    private static Option Make(OptionSpec spec)
+    private static Option<string[]> Make(OptionSpec spec)
     {
         var name = spec.Cli!;
         var help = spec.ToHelp(OptionTable.Defaults);
         if (name.Value is null)
         {
             var described = $"{spec.Description} [default: {help}]";
-            return name.Short is null
-                ? new Option<bool>(name.Long) { Recursive = true, Description = described }
-                : new Option<bool>(name.Long, name.Short) { Recursive = true, Description = described };
+            // Not an Option<bool>, which knows no other words than true and false.
+            return new Option<string[]>(name.Long, name.Short is null ? [] : [name.Short])
+            {
+                Recursive = true,
+                Arity = ArgumentArity.ZeroOrMore,
+                HelpName = "true|false",
+                Description = described,
+            };
         }
         var option = Value(
             name.Long, name.Short, name.Value, $"{spec.Description}; {spec.Range} [default: {help}]");

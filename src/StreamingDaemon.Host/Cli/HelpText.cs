@@ -51,6 +51,7 @@ internal static class HelpText
     {
         var what = word.StartsWith('-') ? "option" : "argument";
         return Spelling.Closest(word.Split('=')[0], tree.NamesFor(result)) is { } closest && word.Length > 2
+            && closest != word
             ? $"unknown {what} '{word}'; did you mean {closest}?"
             : $"unknown {what} '{word}'; {SeeHelp}";
     }

@@ -34,7 +34,7 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
         time is { } value ? Math.Round(value.TotalMilliseconds, 3) : null;
 
     /// <summary>The application chose it, so that a log line could be forged with it.</summary>
-    private static string Printable(string text)
+    internal static string Printable(string text)
     {
         var cut = text.Length > 128 ? text[..128] : text;
         return cut.AsSpan().ContainsAnyInRange('\0', '\x1f') || cut.Contains('\x7f')

@@ -22,7 +22,7 @@ internal sealed partial class HandoffDispatcher(
         metrics.OnHandoff(client.AcceptedTimestamp);
         var readable = HandoffRequestReader.TryRead(client.HandoffData.Span, out var request);
         client.ReleaseHandoffData();
-        var backend = backends.Resolve(request.Backend);
+        var backend = BackendFor(request);
 
         using var session = new StreamSession(client, request, metrics);
         var result = Refusal(client, backend, request, readable) is { } refusal
@@ -54,6 +54,13 @@ internal sealed partial class HandoffDispatcher(
             LogClientGone(_logger);
         else
             LogRejected(_logger, reason);
+    }
+
+    private IStreamingBackend BackendFor(HandoffRequest request)
+    {
+        if (request.Backend is { } name && !backends.TryGet(name, out _))
+            LogUnknownBackend(_logger, AccessLog.Printable(name), backends.Default.Name, request.RequestId);
+        return backends.Resolve(request.Backend);
     }
 
     private static (StreamEnd End, StreamOutcome Outcome)? Refusal(ClientStream client,
@@ -165,6 +172,12 @@ internal sealed partial class HandoffDispatcher(
 
     [LoggerMessage(EventId = 13, Level = LogLevel.Debug, Message = "the client left before its handoff")]
     private static partial void LogClientGone(ILogger logger);
+
+    [LoggerMessage(EventId = 14, Level = LogLevel.Warning, Message =
+        "the handoff asks for backend {Backend}, which is not configured: {Default} answers, "
+        + "request {RequestId}")]
+    private static partial void LogUnknownBackend(ILogger logger, string backend, string @default,
+        string requestId);
 
     [LoggerMessage(EventId = 11, Level = LogLevel.Error, Message = "a stream failed in the daemon itself")]
     private static partial void LogFault(ILogger logger, Exception exception);

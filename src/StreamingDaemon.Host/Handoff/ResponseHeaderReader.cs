@@ -5,9 +5,9 @@ using System.Text.Json;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// Reads <c>response_headers</c>: an object of strings that the application adds to the response head. What
-/// could break the head, or contradict what the daemon itself says in it, is dropped without failing the
-/// rest.
+/// Reads <c>response_headers</c>: an object of strings, or of arrays of strings for a field that is sent more
+/// than once (Set-Cookie), that the application adds to the response head. What could break the head, or
+/// contradict what the daemon itself says in it, is dropped without failing the rest.
 /// </summary>
 internal static class ResponseHeaderReader
 {
@@ -37,29 +37,48 @@ internal static class ResponseHeaderReader
             return default;
         }
 
-        var lines = new ArrayBufferWriter<byte>();
-        var count = 0;
+        var headers = new Headers();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             var name = JsonText.Read(ref reader);
             reader.Read();
-            if (reader.TokenType != JsonTokenType.String)
+            if (reader.TokenType == JsonTokenType.StartArray)
             {
-                reader.Skip();
-                continue;
+                while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+                    AddValue(ref reader, name, ref headers);
             }
-
-            var value = JsonText.Read(ref reader);
-            if (!IsAllowed(name, value) || count == MaxHeaders)
-                continue;
-            var length = name.Length + Encoding.UTF8.GetByteCount(value) + 4;
-            if (lines.WrittenCount + length > MaxBytes)
-                continue;
-            Encoding.UTF8.GetBytes($"{name}: {value}\r\n", lines);
-            count++;
+            else
+            {
+                AddValue(ref reader, name, ref headers);
+            }
         }
 
-        return lines.WrittenMemory;
+        return headers.Lines?.WrittenMemory ?? default;
+    }
+
+    private struct Headers
+    {
+        public ArrayBufferWriter<byte>? Lines;
+        public int Count;
+    }
+
+    private static void AddValue(ref Utf8JsonReader reader, string name, ref Headers headers)
+    {
+        if (reader.TokenType != JsonTokenType.String)
+        {
+            reader.Skip();
+            return;
+        }
+
+        var value = JsonText.Read(ref reader);
+        if (!IsAllowed(name, value) || headers.Count == MaxHeaders)
+            return;
+        headers.Lines ??= new ArrayBufferWriter<byte>();
+        var length = name.Length + Encoding.UTF8.GetByteCount(value) + 4;
+        if (headers.Lines.WrittenCount + length > MaxBytes)
+            return;
+        Encoding.UTF8.GetBytes($"{name}: {value}\r\n", headers.Lines);
+        headers.Count++;
     }
 
     private static bool IsAllowed(string name, string value) =>

@@ -69,6 +69,16 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Theory]
+    [InlineData("--sqpoll --sqpoll=false", false)]
+    [InlineData("-q=false -q", true)]
+    [InlineData("-q=yes --sqpoll=no", false)]
+    [InlineData("-q=false -tq", true)]
+    [InlineData("-q demo --sqpoll=off", false)]
+    [InlineData("--sqpoll false", false)]
+    public async Task Of_a_repeated_switch_the_last_one_wins_in_any_word_for_it(string line, bool expected) =>
+        Assert.Equal(expected, (await Options(line)).Performance.SqPoll);
+
+    [Theory]
     [InlineData("--delay 1 demo --port 99 --once")]
     [InlineData("demo --once --port 99 --delay 1")]
     [InlineData("--delay 2 demo --port=99 --once -d1")]
@@ -145,7 +155,11 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("--socket", "Required argument missing for option: '--socket'; see streaming-daemon --help")]
     [InlineData("--socket --sqpoll", "--socket: the value is missing; expected --socket PATH")]
     [InlineData("-s /a -s", "--socket: the value is missing; expected --socket PATH")]
-    [InlineData("-q=false -q", "--sqpoll: given more than once; keep one")]
+    [InlineData("--sqpoll=maybe", "--sqpoll: 'maybe' is neither true nor false (1, yes, on; 0, no, off); " +
+        "expected true or false")]
+    [InlineData("--sqpoll maybe", "--sqpoll: 'maybe' is neither true nor false (1, yes, on; 0, no, off); " +
+        "expected true or false")]
+    [InlineData("check check", "unknown argument 'check'; see streaming-daemon --help")]
     [InlineData("--delay soon", "--delay: 'soon' is not a number; expected an integer from 0 to 60000")]
     [InlineData("-d -1", "--delay: '-1' is out of range; expected an integer from 0 to 60000")]
     [InlineData("--pool-size 65", "--pool-size: '65' is out of range; expected an integer from 1 to 64")]
