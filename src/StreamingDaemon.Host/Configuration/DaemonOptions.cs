@@ -12,6 +12,7 @@ internal sealed record DaemonOptions
     public BackendOptions Backend { get; init; } = new();
     public StreamingOptions Streaming { get; init; } = new();
     public TimeoutOptions Timeouts { get; init; } = new();
+    public RateLimitOptions RateLimit { get; init; } = new();
     public ThreadPoolOptions ThreadPool { get; init; } = new();
     public PerformanceOptions Performance { get; init; } = new();
     public MonitoringOptions Monitoring { get; init; } = new();
@@ -108,6 +109,19 @@ internal sealed record TimeoutOptions
 
     /// <summary>1 to 3600.</summary>
     public int ShutdownTimeoutS { get; init; } = 120;
+}
+
+/// <summary><c>[rate_limit]</c></summary>
+internal sealed record RateLimitOptions
+{
+    /// <summary>Streams that one user may begin in a window; 0 is unlimited.</summary>
+    public int Requests { get; init; }
+
+    /// <summary>1 to 86400.</summary>
+    public int WindowS { get; init; } = 60;
+
+    /// <summary>Streams of one user that run at once; 0 is unlimited.</summary>
+    public int ConcurrentStreams { get; init; }
 }
 
 /// <summary><c>[thread_pool]</c></summary>

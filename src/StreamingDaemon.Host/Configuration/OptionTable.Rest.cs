@@ -5,6 +5,35 @@ namespace StreamingDaemon.Host.Configuration;
 /// <summary>The machine below, the operator beside, and the backends.</summary>
 internal static partial class OptionTable
 {
+    private static OptionSpec[] RateLimit =>
+    [
+        new OptionSpec<int>(
+            new IntType(0, 1_000_000, zero: "unlimited"),
+            o => o.RateLimit.Requests, (o, v) => o with { RateLimit = o.RateLimit with { Requests = v } })
+        {
+            Key = "rate_limit:requests",
+            Description = "Streams that one user_id may begin in a window; further ones get a 429",
+            Cost = "A few hundred bytes for each user of the last window. Handoffs without user_id are free.",
+        },
+        new OptionSpec<int>(
+            new IntType(1, 86_400),
+            o => o.RateLimit.WindowS, (o, v) => o with { RateLimit = o.RateLimit with { WindowS = v } })
+        {
+            Key = "rate_limit:window_s",
+            Description = "Length of the window, seconds",
+            Cost = "It slides by a sixth of itself: a longer one forgives a burst later.",
+        },
+        new OptionSpec<int>(
+            new IntType(0, 1_000_000, zero: "unlimited"),
+            o => o.RateLimit.ConcurrentStreams,
+            (o, v) => o with { RateLimit = o.RateLimit with { ConcurrentStreams = v } })
+        {
+            Key = "rate_limit:concurrent_streams",
+            Description = "Streams of one user_id that run at once; further ones get a 429",
+            Cost = "Tabs count: a user with the chat open in three of them has three streams.",
+        },
+    ];
+
     private static OptionSpec[] ThreadPool =>
     [
         new OptionSpec<bool>(

@@ -18,8 +18,8 @@ internal static partial class OptionTable
     /// <summary>In the order of the sections in <see cref="DaemonOptions"/>.</summary>
     public static IReadOnlyList<OptionSpec> All { get; } =
     [
-        .. Server, .. Backend, .. Streaming, .. Timeouts, .. ThreadPool, .. Performance, .. Monitoring,
-        .. Logging, .. Mock, .. OpenAI,
+        .. Server, .. Backend, .. Streaming, .. Timeouts, .. RateLimit, .. ThreadPool, .. Performance,
+        .. Monitoring, .. Logging, .. Mock, .. OpenAI,
     ];
 
     public static IReadOnlyList<string> Sections { get; } = [.. All.Select(spec => spec.Section).Distinct()];

@@ -9,8 +9,9 @@ namespace StreamingDaemon.Host.Handoff;
 /// runs the stream, says what became of it. Exactly one outcome for every client.
 /// </summary>
 internal sealed partial class HandoffDispatcher(
-    DaemonOptions options, BackendRegistry backends, StreamWatchdog watchdog, WorkerSlots workers,
-    StreamMetrics metrics, AccessLog accessLog, ILogger<HandoffDispatcher> logger) : IHandoffHandler
+    DaemonOptions options, BackendRegistry backends, StreamWatchdog watchdog, UserLimits limits,
+    WorkerSlots workers, StreamMetrics metrics, AccessLog accessLog, ILogger<HandoffDispatcher> logger)
+    : IHandoffHandler
 {
     /// <summary>How long a backend may take to notice that its call was cancelled.</summary>
     private static readonly TimeSpan CancelPatience = TimeSpan.FromSeconds(1);
@@ -25,8 +26,12 @@ internal sealed partial class HandoffDispatcher(
         var backend = BackendFor(request);
 
         using var session = new StreamSession(client, request, metrics);
-        var result = Refusal(client, backend, request, readable) is { } refusal
-            ? Refuse(session, refusal.End, refusal.Outcome)
+        var refusal = Refusal(client, backend, request, readable);
+        using var permit = refusal is null ? limits.Enter(request.UserId) : default;
+        if (permit.RetryAfterSeconds is { } seconds)
+            refusal = (StreamEnd.RateLimited(seconds), StreamOutcome.RateLimited);
+        var result = refusal is { } refused
+            ? Refuse(session, refused.End, refused.Outcome)
             : await StreamAsync(session, backend).ConfigureAwait(false);
 
         var end = await client.Ended.ConfigureAwait(false);

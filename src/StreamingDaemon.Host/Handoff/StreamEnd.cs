@@ -13,6 +13,11 @@ internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeco
     public static readonly StreamEnd HandoffTooLarge = new(413, "The handoff data is too large.");
     public static readonly StreamEnd OverCapacity = new(503, "The server is at its limit of streams.", 5);
 
+    /// <summary>A user's own limit; <paramref name="retryAfterSeconds"/> from now it may have
+    /// room.</summary>
+    public static StreamEnd RateLimited(int retryAfterSeconds) =>
+        new(429, "Too many requests: please wait a moment.", retryAfterSeconds);
+
     private static readonly StreamEnd UpstreamError = new(502, "The language model could not be reached.");
     private static readonly StreamEnd UpstreamTimeout =
         new(504, "The language model did not answer in time.");

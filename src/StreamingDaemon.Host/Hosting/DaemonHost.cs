@@ -56,6 +56,7 @@ internal static class DaemonHost
 
         services.AddSingleton<DrainSignal>();
         services.AddSingleton<StreamWatchdog>();
+        services.AddSingleton<UserLimits>();
         services.AddSingleton<WorkerSlots>();
         services.AddSingleton<StreamMetrics>();
         services.AddSingleton<AccessLog>();

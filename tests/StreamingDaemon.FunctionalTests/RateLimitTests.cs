@@ -1,0 +1,83 @@
+using System.Net.Sockets;
+using System.Text.Json;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+/// <summary>What users meet at their own limits: <c>[rate_limit]</c>.</summary>
+public sealed class RateLimitTests
+{
+    private static readonly string[] Slow = ["--delay", "60000"];
+
+    [Fact]
+    public async Task User_over_the_requests_of_a_window_reads_a_429_with_retry_after_and_others_do_not()
+    {
+        await using var daemon = await StartAsync("requests = 2\nwindow_s = 600", "--delay", "0");
+
+        for (var i = 0; i < 2; i++)
+            Assert.True((await daemon.AskAsync("""{"user_id":7}""")).IsDone);
+        var refused = await daemon.AskAsync("""{"user_id":7,"request_id":"r-3"}""");
+
+        Assert.Equal("HTTP/1.1 429 Too Many Requests", refused.StatusLine);
+        Assert.InRange(RetryAfter(refused), 1, 600);
+        Assert.Equal("r-3", JsonDocument.Parse(refused.Body).RootElement.GetProperty("error")
+            .GetProperty("request_id").GetString());
+        Assert.True((await daemon.AskAsync("""{"user_id":8}""")).IsDone);
+        var log = await daemon.AccessLogAsync(4);
+        Assert.Equal(["Completed", "Completed", "RateLimited", "Completed"],
+            log.Select(line => line.GetProperty("Outcome").GetString()));
+        Assert.Contains("""streaming_daemon_streams_total{backend="mock",outcome="RateLimited"} 1""",
+            await daemon.MetricsAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task User_over_the_concurrent_streams_reads_a_429_until_one_of_them_has_ended()
+    {
+        await using var daemon = await StartAsync("concurrent_streams = 2", Slow);
+        using var first = Clients.HandOver(daemon.SocketPath, """{"user_id":7}""");
+        using var second = Clients.HandOver(daemon.SocketPath, """{"user_id":7}""");
+        await Clients.ReadUntilAsync(first, "\n\n");
+        await Clients.ReadUntilAsync(second, "\n\n");
+
+        var refused = await daemon.AskAsync("""{"user_id":7}""");
+        Assert.Equal("HTTP/1.1 429 Too Many Requests", refused.StatusLine);
+        Assert.Equal(5, RetryAfter(refused));
+
+        // The client leaves, and with the end of its stream there is room again.
+        first.Dispose();
+        await daemon.AccessLogAsync(2);
+        using var third = Clients.HandOver(daemon.SocketPath, """{"user_id":7}""");
+        Assert.StartsWith("HTTP/1.1 200 OK", await Clients.ReadUntilAsync(third, "\n\n"),
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Handoffs_that_name_no_user_are_not_limited()
+    {
+        await using var daemon = await StartAsync("requests = 1\nconcurrent_streams = 1", "--delay", "0");
+
+        for (var i = 0; i < 3; i++)
+            Assert.True((await daemon.AskAsync("{}")).IsDone);
+    }
+
+    [Fact]
+    public async Task Handoff_that_is_refused_for_itself_takes_nothing_of_its_users_limit()
+    {
+        await using var daemon = await StartAsync("requests = 1", "--delay", "0");
+
+        Assert.StartsWith("HTTP/1.1 400", (await daemon.AskAsync("""{"user_id":7""")).StatusLine,
+            StringComparison.Ordinal);
+        Assert.True((await daemon.AskAsync("""{"user_id":7}""")).IsDone);
+    }
+
+    private static int RetryAfter(Answer answer) => int.Parse(
+        answer.Head.Split("Retry-After: ")[1].Split("\r\n")[0], System.Globalization.CultureInfo.InvariantCulture);
+
+    private static async Task<DaemonProcess> StartAsync(string limits, params string[] arguments)
+    {
+        using var directory = new TempDirectory();
+        var file = directory.File("limits.toml");
+        await File.WriteAllTextAsync(file, $"[rate_limit]\n{limits}\n");
+        return await DaemonProcess.StartAsync(["--config", file, .. arguments]);
+    }
+}
