@@ -161,33 +161,6 @@ public sealed class HandoffRequestReaderTests
     }
 
     [Fact]
-    public void Events_read_back_as_what_was_written()
-    {
-        var random = new Random(5);
-        for (var i = 0; i < 2000; i++)
-        {
-            var text = string.Concat(Enumerable.Range(0, random.Next(1, 40))
-                .Select(_ => new Rune(random.Next(4) switch
-                {
-                    0 => random.Next(0, 0x20),
-                    1 => random.Next(0x20, 0x80),
-                    2 => random.Next(0x80, 0xd800),
-                    _ => random.Next(0x10000, 0x110000),
-                }).ToString()));
-            var output = new System.Buffers.ArrayBufferWriter<byte>();
-
-            ServerSentEvents.WriteContent(output, Encoding.UTF8.GetBytes(text));
-
-            var written = Encoding.UTF8.GetString(output.WrittenSpan);
-            Assert.StartsWith("data: ", written, StringComparison.Ordinal);
-            Assert.EndsWith("}\n\n", written, StringComparison.Ordinal);
-            Assert.Equal(1, written.AsSpan(0, written.Length - 1).Count('\n'));
-            using var document = JsonDocument.Parse(written.AsMemory(6));
-            Assert.Equal(text, document.RootElement.GetProperty("content").GetString());
-        }
-    }
-
-    [Fact]
     public void Escapes_are_the_minimal_ones()
     {
         var output = new System.Buffers.ArrayBufferWriter<byte>();

@@ -1,0 +1,154 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using CsCheck;
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Handoff;
+using Xunit;
+
+namespace StreamingDaemon.Host.Tests.Handoff;
+
+/// <summary>The handoff reader against System.Text.Json's document model, which reads the same text its own
+/// way.</summary>
+public sealed class HandoffRequestProperties
+{
+    private static readonly string[] Names =
+    [
+        "prompt", "messages", "user_id", "model", "max_tokens", "temperature", "system", "request_id",
+        "test_pattern", "backend", "response_headers", "role", "content", "Prompt", "x",
+    ];
+
+    private static readonly Gen<JsonNode?> Scalar = Gen.OneOf(
+        Gen.String.Select(Sound).Select(s => (JsonNode?)JsonValue.Create(s)),
+        Among("user", "assistant", "12", " -3", "0.5", "mock", "").Select(s => (JsonNode?)JsonValue.Create(s)),
+        Gen.Long.Select(n => (JsonNode?)JsonValue.Create(n)),
+        Gen.Int[-3, 300].Select(n => (JsonNode?)JsonValue.Create(n)),
+        Gen.Double[1e15, 8e18].Select(n => (JsonNode?)JsonValue.Create(Math.Floor(n))),
+        Gen.Double.Where(double.IsFinite).Select(n => (JsonNode?)JsonValue.Create(n)),
+        Gen.Bool.Select(b => (JsonNode?)JsonValue.Create(b)),
+        Gen.Const((JsonNode?)null));
+
+    private static readonly Gen<JsonNode?> Any = Gen.Recursive<JsonNode?>((depth, inner) => depth > 3
+        ? Scalar
+        : Gen.Frequency(
+            (5, Scalar),
+            (1, inner.List[0, 4].Select(items => (JsonNode?)new JsonArray([.. items.Select(Copy)]))),
+            (2, ObjectOf(inner).Select(o => (JsonNode?)o))));
+
+    private static Gen<JsonObject> ObjectOf(Gen<JsonNode?> value) =>
+        Gen.Select(Among(Names), value).List[0, 10].Select(members =>
+        {
+            var made = new JsonObject();
+            foreach (var (name, node) in members)
+                made[name] = Copy(node);
+            return made;
+        });
+
+    private static readonly Gen<string> Document = Gen.Select(ObjectOf(Any), Gen.Bool, Gen.Bool,
+        (json, indented, escaped) => json.ToJsonString(new JsonSerializerOptions
+        {
+            WriteIndented = indented,
+            Encoder = escaped ? JavaScriptEncoder.Default : JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        }));
+
+    [Fact]
+    public void Fields_read_as_the_document_model_reads_them() => Document.Sample(text =>
+    {
+        Assert.True(HandoffRequestReader.TryRead(Encoding.UTF8.GetBytes(text), out var request));
+
+        using var document = JsonDocument.Parse(text);
+        var root = document.RootElement;
+        Assert.Equal(Text(root, "prompt"), request.Prompt);
+        Assert.Equal(NotEmpty(root, "model"), request.Model);
+        Assert.Equal(NotEmpty(root, "system"), request.System);
+        Assert.Equal(NotEmpty(root, "backend"), request.Backend);
+        Assert.Equal(NotEmpty(root, "test_pattern"), request.TestPattern);
+        Assert.Equal(Integer(root, "user_id") ?? 0, request.UserId);
+        Assert.Equal(Integer(root, "max_tokens") is { } most and > 0 ? (int?)Math.Min(most, int.MaxValue) : null,
+            request.MaxTokens);
+        Assert.Equal(Turns(root), request.Messages);
+    }, iter: 5_000);
+
+    [Fact]
+    public void Bytes_are_readable_exactly_where_the_document_model_finds_an_object() => Mutated.Sample(data =>
+    {
+        var readable = HandoffRequestReader.TryRead(data, out var request);
+
+        Assert.NotEmpty(request.RequestId);
+        Assert.All(request.RequestId, c => Assert.InRange(c, '!', '~'));
+        Assert.Equal(IsObject(data), readable);
+    }, iter: 20_000);
+
+    /// <summary>Documents with a few bytes changed, removed or doubled.</summary>
+    private static readonly Gen<byte[]> Mutated = Gen.Select(Document,
+        Gen.Select(Gen.Int[0, 100_000], Gen.Int[0, 3], Gen.Byte).List[0, 4],
+        (text, changes) =>
+        {
+            var data = Encoding.UTF8.GetBytes(text).ToList();
+            foreach (var (where, what, value) in changes)
+            {
+                if (data.Count == 0)
+                    break;
+                var index = where % data.Count;
+                if (what == 0)
+                    data.RemoveAt(index);
+                else if (what == 1)
+                    data.Insert(index, data[index]);
+                else
+                    data[index] = value;
+            }
+
+            return data.ToArray();
+        });
+
+    private static bool IsObject(byte[] data)
+    {
+        var trimmed = data.AsSpan().Trim("\0 \t\r\n"u8);
+        if (trimmed.IsEmpty)
+            return true;
+        try
+        {
+            using var document = JsonDocument.Parse(trimmed.ToArray());
+            return document.RootElement.ValueKind == JsonValueKind.Object;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+    }
+
+    private static JsonElement? Find(JsonElement json, string name) =>
+        json.TryGetProperty(name, out var value) ? value : null;
+
+    private static string? Text(JsonElement json, string name) =>
+        Find(json, name) is { ValueKind: JsonValueKind.String } value ? value.GetString() : null;
+
+    private static string? NotEmpty(JsonElement json, string name) =>
+        Text(json, name) is { Length: > 0 } text ? text : null;
+
+    private static long? Integer(JsonElement json, string name) => Find(json, name) switch
+    {
+        { ValueKind: JsonValueKind.Number } n when n.TryGetInt64(out var whole) => whole,
+        { ValueKind: JsonValueKind.Number } n when n.GetDouble() is var real && real == Math.Truncate(real)
+            && Math.Abs(real) < 9e18 => (long)real,
+        { ValueKind: JsonValueKind.String } s when long.TryParse(s.GetString()!.Trim(),
+            NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var parsed) => parsed,
+        _ => null,
+    };
+
+    private static List<ChatTurn> Turns(JsonElement root) =>
+        Find(root, "messages") is not { ValueKind: JsonValueKind.Array } messages
+            ? []
+            : [.. messages.EnumerateArray()
+                .Where(m => m.ValueKind == JsonValueKind.Object && Text(m, "content") is not null)
+                .Select(m => new ChatTurn(NotEmpty(m, "role") ?? "user", Text(m, "content")!))];
+
+    private static Gen<T> Among<T>(params T[] values) => Gen.Int[0, values.Length - 1].Select(i => values[i]);
+
+    private static JsonNode? Copy(JsonNode? node) => node?.DeepClone();
+
+    /// <summary>Lone surrogates are no text, and have tests of their own.</summary>
+    private static string Sound(string text) => Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(text));
+}
