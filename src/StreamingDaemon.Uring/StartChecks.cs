@@ -121,10 +121,11 @@ public static class StartChecks
             var directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
             if (!Directory.Exists(directory))
                 return new("socket", CheckStatus.Failed, $"{directory} does not exist: create it first");
-            if (!LinuxNative.MayWrite(directory))
+            if (LinuxNative.CheckWritable(directory) is < 0 and var error)
             {
-                return new("socket", CheckStatus.Failed,
-                    $"this user may not write in {directory}: change its owner or mode");
+                return new("socket", CheckStatus.Failed, error == -Errno.Access
+                    ? $"this user may not write in {directory}: change its owner or mode"
+                    : $"{directory}: {LinuxNative.Describe(error)}");
             }
 
             return new("socket", CheckStatus.Ok,

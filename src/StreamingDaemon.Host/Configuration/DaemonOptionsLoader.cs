@@ -72,6 +72,7 @@ internal static class DaemonOptionsLoader
             return Path.GetFullPath(named);
         errors.Add("--config", named.Length == 0
             ? "the path is empty; expected a TOML file"
+            : Directory.Exists(named) ? $"{named} is a directory; expected a TOML file"
             : $"{named} does not exist or cannot be reached; expected a TOML file");
         return null;
     }

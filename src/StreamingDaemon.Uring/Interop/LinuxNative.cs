@@ -183,9 +183,10 @@ internal static unsafe partial class LinuxNative
 
     public static int Unlink(string path) => Result(UnlinkRaw(path));
 
-    /// <summary>May this process create files in the directory? access(2): by the real user's
-    /// rights.</summary>
-    public static bool MayWrite(string directory) => AccessRaw(directory, AccessWriteAndSearch) == 0;
+    /// <summary>May this process create files in the directory? access(2): by the real user's rights. 0 or a
+    /// negative errno.</summary>
+    public static int CheckWritable(string directory) =>
+        Result(AccessRaw(directory, AccessWriteAndSearch));
 
     /// <summary>RLIMIT_NOFILE, soft and hard.</summary>
     public static void GetDescriptorLimit(out ulong soft, out ulong hard)

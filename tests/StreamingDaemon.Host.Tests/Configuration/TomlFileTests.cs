@@ -203,9 +203,29 @@ public sealed class TomlFileTests : IDisposable
         _sandbox.ErrorsWithFile(_sandbox.PathOf("nowhere.toml")));
 
     [Fact]
-    public void A_file_that_is_not_UTF8_is_refused()
+    public void A_directory_where_a_file_is_named_is_refused_as_one()
     {
-        File.WriteAllBytes(_sandbox.PathOf("streaming-daemon.toml"), [.. "socket = '/"u8, 0xFF, .. "'"u8]);
+        Directory.CreateDirectory(_sandbox.PathOf("somewhere"));
+
+        Assert.Equal(["--config: somewhere is a directory; expected a TOML file"],
+            _sandbox.ErrorsWithFile(_sandbox.PathOf("somewhere")));
+    }
+
+    [Fact]
+    public void A_UTF8_file_may_begin_with_its_byte_order_mark()
+    {
+        File.WriteAllBytes(_sandbox.PathOf("streaming-daemon.toml"), [0xEF, 0xBB, 0xBF, .. "delay = 3"u8]);
+
+        Assert.Equal(3, _sandbox.Load().Mock.DelayMs);
+    }
+
+    [Theory]
+    [InlineData(new byte[] { 0x27, 0xFF, 0x27 })]
+    [InlineData(new byte[] { 0xFF, 0xFE })]
+    [InlineData(new byte[] { 0xFF, 0xFE, 0x61, 0x00 })]
+    public void A_file_that_is_not_UTF8_is_refused(byte[] content)
+    {
+        File.WriteAllBytes(_sandbox.PathOf("streaming-daemon.toml"), content);
 
         Assert.StartsWith("streaming-daemon.toml: cannot be read: ", Assert.Single(_sandbox.Errors()));
     }

@@ -68,10 +68,12 @@ internal sealed class TomlConfigurationProvider(TomlConfigurationSource source)
 {
     public override void Load(Stream stream)
     {
-        // Strict: a path with a character that stands for an unreadable one would be another path.
-        using var reader = new StreamReader(stream, new UTF8Encoding(false, throwOnInvalidBytes: true));
+        // Strict: a path with a character that stands for an unreadable one would be another path. And no
+        // other encoding is guessed from the first bytes: TOML is UTF-8.
+        using var reader = new StreamReader(stream, new UTF8Encoding(false, throwOnInvalidBytes: true),
+            detectEncodingFromByteOrderMarks: false);
         var file = Source.FileProvider?.GetFileInfo(Source.Path ?? "").PhysicalPath ?? Source.Path ?? "";
-        var document = TomlDocument.Parse(reader.ReadToEnd(), file);
+        var document = TomlDocument.Parse(reader.ReadToEnd().TrimStart('\ufeff'), file);
         Data = source.Select is { } select ? select(document) : Everything(document);
     }
 
