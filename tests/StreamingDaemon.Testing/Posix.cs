@@ -31,6 +31,13 @@ public static unsafe partial class Posix
     [LibraryImport("libc", EntryPoint = "pipe2", SetLastError = true)]
     private static partial int PipeRaw(int* pair, int flags);
 
+    /// <summary>mkfifo(3), for the owner; 0 or -1.</summary>
+    public static int MakeFifo(string path) => MakeFifoRaw(path, 0x180);
+
+    [LibraryImport("libc", EntryPoint = "mkfifo", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int MakeFifoRaw(string path, uint mode);
+
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     private static partial int KillRaw(int pid, int signal);
 

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.Text;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Uring;
@@ -33,13 +35,16 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
     private static double? Milliseconds(TimeSpan? time) =>
         time is { } value ? Math.Round(value.TotalMilliseconds, 3) : null;
 
-    /// <summary>The application chose it, so that a log line could be forged with it.</summary>
+    /// <summary>The application chose it, so that a log line could be forged with it, or what a terminal
+    /// shows of one.</summary>
     internal static string Printable(string text)
     {
         var cut = text.Length > 128 ? text[..128] : text;
-        return cut.AsSpan().ContainsAnyInRange('\0', '\x1f') || cut.Contains('\x7f')
-            ? string.Concat(cut.Select(c => char.IsControl(c) ? '_' : c))
-            : cut;
+        if (!cut.AsSpan().ContainsAnyExceptInRange(' ', '~'))
+            return cut;
+        return string.Concat(cut.EnumerateRunes().Select(rune => Rune.GetUnicodeCategory(rune)
+            is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator
+            or UnicodeCategory.ParagraphSeparator ? "_" : rune.ToString()));
     }
 
     [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message =

@@ -1,0 +1,195 @@
+using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+/// <summary>What SECURITY.md promises, of a daemon that is fed with what an attacker would send through a
+/// site.</summary>
+public sealed partial class SecurityTests : IDisposable
+{
+    private const string Key = "sk-secret-of-the-test";
+    private const string Prompt = "my-private-diagnosis";
+    private const string Reply = "your-private-answer";
+    private const int Sigterm = 15;
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    /// <summary>Upstreams in their worst moods: each repeats the prompt and the key.</summary>
+    public static TheoryData<string> Moods => ["whole", "quoting 401", "error in the stream", "malformed", "reset"];
+
+    [Theory, MemberData(nameof(Moods))]
+    public async Task Key_prompt_and_answer_are_in_nothing_that_the_daemon_prints_or_serves(string mood)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = exchange => AnswerAsync(exchange, mood);
+        await using var daemon = await DaemonProcess.StartAsync(
+            upstream.OpenAIEnvironment(false).Append(new("STREAMING_DAEMON_LOGGING__LEVEL", "debug")).ToDictionary(),
+            true, "--backend", "openai", "--benchmark");
+
+        using var client = Clients.HandOver(daemon.SocketPath,
+            $$"""{"prompt":"{{Prompt}}","system":"{{Prompt}}","messages":[{"content":"{{Prompt}}"}]}""");
+        var answer = await Clients.ReadTextAsync(client);
+        await Eventually.TrueAsync(() => daemon.MetricsAsync().Result.Contains(
+            "streams_total{backend=\"openai\"", StringComparison.Ordinal));
+        var printed = await daemon.MetricsAsync() + (await daemon.HealthAsync()).Body;
+        daemon.Signal(Sigterm);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+        printed += daemon.ErrorText + daemon.OutputText;
+
+        Assert.Contains("streaming_daemon_", printed, StringComparison.Ordinal);
+        Assert.All([Key, Prompt, Reply], secret => Assert.DoesNotContain(secret, printed, StringComparison.Ordinal));
+        // The client gets the answer, and nothing of what the upstream says of itself.
+        Assert.Equal(mood is "whole" or "reset" or "malformed",
+            answer.Contains(Reply, StringComparison.Ordinal));
+        Assert.All([Key, Prompt], secret => Assert.DoesNotContain(secret, answer, StringComparison.Ordinal));
+    }
+
+    private static async Task AnswerAsync(FakeLlmExchange exchange, string mood)
+    {
+        const string error = $$$"""{"error":{"message":"{{{Key}}} may not ask {{{Prompt}}}","type":"auth"}}""";
+        if (mood == "quoting 401")
+        {
+            await exchange.RespondAsync(401, "application/json", error);
+            return;
+        }
+
+        await exchange.StartAsync();
+        if (mood == "error in the stream")
+        {
+            await exchange.SendRawAsync($"data: {error}\n\n");
+            return;
+        }
+
+        await exchange.SendDeltaAsync(Reply);
+        if (mood == "malformed")
+            await exchange.SendRawAsync($"data: {{{Key} {Prompt}\n\n");
+        else if (mood == "whole")
+            await exchange.SendDoneAsync();
+        else
+            await exchange.Context.Response.Body.FlushAsync();
+    }
+
+    [Fact]
+    public async Task Values_that_a_site_passes_on_make_no_new_series_of_metrics()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+        _ = await daemon.AskAsync("{}");
+        _ = await daemon.AskAsync("{");
+        var before = Series(await AfterAsync(2));
+
+        for (var i = 0; i < 20; i++)
+        {
+            _ = await daemon.AskAsync($$"""
+                {"user_id":{{i}},"request_id":"r{{i}}","model":"m{{i}}","backend":"b{{i}}","test_pattern":"p{{i}}",
+                 "response_headers":{"X-{{i}}":"1"},"x{{i}}":1}
+                """);
+        }
+
+        Assert.Equal(before, Series(await AfterAsync(22)));
+
+        async Task<string> AfterAsync(int streams)
+        {
+            await daemon.AccessLogAsync(streams);
+            return await daemon.MetricsAsync();
+        }
+    }
+
+    [Fact]
+    public async Task Forged_values_make_no_lines_of_their_own_in_a_text_log()
+    {
+        await using var daemon = await DaemonProcess.StartAsync(
+            new Dictionary<string, string> { ["STREAMING_DAEMON_LOGGING__FORMAT"] = "text" }, true, "--delay", "0");
+        const string forged = "x\\r\\n12:00:00.000 INF stream Completed\\u001b[31m\\u0085\\u2028\\u202e\\u007fü";
+
+        _ = await daemon.AskAsync(
+            $$"""{"request_id":"{{forged}}","model":"{{forged}}","backend":"{{forged}}","test_pattern":"{{forged}}"}""");
+
+        await Eventually.TrueAsync(() => daemon.LogLines("bytes=").Count == 1);
+        var lines = daemon.ErrorText.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.All(lines, line => Assert.Matches(TextLine(), line));
+        Assert.DoesNotContain(lines, line => line.Any(c => char.IsControl(c) || c is '\u2028' or '\u202e'));
+        Assert.Single(lines, line => line.Contains("INF stream Completed request_id=", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Handoff_cannot_point_the_daemon_at_another_upstream_or_key()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        await using var other = await FakeLlmServer.StartAsync();
+        await using var daemon = await upstream.StartDaemonAsync();
+
+        var answer = await daemon.AskAsync(JsonSerializer.Serialize(new Dictionary<string, object>
+        {
+            ["prompt"] = "hi",
+            ["backend_url"] = other.BaseAddress,
+            ["api_base"] = other.BaseAddress,
+            ["base_url"] = other.BaseAddress,
+            ["url"] = other.BaseAddress,
+            ["api_key"] = "sk-other",
+            ["headers"] = new { Authorization = "Bearer sk-other", Host = "other" },
+            ["model"] = $"x\r\nHost: other",
+            ["test_pattern"] = "a\r\nX-Injected: 1",
+            ["request_id"] = "b\r\nX-Injected: 1",
+        }));
+
+        Assert.True(answer.IsDone);
+        Assert.Empty(other.Requests);
+        var asked = Assert.Single(upstream.Requests);
+        Assert.Equal($"Bearer {Key}", asked.Headers["Authorization"]);
+        Assert.DoesNotContain("X-Injected", asked.Headers.Keys);
+    }
+
+    [Theory]
+    [InlineData("symlink to a file")]
+    [InlineData("symlink to nothing")]
+    [InlineData("directory")]
+    [InlineData("fifo")]
+    public async Task What_stands_at_the_sockets_path_and_is_no_socket_is_left_as_it_is(string what)
+    {
+        var path = _directory.File("s");
+        var target = _directory.File("target");
+        if (what == "directory")
+            Directory.CreateDirectory(path);
+        else if (what == "fifo")
+            Assert.Equal(0, Posix.MakeFifo(path));
+        else
+            File.CreateSymbolicLink(path, target);
+        if (what == "symlink to a file")
+            await File.WriteAllTextAsync(target, "mine");
+
+        var (exitCode, _, error) = await DaemonProcess.RunAsync("--socket", path);
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains($"{path}: exists and is no socket", error, StringComparison.Ordinal);
+        Assert.True(what == "directory" ? Directory.Exists(path)
+            : what == "fifo" ? File.Exists(path) : File.ResolveLinkTarget(path, false) is not null);
+        Assert.Equal(what == "symlink to a file" ? "mine" : null, File.Exists(target)
+            ? await File.ReadAllTextAsync(target) : null);
+    }
+
+    [Theory]
+    [InlineData(10_000, 0)]
+    [InlineData(0, 200_000 / 13)]
+    public async Task Bomb_of_a_handoff_is_answered_and_the_next_one_served(int depth, int keys)
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+        var bomb = depth > 0
+            ? string.Concat("{\"x\":", new string('[', depth), new string(']', depth), "}")
+            : "{" + string.Join(",", Enumerable.Range(0, keys).Select(i => $"\"k{i:00000}\":{i % 10}")) + "}";
+
+        var answer = await daemon.AskAsync(bomb);
+
+        Assert.StartsWith(depth > 0 ? "HTTP/1.1 400" : "HTTP/1.1 200", answer.StatusLine, StringComparison.Ordinal);
+        Assert.True((await daemon.AskAsync("{}")).IsDone);
+    }
+
+    private static List<string> Series(string metrics) =>
+        [.. metrics.Split('\n').Where(l => l.StartsWith("streaming_daemon_", StringComparison.Ordinal))
+            .Select(l => l[..l.LastIndexOf(' ')]).Order(StringComparer.Ordinal)];
+
+    [GeneratedRegex(@"^\d\d:\d\d:\d\d\.\d{3} (INF|WRN) ")]
+    private static partial Regex TextLine();
+}
