@@ -75,12 +75,12 @@ internal sealed class ChunkReader : IDisposable
         reader.Read();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            if (reader.ValueTextEquals("choices"u8))
+            if (LenientJsonText.Equals(ref reader, "choices"u8))
             {
                 reader.Read();
                 ReadChoices(ref reader);
             }
-            else if (reader.ValueTextEquals("error"u8))
+            else if (LenientJsonText.Equals(ref reader, "error"u8))
             {
                 reader.Read();
                 isError |= reader.TokenType is JsonTokenType.StartObject
@@ -120,18 +120,18 @@ internal sealed class ChunkReader : IDisposable
         var isFinished = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            if (reader.ValueTextEquals("delta"u8))
+            if (LenientJsonText.Equals(ref reader, "delta"u8))
             {
                 reader.Read();
                 ReadDelta(ref reader);
             }
-            else if (reader.ValueTextEquals("index"u8))
+            else if (LenientJsonText.Equals(ref reader, "index"u8))
             {
                 reader.Read();
                 if (reader.TokenType == JsonTokenType.Number && !reader.TryGetInt32(out index)) index = -1;
                 reader.Skip();
             }
-            else if (reader.ValueTextEquals("finish_reason"u8))
+            else if (LenientJsonText.Equals(ref reader, "finish_reason"u8))
             {
                 reader.Read();
                 // Some servers send "" for "not yet".
@@ -159,7 +159,7 @@ internal sealed class ChunkReader : IDisposable
 
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            var isContent = reader.ValueTextEquals("content"u8);
+            var isContent = LenientJsonText.Equals(ref reader, "content"u8);
             reader.Read();
             if (isContent && reader.TokenType == JsonTokenType.String) AppendText(ref reader);
             else reader.Skip();

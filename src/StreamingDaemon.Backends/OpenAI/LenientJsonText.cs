@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
@@ -29,6 +30,21 @@ internal static class LenientJsonText
         }
 
         return written;
+    }
+
+    /// <summary>Is the current name this one? One that is no text (a lone surrogate) is no known
+    /// name.</summary>
+    public static bool Equals(ref Utf8JsonReader reader, ReadOnlySpan<byte> name)
+    {
+        if (!reader.ValueIsEscaped) return reader.ValueSpan.SequenceEqual(name);
+        try
+        {
+            return reader.ValueTextEquals(name);
+        }
+        catch (InvalidOperationException)
+        {
+            return false;
+        }
     }
 
     private static int DecodeEscape(ReadOnlySpan<byte> escaped, out Rune rune)

@@ -34,9 +34,9 @@ internal static class HandoffRequestReader
                     return true;
             }
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        catch (JsonException)
         {
-            // Malformed, nested deeper than any handoff is, or a name that is no text.
+            // Malformed, or nested deeper than any handoff is.
         }
 
         request = new HandoffRequest { RequestId = RequestId.Next() };
@@ -50,27 +50,27 @@ internal static class HandoffRequestReader
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             // Duplicates: the last one wins, as in PHP and Go.
-            if (reader.ValueTextEquals("prompt"u8))
+            if (JsonText.Equals(ref reader, "prompt"u8))
                 request = request with { Prompt = ReadString(ref reader) ?? request.Prompt };
-            else if (reader.ValueTextEquals("messages"u8))
+            else if (JsonText.Equals(ref reader, "messages"u8))
                 request = request with { Messages = ReadMessages(ref reader) };
-            else if (reader.ValueTextEquals("user_id"u8))
+            else if (JsonText.Equals(ref reader, "user_id"u8))
                 request = request with { UserId = ReadInteger(ref reader) ?? request.UserId };
-            else if (reader.ValueTextEquals("model"u8))
+            else if (JsonText.Equals(ref reader, "model"u8))
                 request = request with { Model = NotEmpty(ReadString(ref reader)) ?? request.Model };
-            else if (reader.ValueTextEquals("max_tokens"u8))
+            else if (JsonText.Equals(ref reader, "max_tokens"u8))
                 request = request with { MaxTokens = Positive(ReadInteger(ref reader)) };
-            else if (reader.ValueTextEquals("temperature"u8))
+            else if (JsonText.Equals(ref reader, "temperature"u8))
                 request = request with { Temperature = ReadNumber(ref reader) };
-            else if (reader.ValueTextEquals("system"u8))
+            else if (JsonText.Equals(ref reader, "system"u8))
                 request = request with { System = NotEmpty(ReadString(ref reader)) };
-            else if (reader.ValueTextEquals("request_id"u8))
+            else if (JsonText.Equals(ref reader, "request_id"u8))
                 requestId = ReadRequestId(ref reader);
-            else if (reader.ValueTextEquals("test_pattern"u8))
+            else if (JsonText.Equals(ref reader, "test_pattern"u8))
                 request = request with { TestPattern = NotEmpty(ReadString(ref reader)) };
-            else if (reader.ValueTextEquals("backend"u8))
+            else if (JsonText.Equals(ref reader, "backend"u8))
                 request = request with { Backend = NotEmpty(ReadString(ref reader)) };
-            else if (reader.ValueTextEquals("response_headers"u8))
+            else if (JsonText.Equals(ref reader, "response_headers"u8))
                 request = request with { ResponseHeaders = ResponseHeaderReader.Read(ref reader) };
             else
                 reader.Skip();
@@ -172,9 +172,9 @@ internal static class HandoffRequestReader
         string? role = null, content = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            if (reader.ValueTextEquals("role"u8))
+            if (JsonText.Equals(ref reader, "role"u8))
                 role = ReadString(ref reader);
-            else if (reader.ValueTextEquals("content"u8))
+            else if (JsonText.Equals(ref reader, "content"u8))
                 content = ReadString(ref reader);
             else
                 reader.Skip();

@@ -20,6 +20,22 @@ internal static class JsonText
         }
     }
 
+    /// <summary>Is the current name this one? One that is no text (a lone surrogate) is no known
+    /// name.</summary>
+    public static bool Equals(ref Utf8JsonReader reader, ReadOnlySpan<byte> name)
+    {
+        if (!reader.ValueIsEscaped)
+            return reader.ValueSpan.SequenceEqual(name);
+        try
+        {
+            return reader.ValueTextEquals(name);
+        }
+        catch (InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
     private static string Repair(ReadOnlySpan<byte> escaped)
     {
         var chars = new ArrayBufferWriter<char>(Math.Max(1, escaped.Length));

@@ -1,0 +1,53 @@
+using System.Text;
+using System.Text.Json;
+using StreamingDaemon.Host.Handoff;
+using StreamingDaemon.Testing;
+using Xunit;
+
+namespace StreamingDaemon.Host.Tests.Handoff;
+
+public sealed class HandoffFuzz
+{
+    private static readonly string[] Words =
+    [
+        "{", "}", "[", "]", ",", ":", "\"", "\\", "\\ud800", "\\udc00", "\\u0000", "\\r\\n", "\0", "null", "true",
+        "1e999", "-0", "9223372036854775808", "\"prompt\":", "\"messages\":[", "{\"role\":\"user\",\"content\":\"x\"}",
+        "\"user_id\":", "\"max_tokens\":", "\"temperature\":", "\"request_id\":", "\"response_headers\":{",
+        "\"Set-Cookie\":[", "\ufeff", "\u2028",
+    ];
+
+    [Fact]
+    public void Handoff_of_any_bytes_is_a_safe_request_or_malformed() => Fuzzing.Run("handoff", Words, (data, _) =>
+    {
+        var readable = HandoffRequestReader.TryRead(data, out var request);
+
+        Assert.Equal(IsObject(data), readable);
+        Assert.InRange(request.RequestId.Length, 1, RequestId.MaxLength);
+        Assert.All(request.RequestId, c => Assert.True(c is > ' ' and <= '~' and not ('"' or '\\')));
+        Assert.True(request.MaxTokens is null or > 0);
+        Assert.True(request.Temperature is null || double.IsFinite(request.Temperature.Value));
+        var headers = Encoding.UTF8.GetString(request.ResponseHeaders.Span);
+        Assert.True(headers.Length == 0 || headers.EndsWith("\r\n", StringComparison.Ordinal));
+        Assert.DoesNotContain("\r\n\r\n", "\r\n" + headers, StringComparison.Ordinal);
+        Assert.DoesNotContain(headers.Replace("\r\n", "", StringComparison.Ordinal), c => char.IsControl(c)
+            && c is not ('\t' or >= '\x80'));
+    });
+
+    /// <summary>Two parsers of one house that share little: the reader goes field by field, the document
+    /// indexes all.</summary>
+    private static bool IsObject(byte[] data)
+    {
+        var trimmed = data.AsMemory().Trim("\0 \t\r\n"u8);
+        if (trimmed.IsEmpty)
+            return true;
+        try
+        {
+            using var document = JsonDocument.Parse(trimmed);
+            return document.RootElement.ValueKind == JsonValueKind.Object;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+    }
+}
