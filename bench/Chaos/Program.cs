@@ -1,0 +1,45 @@
+using System.Diagnostics;
+using System.Globalization;
+using StreamingDaemon.Testing.Chaos;
+
+// Random faults on both sides of one daemon; see bench/README.md.
+//   chaos [--seconds N | --streams N] [--at-once N] [--seed N]
+long Option(string name, long otherwise) => Array.IndexOf(args, name) is >= 0 and var at && at + 1 < args.Length
+    ? long.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;
+
+var streams = Option("--streams", 0);
+var limit = TimeSpan.FromSeconds(streams > 0 ? 3_600 : Option("--seconds", 600));
+var atOnce = (int)Option("--at-once", 1_000);
+var seed = (int)Option("--seed", Environment.TickCount);
+
+await using var run = await ChaosRun.StartAsync(maxConnections: Math.Max(1, atOnce * 8 / 10));
+var watch = Stopwatch.StartNew();
+Console.WriteLine($"seed {seed}, {atOnce} at a time, daemon {run.Daemon.Pid}, sockets at rest {run.SocketsAtRest}");
+Console.WriteLine("   seconds   handoffs      rss KB    sockets");
+using var ticker = new Timer(_ => Print(), null, TimeSpan.Zero, TimeSpan.FromSeconds(10));
+await run.PlayAsync(atOnce, seed, handoffs => (streams == 0 || handoffs < streams) && watch.Elapsed < limit);
+var outcomes = await run.SettleAsync();
+await ticker.DisposeAsync();
+Print();
+
+Console.WriteLine("\nclients");
+foreach (var (fate, count) in run.Fates)
+    Console.WriteLine($"  {fate,-24}{count,10}");
+Console.WriteLine("\noutcomes");
+foreach (var (outcome, count) in outcomes.OrderBy(o => o.Key, StringComparer.Ordinal))
+    Console.WriteLine($"  {outcome,-34}{count,10}");
+var sum = outcomes.Values.Sum();
+var sockets = run.Daemon.OpenSockets() - run.KeptConnections();
+Console.WriteLine($"\nhandoffs {run.Handoffs}, outcomes {sum}; sockets {sockets}, at rest {run.SocketsAtRest}; "
+    + $"complaints {run.Complaints.Values.Sum()}");
+foreach (var (complaint, count) in run.Complaints.OrderByDescending(c => c.Value).Take(40))
+    Console.WriteLine($"  {count,6}  {complaint}");
+if (run.Daemon.ErrorText.Split('\n').FirstOrDefault(l => l.Contains("\"@l\":\"Error\"", StringComparison.Ordinal)) is { } error)
+    Console.WriteLine($"the daemon's first error: {error}");
+return sum == run.Handoffs && sockets <= run.SocketsAtRest && run.Complaints.Count == 0 ? 0 : 1;
+
+void Print()
+{
+    var sample = run.Sample(watch.Elapsed);
+    Console.WriteLine($"{sample.Elapsed.TotalSeconds,10:0}{sample.Handoffs,11}{sample.ResidentKb,12}{sample.Sockets,11}");
+}

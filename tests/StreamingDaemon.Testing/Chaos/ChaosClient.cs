@@ -1,0 +1,182 @@
+using System.Net.Sockets;
+using System.Text;
+
+namespace StreamingDaemon.Testing.Chaos;
+
+/// <summary>What a browser, or the peer that hands it over, does.</summary>
+public enum ClientFate
+{
+    ReadsAll,
+    ReadsSlowly,
+    SendsMore,
+    LeavesAtOnce,
+    LeavesAfterTheHead,
+    ResetsInTheMiddle,
+    HalfCloses,
+    NeverReads,
+    NoDescriptor,
+    PipeForASocket,
+    ListeningSocket,
+    MalformedData,
+    EmptyData,
+    SeveralDescriptors,
+    SilentPeer,
+    PeerThatLeaves,
+}
+
+/// <summary>One handoff and what became of it on the browser's side.</summary>
+/// <param name="Fate">What the client did.</param>
+/// <param name="Complaint">What was wrong with its answer, or null.</param>
+public sealed record ChaosResult(ClientFate Fate, string? Complaint);
+
+/// <summary>Plays one handoff.</summary>
+public static class ChaosClient
+{
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
+
+    public static async Task<ChaosResult> PlayAsync(string socketPath, ClientFate fate, string json, bool tcp)
+    {
+        try
+        {
+            return new ChaosResult(fate, await PlayFateAsync(socketPath, fate, json, tcp));
+        }
+        catch (OperationCanceledException)
+        {
+            return new ChaosResult(fate, "no end within a minute");
+        }
+    }
+
+    private static async Task<string?> PlayFateAsync(string socketPath, ClientFate fate, string json, bool tcp)
+    {
+        switch (fate)
+        {
+            case ClientFate.SilentPeer or ClientFate.PeerThatLeaves:
+                var peer = Posix.ToSocket(Posix.ConnectUnix(socketPath, Posix.SockSeqPacket));
+                if (fate == ClientFate.SilentPeer)
+                    await ReadAsync(peer, 0);
+                peer.Dispose();
+                return null;
+            case ClientFate.NoDescriptor:
+                Send(socketPath, json);
+                return null;
+            case ClientFate.PipeForASocket:
+                var (read, write) = Posix.Pipe();
+                Send(socketPath, json, read);
+                Close(read, write);
+                return null;
+            case ClientFate.ListeningSocket:
+                using (var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp))
+                {
+                    listener.Bind(new System.Net.IPEndPoint(System.Net.IPAddress.Loopback, 0));
+                    listener.Listen();
+                    Send(socketPath, json, (int)listener.Handle);
+                }
+
+                return null;
+        }
+
+        var data = fate == ClientFate.MalformedData ? json[..^1] : fate == ClientFate.EmptyData ? "" : json;
+        using var client = HandOver(socketPath, data, tcp, fate == ClientFate.SeveralDescriptors);
+        return await BehaveAsync(client, fate);
+    }
+
+    private static async Task<string?> BehaveAsync(Socket client, ClientFate fate)
+    {
+        switch (fate)
+        {
+            case ClientFate.LeavesAtOnce:
+                return null;
+            case ClientFate.HalfCloses:
+                client.Shutdown(SocketShutdown.Send);
+                await ReadAsync(client, 0);
+                return null;
+            case ClientFate.LeavesAfterTheHead:
+                await client.ReceiveAsync(new byte[64], CancellationToken.None).AsTask().WaitAsync(s_patience);
+                return null;
+            case ClientFate.ResetsInTheMiddle:
+                await client.ReceiveAsync(new byte[300], CancellationToken.None).AsTask().WaitAsync(s_patience);
+                client.LingerState = new LingerOption(true, 0);
+                return null;
+            case ClientFate.NeverReads:
+                // Until the daemon gives up, or has nothing more to say.
+                var left = Environment.TickCount64 + 2_000;
+                while (Environment.TickCount64 < left && !client.Poll(0, SelectMode.SelectError))
+                    await Task.Delay(50);
+                return null;
+            case ClientFate.SendsMore:
+                await client.SendAsync(new byte[100_000], CancellationToken.None).AsTask().WaitAsync(s_patience);
+                break;
+        }
+
+        return Judge(await ReadAsync(client, fate == ClientFate.ReadsSlowly ? 20 : 0));
+    }
+
+    /// <summary>Null for an answer that is whole: a status with its body, or a stream with a known
+    /// end.</summary>
+    private static string? Judge(byte[] answer)
+    {
+        var text = Encoding.UTF8.GetString(answer);
+        var end = text.IndexOf("\r\n\r\n", StringComparison.Ordinal);
+        if (end < 0)
+            return $"no response head in {answer.Length} bytes";
+        if (!text.StartsWith("HTTP/1.1 200 ", StringComparison.Ordinal))
+        {
+            return text.Contains("\"error\"", StringComparison.Ordinal) && text.EndsWith("}\n", StringComparison.Ordinal)
+                ? null : $"an error without its body: {text}";
+        }
+
+        var last = text[(end + 4)..].TrimEnd('\n').Split("\n\n")[^1];
+        return last == "data: [DONE]" || last.StartsWith("data: {\"error\":", StringComparison.Ordinal)
+            || last.StartsWith(": the upstream ended", StringComparison.Ordinal)
+            ? null : $"a stream without an end, of {answer.Length} bytes; last: {last[..Math.Min(80, last.Length)]}";
+    }
+
+    private static async Task<byte[]> ReadAsync(Socket socket, int pauseMs)
+    {
+        using var limit = new CancellationTokenSource(s_patience);
+        using var all = new MemoryStream();
+        var buffer = new byte[16 * 1024];
+        try
+        {
+            while (await socket.ReceiveAsync(buffer, limit.Token) is > 0 and var count)
+            {
+                all.Write(buffer, 0, count);
+                if (pauseMs > 0)
+                    await Task.Delay(pauseMs, limit.Token);
+            }
+        }
+        catch (SocketException)
+        {
+            // A reset: what came counts.
+        }
+
+        return all.ToArray();
+    }
+
+    private static Socket HandOver(string socketPath, string data, bool tcp, bool several)
+    {
+        if (tcp)
+            return Clients.HandOverTcp(socketPath, data);
+        var (ours, theirs) = Posix.SocketPair();
+        var (read, write) = several ? Posix.Pipe() : (-1, -1);
+        Send(socketPath, data, several ? [theirs, read, write, theirs] : [theirs]);
+        Close(theirs);
+        if (several)
+            Close(read, write);
+        return Posix.ToSocket(ours);
+    }
+
+    private static void Send(string socketPath, string data, params ReadOnlySpan<int> descriptors)
+    {
+        var connection = Posix.ConnectUnix(socketPath, Posix.SockSeqPacket);
+        ReadOnlySpan<byte> nul = [0];
+        _ = Posix.SendDescriptors(connection, data.Length == 0 ? nul : Encoding.UTF8.GetBytes(data), descriptors);
+        Close(connection);
+    }
+
+    private static void Close(params ReadOnlySpan<int> descriptors)
+    {
+        foreach (var fd in descriptors)
+            _ = Posix.Close(fd);
+    }
+}

@@ -1,0 +1,158 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Net.Http;
+using System.Text.RegularExpressions;
+
+namespace StreamingDaemon.Testing.Chaos;
+
+/// <summary>How the run stands, and what the daemon holds.</summary>
+public sealed record ChaosSample(long Handoffs, TimeSpan Elapsed, long ResidentKb, int Sockets);
+
+/// <summary>
+/// Random faults on both sides of a daemon, many streams at a time. Afterwards: every handoff has exactly one
+/// outcome, nothing is left open, and every client that wanted its answer read a whole one.
+/// </summary>
+public sealed partial class ChaosRun : IAsyncDisposable
+{
+    private static readonly HttpClient s_http = new() { Timeout = TimeSpan.FromSeconds(20) };
+    private static readonly UpstreamFate[] s_upstreamFates = Enum.GetValues<UpstreamFate>();
+    private static readonly ClientFate[] s_clientFates = Enum.GetValues<ClientFate>();
+
+    private readonly FakeLlmServer _upstream;
+    private readonly ConcurrentDictionary<string, int> _complaints = new();
+    private readonly long[] _fates = new long[s_clientFates.Length];
+    private long _handoffs;
+
+    private ChaosRun(FakeLlmServer upstream, DaemonProcess daemon, TempDirectory directory)
+    {
+        _upstream = upstream;
+        _directory = directory;
+        Daemon = daemon;
+        SocketsAtRest = daemon.OpenSockets();
+    }
+
+    private readonly TempDirectory _directory;
+
+    public DaemonProcess Daemon { get; }
+
+    public int SocketsAtRest { get; }
+
+    public long Handoffs => Volatile.Read(ref _handoffs);
+
+    /// <summary>What clients complained of, and how often.</summary>
+    public IReadOnlyDictionary<string, int> Complaints => _complaints;
+
+    /// <summary>How many clients had each fate.</summary>
+    public IEnumerable<(ClientFate Fate, long Count)> Fates =>
+        s_clientFates.Select(fate => (fate, Volatile.Read(ref _fates[(int)fate])));
+
+    /// <summary>Starts both: every deadline is short, so that each is met.</summary>
+    public static async Task<ChaosRun> StartAsync(int maxConnections)
+    {
+        var upstream = await FakeLlmServer.StartAsync(FakeLlmTransport.H2c);
+        upstream.Scenario = ChaosUpstream.AnswerAsync;
+        var directory = new TempDirectory();
+        var file = directory.File("chaos.toml");
+        await File.WriteAllTextAsync(file, $"""
+            [server]
+            max_connections = {maxConnections}
+            [streaming]
+            head_wait_ms = 300
+            [timeouts]
+            handoff_timeout_ms = 500
+            first_token_timeout_ms = 700
+            idle_timeout_ms = 600
+            stream_timeout_ms = 3000
+            write_timeout_ms = 1000
+            [rate_limit]
+            concurrent_streams = 6
+            [mock]
+            delay_ms = 10
+            [performance]
+            benchmark = true
+            """);
+        var environment = new Dictionary<string, string>
+        {
+            ["OPENAI_API_KEY"] = "sk-of-the-chaos",
+            ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString(),
+        };
+        var daemon = await DaemonProcess.StartAsync(environment, true, "--config", file, "--backend", "openai");
+        return new ChaosRun(upstream, daemon, directory);
+    }
+
+    /// <summary>Keeps so many streams running until <paramref name="goOn"/> says no.</summary>
+    public async Task PlayAsync(int atOnce, int seed, Func<long, bool> goOn)
+    {
+        var players = Enumerable.Range(0, atOnce).Select(i => Task.Run(async () =>
+        {
+            var random = new Random(seed + i);
+            while (goOn(Handoffs))
+                await PlayOneAsync(random);
+        }));
+        await Task.WhenAll(players);
+    }
+
+    private async Task PlayOneAsync(Random random)
+    {
+        // Half of everything is as it should be: faults are only told apart from what they do to others.
+        var fate = random.Next(2) == 0 ? ClientFate.ReadsAll : s_clientFates[random.Next(s_clientFates.Length)];
+        var upstream = random.Next(2) == 0 ? UpstreamFate.Whole : s_upstreamFates[random.Next(s_upstreamFates.Length)];
+        var backend = random.Next(4) == 0 ? "mock" : "openai";
+        var json = $$"""
+            {"prompt":"chaos","user_id":{{random.Next(0, 60)}},"backend":"{{backend}}","test_pattern":"{{upstream}}"}
+            """;
+        Interlocked.Increment(ref _handoffs);
+        Interlocked.Increment(ref _fates[(int)fate]);
+        var result = await ChaosClient.PlayAsync(Daemon.SocketPath, fate, json, tcp: random.Next(8) == 0);
+        if (result.Complaint is { } complaint)
+            _complaints.AddOrUpdate($"{fate}, {backend} {upstream}: {complaint}", 1, (_, count) => count + 1);
+    }
+
+    public ChaosSample Sample(TimeSpan elapsed) => new(Handoffs, elapsed, ResidentKb(), Daemon.OpenSockets());
+
+    /// <summary>Waits until the daemon has an outcome for every handoff and no client any more.</summary>
+    /// <returns>Outcomes by <c>backend/outcome</c>.</returns>
+    public async Task<IReadOnlyDictionary<string, long>> SettleAsync()
+    {
+        var deadline = Environment.TickCount64 + 30_000;
+        while (true)
+        {
+            var metrics = await s_http.GetStringAsync(new Uri(Daemon.MetricsUri, "/metrics"));
+            var outcomes = Outcome().Matches(metrics).ToDictionary(
+                m => $"{m.Groups[1].Value}/{m.Groups[2].Value}",
+                m => long.Parse(m.Groups[3].Value, CultureInfo.InvariantCulture));
+            var isSettled = outcomes.Values.Sum() >= Handoffs && Daemon.OpenSockets() <= SocketsAtRest + KeptConnections()
+                && metrics.Contains("streaming_daemon_connections_active 0", StringComparison.Ordinal);
+            if (isSettled || Environment.TickCount64 > deadline)
+                return outcomes;
+            await Task.Delay(100);
+        }
+    }
+
+    /// <summary>Connections that are kept for later and belong to no client: those to the upstream, and that of
+    /// whoever asks for metrics.</summary>
+    public int KeptConnections()
+    {
+        var upstream = $":{_upstream.BaseAddress.Port:X4}";
+        var metrics = $":{Daemon.MetricsPort:X4}";
+        return ((string[])["tcp", "tcp6"]).SelectMany(table => File.ReadLines($"/proc/{Daemon.Pid}/net/{table}").Skip(1))
+            .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            // The columns: local address, remote address, state (ESTABLISHED, CLOSE_WAIT).
+            .Count(f => (f[2].EndsWith(upstream, StringComparison.Ordinal) || f[1].EndsWith(metrics, StringComparison.Ordinal))
+                && f[3] is "01" or "08");
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Daemon.DisposeAsync();
+        await _upstream.DisposeAsync();
+        _directory.Dispose();
+    }
+
+    private long ResidentKb() => long.Parse(
+        File.ReadLines($"/proc/{Daemon.Pid}/status").First(l => l.StartsWith("VmRSS:", StringComparison.Ordinal))
+            .Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
+
+    [GeneratedRegex("""^streaming_daemon_streams_total\{backend="(\w+)",outcome="(\w+)"\} (\d+)$""", RegexOptions.Multiline)]
+    private static partial Regex Outcome();
+}
