@@ -15,13 +15,16 @@ internal static class HealthEndpoints
     /// <summary>A loop that has not turned for this long after it was woken does not turn.</summary>
     private static readonly TimeSpan TurnPatience = TimeSpan.FromSeconds(1);
 
+    /// <summary>Some probes ask with HEAD: the status is all they want.</summary>
+    private static readonly string[] Methods = ["GET", "HEAD"];
+
     public static void MapHealthEndpoints(this IEndpointRouteBuilder routes)
     {
         RequestDelegate health = WriteHealthAsync, live = WriteLiveAsync, ready = WriteReadyAsync;
-        routes.MapGet("/health", health);
-        routes.MapGet("/healthz", health);
-        routes.MapGet("/health/live", live);
-        routes.MapGet("/health/ready", ready);
+        routes.MapMethods("/health", Methods, health);
+        routes.MapMethods("/healthz", Methods, health);
+        routes.MapMethods("/health/live", Methods, live);
+        routes.MapMethods("/health/ready", Methods, ready);
     }
 
     private static async Task WriteHealthAsync(HttpContext context)
