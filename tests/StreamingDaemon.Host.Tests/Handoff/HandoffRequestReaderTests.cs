@@ -123,6 +123,21 @@ public sealed class HandoffRequestReaderTests
         Assert.False(HandoffRequestReader.TryRead(Encoding.UTF8.GetBytes(json), out _));
     }
 
+    [Theory]
+    [InlineData("\"k{0}\":{0}")]
+    [InlineData("\"prompt\":{0},\"prompt\":\"last\"")]
+    [InlineData("\"messages\":[{0}],\"prompt\":\"last\"")]
+    public void Two_hundred_thousand_keys_are_read_through_to_the_last(string member)
+    {
+        var members = string.Join(",", Enumerable.Range(0, 200_000)
+            .Select(i => member.Replace("{0}", $"{i}", StringComparison.Ordinal)));
+
+        var request = Read($$"""{{{members}},"user_id":7}""");
+
+        Assert.Equal(7, request.UserId);
+        Assert.Equal(member.Contains("last", StringComparison.Ordinal) ? "last" : null, request.Prompt);
+    }
+
     [Fact]
     public void Request_ids_are_made_safe_and_missing_ones_are_unique()
     {
