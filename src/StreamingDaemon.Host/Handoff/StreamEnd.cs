@@ -13,6 +13,13 @@ internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeco
     public static readonly StreamEnd HandoffTooLarge = new(413, "The handoff data is too large.");
     public static readonly StreamEnd OverCapacity = new(503, "The server is at its limit of streams.", 5);
 
+    /// <summary>Longest Retry-After that is passed on, seconds: an upstream's quota may last for a day, but
+    /// another key, or another upstream, is set up sooner.</summary>
+    private const int MaxRetryAfterSeconds = 300;
+
+    /// <summary>What is said where the upstream does not say, seconds.</summary>
+    private const int DefaultRetryAfterSeconds = 5;
+
     private static readonly StreamEnd UpstreamError = new(502, "The language model could not be reached.");
     private static readonly StreamEnd UpstreamTimeout =
         new(504, "The language model did not answer in time.");
@@ -20,10 +27,10 @@ internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeco
     private static readonly StreamEnd Drained = new(503, "The server is restarting.", 5);
     private static readonly StreamEnd InternalError = new(500, "The server failed.");
 
-    /// <summary>The end for an outcome that the client is told of, or null where there is nothing to
-    /// tell.</summary>
-    public static StreamEnd? For(StreamOutcome outcome) => outcome switch
+    /// <summary>The end that the client is told of, or null where there is nothing to tell.</summary>
+    public static StreamEnd? For(BackendResult result) => result.Outcome switch
     {
+        StreamOutcome.UpstreamError when result.Fault == UpstreamFault.RateLimited => Busy(result.RetryAfter),
         StreamOutcome.UpstreamError => UpstreamError,
         StreamOutcome.UpstreamTimeout => UpstreamTimeout,
         StreamOutcome.StreamTimeout => StreamTimeout,
@@ -31,4 +38,12 @@ internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeco
         StreamOutcome.InternalError => InternalError,
         _ => null,
     };
+
+    /// <summary>Not 429: it is the daemon's key that is limited, and nothing that this client did.</summary>
+    private static StreamEnd Busy(TimeSpan? retryAfter)
+    {
+        var seconds = retryAfter is { } wait ? Math.Ceiling(wait.TotalSeconds) : DefaultRetryAfterSeconds;
+        return new StreamEnd(503, "The language model is at its limit of requests.",
+            (int)Math.Clamp(seconds, 1, MaxRetryAfterSeconds));
+    }
 }
