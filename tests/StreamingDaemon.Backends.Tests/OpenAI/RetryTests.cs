@@ -90,11 +90,12 @@ public sealed class RetryTests
     {
         await using var upstream = await Upstream.StartAsync(scenario: exchange =>
         {
-            exchange.Context.Response.Headers.RetryAfter = "10";
+            exchange.Context.Response.Headers.RetryAfter = "600";
             return exchange.StartAsync(503, null);
         });
         using var client = new CancellationTokenSource();
-        var streaming = upstream.StreamAsync(client.Token);
+        var request = Upstream.Prompt with { RetryWindow = TimeSpan.FromHours(1) };
+        var streaming = upstream.StreamAsync(request, client.Token);
         await Eventually.TrueAsync(() => upstream.Sink.Retries.Count == 1);
 
         await client.CancelAsync();
