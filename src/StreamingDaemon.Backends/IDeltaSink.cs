@@ -7,6 +7,11 @@ public interface IDeltaSink
     /// before the first delta; does not block.</summary>
     void OnResponseStarted();
 
+    /// <summary>An attempt failed and another follows. Only before <see cref="OnResponseStarted"/>; does not
+    /// block.</summary>
+    /// <param name="fault">Why the attempt failed.</param>
+    void OnRetry(UpstreamFault fault);
+
     /// <summary>Anything at all arrived from the upstream, even without text (a comment, an empty delta):
     /// it is alive. Cheap; does not block.</summary>
     void OnUpstreamActivity();

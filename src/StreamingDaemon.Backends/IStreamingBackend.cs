@@ -5,8 +5,9 @@ namespace StreamingDaemon.Backends;
 /// <see cref="StreamRequest"/> and pushes text into an <see cref="IDeltaSink"/>.
 /// </summary>
 /// <remarks>
-/// Life of a call: (1) <see cref="StreamAsync"/> starts; (2) the upstream accepts and the backend calls
-/// <see cref="IDeltaSink.OnResponseStarted"/> once; (3) deltas, one
+/// Life of a call: (1) <see cref="StreamAsync"/> starts, and may ask more than once while the upstream
+/// fails to answer (<see cref="IDeltaSink.OnRetry"/>); (2) the upstream accepts and the backend calls
+/// <see cref="IDeltaSink.OnResponseStarted"/> once, after which nothing is ever asked again; (3) deltas, one
 /// <see cref="IDeltaSink.WriteAsync"/> at a time, each awaited, because it is the backpressure;
 /// (4) the task ends with the reason. Implementations are singletons and safe for concurrent calls.
 /// </remarks>

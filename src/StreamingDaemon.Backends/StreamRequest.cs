@@ -30,6 +30,10 @@ public sealed record StreamRequest
 
     /// <summary>Forwarded to the upstream as header <c>X-Test-Pattern</c> where not empty.</summary>
     public string? TestPattern { get; init; }
+
+    /// <summary>How long from the call on a failed attempt may still be followed by another: a retry that
+    /// would begin later is not made. Zero or less: none is.</summary>
+    public TimeSpan RetryWindow { get; init; } = TimeSpan.FromSeconds(1);
 }
 
 /// <summary>One message of a conversation. <paramref name="Role"/> is passed on verbatim.</summary>

@@ -17,6 +17,8 @@ internal sealed class RecordingSink : IDeltaSink
 
     public int Started { get; private set; }
 
+    public List<UpstreamFault> Retries { get; } = [];
+
     public Task FirstActivity => _firstActivity.Task;
 
     public bool DeltaBeforeStart { get; private set; }
@@ -28,6 +30,12 @@ internal sealed class RecordingSink : IDeltaSink
     public Task FirstDelta => _firstDelta.Task;
 
     public void OnResponseStarted() => Started++;
+
+    public void OnRetry(UpstreamFault fault)
+    {
+        Assert.Equal(0, Started);
+        Retries.Add(fault);
+    }
 
     public void OnUpstreamActivity() => _firstActivity.TrySetResult();
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net.Http;
 using System.Text.Json;
 using StreamingDaemon.Testing;
@@ -25,6 +26,14 @@ internal static class DaemonExtensions
 
     public static Task<string> MetricsAsync(this DaemonProcess daemon) =>
         Http.GetStringAsync(new Uri(daemon.MetricsUri, "/metrics"));
+
+    /// <summary>The values of /metrics by their names with labels, as printed.</summary>
+    public static async Task<Dictionary<string, double>> MetricValuesAsync(this DaemonProcess daemon) =>
+        (await daemon.MetricsAsync()).Split('\n')
+            .Where(line => line.Length > 0 && line[0] != '#')
+            .Select(line => line.Split("} ") is [var labelled, var value] ? (labelled + "}", value)
+                : (line.Split(' ')[0], line.Split(' ')[1]))
+            .ToDictionary(pair => pair.Item1, pair => double.Parse(pair.Item2, CultureInfo.InvariantCulture));
 
     /// <summary>The access log's lines, parsed; waits until there are as many as asked for.</summary>
     public static async Task<IReadOnlyList<JsonElement>> AccessLogAsync(this DaemonProcess daemon, int lines)

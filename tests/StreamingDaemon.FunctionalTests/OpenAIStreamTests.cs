@@ -79,7 +79,6 @@ public sealed class OpenAIStreamTests
 
     [Theory]
     [InlineData(401)]
-    [InlineData(429)]
     [InlineData(500)]
     public async Task Upstream_that_refuses_is_a_502_that_says_nothing_of_the_upstream(int status)
     {

@@ -23,7 +23,8 @@ internal enum ChunkKind
 /// Reads chat completion chunks: the text of choice 0 goes straight from the event's bytes into one buffer
 /// of the stream's own, without a string or an object for each. Used by one stream at a time.
 /// </summary>
-internal sealed class ChunkReader : IDisposable
+/// <param name="apiKey">What <see cref="Error"/> must not hold.</param>
+internal sealed class ChunkReader(string apiKey) : IDisposable
 {
     private byte[] _buffer = ArrayPool<byte>.Shared.Rent(256);
     private int _length;
@@ -34,8 +35,9 @@ internal sealed class ChunkReader : IDisposable
     /// <summary>True once choice 0 carried a reason for its end.</summary>
     public bool SawFinishReason { get; private set; }
 
-    /// <summary>The upstream's own words of the last <see cref="ChunkKind.Error"/>, as received.</summary>
-    public string Error { get; private set; } = "";
+    /// <summary>What the upstream calls the last <see cref="ChunkKind.Error"/>, if it has a word for
+    /// it.</summary>
+    public string? Error { get; private set; }
 
     /// <summary>The parser's callback, once an event.</summary>
     public ChunkKind Read(string eventType, ReadOnlySpan<byte> data)
@@ -50,7 +52,7 @@ internal sealed class ChunkReader : IDisposable
         {
             var isError = ReadRoot(data) || eventType == "error";
             if (!isError) return ChunkKind.Chunk;
-            Error = UpstreamErrorText.FromBody(data);
+            Error = UpstreamErrorWord.FromBody(data, apiKey);
             return ChunkKind.Error;
         }
         catch (JsonException)

@@ -1,5 +1,6 @@
 using System.ClientModel;
 using System.ClientModel.Primitives;
+using System.Diagnostics;
 using System.Net.ServerSentEvents;
 using OpenAI;
 using OpenAI.Chat;
@@ -18,20 +19,28 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     private readonly OpenAIOptions _options;
     private readonly UpstreamTransport _transport;
     private readonly UpstreamFailures _failures;
+    private readonly RetryPolicy _retries;
     private readonly ChatClient _client;
 
     /// <exception cref="ArgumentException">There is no key.</exception>
     public OpenAIBackend(OpenAIOptions options)
+        : this(options, new RetryPolicy(options.MaxRetries))
+    {
+    }
+
+    /// <exception cref="ArgumentException">There is no key.</exception>
+    public OpenAIBackend(OpenAIOptions options, RetryPolicy retries)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(options.ApiKey, nameof(options));
         _options = options;
         _failures = new UpstreamFailures(options);
+        _retries = retries;
         _transport = UpstreamTransport.Create(options);
         var clientOptions = new OpenAIClientOptions
         {
             Endpoint = options.ApiBase,
             Transport = _transport,
-            // A retry would hold the client for longer than it waits, and the application knows better.
+            // The SDK's knows neither how long the client's head may wait nor what else is failing.
             RetryPolicy = new ClientRetryPolicy(maxRetries: 0),
             NetworkTimeout = Timeout.InfiniteTimeSpan,
             EnableDistributedTracing = false,
@@ -48,7 +57,29 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     public async Task<BackendResult> StreamAsync(
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
     {
-        cancellationToken.ThrowIfCancellationRequested();
+        var start = Stopwatch.GetTimestamp();
+        for (var retries = 0; ; retries++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            var result = await AttemptAsync(request, sink, cancellationToken);
+            var left = request.RetryWindow - Stopwatch.GetElapsedTime(start);
+            if (!_retries.TryPlan(result, retries, left, out var wait))
+            {
+                if (retries == 0 || result.Fault is null) return result;
+                var reason = $"{result.Reason}, after {retries} of {_options.MaxRetries} retries";
+                return result with { Reason = reason };
+            }
+
+            sink.OnRetry(result.Fault!.Value);
+            await Task.Delay(wait, cancellationToken);
+        }
+    }
+
+    public void Dispose() => _transport.Dispose();
+
+    private async Task<BackendResult> AttemptAsync(
+        StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
+    {
         PipelineResponse response;
         try
         {
@@ -60,15 +91,19 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
             return _failures.FromSending(exception);
         }
 
+        _failures.OnAnswer();
         var isWhole = false;
         try
         {
             if (!IsEventStream(response, out var contentType))
             {
-                return await _failures.FromResponseAsync(
+                response.Headers.TryGetValue("Retry-After", out var retryAfter);
+                var failed = await _failures.FromResponseAsync(
                     response.Status, contentType, response.ContentStream, cancellationToken);
+                return failed with { RetryAfter = RetryAfter.Parse(retryAfter, DateTimeOffset.UtcNow) };
             }
 
+            _retries.OnAccepted();
             var result = await RelayAsync(response, sink, cancellationToken);
             isWhole = result.Outcome == StreamOutcome.Completed;
             return result;
@@ -79,8 +114,6 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
             else response.Dispose();
         }
     }
-
-    public void Dispose() => _transport.Dispose();
 
     private async Task<PipelineResponse> SendAsync(
         StreamRequest request, CancellationToken cancellationToken)
@@ -110,7 +143,7 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
         PipelineResponse response, IDeltaSink sink, CancellationToken cancellationToken)
     {
         var stream = new UpstreamStream(response, response.ContentStream!, sink, _options.MaxEventBytes);
-        using var chunks = new ChunkReader();
+        using var chunks = new ChunkReader(_options.ApiKey);
         // A read in progress ends by the token; this is for the rest of the time, when the stream waits for
         // a slow client and nobody would tell the upstream.
         using var registration = cancellationToken.UnsafeRegister(
@@ -127,7 +160,7 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
             catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                return _failures.FromReading(exception, response.Status);
+                return UpstreamFailures.FromReading(exception, response.Status);
             }
 
             // Outside the try: what the sink throws is not the upstream's.
@@ -138,7 +171,7 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
                 case ChunkKind.Done:
                     return BackendResult.Completed;
                 case ChunkKind.Error:
-                    return _failures.FromEvent(chunks.Error, response.Status);
+                    return UpstreamFailures.FromEvent(chunks.Error, response.Status);
                 case ChunkKind.Malformed:
                     return UpstreamFailures.Malformed(response.Status);
             }
@@ -153,9 +186,8 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     {
         response.Headers.TryGetValue("Content-Type", out contentType);
         if (response.Status is < 200 or >= 300 || response.ContentStream is null) return false;
-        var mediaType = contentType.AsSpan();
-        if (mediaType.IndexOf(';') is >= 0 and var end) mediaType = mediaType[..end];
-        return mediaType.Trim().Equals("text/event-stream", StringComparison.OrdinalIgnoreCase);
+        return UpstreamErrorWord.FromContentType(contentType) is { } mediaType
+            && mediaType.Equals("text/event-stream", StringComparison.OrdinalIgnoreCase);
     }
 
     private static bool IsHeaderSafe(string? value) => value is { Length: > 0 and <= MaxHeaderLength }

@@ -22,6 +22,10 @@ public sealed record OpenAIOptions
     /// <summary>OPENAI_INSECURE_SSL: accept any certificate. For development only.</summary>
     public bool InsecureSsl { get; init; }
 
+    /// <summary>OPENAI_MAX_RETRIES: further attempts where one fails before it has an answer, 0 to
+    /// 10.</summary>
+    public int MaxRetries { get; init; } = 2;
+
     /// <summary>Milliseconds until a connection to the upstream must stand.</summary>
     public int ConnectTimeoutMs { get; init; } = 10_000;
 

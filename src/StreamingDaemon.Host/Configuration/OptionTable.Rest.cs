@@ -185,6 +185,10 @@ internal static partial class OptionTable
             (o, v) => o with { InsecureSsl = v },
             "Accept any certificate of the upstream",
             "For development only: whoever sits between reads the key and the answers."),
+        OpenAIOption("max_retries", new IntType(0, 10), o => o.MaxRetries,
+            (o, v) => o with { MaxRetries = v },
+            "Further attempts where one fails before it has an answer: no connection, 429, 5xx",
+            "Within streaming.head_wait_ms, or 1 s where that is 0. What the upstream took may cost twice."),
     ];
 
     private static OptionSpec<T> OpenAIOption<T>(

@@ -23,13 +23,8 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
             Printable(request.Model ?? backend.DefaultModel), client.BytesSent, session.Events,
             Milliseconds(session.TimeToFirstToken),
             Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
-            session.ErrorStatus ?? (session.HeadSent ? 200 : 0), ReasonOf(result));
+            session.ErrorStatus ?? (session.HeadSent ? 200 : 0), result.Reason);
     }
-
-    /// <summary>The reason without the upstream's own words, which stand behind ": " where it answered:
-    /// servers quote the request in them, and with it the prompt.</summary>
-    private static string? ReasonOf(BackendResult result) =>
-        result.UpstreamStatus is null ? result.Reason : result.Reason?.Split(": ", 2)[0];
 
     // Three decimals, and no more digits than the clock has.
     private static double? Milliseconds(TimeSpan? time) =>

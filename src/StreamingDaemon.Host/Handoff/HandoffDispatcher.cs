@@ -16,6 +16,10 @@ internal sealed partial class HandoffDispatcher(
     /// <summary>How long a backend may take to notice that its call was cancelled.</summary>
     private static readonly TimeSpan CancelPatience = TimeSpan.FromSeconds(1);
 
+    /// <summary>How long retries may take where the head is out already: no status can be saved any more,
+    /// and the person in front of the browser waits.</summary>
+    private static readonly TimeSpan RetryWindowAfterHead = TimeSpan.FromSeconds(1);
+
     private readonly ILogger _logger = logger;
 
     public async Task HandleAsync(ClientStream client)
@@ -37,7 +41,7 @@ internal sealed partial class HandoffDispatcher(
         var end = await client.Ended.ConfigureAwait(false);
         var outcome = Combine(result.Outcome, end);
         accessLog.Write(session, backend, outcome, result, client);
-        metrics.OnStreamEnded(session, backend.Name, outcome, client.AcceptedTimestamp);
+        metrics.OnStreamEnded(session, backend.Name, outcome, result.Fault, client.AcceptedTimestamp);
     }
 
     public void OnFault(ClientStream client, Exception exception)
@@ -93,7 +97,7 @@ internal sealed partial class HandoffDispatcher(
             if (options.Streaming.HeadWaitMs == 0)
                 session.EnsureHead();
             var result = await CallBackendAsync(session, backend).ConfigureAwait(false);
-            Finish(session, result.Outcome);
+            Finish(session, result);
             return result;
         }
         finally
@@ -108,20 +112,39 @@ internal sealed partial class HandoffDispatcher(
         {
             using var slot = await workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
             session.MarkPending();
-            var call = backend.StreamAsync(session.Request.ToStreamRequest(), session, session.Cancelled);
+            var request = session.Request.ToStreamRequest(RetryWindow(session));
+            var call = backend.StreamAsync(request, session, session.Cancelled);
             if (call.IsCompletedSuccessfully)
                 return call.Result;
             return await GuardAsync(call, session).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (session.CancelOutcome is not null)
         {
-            return new BackendResult(session.CancelOutcome.Value);
+            return Cancelled(session, session.CancelOutcome.Value);
         }
         catch (Exception e)
         {
             LogBackendFault(_logger, e, backend.Name, session.Request.RequestId);
-            return new BackendResult(StreamOutcome.InternalError, e.Message);
+            return new BackendResult(StreamOutcome.InternalError, e.GetType().Name);
         }
+    }
+
+    /// <summary>Retries end where the head must leave: until then a failure is still a status.</summary>
+    private TimeSpan RetryWindow(StreamSession session) => session.HeadSent
+        ? RetryWindowAfterHead
+        : TimeSpan.FromMilliseconds(
+            options.Streaming.HeadWaitMs - (Environment.TickCount64 - session.StartedMs));
+
+    private static BackendResult Cancelled(StreamSession session, StreamOutcome outcome)
+    {
+        if (outcome != StreamOutcome.UpstreamTimeout)
+            return new BackendResult(outcome);
+        return session.State == StreamState.Streaming
+            ? new BackendResult(outcome, "the upstream fell silent") { Fault = UpstreamFault.IdleTimeout }
+            : new BackendResult(outcome, "the upstream sent no token in time")
+            {
+                Fault = UpstreamFault.FirstTokenTimeout,
+            };
     }
 
     /// <summary>Waits for the backend, but once the stream is cancelled not for long: some awaits ignore
@@ -141,9 +164,9 @@ internal sealed partial class HandoffDispatcher(
         }
     }
 
-    private static void Finish(StreamSession session, StreamOutcome outcome)
+    private static void Finish(StreamSession session, BackendResult result)
     {
-        switch (outcome)
+        switch (result.Outcome)
         {
             case StreamOutcome.Completed:
                 session.FinishWhole();
@@ -152,7 +175,7 @@ internal sealed partial class HandoffDispatcher(
                 session.FinishTruncated();
                 break;
             default:
-                if (StreamEnd.For(outcome) is { } end)
+                if (StreamEnd.For(result) is { } end)
                     session.FinishWithError(end);
                 else
                     session.Abandon();

@@ -28,7 +28,8 @@ internal sealed record HandoffRequest
 
     public bool HasPrompt => Messages.Count > 0 || !string.IsNullOrEmpty(Prompt);
 
-    public StreamRequest ToStreamRequest() => new()
+    /// <param name="retryWindow">See <see cref="StreamRequest.RetryWindow"/>.</param>
+    public StreamRequest ToStreamRequest(TimeSpan retryWindow) => new()
     {
         RequestId = RequestId,
         UserId = UserId,
@@ -39,5 +40,6 @@ internal sealed record HandoffRequest
         MaxTokens = MaxTokens,
         Temperature = Temperature,
         TestPattern = TestPattern,
+        RetryWindow = retryWindow,
     };
 }

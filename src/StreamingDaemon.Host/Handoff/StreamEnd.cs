@@ -8,6 +8,13 @@ namespace StreamingDaemon.Host.Handoff;
 /// <param name="RetryAfterSeconds">When trying again makes sense, or null.</param>
 internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeconds = null)
 {
+    /// <summary>Longest Retry-After that is passed on, seconds: an upstream's quota may last for a day, but
+    /// another key, or another upstream, is set up sooner.</summary>
+    private const int MaxRetryAfterSeconds = 300;
+
+    /// <summary>What is said where the upstream does not say, seconds.</summary>
+    private const int DefaultRetryAfterSeconds = 5;
+
     public static readonly StreamEnd MalformedHandoff = new(400, "The handoff data is not a JSON object.");
     public static readonly StreamEnd NoPrompt = new(400, "The handoff data has no prompt and no messages.");
     public static readonly StreamEnd HandoffTooLarge = new(413, "The handoff data is too large.");
@@ -25,10 +32,10 @@ internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeco
     private static readonly StreamEnd Drained = new(503, "The server is restarting.", 5);
     private static readonly StreamEnd InternalError = new(500, "The server failed.");
 
-    /// <summary>The end for an outcome that the client is told of, or null where there is nothing to
-    /// tell.</summary>
-    public static StreamEnd? For(StreamOutcome outcome) => outcome switch
+    /// <summary>The end that the client is told of, or null where there is nothing to tell.</summary>
+    public static StreamEnd? For(BackendResult result) => result.Outcome switch
     {
+        StreamOutcome.UpstreamError when result.Fault == UpstreamFault.RateLimited => Busy(result.RetryAfter),
         StreamOutcome.UpstreamError => UpstreamError,
         StreamOutcome.UpstreamTimeout => UpstreamTimeout,
         StreamOutcome.StreamTimeout => StreamTimeout,
@@ -36,4 +43,12 @@ internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeco
         StreamOutcome.InternalError => InternalError,
         _ => null,
     };
+
+    /// <summary>Not 429: it is the daemon's key that is limited, and nothing that this client did.</summary>
+    private static StreamEnd Busy(TimeSpan? retryAfter)
+    {
+        var seconds = retryAfter is { } wait ? Math.Ceiling(wait.TotalSeconds) : DefaultRetryAfterSeconds;
+        return new StreamEnd(503, "The language model is at its limit of requests.",
+            (int)Math.Clamp(seconds, 1, MaxRetryAfterSeconds));
+    }
 }

@@ -14,7 +14,7 @@ internal sealed class StreamMetrics
 {
     private readonly Gauge _active, _peak, _max;
     private readonly Gauge _states;
-    private readonly Counter _requests, _bytes, _streams, _events;
+    private readonly Counter _requests, _bytes, _streams, _events, _upstreamErrors, _upstreamRetries;
     private readonly Histogram _handoff, _firstToken, _duration;
     private long _started, _completed, _failed, _eventCount;
 
@@ -47,6 +47,17 @@ internal sealed class StreamMetrics
             "From accept until the first event.", ["backend"], Buckets(0.001, 16));
         _duration = factory.CreateHistogram("streaming_daemon_stream_duration_seconds",
             "From accept until the stream ended.", ["backend"], Buckets(0.01, 16));
+        _upstreamErrors = factory.CreateCounter("streaming_daemon_upstream_errors_total",
+            "Streams that ended as UpstreamError, UpstreamTimeout or UpstreamTruncated, by what was wrong.",
+            "reason");
+        _upstreamRetries = factory.CreateCounter("streaming_daemon_upstream_retries_total",
+            "Further attempts before the first token, by what was wrong with the one before.", "reason");
+        foreach (var fault in Enum.GetNames<UpstreamFault>())
+        {
+            _upstreamErrors.WithLabels(fault);
+            _upstreamRetries.WithLabels(fault);
+        }
+
         foreach (var status in (string[])["started", "completed", "failed"])
             _requests.WithLabels(status).IncTo(0);
     }
@@ -84,9 +95,16 @@ internal sealed class StreamMetrics
 
     public void OnEvent() => Interlocked.Increment(ref _eventCount);
 
+    public void OnUpstreamRetry(UpstreamFault fault) => _upstreamRetries.WithLabels(fault.ToString()).Inc();
+
     public void OnStreamEnded(StreamSession session, string backend, StreamOutcome outcome,
-        long acceptedTimestamp)
+        UpstreamFault? fault, long acceptedTimestamp)
     {
+        // Not where the client's leaving is the end that counts.
+        var isUpstreams = outcome is StreamOutcome.UpstreamError or StreamOutcome.UpstreamTimeout
+            or StreamOutcome.UpstreamTruncated;
+        if (isUpstreams && fault is { } reason)
+            _upstreamErrors.WithLabels(reason.ToString()).Inc();
         CountEnd(backend, outcome);
         _duration.WithLabels(backend).Observe(Stopwatch.GetElapsedTime(acceptedTimestamp).TotalSeconds);
         if (session.TimeToFirstToken is { } firstToken)

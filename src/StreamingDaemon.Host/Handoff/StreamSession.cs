@@ -126,6 +126,8 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
         EnsureHead();
     }
 
+    void IDeltaSink.OnRetry(UpstreamFault fault) => _metrics.OnUpstreamRetry(fault);
+
     public void OnUpstreamActivity() => Volatile.Write(ref _lastActivityMs, Environment.TickCount64);
 
     async ValueTask IDeltaSink.WriteAsync(StreamDelta delta, CancellationToken cancellationToken)

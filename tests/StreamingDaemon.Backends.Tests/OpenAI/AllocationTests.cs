@@ -53,7 +53,7 @@ public sealed class AllocationTests
         var sink = new CountingSink();
         using var body = new RepeatingStream(chunk, Tokens);
         using var stream = new UpstreamStream(body, body, sink, 1024);
-        using var chunks = new ChunkReader();
+        using var chunks = new ChunkReader("");
         await foreach (var item in SseParser.Create(stream, chunks.Read).EnumerateAsync())
         {
             Assert.True(item.Data == ChunkKind.Chunk);
@@ -68,6 +68,10 @@ public sealed class AllocationTests
         public int Bytes { get; private set; }
 
         public void OnResponseStarted()
+        {
+        }
+
+        public void OnRetry(UpstreamFault fault)
         {
         }
 

@@ -13,7 +13,7 @@ public sealed class ChunkReaderTests
     public void Bytes_that_are_no_utf8_become_replacement_characters()
     {
         byte[] data = [.. Head, (byte)'a', 0xff, 0xe6, 0x97, .. "b\\n"u8, .. Tail];
-        using var reader = new ChunkReader();
+        using var reader = new ChunkReader("");
         Assert.Equal(ChunkKind.Chunk, reader.Read("message", data));
         Assert.Equal("a\ufffd\ufffdb\n", Encoding.UTF8.GetString(reader.Text.Span));
     }
@@ -23,7 +23,7 @@ public sealed class ChunkReaderTests
     {
         var junk = Enumerable.Repeat((byte)0xff, 50_000).ToArray();
         byte[] data = [.. Head, .. junk, .. Tail];
-        using var reader = new ChunkReader();
+        using var reader = new ChunkReader("");
         Assert.Equal(ChunkKind.Chunk, reader.Read("message", data));
         Assert.Equal(new string('\ufffd', 50_000), Encoding.UTF8.GetString(reader.Text.Span));
     }
@@ -31,7 +31,7 @@ public sealed class ChunkReaderTests
     [Fact]
     public void Text_of_one_event_is_gone_with_the_next()
     {
-        using var reader = new ChunkReader();
+        using var reader = new ChunkReader("");
         reader.Read("message", "{\"choices\":[{\"delta\":{\"content\":\"x\"}}]}"u8);
         Assert.Equal(1, reader.Text.Length);
         reader.Read("message", "{\"choices\":[]}"u8);
@@ -44,7 +44,7 @@ public sealed class ChunkReaderTests
     [InlineData("{\"finish_reason\":\"stop\",\"choices\":[]}", false)]
     public void Finish_reason_counts_for_the_first_choice_only(string data, bool isSeen)
     {
-        using var reader = new ChunkReader();
+        using var reader = new ChunkReader("");
         reader.Read("message", Encoding.UTF8.GetBytes(data));
         Assert.Equal(isSeen, reader.SawFinishReason);
     }
@@ -57,7 +57,7 @@ public sealed class ChunkReaderTests
     [InlineData("{\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"error\":{\"code\":1}}", "Error")]
     public void Events_are_told_apart(string data, string kind)
     {
-        using var reader = new ChunkReader();
+        using var reader = new ChunkReader("");
         Assert.Equal(kind, reader.Read("message", Encoding.UTF8.GetBytes(data)).ToString());
     }
 
@@ -65,7 +65,7 @@ public sealed class ChunkReaderTests
     public void Nesting_without_end_is_malformed_and_no_crash()
     {
         var data = Encoding.UTF8.GetBytes("{\"a\":" + new string('[', 100_000));
-        using var reader = new ChunkReader();
+        using var reader = new ChunkReader("");
         Assert.Equal(ChunkKind.Malformed, reader.Read("message", data));
     }
 }

@@ -11,7 +11,7 @@ internal sealed class Upstream : IAsyncDisposable
     private Upstream(FakeLlmServer server, OpenAIOptions options)
     {
         Server = server;
-        Backend = new OpenAIBackend(options);
+        Backend = WithoutBackoff(options);
     }
 
     public FakeLlmServer Server { get; }
@@ -20,7 +20,13 @@ internal sealed class Upstream : IAsyncDisposable
 
     public RecordingSink Sink { get; set; } = new();
 
-    public static StreamRequest Prompt { get; } = new() { RequestId = "req-1", Prompt = "Hello" };
+    /// <remarks>On a loaded machine, too, the window is open for every retry.</remarks>
+    public static StreamRequest Prompt { get; } =
+        new() { RequestId = "req-1", Prompt = "Hello", RetryWindow = TestLimits.Wait };
+
+    /// <summary>A backend whose retries follow at once, or after their Retry-After.</summary>
+    public static OpenAIBackend WithoutBackoff(OpenAIOptions options) =>
+        new(options, new RetryPolicy(options.MaxRetries, () => 0));
 
     /// <param name="transport">How the server listens.</param>
     /// <param name="configure">Changes the options that fit that.</param>

@@ -32,7 +32,7 @@ public sealed class UpstreamFuzz
         var events = new List<string>();
         var sink = new RecordingSink();
         using var stream = new UpstreamStream(new Nothing(), body, sink, MaxEventBytes);
-        using var chunks = new ChunkReader();
+        using var chunks = new ChunkReader("sk-of-the-test");
         var enumerator = SseParser.Create(stream, chunks.Read).EnumerateAsync().GetAsyncEnumerator();
         try
         {

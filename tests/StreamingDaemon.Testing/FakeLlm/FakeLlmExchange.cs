@@ -1,7 +1,10 @@
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace StreamingDaemon.Testing;
 
@@ -28,12 +31,18 @@ public sealed class FakeLlmExchange
     /// <summary>Milliseconds between the chunks of the built-in scenarios.</summary>
     public int ChunkDelayMs { get; }
 
+    /// <summary>Completes with <see cref="FakeLlmRequest.Proceed"/>: what a fault waits for that must not
+    /// overtake what was sent before it.</summary>
+    public Task Proceed => Request.Proceeding;
+
     /// <summary>Sends the head.</summary>
-    public Task StartAsync(int status = 200, string? contentType = "text/event-stream")
+    public async Task StartAsync(int status = 200, string? contentType = "text/event-stream")
     {
         _response.StatusCode = status;
         _response.ContentType = contentType;
-        return _response.StartAsync(Context.RequestAborted);
+        await _response.StartAsync(Context.RequestAborted);
+        // Kestrel holds the head back until the first body byte.
+        await _response.Body.FlushAsync(Context.RequestAborted);
     }
 
     /// <summary>Sends text as it is.</summary>
@@ -68,6 +77,14 @@ public sealed class FakeLlmExchange
 
     /// <summary>Resets: HTTP/1.1 loses its connection, HTTP/2 its stream.</summary>
     public void Reset() => Context.Abort();
+
+    /// <summary>Resets the HTTP/2 stream with an error code (RFC 9113, section 7).</summary>
+    public void ResetStream(int errorCode) => Context.Features.GetRequiredFeature<IHttpResetFeature>().Reset(errorCode);
+
+    /// <summary>Loses the whole connection, with all streams on it.</summary>
+    public void AbortConnection() =>
+        ((ConnectionContext)Context.Features.GetRequiredFeature<IConnectionItemsFeature>()
+            .Items[typeof(ConnectionContext)]!).Abort();
 
     /// <summary>Waits until the caller has gone.</summary>
     public async Task WaitForAbortAsync(TimeSpan limit) => await Request.Aborted.WaitAsync(limit);

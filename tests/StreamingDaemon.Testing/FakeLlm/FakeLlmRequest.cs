@@ -8,6 +8,9 @@ public sealed class FakeLlmRequest
     private readonly TaskCompletionSource _aborted = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    private readonly TaskCompletionSource _proceed =
+        new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     internal FakeLlmRequest(HttpContext context, string body)
     {
         Protocol = context.Request.Protocol;
@@ -40,6 +43,11 @@ public sealed class FakeLlmRequest
 
     /// <summary>Completes when the scenario has run to its end, whichever it was.</summary>
     public Task Ended => _ended.Task;
+
+    internal Task Proceeding => _proceed.Task;
+
+    /// <summary>Lets a fault happen that waits for what came before it to be received.</summary>
+    public void Proceed() => _proceed.TrySetResult();
 
     internal void OnEnded() => _ended.TrySetResult();
 }

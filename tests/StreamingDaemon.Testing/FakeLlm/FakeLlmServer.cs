@@ -136,6 +136,12 @@ public sealed class FakeLlmServer : IAsyncDisposable
             FakeLlmTransport.Http2Tls or FakeLlmTransport.UnixTls => HttpProtocols.Http1AndHttp2,
             _ => HttpProtocols.Http1,
         };
+        // Faults end the connection itself, below TLS and HTTP.
+        listen.Use(next => connection =>
+        {
+            connection.Items[typeof(ConnectionContext)] = connection;
+            return next(connection);
+        });
         if (_certificate is not null) listen.UseHttps(_certificate);
     }
 

@@ -1,0 +1,158 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+
+namespace StreamingDaemon.Testing;
+
+/// <summary>How a server is broken that no HTTP server of its own accord would be.</summary>
+public enum BrokenServerKind
+{
+    /// <summary>Accepts, reads and never says a word.</summary>
+    Mute,
+
+    /// <summary>Ends the connection with a FIN when it has read something.</summary>
+    HangsUp,
+
+    /// <summary>Ends it with a RST.</summary>
+    Resets,
+
+    /// <summary>Answers with a line that is of no protocol.</summary>
+    Garbage,
+
+    /// <summary>Answers anything with HTTP/1.1 400, as servers without HTTP/2 answer its preface.</summary>
+    Http1BadRequest,
+
+    /// <summary>HTTP/2 that goes away (GOAWAY, NO_ERROR) before it has taken any stream.</summary>
+    GoesAway,
+
+    /// <summary>HTTP/2 that refuses each stream (RST_STREAM, REFUSED_STREAM).</summary>
+    RefusesStreams,
+
+    /// <summary>HTTP/2 that wants HTTP/1.1 (RST_STREAM, HTTP_1_1_REQUIRED).</summary>
+    WantsHttp1,
+}
+
+/// <summary>A TCP server on loopback that is broken in one way.</summary>
+public sealed class BrokenServer : IAsyncDisposable
+{
+    private const byte Headers = 1, RstStream = 3, Settings = 4, GoAway = 7;
+
+    private readonly TcpListener _listener;
+    private readonly CancellationTokenSource _stop = new();
+    private readonly ConcurrentBag<Socket> _sockets = [];
+    private readonly BrokenServerKind _kind;
+    private readonly Task _accepting;
+    private int _attempts;
+
+    /// <summary>Listens, on a free port where none is given.</summary>
+    public BrokenServer(BrokenServerKind kind, int port = 0)
+    {
+        _kind = kind;
+        _listener = new TcpListener(IPAddress.Loopback, port);
+        _listener.Start();
+        _accepting = AcceptAsync();
+    }
+
+    /// <summary>Connections so far that said something; over HTTP/2, requests.</summary>
+    public int Attempts => Volatile.Read(ref _attempts);
+
+    /// <summary>What a client takes as API base.</summary>
+    public Uri BaseAddress(string scheme = "http") =>
+        new($"{scheme}://127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}/v1");
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        _listener.Dispose();
+        await _accepting;
+        foreach (var socket in _sockets) socket.Dispose();
+        _stop.Dispose();
+    }
+
+    private async Task AcceptAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                var socket = await _listener.AcceptSocketAsync(_stop.Token);
+                _sockets.Add(socket);
+                _ = ServeAsync(socket);
+            }
+            catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or SocketException)
+            {
+                return;
+            }
+        }
+    }
+
+    private async Task ServeAsync(Socket socket)
+    {
+        try
+        {
+            using var stream = new NetworkStream(socket, ownsSocket: true);
+            if (_kind >= BrokenServerKind.GoesAway)
+                await SpeakHttp2Async(stream);
+            else if (await stream.ReadAsync(new byte[4096], _stop.Token) > 0)
+                await AnswerAsync(socket, stream);
+        }
+        catch (Exception e) when (e is OperationCanceledException or IOException or ObjectDisposedException)
+        {
+            // The other end was faster.
+        }
+    }
+
+    private async Task AnswerAsync(Socket socket, NetworkStream stream)
+    {
+        Interlocked.Increment(ref _attempts);
+        switch (_kind)
+        {
+            case BrokenServerKind.Resets:
+                // Not by way of the stream, which would say FIN first.
+                socket.LingerState = new LingerOption(true, 0);
+                socket.Dispose();
+                return;
+            case BrokenServerKind.Garbage:
+                await stream.WriteAsync(Encoding.ASCII.GetBytes(FakeLlmFaults.Secret + "\r\n\r\n"), _stop.Token);
+                break;
+            case BrokenServerKind.Http1BadRequest:
+                await stream.WriteAsync("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"u8.ToArray(), _stop.Token);
+                break;
+        }
+
+        if (_kind != BrokenServerKind.Mute) socket.Shutdown(SocketShutdown.Send);
+        // To close with something unread would be a reset, which eats the answer.
+        while (await stream.ReadAsync(new byte[4096], _stop.Token) > 0)
+        {
+        }
+    }
+
+    private async Task SpeakHttp2Async(NetworkStream stream)
+    {
+        await stream.ReadExactlyAsync(new byte["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".Length], _stop.Token);
+        await stream.WriteAsync(Frame(Settings, []), _stop.Token);
+        var head = new byte[9];
+        while (true)
+        {
+            await stream.ReadExactlyAsync(head, _stop.Token);
+            var payload = new byte[(head[0] << 16) | (head[1] << 8) | head[2]];
+            await stream.ReadExactlyAsync(payload, _stop.Token);
+            if (head[3] != Headers) continue;
+            Interlocked.Increment(ref _attempts);
+            await stream.WriteAsync(AnswerToStream(head.AsSpan(5)), _stop.Token);
+        }
+    }
+
+    private byte[] AnswerToStream(ReadOnlySpan<byte> streamId) => _kind switch
+    {
+        BrokenServerKind.GoesAway => Frame(GoAway, [0, 0, 0, 0, 0, 0, 0, 0]),
+        BrokenServerKind.RefusesStreams => Frame(RstStream, [0, 0, 0, 0x7], streamId),
+        _ => Frame(RstStream, [0, 0, 0, 0xd], streamId),
+    };
+
+    // RFC 9113, section 4.1: length, type, no flags, stream.
+    private static byte[] Frame(byte type, ReadOnlySpan<byte> payload, ReadOnlySpan<byte> streamId = default) =>
+        [0, 0, (byte)payload.Length, type, 0, .. streamId.IsEmpty ? [0, 0, 0, 0] : streamId, .. payload];
+}
