@@ -140,10 +140,11 @@ public sealed class DaemonProcess : IAsyncDisposable
             configuration, "net10.0", "streaming-daemon.dll")];
     }
 
-    private static ProcessStartInfo StartInfo(IReadOnlyDictionary<string, string>? environment, string directory,
-        IEnumerable<string> arguments)
+    /// <summary>How to start the daemon, or a launcher that is given its command line.</summary>
+    public static ProcessStartInfo StartInfo(IReadOnlyDictionary<string, string>? environment, string directory,
+        IEnumerable<string> arguments, params IEnumerable<string> launcher)
     {
-        var command = Command();
+        string[] command = [.. launcher, .. Command()];
         var start = new ProcessStartInfo
         {
             FileName = command[0],

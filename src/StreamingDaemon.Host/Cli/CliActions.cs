@@ -19,6 +19,7 @@ internal sealed class CliActions : ICliActions
     public Task<int> CheckAsync(DaemonOptions options, bool json)
     {
         var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
+        results.Add(MetricsPort.Check(options.Monitoring));
         // It was read and found good, or we would not be here.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
             $"good; backend {options.Backend.Name}, socket mode "
@@ -46,7 +47,7 @@ internal sealed class CliActions : ICliActions
         }
         catch (HandoffServerException e)
         {
-            await Console.Error.WriteLineAsync($"{CommandLine.ProgramName}: {e.Message}");
+            CommandLine.Say(Console.Error, e.Message);
             return ExitCode.Failure;
         }
     }

@@ -3,6 +3,7 @@ using System.CommandLine.Help;
 using System.Net.Sockets;
 using System.Reflection;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Hosting;
 
 namespace StreamingDaemon.Host.Cli;
 
@@ -70,7 +71,7 @@ internal static class CommandLine
         catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
         {
             // The machine's fault and not the program's: the sentence says it, a stack trace does not.
-            await invocation.Error.WriteLineAsync($"{ProgramName}: {e.Message}");
+            Say(invocation.Error, e.Message);
             return ExitCode.Failure;
         }
     }
@@ -101,7 +102,11 @@ internal static class CommandLine
     private static int Refuse(TextWriter error, IEnumerable<string> problems)
     {
         foreach (var problem in problems)
-            error.WriteLine($"{ProgramName}: {problem}");
+            Say(error, problem);
         return ExitCode.Usage;
     }
+
+    /// <summary>Says what is wrong; where nobody reads it, not for long.</summary>
+    internal static void Say(TextWriter error, string problem) =>
+        Bounded.Run(() => error.WriteLine($"{ProgramName}: {problem}"), TimeSpan.FromSeconds(2));
 }

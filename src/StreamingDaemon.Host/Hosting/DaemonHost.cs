@@ -1,4 +1,3 @@
-using System.Net;
 using Microsoft.AspNetCore.Hosting;
 using Prometheus;
 using Serilog;
@@ -10,31 +9,37 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Hosting;
 
-/// <summary>Puts the daemon together: a generic host with the loop, and Kestrel where a metrics port is
-/// set.</summary>
+/// <summary>Puts the daemon together: a generic host, with Kestrel where a metrics port is set.</summary>
 internal static class DaemonHost
 {
-    public static IHost Build(DaemonOptions options)
+    /// <summary>What Kestrel gets for requests that are under way when the streams have ended: a scraper that
+    /// sent half a request must not hold the stop.</summary>
+    private static readonly TimeSpan HttpPatience = TimeSpan.FromSeconds(1);
+
+    public static IHost Build(DaemonOptions options, DaemonLog log)
     {
         if (options.Monitoring.MetricsPort == 0)
         {
             // Nothing from the environment or from files: the options are all there is.
             var bare = Microsoft.Extensions.Hosting.Host.CreateEmptyApplicationBuilder(
                 new HostApplicationBuilderSettings { DisableDefaults = true });
-            AddDaemon(bare.Services, options);
+            AddDaemon(bare.Services, options, log);
             var host = bare.Build();
             Connect(host.Services);
             return host;
         }
 
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        AddDaemon(builder.Services, options);
+        AddDaemon(builder.Services, options, log);
         builder.Services.AddRoutingCore();
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Listen(IPAddress.Parse(options.Monitoring.MetricsAddress),
-                options.Monitoring.MetricsPort);
+            // Scrapers come once in 15 to 60 seconds, ask for little and at once.
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
+            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(75);
+            kestrel.Limits.MaxConcurrentConnections = 256;
+            kestrel.Listen(MetricsPort.EndPointOf(options.Monitoring));
         });
         var application = builder.Build();
         Connect(application.Services);
@@ -44,9 +49,11 @@ internal static class DaemonHost
         return application;
     }
 
-    private static void AddDaemon(IServiceCollection services, DaemonOptions options)
+    private static void AddDaemon(IServiceCollection services, DaemonOptions options, DaemonLog log)
     {
-        services.AddSerilog(Logging.Create(options.Logging), dispose: true);
+        services.AddSerilog(log.Logger);
+        services.AddSingleton(log);
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = HttpPatience);
         services.AddSingleton(options);
         services.AddMockBackend(options.Mock);
         if (options.OpenAI is { } openAI)
@@ -62,8 +69,7 @@ internal static class DaemonHost
         services.AddSingleton<IHandoffHandler, HandoffDispatcher>();
         services.AddSingleton(provider =>
             new HandoffServer(ServerOptionsOf(options), provider.GetRequiredService<IHandoffHandler>()));
-        services.AddSingleton<HandoffLoopService>();
-        services.AddHostedService(provider => provider.GetRequiredService<HandoffLoopService>());
+        services.AddSingleton<LoopSupervisor>();
         services.AddSingleton<IHostLifetime, DaemonLifetime>();
     }
 

@@ -7,7 +7,8 @@ namespace StreamingDaemon.Host.Hosting;
 /// the process at once, with 128 plus the signal's number. SIGHUP is not our end: a terminal that closes
 /// sends it.
 /// </summary>
-internal sealed partial class DaemonLifetime(DrainSignal drain, ILogger<DaemonLifetime> logger)
+internal sealed partial class DaemonLifetime(
+    DrainSignal drain, DaemonLog log, ILogger<DaemonLifetime> logger)
     : IHostLifetime, IDisposable
 {
     private readonly List<PosixSignalRegistration> _registrations = [];
@@ -40,6 +41,7 @@ internal sealed partial class DaemonLifetime(DrainSignal drain, ILogger<DaemonLi
         }
 
         LogSecondSignal(_logger, context.Signal);
+        log.Flush(TimeSpan.FromMilliseconds(200));
         Environment.Exit(128 + (context.Signal == PosixSignal.SIGINT ? 2 : 15));
     }
 

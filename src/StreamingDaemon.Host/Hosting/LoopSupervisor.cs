@@ -1,4 +1,5 @@
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Handoff;
 using StreamingDaemon.Uring;
@@ -6,37 +7,33 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// The io_uring handoff loop as a hosted service: starts it, drains it, and ends the process when it has
-/// ended.
+/// Starts the io_uring loop, drains it when it is told to, and says when and how it has ended.
 /// </summary>
-internal sealed partial class HandoffLoopService(
+internal sealed partial class LoopSupervisor(
     HandoffServer server, DaemonOptions options, StreamWatchdog watchdog, DrainSignal drain,
-    IHostApplicationLifetime lifetime, ILogger<HandoffLoopService> logger) : BackgroundService
+    ILogger<LoopSupervisor> logger)
 {
     /// <summary>How long error events may take to reach the clients that a stop has cut.</summary>
     private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(5);
 
     private readonly ILogger _logger = logger;
 
-    /// <summary>1 where the loop failed.</summary>
-    public int ExitCode { get; private set; }
-
-    public override async Task StartAsync(CancellationToken cancellationToken)
+    /// <exception cref="HandoffServerException">The ring or the socket is refused.</exception>
+    public async Task StartAsync()
     {
         await server.StartAsync().ConfigureAwait(false);
         var descriptors = StartChecks.Descriptors(DaemonHost.ServerOptionsOf(options));
         if (descriptors.Status != CheckStatus.Ok)
             LogDescriptors(_logger, descriptors.Detail);
-        lifetime.ApplicationStarted.Register(() => LogListening(_logger, options.Server.Socket,
+        LogListening(_logger, options.Server.Socket,
             options.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
-            options.Backend.Name, options.Server.MaxConnections));
-        await base.StartAsync(cancellationToken).ConfigureAwait(false);
+            options.Backend.Name, options.Server.MaxConnections);
     }
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    /// <summary>Runs to the end of the drain, or of a loop that fails.</summary>
+    /// <returns>The exit code of the process.</returns>
+    public async Task<int> RunAsync()
     {
-        // Whoever else stops the host drains the streams too.
-        await using var registration = stoppingToken.Register(() => drain.Begin());
         try
         {
             await Task.WhenAny(server.Completion, drain.Begun).ConfigureAwait(false);
@@ -45,16 +42,13 @@ internal sealed partial class HandoffLoopService(
             if (server.Completion.IsCompleted)
                 await server.Completion.ConfigureAwait(false);
             await DrainAsync().ConfigureAwait(false);
+            return ExitCode.Success;
         }
         catch (Exception e)
         {
             LogLoopFailed(_logger, e);
-            ExitCode = 1;
             server.Stop();
-        }
-        finally
-        {
-            lifetime.StopApplication();
+            return ExitCode.Failure;
         }
     }
 
