@@ -33,6 +33,10 @@ public sealed class HandoffServer
     /// <summary>Counters, from any thread.</summary>
     public HandoffServerStatistics Statistics { get; } = new();
 
+    /// <summary>Where the server listens, once it does: that of the options, or of the passed
+    /// socket.</summary>
+    public string SocketPath => _loop?.SocketPath ?? _options.SocketPath;
+
     /// <summary>Ends when the loop has; faulted with <see cref="HandoffServerException"/> where the ring
     /// failed.</summary>
     public Task Completion => _completion.Task;

@@ -85,6 +85,8 @@ internal static class DaemonHost
     {
         SocketPath = options.Server.Socket,
         SocketMode = options.Server.SocketMode,
+        SocketGroup = options.Server.SocketGroup,
+        Takeover = options.Server.Takeover,
         UseStreamSocket = options.Server.SocketType == SocketKind.Stream,
         Backlog = options.Server.Backlog,
         MaxConnections = options.Server.MaxConnections,

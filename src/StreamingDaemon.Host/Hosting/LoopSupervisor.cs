@@ -25,7 +25,7 @@ internal sealed partial class LoopSupervisor(
         var descriptors = StartChecks.Descriptors(DaemonHost.ServerOptionsOf(options));
         if (descriptors.Status != CheckStatus.Ok)
             LogDescriptors(_logger, descriptors.Detail);
-        LogListening(_logger, options.Server.Socket,
+        LogListening(_logger, server.SocketPath,
             options.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
             options.Backend.Name, options.Server.MaxConnections);
     }

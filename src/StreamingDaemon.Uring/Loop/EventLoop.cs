@@ -51,7 +51,7 @@ internal sealed partial class EventLoop : IDisposable
         try
         {
             _scratch = _buffers.Rent(ScratchBytes);
-            _listener = HandoffListener.Bind(options);
+            _listener = HandoffListener.Open(options);
         }
         catch
         {
@@ -62,6 +62,8 @@ internal sealed partial class EventLoop : IDisposable
     }
 
     public HandoffServerOptions Options { get; }
+
+    public string SocketPath => _listener.Path;
 
     public IHandoffHandler Handler { get; }
 
