@@ -14,8 +14,8 @@ public sealed record HandoffServerOptions
     /// the path is visible too.</summary>
     public string? SocketGroup { get; init; }
 
-    /// <summary>Takes a path on which somebody listens, in one step, instead of refusing it. The other goes on
-    /// with what it has.</summary>
+    /// <summary>Takes a path on which somebody listens, in one step, instead of refusing it. The other goes
+    /// on with what it has.</summary>
     public bool Takeover { get; init; }
 
     /// <summary>A listening socket that the service manager passed, or -1. The path is then neither bound nor

@@ -27,7 +27,8 @@ internal static partial class OptionTable
         },
         new OptionSpec<string>(
             new GroupType(),
-            o => o.Server.SocketGroup, (o, v) => o with { Server = o.Server with { SocketGroup = v } })
+            o => o.Server.SocketGroup,
+            (o, v) => o with { Server = o.Server with { SocketGroup = v } })
         {
             Key = "server:socket_group",
             Cli = new("--socket-group", null, "GROUP"),
@@ -50,8 +51,8 @@ internal static partial class OptionTable
         {
             Key = "server:takeover",
             Cli = new("--takeover", null),
-            Description = "Take the socket's path from a daemon that listens there, instead of not starting",
-            Cost = "A deploy without a moment in which nobody listens; the other daemon must be stopped then.",
+            Description = "Take the socket's path from a daemon that listens there instead of refusing it",
+            Cost = "A deploy without a moment in which nobody listens; the other daemon is stopped after it.",
         },
         new OptionSpec<int>(
             new IntType(1, 1_000_000),

@@ -178,8 +178,8 @@ internal sealed class HandoffListener : IDisposable
     }
 
     /// <summary>
-    /// Takes what was queued before this moment, and lets nobody queue any more: who comes now is refused, and
-    /// tries again. Of a passed socket nothing is taken: its queue is the next start's.
+    /// Takes what was queued before this moment, and lets nobody queue any more: who comes now is refused,
+    /// and tries again. Of a passed socket nothing is taken: its queue is the next start's.
     /// </summary>
     /// <returns>A connection, or a negative errno: EAGAIN where there is none left.</returns>
     public int AcceptQueued()

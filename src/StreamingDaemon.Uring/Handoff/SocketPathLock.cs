@@ -3,13 +3,13 @@ using StreamingDaemon.Uring.Interop;
 namespace StreamingDaemon.Uring.Handoff;
 
 /// <summary>
-/// Held for the moment in which a daemon looks at a socket's path and changes it. Two that start at once would
-/// else both find a stale socket, and the second would remove what the first has bound; one that ends would
-/// remove what its successor has just put there.
+/// Held for the moment in which a daemon looks at a socket's path and changes it. Two that start at once
+/// would else both find a stale socket, and the second would remove what the first has bound; one that ends
+/// would remove what its successor has just put there.
 /// </summary>
 /// <remarks>
-/// flock(2) on a file beside the path, so that a killed holder holds nothing. The holder removes the file, and
-/// whoever waited for it sees that it is gone and takes a new one.
+/// flock(2) on a file beside the path, so that a killed holder holds nothing. The holder removes the file,
+/// and whoever waited for it sees that it is gone and takes a new one.
 /// </remarks>
 internal readonly struct SocketPathLock : IDisposable
 {
