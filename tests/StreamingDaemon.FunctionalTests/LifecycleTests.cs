@@ -203,22 +203,16 @@ public sealed partial class LifecycleTests
     {
         using var directory = new TempDirectory();
         await using var daemon = await DaemonProcess.StartAsync();
-        var loop = Directory.GetDirectories($"/proc/{daemon.Pid}/task")
-            .Single(t => File.ReadAllText(Path.Combine(t, "comm")) == "io_uring loop\n");
         Assert.Equal(200, (await daemon.HealthAsync("/health/live")).Status);
 
-        using var holder = Process.Start(new ProcessStartInfo(
-            CTool.Compile(directory, "hold-thread"), [Path.GetFileName(loop)])
-        { RedirectStandardInput = true, RedirectStandardOutput = true })!;
-        Assert.Equal("held", await holder.StandardOutput.ReadLineAsync());
+        using var holder = await HeldThread.HoldLoopAsync(directory, daemon.Pid);
 
         var (status, body) = await daemon.HealthAsync("/health/live");
         Assert.Equal(503, status);
         Assert.Equal("stuck", body.GetProperty("status").GetString());
         Assert.Equal(503, (await daemon.HealthAsync("/health/ready")).Status);
 
-        holder.StandardInput.Close();
-        await holder.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await holder.ReleaseAsync();
         Assert.Equal(200, (await daemon.HealthAsync("/health/live")).Status);
     }
 

@@ -8,10 +8,11 @@ namespace StreamingDaemon.Host.Cli;
 /// <summary>What the commands do.</summary>
 internal sealed class CliActions : ICliActions
 {
-    public Task<int> RunAsync(DaemonOptions options, CancellationToken cancellationToken) =>
+    public Task<int> RunAsync(
+        DaemonOptions options, Func<DaemonOptions> reread, CancellationToken cancellationToken) =>
         Explained(async () =>
         {
-            using var daemon = new DaemonRun(options);
+            using var daemon = new DaemonRun(options, reread);
             await daemon.StartAsync(cancellationToken);
             return await daemon.WaitAsync(cancellationToken);
         });

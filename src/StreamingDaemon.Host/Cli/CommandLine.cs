@@ -78,7 +78,8 @@ internal static class CommandLine
 
     private static void Connect(CommandTree tree, ICliActions actions, ConfigurationSources sources)
     {
-        tree.Root.SetAction((result, cancel) => actions.RunAsync(Load(tree, result, sources), cancel));
+        tree.Root.SetAction((result, cancel) => actions.RunAsync(
+            Load(tree, result, sources), () => Load(tree, result, sources), cancel));
         tree.Check.SetAction((result, _) =>
             actions.CheckAsync(Load(tree, result, sources), result.GetValue(tree.Json)));
         tree.Demo.SetAction((result, cancel) =>

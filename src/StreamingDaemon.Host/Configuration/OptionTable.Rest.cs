@@ -96,6 +96,7 @@ internal static partial class OptionTable
             o => o.Logging.Level, (o, v) => o with { Logging = o.Logging with { Level = v } })
         {
             Key = "logging:level",
+            Reloadable = true,
             Description = "Least important event that is logged",
             Cost = "information is one line a stream.",
         },

@@ -33,8 +33,8 @@ internal static partial class OptionTable
             Key = "server:socket_group",
             Cli = new("--socket-group", null, "GROUP"),
             Description = "Group of the socket, by name or number; empty is the group of the daemon",
-            Cost = "Apache's group here and mode 0660 let Apache connect and nobody else; the daemon's user " +
-                "must be a member.",
+            Cost = "Apache's group here and mode 0660 let Apache connect and nobody else; the daemon's " +
+                "user must be a member.",
         },
         new OptionSpec<SocketKind>(
             new ChoiceType<SocketKind>(("seqpacket", SocketKind.SeqPacket), ("stream", SocketKind.Stream)),
@@ -192,6 +192,8 @@ internal static partial class OptionTable
         new(type, o => get(o.Timeouts), (o, v) => o with { Timeouts = set(o.Timeouts, v) })
         {
             Key = "timeouts:" + name,
+            // The upstream's connections are made by a handler that is built once.
+            Reloadable = name != "connect_timeout_ms",
             FlatNames = legacy ? [name] : [],
             Description = description,
             Cost = cost,

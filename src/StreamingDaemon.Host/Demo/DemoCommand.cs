@@ -21,12 +21,13 @@ internal static class DemoCommand
         try
         {
             var socketPath = Path.Combine(directory.FullName, "handoff.sock");
-            using var daemon = new DaemonRun(options with
+            var demonstration = options with
             {
                 Server = options.Server with { Socket = socketPath },
                 Timeouts = options.Timeouts with { ShutdownTimeoutS = 5 },
                 Logging = options.Logging with { Level = "warning" },
-            });
+            };
+            using var daemon = new DaemonRun(demonstration, reread: () => demonstration);
             await using var front = DemoFront.Listen(port, socketPath);
             await daemon.StartAsync(cancellationToken);
 

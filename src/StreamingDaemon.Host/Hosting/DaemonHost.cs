@@ -16,21 +16,26 @@ internal static class DaemonHost
     /// sent half a request must not hold the stop.</summary>
     private static readonly TimeSpan HttpPatience = TimeSpan.FromSeconds(1);
 
-    public static IHost Build(DaemonOptions options, DaemonLog log)
+    /// <param name="options">As they were read.</param>
+    /// <param name="reread">Reads them again, for SIGHUP.</param>
+    /// <param name="log">Where it is logged; the caller's.</param>
+    /// <exception cref="HandoffServerException">The service manager passed sockets, but not
+    /// ours.</exception>
+    public static IHost Build(DaemonOptions options, Func<DaemonOptions> reread, DaemonLog log)
     {
         if (options.Monitoring.MetricsPort == 0)
         {
             // Nothing from the environment or from files: the options are all there is.
             var bare = Microsoft.Extensions.Hosting.Host.CreateEmptyApplicationBuilder(
                 new HostApplicationBuilderSettings { DisableDefaults = true });
-            AddDaemon(bare.Services, options, log);
+            AddDaemon(bare.Services, options, reread, log);
             var host = bare.Build();
             Connect(host.Services);
             return host;
         }
 
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        AddDaemon(builder.Services, options, log);
+        AddDaemon(builder.Services, options, reread, log);
         builder.Services.AddRoutingCore();
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
@@ -49,12 +54,18 @@ internal static class DaemonHost
         return application;
     }
 
-    private static void AddDaemon(IServiceCollection services, DaemonOptions options, DaemonLog log)
+    private static void AddDaemon(
+        IServiceCollection services, DaemonOptions options, Func<DaemonOptions> reread, DaemonLog log)
     {
+        var passedSocket = SocketActivation.Take();
         services.AddSerilog(log.Logger);
         services.AddSingleton(log);
         services.Configure<HostOptions>(host => host.ShutdownTimeout = HttpPatience);
         services.AddSingleton(options);
+        services.AddSingleton(new ReloadableOptions(options));
+        services.AddSingleton(reread);
+        services.AddSingleton<OptionsReloader>();
+        services.AddSingleton<ServiceNotifier>();
         services.AddMockBackend(options.Mock);
         if (options.OpenAI is { } openAI)
             services.AddOpenAIBackend(openAI);
@@ -68,7 +79,9 @@ internal static class DaemonHost
         services.AddSingleton<AccessLog>();
         services.AddSingleton<IHandoffHandler, HandoffDispatcher>();
         services.AddSingleton(provider =>
-            new HandoffServer(ServerOptionsOf(options), provider.GetRequiredService<IHandoffHandler>()));
+            new HandoffServer(ServerOptionsOf(options) with { PassedSocket = passedSocket },
+                provider.GetRequiredService<IHandoffHandler>()));
+        services.AddSingleton<LoopWatchdog>();
         services.AddSingleton<LoopSupervisor>();
         services.AddSingleton<IHostLifetime, DaemonLifetime>();
     }
@@ -79,6 +92,12 @@ internal static class DaemonHost
         metrics.Observe(services.GetRequiredService<HandoffServer>().Statistics,
             services.GetRequiredService<StreamWatchdog>());
         DotNetStats.Register(metrics.Registry);
+        services.GetRequiredService<ReloadableOptions>().OnChange(options =>
+        {
+            services.GetRequiredService<DaemonLog>().SetLevel(options.Logging);
+            services.GetRequiredService<HandoffServer>().SetTimeouts(options.Timeouts.HandoffTimeoutMs,
+                options.Timeouts.WriteTimeoutMs, options.Timeouts.DrainTimeoutMs);
+        });
     }
 
     public static HandoffServerOptions ServerOptionsOf(DaemonOptions options) => new()

@@ -12,11 +12,13 @@ internal sealed class DaemonRun : IDisposable
     private readonly DaemonLog _log;
     private readonly IHost _host;
 
-    public DaemonRun(DaemonOptions options)
+    /// <param name="options">As they were read.</param>
+    /// <param name="reread">Reads them again, for SIGHUP.</param>
+    public DaemonRun(DaemonOptions options, Func<DaemonOptions> reread)
     {
         _options = options;
         _log = new DaemonLog(options.Logging);
-        _host = DaemonHost.Build(options, _log);
+        _host = DaemonHost.Build(options, reread, _log);
     }
 
     /// <summary>For the summary, where nobody may read standard error.</summary>

@@ -10,7 +10,8 @@ namespace StreamingDaemon.Host.Hosting;
 /// Starts the io_uring loop, drains it when it is told to, and says when and how it has ended.
 /// </summary>
 internal sealed partial class LoopSupervisor(
-    HandoffServer server, DaemonOptions options, StreamWatchdog watchdog, DrainSignal drain,
+    HandoffServer server, ReloadableOptions options, StreamWatchdog watchdog, DrainSignal drain,
+    ServiceNotifier notifier, LoopWatchdog alive,
     ILogger<LoopSupervisor> logger)
 {
     /// <summary>How long error events may take to reach the clients that a stop has cut.</summary>
@@ -22,12 +23,15 @@ internal sealed partial class LoopSupervisor(
     public async Task StartAsync()
     {
         await server.StartAsync().ConfigureAwait(false);
-        var descriptors = StartChecks.Descriptors(DaemonHost.ServerOptionsOf(options));
+        var now = options.Current;
+        var descriptors = StartChecks.Descriptors(DaemonHost.ServerOptionsOf(now));
         if (descriptors.Status != CheckStatus.Ok)
             LogDescriptors(_logger, descriptors.Detail);
         LogListening(_logger, server.SocketPath,
-            options.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
-            options.Backend.Name, options.Server.MaxConnections);
+            now.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
+            now.Backend.Name, now.Server.MaxConnections);
+        notifier.Ready($"listening on {server.SocketPath}, backend {now.Backend.Name}");
+        _ = alive.RunAsync();
     }
 
     /// <summary>Runs to the end of the drain, or of a loop that fails.</summary>
@@ -54,9 +58,11 @@ internal sealed partial class LoopSupervisor(
 
     private async Task DrainAsync()
     {
-        LogDraining(_logger, server.Statistics.ActiveConnections, options.Timeouts.ShutdownTimeoutS);
+        var active = server.Statistics.ActiveConnections;
+        var patience = TimeSpan.FromSeconds(options.Current.Timeouts.ShutdownTimeoutS);
+        LogDraining(_logger, active, options.Current.Timeouts.ShutdownTimeoutS);
+        notifier.Stopping($"draining {active} connections", patience + 2 * LastWords);
         server.BeginDrain();
-        var patience = TimeSpan.FromSeconds(options.Timeouts.ShutdownTimeoutS);
         if (await EndsWithinAsync(patience).ConfigureAwait(false))
         {
             LogDrained(_logger);
