@@ -68,8 +68,8 @@ public sealed class HandoffServer
     /// <summary>As <see cref="BeginDrain"/>, and drops every client at once.</summary>
     public void Stop() => _loop?.RequestStop();
 
-    /// <summary>Other timeouts, in milliseconds, for whatever begins to wait from now on. From any thread, one
-    /// at a time.</summary>
+    /// <summary>Other timeouts, in milliseconds, for whatever begins to wait from now on. From any thread,
+    /// one at a time.</summary>
     public void SetTimeouts(int handoffMs, int writeMs, int drainMs)
     {
         _options = _options with

@@ -16,7 +16,8 @@ public sealed class ReloadTests : IDisposable
     [Fact]
     public async Task Timeouts_hold_for_running_streams_and_for_the_loop()
     {
-        await using var daemon = await StartAsync("[mock]\nlatency_ms = 60000\n");
+        await using var daemon = await StartAsync(
+            "[mock]\nlatency_ms = 60000\n[timeouts]\nhandoff_timeout_ms = 60000\n");
         using var running = Clients.HandOver(daemon.SocketPath, "{}");
         _ = await Clients.ReadUntilAsync(running, "\r\n\r\n");
 

@@ -15,7 +15,8 @@ internal static class SocketActivation
     /// <summary>FileDescriptorName= of ours, where there is more than one.</summary>
     private const string Name = "handoff";
 
-    /// <summary>Reads the variables, and removes them: a child must not take the socket for its own.</summary>
+    /// <summary>Reads the variables, and removes them: no child is to take the socket for its
+    /// own.</summary>
     /// <returns>The descriptor, or -1 where none was passed to this process.</returns>
     /// <exception cref="HandoffServerException">More than one was, and none by our name.</exception>
     public static int Take()
