@@ -8,7 +8,8 @@ using StreamingDaemon.Host.Hosting;
 namespace StreamingDaemon.Host.Cli;
 
 /// <summary>
-/// From arguments to an exit code: 0 done, 1 failed while running, 2 told something wrong.
+/// From arguments to an exit code: 0 done, 1 failed while running, 2 told something wrong. 128 plus a signal's
+/// number is that of a process that a signal ended.
 /// </summary>
 internal static class CommandLine
 {
@@ -23,6 +24,28 @@ internal static class CommandLine
         InvokeAsync(args, actions, CliSurroundings.OfProcess(), cancellationToken);
 
     public static async Task<int> InvokeAsync(
+        string[] args,
+        ICliActions actions,
+        CliSurroundings surroundings,
+        CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await ParseAndInvokeAsync(args, actions, surroundings, cancellationToken);
+        }
+        catch (ConfigurationException e)
+        {
+            return Refuse(surroundings.Error, e.Errors);
+        }
+        catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
+        {
+            // The machine's fault and not the program's: the sentence says it, a stack trace does not.
+            Say(surroundings.Error, e.Message);
+            return ExitCode.Failure;
+        }
+    }
+
+    private static async Task<int> ParseAndInvokeAsync(
         string[] args,
         ICliActions actions,
         CliSurroundings surroundings,
@@ -54,26 +77,7 @@ internal static class CommandLine
         var problems = HelpText.Explain(tree, result).ToList();
         if (problems.Count > 0)
             return Refuse(surroundings.Error, problems);
-        return await InvokeAsync(result, invocation, cancellationToken);
-    }
-
-    private static async Task<int> InvokeAsync(
-        ParseResult result, InvocationConfiguration invocation, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await result.InvokeAsync(invocation, cancellationToken);
-        }
-        catch (ConfigurationException e)
-        {
-            return Refuse(invocation.Error, e.Errors);
-        }
-        catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
-        {
-            // The machine's fault and not the program's: the sentence says it, a stack trace does not.
-            Say(invocation.Error, e.Message);
-            return ExitCode.Failure;
-        }
+        return await result.InvokeAsync(invocation, cancellationToken);
     }
 
     private static void Connect(CommandTree tree, ICliActions actions, ConfigurationSources sources)

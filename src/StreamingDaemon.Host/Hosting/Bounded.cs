@@ -7,8 +7,20 @@ internal static class Bounded
     /// long.</summary>
     public static void Run(Action action, TimeSpan patience)
     {
-        var thread = new Thread(() => action()) { IsBackground = true };
+        var thread = new Thread(() => Try(action)) { IsBackground = true };
         thread.Start();
         thread.Join(patience);
+    }
+
+    private static void Try(Action action)
+    {
+        try
+        {
+            action();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A full disk, or a descriptor that takes no writes: there is nowhere left to say so.
+        }
     }
 }

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Handoff;
 using StreamingDaemon.Uring;
@@ -11,6 +12,7 @@ internal sealed class DaemonRun : IDisposable
     private readonly DaemonOptions _options;
     private readonly DaemonLog _log;
     private readonly IHost _host;
+    private Task<int> _running = Task.FromResult(ExitCode.Success);
 
     /// <param name="options">As they were read.</param>
     /// <param name="reread">Reads them again, for SIGHUP.</param>
@@ -41,6 +43,8 @@ internal sealed class DaemonRun : IDisposable
 
         // Last: whoever finds the socket's path finds a daemon that has all it needs.
         await Loop.StartAsync();
+        // From here on the first signal begins the drain, whether somebody waits yet or not.
+        _running = Loop.RunAsync();
     }
 
     /// <summary>Waits for the end.</summary>
@@ -48,7 +52,7 @@ internal sealed class DaemonRun : IDisposable
     public async Task<int> WaitAsync(CancellationToken cancellationToken)
     {
         await using var stop = cancellationToken.Register(() => Drain.Begin());
-        var exitCode = await Loop.RunAsync();
+        var exitCode = await _running;
         // Not before the streams have ended: /health answers until then.
         await _host.StopAsync(CancellationToken.None);
         if (_options.Performance.Benchmark)
