@@ -8,8 +8,8 @@ using StreamingDaemon.Host.Hosting;
 namespace StreamingDaemon.Host.Cli;
 
 /// <summary>
-/// From arguments to an exit code: 0 done, 1 failed while running, 2 told something wrong. 128 plus a signal's
-/// number is that of a process that a signal ended.
+/// From arguments to an exit code: 0 done, 1 failed while running, 2 told something wrong. 128 plus a
+/// signal's number is that of a process that a signal ended.
 /// </summary>
 internal static class CommandLine
 {

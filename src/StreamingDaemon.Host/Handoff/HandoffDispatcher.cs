@@ -96,9 +96,9 @@ internal sealed partial class HandoffDispatcher(
         {
             using var slot = await workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
             session.MarkPending();
-            var call = backend.StreamAsync(session.Request.ToStreamRequest(), session, session.Cancelled);
-            if (call.IsCompletedSuccessfully)
-                return call.Result;
+            // On a thread of the pool of its own: a backend that blocks holds that, and not its client's end.
+            var call = Task.Run(() =>
+                backend.StreamAsync(session.Request.ToStreamRequest(), session, session.Cancelled));
             return await GuardAsync(call, session).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (session.CancelOutcome is not null)

@@ -19,9 +19,11 @@ internal static class DaemonHost
     /// <param name="options">As they were read.</param>
     /// <param name="reread">Reads them again, for SIGHUP.</param>
     /// <param name="log">Where it is logged; the caller's.</param>
+    /// <param name="more">Adds backends beside the built-in ones.</param>
     /// <exception cref="HandoffServerException">The service manager passed sockets, but not
     /// ours.</exception>
-    public static IHost Build(DaemonOptions options, Func<DaemonOptions> reread, DaemonLog log)
+    public static IHost Build(DaemonOptions options, Func<DaemonOptions> reread, DaemonLog log,
+        Action<IServiceCollection>? more = null)
     {
         if (options.Monitoring.MetricsPort == 0)
         {
@@ -29,6 +31,7 @@ internal static class DaemonHost
             var bare = Microsoft.Extensions.Hosting.Host.CreateEmptyApplicationBuilder(
                 new HostApplicationBuilderSettings { DisableDefaults = true });
             AddDaemon(bare.Services, options, reread, log);
+            more?.Invoke(bare.Services);
             var host = bare.Build();
             Connect(host.Services);
             return host;
@@ -36,6 +39,7 @@ internal static class DaemonHost
 
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         AddDaemon(builder.Services, options, reread, log);
+        more?.Invoke(builder.Services);
         builder.Services.AddRoutingCore();
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {

@@ -16,17 +16,21 @@ internal sealed class DaemonRun : IDisposable
 
     /// <param name="options">As they were read.</param>
     /// <param name="reread">Reads them again, for SIGHUP.</param>
-    public DaemonRun(DaemonOptions options, Func<DaemonOptions> reread)
+    /// <param name="more">Adds backends beside the built-in ones.</param>
+    public DaemonRun(
+        DaemonOptions options, Func<DaemonOptions> reread, Action<IServiceCollection>? more = null)
     {
         _options = options;
         _log = new DaemonLog(options.Logging);
-        _host = DaemonHost.Build(options, reread, _log);
+        _host = DaemonHost.Build(options, reread, _log, more);
     }
 
     /// <summary>For the summary, where nobody may read standard error.</summary>
     private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(2);
 
-    public DrainSignal Drain => _host.Services.GetRequiredService<DrainSignal>();
+    public IServiceProvider Services => _host.Services;
+
+    public DrainSignal Drain => Services.GetRequiredService<DrainSignal>();
 
     /// <exception cref="HandoffServerException">The ring or the socket is refused.</exception>
     /// <exception cref="IOException">The metrics port cannot be listened on.</exception>
@@ -57,15 +61,15 @@ internal sealed class DaemonRun : IDisposable
         await _host.StopAsync(CancellationToken.None);
         if (_options.Performance.Benchmark)
         {
-            var statistics = _host.Services.GetRequiredService<HandoffServer>().Statistics;
-            var metrics = _host.Services.GetRequiredService<StreamMetrics>();
+            var statistics = Services.GetRequiredService<HandoffServer>().Statistics;
+            var metrics = Services.GetRequiredService<StreamMetrics>();
             Bounded.Run(() => BenchmarkSummary.Write(Console.Error, statistics, metrics), LastWords);
         }
 
         return exitCode;
     }
 
-    private LoopSupervisor Loop => _host.Services.GetRequiredService<LoopSupervisor>();
+    private LoopSupervisor Loop => Services.GetRequiredService<LoopSupervisor>();
 
     public void Dispose()
     {

@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// Descriptors 0 to 2 where whoever started the process had closed them. Sockets would else get these numbers,
-/// and a client read what was meant for standard error.
+/// Descriptors 0 to 2 where whoever started the process had closed them. Sockets would else get these
+/// numbers, and a client read what was meant for standard error.
 /// </summary>
 internal static partial class StandardStreams
 {
