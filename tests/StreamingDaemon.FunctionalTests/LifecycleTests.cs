@@ -51,8 +51,10 @@ public sealed partial class LifecycleTests
         Assert.Equal("Drained", await daemon.OutcomeAsync());
     }
 
-    [Fact]
-    public async Task Second_signal_ends_the_process_at_once()
+    [Theory]
+    [InlineData(SigInt, 130)]
+    [InlineData(SigTerm, 143)]
+    public async Task Second_signal_ends_the_process_at_once(int second, int exitCode)
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "20000");
         using var client = Clients.HandOver(daemon.SocketPath, "{}");
@@ -61,9 +63,9 @@ public sealed partial class LifecycleTests
         daemon.Signal(SigInt);
         await Eventually.TrueAsync(() => !File.Exists(daemon.SocketPath));
         Assert.False(daemon.HasExited);
-        daemon.Signal(SigInt);
+        daemon.Signal(second);
 
-        Assert.Equal(130, await daemon.ExitCodeAsync());
+        Assert.Equal(exitCode, await daemon.ExitCodeAsync());
     }
 
     [Fact]
