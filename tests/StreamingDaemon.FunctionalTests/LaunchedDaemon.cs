@@ -24,9 +24,13 @@ internal sealed class LaunchedDaemon : IAsyncDisposable
     {
         var daemon = new LaunchedDaemon(directory => DaemonProcess.StartInfo(null, directory.Path,
             ["--socket", directory.File("s"), .. arguments], "sh", "-c", $"exec \"$@\" {redirections}", "sh"));
-        await Eventually.TrueAsync(() => File.Exists(daemon.SocketPath) || daemon.Process.HasExited);
+        await Eventually.TrueAsync(() => IsListening(daemon.SocketPath) || daemon.Process.HasExited);
         return daemon;
     }
+
+    /// <summary>The path is there a moment before somebody listens: __SO_ACCEPTCON in /proc/net/unix.</summary>
+    private static bool IsListening(string path) => File.ReadLines("/proc/net/unix")
+        .Any(l => l.EndsWith(" " + path, StringComparison.Ordinal) && l.Contains(" 00010000 ", StringComparison.Ordinal));
 
     public void Signal(int number) => Posix.Kill(Process.Id, number);
 
