@@ -51,6 +51,22 @@ public sealed class StopTests
     }
 
     [Fact]
+    public async Task Loop_that_does_not_turn_does_not_hold_the_end()
+    {
+        using var directory = new TempDirectory();
+        await using var daemon = await DaemonProcess.StartAsync(
+            new Dictionary<string, string> { ["STREAMING_DAEMON_TIMEOUTS__SHUTDOWN_TIMEOUT_S"] = "1" }, false);
+        using var holder = await HeldThread.HoldLoopAsync(directory, daemon.Pid);
+
+        daemon.Signal(SigTerm);
+
+        await Eventually.TrueAsync(() => daemon.LogLines("the loop does not turn").Count == 1);
+        // A process is not reaped while one of its threads is traced.
+        await holder.ReleaseAsync();
+        Assert.Equal(1, await daemon.ExitCodeAsync());
+    }
+
+    [Fact]
     public async Task Unfinished_http_request_does_not_hold_the_end()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");

@@ -71,11 +71,11 @@ internal sealed partial class LoopSupervisor(
 
         LogCutting(_logger, server.Statistics.ActiveConnections);
         watchdog.CancelAll(StreamOutcome.Drained);
+        if (await EndsWithinAsync(LastWords).ConfigureAwait(false))
+            return;
+        server.Stop();
         if (!await EndsWithinAsync(LastWords).ConfigureAwait(false))
-        {
-            server.Stop();
-            await server.Completion.ConfigureAwait(false);
-        }
+            throw new HandoffServerException("the loop does not turn; its clients are cut as it is");
     }
 
     private async Task<bool> EndsWithinAsync(TimeSpan patience)
