@@ -58,7 +58,7 @@ public static class HandoffClient
 
     private static int Connect(string socketPath)
     {
-        var address = HandoffListener.AddressOf(socketPath);
+        var address = SocketPath.AddressOf(socketPath);
         var error = -Errno.Prototype;
         foreach (var type in (ReadOnlySpan<int>)[SockSeqPacket, SockStream])
         {

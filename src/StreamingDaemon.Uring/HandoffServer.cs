@@ -14,7 +14,7 @@ namespace StreamingDaemon.Uring;
 /// </code></example>
 public sealed class HandoffServer
 {
-    private readonly HandoffServerOptions _options;
+    private HandoffServerOptions _options;
     private readonly IHandoffHandler _handler;
     private readonly TaskCompletionSource _started =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -32,6 +32,10 @@ public sealed class HandoffServer
 
     /// <summary>Counters, from any thread.</summary>
     public HandoffServerStatistics Statistics { get; } = new();
+
+    /// <summary>Where the server listens, once it does: that of the options, or of the passed
+    /// socket.</summary>
+    public string SocketPath => _loop?.SocketPath ?? _options.SocketPath;
 
     /// <summary>Ends when the loop has; faulted with <see cref="HandoffServerException"/> where the ring
     /// failed.</summary>
@@ -63,6 +67,20 @@ public sealed class HandoffServer
 
     /// <summary>As <see cref="BeginDrain"/>, and drops every client at once.</summary>
     public void Stop() => _loop?.RequestStop();
+
+    /// <summary>Other timeouts, in milliseconds, for whatever begins to wait from now on. From any thread,
+    /// one at a time.</summary>
+    public void SetTimeouts(int handoffMs, int writeMs, int drainMs)
+    {
+        _options = _options with
+        {
+            HandoffTimeoutMs = handoffMs,
+            WriteTimeoutMs = writeMs,
+            DrainTimeoutMs = drainMs,
+        };
+        if (_loop is { } loop)
+            loop.Options = _options;
+    }
 
     /// <summary>Does the loop turn? Wakes it and waits for that.</summary>
     /// <param name="timeout">Longest wait.</param>

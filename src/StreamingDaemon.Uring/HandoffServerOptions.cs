@@ -10,6 +10,19 @@ public sealed record HandoffServerOptions
     /// <summary>Permission bits of the socket; they hold from the moment the path is visible.</summary>
     public int SocketMode { get; init; } = 0x1B0; // 0660
 
+    /// <summary>Group of the socket, by name or number; null leaves it to the kernel. Holds from the moment
+    /// the path is visible too.</summary>
+    public string? SocketGroup { get; init; }
+
+    /// <summary>Takes a path on which somebody listens, in one step, instead of refusing it. The other goes
+    /// on with what it has.</summary>
+    public bool Takeover { get; init; }
+
+    /// <summary>A listening socket that the service manager passed, or -1. The path is then neither bound nor
+    /// removed: it is the service manager's, and what waits in the queue at the end is its next
+    /// start's.</summary>
+    public int PassedSocket { get; init; } = -1;
+
     /// <summary>SOCK_SEQPACKET, or SOCK_STREAM for modules that send so.</summary>
     public bool UseStreamSocket { get; init; }
 

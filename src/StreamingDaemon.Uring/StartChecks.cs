@@ -44,7 +44,7 @@ public static class StartChecks
             Ring(options),
             new CheckResult("memlock", CheckStatus.Ok, $"RLIMIT_MEMLOCK is {environment.MemlockLimit} bytes"),
             Descriptors(options),
-            SocketPath(options.SocketPath),
+            Socket(options),
         ];
     }
 
@@ -113,11 +113,17 @@ public static class StartChecks
                 + $"LimitNOFILE={wanted}; Docker: --ulimit nofile={wanted}. Or lower --max-connections");
     }
 
-    private static CheckResult SocketPath(string path)
+    private static CheckResult Socket(HandoffServerOptions options)
     {
+        var path = options.SocketPath;
         try
         {
-            var stale = HandoffListener.IsStale(path, HandoffListener.AddressOf(path));
+            _ = SocketPath.AddressOf(path);
+            if (options.SocketGroup is { Length: > 0 } group)
+                _ = SocketPath.GroupOf(group);
+            var found = options.Takeover
+                ? SocketPath.IsTaken(path) ? "it will be taken over" : "free"
+                : SocketPath.IsStale(path) ? "stale, it will be taken over" : "free";
             var directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
             if (!Directory.Exists(directory))
                 return new("socket", CheckStatus.Failed, $"{directory} does not exist: create it first");
@@ -128,8 +134,7 @@ public static class StartChecks
                     : $"{directory}: {LinuxNative.Describe(error)}");
             }
 
-            return new("socket", CheckStatus.Ok,
-                path + (stale ? ": stale, it will be taken over" : ": free"));
+            return new("socket", CheckStatus.Ok, $"{path}: {found}");
         }
         catch (HandoffServerException e)
         {

@@ -51,8 +51,10 @@ public sealed partial class LifecycleTests
         Assert.Equal("Drained", await daemon.OutcomeAsync());
     }
 
-    [Fact]
-    public async Task Second_signal_ends_the_process_at_once()
+    [Theory]
+    [InlineData(SigInt, 130)]
+    [InlineData(SigTerm, 143)]
+    public async Task Second_signal_ends_the_process_at_once(int second, int exitCode)
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "20000");
         using var client = Clients.HandOver(daemon.SocketPath, "{}");
@@ -61,9 +63,9 @@ public sealed partial class LifecycleTests
         daemon.Signal(SigInt);
         await Eventually.TrueAsync(() => !File.Exists(daemon.SocketPath));
         Assert.False(daemon.HasExited);
-        daemon.Signal(SigInt);
+        daemon.Signal(second);
 
-        Assert.Equal(130, await daemon.ExitCodeAsync());
+        Assert.Equal(exitCode, await daemon.ExitCodeAsync());
     }
 
     [Fact]
@@ -203,22 +205,16 @@ public sealed partial class LifecycleTests
     {
         using var directory = new TempDirectory();
         await using var daemon = await DaemonProcess.StartAsync();
-        var loop = Directory.GetDirectories($"/proc/{daemon.Pid}/task")
-            .Single(t => File.ReadAllText(Path.Combine(t, "comm")) == "io_uring loop\n");
         Assert.Equal(200, (await daemon.HealthAsync("/health/live")).Status);
 
-        using var holder = Process.Start(new ProcessStartInfo(
-            CTool.Compile(directory, "hold-thread"), [Path.GetFileName(loop)])
-        { RedirectStandardInput = true, RedirectStandardOutput = true })!;
-        Assert.Equal("held", await holder.StandardOutput.ReadLineAsync());
+        using var holder = await HeldThread.HoldLoopAsync(directory, daemon.Pid);
 
         var (status, body) = await daemon.HealthAsync("/health/live");
         Assert.Equal(503, status);
         Assert.Equal("stuck", body.GetProperty("status").GetString());
         Assert.Equal(503, (await daemon.HealthAsync("/health/ready")).Status);
 
-        holder.StandardInput.Close();
-        await holder.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await holder.ReleaseAsync();
         Assert.Equal(200, (await daemon.HealthAsync("/health/live")).Status);
     }
 

@@ -132,8 +132,26 @@ public sealed class StartTests : IDisposable
         var (exitCode, _, error) = await DaemonProcess.RunAsync("--socket", path, "--metrics", $"{port}");
 
         Assert.Equal(1, exitCode);
-        Assert.Contains($"{port}", error, StringComparison.Ordinal);
+        Assert.Contains($"127.0.0.1:{port}", error, StringComparison.Ordinal);
+        Assert.Contains("--metrics", error, StringComparison.Ordinal);
         Assert.False(File.Exists(path));
+        var (_, table, _) = await DaemonProcess.RunAsync("check", "--socket", path, "--metrics", $"{port}");
+        Assert.Matches($"failed +metrics +metrics on 127.0.0.1:{port}", table);
+    }
+
+    [Fact]
+    public async Task Metrics_address_that_is_not_of_this_machine_ends_the_start_with_its_name()
+    {
+        // TEST-NET-1 of RFC 5737: nobody has it.
+        var environment = new Dictionary<string, string>
+        { ["STREAMING_DAEMON_MONITORING__METRICS_ADDRESS"] = "192.0.2.1" };
+
+        var (exitCode, _, error) = await DaemonProcess.RunAsync(environment,
+            "--socket", _directory.File("s"), "--metrics", "9090");
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains("192.0.2.1:9090", error, StringComparison.Ordinal);
+        Assert.Contains("metrics_address", error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -174,7 +192,8 @@ public sealed class StartTests : IDisposable
         var names = document.RootElement.GetProperty("checks").EnumerateArray()
             .Select(c => c.GetProperty("name").GetString()!).ToList();
         Assert.Equal(
-            ["kernel", "io_uring_disabled", "seccomp", "io_uring", "memlock", "nofile", "socket", "configuration"],
+            ["kernel", "io_uring_disabled", "seccomp", "io_uring", "memlock", "nofile", "socket", "metrics",
+                "configuration"],
             names);
         Assert.All(names, name => Assert.Contains(name, table, StringComparison.Ordinal));
         Assert.False(File.Exists(path));

@@ -140,10 +140,11 @@ public sealed class DaemonProcess : IAsyncDisposable
             configuration, "net10.0", "streaming-daemon.dll")];
     }
 
-    private static ProcessStartInfo StartInfo(IReadOnlyDictionary<string, string>? environment, string directory,
-        IEnumerable<string> arguments)
+    /// <summary>How to start the daemon, or a launcher that is given its command line.</summary>
+    public static ProcessStartInfo StartInfo(IReadOnlyDictionary<string, string>? environment, string directory,
+        IEnumerable<string> arguments, params IEnumerable<string> launcher)
     {
-        var command = Command();
+        string[] command = [.. launcher, .. Command()];
         var start = new ProcessStartInfo
         {
             FileName = command[0],
@@ -158,7 +159,7 @@ public sealed class DaemonProcess : IAsyncDisposable
             start.ArgumentList.Add(argument);
         // What the tests run in must not configure the daemon.
         foreach (var name in start.Environment.Keys.Where(k => k.StartsWith("OPENAI_", StringComparison.Ordinal)
-            || k.StartsWith("STREAMING_DAEMON_", StringComparison.Ordinal) || k == "MOCK_LATENCY_MS").ToList())
+            || k.StartsWith("STREAMING_DAEMON_", StringComparison.Ordinal) || k is "MOCK_LATENCY_MS" or "NOTIFY_SOCKET" or "WATCHDOG_USEC" or "LISTEN_PID").ToList())
             start.Environment.Remove(name);
         foreach (var (name, value) in environment ?? new Dictionary<string, string>())
             start.Environment[name] = value;

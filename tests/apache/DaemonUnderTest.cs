@@ -31,6 +31,10 @@ internal sealed class DaemonUnderTest : IDisposable
             throw new InvalidOperationException($"The daemon ended.\n{process.Output}");
     }
 
+    public bool HasExited => process.HasExited;
+
+    public void Signal(int signal) => process.Signal(signal);
+
     public void Dispose() => process.Dispose();
 
     private static string Assembly()

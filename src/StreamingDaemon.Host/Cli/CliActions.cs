@@ -8,10 +8,11 @@ namespace StreamingDaemon.Host.Cli;
 /// <summary>What the commands do.</summary>
 internal sealed class CliActions : ICliActions
 {
-    public Task<int> RunAsync(DaemonOptions options, CancellationToken cancellationToken) =>
+    public Task<int> RunAsync(
+        DaemonOptions options, Func<DaemonOptions> reread, CancellationToken cancellationToken) =>
         Explained(async () =>
         {
-            using var daemon = new DaemonRun(options);
+            using var daemon = new DaemonRun(options, reread);
             await daemon.StartAsync(cancellationToken);
             return await daemon.WaitAsync(cancellationToken);
         });
@@ -19,6 +20,7 @@ internal sealed class CliActions : ICliActions
     public Task<int> CheckAsync(DaemonOptions options, bool json)
     {
         var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
+        results.Add(MetricsPort.Check(options.Monitoring));
         // It was read and found good, or we would not be here.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
             $"good; backend {options.Backend.Name}, socket mode "
@@ -46,7 +48,7 @@ internal sealed class CliActions : ICliActions
         }
         catch (HandoffServerException e)
         {
-            await Console.Error.WriteLineAsync($"{CommandLine.ProgramName}: {e.Message}");
+            CommandLine.Say(Console.Error, e.Message);
             return ExitCode.Failure;
         }
     }

@@ -3,11 +3,13 @@ using System.CommandLine.Help;
 using System.Net.Sockets;
 using System.Reflection;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Hosting;
 
 namespace StreamingDaemon.Host.Cli;
 
 /// <summary>
-/// From arguments to an exit code: 0 done, 1 failed while running, 2 told something wrong.
+/// From arguments to an exit code: 0 done, 1 failed while running, 2 told something wrong. 128 plus a
+/// signal's number is that of a process that a signal ended.
 /// </summary>
 internal static class CommandLine
 {
@@ -22,6 +24,28 @@ internal static class CommandLine
         InvokeAsync(args, actions, CliSurroundings.OfProcess(), cancellationToken);
 
     public static async Task<int> InvokeAsync(
+        string[] args,
+        ICliActions actions,
+        CliSurroundings surroundings,
+        CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await ParseAndInvokeAsync(args, actions, surroundings, cancellationToken);
+        }
+        catch (ConfigurationException e)
+        {
+            return Refuse(surroundings.Error, e.Errors);
+        }
+        catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
+        {
+            // The machine's fault and not the program's: the sentence says it, a stack trace does not.
+            Say(surroundings.Error, e.Message);
+            return ExitCode.Failure;
+        }
+    }
+
+    private static async Task<int> ParseAndInvokeAsync(
         string[] args,
         ICliActions actions,
         CliSurroundings surroundings,
@@ -53,31 +77,13 @@ internal static class CommandLine
         var problems = HelpText.Explain(tree, result).ToList();
         if (problems.Count > 0)
             return Refuse(surroundings.Error, problems);
-        return await InvokeAsync(result, invocation, cancellationToken);
-    }
-
-    private static async Task<int> InvokeAsync(
-        ParseResult result, InvocationConfiguration invocation, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await result.InvokeAsync(invocation, cancellationToken);
-        }
-        catch (ConfigurationException e)
-        {
-            return Refuse(invocation.Error, e.Errors);
-        }
-        catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
-        {
-            // The machine's fault and not the program's: the sentence says it, a stack trace does not.
-            await invocation.Error.WriteLineAsync($"{ProgramName}: {e.Message}");
-            return ExitCode.Failure;
-        }
+        return await result.InvokeAsync(invocation, cancellationToken);
     }
 
     private static void Connect(CommandTree tree, ICliActions actions, ConfigurationSources sources)
     {
-        tree.Root.SetAction((result, cancel) => actions.RunAsync(Load(tree, result, sources), cancel));
+        tree.Root.SetAction((result, cancel) => actions.RunAsync(
+            Load(tree, result, sources), () => Load(tree, result, sources), cancel));
         tree.Check.SetAction((result, _) =>
             actions.CheckAsync(Load(tree, result, sources), result.GetValue(tree.Json)));
         tree.Demo.SetAction((result, cancel) =>
@@ -101,7 +107,11 @@ internal static class CommandLine
     private static int Refuse(TextWriter error, IEnumerable<string> problems)
     {
         foreach (var problem in problems)
-            error.WriteLine($"{ProgramName}: {problem}");
+            Say(error, problem);
         return ExitCode.Usage;
     }
+
+    /// <summary>Says what is wrong; where nobody reads it, not for long.</summary>
+    internal static void Say(TextWriter error, string problem) =>
+        Bounded.Run(() => error.WriteLine($"{ProgramName}: {problem}"), TimeSpan.FromSeconds(2));
 }

@@ -8,8 +8,9 @@ namespace StreamingDaemon.Host.Cli;
 /// </summary>
 internal interface ICliActions
 {
-    /// <summary>The daemon itself.</summary>
-    Task<int> RunAsync(DaemonOptions options, CancellationToken cancellationToken);
+    /// <summary>The daemon itself; <paramref name="reread"/> reads its options again.</summary>
+    Task<int> RunAsync(
+        DaemonOptions options, Func<DaemonOptions> reread, CancellationToken cancellationToken);
 
     /// <summary>
     /// <c>check</c>: says whether the daemon could run here; the configuration is good already.

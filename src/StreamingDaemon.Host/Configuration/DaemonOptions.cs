@@ -39,7 +39,12 @@ internal sealed record ServerOptions
     /// <summary>Permission bits of the socket, 0 to 0o777.</summary>
     public int SocketMode { get; init; } = Convert.ToInt32("660", 8);
 
+    /// <summary>Name or number; empty leaves it to the kernel.</summary>
+    public string SocketGroup { get; init; } = "";
+
     public SocketKind SocketType { get; init; } = SocketKind.SeqPacket;
+
+    public bool Takeover { get; init; }
 
     /// <summary>1 to 1000000.</summary>
     public int MaxConnections { get; init; } = 10_000;

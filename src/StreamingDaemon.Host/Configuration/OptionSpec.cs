@@ -24,6 +24,10 @@ internal abstract class OptionSpec
     /// </summary>
     public string[] FlatNames { get; init; } = [];
 
+    /// <summary>A running daemon takes a new value over on SIGHUP; of any other it says that it needs a
+    /// restart.</summary>
+    public bool Reloadable { get; init; }
+
     public string Section => Key[..Key.IndexOf(':')];
     public string Name => Key[(Key.IndexOf(':') + 1)..];
     public string DottedKey => Key.Replace(':', '.');
@@ -44,6 +48,13 @@ internal abstract class OptionSpec
 
     /// <summary>A copy of <paramref name="options"/> with this one set from its canonical text.</summary>
     public abstract DaemonOptions Apply(DaemonOptions options, string canonical);
+
+    /// <summary>Whether the two disagree about this option. A backend that exists in one of them only
+    /// disagrees.</summary>
+    public abstract bool Differs(DaemonOptions one, DaemonOptions other);
+
+    /// <summary>A copy of <paramref name="to"/> with this option of <paramref name="from"/>.</summary>
+    public abstract DaemonOptions Carry(DaemonOptions from, DaemonOptions to);
 }
 
 /// <inheritdoc/>
@@ -67,6 +78,14 @@ internal sealed class OptionSpec<T>(
         canonical = type.Format(value);
         return null;
     }
+
+    public override bool Differs(DaemonOptions one, DaemonOptions other) =>
+        !EqualityComparer<T>.Default.Equals(Value(one), Value(other));
+
+    public override DaemonOptions Carry(DaemonOptions from, DaemonOptions to) => set(to, get(from));
+
+    private T? Value(DaemonOptions options) =>
+        Section == "openai" && options.OpenAI is null ? default : get(options);
 
     public override DaemonOptions Apply(DaemonOptions options, string canonical)
     {

@@ -12,6 +12,7 @@ internal static partial class OptionTable
             o => o.RateLimit.Requests, (o, v) => o with { RateLimit = o.RateLimit with { Requests = v } })
         {
             Key = "rate_limit:requests",
+            Reloadable = true,
             Description = "Streams that one user_id may begin in a window; further ones get a 429",
             Cost = "A few hundred bytes for each user of the last window. Handoffs without user_id are free.",
         },
@@ -20,6 +21,7 @@ internal static partial class OptionTable
             o => o.RateLimit.WindowS, (o, v) => o with { RateLimit = o.RateLimit with { WindowS = v } })
         {
             Key = "rate_limit:window_s",
+            Reloadable = true,
             Description = "Length of the window, seconds",
             Cost = "It slides by a sixth of itself: a longer one forgives a burst later.",
         },
@@ -29,6 +31,7 @@ internal static partial class OptionTable
             (o, v) => o with { RateLimit = o.RateLimit with { ConcurrentStreams = v } })
         {
             Key = "rate_limit:concurrent_streams",
+            Reloadable = true,
             Description = "Streams of one user_id that run at once; further ones get a 429",
             Cost = "Tabs count: a user with the chat open in three of them has three streams.",
         },
@@ -125,6 +128,7 @@ internal static partial class OptionTable
             o => o.Logging.Level, (o, v) => o with { Logging = o.Logging with { Level = v } })
         {
             Key = "logging:level",
+            Reloadable = true,
             Description = "Least important event that is logged",
             Cost = "information is one line a stream.",
         },

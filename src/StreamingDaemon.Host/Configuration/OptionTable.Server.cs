@@ -25,6 +25,17 @@ internal static partial class OptionTable
             Description = "Permission bits of the socket",
             Cost = "Whoever may write to the socket may send to any client. 0660 wants Apache in the group.",
         },
+        new OptionSpec<string>(
+            new GroupType(),
+            o => o.Server.SocketGroup,
+            (o, v) => o with { Server = o.Server with { SocketGroup = v } })
+        {
+            Key = "server:socket_group",
+            Cli = new("--socket-group", null, "GROUP"),
+            Description = "Group of the socket, by name or number; empty is the group of the daemon",
+            Cost = "Apache's group here and mode 0660 let Apache connect and nobody else; the daemon's " +
+                "user must be a member.",
+        },
         new OptionSpec<SocketKind>(
             new ChoiceType<SocketKind>(("seqpacket", SocketKind.SeqPacket), ("stream", SocketKind.Stream)),
             o => o.Server.SocketType, (o, v) => o with { Server = o.Server with { SocketType = v } })
@@ -33,6 +44,15 @@ internal static partial class OptionTable
             Cli = new("--socket-type", null, "TYPE"),
             Description = "What the socket speaks; the Apache module must speak the same",
             Cost = "seqpacket keeps a handoff whole. stream is for modules and tools that know no other.",
+        },
+        new OptionSpec<bool>(
+            new BoolType(),
+            o => o.Server.Takeover, (o, v) => o with { Server = o.Server with { Takeover = v } })
+        {
+            Key = "server:takeover",
+            Cli = new("--takeover", null),
+            Description = "Take the socket's path from a daemon that listens there instead of refusing it",
+            Cost = "A deploy without a moment in which nobody listens; the other daemon is stopped after it.",
         },
         new OptionSpec<int>(
             new IntType(1, 1_000_000),
@@ -172,6 +192,8 @@ internal static partial class OptionTable
         new(type, o => get(o.Timeouts), (o, v) => o with { Timeouts = set(o.Timeouts, v) })
         {
             Key = "timeouts:" + name,
+            // The upstream's connections are made by a handler that is built once.
+            Reloadable = name != "connect_timeout_ms",
             FlatNames = legacy ? [name] : [],
             Description = description,
             Cost = cost,

@@ -167,3 +167,22 @@ internal sealed class NameType(string what) : OptionType<string>
 
     public override string Format(string value) => value;
 }
+
+/// <summary>A group, by name or number; whether the machine has it is seen at the start.</summary>
+internal sealed class GroupType : OptionType<string>
+{
+    public override string Expected => "the name or the number of a group";
+    public override string Range => "name or number";
+
+    public override string? Read(RawSetting raw, out string value)
+    {
+        value = raw.Kind == RawKind.Integer ? $"{raw.Number}" : raw.Text;
+        if (raw.Kind is not (RawKind.String or RawKind.Text or RawKind.Integer))
+            return WrongKind(raw);
+        return raw.Text.Any(c => char.IsWhiteSpace(c) || c is ':' or '\0')
+            ? $"{raw.Quoted} holds a space or a colon"
+            : null;
+    }
+
+    public override string Format(string value) => value;
+}

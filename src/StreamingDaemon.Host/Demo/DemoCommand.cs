@@ -18,15 +18,18 @@ internal static class DemoCommand
         CancellationToken cancellationToken)
     {
         var directory = Directory.CreateTempSubdirectory("streaming-daemon-");
+        // The second Ctrl-C ends the process where it is, and passes by every finally.
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => Remove(directory);
         try
         {
             var socketPath = Path.Combine(directory.FullName, "handoff.sock");
-            using var daemon = new DaemonRun(options with
+            var demonstration = options with
             {
                 Server = options.Server with { Socket = socketPath },
                 Timeouts = options.Timeouts with { ShutdownTimeoutS = 5 },
                 Logging = options.Logging with { Level = "warning" },
-            });
+            };
+            using var daemon = new DaemonRun(demonstration, reread: () => demonstration);
             await using var front = DemoFront.Listen(port, socketPath);
             await daemon.StartAsync(cancellationToken);
 
@@ -34,9 +37,9 @@ internal static class DemoCommand
             Console.WriteLine();
             // The mock's events are sentences; a model's are pieces of words.
             var between = options.Backend.Name == "mock" ? "\n" : "";
-            var whole = await PrintAnswerAsync(socketPath, between, cancellationToken);
+            var whole = await PrintAnswerAsync(socketPath, between, daemon.Drain.Begun);
             Console.WriteLine();
-            if (once)
+            if (once || daemon.Drain.IsDraining)
                 daemon.Drain.Begin();
             else
                 Console.WriteLine($"Chat page: {front.Url}   (Ctrl-C ends)");
@@ -48,18 +51,40 @@ internal static class DemoCommand
         }
         finally
         {
-            directory.Delete(recursive: true);
+            Remove(directory);
         }
     }
 
-    private static async Task<bool> PrintAnswerAsync(string socketPath, string between,
-        CancellationToken cancellationToken)
+    private static void Remove(DirectoryInfo directory)
+    {
+        try
+        {
+            directory.Delete(recursive: true);
+        }
+        catch (IOException)
+        {
+            // Removed already.
+        }
+    }
+
+    /// <returns>Whether the answer came whole; not where Ctrl-C came before its end.</returns>
+    private static async Task<bool> PrintAnswerAsync(string socketPath, string between, Task interrupted)
     {
         using var client = HandoffClient.Open(socketPath, SendCommand.HandoffData(Prompt, null));
-        var answer = new AnswerReader(client);
-        var status = await answer.ReadHeadAsync(cancellationToken);
+        var printing = PrintAsync(new AnswerReader(client), between);
+        if (await Task.WhenAny(printing, interrupted) == printing)
+            return await printing;
+        // To the daemon that is a client who leaves: the call to the model ends, and so does the drain.
+        client.Dispose();
+        await printing.ContinueWith(static p => _ = p.Exception, TaskScheduler.Default);
+        return false;
+    }
+
+    private static async Task<bool> PrintAsync(AnswerReader answer, string between)
+    {
+        var status = await answer.ReadHeadAsync(CancellationToken.None);
         var done = false;
-        while (await answer.ReadLineAsync(cancellationToken) is { } line)
+        while (await answer.ReadLineAsync(CancellationToken.None) is { } line)
         {
             done |= line == "data: [DONE]";
             if (status != 200)

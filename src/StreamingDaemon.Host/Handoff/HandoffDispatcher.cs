@@ -113,9 +113,8 @@ internal sealed partial class HandoffDispatcher(
             using var slot = await workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
             session.MarkPending();
             var request = session.Request.ToStreamRequest(RetryWindow(session));
-            var call = backend.StreamAsync(request, session, session.Cancelled);
-            if (call.IsCompletedSuccessfully)
-                return call.Result;
+            // On a thread of the pool of its own: a backend that blocks holds that, and not its client's end.
+            var call = Task.Run(() => backend.StreamAsync(request, session, session.Cancelled));
             return await GuardAsync(call, session).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (session.CancelOutcome is not null)

@@ -16,15 +16,15 @@ internal sealed class StreamWatchdog : IDisposable
     private readonly Lock _gate = new();
     private readonly List<StreamSession> _sessions = [];
     private readonly Timer _timer;
-    private readonly TimeoutOptions _timeouts;
+    private readonly ReloadableOptions _options;
     private readonly int _headWaitMs;
     private StreamSession[] _snapshot = [];
     private bool _sweeping;
 
-    public StreamWatchdog(DaemonOptions options)
+    public StreamWatchdog(ReloadableOptions options)
     {
-        _timeouts = options.Timeouts;
-        _headWaitMs = options.Streaming.HeadWaitMs;
+        _options = options;
+        _headWaitMs = options.Current.Streaming.HeadWaitMs;
         _timer = new Timer(static state => ((StreamWatchdog)state!).Sweep(), this, Timeout.Infinite,
             Timeout.Infinite);
     }
@@ -103,8 +103,9 @@ internal sealed class StreamWatchdog : IDisposable
 
         // Without the lock: sending a head takes its time.
         var now = Environment.TickCount64;
+        var timeouts = _options.Current.Timeouts;
         foreach (var session in _snapshot.AsSpan(0, count))
-            Look(session, now);
+            Look(session, now, timeouts);
 
         lock (_gate)
         {
@@ -117,9 +118,9 @@ internal sealed class StreamWatchdog : IDisposable
         }
     }
 
-    private void Look(StreamSession session, long now)
+    private void Look(StreamSession session, long now, TimeoutOptions timeouts)
     {
-        if (_timeouts.StreamTimeoutMs > 0 && now - session.StartedMs >= _timeouts.StreamTimeoutMs)
+        if (timeouts.StreamTimeoutMs > 0 && now - session.StartedMs >= timeouts.StreamTimeoutMs)
         {
             session.Cancel(StreamOutcome.StreamTimeout);
             return;
@@ -131,8 +132,8 @@ internal sealed class StreamWatchdog : IDisposable
         if (pendingSince == 0 || session.IsWaitingForClient)
             return;
         var limit = session.State == StreamState.Streaming
-            ? _timeouts.IdleTimeoutMs
-            : _timeouts.FirstTokenTimeoutMs;
+            ? timeouts.IdleTimeoutMs
+            : timeouts.FirstTokenTimeoutMs;
         var since = session.State == StreamState.Streaming ? session.LastActivityMs : pendingSince;
         if (now - since >= limit)
             session.Cancel(StreamOutcome.UpstreamTimeout);

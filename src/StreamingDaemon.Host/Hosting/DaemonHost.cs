@@ -1,4 +1,3 @@
-using System.Net;
 using Microsoft.AspNetCore.Hosting;
 using Prometheus;
 using Serilog;
@@ -10,31 +9,46 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Hosting;
 
-/// <summary>Puts the daemon together: a generic host with the loop, and Kestrel where a metrics port is
-/// set.</summary>
+/// <summary>Puts the daemon together: a generic host, with Kestrel where a metrics port is set.</summary>
 internal static class DaemonHost
 {
-    public static IHost Build(DaemonOptions options)
+    /// <summary>What Kestrel gets for requests that are under way when the streams have ended: a scraper that
+    /// sent half a request must not hold the stop.</summary>
+    private static readonly TimeSpan HttpPatience = TimeSpan.FromSeconds(1);
+
+    /// <param name="options">As they were read.</param>
+    /// <param name="reread">Reads them again, for SIGHUP.</param>
+    /// <param name="log">Where it is logged; the caller's.</param>
+    /// <param name="more">Adds backends beside the built-in ones.</param>
+    /// <exception cref="HandoffServerException">The service manager passed sockets, but not
+    /// ours.</exception>
+    public static IHost Build(DaemonOptions options, Func<DaemonOptions> reread, DaemonLog log,
+        Action<IServiceCollection>? more = null)
     {
         if (options.Monitoring.MetricsPort == 0)
         {
             // Nothing from the environment or from files: the options are all there is.
             var bare = Microsoft.Extensions.Hosting.Host.CreateEmptyApplicationBuilder(
                 new HostApplicationBuilderSettings { DisableDefaults = true });
-            AddDaemon(bare.Services, options);
+            AddDaemon(bare.Services, options, reread, log);
+            more?.Invoke(bare.Services);
             var host = bare.Build();
             Connect(host.Services);
             return host;
         }
 
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        AddDaemon(builder.Services, options);
+        AddDaemon(builder.Services, options, reread, log);
+        more?.Invoke(builder.Services);
         builder.Services.AddRoutingCore();
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Listen(IPAddress.Parse(options.Monitoring.MetricsAddress),
-                options.Monitoring.MetricsPort);
+            // Scrapers come once in 15 to 60 seconds, ask for little and at once.
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
+            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(75);
+            kestrel.Limits.MaxConcurrentConnections = 256;
+            kestrel.Listen(MetricsPort.EndPointOf(options.Monitoring));
         });
         var application = builder.Build();
         Connect(application.Services);
@@ -44,10 +58,18 @@ internal static class DaemonHost
         return application;
     }
 
-    private static void AddDaemon(IServiceCollection services, DaemonOptions options)
+    private static void AddDaemon(
+        IServiceCollection services, DaemonOptions options, Func<DaemonOptions> reread, DaemonLog log)
     {
-        services.AddSerilog(Logging.Create(options.Logging), dispose: true);
+        var passedSocket = SocketActivation.Take();
+        services.AddSerilog(log.Logger);
+        services.AddSingleton(log);
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = HttpPatience);
         services.AddSingleton(options);
+        services.AddSingleton(new ReloadableOptions(options));
+        services.AddSingleton(reread);
+        services.AddSingleton<OptionsReloader>();
+        services.AddSingleton<ServiceNotifier>();
         services.AddMockBackend(options.Mock);
         if (options.OpenAI is { } openAI)
             services.AddOpenAIBackend(openAI);
@@ -62,7 +84,9 @@ internal static class DaemonHost
         services.AddSingleton<AccessLog>();
         services.AddSingleton<IHandoffHandler, HandoffDispatcher>();
         services.AddSingleton(provider =>
-            new HandoffServer(ServerOptionsOf(options), provider.GetRequiredService<IHandoffHandler>()));
+            new HandoffServer(ServerOptionsOf(options) with { PassedSocket = passedSocket },
+                provider.GetRequiredService<IHandoffHandler>()));
+        services.AddSingleton<LoopWatchdog>();
         services.AddSingleton<HandoffLoopService>();
         services.AddHostedService(provider => provider.GetRequiredService<HandoffLoopService>());
         services.AddSingleton<IHostLifetime, DaemonLifetime>();
@@ -74,12 +98,21 @@ internal static class DaemonHost
         metrics.Observe(services.GetRequiredService<HandoffServer>().Statistics,
             services.GetRequiredService<StreamWatchdog>());
         DotNetStats.Register(metrics.Registry);
+        services.GetRequiredService<ReloadableOptions>().OnChange(options =>
+        {
+            services.GetRequiredService<DaemonLog>().SetLevel(options.Logging);
+            services.GetRequiredService<HandoffServer>().SetTimeouts(options.Timeouts.HandoffTimeoutMs,
+                options.Timeouts.WriteTimeoutMs, options.Timeouts.DrainTimeoutMs);
+            services.GetRequiredService<UserLimits>().Apply(options.RateLimit);
+        });
     }
 
     public static HandoffServerOptions ServerOptionsOf(DaemonOptions options) => new()
     {
         SocketPath = options.Server.Socket,
         SocketMode = options.Server.SocketMode,
+        SocketGroup = options.Server.SocketGroup,
+        Takeover = options.Server.Takeover,
         UseStreamSocket = options.Server.SocketType == SocketKind.Stream,
         Backlog = options.Server.Backlog,
         MaxConnections = options.Server.MaxConnections,

@@ -4,10 +4,11 @@ namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
 /// SIGTERM and SIGINT: the first begins the drain, while everything, /health too, goes on; the second ends
-/// the process at once, with 128 plus the signal's number. SIGHUP is not our end: a terminal that closes
-/// sends it.
+/// the process at once, with 128 plus the signal's number. SIGHUP reads the configuration again, and is not
+/// our end even where it is a terminal that closes.
 /// </summary>
-internal sealed partial class DaemonLifetime(DrainSignal drain, ILogger<DaemonLifetime> logger)
+internal sealed partial class DaemonLifetime(
+    DrainSignal drain, OptionsReloader reloader, DaemonLog log, ILogger<DaemonLifetime> logger)
     : IHostLifetime, IDisposable
 {
     private readonly List<PosixSignalRegistration> _registrations = [];
@@ -17,8 +18,7 @@ internal sealed partial class DaemonLifetime(DrainSignal drain, ILogger<DaemonLi
     {
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal));
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal));
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP,
-            static context => context.Cancel = true));
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, OnHangUp));
         return Task.CompletedTask;
     }
 
@@ -28,6 +28,12 @@ internal sealed partial class DaemonLifetime(DrainSignal drain, ILogger<DaemonLi
     {
         foreach (var registration in _registrations)
             registration.Dispose();
+    }
+
+    private void OnHangUp(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        reloader.Reload();
     }
 
     private void OnSignal(PosixSignalContext context)
@@ -40,6 +46,7 @@ internal sealed partial class DaemonLifetime(DrainSignal drain, ILogger<DaemonLi
         }
 
         LogSecondSignal(_logger, context.Signal);
+        log.Flush(TimeSpan.FromMilliseconds(200));
         Environment.Exit(128 + (context.Signal == PosixSignal.SIGINT ? 2 : 15));
     }
 

@@ -1,3 +1,5 @@
+using System.Net.Sockets;
+using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Handoff;
 using StreamingDaemon.Uring;
@@ -5,43 +7,63 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>One daemon from start to exit code.</summary>
-internal sealed class DaemonRun(DaemonOptions options) : IDisposable
+internal sealed class DaemonRun : IDisposable
 {
-    private readonly IHost _host = DaemonHost.Build(options);
+    private readonly DaemonOptions _options;
+    private readonly DaemonLog _log;
+    private readonly IHost _host;
 
-    public DrainSignal Drain => _host.Services.GetRequiredService<DrainSignal>();
+    /// <param name="options">As they were read.</param>
+    /// <param name="reread">Reads them again, for SIGHUP.</param>
+    /// <param name="more">Adds backends beside the built-in ones.</param>
+    public DaemonRun(
+        DaemonOptions options, Func<DaemonOptions> reread, Action<IServiceCollection>? more = null)
+    {
+        _options = options;
+        _log = new DaemonLog(options.Logging);
+        _host = DaemonHost.Build(options, reread, _log, more);
+    }
+
+    /// <summary>For the summary, where nobody may read standard error.</summary>
+    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(2);
+
+    public IServiceProvider Services => _host.Services;
+
+    public DrainSignal Drain => Services.GetRequiredService<DrainSignal>();
 
     /// <exception cref="HandoffServerException">The ring or the socket is refused.</exception>
-    /// <exception cref="IOException">The metrics port is in use.</exception>
+    /// <exception cref="IOException">The metrics port cannot be listened on.</exception>
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         try
         {
             await _host.StartAsync(cancellationToken);
         }
-        catch
+        catch (Exception e) when (e is IOException or SocketException && _options.Monitoring.MetricsPort != 0)
         {
-            // Kestrel may have failed after the loop began: leave no socket behind.
-            var server = _host.Services.GetRequiredService<HandoffServer>();
-            server.Stop();
-            var patience = Task.Delay(TimeSpan.FromSeconds(5), CancellationToken.None);
-            await Task.WhenAny(server.Completion, patience);
-            throw;
+            throw new IOException(MetricsPort.Explain(_options.Monitoring, e), e);
         }
     }
 
-    /// <summary>Waits for the end, and says how it was.</summary>
+    /// <summary>Waits for the end.</summary>
+    /// <returns>The exit code of the process.</returns>
     public async Task<int> WaitAsync(CancellationToken cancellationToken)
     {
-        // Taken now: the services are gone with the host.
-        var loop = _host.Services.GetRequiredService<HandoffLoopService>();
-        var statistics = _host.Services.GetRequiredService<HandoffServer>().Statistics;
-        var metrics = _host.Services.GetRequiredService<StreamMetrics>();
-        await _host.WaitForShutdownAsync(cancellationToken);
-        if (options.Performance.Benchmark)
-            BenchmarkSummary.Write(Console.Error, statistics, metrics);
-        return loop.ExitCode;
+        await using var stop = cancellationToken.Register(() => Drain.Begin());
+        await _host.WaitForShutdownAsync(CancellationToken.None);
+        if (_options.Performance.Benchmark)
+        {
+            var statistics = Services.GetRequiredService<HandoffServer>().Statistics;
+            var metrics = Services.GetRequiredService<StreamMetrics>();
+            Bounded.Run(() => BenchmarkSummary.Write(Console.Error, statistics, metrics), LastWords);
+        }
+
+        return Services.GetRequiredService<HandoffLoopService>().Result;
     }
 
-    public void Dispose() => _host.Dispose();
+    public void Dispose()
+    {
+        _host.Dispose();
+        _log.Dispose();
+    }
 }

@@ -1,4 +1,5 @@
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Handoff;
 using StreamingDaemon.Uring;
@@ -6,37 +7,60 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// The io_uring handoff loop as a hosted service: starts it, drains it, and ends the process when it has
-/// ended.
+/// The io_uring handoff loop as a hosted service: starts it last of all, so that whoever finds the socket's
+/// path finds a daemon that has all it needs, drains it when it is told to, and stops the host, which answers
+/// <c>/health</c> until then, when it has ended.
 /// </summary>
 internal sealed partial class HandoffLoopService(
-    HandoffServer server, DaemonOptions options, StreamWatchdog watchdog, DrainSignal drain,
-    IHostApplicationLifetime lifetime, ILogger<HandoffLoopService> logger) : BackgroundService
+    HandoffServer server, ReloadableOptions options, StreamWatchdog watchdog, DrainSignal drain,
+    ServiceNotifier notifier, LoopWatchdog alive, IHostApplicationLifetime lifetime,
+    ILogger<HandoffLoopService> logger) : BackgroundService, IHostedLifecycleService
 {
     /// <summary>How long error events may take to reach the clients that a stop has cut.</summary>
     private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(5);
 
     private readonly ILogger _logger = logger;
+    private readonly TaskCompletionSource _listening =
+        new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>1 where the loop failed.</summary>
-    public int ExitCode { get; private set; }
+    /// <summary>The exit code of the process, once the host has stopped.</summary>
+    public int Result { get; private set; }
 
-    public override async Task StartAsync(CancellationToken cancellationToken)
+    /// <summary>After every hosted service has started, Kestrel too.</summary>
+    /// <exception cref="HandoffServerException">The ring or the socket is refused.</exception>
+    public async Task StartedAsync(CancellationToken cancellationToken)
     {
         await server.StartAsync().ConfigureAwait(false);
-        var descriptors = StartChecks.Descriptors(DaemonHost.ServerOptionsOf(options));
+        var now = options.Current;
+        var descriptors = StartChecks.Descriptors(DaemonHost.ServerOptionsOf(now));
         if (descriptors.Status != CheckStatus.Ok)
             LogDescriptors(_logger, descriptors.Detail);
-        lifetime.ApplicationStarted.Register(() => LogListening(_logger, options.Server.Socket,
-            options.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
-            options.Backend.Name, options.Server.MaxConnections));
-        await base.StartAsync(cancellationToken).ConfigureAwait(false);
+        LogListening(_logger, server.SocketPath,
+            now.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
+            now.Backend.Name, now.Server.MaxConnections);
+        notifier.Ready($"listening on {server.SocketPath}, backend {now.Backend.Name}");
+        _ = alive.RunAsync();
+        _listening.TrySetResult();
     }
+
+    public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        // Whoever else stops the host drains the streams too.
+        // Whoever else stops the host drains the streams too. A host that failed to start only stops.
         await using var registration = stoppingToken.Register(() => drain.Begin());
+        await _listening.Task.WaitAsync(stoppingToken).ConfigureAwait(false);
+        Result = await RunAsync().ConfigureAwait(false);
+        lifetime.StopApplication();
+    }
+
+    /// <summary>Runs to the end of the drain, or of a loop that fails.</summary>
+    private async Task<int> RunAsync()
+    {
         try
         {
             await Task.WhenAny(server.Completion, drain.Begun).ConfigureAwait(false);
@@ -45,24 +69,23 @@ internal sealed partial class HandoffLoopService(
             if (server.Completion.IsCompleted)
                 await server.Completion.ConfigureAwait(false);
             await DrainAsync().ConfigureAwait(false);
+            return ExitCode.Success;
         }
         catch (Exception e)
         {
             LogLoopFailed(_logger, e);
-            ExitCode = 1;
             server.Stop();
-        }
-        finally
-        {
-            lifetime.StopApplication();
+            return ExitCode.Failure;
         }
     }
 
     private async Task DrainAsync()
     {
-        LogDraining(_logger, server.Statistics.ActiveConnections, options.Timeouts.ShutdownTimeoutS);
+        var active = server.Statistics.ActiveConnections;
+        var patience = TimeSpan.FromSeconds(options.Current.Timeouts.ShutdownTimeoutS);
+        LogDraining(_logger, active, options.Current.Timeouts.ShutdownTimeoutS);
+        notifier.Stopping($"draining {active} connections", patience + 2 * LastWords);
         server.BeginDrain();
-        var patience = TimeSpan.FromSeconds(options.Timeouts.ShutdownTimeoutS);
         if (await EndsWithinAsync(patience).ConfigureAwait(false))
         {
             LogDrained(_logger);
@@ -71,11 +94,11 @@ internal sealed partial class HandoffLoopService(
 
         LogCutting(_logger, server.Statistics.ActiveConnections);
         watchdog.CancelAll(StreamOutcome.Drained);
+        if (await EndsWithinAsync(LastWords).ConfigureAwait(false))
+            return;
+        server.Stop();
         if (!await EndsWithinAsync(LastWords).ConfigureAwait(false))
-        {
-            server.Stop();
-            await server.Completion.ConfigureAwait(false);
-        }
+            throw new HandoffServerException("the loop does not turn; its clients are cut as it is");
     }
 
     private async Task<bool> EndsWithinAsync(TimeSpan patience)

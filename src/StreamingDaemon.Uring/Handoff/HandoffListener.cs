@@ -1,42 +1,65 @@
-using System.Text;
 using StreamingDaemon.Uring.Interop;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Handoff;
 
 /// <summary>
-/// The listening socket and its path. Takes over a stale path, refuses a live one and anything that is no
-/// socket, and never deletes what it did not create.
+/// The listening socket and its path. Takes over a stale path, refuses a live one unless it is told to take
+/// that over too, refuses anything that is no socket, and never deletes what it did not create. A socket that
+/// the service manager passed stays the service manager's.
 /// </summary>
 internal sealed class HandoffListener : IDisposable
 {
-    private readonly string _path;
-    private FileIdentity _identity;
+    /// <summary>Streams stand still while the loop waits for the lock.</summary>
+    private const int UnlinkPatienceMs = 100;
 
-    private HandoffListener(string path, int fd)
+    private readonly bool _isPassed;
+    private FileIdentity _identity;
+    private bool _refusesMore;
+
+    private HandoffListener(string path, int fd, bool isPassed)
     {
-        _path = path;
+        Path = path;
         Fd = fd;
+        _isPassed = isPassed;
     }
 
     public int Fd { get; private set; }
 
-    /// <exception cref="HandoffServerException">The path cannot be listened on; the message says
-    /// why.</exception>
-    public static HandoffListener Bind(HandoffServerOptions options)
+    /// <summary>Where clients find it.</summary>
+    public string Path { get; }
+
+    /// <exception cref="HandoffServerException">The path cannot be listened on, or the passed socket is not
+    /// what is needed; the message says why.</exception>
+    public static HandoffListener Open(HandoffServerOptions options) =>
+        options.PassedSocket >= 0 ? Adopt(options) : Bind(options);
+
+    private static HandoffListener Bind(HandoffServerOptions options)
     {
         var path = options.SocketPath;
-        var address = AddressOf(path);
-        RemoveIfStale(path, address);
-
+        _ = SocketPath.AddressOf(path);
+        uint? group = options.SocketGroup is { Length: > 0 } name ? SocketPath.GroupOf(name) : null;
         var type = options.UseStreamSocket ? SockStream : SockSeqPacket;
         var fd = LinuxNative.Socket(AfUnix, type | SockCloExec | SockNonBlock);
         if (fd < 0)
-            throw Failure("socket", path, fd);
-        var listener = new HandoffListener(path, fd);
+            throw SocketPath.Failure("socket", path, fd);
+        var listener = new HandoffListener(path, fd, isPassed: false);
         try
         {
-            listener.BindWithMode(address, options);
+            using var held = SocketPathLock.Take(path, SocketPathLock.StartPatienceMs);
+            if (options.Takeover && SocketPath.IsTaken(path))
+            {
+                listener.ListenBeside(options, group, replace: true);
+            }
+            else
+            {
+                RemoveIfStale(path);
+                if (group is null)
+                    listener.ListenAt(path, options, null);
+                else
+                    listener.ListenBeside(options, group, replace: false);
+            }
+
             return listener;
         }
         catch
@@ -46,28 +69,93 @@ internal sealed class HandoffListener : IDisposable
         }
     }
 
-    private void BindWithMode(in UnixAddress address, HandoffServerOptions options)
+    private static HandoffListener Adopt(HandoffServerOptions options)
+    {
+        var fd = options.PassedSocket;
+        if (LinuxNative.GetSockOpt(fd, SolSocket, SoAcceptConn, out var listening) < 0 || listening == 0
+            || LinuxNative.GetSockOpt(fd, SolSocket, SoDomain, out var domain) < 0 || domain != AfUnix)
+        {
+            throw new HandoffServerException(
+                $"LISTEN_FDS: descriptor {fd} is no listening Unix socket. The socket unit needs "
+                + "ListenSequentialPacket= or ListenStream= with a path, and Accept=no");
+        }
+
+        _ = LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type);
+        if (type != (options.UseStreamSocket ? SockStream : SockSeqPacket))
+        {
+            throw new HandoffServerException(type == SockStream
+                ? "LISTEN_FDS: the socket is a stream socket and server.socket_type is seqpacket. Use "
+                    + "ListenSequentialPacket= in the socket unit, or --socket-type stream"
+                : "LISTEN_FDS: the socket is not a stream socket and server.socket_type is stream. Use "
+                    + "ListenStream= in the socket unit, or --socket-type seqpacket");
+        }
+
+        _ = FileNative.Fcntl(fd, FileNative.SetDescriptorFlags, FileNative.CloseOnExec);
+        var flags = FileNative.Fcntl(fd, FileNative.GetStatusFlags, 0);
+        _ = FileNative.Fcntl(fd, FileNative.SetStatusFlags, flags | SockNonBlock);
+        return new HandoffListener(FileNative.BoundPath(fd), fd, isPassed: true);
+    }
+
+    /// <summary>
+    /// Listens under a name beside the path first, and moves that to the path when all of it is right: nobody
+    /// who looks there finds another mode, another group, or nobody who listens.
+    /// </summary>
+    private void ListenBeside(HandoffServerOptions options, uint? group, bool replace)
+    {
+        var directory = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path))!;
+        var beside = System.IO.Path.Combine(directory, $".{Environment.ProcessId}.new");
+        // Of a process with our number that was killed in the midst of this; the lock keeps others out.
+        if (SocketPath.IsTaken(beside))
+            _ = LinuxNative.Unlink(beside);
+        ListenAt(beside, options, group);
+        // The identity is the inode's, and goes with it.
+        var error = replace ? FileNative.Rename(beside, Path) : FileNative.Link(beside, Path);
+        if (error < 0 || !replace)
+            _ = LinuxNative.Unlink(beside);
+        if (error < 0)
+            throw SocketPath.Failure(replace ? "rename" : "link", Path, error);
+    }
+
+    private void ListenAt(string path, HandoffServerOptions options, uint? group)
     {
         // bind(2) gives the path the socket inode's mode less the umask: with both set, there is no moment at
-        // which the path is visible with another mode.
-        var error = LinuxNative.FChmod(Fd, options.SocketMode);
+        // which the path is visible with another mode. With a group to be set, nobody's until it is.
+        var mode = group is null ? options.SocketMode : 0;
+        var call = "bind";
+        var error = LinuxNative.FChmod(Fd, mode);
         if (error == 0)
         {
-            var umask = LinuxNative.Umask(0x1FF & ~(uint)options.SocketMode);
-            error = LinuxNative.Bind(Fd, address);
+            var umask = LinuxNative.Umask(0x1FF & ~(uint)mode);
+            error = LinuxNative.Bind(Fd, SocketPath.AddressOf(path));
             _ = LinuxNative.Umask(umask);
         }
 
         if (error < 0)
-            throw Failure("bind", _path, error);
-        if (FileIdentity.Read(_path, out _identity) < 0)
-            throw new HandoffServerException($"{_path}: the socket vanished as soon as it was bound");
-        error = LinuxNative.Listen(Fd, options.Backlog);
+            throw SocketPath.Failure(call, path, error);
+        if (FileIdentity.Read(path, out _identity) < 0)
+            throw new HandoffServerException($"{path}: the socket vanished as soon as it was bound");
+        if (group is { } id)
+            error = SetGroup(path, id, options, ref call);
+        if (error == 0)
+            (call, error) = ("listen", LinuxNative.Listen(Fd, options.Backlog));
+        if (error == 0)
+            return;
+        _ = LinuxNative.Unlink(path);
+        throw call == "chown" && error == -Errno.Perm
+            ? new HandoffServerException(
+                $"server.socket_group '{options.SocketGroup}': only root, or a member of the group, may give "
+                + "the socket to it", Errno.Perm)
+            : SocketPath.Failure(call, path, error);
+    }
+
+    private static int SetGroup(string path, uint group, HandoffServerOptions options, ref string call)
+    {
+        call = "chown";
+        var error = FileNative.ChangeGroup(path, group);
         if (error < 0)
-        {
-            Unlink();
-            throw Failure("listen", _path, error);
-        }
+            return error;
+        call = "chmod";
+        return FileNative.Chmod(path, options.SocketMode);
     }
 
     /// <summary>Removes the path, if it still names our socket.</summary>
@@ -75,9 +163,39 @@ internal sealed class HandoffListener : IDisposable
     {
         if (_identity == default)
             return;
-        if (FileIdentity.Read(_path, out var now) == 0 && now == _identity)
-            _ = LinuxNative.Unlink(_path);
+        try
+        {
+            using var held = SocketPathLock.Take(Path, UnlinkPatienceMs);
+            if (FileIdentity.Read(Path, out var now) == 0 && now.IsSameFile(_identity))
+                _ = LinuxNative.Unlink(Path);
+        }
+        catch (HandoffServerException)
+        {
+            // Without the lock it might be a successor's by now: it stays, and the next start finds it stale.
+        }
+
         _identity = default;
+    }
+
+    /// <summary>
+    /// Takes what was queued before this moment, and lets nobody queue any more: who comes now is refused,
+    /// and tries again. Of a passed socket nothing is taken: its queue is the next start's.
+    /// </summary>
+    /// <returns>A connection, or a negative errno: EAGAIN where there is none left.</returns>
+    public int AcceptQueued()
+    {
+        if (_isPassed)
+            return -Errno.Again;
+        if (!_refusesMore)
+        {
+            // Who found the path before it was removed may be on the way in still. unix(7) does not say it,
+            // but the kernel refuses to connect to a listener that was shut down for reading
+            // (unix_stream_connect), and goes on giving out what is queued.
+            _ = LinuxNative.Shutdown(Fd, ShutRd);
+            _refusesMore = true;
+        }
+
+        return LinuxNative.Accept(Fd);
     }
 
     public void Dispose()
@@ -88,82 +206,12 @@ internal sealed class HandoffListener : IDisposable
         Fd = -1;
     }
 
-    /// <exception cref="HandoffServerException">The path is empty or too long for a socket.</exception>
-    internal static unsafe UnixAddress AddressOf(string path)
+    private static void RemoveIfStale(string path)
     {
-        var length = Encoding.UTF8.GetByteCount(path);
-        if (length is 0 or > UnixAddress.MaxPathBytes || path.Contains('\0'))
-        {
-            throw new HandoffServerException(
-                $"socket path '{path}': {length} bytes; a Unix socket's path has 1 to "
-                + $"{UnixAddress.MaxPathBytes}");
-        }
-
-        var address = new UnixAddress { Family = AfUnix };
-        Encoding.UTF8.GetBytes(path, new Span<byte>(address.Path, UnixAddress.MaxPathBytes));
-        return address;
-    }
-
-    /// <summary>Looks at what stands at the path, and changes nothing.</summary>
-    /// <returns>Whether a stale socket is there to be taken over.</returns>
-    /// <exception cref="HandoffServerException">Something is there that must be left alone.</exception>
-    internal static bool IsStale(string path, in UnixAddress address)
-    {
-        var status = FileIdentity.Read(path, out var existing);
-        if (status == -Errno.NoEnt)
-            return false;
-        if (status < 0)
-            throw Failure("stat", path, status);
-        if (!existing.IsSocket)
-        {
-            throw new HandoffServerException(
-                $"{path}: exists and is no socket; it is left as it is. Choose another path with --socket");
-        }
-
-        switch (Probe(address))
-        {
-            case 0 or -Errno.Prototype or -Errno.Again:
-                throw new HandoffServerException(
-                    $"{path}: a daemon is listening there already. Stop it first, or choose another "
-                    + "path with --socket", Errno.AddrInUse);
-            case -Errno.NoEnt:
-                return false;
-            case -Errno.ConnRefused:
-                // Nobody listens: left behind by a daemon that was killed.
-                return true;
-            case var other:
-                throw Failure("connect, to see whether a daemon listens there", path, other);
-        }
-    }
-
-    private static void RemoveIfStale(string path, in UnixAddress address)
-    {
-        if (!IsStale(path, address))
+        if (!SocketPath.IsStale(path))
             return;
         var error = LinuxNative.Unlink(path);
         if (error < 0 && error != -Errno.NoEnt)
-            throw Failure("unlink of the stale socket", path, error);
-    }
-
-    private static int Probe(in UnixAddress address)
-    {
-        var fd = LinuxNative.Socket(AfUnix, SockSeqPacket | SockCloExec | SockNonBlock);
-        if (fd < 0)
-            return fd;
-        var result = LinuxNative.Connect(fd, address);
-        _ = LinuxNative.Close(fd);
-        return result;
-    }
-
-    private static HandoffServerException Failure(string call, string path, int error)
-    {
-        var mend = -error switch
-        {
-            Errno.Access or Errno.Perm =>
-                " The user of this process needs write permission on the directory.",
-            Errno.NoEnt => " The directory does not exist: create it first.",
-            _ => "",
-        };
-        return new HandoffServerException($"{path}: {call}: {LinuxNative.Describe(error)}.{mend}", -error);
+            throw SocketPath.Failure("unlink of the stale socket", path, error);
     }
 }

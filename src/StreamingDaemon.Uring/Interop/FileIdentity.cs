@@ -7,11 +7,15 @@ internal readonly unsafe partial record struct FileIdentity(ulong Device, ulong 
 {
     public const int AtFdCwd = -100;
     public const int AtSymlinkNoFollow = 0x100;
+    public const int AtEmptyPath = 0x1000;
     public const uint StatxTypeModeInode = 0x1 | 0x2 | 0x100;
 
     // S_IFMT and S_IFSOCK of <sys/stat.h>.
     public const uint TypeMask = 0xF000;
     public const uint TypeSocket = 0xC000;
+
+    /// <summary>Whether both are one file, whatever became of its mode since.</summary>
+    public bool IsSameFile(in FileIdentity other) => Device == other.Device && Inode == other.Inode;
 
     public bool IsSocket => (Mode & TypeMask) == TypeSocket;
 
@@ -22,10 +26,15 @@ internal readonly unsafe partial record struct FileIdentity(ulong Device, ulong 
 
     /// <summary>Reads the identity.</summary>
     /// <returns>0 or a negative errno.</returns>
-    public static int Read(string path, out FileIdentity identity)
+    public static int Read(string path, out FileIdentity identity) => Read(AtFdCwd, path, out identity);
+
+    /// <summary>As above, of an open descriptor.</summary>
+    public static int Read(int fd, out FileIdentity identity) => Read(fd, "", out identity);
+
+    private static int Read(int directory, string path, out FileIdentity identity)
     {
         var buffer = stackalloc byte[256];
-        if (Statx(AtFdCwd, path, AtSymlinkNoFollow, StatxTypeModeInode, buffer) < 0)
+        if (Statx(directory, path, AtSymlinkNoFollow | AtEmptyPath, StatxTypeModeInode, buffer) < 0)
         {
             identity = default;
             return -Marshal.GetLastPInvokeError();

@@ -56,6 +56,7 @@ internal static class SocketConstants
     public const int SoType = 3;
     public const int SoError = 4;
     public const int SoAcceptConn = 30;
+    public const int SoDomain = 39;
     public const int IpProtoTcp = 6;
     public const int TcpNoDelay = 1;
     public const int ScmRights = 1;
@@ -70,6 +71,7 @@ internal static class SocketConstants
     public const uint PollHup = 0x10;
     public const uint PollRdHup = 0x2000;
 
+    public const int ShutRd = 0;
     public const int ShutWr = 1;
     public const int EfdCloExec = 0x80000;
 
@@ -87,10 +89,12 @@ internal static class Errno
     public const int NoMem = 12;
     public const int Access = 13;
     public const int Busy = 16;
+    public const int Exist = 17;
     public const int Inval = 22;
     public const int NFile = 23;
     public const int MFile = 24;
     public const int Pipe = 32;
+    public const int Range = 34;
     public const int NoSys = 38;
     public const int Time = 62;
     public const int Prototype = 91;

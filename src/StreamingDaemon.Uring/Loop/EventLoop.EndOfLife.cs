@@ -150,7 +150,7 @@ internal sealed unsafe partial class EventLoop
     {
         while (!_stopped && _listener.Fd >= 0)
         {
-            var fd = LinuxNative.Accept(_listener.Fd);
+            var fd = _listener.AcceptQueued();
             if (fd >= 0)
             {
                 StartHandoff(fd);

@@ -24,6 +24,7 @@ internal sealed partial class EventLoop : IDisposable
     private readonly Action<LoopTimer> _fireTimer;
     private readonly NativeBufferPool _buffers = new();
     private readonly HandoffMemoryPool _handoffMemory;
+    private volatile HandoffServerOptions _options;
     private bool _ranToEnd;
     private long _nowMs = Environment.TickCount64;
 
@@ -33,7 +34,7 @@ internal sealed partial class EventLoop : IDisposable
     public EventLoop(HandoffServerOptions options, IHandoffHandler handler,
         HandoffServerStatistics statistics)
     {
-        Options = options;
+        _options = options;
         Handler = handler;
         _statistics = statistics;
         _channel = Channel.CreateBounded<OutboundWrite>(new BoundedChannelOptions(options.ChannelCapacity)
@@ -51,7 +52,7 @@ internal sealed partial class EventLoop : IDisposable
         try
         {
             _scratch = _buffers.Rent(ScratchBytes);
-            _listener = HandoffListener.Bind(options);
+            _listener = HandoffListener.Open(options);
         }
         catch
         {
@@ -61,7 +62,14 @@ internal sealed partial class EventLoop : IDisposable
         }
     }
 
-    public HandoffServerOptions Options { get; }
+    /// <summary>Replaced by other threads: what is set from it is set anew for each use.</summary>
+    public HandoffServerOptions Options
+    {
+        get => _options;
+        set => _options = value;
+    }
+
+    public string SocketPath => _listener.Path;
 
     public IHandoffHandler Handler { get; }
 

@@ -11,7 +11,8 @@ internal sealed class FakeActions : ICliActions
     public DaemonOptions? Options { get; private set; }
     public Func<CancellationToken, Task<int>> Answer { get; set; } = _ => Task.FromResult(0);
 
-    public Task<int> RunAsync(DaemonOptions options, CancellationToken cancellationToken) =>
+    public Task<int> RunAsync(
+        DaemonOptions options, Func<DaemonOptions> reread, CancellationToken cancellationToken) =>
         Note("run", options, cancellationToken);
 
     public Task<int> CheckAsync(DaemonOptions options, bool json) => Note($"check json={json}", options);

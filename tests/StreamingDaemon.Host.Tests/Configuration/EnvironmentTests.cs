@@ -26,6 +26,7 @@ public sealed class EnvironmentTests : IDisposable
     {
         "server:socket" or "openai:api_socket" => "/tmp/other.sock",
         "server:socket_mode" => "0600",
+        "server:socket_group" => "other",
         "server:socket_type" => "stream",
         "backend:name" => "openai",
         "logging:level" => "error",

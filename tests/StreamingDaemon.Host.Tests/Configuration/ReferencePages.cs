@@ -32,7 +32,7 @@ internal static class ReferencePages
             text.Append($"\n[{section}]\n");
             foreach (var spec in OptionTable.All.Where(spec => spec.Section == section))
             {
-                text.Append($"\n# {spec.Description}.\n# {spec.Cost}\n# Values: {spec.Range}.\n");
+                text.Append($"\n# {spec.Description}.\n# {spec.Cost}\n# Values: {spec.Range}.{Reload(spec)}\n");
                 text.Append($"# {spec.Name} = {spec.ToToml(OptionTable.Defaults)}\n");
             }
         }
@@ -56,8 +56,10 @@ internal static class ReferencePages
             .Select(name => $"`{name}`"));
         var variables = spec.EnvAlias is null ? $"`{spec.EnvName}`" : $"`{spec.EnvAlias}`, `{spec.EnvName}`";
         return $"| `{spec.DottedKey}` | {cli} | {variables} | `{spec.ToToml(OptionTable.Defaults)}` " +
-            $"| {spec.Range} | {spec.Description}. {spec.Cost} |\n";
+            $"| {spec.Range} | {spec.Description}. {spec.Cost}{Reload(spec)} |\n";
     }
+
+    private static string Reload(OptionSpec spec) => spec.Reloadable ? " Read again on SIGHUP." : "";
 
     private static string Root([CallerFilePath] string here = "") =>
         Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "..", ".."));

@@ -28,7 +28,7 @@ internal sealed class InProcessDaemon : IAsyncDisposable
             Performance = new PerformanceOptions { RingEntries = 64 },
         };
         _metrics = new StreamMetrics(options);
-        _watchdog = new StreamWatchdog(options);
+        _watchdog = new StreamWatchdog(new ReloadableOptions(options));
         _limits = new UserLimits(options);
         _workers = new WorkerSlots(options);
         Server = new HandoffServer(DaemonHost.ServerOptionsOf(options), new HandoffDispatcher(

@@ -33,7 +33,7 @@ public sealed class HandoffListenerTests
 
         for (var i = 0; i < 300; i++)
         {
-            using var listener = HandoffListener.Bind(
+            using var listener = HandoffListener.Open(
                 new HandoffServerOptions { SocketPath = path, SocketMode = mode });
             Assert.Equal((UnixFileMode)mode, File.GetUnixFileMode(path));
             listener.Unlink();
@@ -48,7 +48,7 @@ public sealed class HandoffListenerTests
     [Fact]
     public void Path_that_does_not_fit_a_socket_address_is_refused_with_the_numbers()
     {
-        var error = Assert.Throws<HandoffServerException>(() => HandoffListener.Bind(
+        var error = Assert.Throws<HandoffServerException>(() => HandoffListener.Open(
             new HandoffServerOptions { SocketPath = "/tmp/" + new string('x', 103) }));
 
         Assert.Contains("108 bytes", error.Message, StringComparison.Ordinal);
@@ -61,7 +61,7 @@ public sealed class HandoffListenerTests
         using var directory = new TempDirectory();
         var path = directory.File(new string('x', 107 - directory.Path.Length - 1));
 
-        using var listener = HandoffListener.Bind(new HandoffServerOptions { SocketPath = path });
+        using var listener = HandoffListener.Open(new HandoffServerOptions { SocketPath = path });
 
         Assert.True(File.Exists(path));
         listener.Unlink();
@@ -71,7 +71,7 @@ public sealed class HandoffListenerTests
     [Fact]
     public void Directory_that_is_not_there_is_named()
     {
-        var error = Assert.Throws<HandoffServerException>(() => HandoffListener.Bind(
+        var error = Assert.Throws<HandoffServerException>(() => HandoffListener.Open(
             new HandoffServerOptions { SocketPath = "/no-such-directory/s" }));
 
         Assert.Contains("directory does not exist", error.Message, StringComparison.Ordinal);

@@ -80,6 +80,18 @@ public sealed class KernelHeaderTests
         ("POLLHUP", SocketConstants.PollHup),
         ("POLLRDHUP", SocketConstants.PollRdHup),
         ("SHUT_WR", SocketConstants.ShutWr),
+        ("SHUT_RD", SocketConstants.ShutRd),
+        ("SO_DOMAIN", SocketConstants.SoDomain),
+        ("O_RDWR", FileNative.OpenReadWrite),
+        ("O_CREAT", FileNative.OpenCreate),
+        ("O_CLOEXEC", FileNative.OpenCloExec),
+        ("O_NOFOLLOW", FileNative.OpenNoFollow),
+        ("LOCK_EX", FileNative.LockExclusive),
+        ("LOCK_NB", FileNative.LockNonBlocking),
+        ("F_SETFD", FileNative.SetDescriptorFlags),
+        ("F_GETFL", FileNative.GetStatusFlags),
+        ("F_SETFL", FileNative.SetStatusFlags),
+        ("FD_CLOEXEC", FileNative.CloseOnExec),
         ("EFD_CLOEXEC", SocketConstants.EfdCloExec),
         ("SYS_io_uring_setup", LinuxNative.SysIoUringSetup),
         ("SYS_io_uring_enter", LinuxNative.SysIoUringEnter),
@@ -93,6 +105,7 @@ public sealed class KernelHeaderTests
         ("RLIMIT_NOFILE", LinuxNative.RLimitNoFile),
         ("W_OK | X_OK", LinuxNative.AccessWriteAndSearch),
         ("AT_FDCWD", FileIdentity.AtFdCwd),
+        ("AT_EMPTY_PATH", FileIdentity.AtEmptyPath),
         ("AT_SYMLINK_NOFOLLOW", FileIdentity.AtSymlinkNoFollow),
         ("STATX_TYPE | STATX_MODE | STATX_INO", FileIdentity.StatxTypeModeInode),
         ("S_IFMT", FileIdentity.TypeMask),
@@ -103,7 +116,7 @@ public sealed class KernelHeaderTests
         ("ENFILE", Errno.NFile), ("EMFILE", Errno.MFile), ("EPIPE", Errno.Pipe), ("ENOSYS", Errno.NoSys),
         ("ETIME", Errno.Time), ("EPROTOTYPE", Errno.Prototype), ("EADDRINUSE", Errno.AddrInUse),
         ("ECONNABORTED", Errno.ConnAborted), ("ECONNRESET", Errno.ConnReset), ("ETIMEDOUT", Errno.TimedOut),
-        ("ECONNREFUSED", Errno.ConnRefused),
+        ("ECONNREFUSED", Errno.ConnRefused), ("EEXIST", Errno.Exist), ("ERANGE", Errno.Range),
     ];
 
     private static readonly (string C, long Value)[] Layout =
@@ -144,6 +157,8 @@ public sealed class KernelHeaderTests
         At<ControlHeader>("struct cmsghdr", "cmsg_type", nameof(ControlHeader.Type)),
         Size<IoVector>("struct iovec"),
         Size<UnixAddress>("struct sockaddr_un"),
+        Size<FileNative.GroupEntry>("struct group"),
+        At<FileNative.GroupEntry>("struct group", "gr_gid", nameof(FileNative.GroupEntry.Id)),
         ("offsetof(struct statx, stx_mode)", 28),
         ("offsetof(struct statx, stx_ino)", 32),
         ("offsetof(struct statx, stx_dev_major)", 136),
@@ -168,6 +183,7 @@ public sealed class KernelHeaderTests
             #define _GNU_SOURCE
             #include <errno.h>
             #include <fcntl.h>
+            #include <grp.h>
             #include <linux/io_uring.h>
             #include <netinet/in.h>
             #include <netinet/tcp.h>
@@ -175,6 +191,7 @@ public sealed class KernelHeaderTests
             #include <stddef.h>
             #include <stdio.h>
             #include <sys/eventfd.h>
+            #include <sys/file.h>
             #include <sys/mman.h>
             #include <sys/resource.h>
             #include <sys/socket.h>

@@ -1,0 +1,48 @@
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>
+/// The options as they are now: those that may change while the daemon runs
+/// (<see cref="OptionSpec.Reloadable"/>) are to be read from here each time, or taken over in a callback.
+/// From any thread.
+/// </summary>
+internal sealed class ReloadableOptions(DaemonOptions options)
+{
+    private readonly Lock _gate = new();
+    private readonly List<Action<DaemonOptions>> _listeners = [];
+    private volatile DaemonOptions _current = options;
+
+    public DaemonOptions Current => _current;
+
+    /// <summary>Calls the listener after each change, one change at a time.</summary>
+    public void OnChange(Action<DaemonOptions> listener)
+    {
+        lock (_gate)
+            _listeners.Add(listener);
+    }
+
+    /// <summary>Takes what may change over from <paramref name="next"/>.</summary>
+    /// <returns>The keys that have changed, and those that differ and need a restart.</returns>
+    public (IReadOnlyList<string> Changed, IReadOnlyList<string> NeedRestart) Apply(DaemonOptions next)
+    {
+        var changed = new List<string>();
+        var needRestart = new List<string>();
+        lock (_gate)
+        {
+            var merged = _current;
+            foreach (var spec in OptionTable.All)
+            {
+                if (!spec.Differs(_current, next))
+                    continue;
+                if (spec.Reloadable)
+                    merged = spec.Carry(next, merged);
+                (spec.Reloadable ? changed : needRestart).Add(spec.DottedKey);
+            }
+
+            _current = merged;
+            if (changed.Count > 0)
+                _listeners.ForEach(listener => listener(merged));
+        }
+
+        return (changed, needRestart);
+    }
+}

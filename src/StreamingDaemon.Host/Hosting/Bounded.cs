@@ -1,0 +1,26 @@
+namespace StreamingDaemon.Host.Hosting;
+
+/// <summary>For writes that may block for good, such as those to a pipe that nobody reads.</summary>
+internal static class Bounded
+{
+    /// <summary>Runs the action on a thread of its own, and leaves it behind where it takes too
+    /// long.</summary>
+    public static void Run(Action action, TimeSpan patience)
+    {
+        var thread = new Thread(() => Try(action)) { IsBackground = true };
+        thread.Start();
+        thread.Join(patience);
+    }
+
+    private static void Try(Action action)
+    {
+        try
+        {
+            action();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A full disk, or a descriptor that takes no writes: there is nowhere left to say so.
+        }
+    }
+}

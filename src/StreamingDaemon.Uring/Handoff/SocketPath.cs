@@ -1,0 +1,104 @@
+using System.Globalization;
+using System.Text;
+using StreamingDaemon.Uring.Interop;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
+
+namespace StreamingDaemon.Uring.Handoff;
+
+/// <summary>What a socket's path may be, and what stands there now. Changes nothing.</summary>
+internal static class SocketPath
+{
+    /// <exception cref="HandoffServerException">The path is empty or too long for a socket.</exception>
+    public static unsafe UnixAddress AddressOf(string path)
+    {
+        var length = Encoding.UTF8.GetByteCount(path);
+        if (length is 0 or > UnixAddress.MaxPathBytes || path.Contains('\0'))
+        {
+            throw new HandoffServerException(
+                $"socket path '{path}': {length} bytes; a Unix socket's path has 1 to "
+                + $"{UnixAddress.MaxPathBytes}");
+        }
+
+        var address = new UnixAddress { Family = AfUnix };
+        Encoding.UTF8.GetBytes(path, new Span<byte>(address.Path, UnixAddress.MaxPathBytes));
+        return address;
+    }
+
+    /// <summary>Whether a socket stands at the path.</summary>
+    /// <exception cref="HandoffServerException">Something else does, and must be left alone.</exception>
+    public static bool IsTaken(string path)
+    {
+        var status = FileIdentity.Read(path, out var existing);
+        if (status == -Errno.NoEnt)
+            return false;
+        if (status < 0)
+            throw Failure("stat", path, status);
+        if (existing.IsSocket)
+            return true;
+        throw new HandoffServerException(
+            $"{path}: exists and is no socket; it is left as it is. Choose another path with --socket");
+    }
+
+    /// <summary>Whether a stale socket stands at the path, to be replaced.</summary>
+    /// <exception cref="HandoffServerException">Something is there that must be left alone.</exception>
+    public static bool IsStale(string path)
+    {
+        if (!IsTaken(path))
+            return false;
+        switch (Probe(path))
+        {
+            case 0 or -Errno.Prototype or -Errno.Again:
+                throw new HandoffServerException(
+                    $"{path}: a daemon is listening there already. Stop it first, take over from it with "
+                    + "--takeover, or choose another path with --socket", Errno.AddrInUse);
+            case -Errno.NoEnt:
+                return false;
+            case -Errno.ConnRefused:
+                // Nobody listens: left behind by a daemon that was killed.
+                return true;
+            case var other:
+                throw Failure("connect, to see whether a daemon listens there", path, other);
+        }
+    }
+
+    /// <summary>The number of a group that is given by name or number.</summary>
+    /// <exception cref="HandoffServerException">There is no such group.</exception>
+    public static uint GroupOf(string group)
+    {
+        if (uint.TryParse(group, NumberStyles.None, CultureInfo.InvariantCulture, out var id)
+            && id != uint.MaxValue)
+            return id;
+        var error = FileNative.FindGroup(group, out id);
+        return error switch
+        {
+            0 => id,
+            -Errno.NoEnt => throw new HandoffServerException(
+                $"server.socket_group: this machine has no group '{group}'. Create it with groupadd, or name "
+                + "one that exists", Errno.NoEnt),
+            _ => throw new HandoffServerException(
+                $"server.socket_group '{group}': getgrnam_r: {LinuxNative.Describe(error)}", -error),
+        };
+    }
+
+    public static HandoffServerException Failure(string call, string path, int error)
+    {
+        var mend = -error switch
+        {
+            Errno.Access or Errno.Perm =>
+                " The user of this process needs write permission on the directory.",
+            Errno.NoEnt => " The directory does not exist: create it first.",
+            _ => "",
+        };
+        return new HandoffServerException($"{path}: {call}: {LinuxNative.Describe(error)}.{mend}", -error);
+    }
+
+    private static int Probe(string path)
+    {
+        var fd = LinuxNative.Socket(AfUnix, SockSeqPacket | SockCloExec | SockNonBlock);
+        if (fd < 0)
+            return fd;
+        var result = LinuxNative.Connect(fd, AddressOf(path));
+        _ = LinuxNative.Close(fd);
+        return result;
+    }
+}

@@ -1,0 +1,124 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace StreamingDaemon.Uring.Interop;
+
+/// <summary>
+/// System calls on paths and descriptors of any kind. Every wrapper answers what the kernel would: the
+/// result, or a negative errno.
+/// </summary>
+internal static unsafe partial class FileNative
+{
+    public const int OpenReadWrite = 0x2;
+    public const int OpenCreate = 0x40;
+    public const int OpenCloExec = 0x80000;
+    public const int LockExclusive = 0x2;
+    public const int LockNonBlocking = 0x4;
+    public const int SetDescriptorFlags = 2; // F_SETFD
+    public const int GetStatusFlags = 3; // F_GETFL
+    public const int SetStatusFlags = 4; // F_SETFL
+    public const int CloseOnExec = 1; // FD_CLOEXEC
+
+    // O_NOFOLLOW is one of the few flags that differ between architectures.
+    public static int OpenNoFollow { get; } =
+        RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x8000 : 0x20000;
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int OpenRaw(string path, int flags, uint mode);
+
+    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
+    private static partial int FLockRaw(int fd, int operation);
+
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    private static partial int FcntlRaw(int fd, int command, int argument);
+
+    [LibraryImport("libc", EntryPoint = "lchown", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int LChownRaw(string path, uint user, uint group);
+
+    [LibraryImport("libc", EntryPoint = "chmod", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int ChmodRaw(string path, uint mode);
+
+    [LibraryImport("libc", EntryPoint = "rename", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int RenameRaw(string from, string to);
+
+    [LibraryImport("libc", EntryPoint = "link", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int LinkRaw(string from, string to);
+
+    [LibraryImport("libc", EntryPoint = "getgrnam_r", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int GetGroupRaw(string name, GroupEntry* entry, byte* buffer, nuint size,
+        GroupEntry** result);
+
+    [LibraryImport("libc", EntryPoint = "getsockname", SetLastError = true)]
+    private static partial int GetSockNameRaw(int fd, void* address, uint* length);
+
+    /// <summary><c>struct group</c> of &lt;grp.h&gt;, the same with glibc and musl.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct GroupEntry
+    {
+        public byte* Name;
+        public byte* Password;
+        public uint Id;
+        public byte** Members;
+    }
+
+    public static int Open(string path, int flags, uint mode) => Result(OpenRaw(path, flags, mode));
+
+    public static int FLock(int fd, int operation) => Result(FLockRaw(fd, operation));
+
+    public static int Fcntl(int fd, int command, int argument) => Result(FcntlRaw(fd, command, argument));
+
+    /// <summary>Gives a file to a group, and leaves its owner. Does not follow a symbolic link.</summary>
+    public static int ChangeGroup(string path, uint group) => Result(LChownRaw(path, uint.MaxValue, group));
+
+    public static int Chmod(string path, int mode) => Result(ChmodRaw(path, (uint)mode));
+
+    public static int Rename(string from, string to) => Result(RenameRaw(from, to));
+
+    public static int Link(string from, string to) => Result(LinkRaw(from, to));
+
+    /// <summary>Looks a group up by name, wherever the system keeps its groups.</summary>
+    /// <returns>0, a negative errno, or -ENOENT where there is none (getgrnam_r(3) itself answers 0
+    /// then).</returns>
+    public static int FindGroup(string name, out uint id)
+    {
+        id = 0;
+        GroupEntry entry;
+        GroupEntry* found;
+        // A group with very many members is answered with ERANGE until they fit.
+        for (var size = 4096; ; size *= 4)
+        {
+            var buffer = new byte[size];
+            fixed (byte* bytes = buffer)
+            {
+                var error = GetGroupRaw(name, &entry, bytes, (nuint)size, &found);
+                if (error == Errno.Range && size < 1 << 24)
+                    continue;
+                if (error != 0)
+                    return -error;
+                if (found is null)
+                    return -Errno.NoEnt;
+                id = entry.Id;
+                return 0;
+            }
+        }
+    }
+
+    /// <summary>Where a Unix socket is bound, or "" where it has no path.</summary>
+    public static string BoundPath(int fd)
+    {
+        UnixAddress address = default;
+        var length = (uint)sizeof(UnixAddress);
+        if (GetSockNameRaw(fd, &address, &length) < 0)
+            return "";
+        var path = new ReadOnlySpan<byte>(address.Path, UnixAddress.MaxPathBytes + 1);
+        var end = path.IndexOf((byte)0);
+        return Encoding.UTF8.GetString(end < 0 ? path : path[..end]);
+    }
+
+    private static int Result(int returned) => returned < 0 ? -Marshal.GetLastPInvokeError() : returned;
+}

@@ -1,0 +1,64 @@
+using System.Diagnostics;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+public sealed class DemoInterruptTests : IDisposable
+{
+    private const int SigInt = 2;
+    private readonly TempDirectory _temporary = new();
+    private Process? _demo;
+
+    public void Dispose()
+    {
+        if (_demo is { HasExited: false })
+            _demo.Kill();
+        _demo?.Dispose();
+        _temporary.Dispose();
+    }
+
+    [Fact]
+    public async Task Ctrl_C_during_the_first_answer_ends_it_without_waiting_for_the_rest()
+    {
+        var demo = await StartAsync();
+
+        Posix.Kill(demo.Id, SigInt);
+
+        await demo.WaitForExitAsync().WaitAsync(Clients.Patience);
+        // The answer was not whole; and nobody waited for the shutdown's timeout.
+        Assert.Equal(1, demo.ExitCode);
+        Assert.Equal("", await demo.StandardError.ReadToEndAsync());
+        Assert.Empty(Left());
+    }
+
+    [Fact]
+    public async Task Second_Ctrl_C_ends_at_once_and_leaves_no_directory()
+    {
+        var demo = await StartAsync();
+        var socket = Path.Combine(Assert.Single(Left()), "handoff.sock");
+        using var browser = Clients.HandOver(socket, "{}");
+        _ = await Clients.ReadUntilAsync(browser, "\n\n");
+
+        Posix.Kill(demo.Id, SigInt);
+        await Eventually.TrueAsync(() => !File.Exists(socket));
+        Posix.Kill(demo.Id, SigInt);
+
+        await demo.WaitForExitAsync().WaitAsync(Clients.Patience);
+        Assert.Equal(130, demo.ExitCode);
+        Assert.Empty(Left());
+    }
+
+    private string[] Left() => Directory.GetDirectories(_temporary.Path, "streaming-daemon-*");
+
+    /// <summary>A demonstration whose first answer takes minutes, and has begun.</summary>
+    private async Task<Process> StartAsync()
+    {
+        var start = DaemonProcess.StartInfo(new Dictionary<string, string> { ["TMPDIR"] = _temporary.Path },
+            _temporary.Path, ["demo", "--port", "0", "--delay", "20000"]);
+        var demo = _demo = Process.Start(start)!;
+        // A heading, an empty line, and the first event.
+        for (var line = 0; line < 3; line++)
+            Assert.NotNull(await demo.StandardOutput.ReadLineAsync().WaitAsync(Clients.Patience));
+        return demo;
+    }
+}

@@ -1,0 +1,31 @@
+using System.Diagnostics;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+/// <summary>A daemon whose loop's thread is stopped, while all others run.</summary>
+internal sealed class HeldThread : IDisposable
+{
+    private readonly Process _holder;
+
+    private HeldThread(Process holder) => _holder = holder;
+
+    public static async Task<HeldThread> HoldLoopAsync(TempDirectory directory, int pid)
+    {
+        var loop = Directory.GetDirectories($"/proc/{pid}/task")
+            .Single(t => File.ReadAllText(Path.Combine(t, "comm")) == "io_uring loop\n");
+        var holder = Process.Start(new ProcessStartInfo(
+            CTool.Compile(directory, "hold-thread"), [Path.GetFileName(loop)])
+        { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        Assert.Equal("held", await holder.StandardOutput.ReadLineAsync());
+        return new HeldThread(holder);
+    }
+
+    public async Task ReleaseAsync()
+    {
+        _holder.StandardInput.Close();
+        await _holder.WaitForExitAsync().WaitAsync(Clients.Patience);
+    }
+
+    public void Dispose() => _holder.Dispose();
+}

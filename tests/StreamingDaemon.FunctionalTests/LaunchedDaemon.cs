@@ -1,0 +1,57 @@
+using System.Diagnostics;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+/// <summary>A daemon that is started in an unusual way: with descriptors closed, blocked or passed. Nothing of
+/// its output is read unless a test does.</summary>
+internal sealed class LaunchedDaemon : IAsyncDisposable
+{
+    private readonly TempDirectory _directory = new();
+
+    private LaunchedDaemon(Func<TempDirectory, ProcessStartInfo> start)
+    {
+        SocketPath = _directory.File("s");
+        Process = Process.Start(start(_directory))!;
+    }
+
+    public Process Process { get; }
+
+    public string SocketPath { get; }
+
+    /// <summary>Through a shell, which opens or closes what <paramref name="redirections"/> say.</summary>
+    public static async Task<LaunchedDaemon> StartAsync(string redirections, params string[] arguments)
+    {
+        var daemon = new LaunchedDaemon(directory => DaemonProcess.StartInfo(null, directory.Path,
+            ["--socket", directory.File("s"), .. arguments], "sh", "-c", $"exec \"$@\" {redirections}", "sh"));
+        await Eventually.TrueAsync(() => IsListening(daemon.SocketPath) || daemon.Process.HasExited);
+        return daemon;
+    }
+
+    /// <summary>The path is there a moment before somebody listens: __SO_ACCEPTCON in /proc/net/unix.</summary>
+    private static bool IsListening(string path) => File.ReadLines("/proc/net/unix")
+        .Any(l => l.EndsWith(" " + path, StringComparison.Ordinal) && l.Contains(" 00010000 ", StringComparison.Ordinal));
+
+    public void Signal(int number) => Posix.Kill(Process.Id, number);
+
+    public async Task<int> ExitCodeAsync()
+    {
+        await Process.WaitForExitAsync().WaitAsync(Clients.Patience);
+        return Process.ExitCode;
+    }
+
+    public async Task<Answer> AskAsync(string json)
+    {
+        using var client = Clients.HandOver(SocketPath, json);
+        return Answer.Parse(await Clients.ReadToEndAsync(client));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!Process.HasExited)
+            Process.Kill();
+        await Process.WaitForExitAsync();
+        Process.Dispose();
+        _directory.Dispose();
+    }
+}

@@ -1,0 +1,184 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Net.Sockets;
+using System.Text;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+/// <summary>The protocols of systemd: a passed socket, and what it is told.</summary>
+public sealed class ServiceManagerTests : IDisposable
+{
+    private const int SigHup = 1;
+    private const int SigTerm = 15;
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    [Fact]
+    public async Task Passed_socket_is_served_and_its_queue_waits_for_the_next_start()
+    {
+        var path = _directory.File("s");
+        using var manager = StartManager("seqpacket", path, "--socket", _directory.File("unused"), "--delay", "0");
+        var pid = await StartedAsync(manager);
+        using (var first = Clients.HandOver(path, "{}"))
+            Assert.True(Answer.Parse(await Clients.ReadToEndAsync(first)).IsDone);
+
+        Posix.Kill(pid, SigTerm);
+        Assert.Equal("ended 0", await manager.StandardOutput.ReadLineAsync());
+        Assert.True(File.Exists(path));
+        Assert.False(File.Exists(_directory.File("unused")));
+        using var between = Clients.HandOver(path, "{}");
+
+        await manager.StandardInput.WriteLineAsync();
+        pid = await StartedAsync(manager);
+        Assert.True(Answer.Parse(await Clients.ReadToEndAsync(between)).IsDone);
+        Posix.Kill(pid, SigTerm);
+        Assert.Equal("ended 0", await manager.StandardOutput.ReadLineAsync());
+        manager.StandardInput.Close();
+        await manager.WaitForExitAsync().WaitAsync(Clients.Patience);
+    }
+
+    [Fact]
+    public async Task Passed_socket_of_the_wrong_type_ends_the_start_with_what_mends_it()
+    {
+        using var manager = StartManager("stream", _directory.File("s"));
+
+        _ = await StartedAsync(manager);
+
+        Assert.Equal("ended 1", await manager.StandardOutput.ReadLineAsync());
+        manager.StandardInput.Close();
+        Assert.Contains("ListenSequentialPacket=", await manager.StandardError.ReadToEndAsync(),
+            StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Manager_is_told_of_start_reload_and_stop(bool isAbstract)
+    {
+        using var manager = new NotifySocket(_directory, isAbstract);
+        await using var daemon = await StartAsync(manager);
+        var ready = await manager.NextAsync("READY=1");
+        Assert.Contains($"STATUS=listening on {daemon.SocketPath}", ready, StringComparison.Ordinal);
+
+        daemon.Signal(SigHup);
+        var reloading = await manager.NextAsync("RELOADING=1");
+        var since = reloading.Split('\n').Single(l => l.StartsWith("MONOTONIC_USEC=", StringComparison.Ordinal));
+        var now = Stopwatch.GetTimestamp() / (Stopwatch.Frequency / 1_000_000);
+        Assert.InRange(long.Parse(since["MONOTONIC_USEC=".Length..], null), now - 60_000_000, now);
+        _ = await manager.NextAsync("READY=1");
+
+        daemon.Signal(SigTerm);
+        Assert.Contains("EXTEND_TIMEOUT_USEC=130000000", await manager.NextAsync("STOPPING=1"),
+            StringComparison.Ordinal);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+        Assert.DoesNotContain(manager.Seen, m => m.StartsWith("WATCHDOG", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Watchdog_is_fed_only_while_the_loop_turns()
+    {
+        using var manager = new NotifySocket(_directory, isAbstract: false);
+        await using var daemon = await StartAsync(manager, ("WATCHDOG_USEC", "200000"));
+        _ = await manager.NextAsync("WATCHDOG=1");
+
+        using var holder = await HeldThread.HoldLoopAsync(_directory, daemon.Pid);
+        // Each look at a stuck loop takes a second; what was under way has come by the end of the first.
+        Assert.Equal("stuck", (await daemon.HealthAsync("/health/live")).Body.GetProperty("status").GetString());
+        var before = manager.Seen.Count;
+        Assert.Equal("stuck", (await daemon.HealthAsync("/health/live")).Body.GetProperty("status").GetString());
+        Assert.Equal(before, manager.Seen.Count);
+
+        await holder.ReleaseAsync();
+        _ = await manager.NextAsync("WATCHDOG=1");
+    }
+
+    [Fact]
+    public async Task Manager_that_is_gone_is_no_hindrance()
+    {
+        await using var daemon = await DaemonProcess.StartAsync(
+            new Dictionary<string, string> { ["NOTIFY_SOCKET"] = _directory.File("nobody") }, false, "--delay", "0");
+
+        Assert.True((await daemon.AskAsync("{}")).IsDone);
+        daemon.Signal(SigTerm);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+    }
+
+    private static Task<DaemonProcess> StartAsync(NotifySocket manager, params (string, string)[] more)
+    {
+        var environment = more.ToDictionary();
+        environment["NOTIFY_SOCKET"] = manager.Name;
+        return DaemonProcess.StartAsync(environment, true, "--delay", "0");
+    }
+
+    private Process StartManager(string type, string path, params string[] arguments)
+    {
+        var start = DaemonProcess.StartInfo(null, _directory.Path, arguments,
+            CTool.Compile(_directory, "listen-exec"), type, path);
+        return Process.Start(start)!;
+    }
+
+    private static async Task<int> StartedAsync(Process manager)
+    {
+        var line = await manager.StandardOutput.ReadLineAsync().WaitAsync(Clients.Patience);
+        return int.Parse(line!["started ".Length..], null);
+    }
+
+    /// <summary>The manager's end of sd_notify(3).</summary>
+    private sealed class NotifySocket : IDisposable
+    {
+        private readonly Socket _socket = new(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+        private readonly ConcurrentQueue<string> _seen = new();
+        private int _read;
+
+        public NotifySocket(TempDirectory directory, bool isAbstract)
+        {
+            var path = directory.File("notify");
+            Name = isAbstract ? "@" + path : path;
+            _socket.Bind(new UnixDomainSocketEndPoint(isAbstract ? "\0" + path : path));
+            _ = ReceiveAsync();
+        }
+
+        public string Name { get; }
+
+        public ConcurrentQueue<string> Seen => _seen;
+
+        /// <summary>The next message that begins so, after the one that was returned last.</summary>
+        public async Task<string> NextAsync(string beginning)
+        {
+            string? found = null;
+            await Eventually.TrueAsync(() => (found = Next(beginning)) is not null);
+            return found!;
+        }
+
+        public void Dispose() => _socket.Dispose();
+
+        private string? Next(string beginning)
+        {
+            var all = _seen.ToArray();
+            var index = Array.FindIndex(all, _read, m => m.StartsWith(beginning, StringComparison.Ordinal));
+            if (index < 0)
+                return null;
+            _read = index + 1;
+            return all[index];
+        }
+
+        private async Task ReceiveAsync()
+        {
+            var buffer = new byte[4096];
+            try
+            {
+                while (true)
+                {
+                    var length = await _socket.ReceiveAsync(buffer);
+                    _seen.Enqueue(Encoding.UTF8.GetString(buffer, 0, length));
+                }
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                // The test has ended.
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Host.Configuration;
+using Xunit;
+
+namespace StreamingDaemon.Host.Tests.Configuration;
+
+public sealed class ReloadableOptionsTests
+{
+    private static readonly DaemonOptions Start = new();
+
+    [Fact]
+    public void What_may_change_is_taken_over_and_the_rest_stays()
+    {
+        var options = new ReloadableOptions(Start);
+        DaemonOptions? heard = null;
+        options.OnChange(o => heard = o);
+
+        var (changed, needRestart) = options.Apply(Start with
+        {
+            Timeouts = Start.Timeouts with { IdleTimeoutMs = 1, ConnectTimeoutMs = 2 },
+            Logging = Start.Logging with { Level = "error", Format = "json" },
+        });
+
+        Assert.Equal(["timeouts.idle_timeout_ms", "logging.level"], changed);
+        Assert.Equal(["timeouts.connect_timeout_ms", "logging.format"], needRestart);
+        Assert.Equal(Start with
+        {
+            Timeouts = Start.Timeouts with { IdleTimeoutMs = 1 },
+            Logging = Start.Logging with { Level = "error" },
+        }, options.Current);
+        Assert.Same(options.Current, heard);
+    }
+
+    [Fact]
+    public void Nobody_hears_of_a_reload_without_a_change()
+    {
+        var options = new ReloadableOptions(Start);
+        options.OnChange(_ => Assert.Fail("nothing changed"));
+
+        var (changed, needRestart) = options.Apply(Start with { Server = Start.Server with { Backlog = 1 } });
+
+        Assert.Empty(changed);
+        Assert.Equal(["server.backlog"], needRestart);
+    }
+
+    [Fact]
+    public void Backend_that_appears_needs_a_restart_and_its_key_is_not_told()
+    {
+        var (changed, needRestart) = new ReloadableOptions(Start).Apply(
+            Start with { OpenAI = new OpenAIOptions { ApiKey = "sk-secret" } });
+
+        Assert.Empty(changed);
+        Assert.Contains("openai.api_key", needRestart);
+        Assert.All(needRestart, key => Assert.DoesNotContain("sk-secret", key, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Log_level_and_timeouts_may_change_and_the_upstreams_connect_timeout_may_not()
+    {
+        var reloadable = OptionTable.All.Where(spec => spec.Reloadable).Select(spec => spec.Key).ToList();
+
+        Assert.Contains("logging:level", reloadable);
+        Assert.Equal(OptionTable.All.Where(spec => spec.Section == "timeouts").Select(spec => spec.Key)
+            .Except(["timeouts:connect_timeout_ms"]), reloadable.Where(key => key.StartsWith("timeouts:")));
+    }
+}

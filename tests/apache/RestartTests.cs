@@ -1,0 +1,78 @@
+using System.Collections.Concurrent;
+
+namespace StreamingDaemon.ApacheTests;
+
+/// <summary>The daemon is restarted under httpd, while browsers keep coming.</summary>
+public sealed class RestartTests
+{
+    public static TheoryData<Stack> Both => SharedServers.Both;
+
+    [Theory, MemberData(nameof(Both))]
+    public void Restart_of_the_daemon_loses_no_client(Stack stack)
+    {
+        // 10 ms, then twice as long each time: together 10 s, longer than the new daemon takes to start.
+        using var apache = new ApacheServer(stack, extra: "SocketHandoffMaxRetries 10");
+        using var old = new DaemonUnderTest(apache.DefaultSocket, delayMs: 20);
+        using var browsers = new Browsers(apache);
+        browsers.WaitForMore(50);
+
+        // The path is gone at once; what runs and what is queued goes on.
+        old.Signal(ChildProcess.SigTerm);
+        Wait.Until(() => !File.Exists(apache.DefaultSocket), () => "The path stays.");
+        using var successor = new DaemonUnderTest(apache.DefaultSocket, delayMs: 20);
+        browsers.WaitForMore(50);
+
+        var answers = browsers.End();
+        Assert.All(answers, answer => Expect.WholeStream(answer));
+        Wait.Until(() => old.HasExited, () => "The old daemon does not end.");
+    }
+
+    /// <summary>One after the other, some milliseconds apart; each asks for a handoff.</summary>
+    private sealed class Browsers : IDisposable
+    {
+        private readonly ConcurrentQueue<RawClient> clients = new();
+        private readonly Thread thread;
+        private volatile bool ending;
+
+        public Browsers(ApacheServer apache)
+        {
+            thread = new Thread(() =>
+            {
+                string request = RawClient.Get(ApacheServer.HandoffPath(apache.DefaultSocket));
+                while (!ending)
+                {
+                    var client = new RawClient(apache.Port);
+                    client.Send(request);
+                    clients.Enqueue(client);
+                    Thread.Sleep(5);
+                }
+            });
+            thread.Start();
+        }
+
+        public void WaitForMore(int count)
+        {
+            int enough = clients.Count + count;
+            Wait.Until(() => clients.Count >= enough, () => $"{clients.Count} browsers only.");
+        }
+
+        public List<string> End()
+        {
+            Stop();
+            return [.. clients.Select(client => client.ReadToEnd())];
+        }
+
+        public void Dispose()
+        {
+            Stop();
+            foreach (var client in clients)
+                client.Dispose();
+        }
+
+        private void Stop()
+        {
+            ending = true;
+            thread.Join();
+        }
+    }
+}
