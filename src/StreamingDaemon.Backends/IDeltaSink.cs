@@ -7,7 +7,7 @@ public interface IDeltaSink
     /// before the first delta; does not block.</summary>
     void OnResponseStarted();
 
-    /// <summary>An attempt failed and another follows. Only before <see cref="OnResponseStarted"/>; does not
+    /// <summary>An attempt failed and another begins. Only before <see cref="OnResponseStarted"/>; does not
     /// block.</summary>
     /// <param name="fault">Why the attempt failed.</param>
     void OnRetry(UpstreamFault fault);

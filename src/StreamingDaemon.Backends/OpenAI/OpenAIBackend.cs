@@ -70,8 +70,8 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
                 return result with { Reason = reason };
             }
 
-            sink.OnRetry(result.Fault!.Value);
             await Task.Delay(wait, cancellationToken);
+            sink.OnRetry(result.Fault!.Value);
         }
     }
 

@@ -104,8 +104,8 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
 
     private (UpstreamFault Fault, string What) Classify(Exception exception)
     {
-        var error = UpstreamCause.Find<HttpRequestException>(exception)?.HttpRequestError;
-        switch (error)
+        var http = UpstreamCause.Find<HttpRequestException>(exception);
+        switch (http?.HttpRequestError)
         {
             case HttpRequestError.NameResolutionError:
                 return (UpstreamFault.Dns, "the upstream's name cannot be resolved");
@@ -118,7 +118,7 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
         }
 
         var http2Error = UpstreamCause.Find<HttpProtocolException>(exception)?.ErrorCode;
-        if (IsAnotherHttp(error, http2Error))
+        if (IsAnotherHttp(http, http2Error))
         {
             return (UpstreamFault.Protocol, options.Http2Enabled
                 ? "the upstream does not speak HTTP/2; if it speaks HTTP/1.1, set OPENAI_HTTP2_ENABLED=false"
@@ -135,14 +135,17 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
     /// <summary>Whether the two ends speak different versions of HTTP. A server without HTTP/2 answers its
     /// preface with HTTP/1.1, or hangs up. One that has answered before is restarting, not of another
     /// kind.</summary>
-    private bool IsAnotherHttp(HttpRequestError? error, long? http2Error)
+    private bool IsAnotherHttp(HttpRequestException? http, long? http2Error)
     {
+        var error = http?.HttpRequestError;
         if (error == HttpRequestError.VersionNegotiationError || http2Error == Http11Required) return true;
         if (_hasAnswered) return false;
+        if (!options.Http2Enabled) return error == HttpRequestError.InvalidResponse;
         const long ProtocolError = 1;
-        return options.Http2Enabled
-            ? _isPriorKnowledge && (error == HttpRequestError.InvalidResponse || http2Error == ProtocolError)
-            : error == HttpRequestError.InvalidResponse;
+        // The last is the handshake's end seen by a request that was about to use the connection: then, and
+        // only then, the client has no cause to give.
+        return _isPriorKnowledge && (error == HttpRequestError.InvalidResponse || http2Error == ProtocolError
+            || http is { HttpRequestError: HttpRequestError.Unknown, InnerException: null });
     }
 
     private async Task<string?> ReadWordAsync(Stream body, CancellationToken cancellationToken)

@@ -245,6 +245,44 @@ public sealed class FaultTests
     }
 
     [Fact]
+    public async Task Connection_that_goes_away_with_an_error_breaks_the_stream_that_has_begun()
+    {
+        await using var server = new BrokenServer(BrokenServerKind.GoesAwayMidStream);
+        var sink = new RecordingSink();
+        var streaming = StreamAsync(server.BaseAddress(), sink);
+        await Eventually.TrueAsync(() => sink.Started == 1);
+        server.Proceed();
+        var result = await streaming;
+        Assert.Equal((StreamOutcome.UpstreamError, UpstreamFault.BrokenOff), (result.Outcome, result.Fault));
+        Assert.Contains("HTTP/2 error INTERNAL_ERROR", result.Reason, StringComparison.Ordinal);
+        Assert.Equal((1, 1), (server.Attempts, sink.Started));
+    }
+
+    [Fact]
+    public async Task Connection_that_goes_away_in_peace_lets_its_stream_end_whole_and_the_next_gets_another()
+    {
+        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync("x");
+            exchange.GoAway();
+            await exchange.Proceed;
+            await exchange.SendDoneAsync();
+        });
+        for (var stream = 0; stream < 2; stream++)
+        {
+            upstream.Sink = new RecordingSink();
+            var streaming = upstream.StreamAsync();
+            var request = await upstream.Server.NextRequestAsync(TestLimits.Wait);
+            await upstream.Sink.FirstDelta.WithinLimit();
+            request.Proceed();
+            Assert.Equal(BackendResult.Completed, await streaming);
+        }
+
+        Assert.Equal(2, upstream.Server.Requests.DistinctBy(request => request.ConnectionId).Count());
+    }
+
+    [Fact]
     public async Task Lost_connection_ends_each_of_its_100_streams_and_the_next_one_gets_another()
     {
         const int Streams = 100;

@@ -96,12 +96,13 @@ public sealed class RetryTests
         using var client = new CancellationTokenSource();
         var request = Upstream.Prompt with { RetryWindow = TimeSpan.FromHours(1) };
         var streaming = upstream.StreamAsync(request, client.Token);
-        await Eventually.TrueAsync(() => upstream.Sink.Retries.Count == 1);
+        await (await upstream.Server.NextRequestAsync(TestLimits.Wait)).Ended.WithinLimit();
 
         await client.CancelAsync();
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => streaming);
         Assert.Single(upstream.Server.Requests);
+        Assert.Empty(upstream.Sink.Retries);
     }
 
     [Fact]

@@ -29,6 +29,9 @@ public enum BrokenServerKind
     /// <summary>HTTP/2 that refuses each stream (RST_STREAM, REFUSED_STREAM).</summary>
     RefusesStreams,
 
+    /// <summary>HTTP/2 that goes away (GOAWAY, INTERNAL_ERROR) when it has sent a 200 head.</summary>
+    GoesAwayMidStream,
+
     /// <summary>HTTP/2 that wants HTTP/1.1 (RST_STREAM, HTTP_1_1_REQUIRED).</summary>
     WantsHttp1,
 }
@@ -38,9 +41,12 @@ public sealed class BrokenServer : IAsyncDisposable
 {
     private const byte Headers = 1, RstStream = 3, Settings = 4, GoAway = 7;
 
+    private const byte EndHeaders = 4;
+
     private readonly TcpListener _listener;
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentBag<Socket> _sockets = [];
+    private readonly TaskCompletionSource _proceed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly BrokenServerKind _kind;
     private readonly Task _accepting;
     private int _attempts;
@@ -54,8 +60,15 @@ public sealed class BrokenServer : IAsyncDisposable
         _accepting = AcceptAsync();
     }
 
+    /// <summary>RFC 7541: ":status: 200" by its index, "content-type" by its own with the value spelled
+    /// out.</summary>
+    private static readonly byte[] EventStreamHead = [0x88, 0x0f, 0x10, 17, .. "text/event-stream"u8];
+
     /// <summary>Connections so far that said something; over HTTP/2, requests.</summary>
     public int Attempts => Volatile.Read(ref _attempts);
+
+    /// <summary>Lets a fault happen that waits for what came before it to be received.</summary>
+    public void Proceed() => _proceed.TrySetResult();
 
     /// <summary>What a client takes as API base.</summary>
     public Uri BaseAddress(string scheme = "http") =>
@@ -142,17 +155,22 @@ public sealed class BrokenServer : IAsyncDisposable
             if (head[3] != Headers) continue;
             Interlocked.Increment(ref _attempts);
             await stream.WriteAsync(AnswerToStream(head.AsSpan(5)), _stop.Token);
+            if (_kind != BrokenServerKind.GoesAwayMidStream) continue;
+            await _proceed.Task.WaitAsync(_stop.Token);
+            await stream.WriteAsync(Frame(GoAway, [0, 0, 0, 0, 0, 0, 0, 0x2]), _stop.Token);
         }
     }
 
     private byte[] AnswerToStream(ReadOnlySpan<byte> streamId) => _kind switch
     {
         BrokenServerKind.GoesAway => Frame(GoAway, [0, 0, 0, 0, 0, 0, 0, 0]),
+        BrokenServerKind.GoesAwayMidStream => Frame(Headers, EventStreamHead, streamId, EndHeaders),
         BrokenServerKind.RefusesStreams => Frame(RstStream, [0, 0, 0, 0x7], streamId),
         _ => Frame(RstStream, [0, 0, 0, 0xd], streamId),
     };
 
-    // RFC 9113, section 4.1: length, type, no flags, stream.
-    private static byte[] Frame(byte type, ReadOnlySpan<byte> payload, ReadOnlySpan<byte> streamId = default) =>
-        [0, 0, (byte)payload.Length, type, 0, .. streamId.IsEmpty ? [0, 0, 0, 0] : streamId, .. payload];
+    // RFC 9113, section 4.1: length, type, flags, stream.
+    private static byte[] Frame(
+        byte type, ReadOnlySpan<byte> payload, ReadOnlySpan<byte> streamId = default, byte flags = 0) =>
+        [0, 0, (byte)payload.Length, type, flags, .. streamId.IsEmpty ? [0, 0, 0, 0] : streamId, .. payload];
 }

@@ -81,6 +81,10 @@ public sealed class FakeLlmExchange
     /// <summary>Resets the HTTP/2 stream with an error code (RFC 9113, section 7).</summary>
     public void ResetStream(int errorCode) => Context.Features.GetRequiredFeature<IHttpResetFeature>().Reset(errorCode);
 
+    /// <summary>Lets the connection end once its streams have: GOAWAY, or <c>Connection: close</c>.</summary>
+    public void GoAway() =>
+        Context.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().RequestClose();
+
     /// <summary>Loses the whole connection, with all streams on it.</summary>
     public void AbortConnection() =>
         ((ConnectionContext)Context.Features.GetRequiredFeature<IConnectionItemsFeature>()
