@@ -20,7 +20,8 @@ internal sealed partial class HandoffLoopService(
     private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(5);
 
     private readonly ILogger _logger = logger;
-    private readonly TaskCompletionSource _listening =
+    /// <summary>False where the host stops without having started.</summary>
+    private readonly TaskCompletionSource<bool> _listening =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>The exit code of the process, once the host has stopped.</summary>
@@ -40,7 +41,7 @@ internal sealed partial class HandoffLoopService(
             now.Backend.Name, now.Server.MaxConnections);
         notifier.Ready($"listening on {server.SocketPath}, backend {now.Backend.Name}");
         _ = alive.RunAsync();
-        _listening.TrySetResult();
+        _listening.TrySetResult(true);
     }
 
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -51,9 +52,14 @@ internal sealed partial class HandoffLoopService(
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        // Whoever else stops the host drains the streams too. A host that failed to start only stops.
-        await using var registration = stoppingToken.Register(() => drain.Begin());
-        await _listening.Task.WaitAsync(stoppingToken).ConfigureAwait(false);
+        // Whoever else stops the host drains the streams too.
+        await using var registration = stoppingToken.Register(() =>
+        {
+            _listening.TrySetResult(false);
+            drain.Begin();
+        });
+        if (!await _listening.Task.ConfigureAwait(false))
+            return;
         Result = await RunAsync().ConfigureAwait(false);
         lifetime.StopApplication();
     }
