@@ -59,7 +59,7 @@ public sealed class BackendFaultTests : IAsyncLifetime
             release.Wait(CancellationToken.None);
             return Task.FromResult(BackendResult.Completed);
         };
-        var blocked = Enumerable.Range(0, 8).Select(_ => AskAsync("scripted")).ToList();
+        var blocked = Enumerable.Range(0, 24).Select(_ => AskAsync("scripted")).ToList();
         await Eventually.TrueAsync(() => Volatile.Read(ref _backend.Running) > 0);
 
         Assert.True(await _daemon.Services.GetRequiredService<HandoffServer>().IsTurningAsync(Clients.Patience));
