@@ -33,6 +33,9 @@ public sealed class HandoffServer
     /// <summary>Counters, from any thread.</summary>
     public HandoffServerStatistics Statistics { get; } = new();
 
+    /// <summary>What the limit of descriptors is spent on; null before the start.</summary>
+    public DescriptorBudget? Budget => _loop?.Budget;
+
     /// <summary>Ends when the loop has; faulted with <see cref="HandoffServerException"/> where the ring
     /// failed.</summary>
     public Task Completion => _completion.Task;

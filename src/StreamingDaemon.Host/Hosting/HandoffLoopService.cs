@@ -24,12 +24,12 @@ internal sealed partial class HandoffLoopService(
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
         await server.StartAsync().ConfigureAwait(false);
-        var descriptors = StartChecks.Descriptors(DaemonHost.ServerOptionsOf(options));
-        if (descriptors.Status != CheckStatus.Ok)
-            LogDescriptors(_logger, descriptors.Detail);
+        var asked = options.Server.MaxConnections;
+        if (server.Budget is { } budget && budget.MaxConnections < asked)
+            LogDescriptors(_logger, budget.Explain(asked));
         lifetime.ApplicationStarted.Register(() => LogListening(_logger, options.Server.Socket,
             options.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
-            options.Backend.Name, options.Server.MaxConnections));
+            options.Backend.Name, server.Statistics.MaxConnections));
         await base.StartAsync(cancellationToken).ConfigureAwait(false);
     }
 

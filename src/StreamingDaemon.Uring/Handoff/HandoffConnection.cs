@@ -25,6 +25,12 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     public bool DescriptorsTruncated;
     public JsonBoundary Boundary;
     public long AcceptedTimestamp;
+    public long AcceptedMs;
+
+    // The links of the HandoffAgeList.
+    public HandoffConnection? Older;
+    public HandoffConnection? Newer;
+    public bool IsListed;
 }
 
 /// <summary>Where one handoff is received: a message header, room for descriptors, and the data.</summary>

@@ -10,49 +10,20 @@ namespace StreamingDaemon.Uring.Loop;
 // Accept, and receiving one handoff: a client's descriptor and its data.
 internal sealed unsafe partial class EventLoop
 {
-    /// <summary>Pause after accept failed for want of descriptors or memory.</summary>
-    private const int AcceptBackoffMs = 100;
-
     private readonly List<HandoffConnection> _handoffs = [];
     private readonly Stack<int> _freeHandoffs = new();
-    private readonly AcceptTimer _acceptTimer = new();
     private int _handoffCount;
-    private bool _acceptArmed;
-
-    private sealed class AcceptTimer : LoopTimer;
-
-    private void ArmAccept()
-    {
-        if (_acceptArmed || _draining)
-            return;
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpAccept;
-        entry->Fd = _listener.Fd;
-        entry->IoPriority = AcceptMultishot;
-        entry->OperationFlags = SockCloExec;
-        entry->UserData = UserData.Pack(OperationKind.Accept, 0, 0);
-        _acceptArmed = true;
-    }
-
-    private void OnAccept(in CompletionEntry completion)
-    {
-        if (completion.Result >= 0)
-            StartHandoff(completion.Result);
-        if ((completion.Flags & CqeMore) != 0)
-            return;
-
-        _acceptArmed = false;
-        if (_draining)
-            FinishAccepting();
-        else if (completion.Result >= 0 || completion.Result is -Errno.ConnAborted or -Errno.Intr)
-            ArmAccept();
-        else
-            _timers.Set(_acceptTimer, _nowMs + AcceptBackoffMs);
-    }
 
     private void StartHandoff(int fd)
     {
         _statistics.OnAccepted();
+        if (!IsAllowed(fd))
+        {
+            NotifyRejected(HandoffRejection.PeerNotAllowed);
+            SubmitClose(fd);
+            return;
+        }
+
         if (_stopped || !_handoffMemory.TryRent(out var memory))
         {
             NotifyRejected(_stopped ? HandoffRejection.ServerStopped : HandoffRejection.ReceiveFailed);
@@ -64,7 +35,9 @@ internal sealed unsafe partial class EventLoop
         handoff.Fd = fd;
         handoff.Memory = memory;
         handoff.AcceptedTimestamp = Stopwatch.GetTimestamp();
+        handoff.AcceptedMs = _nowMs;
         _handoffCount++;
+        _silent.Add(handoff);
         _timers.Set(handoff, _nowMs + Options.HandoffTimeoutMs);
         ArmReceive(handoff);
     }
@@ -87,7 +60,9 @@ internal sealed unsafe partial class EventLoop
         entry->Fd = handoff.Fd;
         entry->Address = (ulong)header;
         entry->Length = 1;
-        entry->OperationFlags = MsgCmsgCloExec;
+        // Only looked at: where our table has no place for the client's descriptor, the message stays, to be
+        // asked for again, and the client is not lost. It goes with its connection. A stream must be read on.
+        entry->OperationFlags = MsgCmsgCloExec | (Options.UseStreamSocket ? 0u : MsgPeek);
         entry->UserData = UserData.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         handoff.IsReceiving = true;
     }
@@ -149,7 +124,15 @@ internal sealed unsafe partial class EventLoop
 
     private void FinishHandoff(HandoffConnection handoff)
     {
-        if (handoff.ClientFd < 0)
+        if (handoff.ClientFd < 0 && handoff.DescriptorsTruncated && !Options.UseStreamSocket)
+        {
+            handoff.Received = 0;
+            handoff.DescriptorsTruncated = false;
+            handoff.Boundary = default;
+            _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
+            Hold(handoff, _withoutDescriptor);
+        }
+        else if (handoff.ClientFd < 0)
         {
             RejectHandoff(handoff, handoff.DescriptorsTruncated ? HandoffRejection.DescriptorsTruncated
                 : handoff.Received == 0 ? HandoffRejection.PeerClosed
@@ -159,21 +142,26 @@ internal sealed unsafe partial class EventLoop
         {
             RejectHandoff(handoff, reason);
         }
-        else if (!HasSlotFor(out var admission))
+        else if (_withoutSlot.Count == 0 && HasSlotFor(out var admission))
         {
-            RejectHandoff(handoff, HandoffRejection.NoSlot);
+            StartClientOf(handoff, admission);
         }
         else
         {
-            var length = Math.Min(handoff.Received, Options.MaxHandoffBytes);
-            var data = ArrayPool<byte>.Shared.Rent(Math.Max(length, 1));
-            new ReadOnlySpan<byte>(handoff.Memory.Data, length).CopyTo(data);
-            if (admission == HandoffAdmission.Admitted && handoff.IsTruncated)
-                admission = HandoffAdmission.TooLarge;
-            StartClient(handoff.ClientFd, data, length, admission, handoff.AcceptedTimestamp);
-            handoff.ClientFd = -1;
-            EndHandoff(handoff);
+            Hold(handoff, _withoutSlot);
         }
+    }
+
+    private void StartClientOf(HandoffConnection handoff, HandoffAdmission admission)
+    {
+        var length = Math.Min(handoff.Received, Options.MaxHandoffBytes);
+        var data = ArrayPool<byte>.Shared.Rent(Math.Max(length, 1));
+        new ReadOnlySpan<byte>(handoff.Memory.Data, length).CopyTo(data);
+        if (admission == HandoffAdmission.Admitted && handoff.IsTruncated)
+            admission = HandoffAdmission.TooLarge;
+        StartClient(handoff.ClientFd, data, length, admission, handoff.AcceptedTimestamp);
+        handoff.ClientFd = -1;
+        EndHandoff(handoff);
     }
 
     /// <summary>Null for a connected stream socket.</summary>
@@ -208,6 +196,7 @@ internal sealed unsafe partial class EventLoop
     private void EndHandoff(HandoffConnection handoff)
     {
         handoff.IsClosing = true;
+        _silent.Remove(handoff);
         if (handoff.IsReceiving)
             SubmitCancel(handoff.Fd);
         else
@@ -229,18 +218,6 @@ internal sealed unsafe partial class EventLoop
         handoff.Generation++;
         _handoffCount--;
         _freeHandoffs.Push(handoff.Index);
-    }
-
-    /// <summary>Ends the accept, by name: by its descriptor it might find whoever has the number by
-    /// then.</summary>
-    private void SubmitCancelAccept()
-    {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpAsyncCancel;
-        entry->Flags = SqeCqeSkipSuccess;
-        entry->Fd = -1;
-        entry->Address = UserData.Pack(OperationKind.Accept, 0, 0);
-        entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
     }
 
     private void SubmitCancel(int fd)

@@ -51,17 +51,28 @@ internal sealed partial class EventLoop : IDisposable
         try
         {
             _scratch = _buffers.Rent(ScratchBytes);
+            CopyKeepAlive();
             _listener = HandoffListener.Bind(options);
+            _budget = options.Budget ?? DescriptorBudget.Read(options);
+            _backlog = EffectiveBacklog(options.Backlog);
+            if (!_budget.Suffices)
+                throw new HandoffServerException($"nofile: {_budget.Explain(options.MaxConnections)}");
         }
         catch
         {
+            _listener?.Unlink();
+            _listener?.Dispose();
             _ring.Dispose();
             _wakeEvent.Dispose();
             throw;
         }
+
+        statistics.OnLimit(_budget.MaxConnections);
     }
 
     public HandoffServerOptions Options { get; }
+
+    public DescriptorBudget Budget => _budget;
 
     public IHandoffHandler Handler { get; }
 
@@ -72,12 +83,12 @@ internal sealed partial class EventLoop : IDisposable
     public void Run()
     {
         ArmWake();
-        ArmAccept();
         while (!IsFinished())
         {
             DrainChannel();
             StartDirtySends();
             ApplyRequests();
+            ContinueAccepting();
             WaitForCompletions();
             TakeCompletions();
             _nowMs = Environment.TickCount64;
@@ -136,7 +147,7 @@ internal sealed partial class EventLoop : IDisposable
                 OnSendCompleted(_clients[slot], generation, completion.Result);
                 break;
             case OperationKind.ClientWatch:
-                OnClientWatch(_clients[slot], generation, completion.Result);
+                OnClientWatch(_clients[slot], generation, completion);
                 break;
             case OperationKind.ClientWritable:
                 OnClientWritable(_clients[slot], generation, completion.Result);
@@ -162,12 +173,6 @@ internal sealed partial class EventLoop : IDisposable
             case HandoffConnection handoff:
                 RejectHandoff(handoff, HandoffRejection.TimedOut);
                 break;
-            default:
-                if (_draining)
-                    FinishAccepting();
-                else
-                    ArmAccept();
-                break;
         }
     }
 
@@ -187,6 +192,7 @@ internal sealed partial class EventLoop : IDisposable
         if (!_ranToEnd)
             return;
         _buffers.Return(ref _scratch);
+        _buffers.Return(ref _keepAlive);
         _buffers.Dispose();
         _handoffMemory.Dispose();
     }

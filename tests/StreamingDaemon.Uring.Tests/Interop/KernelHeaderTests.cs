@@ -53,6 +53,7 @@ public sealed class KernelHeaderTests
         ("IOSQE_CQE_SKIP_SUCCESS", IoUringConstants.SqeCqeSkipSuccess),
         ("IORING_CQE_F_MORE", IoUringConstants.CqeMore),
         ("IORING_ACCEPT_MULTISHOT", IoUringConstants.AcceptMultishot),
+        ("IORING_POLL_ADD_MULTI", IoUringConstants.PollAddMulti),
         ("IORING_ASYNC_CANCEL_ALL", IoUringConstants.AsyncCancelAll),
         ("IORING_ASYNC_CANCEL_FD", IoUringConstants.AsyncCancelFd),
         ("IORING_OFF_SQ_RING", IoUringConstants.OffsetSqRing),
@@ -67,10 +68,13 @@ public sealed class KernelHeaderTests
         ("SOL_SOCKET", SocketConstants.SolSocket),
         ("SO_TYPE", SocketConstants.SoType),
         ("SO_ERROR", SocketConstants.SoError),
+        ("SO_PEERCRED", SocketConstants.SoPeerCred),
         ("SO_ACCEPTCONN", SocketConstants.SoAcceptConn),
         ("IPPROTO_TCP", SocketConstants.IpProtoTcp),
         ("TCP_NODELAY", SocketConstants.TcpNoDelay),
         ("SCM_RIGHTS", SocketConstants.ScmRights),
+        ("SIOCOUTQ", (long)SocketConstants.SioCOutQ),
+        ("MSG_PEEK", SocketConstants.MsgPeek),
         ("MSG_CTRUNC", SocketConstants.MsgCTrunc),
         ("MSG_TRUNC", SocketConstants.MsgTrunc),
         ("MSG_NOSIGNAL", SocketConstants.MsgNoSignal),
@@ -103,7 +107,7 @@ public sealed class KernelHeaderTests
         ("ENFILE", Errno.NFile), ("EMFILE", Errno.MFile), ("EPIPE", Errno.Pipe), ("ENOSYS", Errno.NoSys),
         ("ETIME", Errno.Time), ("EPROTOTYPE", Errno.Prototype), ("EADDRINUSE", Errno.AddrInUse),
         ("ECONNABORTED", Errno.ConnAborted), ("ECONNRESET", Errno.ConnReset), ("ETIMEDOUT", Errno.TimedOut),
-        ("ECONNREFUSED", Errno.ConnRefused),
+        ("ECONNREFUSED", Errno.ConnRefused), ("ENOBUFS", Errno.NoBufs), ("ECANCELED", Errno.Canceled),
     ];
 
     private static readonly (string C, long Value)[] Layout =
@@ -143,6 +147,9 @@ public sealed class KernelHeaderTests
         Size<ControlHeader>("struct cmsghdr"),
         At<ControlHeader>("struct cmsghdr", "cmsg_type", nameof(ControlHeader.Type)),
         Size<IoVector>("struct iovec"),
+        Size<PeerCredentials>("struct ucred"),
+        At<PeerCredentials>("struct ucred", "uid", nameof(PeerCredentials.UserId)),
+        At<PeerCredentials>("struct ucred", "gid", nameof(PeerCredentials.GroupId)),
         Size<UnixAddress>("struct sockaddr_un"),
         ("offsetof(struct statx, stx_mode)", 28),
         ("offsetof(struct statx, stx_ino)", 32),
@@ -169,6 +176,7 @@ public sealed class KernelHeaderTests
             #include <errno.h>
             #include <fcntl.h>
             #include <linux/io_uring.h>
+            #include <linux/sockios.h>
             #include <netinet/in.h>
             #include <netinet/tcp.h>
             #include <poll.h>
