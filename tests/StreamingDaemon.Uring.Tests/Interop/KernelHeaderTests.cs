@@ -183,6 +183,7 @@ public sealed class KernelHeaderTests
             #include <stddef.h>
             #include <stdio.h>
             #include <sys/eventfd.h>
+            #include <sys/ioctl.h>
             #include <sys/mman.h>
             #include <sys/resource.h>
             #include <sys/socket.h>
