@@ -1,3 +1,5 @@
+using StreamingDaemon.Uring.Ring;
+
 namespace StreamingDaemon.Uring;
 
 /// <summary>What a <see cref="HandoffServer"/> can be told. Values are used as they are: validate them
@@ -27,6 +29,9 @@ public sealed record HandoffServerOptions
 
     /// <summary>Replaces the budget of this process, for tests.</summary>
     internal DescriptorBudget? Budget { get; init; }
+
+    /// <summary>Stands between the ring and the kernel, for tests.</summary>
+    internal RingFault? RingFault { get; init; }
 
     /// <summary>Users whose processes may hand over, by the effective id (SO_PEERCRED). With both lists empty
     /// everybody may; else who is in one of them.</summary>

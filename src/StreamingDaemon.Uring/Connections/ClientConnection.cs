@@ -48,6 +48,9 @@ internal sealed class ClientConnection(int index) : LoopTimer
     /// <summary>The producer's bytes so far end inside a flush: nothing may come between.</summary>
     public bool IsInsideFlush;
 
+    /// <summary>The kernel had no memory for the send: it is made again when the timer fires.</summary>
+    public bool IsStalled;
+
     /// <summary>When the client was last seen to take bytes, while some wait for it: ms of the loop's
     /// clock.</summary>
     public long ProgressMs;

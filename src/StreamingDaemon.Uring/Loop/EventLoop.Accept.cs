@@ -24,8 +24,9 @@ internal sealed unsafe partial class EventLoop
     /// <summary>Whole handoffs that wait for a client's slot: those for refusals are in use too.</summary>
     private readonly Queue<HandoffConnection> _withoutSlot = new();
 
-    /// <summary>Whole handoffs whose client found no place in our table of descriptors.</summary>
-    private readonly Queue<HandoffConnection> _withoutDescriptor = new();
+    /// <summary>Handoffs that could not be received for want of a descriptor or of memory, to be asked for
+    /// again. One may have ended since: then its generation is another.</summary>
+    private readonly Queue<(HandoffConnection Handoff, uint Generation)> _unreceived = new();
 
     /// <summary>Handoffs whose message is still to come.</summary>
     private readonly HandoffAgeList _silent = new();
@@ -84,7 +85,7 @@ internal sealed unsafe partial class EventLoop
     private bool MayAccept() =>
         _handoffCount <= _budget.Handoffs && HeldCount == 0 && !_backoff.IsSet;
 
-    private int HeldCount => _withoutSlot.Count + _withoutDescriptor.Count;
+    private int HeldCount => _withoutSlot.Count + _unreceived.Count;
 
     private void ArmAccept(bool multishot)
     {
@@ -154,21 +155,29 @@ internal sealed unsafe partial class EventLoop
         }
     }
 
-    /// <summary>Keeps a whole handoff until it can go on. Its peer has done its part, so no deadline
-    /// runs.</summary>
-    private void Hold(HandoffConnection handoff, Queue<HandoffConnection> queue)
+    /// <summary>The peer of a handoff has done its part: no deadline runs, and it gives way to
+    /// nobody.</summary>
+    private void MarkWhole(HandoffConnection handoff)
     {
         TimerWheel.Clear(handoff);
         _silent.Remove(handoff);
-        queue.Enqueue(handoff);
+    }
+
+    private void ReceiveLater(HandoffConnection handoff)
+    {
+        _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
+        _unreceived.Enqueue((handoff, handoff.Generation));
     }
 
     private void ServeHeld()
     {
         while (_withoutSlot.Count > 0 && HasSlotFor(out var admission))
             StartClientOf(_withoutSlot.Dequeue(), admission);
-        while (_withoutDescriptor.Count > 0 && !_backoff.IsSet)
-            ArmReceive(_withoutDescriptor.Dequeue());
+        while (!_backoff.IsSet && _unreceived.TryDequeue(out var waiting))
+        {
+            if (waiting.Handoff.Generation == waiting.Generation)
+                ArmReceive(waiting.Handoff);
+        }
     }
 
     /// <summary>May this peer hand over (unix(7), SO_PEERCRED: as it was when it connected)?</summary>

@@ -104,7 +104,7 @@ internal sealed unsafe partial class EventLoop
 
     private void MarkDirty(ClientConnection client)
     {
-        if (client.IsDirty || client.IsSending)
+        if (client.IsDirty || client.IsSending || client.IsStalled)
             return;
         client.IsDirty = true;
         _dirty.Add(client);
@@ -117,7 +117,7 @@ internal sealed unsafe partial class EventLoop
         foreach (var client in _dirty)
         {
             client.IsDirty = false;
-            if (client.State == ClientState.Streaming && !client.IsSending)
+            if (client.State == ClientState.Streaming && !client.IsSending && !client.IsStalled)
                 SendPendingOrEnd(client);
         }
 
@@ -177,7 +177,15 @@ internal sealed unsafe partial class EventLoop
             // Kernels before 6.x may answer so on O_NONBLOCK sockets; newer ones park the send themselves.
             SubmitWritablePoll(client);
         }
-        else if (result <= 0 && result != -Errno.Intr)
+        else if (result is -Errno.NoBufs or -Errno.NoMem)
+        {
+            StallSend(client);
+        }
+        else if (IsInterrupted(result))
+        {
+            SubmitSend(client);
+        }
+        else if (result <= 0)
         {
             BeginClose(client, result is -Errno.Pipe or -Errno.ConnReset or -Errno.TimedOut
                 ? ClientEnd.ClientGone
@@ -198,6 +206,9 @@ internal sealed unsafe partial class EventLoop
         }
     }
 
+    /// <summary>Ended without having been done, and not by us: then the client would be closing.</summary>
+    private static bool IsInterrupted(int result) => result is -Errno.Intr or -Errno.Canceled;
+
     private void SubmitWritablePoll(ClientConnection client)
     {
         var entry = _ring.NextEntry();
@@ -215,7 +226,7 @@ internal sealed unsafe partial class EventLoop
         client.IsSending = false;
         if (client.State != ClientState.Streaming)
             FinishCloseIfIdle(client);
-        else if (result < 0)
+        else if (result < 0 && !IsInterrupted(result))
             BeginClose(client, ClientEnd.SocketError);
         else
             SubmitSend(client);
@@ -228,6 +239,8 @@ internal sealed unsafe partial class EventLoop
         client.IsWatched = (completion.Flags & CqeMore) != 0;
         if (client.State != ClientState.Streaming)
             FinishCloseIfIdle(client);
+        else if (IsInterrupted(completion.Result))
+            ArmWatch(client);
         else if (completion.Result < 0)
             BeginClose(client, ClientEnd.SocketError);
         else if (!Options.KeepHalfClosed || (completion.Result & (PollHup | PollErr)) != 0)

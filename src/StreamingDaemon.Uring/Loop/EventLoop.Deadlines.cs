@@ -23,6 +23,9 @@ internal sealed unsafe partial class EventLoop
         _keepAlive.Append(Options.KeepAlive.Span);
     }
 
+    /// <summary>Pause before a send that the kernel had no memory for.</summary>
+    private const int StallMs = 20;
+
     private int ProbeMs => Math.Min(LongestProbeMs, Math.Max(1, Options.WriteTimeoutMs / 4));
 
     /// <summary>A send was submitted: within the write timeout the client must take something.</summary>
@@ -48,6 +51,8 @@ internal sealed unsafe partial class EventLoop
             BeginClose(client, ClientEnd.Completed);
         else if (client.State != ClientState.Streaming)
             return;
+        else if (client.IsStalled)
+            SendAgain(client);
         else if (client.IsSending)
             ProbeProgress(client);
         else if (client.Pending.Length == 0 && !client.CompleteRequested && !client.IsInsideFlush)
@@ -70,6 +75,26 @@ internal sealed unsafe partial class EventLoop
             BeginClose(client, ClientEnd.SlowClient);
         else
             _timers.Set(client, _nowMs + Math.Min(leftMs, ProbeMs));
+    }
+
+    /// <summary>Waits for memory, but no longer than for a client.</summary>
+    private void StallSend(ClientConnection client)
+    {
+        if (_nowMs - client.ProgressMs >= Options.WriteTimeoutMs)
+        {
+            BeginClose(client, ClientEnd.SocketError);
+            return;
+        }
+
+        client.IsStalled = true;
+        _timers.Set(client, _nowMs + StallMs);
+    }
+
+    private void SendAgain(ClientConnection client)
+    {
+        client.IsStalled = false;
+        SubmitSend(client);
+        _timers.Set(client, _nowMs + ProbeMs);
     }
 
     private void SendKeepAlive(ClientConnection client)

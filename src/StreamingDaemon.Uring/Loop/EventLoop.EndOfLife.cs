@@ -99,7 +99,7 @@ internal sealed unsafe partial class EventLoop
         client.Fd = -1;
         client.State = ClientState.Free;
         client.Stream = null;
-        client.CompleteRequested = client.IsInsideFlush = false;
+        client.CompleteRequested = client.IsInsideFlush = client.IsStalled = false;
         client.Sent = 0;
         client.BytesDrained = 0;
         client.End = ClientEnd.None;
@@ -121,7 +121,7 @@ internal sealed unsafe partial class EventLoop
         {
             _stopped = true;
             _withoutSlot.Clear();
-            _withoutDescriptor.Clear();
+            _unreceived.Clear();
             foreach (var handoff in _handoffs)
             {
                 if (handoff.Fd >= 0 && !handoff.IsClosing)

@@ -80,17 +80,9 @@ internal sealed unsafe partial class EventLoop
             return;
         }
 
-        if (result is -Errno.Again or -Errno.Intr)
-        {
-            ArmReceive(handoff);
-            return;
-        }
-
         if (result < 0)
         {
-            RejectHandoff(handoff, result == -Errno.ConnReset
-                ? HandoffRejection.PeerClosed
-                : HandoffRejection.ReceiveFailed);
+            OnReceiveFailed(handoff, result);
             return;
         }
 
@@ -106,6 +98,25 @@ internal sealed unsafe partial class EventLoop
             FinishHandoff(handoff);
         else
             ArmReceive(handoff);
+    }
+
+    private void OnReceiveFailed(HandoffConnection handoff, int error)
+    {
+        switch (-error)
+        {
+            case Errno.Again or Errno.Intr or Errno.Canceled:
+                // Not by us: then it would be closing.
+                ArmReceive(handoff);
+                break;
+            case Errno.NoBufs or Errno.NoMem:
+                ReceiveLater(handoff);
+                break;
+            default:
+                RejectHandoff(handoff, error == -Errno.ConnReset
+                    ? HandoffRejection.PeerClosed
+                    : HandoffRejection.ReceiveFailed);
+                break;
+        }
     }
 
     /// <summary>Keeps the first descriptor of a handoff and closes every other.</summary>
@@ -129,8 +140,8 @@ internal sealed unsafe partial class EventLoop
             handoff.Received = 0;
             handoff.DescriptorsTruncated = false;
             handoff.Boundary = default;
-            _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
-            Hold(handoff, _withoutDescriptor);
+            MarkWhole(handoff);
+            ReceiveLater(handoff);
         }
         else if (handoff.ClientFd < 0)
         {
@@ -148,7 +159,8 @@ internal sealed unsafe partial class EventLoop
         }
         else
         {
-            Hold(handoff, _withoutSlot);
+            MarkWhole(handoff);
+            _withoutSlot.Enqueue(handoff);
         }
     }
 

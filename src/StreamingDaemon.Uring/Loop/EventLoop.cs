@@ -47,7 +47,7 @@ internal sealed partial class EventLoop : IDisposable
         _timers = new TimerWheel(_nowMs);
         _fireTimer = FireTimer;
         _handoffMemory = new HandoffMemoryPool(options.MaxHandoffBytes);
-        _ring = IoUring.Create((uint)options.RingEntries, options.SqPoll);
+        _ring = IoUring.Create((uint)options.RingEntries, options.SqPoll, options.RingFault);
         try
         {
             _scratch = _buffers.Rent(ScratchBytes);
@@ -110,7 +110,8 @@ internal sealed partial class EventLoop : IDisposable
         // after it (the fence makes the store visible first, as theirs does the enqueue).
         _sleeping = 1;
         Interlocked.MemoryBarrier();
-        var mustWait = _dirty.Count == 0 && !_reader.TryPeek(out _) && !RequestsPending() && !IsFinished();
+        var mustWait = _dirty.Count == 0 && !_ring.TryPeekCompletion() && !_reader.TryPeek(out _)
+            && !RequestsPending() && !IsFinished();
         var result = _ring.Enter(mustWait ? 1u : 0u, mustWait ? _timers.WaitMs(Environment.TickCount64) : 0);
         Volatile.Write(ref _sleeping, 0);
         if (result is -Errno.Again or -Errno.Busy && !_ring.TryPeekCompletion())
