@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Net;
 using System.Net.Sockets;
 using StreamingDaemon.Testing;
 using Xunit;
@@ -174,10 +175,18 @@ public sealed class ClientPaceTests
     {
         if (tcp)
         {
-            var pair = Clients.TcpPair();
-            pair.Browser.ReceiveBufferSize = 8192;
-            pair.Server.SendBufferSize = 100_000;
-            return pair;
+            // Small, and from the start: what a peer's kernel has taken once counts as taken.
+            using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+            listener.Listen();
+            var browser = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+            {
+                ReceiveBufferSize = 8192,
+            };
+            browser.Connect(listener.LocalEndPoint!);
+            var accepted = listener.Accept();
+            accepted.SendBufferSize = 100_000;
+            return (browser, accepted);
         }
 
         var (left, right) = Posix.SocketPair();
