@@ -115,6 +115,8 @@ public sealed class AdmissionTests
             server.Server.Stop();
 
             await server.Server.Completion.WaitAsync(Clients.Patience);
+            var statistics = server.Server.Statistics;
+            Assert.Equal((2, statistics.Accepted - 2), (statistics.Started, statistics.Rejected));
             clients.ForEach(client => client.Dispose());
         }
 

@@ -166,6 +166,7 @@ internal sealed unsafe partial class EventLoop
 
     private void StartClientOf(HandoffConnection handoff, HandoffAdmission admission)
     {
+        Debug.Assert(handoff.ClientFd >= 0, "a handoff that has ended was served");
         var length = Math.Min(handoff.Received, Options.MaxHandoffBytes);
         var data = ArrayPool<byte>.Shared.Rent(Math.Max(length, 1));
         new ReadOnlySpan<byte>(handoff.Memory.Data, length).CopyTo(data);
