@@ -140,6 +140,25 @@ public sealed class ClientPaceTests
     }
 
     [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Half_closed_client_that_is_kept_does_not_keep_the_loop_awake(bool tcp)
+    {
+        await using var server = await RunningServer.StartAsync(
+            client => client.Ended, options => options with { KeepHalfClosed = true });
+        using var client = tcp ? Clients.HandOverTcp(server.SocketPath, "{}") : Clients.HandOver(server.SocketPath, "{}");
+        await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 1);
+        client.Shutdown(SocketShutdown.Send);
+
+        var (turns, begun) = (server.Server.Statistics.Turns, Environment.TickCount64);
+        await Eventually.TrueAsync(() => Environment.TickCount64 - begun > 300);
+
+        // A poll that is armed anew each time answers at once: ten thousands of turns.
+        Assert.InRange(server.Server.Statistics.Turns - turns, 0, 200);
+        Assert.Equal(1, server.Server.Statistics.ActiveConnections);
+    }
+
+    [Theory]
     [InlineData(false, false)]
     [InlineData(true, false)]
     [InlineData(true, true)]
