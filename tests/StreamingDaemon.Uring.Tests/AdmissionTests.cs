@@ -110,7 +110,10 @@ public sealed class AdmissionTests
             options => options with { Budget = Budget(connections: 1, refusals: 1, handoffs: 4) }))
         {
             var clients = Enumerable.Range(0, 20).Select(_ => Clients.HandOver(server.SocketPath, "{}")).ToList();
-            await Eventually.TrueAsync(() => server.Server.Statistics.Started == 2);
+            // Two are told, and at least one waits for a slot: its message is received within a turn or two.
+            await Eventually.TrueAsync(() => server.Server.Statistics is { Started: 2, Accepted: > 2 });
+            for (var i = 0; i < 5; i++)
+                Assert.True(await server.Server.IsTurningAsync(Clients.Patience));
 
             server.Server.Stop();
 
