@@ -99,6 +99,24 @@ public sealed class HandoffFaultTests
         Posix.Close(connection);
     }
 
+    [Theory]
+    [InlineData(Posix.SockSeqPacket)]
+    [InlineData(Posix.SockStream)]
+    public async Task Peer_that_waits_for_the_end_of_its_connection_reads_it_and_no_reset(int type)
+    {
+        await using var server = await RunningServer.StartAsync(
+            Answer, options => options with { UseStreamSocket = type == Posix.SockStream });
+        var (browser, theirs) = Posix.SocketPair();
+        using var client = Posix.ToSocket(browser);
+        using var connection = Posix.ToSocket(Posix.ConnectUnix(server.SocketPath, type));
+
+        Posix.SendDescriptors((int)connection.Handle, "{}"u8, theirs);
+        Posix.Close(theirs);
+
+        Assert.Empty(await Clients.ReadToEndAsync(connection));
+        Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+    }
+
     [Fact]
     public async Task Peer_that_dies_after_it_sent_leaves_its_client_to_be_served()
     {

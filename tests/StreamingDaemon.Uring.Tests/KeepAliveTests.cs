@@ -106,6 +106,7 @@ public sealed class KeepAliveTests
     [Fact]
     public async Task Stream_that_stands_inside_a_flush_is_sent_no_keep_alive()
     {
+        var cut = new TaskCompletionSource();
         await using var server = await RunningServer.StartAsync(
             async client =>
             {
@@ -117,26 +118,26 @@ public sealed class KeepAliveTests
                     client.Write(new byte[3_000_000]);
                     using var cancellation = new CancellationTokenSource();
                     var flush = client.FlushAsync(cancellation.Token).AsTask();
-                    await Eventually.TrueAsync(() => client.BytesSent > 0 && client.UnsentBytes > 10_000);
+                    await Eventually.TrueAsync(() => client.BytesSent > 100_000 && client.UnsentBytes > 10_000);
                     await cancellation.CancelAsync();
                     await Assert.ThrowsAsync<OperationCanceledException>(() => flush);
                     Assert.True(client.IsCut);
+                    cut.SetResult();
                 }
 
                 await client.Ended;
             },
             options => Every(20, options) with { MaxPendingBytes = 20_000 });
-        using var cut = Clients.HandOver(server.SocketPath, "cut");
-        await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 1
-            && server.Server.Statistics.BytesSent > 100_000);
+        using var client = Clients.HandOver(server.SocketPath, "cut");
+        await cut.Task.WaitAsync(Clients.Patience);
         // Read what it was sent, so that it is idle and not behind.
         var all = new List<byte>();
         var buffer = new byte[100_000];
         using var control = Clients.HandOver(server.SocketPath, "whole");
         for (var kept = 0; kept < 5;)
         {
-            while (cut.Available > 0)
-                all.AddRange(buffer.AsSpan(0, cut.Receive(buffer)));
+            while (client.Available > 0)
+                all.AddRange(buffer.AsSpan(0, client.Receive(buffer)));
             kept += control.Available / Comment.Length;
             if (control.Available > 0)
                 control.Receive(buffer);

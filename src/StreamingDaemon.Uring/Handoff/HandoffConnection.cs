@@ -22,6 +22,9 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     /// <summary>The client's descriptor, once it came.</summary>
     public int ClientFd = -1;
     public bool IsTruncated;
+
+    /// <summary>Its message was only looked at.</summary>
+    public bool HasUnreadMessage;
     public bool DescriptorsTruncated;
     public JsonBoundary Boundary;
     public long AcceptedTimestamp;

@@ -74,6 +74,7 @@ internal static class SocketConstants
     public const nuint SioCOutQ = 0x5411;
 
     public const int MsgPeek = 0x2;
+    public const int MsgDontWait = 0x40;
     public const int MsgCTrunc = 0x8;
     public const int MsgTrunc = 0x20;
     public const int MsgNoSignal = 0x4000;

@@ -13,6 +13,9 @@ internal sealed unsafe partial class EventLoop
     /// <summary>Pause after a call failed for want of descriptors or memory.</summary>
     private const int AcceptBackoffMs = 100;
 
+    /// <summary>Accepts of one connection each that are armed at once.</summary>
+    private const int MostAccepts = 16;
+
     /// <summary>A module sends right after it has connected. Where every place is taken, who has been silent
     /// for this long gives way to who comes.</summary>
     private const int SilenceGraceMs = 100;
@@ -31,9 +34,9 @@ internal sealed unsafe partial class EventLoop
     /// <summary>Handoffs whose message is still to come.</summary>
     private readonly HandoffAgeList _silent = new();
     private readonly int _backlog;
-    private bool _acceptArmed;
+    private int _acceptsArmed;
     private bool _acceptIsMultishot;
-    private bool _acceptCancelled;
+    private bool _acceptsCancelled;
 
     /// <summary>Wakes the loop; what is due, each turn looks for itself.</summary>
     private sealed class LoopAlarm : LoopTimer
@@ -64,20 +67,26 @@ internal sealed unsafe partial class EventLoop
             return;
         DropSilentBeyondTheCap();
         var room = _budget.Handoffs - _handoffCount;
-        if (_acceptArmed)
-        {
-            // A multishot accept takes all that is queued before it asks: it must not be armed where that is
-            // more than there is room for.
-            if (!_acceptCancelled && (_draining || (_acceptIsMultishot && room < _backlog)))
-                SubmitCancelAccept();
-        }
-        else if (_draining)
-        {
+        if (_draining && _acceptsArmed == 0)
             FinishAccepting();
-        }
-        else if (MayAccept())
+        else if (_draining || (_acceptIsMultishot && room < _backlog))
+            CancelAccepts();
+        else if (!_acceptIsMultishot && MayAccept())
+            ArmAccepts(room);
+    }
+
+    /// <summary>A multishot accept takes all that is queued before it asks. Where that is more than there is
+    /// room for, there are as many that take one each.</summary>
+    private void ArmAccepts(int room)
+    {
+        if (room < _backlog)
         {
-            ArmAccept(multishot: room >= _backlog);
+            while (_acceptsArmed < Math.Min(room + 1, MostAccepts))
+                ArmAccept(multishot: false);
+        }
+        else if (_acceptsArmed == 0)
+        {
+            ArmAccept(multishot: true);
         }
     }
 
@@ -95,9 +104,9 @@ internal sealed unsafe partial class EventLoop
         entry->IoPriority = multishot ? AcceptMultishot : (ushort)0;
         entry->OperationFlags = SockCloExec;
         entry->UserData = UserData.Pack(OperationKind.Accept, 0, 0);
-        _acceptArmed = true;
+        _acceptsArmed++;
         _acceptIsMultishot = multishot;
-        _acceptCancelled = false;
+        _acceptsCancelled = false;
     }
 
     private void OnAccept(in CompletionEntry completion)
@@ -106,7 +115,8 @@ internal sealed unsafe partial class EventLoop
             StartHandoff(completion.Result);
         if ((completion.Flags & CqeMore) != 0)
             return;
-        _acceptArmed = false;
+        _acceptsArmed--;
+        _acceptIsMultishot = false;
         // EMFILE, ENFILE, ENOBUFS, ENOMEM: what ends gives some back. The connection is still queued.
         if (completion.Result is < 0 and not (-Errno.ConnAborted or -Errno.Intr or -Errno.Canceled))
             _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
@@ -190,16 +200,19 @@ internal sealed unsafe partial class EventLoop
                 || Options.AllowedGids.Contains(credentials.GroupId));
     }
 
-    /// <summary>Ends the accept, by name: by its descriptor it might find whoever has the number by
+    /// <summary>Ends what is armed, by name: by the descriptor it might find whoever has the number by
     /// then.</summary>
-    private void SubmitCancelAccept()
+    private void CancelAccepts()
     {
+        if (_acceptsCancelled)
+            return;
+        _acceptsCancelled = true;
         var entry = _ring.NextEntry();
         entry->Opcode = OpAsyncCancel;
         entry->Flags = SqeCqeSkipSuccess;
         entry->Fd = -1;
         entry->Address = UserData.Pack(OperationKind.Accept, 0, 0);
+        entry->OperationFlags = AsyncCancelAll;
         entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
-        _acceptCancelled = true;
     }
 }

@@ -5,8 +5,8 @@ using StreamingDaemon.Uring.Interop;
 namespace StreamingDaemon.Uring.Loop;
 
 // A client's one timer. While bytes wait for it: does it take any? While nothing does: the keep-alive.
-// Setting it anew for each token is a store (1 ns was measured, with 10,000 clients); it moves in the wheel when
-// its old place there comes round.
+// Setting it anew for each token is a store (1 ns was measured, with 10,000 clients); it moves in the wheel
+// when its old place there comes round.
 internal sealed unsafe partial class EventLoop
 {
     /// <summary>Longest pause between two looks at a client that is behind.</summary>

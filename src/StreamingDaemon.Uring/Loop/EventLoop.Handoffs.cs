@@ -61,7 +61,7 @@ internal sealed unsafe partial class EventLoop
         entry->Address = (ulong)header;
         entry->Length = 1;
         // Only looked at: where our table has no place for the client's descriptor, the message stays, to be
-        // asked for again, and the client is not lost. It goes with its connection. A stream must be read on.
+        // asked for again, and the client is not lost. A stream must be read on.
         entry->OperationFlags = MsgCmsgCloExec | (Options.UseStreamSocket ? 0u : MsgPeek);
         entry->UserData = UserData.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         handoff.IsReceiving = true;
@@ -73,7 +73,11 @@ internal sealed unsafe partial class EventLoop
             return;
         handoff.IsReceiving = false;
         if (result >= 0)
+        {
+            handoff.HasUnreadMessage = !Options.UseStreamSocket;
             TakeDescriptors(handoff);
+        }
+
         if (handoff.IsClosing)
         {
             FreeHandoff(handoff);
@@ -208,7 +212,10 @@ internal sealed unsafe partial class EventLoop
 
     private void EndHandoff(HandoffConnection handoff)
     {
+        Debug.Assert(!handoff.IsClosing, "a handoff ended twice");
         handoff.IsClosing = true;
+        // Its deadline must not end it again while its receive is being cancelled.
+        TimerWheel.Clear(handoff);
         _silent.Remove(handoff);
         if (handoff.IsReceiving)
             SubmitCancel(handoff.Fd);
@@ -222,11 +229,14 @@ internal sealed unsafe partial class EventLoop
         _timers.Remove(handoff);
         if (handoff.ClientFd >= 0)
             _ = LinuxNative.Close(handoff.ClientFd);
+        if (handoff.HasUnreadMessage)
+            SubmitDiscard(handoff.Fd);
         SubmitClose(handoff.Fd);
         _handoffMemory.Return(ref handoff.Memory, handoff.Received);
         handoff.Fd = handoff.ClientFd = -1;
         handoff.Received = 0;
         handoff.IsClosing = handoff.IsTruncated = handoff.DescriptorsTruncated = false;
+        handoff.HasUnreadMessage = false;
         handoff.Boundary = default;
         handoff.Generation++;
         _handoffCount--;
@@ -241,6 +251,19 @@ internal sealed unsafe partial class EventLoop
         entry->Fd = fd;
         entry->OperationFlags = AsyncCancelFd | AsyncCancelAll;
         entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
+    }
+
+    /// <summary>Takes the message that was only looked at: a peer that waits for the end of its connection
+    /// would read ECONNRESET instead (unix(7) resets what is closed with unread data).</summary>
+    private void SubmitDiscard(int fd)
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpRecv;
+        entry->Flags = SqeCqeSkipSuccess;
+        entry->Fd = fd;
+        entry->Address = (ulong)_scratch.Pointer;
+        entry->OperationFlags = MsgDontWait;
+        entry->UserData = UserData.Pack(OperationKind.Discard, 0, 0);
     }
 
     private void SubmitClose(int fd)

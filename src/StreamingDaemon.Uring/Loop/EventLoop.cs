@@ -156,10 +156,12 @@ internal sealed partial class EventLoop : IDisposable
             case OperationKind.ClientDrain:
                 OnDrained(_clients[slot], generation, completion.Result);
                 break;
-            case OperationKind.Cancel or OperationKind.Close:
+            case OperationKind.Cancel or OperationKind.Discard:
                 // Only failures are posted. A cancel that finds nothing was late, which is its normal race; a
-                // close that fails means a descriptor was closed twice.
-                Debug.Assert(UserData.KindOf(completion.UserData) == OperationKind.Cancel, "close failed");
+                // discard finds nothing where the connection was reset.
+                break;
+            case OperationKind.Close:
+                Debug.Fail("close failed: a descriptor was closed twice");
                 break;
         }
     }

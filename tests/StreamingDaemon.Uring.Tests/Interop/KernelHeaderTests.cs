@@ -75,6 +75,7 @@ public sealed class KernelHeaderTests
         ("SCM_RIGHTS", SocketConstants.ScmRights),
         ("SIOCOUTQ", (long)SocketConstants.SioCOutQ),
         ("MSG_PEEK", SocketConstants.MsgPeek),
+        ("MSG_DONTWAIT", SocketConstants.MsgDontWait),
         ("MSG_CTRUNC", SocketConstants.MsgCTrunc),
         ("MSG_TRUNC", SocketConstants.MsgTrunc),
         ("MSG_NOSIGNAL", SocketConstants.MsgNoSignal),

@@ -70,7 +70,7 @@ internal sealed class KernelWitness(Random random, bool faulty)
                 }
 
                 break;
-            case OperationKind.Cancel or OperationKind.Wake:
+            case OperationKind.Cancel or OperationKind.Discard or OperationKind.Wake or OperationKind.Accept:
                 break;
             default:
                 if (!_inFlight.TryAdd(entry.UserData, entry.Fd))
