@@ -14,7 +14,7 @@ namespace StreamingDaemon.Uring.Tests.Loop;
 public sealed class LifeModelTests
 {
     private const string Comment = ": keep-alive\n\n";
-    private const int Runs = 30;
+    private const int Runs = 20;
 
     private enum Order
     {
