@@ -54,12 +54,17 @@ public sealed record DescriptorBudget(
     }
 
     /// <summary>Does the limit hold even the least that a server needs?</summary>
-    internal bool Suffices => Limit >= Own + Fewest + (Fewest * DescriptorsPerHandoff) + Fewest;
+    internal bool Suffices => Limit >= Own + Least;
+
+    private static int Least => Fewest + Fewest + (Fewest * DescriptorsPerHandoff);
 
     /// <summary>What an operator is told where less than was asked for fits.</summary>
     public string Explain(int asked) =>
-        $"{Limit} descriptors hold {MaxConnections} connections beside {Own} of the daemon's own and "
-        + $"{Limit - Own - MaxConnections} for handoffs and refusals; {asked} were asked for. Raise it: "
-        + $"ulimit -n {Wanted}; systemd: LimitNOFILE={Wanted}; Docker: --ulimit nofile={Wanted}. Or lower "
-        + "--max-connections";
+        (Suffices
+            ? $"{Limit} descriptors hold {MaxConnections} connections beside {Own} of the daemon's own and "
+                + $"{Refusals + (DescriptorsPerHandoff * Handoffs)} for refusals and handoffs"
+            : $"{Limit} descriptors hold no connection: the daemon's own are {Own}, and {Least} more are the "
+                + "least")
+        + $"; {asked} were asked for. Raise it: ulimit -n {Wanted}; systemd: "
+        + $"LimitNOFILE={Wanted}; Docker: --ulimit nofile={Wanted}. Or lower --max-connections";
 }

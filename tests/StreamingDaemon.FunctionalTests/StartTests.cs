@@ -101,7 +101,7 @@ public sealed class StartTests : IDisposable
             ["prlimit", "--nofile=200:200"], "--socket", _directory.File("s"));
 
         Assert.Equal(1, exitCode);
-        Assert.Contains("nofile: 200 descriptors", error, StringComparison.Ordinal);
+        Assert.Contains("nofile: 200 descriptors hold no connection", error, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", error, StringComparison.Ordinal);
         Assert.False(File.Exists(_directory.File("s")));
     }
