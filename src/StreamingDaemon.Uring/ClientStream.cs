@@ -14,9 +14,6 @@ namespace StreamingDaemon.Uring;
     Justification = "A token source without a timer holds nothing to dispose.")]
 public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkItem
 {
-    /// <summary>A flush larger than this travels in pieces, so that one token never passes the limit by
-    /// more.</summary>
-    private const int LargestPiece = 16 * 1024;
     private const int SmallestRent = 256;
 
     private readonly EventLoop _loop;
@@ -30,6 +27,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
     private readonly int _handoffLength;
     private int _endRequested;
     private volatile bool _closed;
+    private volatile bool _allowsKeepAlive;
 
     internal ClientStream(EventLoop loop, ClientConnection connection, byte[] handoffBuffer,
         int handoffLength, HandoffAdmission admission, long acceptedTimestamp)
@@ -108,11 +106,13 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
     }
 
     /// <summary>
-    /// Sends what was written. Completes at once while the client keeps up, else when it has taken enough:
-    /// awaiting it is the backpressure.
+    /// Sends what was written. Completes at once while there is room below
+    /// <see cref="HandoffServerOptions.MaxPendingBytes"/>, else when the client has taken enough: awaiting it
+    /// is the backpressure.
     /// </summary>
     /// <returns>False where the client is gone: nothing that is written from now on goes anywhere.</returns>
-    /// <exception cref="OperationCanceledException">The token fired while the client was behind.</exception>
+    /// <exception cref="OperationCanceledException">The token fired while the client was behind: nothing of
+    /// what was written is sent, unless <see cref="IsCut"/>.</exception>
     public ValueTask<bool> FlushAsync(CancellationToken cancellationToken = default)
     {
         if (_closed)
@@ -123,15 +123,25 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
 
         if (_written == 0)
             return new ValueTask<bool>(true);
-        if (_written > LargestPiece)
-            return FlushPiecesAsync(cancellationToken);
+        if (!HasRoomFor(_written))
+            return FlushWhenThereIsRoomAsync(cancellationToken);
 
         var write = TakeBuffer();
         Interlocked.Add(ref _unsent, write.Length);
-        return _loop.TryPost(write)
-            ? WaitForRoom(cancellationToken)
-            : PostAndWaitAsync(write, cancellationToken);
+        // Where the Channel is full, the wait is for the loop.
+        return _loop.TryPost(write) ? new ValueTask<bool>(true) : PostAsync(write);
     }
+
+    /// <summary>
+    /// From the next flush on, while nothing is flushed for
+    /// <see cref="HandoffServerOptions.KeepAliveIntervalMs"/>, the loop sends
+    /// <see cref="HandoffServerOptions.KeepAlive"/>. Every flush must end where those bytes may follow.
+    /// </summary>
+    public void BeginKeepAlive() => _allowsKeepAlive = true;
+
+    /// <summary>Read by the loop with a send's completion, so it is seen no sooner than the flush after
+    /// it.</summary>
+    internal bool AllowsKeepAlive => _allowsKeepAlive;
 
     /// <summary>Ends the stream after what was written, in order (FIN). Does not wait. At most
     /// once.</summary>

@@ -28,18 +28,20 @@ public enum HandoffRejection
     /// <summary>The server was stopped at once.</summary>
     ServerStopped,
 
-    /// <summary>Control data was cut: our own descriptor table is full (MSG_CTRUNC).</summary>
+    /// <summary>Control data was cut: our own descriptor table is full (MSG_CTRUNC). Only over SOCK_STREAM:
+    /// a message is asked for again.</summary>
     DescriptorsTruncated,
 
-    /// <summary>Nothing, or not all, came before the handoff timeout.</summary>
+    /// <summary>Nothing, or not all, came before the handoff timeout, or before its place was
+    /// needed.</summary>
     TimedOut,
 
     /// <summary>The peer left without sending anything.</summary>
     PeerClosed,
 
-    /// <summary>Even the slots kept for refusals are in use.</summary>
-    NoSlot,
-
     /// <summary>The kernel refused to receive.</summary>
     ReceiveFailed,
+
+    /// <summary>Neither the peer's user nor its group is allowed to hand over.</summary>
+    PeerNotAllowed,
 }

@@ -37,6 +37,9 @@ public sealed class HandoffServer
     /// socket.</summary>
     public string SocketPath => _loop?.SocketPath ?? _options.SocketPath;
 
+    /// <summary>What the limit of descriptors is spent on; null before the start.</summary>
+    public DescriptorBudget? Budget => _loop?.Budget;
+
     /// <summary>Ends when the loop has; faulted with <see cref="HandoffServerException"/> where the ring
     /// failed.</summary>
     public Task Completion => _completion.Task;

@@ -1,3 +1,5 @@
+using StreamingDaemon.Uring.Ring;
+
 namespace StreamingDaemon.Uring;
 
 /// <summary>What a <see cref="HandoffServer"/> can be told. Values are used as they are: validate them
@@ -30,8 +32,30 @@ public sealed record HandoffServerOptions
     public int Backlog { get; init; } = 65_535;
 
     /// <summary>Clients served at once; more are admitted as
-    /// <see cref="HandoffAdmission.OverCapacity"/>.</summary>
+    /// <see cref="HandoffAdmission.OverCapacity"/>. Lowered at start to what the limit of descriptors allows
+    /// (<see cref="DescriptorBudget"/>).</summary>
     public int MaxConnections { get; init; } = 10_000;
+
+    /// <summary>Descriptors that a client costs: its own, and one more where the handler opens a connection
+    /// for each.</summary>
+    public int DescriptorsPerConnection { get; init; } = 1;
+
+    /// <summary>Replaces the budget of this process, for tests.</summary>
+    internal DescriptorBudget? Budget { get; init; }
+
+    /// <summary>Stands between the ring and the kernel, for tests.</summary>
+    internal RingFault? RingFault { get; init; }
+
+    /// <summary>Users whose processes may hand over, by the effective id (SO_PEERCRED). With both lists empty
+    /// everybody may; else who is in one of them.</summary>
+    public IReadOnlyList<int> AllowedUids { get; init; } = [];
+
+    /// <summary>As <see cref="AllowedUids"/>: effective group ids, not the supplementary ones.</summary>
+    public IReadOnlyList<int> AllowedGids { get; init; } = [];
+
+    /// <summary>A client that shuts down its sending side is still sent everything; else it counts as
+    /// gone.</summary>
+    public bool KeepHalfClosed { get; init; }
 
     /// <summary>Largest handoff data, bytes.</summary>
     public int MaxHandoffBytes { get; init; } = 212_960;
@@ -50,8 +74,17 @@ public sealed record HandoffServerOptions
     /// <summary>Milliseconds within which a handoff must be whole.</summary>
     public int HandoffTimeoutMs { get; init; } = 5_000;
 
-    /// <summary>Milliseconds a send may make no progress.</summary>
+    /// <summary>Milliseconds that a client may take none of the bytes that wait for it. Noticed up to a
+    /// quarter or a second later, whichever is less.</summary>
     public int WriteTimeoutMs { get; init; } = 30_000;
+
+    /// <summary>What is sent to a client that has been sent nothing for
+    /// <see cref="KeepAliveIntervalMs"/>, once its producer allows it
+    /// (<see cref="ClientStream.BeginKeepAlive"/>).</summary>
+    public ReadOnlyMemory<byte> KeepAlive { get; init; }
+
+    /// <summary>Milliseconds; 0 is off.</summary>
+    public int KeepAliveIntervalMs { get; init; }
 
     /// <summary>Milliseconds that a client has to close after our end of stream.</summary>
     public int DrainTimeoutMs { get; init; } = 2_000;

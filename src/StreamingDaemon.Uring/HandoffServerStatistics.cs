@@ -15,6 +15,7 @@ public sealed class HandoffServerStatistics
     private long _enterCalls;
     private int _active;
     private int _peak;
+    private int _max;
 
     /// <summary>Connections accepted on the handoff socket.</summary>
     public long Accepted => Volatile.Read(ref _accepted);
@@ -42,6 +43,11 @@ public sealed class HandoffServerStatistics
 
     /// <summary>The most that <see cref="ActiveConnections"/> ever was.</summary>
     public int PeakConnections => Volatile.Read(ref _peak);
+
+    /// <summary>The limit of connections in force; 0 before the start.</summary>
+    public int MaxConnections => Volatile.Read(ref _max);
+
+    internal void OnLimit(int maxConnections) => Volatile.Write(ref _max, maxConnections);
 
     internal void OnAccepted() => Volatile.Write(ref _accepted, _accepted + 1);
 

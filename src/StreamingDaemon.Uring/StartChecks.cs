@@ -27,10 +27,6 @@ public sealed record CheckResult(string Name, CheckStatus Status, string Detail)
 /// touched.</summary>
 public static class StartChecks
 {
-    /// <summary>Descriptors beside the clients': handoffs on their way, refusals, the runtime's
-    /// own.</summary>
-    private const int DescriptorReserve = 2_000;
-
     /// <summary>Runs every check, in order of cause.</summary>
     public static IReadOnlyList<CheckResult> Run(HandoffServerOptions options)
     {
@@ -99,18 +95,15 @@ public static class StartChecks
     }
 
     /// <summary>Does the limit of descriptors hold the connections that are asked for?</summary>
-    public static CheckResult Descriptors(HandoffServerOptions options)
+    private static CheckResult Descriptors(HandoffServerOptions options)
     {
-        ArgumentNullException.ThrowIfNull(options);
-        LinuxNative.GetDescriptorLimit(out var soft, out var hard);
-        var wanted = (ulong)options.MaxConnections + DescriptorReserve;
-        // The runtime raises the soft limit to the hard one at start.
-        return hard >= wanted
-            ? new("nofile", CheckStatus.Ok, $"{soft} (hard {hard}); {options.MaxConnections} connections fit")
-            : new("nofile", CheckStatus.Warning,
-                $"{soft} (hard {hard}) is less than {wanted}, for {options.MaxConnections} connections and "
-                + $"{DescriptorReserve} of the daemon's own. Raise it: ulimit -n {wanted}; systemd: "
-                + $"LimitNOFILE={wanted}; Docker: --ulimit nofile={wanted}. Or lower --max-connections");
+        var budget = DescriptorBudget.Read(options);
+        var status = !budget.Suffices ? CheckStatus.Failed
+            : budget.MaxConnections < options.MaxConnections ? CheckStatus.Warning
+            : CheckStatus.Ok;
+        return new("nofile", status, status == CheckStatus.Ok
+            ? $"{budget.Limit}; {options.MaxConnections} connections fit"
+            : budget.Explain(options.MaxConnections));
     }
 
     private static CheckResult Socket(HandoffServerOptions options)

@@ -75,17 +75,39 @@ public sealed class StartTests : IDisposable
     [Fact]
     public async Task Limit_of_descriptors_that_is_too_low_is_said_with_its_numbers()
     {
-        await using var few = await DaemonProcess.StartAsync("--max-connections", "10");
-        await using var many = await DaemonProcess.StartAsync("--max-connections", "1000000");
+        string[] limit = ["prlimit", "--nofile=2000:2000"];
+        await using var few = await DaemonProcess.StartUnderAsync(limit, null, true, "--max-connections", "10");
+        await using var many = await DaemonProcess.StartUnderAsync(limit, null, true, "--max-connections", "5000");
 
         Assert.Empty(few.LogLines("nofile"));
-        // The hard limit of wherever this runs: "Max open files  SOFT  HARD  files".
-        var hard = File.ReadLines($"/proc/{many.Pid}/limits").Single(l => l.StartsWith("Max open files", StringComparison.Ordinal))
-            .Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2];
-        var enough = hard == "unlimited" || long.Parse(hard, null) >= 1_002_000;
-        Assert.Equal(enough ? 0 : 1, many.LogLines("nofile").Count);
-        Assert.All(many.LogLines("nofile"), l => Assert.Contains("1002000", l, StringComparison.Ordinal));
+        Assert.Equal(10, await MaxConnectionsAsync(few));
+        var fitting = await MaxConnectionsAsync(many);
+        Assert.InRange(fitting, 500, 1900);
+        var warning = Assert.Single(many.LogLines("nofile"));
+        Assert.Contains($"2000 descriptors hold {fitting} connections", warning, StringComparison.Ordinal);
+        Assert.Contains("5000 were asked for", warning, StringComparison.Ordinal);
+        Assert.Matches("ulimit -n [89][0-9]{3};", warning);
+        Assert.Contains($"\nstreaming_daemon_connections_max {fitting}\n", await many.MetricsAsync(),
+            StringComparison.Ordinal);
+
+        var (_, check, _) = await DaemonProcess.RunUnderAsync(limit, "check", "--max-connections", "5000");
+        Assert.Matches("warning +nofile +2000 descriptors hold [0-9]+ connections", check);
     }
+
+    [Fact]
+    public async Task Limit_of_descriptors_that_holds_no_client_ends_the_start_with_what_would()
+    {
+        var (exitCode, _, error) = await DaemonProcess.RunUnderAsync(
+            ["prlimit", "--nofile=200:200"], "--socket", _directory.File("s"));
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains("nofile: 200 descriptors hold no connection", error, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", error, StringComparison.Ordinal);
+        Assert.False(File.Exists(_directory.File("s")));
+    }
+
+    private static async Task<int> MaxConnectionsAsync(DaemonProcess daemon) =>
+        (await daemon.HealthAsync()).Body.GetProperty("connections").GetProperty("max").GetInt32();
 
     [Theory]
     [InlineData("0600")]

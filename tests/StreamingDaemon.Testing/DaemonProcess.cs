@@ -63,14 +63,18 @@ public sealed class DaemonProcess : IAsyncDisposable
     public static Task<DaemonProcess> StartAsync(params string[] arguments) => StartAsync(null, true, arguments);
 
     /// <summary>As above, with more environment; with or without a metrics port.</summary>
-    public static async Task<DaemonProcess> StartAsync(IReadOnlyDictionary<string, string>? environment,
-        bool metrics, params string[] arguments)
+    public static Task<DaemonProcess> StartAsync(IReadOnlyDictionary<string, string>? environment,
+        bool metrics, params string[] arguments) => StartUnderAsync([], environment, metrics, arguments);
+
+    /// <summary>As above, started by another command, such as prlimit.</summary>
+    public static async Task<DaemonProcess> StartUnderAsync(IReadOnlyList<string> wrapper,
+        IReadOnlyDictionary<string, string>? environment, bool metrics, params string[] arguments)
     {
         var directory = new TempDirectory();
         var socket = directory.File("s");
         var port = metrics ? FreePort() : 0;
         string[] all = ["--socket", socket, .. metrics ? ["--metrics", $"{port}"] : (string[])[], .. arguments];
-        var daemon = new DaemonProcess(directory, StartInfo(environment, directory.Path, all), socket, port);
+        var daemon = new DaemonProcess(directory, StartInfo(environment, directory.Path, all, wrapper), socket, port);
         await daemon._ready.Task.WaitAsync(Patience);
         if (daemon.HasExited)
             throw new InvalidOperationException($"the daemon did not start: {daemon.ErrorText}");
@@ -81,11 +85,18 @@ public sealed class DaemonProcess : IAsyncDisposable
     public static Task<(int ExitCode, string Output, string Error)> RunAsync(params string[] arguments) =>
         RunAsync(null, arguments);
 
-    public static async Task<(int ExitCode, string Output, string Error)> RunAsync(
-        IReadOnlyDictionary<string, string>? environment, params string[] arguments)
+    public static Task<(int ExitCode, string Output, string Error)> RunAsync(
+        IReadOnlyDictionary<string, string>? environment, params string[] arguments) =>
+        RunAsync([], environment, arguments);
+
+    public static Task<(int ExitCode, string Output, string Error)> RunUnderAsync(
+        IReadOnlyList<string> wrapper, params string[] arguments) => RunAsync(wrapper, null, arguments);
+
+    private static async Task<(int ExitCode, string Output, string Error)> RunAsync(
+        IReadOnlyList<string> wrapper, IReadOnlyDictionary<string, string>? environment, string[] arguments)
     {
         using var directory = new TempDirectory();
-        using var process = Process.Start(StartInfo(environment, directory.Path, arguments))!;
+        using var process = Process.Start(StartInfo(environment, directory.Path, arguments, wrapper))!;
         process.StandardInput.Close();
         var output = process.StandardOutput.ReadToEndAsync();
         var error = process.StandardError.ReadToEndAsync();

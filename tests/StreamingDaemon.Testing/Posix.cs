@@ -67,21 +67,29 @@ public static unsafe partial class Posix
     public static int ConnectUnix(string path, int type)
     {
         var fd = NewSocket(AfUnix, type);
+        try
+        {
+            ConnectUnix(fd, path);
+            return fd;
+        }
+        catch (PosixException)
+        {
+            _ = Close(fd);
+            throw;
+        }
+    }
+
+    /// <summary>Connects a socket that was made before.</summary>
+    public static void ConnectUnix(int fd, string path)
+    {
         Span<byte> address = stackalloc byte[110];
         address.Clear();
         address[0] = AfUnix;
         Encoding.UTF8.GetBytes(path, address[2..109]);
         fixed (byte* pointer = address)
         {
-            if (ConnectRaw(fd, pointer, 110) < 0)
-            {
-                var error = Marshal.GetLastPInvokeError();
-                _ = Close(fd);
-                throw new PosixException("connect", error);
-            }
+            Check(ConnectRaw(fd, pointer, 110), "connect");
         }
-
-        return fd;
     }
 
     /// <summary>One sendmsg(2) with data and descriptors; returns the bytes that were taken.</summary>

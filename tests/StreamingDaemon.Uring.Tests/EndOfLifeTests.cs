@@ -101,9 +101,11 @@ public sealed class EndOfLifeTests
     }
 
     [Theory]
-    [InlineData(100_000, false)]
-    [InlineData(2_000_000, true)]
-    public async Task Cancelled_flush_leaves_a_whole_write_unless_it_is_larger_than_the_limit(int size, bool cut)
+    [InlineData(20, 100_000, false)]
+    [InlineData(20, 2_000_000, false)]
+    [InlineData(0, 2_000_000, true)]
+    public async Task Cancelled_flush_sends_nothing_unless_it_is_larger_than_the_limit_and_has_begun(
+        int before, int size, bool cut)
     {
         var result = new TaskCompletionSource<(bool Cut, bool Cancelled)>();
         await using var server = await RunningServer.StartAsync(
@@ -111,7 +113,7 @@ public sealed class EndOfLifeTests
             {
                 using var cancellation = new CancellationTokenSource();
                 // Nobody reads: this is more than the kernel and the limit take.
-                for (var i = 0; i < 20; i++)
+                for (var i = 0; i < before; i++)
                 {
                     client.Write(new byte[50_000]);
                     client.FlushWithoutWaiting();
@@ -120,6 +122,11 @@ public sealed class EndOfLifeTests
                 client.Write(new byte[size]);
                 var last = client.FlushAsync(cancellation.Token).AsTask();
                 Assert.False(last.IsCompleted);
+                var unsent = client.UnsentBytes;
+                if (cut)
+                    await Eventually.TrueAsync(() => client.UnsentBytes > 200_000 && client.BytesSent > 0);
+                else
+                    Assert.InRange(unsent, 0, before * 50_000);
                 await cancellation.CancelAsync();
                 var cancelled = false;
                 try

@@ -58,6 +58,10 @@ internal static class AppSettings
         JsonValueKind.False => new RawSetting(key, "false", RawKind.Boolean, origin),
         JsonValueKind.Number when value.TryGetInt64(out var number) =>
             new RawSetting(key, value.GetRawText(), RawKind.Integer, origin) { Number = number },
+        JsonValueKind.Array when value.EnumerateArray().All(
+            item => item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out _)) =>
+            new RawSetting(key, string.Join(',', value.EnumerateArray().Select(item => item.GetInt64())),
+                RawKind.IntegerList, origin),
         _ => new RawSetting(key, "", RawKind.Other, origin),
     };
 }

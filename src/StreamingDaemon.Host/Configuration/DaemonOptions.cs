@@ -51,6 +51,19 @@ internal sealed record ServerOptions
 
     /// <summary>Asked of listen(2); the kernel caps it at net.core.somaxconn.</summary>
     public int Backlog { get; init; } = 65_535;
+
+    /// <summary>Users who may hand over; with both lists empty everybody who may connect.</summary>
+    public IReadOnlyList<int> AllowedUids { get; init; } = [];
+
+    /// <summary>Groups who may hand over.</summary>
+    public IReadOnlyList<int> AllowedGids { get; init; } = [];
+}
+
+/// <summary>A client that shut down its sending side: <c>"gone"</c> or <c>"keep"</c>.</summary>
+internal enum HalfClose
+{
+    Gone,
+    Keep,
 }
 
 /// <summary>What the listener speaks: <c>"seqpacket"</c> or <c>"stream"</c>.</summary>
@@ -93,6 +106,11 @@ internal sealed record StreamingOptions
 
     /// <summary>Longest line accepted from the upstream, bytes.</summary>
     public int MaxEventBytes { get; init; } = 1 << 20;
+
+    /// <summary>Silence after which a comment is sent, seconds; 0 is off.</summary>
+    public int KeepAliveS { get; init; } = 15;
+
+    public HalfClose HalfClose { get; init; } = HalfClose.Gone;
 }
 
 /// <summary><c>[timeouts]</c></summary>

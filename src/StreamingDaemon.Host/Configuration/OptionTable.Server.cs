@@ -72,6 +72,22 @@ internal static partial class OptionTable
             Description = "Handoffs that may wait to be accepted",
             Cost = "The kernel cuts it to net.core.somaxconn; a full queue makes Apache wait in connect.",
         },
+        new OptionSpec<IReadOnlyList<int>>(
+            new IntListType(),
+            o => o.Server.AllowedUids, (o, v) => o with { Server = o.Server with { AllowedUids = v } })
+        {
+            Key = "server:allowed_uids",
+            Description = "Users whose processes may hand over (SO_PEERCRED); others are dropped unread",
+            Cost = "With both lists empty the socket's mode alone decides.",
+        },
+        new OptionSpec<IReadOnlyList<int>>(
+            new IntListType(),
+            o => o.Server.AllowedGids, (o, v) => o with { Server = o.Server with { AllowedGids = v } })
+        {
+            Key = "server:allowed_gids",
+            Description = "Groups whose processes may hand over; being in one of the two lists is enough",
+            Cost = "Only the group that the process runs as counts, not its supplementary ones.",
+        },
     ];
 
     private static OptionSpec[] Backend =>
@@ -142,6 +158,24 @@ internal static partial class OptionTable
             Key = "streaming:max_event_bytes",
             Description = "Longest line accepted from the upstream",
             Cost = "Bounds what a broken upstream can make the daemon remember.",
+        },
+        new OptionSpec<int>(
+            new IntType(0, 3_600, zero: "off"),
+            o => o.Streaming.KeepAliveS,
+            (o, v) => o with { Streaming = o.Streaming with { KeepAliveS = v } })
+        {
+            Key = "streaming:keepalive_s",
+            Description = "Silence after which a client is sent the comment \": keep-alive\", s",
+            Cost = "Proxies close what is silent for long; half a minute is common. 14 bytes each time.",
+        },
+        new OptionSpec<HalfClose>(
+            new ChoiceType<HalfClose>(("gone", HalfClose.Gone), ("keep", HalfClose.Keep)),
+            o => o.Streaming.HalfClose,
+            (o, v) => o with { Streaming = o.Streaming with { HalfClose = v } })
+        {
+            Key = "streaming:half_close",
+            Description = "A client that shuts down only its sending side is gone, or kept and sent the rest",
+            Cost = "keep notices that a client left only when it is next sent something; see keepalive_s.",
         },
     ];
 

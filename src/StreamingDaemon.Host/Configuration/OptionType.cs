@@ -29,6 +29,7 @@ internal abstract class OptionType<T>
         RawKind.Integer => $"{raw.Quoted} is a number",
         RawKind.LeadingZero => $"{raw.Quoted} is not a TOML number, which has no leading zeros",
         RawKind.Boolean => $"{raw.Quoted} is a boolean",
+        RawKind.IntegerList => $"{raw.Quoted} is an array",
         RawKind.Text => $"{raw.Quoted} cannot be read",
         _ => "the value has a type that no option takes",
     };
@@ -72,6 +73,38 @@ internal sealed class IntType(int min, int max, string? zero = null, bool powerO
     public override string ToToml(int value) => Format(value);
 
     public override string ToHelp(int value) => value == 0 && zero is not null ? zero : Format(value);
+}
+
+/// <summary>Whole numbers from 0: an array in files, with commas between elsewhere.</summary>
+internal sealed class IntListType : OptionType<IReadOnlyList<int>>
+{
+    public override string Expected =>
+        $"integers from 0 to {int.MaxValue}, [33, 1000] in a file and 33,1000 elsewhere";
+    public override string Range => "integers; empty is off";
+
+    public override string? Read(RawSetting raw, out IReadOnlyList<int> value)
+    {
+        value = [];
+        if (raw.Kind is not (RawKind.IntegerList or RawKind.Text))
+            return WrongKind(raw);
+        var list = new List<int>();
+        foreach (var part in raw.Text.Split(',', StringSplitOptions.TrimEntries))
+        {
+            if (part.Length == 0 && list.Count == 0 && !raw.Text.Contains(','))
+                return null;
+            if (!int.TryParse(part, System.Globalization.NumberStyles.None,
+                System.Globalization.CultureInfo.InvariantCulture, out var number))
+                return $"'{part}' in {raw.Quoted} is not such a number";
+            list.Add(number);
+        }
+
+        value = list;
+        return null;
+    }
+
+    public override string Format(IReadOnlyList<int> value) => string.Join(',', value);
+
+    public override string ToToml(IReadOnlyList<int> value) => $"[{string.Join(", ", value)}]";
 }
 
 /// <summary>

@@ -12,7 +12,10 @@ internal enum RawKind
     LeadingZero,
     Boolean,
 
-    /// <summary>A float, a date, an array or a table: no option takes one.</summary>
+    /// <summary>An array of integers; its text is they, with commas between.</summary>
+    IntegerList,
+
+    /// <summary>A float, a date, another array or a table: no option takes one.</summary>
     Other,
 }
 
@@ -46,6 +49,7 @@ internal sealed class RawSetting(string key, string text, RawKind kind, string o
             {
                 RawKind.String => $"\"{shown}\"",
                 RawKind.Text => $"'{shown}'",
+                RawKind.IntegerList => $"[{shown}]",
                 _ => shown,
             };
         }

@@ -39,7 +39,7 @@ internal static class HealthEndpoints
             json.WriteStartObject("connections");
             json.WriteNumber("active", statistics.ActiveConnections);
             json.WriteNumber("peak", statistics.PeakConnections);
-            json.WriteNumber("max", options.Server.MaxConnections);
+            json.WriteNumber("max", statistics.MaxConnections);
             json.WriteEndObject();
             var (queued, pending, streaming) = services.GetRequiredService<StreamWatchdog>().CountStates();
             json.WriteStartObject("streams");

@@ -16,6 +16,9 @@ internal static class ServerSentEvents
     /// <summary>A comment: clients skip it. Says in a capture why there is no [DONE].</summary>
     public static ReadOnlySpan<byte> Truncated => ": the upstream ended early\n\n"u8;
 
+    /// <summary>A comment that says only that the connection lives: proxies close what is silent.</summary>
+    public static ReadOnlyMemory<byte> KeepAlive { get; } = ": keep-alive\n\n"u8.ToArray();
+
     private static ReadOnlySpan<byte> ContentStart => "data: {\"content\":\""u8;
 
     private static ReadOnlySpan<byte> ErrorStart => "data: {\"error\":\""u8;

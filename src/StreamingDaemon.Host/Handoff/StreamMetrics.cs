@@ -25,8 +25,8 @@ internal sealed class StreamMetrics
         _active = factory.CreateGauge("streaming_daemon_connections_active", "Client connections in use.");
         _peak = factory.CreateGauge("streaming_daemon_connections_peak",
             "The most connections that were in use.");
-        _max = factory.CreateGauge("streaming_daemon_connections_max", "Limit of connections.");
-        _max.Set(options.Server.MaxConnections);
+        _max = factory.CreateGauge("streaming_daemon_connections_max",
+            "Limit of connections in force: max_connections, or what nofile allows.");
         _requests = factory.CreateCounter("streaming_daemon_requests_total",
             "Handoffs, by status: started, then completed ([DONE] was sent) or failed.", "status");
         _bytes = factory.CreateCounter("streaming_daemon_bytes_total", "Bytes sent to clients.");
@@ -76,6 +76,7 @@ internal sealed class StreamMetrics
         {
             _active.Set(loop.ActiveConnections);
             _peak.Set(loop.PeakConnections);
+            _max.Set(loop.MaxConnections);
             _bytes.IncTo(loop.BytesSent);
             _requests.WithLabels("started").IncTo(Started);
             _requests.WithLabels("completed").IncTo(Completed);

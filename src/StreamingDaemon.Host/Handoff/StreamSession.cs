@@ -235,6 +235,8 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
         if (_headSent)
             return;
         _headSent = true;
+        // Behind the head every flush is one event or more.
+        _client.BeginKeepAlive();
         ResponseHead.WriteStream(_client, Request.ResponseHeaders.Span);
         _client.FlushWithoutWaiting();
     }

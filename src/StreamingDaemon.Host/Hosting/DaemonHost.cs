@@ -116,6 +116,11 @@ internal static class DaemonHost
         UseStreamSocket = options.Server.SocketType == SocketKind.Stream,
         Backlog = options.Server.Backlog,
         MaxConnections = options.Server.MaxConnections,
+        // HTTP/1.1 has one stream a connection.
+        DescriptorsPerConnection = options is { Backend.Name: "openai", OpenAI.Http2Enabled: false } ? 2 : 1,
+        AllowedUids = options.Server.AllowedUids,
+        AllowedGids = options.Server.AllowedGids,
+        KeepHalfClosed = options.Streaming.HalfClose == HalfClose.Keep,
         MaxHandoffBytes = options.Streaming.MaxHandoffBytes,
         MaxPendingBytes = options.Streaming.MaxPendingBytes,
         ChannelCapacity = options.Streaming.ChannelCapacity,
@@ -123,6 +128,8 @@ internal static class DaemonHost
         HandoffTimeoutMs = options.Timeouts.HandoffTimeoutMs,
         WriteTimeoutMs = options.Timeouts.WriteTimeoutMs,
         DrainTimeoutMs = options.Timeouts.DrainTimeoutMs,
+        KeepAlive = ServerSentEvents.KeepAlive,
+        KeepAliveIntervalMs = options.Streaming.KeepAliveS * 1000,
         RingEntries = options.Performance.RingEntries,
         SqPoll = options.Performance.SqPoll,
     };

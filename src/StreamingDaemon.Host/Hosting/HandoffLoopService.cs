@@ -33,12 +33,12 @@ internal sealed partial class HandoffLoopService(
     {
         await server.StartAsync().ConfigureAwait(false);
         var now = options.Current;
-        var descriptors = StartChecks.Descriptors(DaemonHost.ServerOptionsOf(now));
-        if (descriptors.Status != CheckStatus.Ok)
-            LogDescriptors(_logger, descriptors.Detail);
+        var asked = now.Server.MaxConnections;
+        if (server.Budget is { } budget && budget.MaxConnections < asked)
+            LogDescriptors(_logger, budget.Explain(asked));
         LogListening(_logger, server.SocketPath,
             now.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
-            now.Backend.Name, now.Server.MaxConnections);
+            now.Backend.Name, server.Statistics.MaxConnections);
         notifier.Ready($"listening on {server.SocketPath}, backend {now.Backend.Name}");
         _ = alive.RunAsync();
         _listening.TrySetResult(true);

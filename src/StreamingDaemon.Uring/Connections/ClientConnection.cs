@@ -41,6 +41,23 @@ internal sealed class ClientConnection(int index) : LoopTimer
     public NativeBuffer Sending;
     public int Sent;
 
+    /// <summary>What is in <see cref="Sending"/> is the loop's own; the producer knows nothing of
+    /// it.</summary>
+    public bool IsSendingKeepAlive;
+
+    /// <summary>The producer's bytes so far end inside a flush: nothing may come between.</summary>
+    public bool IsInsideFlush;
+
+    /// <summary>The kernel had no memory for the send: it is made again when the timer fires.</summary>
+    public bool IsStalled;
+
+    /// <summary>When the client was last seen to take bytes, while some wait for it: ms of the loop's
+    /// clock.</summary>
+    public long ProgressMs;
+
+    /// <summary>What the kernel still held for it when last asked (SIOCOUTQ), or -1.</summary>
+    public int UnsentInKernel = -1;
+
     /// <summary>The producer said that nothing more comes.</summary>
     public bool CompleteRequested;
 
@@ -53,7 +70,6 @@ internal sealed class ClientConnection(int index) : LoopTimer
     /// <summary>Does it count against the limit of connections (or was it taken only to be
     /// refused)?</summary>
     public bool IsAdmitted;
-    public long BytesSent;
     public long BytesDrained;
     public ClientEnd End;
 

@@ -22,9 +22,18 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     /// <summary>The client's descriptor, once it came.</summary>
     public int ClientFd = -1;
     public bool IsTruncated;
+
+    /// <summary>Its message was only looked at.</summary>
+    public bool HasUnreadMessage;
     public bool DescriptorsTruncated;
     public JsonBoundary Boundary;
     public long AcceptedTimestamp;
+    public long AcceptedMs;
+
+    // The links of the HandoffAgeList.
+    public HandoffConnection? Older;
+    public HandoffConnection? Newer;
+    public bool IsListed;
 }
 
 /// <summary>Where one handoff is received: a message header, room for descriptors, and the data.</summary>

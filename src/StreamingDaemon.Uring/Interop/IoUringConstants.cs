@@ -55,6 +55,7 @@ internal static class IoUringConstants
 
     // Per-operation flags.
     public const ushort AcceptMultishot = 1 << 0;
+    public const uint PollAddMulti = 1u << 0;
     public const uint AsyncCancelAll = 1u << 0;
     public const uint AsyncCancelFd = 1u << 1;
 

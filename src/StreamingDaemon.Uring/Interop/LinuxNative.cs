@@ -77,6 +77,9 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
     private static partial int SetSockOptRaw(int fd, int level, int name, void* value, uint length);
 
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    private static partial int IoctlRaw(int fd, nuint request, int* value);
+
     [LibraryImport("libc", EntryPoint = "getpeername", SetLastError = true)]
     private static partial int GetPeerNameRaw(int fd, void* address, uint* length);
 
@@ -165,6 +168,28 @@ internal static unsafe partial class LinuxNative
         var result = Result(GetSockOptRaw(fd, level, name, &read, &length));
         value = read;
         return result;
+    }
+
+    /// <summary>Who connected, as it was then (unix(7), SO_PEERCRED).</summary>
+    /// <returns>0 or a negative errno.</returns>
+    public static int GetPeerCredentials(int fd, out PeerCredentials credentials)
+    {
+        PeerCredentials read;
+        var length = (uint)sizeof(PeerCredentials);
+        var result = Result(
+            GetSockOptRaw(fd, SocketConstants.SolSocket, SocketConstants.SoPeerCred, &read, &length));
+        credentials = result == 0 ? read : default;
+        return result;
+    }
+
+    /// <summary>Bytes that were sent and that the other side has not taken: tcp(7), unix(7),
+    /// SIOCOUTQ.</summary>
+    /// <returns>The number, or a negative errno.</returns>
+    public static int GetUnsentBytes(int fd)
+    {
+        var bytes = 0;
+        var result = Result(IoctlRaw(fd, SocketConstants.SioCOutQ, &bytes));
+        return result < 0 ? result : bytes;
     }
 
     public static int SetSockOpt(int fd, int level, int name, int value) =>

@@ -32,6 +32,15 @@ internal struct ControlHeader
     public int Type;
 }
 
+/// <summary><c>struct ucred</c>: effective ids.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct PeerCredentials
+{
+    public int ProcessId;
+    public int UserId;
+    public int GroupId;
+}
+
 /// <summary><c>struct sockaddr_un</c>.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct UnixAddress
@@ -55,12 +64,18 @@ internal static class SocketConstants
     public const int SolSocket = 1;
     public const int SoType = 3;
     public const int SoError = 4;
+    public const int SoPeerCred = 17;
     public const int SoAcceptConn = 30;
     public const int SoDomain = 39;
     public const int IpProtoTcp = 6;
     public const int TcpNoDelay = 1;
     public const int ScmRights = 1;
 
+    /// <summary>TIOCOUTQ of asm-generic/ioctls.h, on x86-64 and arm64.</summary>
+    public const nuint SioCOutQ = 0x5411;
+
+    public const int MsgPeek = 0x2;
+    public const int MsgDontWait = 0x40;
     public const int MsgCTrunc = 0x8;
     public const int MsgTrunc = 0x20;
     public const int MsgNoSignal = 0x4000;
@@ -101,6 +116,8 @@ internal static class Errno
     public const int AddrInUse = 98;
     public const int ConnAborted = 103;
     public const int ConnReset = 104;
+    public const int NoBufs = 105;
     public const int TimedOut = 110;
     public const int ConnRefused = 111;
+    public const int Canceled = 125;
 }

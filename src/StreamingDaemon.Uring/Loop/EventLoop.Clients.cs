@@ -10,9 +10,6 @@ namespace StreamingDaemon.Uring.Loop;
 // Clients: taking them in, their pending bytes, the one send in flight.
 internal sealed unsafe partial class EventLoop
 {
-    /// <summary>Slots beyond the limit, for clients that are only told that it is reached.</summary>
-    private const int RefusalSlots = 1024;
-
     private readonly List<ClientConnection> _clients = [];
     private readonly Stack<int> _freeClients = new();
     private readonly List<ClientConnection> _dirty = [];
@@ -21,11 +18,11 @@ internal sealed unsafe partial class EventLoop
 
     private bool HasSlotFor(out HandoffAdmission admission)
     {
-        admission = _admittedCount < Options.MaxConnections
+        admission = _admittedCount < _budget.MaxConnections
             ? HandoffAdmission.Admitted
             : HandoffAdmission.OverCapacity;
         return admission == HandoffAdmission.Admitted
-            || _clientCount - _admittedCount < RefusalSlots;
+            || _clientCount - _admittedCount < _budget.Refusals;
     }
 
     private void StartClient(int fd, byte[] data, int length, HandoffAdmission admission,
@@ -61,6 +58,9 @@ internal sealed unsafe partial class EventLoop
         entry->Opcode = OpPollAdd;
         entry->Fd = client.Fd;
         entry->OperationFlags = PollRdHup | PollHup | PollErr;
+        // io_uring reports RDHUP whether it is asked for or not (IO_POLL_UNMASK), and for as long as it is
+        // true. Where a FIN alone is not the end, only the edges are of use, which is what multishot gives.
+        entry->Length = Options.KeepHalfClosed ? PollAddMulti : 0;
         entry->UserData = UserData.Pack(OperationKind.ClientWatch, client.Generation, client.Index);
         client.IsWatched = true;
     }
@@ -79,7 +79,8 @@ internal sealed unsafe partial class EventLoop
 
         switch (write.Kind)
         {
-            case OutboundKind.Data:
+            case OutboundKind.Data or OutboundKind.Piece:
+                client.IsInsideFlush = write.Kind == OutboundKind.Piece;
                 _buffers.EnsureRoom(ref client.Pending, write.Length);
                 client.Pending.Append(write.Buffer.AsSpan(0, write.Length));
                 ReturnRented(write.Buffer);
@@ -103,7 +104,7 @@ internal sealed unsafe partial class EventLoop
 
     private void MarkDirty(ClientConnection client)
     {
-        if (client.IsDirty || client.IsSending)
+        if (client.IsDirty || client.IsSending || client.IsStalled)
             return;
         client.IsDirty = true;
         _dirty.Add(client);
@@ -116,7 +117,7 @@ internal sealed unsafe partial class EventLoop
         foreach (var client in _dirty)
         {
             client.IsDirty = false;
-            if (client.State == ClientState.Streaming && !client.IsSending)
+            if (client.State == ClientState.Streaming && !client.IsSending && !client.IsStalled)
                 SendPendingOrEnd(client);
         }
 
@@ -132,7 +133,7 @@ internal sealed unsafe partial class EventLoop
             client.Pending = default;
             client.Sent = 0;
             SubmitSend(client);
-            _timers.Set(client, _nowMs + Options.WriteTimeoutMs);
+            ExpectProgress(client);
         }
         else if (client.CompleteRequested)
         {
@@ -161,9 +162,8 @@ internal sealed unsafe partial class EventLoop
         if (result > 0)
         {
             client.Sent += result;
-            client.BytesSent += result;
             _statistics.OnBytesSent(result);
-            client.Stream!.OnSent(result);
+            client.Stream!.OnSent(result, ofProducer: !client.IsSendingKeepAlive);
         }
 
         if (client.State != ClientState.Streaming)
@@ -177,7 +177,15 @@ internal sealed unsafe partial class EventLoop
             // Kernels before 6.x may answer so on O_NONBLOCK sockets; newer ones park the send themselves.
             SubmitWritablePoll(client);
         }
-        else if (result <= 0 && result != -Errno.Intr)
+        else if (result is -Errno.NoBufs or -Errno.NoMem)
+        {
+            StallSend(client);
+        }
+        else if (IsInterrupted(result))
+        {
+            SubmitSend(client);
+        }
+        else if (result <= 0)
         {
             BeginClose(client, result is -Errno.Pipe or -Errno.ConnReset or -Errno.TimedOut
                 ? ClientEnd.ClientGone
@@ -186,17 +194,20 @@ internal sealed unsafe partial class EventLoop
         else if (client.Sent < client.Sending.Length)
         {
             SubmitSend(client);
-            _timers.Set(client, _nowMs + Options.WriteTimeoutMs);
+            ExpectProgress(client);
         }
         else
         {
-            _buffers.Return(ref client.Sending);
-            TimerWheel.Clear(client);
+            ReleaseSending(client);
+            ExpectSilence(client);
             // Through the list: tokens that are in the Channel already join this send.
             if (client.Pending.Length > 0 || client.CompleteRequested)
                 MarkDirty(client);
         }
     }
+
+    /// <summary>Ended without having been done, and not by us: then the client would be closing.</summary>
+    private static bool IsInterrupted(int result) => result is -Errno.Intr or -Errno.Canceled;
 
     private void SubmitWritablePoll(ClientConnection client)
     {
@@ -215,28 +226,26 @@ internal sealed unsafe partial class EventLoop
         client.IsSending = false;
         if (client.State != ClientState.Streaming)
             FinishCloseIfIdle(client);
-        else if (result < 0)
+        else if (result < 0 && !IsInterrupted(result))
             BeginClose(client, ClientEnd.SocketError);
         else
             SubmitSend(client);
     }
 
-    private void OnClientWatch(ClientConnection client, uint generation, int result)
+    private void OnClientWatch(ClientConnection client, uint generation, in CompletionEntry completion)
     {
         if ((client.Generation & UserData.GenerationMask) != generation)
             return;
-        client.IsWatched = false;
-        if (client.State == ClientState.Streaming)
-            BeginClose(client, result < 0 ? ClientEnd.SocketError : ClientEnd.ClientGone);
-        else
+        client.IsWatched = (completion.Flags & CqeMore) != 0;
+        if (client.State != ClientState.Streaming)
             FinishCloseIfIdle(client);
-    }
-
-    private void OnClientDeadline(ClientConnection client)
-    {
-        if (client.State == ClientState.Streaming && client.IsSending)
-            BeginClose(client, ClientEnd.SlowClient);
-        else if (client.State == ClientState.Draining)
-            BeginClose(client, ClientEnd.Completed);
+        else if (IsInterrupted(completion.Result))
+            ArmWatch(client);
+        else if (completion.Result < 0)
+            BeginClose(client, ClientEnd.SocketError);
+        else if (!Options.KeepHalfClosed || (completion.Result & (PollHup | PollErr)) != 0)
+            BeginClose(client, ClientEnd.ClientGone);
+        else if (!client.IsWatched)
+            ArmWatch(client);
     }
 }

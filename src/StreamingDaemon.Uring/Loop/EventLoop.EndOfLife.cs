@@ -95,13 +95,13 @@ internal sealed unsafe partial class EventLoop
         client.Stream!.OnEnded(client.End);
         SubmitClose(client.Fd);
         _buffers.Return(ref client.Pending);
-        _buffers.Return(ref client.Sending);
+        ReleaseSending(client);
         client.Fd = -1;
         client.State = ClientState.Free;
         client.Stream = null;
-        client.CompleteRequested = false;
+        client.CompleteRequested = client.IsInsideFlush = client.IsStalled = false;
         client.Sent = 0;
-        client.BytesSent = client.BytesDrained = 0;
+        client.BytesDrained = 0;
         client.End = ClientEnd.None;
         client.Generation++;
         _clientCount--;
@@ -120,6 +120,8 @@ internal sealed unsafe partial class EventLoop
         if (Volatile.Read(ref _stopRequested) == 1 && !_stopped)
         {
             _stopped = true;
+            _withoutSlot.Clear();
+            _unreceived.Clear();
             foreach (var handoff in _handoffs)
             {
                 if (handoff.Fd >= 0 && !handoff.IsClosing)
@@ -139,36 +141,6 @@ internal sealed unsafe partial class EventLoop
         // The path first: new connects fail at once, or reach a successor. Those that are queued are ours.
         _listener.Unlink();
         _draining = true;
-        if (_acceptArmed)
-            SubmitCancelAccept();
-        else
-            FinishAccepting();
-    }
-
-    /// <summary>Takes what is left in the accept queue, then closes the listener.</summary>
-    private void FinishAccepting()
-    {
-        while (!_stopped && _listener.Fd >= 0)
-        {
-            var fd = _listener.AcceptQueued();
-            if (fd >= 0)
-            {
-                StartHandoff(fd);
-            }
-            else if (fd == -Errno.Again)
-            {
-                break;
-            }
-            else if (fd is not (-Errno.Intr or -Errno.ConnAborted))
-            {
-                // No descriptor is left: streams that end give some back, and what is queued is ours to
-                // serve.
-                _timers.Set(_acceptTimer, _nowMs + AcceptBackoffMs);
-                return;
-            }
-        }
-
-        _listener.Dispose();
     }
 
     /// <summary>The ring is gone: tells the producers of whoever is left, and closes their sockets.</summary>

@@ -10,49 +10,20 @@ namespace StreamingDaemon.Uring.Loop;
 // Accept, and receiving one handoff: a client's descriptor and its data.
 internal sealed unsafe partial class EventLoop
 {
-    /// <summary>Pause after accept failed for want of descriptors or memory.</summary>
-    private const int AcceptBackoffMs = 100;
-
     private readonly List<HandoffConnection> _handoffs = [];
     private readonly Stack<int> _freeHandoffs = new();
-    private readonly AcceptTimer _acceptTimer = new();
     private int _handoffCount;
-    private bool _acceptArmed;
-
-    private sealed class AcceptTimer : LoopTimer;
-
-    private void ArmAccept()
-    {
-        if (_acceptArmed || _draining)
-            return;
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpAccept;
-        entry->Fd = _listener.Fd;
-        entry->IoPriority = AcceptMultishot;
-        entry->OperationFlags = SockCloExec;
-        entry->UserData = UserData.Pack(OperationKind.Accept, 0, 0);
-        _acceptArmed = true;
-    }
-
-    private void OnAccept(in CompletionEntry completion)
-    {
-        if (completion.Result >= 0)
-            StartHandoff(completion.Result);
-        if ((completion.Flags & CqeMore) != 0)
-            return;
-
-        _acceptArmed = false;
-        if (_draining)
-            FinishAccepting();
-        else if (completion.Result >= 0 || completion.Result is -Errno.ConnAborted or -Errno.Intr)
-            ArmAccept();
-        else
-            _timers.Set(_acceptTimer, _nowMs + AcceptBackoffMs);
-    }
 
     private void StartHandoff(int fd)
     {
         _statistics.OnAccepted();
+        if (!IsAllowed(fd))
+        {
+            NotifyRejected(HandoffRejection.PeerNotAllowed);
+            SubmitClose(fd);
+            return;
+        }
+
         if (_stopped || !_handoffMemory.TryRent(out var memory))
         {
             NotifyRejected(_stopped ? HandoffRejection.ServerStopped : HandoffRejection.ReceiveFailed);
@@ -64,7 +35,9 @@ internal sealed unsafe partial class EventLoop
         handoff.Fd = fd;
         handoff.Memory = memory;
         handoff.AcceptedTimestamp = Stopwatch.GetTimestamp();
+        handoff.AcceptedMs = _nowMs;
         _handoffCount++;
+        _silent.Add(handoff);
         _timers.Set(handoff, _nowMs + Options.HandoffTimeoutMs);
         ArmReceive(handoff);
     }
@@ -87,7 +60,9 @@ internal sealed unsafe partial class EventLoop
         entry->Fd = handoff.Fd;
         entry->Address = (ulong)header;
         entry->Length = 1;
-        entry->OperationFlags = MsgCmsgCloExec;
+        // Only looked at: where our table has no place for the client's descriptor, the message stays, to be
+        // asked for again, and the client is not lost. A stream must be read on.
+        entry->OperationFlags = MsgCmsgCloExec | (Options.UseStreamSocket ? 0u : MsgPeek);
         entry->UserData = UserData.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         handoff.IsReceiving = true;
     }
@@ -98,24 +73,20 @@ internal sealed unsafe partial class EventLoop
             return;
         handoff.IsReceiving = false;
         if (result >= 0)
+        {
+            handoff.HasUnreadMessage = !Options.UseStreamSocket;
             TakeDescriptors(handoff);
+        }
+
         if (handoff.IsClosing)
         {
             FreeHandoff(handoff);
             return;
         }
 
-        if (result is -Errno.Again or -Errno.Intr)
-        {
-            ArmReceive(handoff);
-            return;
-        }
-
         if (result < 0)
         {
-            RejectHandoff(handoff, result == -Errno.ConnReset
-                ? HandoffRejection.PeerClosed
-                : HandoffRejection.ReceiveFailed);
+            OnReceiveFailed(handoff, result);
             return;
         }
 
@@ -131,6 +102,25 @@ internal sealed unsafe partial class EventLoop
             FinishHandoff(handoff);
         else
             ArmReceive(handoff);
+    }
+
+    private void OnReceiveFailed(HandoffConnection handoff, int error)
+    {
+        switch (-error)
+        {
+            case Errno.Again or Errno.Intr or Errno.Canceled:
+                // Not by us: then it would be closing.
+                ArmReceive(handoff);
+                break;
+            case Errno.NoBufs or Errno.NoMem:
+                ReceiveLater(handoff);
+                break;
+            default:
+                RejectHandoff(handoff, error == -Errno.ConnReset
+                    ? HandoffRejection.PeerClosed
+                    : HandoffRejection.ReceiveFailed);
+                break;
+        }
     }
 
     /// <summary>Keeps the first descriptor of a handoff and closes every other.</summary>
@@ -149,7 +139,15 @@ internal sealed unsafe partial class EventLoop
 
     private void FinishHandoff(HandoffConnection handoff)
     {
-        if (handoff.ClientFd < 0)
+        if (handoff.ClientFd < 0 && handoff.DescriptorsTruncated && !Options.UseStreamSocket)
+        {
+            handoff.Received = 0;
+            handoff.DescriptorsTruncated = false;
+            handoff.Boundary = default;
+            MarkWhole(handoff);
+            ReceiveLater(handoff);
+        }
+        else if (handoff.ClientFd < 0)
         {
             RejectHandoff(handoff, handoff.DescriptorsTruncated ? HandoffRejection.DescriptorsTruncated
                 : handoff.Received == 0 ? HandoffRejection.PeerClosed
@@ -159,21 +157,28 @@ internal sealed unsafe partial class EventLoop
         {
             RejectHandoff(handoff, reason);
         }
-        else if (!HasSlotFor(out var admission))
+        else if (_withoutSlot.Count == 0 && HasSlotFor(out var admission))
         {
-            RejectHandoff(handoff, HandoffRejection.NoSlot);
+            StartClientOf(handoff, admission);
         }
         else
         {
-            var length = Math.Min(handoff.Received, Options.MaxHandoffBytes);
-            var data = ArrayPool<byte>.Shared.Rent(Math.Max(length, 1));
-            new ReadOnlySpan<byte>(handoff.Memory.Data, length).CopyTo(data);
-            if (admission == HandoffAdmission.Admitted && handoff.IsTruncated)
-                admission = HandoffAdmission.TooLarge;
-            StartClient(handoff.ClientFd, data, length, admission, handoff.AcceptedTimestamp);
-            handoff.ClientFd = -1;
-            EndHandoff(handoff);
+            MarkWhole(handoff);
+            _withoutSlot.Enqueue(handoff);
         }
+    }
+
+    private void StartClientOf(HandoffConnection handoff, HandoffAdmission admission)
+    {
+        Debug.Assert(handoff.ClientFd >= 0, "a handoff that has ended was served");
+        var length = Math.Min(handoff.Received, Options.MaxHandoffBytes);
+        var data = ArrayPool<byte>.Shared.Rent(Math.Max(length, 1));
+        new ReadOnlySpan<byte>(handoff.Memory.Data, length).CopyTo(data);
+        if (admission == HandoffAdmission.Admitted && handoff.IsTruncated)
+            admission = HandoffAdmission.TooLarge;
+        StartClient(handoff.ClientFd, data, length, admission, handoff.AcceptedTimestamp);
+        handoff.ClientFd = -1;
+        EndHandoff(handoff);
     }
 
     /// <summary>Null for a connected stream socket.</summary>
@@ -207,7 +212,11 @@ internal sealed unsafe partial class EventLoop
 
     private void EndHandoff(HandoffConnection handoff)
     {
+        Debug.Assert(!handoff.IsClosing, "a handoff ended twice");
         handoff.IsClosing = true;
+        // Its deadline must not end it again while its receive is being cancelled.
+        TimerWheel.Clear(handoff);
+        _silent.Remove(handoff);
         if (handoff.IsReceiving)
             SubmitCancel(handoff.Fd);
         else
@@ -220,27 +229,18 @@ internal sealed unsafe partial class EventLoop
         _timers.Remove(handoff);
         if (handoff.ClientFd >= 0)
             _ = LinuxNative.Close(handoff.ClientFd);
+        if (handoff.HasUnreadMessage)
+            SubmitDiscard(handoff.Fd);
         SubmitClose(handoff.Fd);
         _handoffMemory.Return(ref handoff.Memory, handoff.Received);
         handoff.Fd = handoff.ClientFd = -1;
         handoff.Received = 0;
         handoff.IsClosing = handoff.IsTruncated = handoff.DescriptorsTruncated = false;
+        handoff.HasUnreadMessage = false;
         handoff.Boundary = default;
         handoff.Generation++;
         _handoffCount--;
         _freeHandoffs.Push(handoff.Index);
-    }
-
-    /// <summary>Ends the accept, by name: by its descriptor it might find whoever has the number by
-    /// then.</summary>
-    private void SubmitCancelAccept()
-    {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpAsyncCancel;
-        entry->Flags = SqeCqeSkipSuccess;
-        entry->Fd = -1;
-        entry->Address = UserData.Pack(OperationKind.Accept, 0, 0);
-        entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
     }
 
     private void SubmitCancel(int fd)
@@ -251,6 +251,19 @@ internal sealed unsafe partial class EventLoop
         entry->Fd = fd;
         entry->OperationFlags = AsyncCancelFd | AsyncCancelAll;
         entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
+    }
+
+    /// <summary>Takes the message that was only looked at: a peer that waits for the end of its connection
+    /// would read ECONNRESET instead (unix(7) resets what is closed with unread data).</summary>
+    private void SubmitDiscard(int fd)
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpRecv;
+        entry->Flags = SqeCqeSkipSuccess;
+        entry->Fd = fd;
+        entry->Address = (ulong)_scratch.Pointer;
+        entry->OperationFlags = MsgDontWait;
+        entry->UserData = UserData.Pack(OperationKind.Discard, 0, 0);
     }
 
     private void SubmitClose(int fd)

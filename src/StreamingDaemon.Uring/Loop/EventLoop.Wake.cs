@@ -87,7 +87,7 @@ internal sealed partial class EventLoop
 
     private void OnWake(int result)
     {
-        if (result < 0 && result is not (-Errno.Again or -Errno.Intr))
+        if (result < 0 && result is not (-Errno.Again or -Errno.Intr or -Errno.Canceled))
             throw new HandoffServerException($"eventfd: {LinuxNative.Describe(result)}", -result);
         ArmWake();
     }

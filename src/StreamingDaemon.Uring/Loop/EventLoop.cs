@@ -48,18 +48,27 @@ internal sealed partial class EventLoop : IDisposable
         _timers = new TimerWheel(_nowMs);
         _fireTimer = FireTimer;
         _handoffMemory = new HandoffMemoryPool(options.MaxHandoffBytes);
-        _ring = IoUring.Create((uint)options.RingEntries, options.SqPoll);
+        _ring = IoUring.Create((uint)options.RingEntries, options.SqPoll, options.RingFault);
         try
         {
             _scratch = _buffers.Rent(ScratchBytes);
+            CopyKeepAlive();
             _listener = HandoffListener.Open(options);
+            _budget = options.Budget ?? DescriptorBudget.Read(options);
+            _backlog = EffectiveBacklog(options.Backlog);
+            if (!_budget.Suffices)
+                throw new HandoffServerException($"nofile: {_budget.Explain(options.MaxConnections)}");
         }
         catch
         {
+            _listener?.Unlink();
+            _listener?.Dispose();
             _ring.Dispose();
             _wakeEvent.Dispose();
             throw;
         }
+
+        statistics.OnLimit(_budget.MaxConnections);
     }
 
     /// <summary>Replaced by other threads: what is set from it is set anew for each use.</summary>
@@ -71,6 +80,8 @@ internal sealed partial class EventLoop : IDisposable
 
     public string SocketPath => _listener.Path;
 
+    public DescriptorBudget Budget => _budget;
+
     public IHandoffHandler Handler { get; }
 
     private readonly HandoffServerStatistics _statistics;
@@ -80,12 +91,12 @@ internal sealed partial class EventLoop : IDisposable
     public void Run()
     {
         ArmWake();
-        ArmAccept();
         while (!IsFinished())
         {
             DrainChannel();
             StartDirtySends();
             ApplyRequests();
+            ContinueAccepting();
             WaitForCompletions();
             TakeCompletions();
             _nowMs = Environment.TickCount64;
@@ -107,7 +118,8 @@ internal sealed partial class EventLoop : IDisposable
         // after it (the fence makes the store visible first, as theirs does the enqueue).
         _sleeping = 1;
         Interlocked.MemoryBarrier();
-        var mustWait = _dirty.Count == 0 && !_reader.TryPeek(out _) && !RequestsPending() && !IsFinished();
+        var mustWait = _dirty.Count == 0 && !_ring.TryPeekCompletion() && !_reader.TryPeek(out _)
+            && !RequestsPending() && !IsFinished();
         var result = _ring.Enter(mustWait ? 1u : 0u, mustWait ? _timers.WaitMs(Environment.TickCount64) : 0);
         Volatile.Write(ref _sleeping, 0);
         if (result is -Errno.Again or -Errno.Busy && !_ring.TryPeekCompletion())
@@ -144,7 +156,7 @@ internal sealed partial class EventLoop : IDisposable
                 OnSendCompleted(_clients[slot], generation, completion.Result);
                 break;
             case OperationKind.ClientWatch:
-                OnClientWatch(_clients[slot], generation, completion.Result);
+                OnClientWatch(_clients[slot], generation, completion);
                 break;
             case OperationKind.ClientWritable:
                 OnClientWritable(_clients[slot], generation, completion.Result);
@@ -152,10 +164,12 @@ internal sealed partial class EventLoop : IDisposable
             case OperationKind.ClientDrain:
                 OnDrained(_clients[slot], generation, completion.Result);
                 break;
-            case OperationKind.Cancel or OperationKind.Close:
+            case OperationKind.Cancel or OperationKind.Discard:
                 // Only failures are posted. A cancel that finds nothing was late, which is its normal race; a
-                // close that fails means a descriptor was closed twice.
-                Debug.Assert(UserData.KindOf(completion.UserData) == OperationKind.Cancel, "close failed");
+                // discard finds nothing where the connection was reset.
+                break;
+            case OperationKind.Close:
+                Debug.Fail("close failed: a descriptor was closed twice");
                 break;
         }
     }
@@ -169,12 +183,6 @@ internal sealed partial class EventLoop : IDisposable
                 break;
             case HandoffConnection handoff:
                 RejectHandoff(handoff, HandoffRejection.TimedOut);
-                break;
-            default:
-                if (_draining)
-                    FinishAccepting();
-                else
-                    ArmAccept();
                 break;
         }
     }
@@ -195,6 +203,7 @@ internal sealed partial class EventLoop : IDisposable
         if (!_ranToEnd)
             return;
         _buffers.Return(ref _scratch);
+        _buffers.Return(ref _keepAlive);
         _buffers.Dispose();
         _handoffMemory.Dispose();
     }

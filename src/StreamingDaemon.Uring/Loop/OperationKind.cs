@@ -13,6 +13,7 @@ internal enum OperationKind : byte
     ClientDrain,
     Cancel,
     Close,
+    Discard,
 }
 
 /// <summary>

@@ -5,6 +5,9 @@ internal enum OutboundKind
     Data = 0,
     Complete = 1,
     Abort = 2,
+
+    /// <summary>Data, and the rest of its flush is still to come.</summary>
+    Piece = 3,
 }
 
 /// <summary>What travels in the Channel from the producers to the loop: bytes for one client, or its

@@ -23,10 +23,14 @@ internal sealed unsafe partial class IoUring
     private void MakeRoom()
     {
         var result = Enter(0, -1, _sqPoll ? EnterSqWait : 0);
-        // EBUSY and EAGAIN: completions wait to be taken, and only our caller's caller can. The queue holds
-        // thousands of entries and the loop drains between turns, so this is not met before memory is out.
-        if (result is -Errno.Busy or -Errno.Again)
+        if (result is not (-Errno.Busy or -Errno.Again))
+            return;
+        // The kernel wants its completions taken first, and whoever does that is our caller's caller: they
+        // are put aside for it.
+        if (*_cqHead == Volatile.Read(ref *_cqTail))
             Thread.Yield();
+        while (TryTakeFromRing(out var completion))
+            _putAside.Enqueue(completion);
     }
 
     /// <summary>
@@ -64,8 +68,9 @@ internal sealed unsafe partial class IoUring
             submit = SubmissionsPending();
         }
 
-        var result = LinuxNative.IoUringEnter(_enterFd, submit, wait, flags, &argument,
-            (nuint)sizeof(GetEventsArgument));
+        var result = _fault is null
+            ? EnterKernel(submit, wait, flags, &argument)
+            : _fault(new EnterCall(this, wait, flags, &argument));
         EnterCalls++;
         return result switch
         {
@@ -78,6 +83,26 @@ internal sealed unsafe partial class IoUring
                 -result),
         };
     }
+
+    internal int EnterKernel(uint submit, uint wait, uint flags, GetEventsArgument* argument) =>
+        LinuxNative.IoUringEnter(_enterFd, submit, wait, flags, argument, (nuint)sizeof(GetEventsArgument));
+
+    internal bool TryAppend(in SubmissionEntry entry)
+    {
+        if (SubmissionsPending() == _sqSize)
+            return false;
+        _entries[_localTail++ & _sqMask] = entry;
+        Volatile.Write(ref *_sqTail, _localTail);
+        return true;
+    }
+
+    internal ref SubmissionEntry PendingSubmission(int n) =>
+        ref _entries[(Volatile.Read(ref *_sqHead) + (uint)n) & _sqMask];
+
+    internal int UntakenCount => (int)(Volatile.Read(ref *_cqTail) - *_cqHead);
+
+    internal ref CompletionEntry UntakenCompletion(int n) =>
+        ref _completions[(*_cqHead + (uint)n) & _cqMask];
 
     /// <summary>Submits until nothing is pending: a ring that is closed drops what it was not
     /// given.</summary>
@@ -97,11 +122,15 @@ internal sealed unsafe partial class IoUring
     /// <summary>How often io_uring_enter was called.</summary>
     public long EnterCalls { get; private set; }
 
-    public bool TryPeekCompletion() => *_cqHead != Volatile.Read(ref *_cqTail);
+    public bool TryPeekCompletion() => _putAside.Count > 0 || *_cqHead != Volatile.Read(ref *_cqTail);
 
     /// <summary>Takes the next completion, if there is one.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool TryTakeCompletion(out CompletionEntry completion)
+    public bool TryTakeCompletion(out CompletionEntry completion) =>
+        (_putAside.Count > 0 && _putAside.TryDequeue(out completion)) || TryTakeFromRing(out completion);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool TryTakeFromRing(out CompletionEntry completion)
     {
         var head = *_cqHead;
         if (head == Volatile.Read(ref *_cqTail))

@@ -30,13 +30,18 @@ internal sealed unsafe partial class IoUring : IDisposable
     private readonly int _enterFd;
     private readonly uint _enterFlags;
     private readonly bool _sqPoll;
+    private readonly RingFault? _fault;
+
+    /// <summary>Completions taken from the ring before their time, to make room.</summary>
+    private readonly Queue<CompletionEntry> _putAside = new();
     private uint _localTail;
     private bool _disposed;
 
     private IoUring(int fd, in IoUringParams parameters, byte* rings, nuint ringsSize,
-        SubmissionEntry* entries, nuint entriesSize)
+        SubmissionEntry* entries, nuint entriesSize, RingFault? fault)
     {
         _fd = fd;
+        _fault = fault;
         _rings = rings;
         _ringsSize = ringsSize;
         _entries = entries;
@@ -79,9 +84,10 @@ internal sealed unsafe partial class IoUring : IDisposable
     /// <summary>Sets up a ring; the calling thread becomes its only user.</summary>
     /// <param name="entries">Submission queue entries, rounded up by the kernel to a power of two.</param>
     /// <param name="sqPoll">A kernel thread submits; never silently left out.</param>
+    /// <param name="fault">For tests.</param>
     /// <exception cref="HandoffServerException">The kernel refuses; the message says why and what mends
     /// it.</exception>
-    public static IoUring Create(uint entries, bool sqPoll)
+    public static IoUring Create(uint entries, bool sqPoll, RingFault? fault = null)
     {
         // SQPOLL and DEFER_TASKRUN exclude each other (io_uring_setup(2)).
         var required = SetupSingleIssuer | SetupSubmitAll | SetupCqSize | SetupClamp
@@ -119,10 +125,10 @@ internal sealed unsafe partial class IoUring : IDisposable
                 + $"0x{Needed:x}). Use Linux 6.1 or newer");
         }
 
-        return Map(fd, parameters, entries);
+        return Map(fd, parameters, entries, fault);
     }
 
-    private static IoUring Map(int fd, in IoUringParams parameters, uint entries)
+    private static IoUring Map(int fd, in IoUringParams parameters, uint entries, RingFault? fault)
     {
         var sqBytes = parameters.SqOffsets.Array + parameters.SqEntries * sizeof(uint);
         var cqBytes = parameters.CqOffsets.Entries + parameters.CqEntries * (uint)sizeof(CompletionEntry);
@@ -141,7 +147,8 @@ internal sealed unsafe partial class IoUring : IDisposable
             throw RingSetupDiagnosis.Explain(-error, entries, RingSetupDiagnosis.Environment.Read());
         }
 
-        return new IoUring(fd, parameters, rings, ringsSize, (SubmissionEntry*)sqes, entriesSize);
+        return new IoUring(fd, parameters, rings, ringsSize, (SubmissionEntry*)sqes, entriesSize,
+            fault);
     }
 
     /// <summary>Registers the ring's descriptor (5.18), which spares a lookup in each enter.</summary>
@@ -170,5 +177,5 @@ internal sealed unsafe partial class IoUring : IDisposable
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private uint SubmissionsPending() => _localTail - Volatile.Read(ref *_sqHead);
+    internal uint SubmissionsPending() => _localTail - Volatile.Read(ref *_sqHead);
 }

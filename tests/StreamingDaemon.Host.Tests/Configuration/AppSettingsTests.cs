@@ -22,13 +22,14 @@ public sealed class AppSettingsTests : IDisposable
             """
             {
               // for the image
-              "server": { "socket_mode": "0600", "backlog": 7, },
+              "server": { "socket_mode": "0600", "backlog": 7, "allowed_gids": [33, 0] },
               "performance": { "sqpoll": true }
             }
             """);
 
         var options = _sandbox.Load();
 
+        Assert.Equal([33, 0], options.Server.AllowedGids);
         Assert.Equal((0x180, 7, true),
             (options.Server.SocketMode, options.Server.Backlog, options.Performance.SqPoll));
     }

@@ -18,7 +18,7 @@ public sealed class EnvironmentTests : IDisposable
         var options = _sandbox.Load();
 
         Assert.All(OptionTable.All, spec =>
-            Assert.Equal(Other(spec), spec.ToToml(options).Trim('"')));
+            Assert.Equal(Other(spec), spec.ToToml(options).Trim('"', '[', ']')));
     }
 
     /// <summary>A right value that is not the default.</summary>
@@ -35,8 +35,10 @@ public sealed class EnvironmentTests : IDisposable
         "openai:api_key" => "sk-other",
         "openai:api_base" => "http://localhost:1234/v1",
         "openai:model" => "other",
+        "streaming:half_close" => "keep",
         _ => spec.ToToml(OptionTable.Defaults) switch
         {
+            "[]" => "33, 1000",
             "true" => "false",
             "false" => "true",
             "4096" => "2048",
@@ -46,6 +48,19 @@ public sealed class EnvironmentTests : IDisposable
             var number => (int.Parse(number) + 1).ToString(),
         },
     };
+
+    [Theory]
+    [InlineData(",33")]
+    [InlineData("33,")]
+    [InlineData("33,,0")]
+    [InlineData("www-data")]
+    [InlineData("4294967296")]
+    public void A_list_with_a_slip_in_it_is_refused_as_a_whole(string value)
+    {
+        _sandbox.Environment["STREAMING_DAEMON_SERVER__ALLOWED_UIDS"] = value;
+
+        Assert.Contains("STREAMING_DAEMON_SERVER__ALLOWED_UIDS", Assert.Single(_sandbox.Errors()));
+    }
 
     [Fact]
     public void The_names_of_the_trade_set_their_options()

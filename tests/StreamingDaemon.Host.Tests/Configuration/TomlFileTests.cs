@@ -57,6 +57,18 @@ public sealed class TomlFileTests : IDisposable
         AssertLegacy(_sandbox.LoadToml($"[{section}]\n{LegacyKeys}"));
 
     [Theory]
+    [InlineData("[]", new int[0])]
+    [InlineData("[33]", new[] { 33 })]
+    [InlineData("[ 33, # Apache\n 1_000, ]", new[] { 33, 1000 })]
+    public void A_list_of_integers_is_an_array(string value, int[] expected)
+    {
+        var options = _sandbox.LoadToml($"[server]\nallowed_uids = {value}\n");
+
+        Assert.Equal(expected, options.Server.AllowedUids);
+        Assert.Empty(options.Server.AllowedGids);
+    }
+
+    [Theory]
     [InlineData("socket = \"/a\"")]
     [InlineData("socket_path = \"/a\"")]
     [InlineData("[server]\nsocket = \"/a\"")]
@@ -127,8 +139,16 @@ public sealed class TomlFileTests : IDisposable
         "2: server.max_connections: the value has a type that no option takes; " +
         "expected an integer from 1 to 1000000")]
     [InlineData("[server]\nmax_connections = [1]",
-        "2: server.max_connections: the value has a type that no option takes; " +
-        "expected an integer from 1 to 1000000")]
+        "2: server.max_connections: [1] is an array; expected an integer from 1 to 1000000")]
+    [InlineData("[server]\nallowed_uids = 33",
+        "2: server.allowed_uids: 33 is a number; expected integers from 0 to 2147483647, [33, 1000] in a file " +
+        "and 33,1000 elsewhere")]
+    [InlineData("[server]\nallowed_uids = [33, -1]",
+        "2: server.allowed_uids: '-1' in [33,-1] is not such a number; expected integers from 0 to 2147483647, " +
+        "[33, 1000] in a file and 33,1000 elsewhere")]
+    [InlineData("[server]\nallowed_gids = [\"www-data\"]",
+        "2: server.allowed_gids: the value has a type that no option takes; expected integers from 0 to " +
+        "2147483647, [33, 1000] in a file and 33,1000 elsewhere")]
     [InlineData("[thread_pool]\npool_size = 65",
         "2: thread_pool.pool_size: 65 is out of range; expected an integer from 1 to 64")]
     [InlineData("[performance]\nsqpoll = 1", "2: performance.sqpoll: 1 is a number; expected true or false")]

@@ -139,6 +139,35 @@ public sealed class HandoffRequestReaderTests
     }
 
     [Fact]
+    public void Ten_thousand_levels_that_are_closed_again_are_malformed_and_harmless()
+    {
+        var json = $$"""{"prompt":"p","deep":{{new string('[', 10_000)}}{{new string(']', 10_000)}}}""";
+
+        Assert.False(HandoffRequestReader.TryRead(Encoding.UTF8.GetBytes(json), out _));
+    }
+
+    [Fact]
+    public void Two_hundred_thousand_unknown_fields_cost_the_known_ones_nothing()
+    {
+        var json = "{" + string.Concat(Enumerable.Range(0, 200_000).Select(i => $"\"k{i}\":{i},")) + "\"user_id\":7}";
+
+        Assert.Equal(7, Read(json).UserId);
+    }
+
+    [Fact]
+    public void Of_a_field_that_comes_twice_the_last_one_counts()
+    {
+        var request = Read("""
+            {"prompt":"a","prompt":"b","messages":[{"role":"user","content":"x","content":"y"}],
+             "response_headers":{"X-A":"1"},"response_headers":{"X-B":"2"}}
+            """);
+
+        Assert.Equal("b", request.Prompt);
+        Assert.Equal([new ChatTurn("user", "y")], request.Messages);
+        Assert.Equal("X-B: 2\r\n", Encoding.UTF8.GetString(request.ResponseHeaders.Span));
+    }
+
+    [Fact]
     public void Request_ids_are_made_safe_and_missing_ones_are_unique()
     {
         Assert.Equal("a_b_c__", Read("""{"request_id":"a b\"c\r\n"}""").RequestId);

@@ -53,6 +53,7 @@ public sealed class KernelHeaderTests
         ("IOSQE_CQE_SKIP_SUCCESS", IoUringConstants.SqeCqeSkipSuccess),
         ("IORING_CQE_F_MORE", IoUringConstants.CqeMore),
         ("IORING_ACCEPT_MULTISHOT", IoUringConstants.AcceptMultishot),
+        ("IORING_POLL_ADD_MULTI", IoUringConstants.PollAddMulti),
         ("IORING_ASYNC_CANCEL_ALL", IoUringConstants.AsyncCancelAll),
         ("IORING_ASYNC_CANCEL_FD", IoUringConstants.AsyncCancelFd),
         ("IORING_OFF_SQ_RING", IoUringConstants.OffsetSqRing),
@@ -67,10 +68,14 @@ public sealed class KernelHeaderTests
         ("SOL_SOCKET", SocketConstants.SolSocket),
         ("SO_TYPE", SocketConstants.SoType),
         ("SO_ERROR", SocketConstants.SoError),
+        ("SO_PEERCRED", SocketConstants.SoPeerCred),
         ("SO_ACCEPTCONN", SocketConstants.SoAcceptConn),
         ("IPPROTO_TCP", SocketConstants.IpProtoTcp),
         ("TCP_NODELAY", SocketConstants.TcpNoDelay),
         ("SCM_RIGHTS", SocketConstants.ScmRights),
+        ("SIOCOUTQ", (long)SocketConstants.SioCOutQ),
+        ("MSG_PEEK", SocketConstants.MsgPeek),
+        ("MSG_DONTWAIT", SocketConstants.MsgDontWait),
         ("MSG_CTRUNC", SocketConstants.MsgCTrunc),
         ("MSG_TRUNC", SocketConstants.MsgTrunc),
         ("MSG_NOSIGNAL", SocketConstants.MsgNoSignal),
@@ -117,6 +122,7 @@ public sealed class KernelHeaderTests
         ("ETIME", Errno.Time), ("EPROTOTYPE", Errno.Prototype), ("EADDRINUSE", Errno.AddrInUse),
         ("ECONNABORTED", Errno.ConnAborted), ("ECONNRESET", Errno.ConnReset), ("ETIMEDOUT", Errno.TimedOut),
         ("ECONNREFUSED", Errno.ConnRefused), ("EEXIST", Errno.Exist), ("ERANGE", Errno.Range),
+        ("ECONNREFUSED", Errno.ConnRefused), ("ENOBUFS", Errno.NoBufs), ("ECANCELED", Errno.Canceled),
     ];
 
     private static readonly (string C, long Value)[] Layout =
@@ -156,6 +162,9 @@ public sealed class KernelHeaderTests
         Size<ControlHeader>("struct cmsghdr"),
         At<ControlHeader>("struct cmsghdr", "cmsg_type", nameof(ControlHeader.Type)),
         Size<IoVector>("struct iovec"),
+        Size<PeerCredentials>("struct ucred"),
+        At<PeerCredentials>("struct ucred", "uid", nameof(PeerCredentials.UserId)),
+        At<PeerCredentials>("struct ucred", "gid", nameof(PeerCredentials.GroupId)),
         Size<UnixAddress>("struct sockaddr_un"),
         Size<FileNative.GroupEntry>("struct group"),
         At<FileNative.GroupEntry>("struct group", "gr_gid", nameof(FileNative.GroupEntry.Id)),
@@ -185,6 +194,7 @@ public sealed class KernelHeaderTests
             #include <fcntl.h>
             #include <grp.h>
             #include <linux/io_uring.h>
+            #include <linux/sockios.h>
             #include <netinet/in.h>
             #include <netinet/tcp.h>
             #include <poll.h>
@@ -192,6 +202,7 @@ public sealed class KernelHeaderTests
             #include <stdio.h>
             #include <sys/eventfd.h>
             #include <sys/file.h>
+            #include <sys/ioctl.h>
             #include <sys/mman.h>
             #include <sys/resource.h>
             #include <sys/socket.h>

@@ -95,6 +95,7 @@ internal sealed partial class TomlDocument
             BooleanValueSyntax value =>
                 new RawSetting(key, value.Value ? "true" : "false", RawKind.Boolean, origin),
             IntegerValueSyntax value => Integer(key, value, origin),
+            ArraySyntax array => Array(key, array, origin),
             _ => new RawSetting(key, "", RawKind.Other, origin),
         });
     }
@@ -104,6 +105,17 @@ internal sealed partial class TomlDocument
         var written = value.Token?.Text ?? "";
         var kind = LeadingZero().IsMatch(written) ? RawKind.LeadingZero : RawKind.Integer;
         return new RawSetting(key, written, kind, origin) { Number = value.Value };
+    }
+
+    private static RawSetting Array(string key, ArraySyntax array, string origin)
+    {
+        var items = array.Items.Select(item => item.Value).ToList();
+        // A leading zero would be read as another number than the one that was meant.
+        return items.All(item => item is IntegerValueSyntax number
+                && !LeadingZero().IsMatch(number.Token?.Text ?? ""))
+            ? new RawSetting(key, string.Join(',', items.Select(item => ((IntegerValueSyntax)item!).Value)),
+                RawKind.IntegerList, origin)
+            : new RawSetting(key, "", RawKind.Other, origin);
     }
 
     private static List<string> Path(KeySyntax? key)

@@ -1,0 +1,70 @@
+using StreamingDaemon.Uring.Interop;
+
+namespace StreamingDaemon.Uring;
+
+/// <summary>
+/// What the process's limit of descriptors (RLIMIT_NOFILE, getrlimit(2)) is spent on. A table that is full
+/// would cost clients their answer, so everything that takes descriptors is held to its share.
+/// </summary>
+/// <param name="Limit">The soft limit.</param>
+/// <param name="Own">Kept for the process itself: what is open at start, and some to come.</param>
+/// <param name="MaxConnections">Clients served at once: what was asked for, or what is left of it.</param>
+/// <param name="Refusals">Clients at once that are only told that the limit is reached.</param>
+/// <param name="Handoffs">Connections of the module at once, from accept until their client is here.</param>
+/// <param name="Wanted">The limit that would hold all that was asked for.</param>
+public sealed record DescriptorBudget(
+    long Limit, int Own, int MaxConnections, int Refusals, int Handoffs, long Wanted)
+{
+    // Enough that a burst is taken in at once. What does not fit waits in the kernel's accept queue.
+    private const int MostHandoffs = 8_192;
+    private const int MostRefusals = 1_024;
+    private const int Fewest = 4;
+
+    /// <summary>A handoff's own connection, and the client's that comes with it.</summary>
+    private const int DescriptorsPerHandoff = 2;
+
+    /// <summary>Upstream connections, scrapes of the metrics, files that the runtime opens later.</summary>
+    private const int Headroom = 128;
+
+    /// <summary>The budget of this process, as it is now.</summary>
+    public static DescriptorBudget Read(HandoffServerOptions options)
+    {
+        LinuxNative.GetDescriptorLimit(out var soft, out _);
+        var open = Directory.GetFileSystemEntries("/proc/self/fd").Length;
+        return Share(options, (long)Math.Min(soft, int.MaxValue), open);
+    }
+
+    internal static DescriptorBudget Share(HandoffServerOptions options, long limit, int open)
+    {
+        var asked = options.MaxConnections;
+        // An upstream that multiplexes carries about a hundred streams on a connection.
+        var own = open + Headroom + (int)(Math.Min(asked, limit) / 64);
+        var each = options.DescriptorsPerConnection;
+        var free = Math.Max(0, limit - own);
+        // In transit: refusals, and handoffs with two descriptors each.
+        var least = (int)Math.Clamp(free / 16, Fewest, MostRefusals);
+        var fitting = (free - least - (DescriptorsPerHandoff * least)) / each;
+        var connections = (int)Math.Clamp(fitting, 1, asked);
+        var rest = free - ((long)connections * each);
+        var refusals = (int)Math.Clamp(rest / 4, least, MostRefusals);
+        var handoffs = (int)Math.Clamp((rest - refusals) / DescriptorsPerHandoff, least, MostHandoffs);
+        var wanted = open + Headroom + (asked / 64) + ((long)asked * each)
+            + MostRefusals + (DescriptorsPerHandoff * MostRefusals);
+        return new DescriptorBudget(limit, own, connections, refusals, handoffs, wanted);
+    }
+
+    /// <summary>Does the limit hold even the least that a server needs?</summary>
+    internal bool Suffices => Limit >= Own + Least;
+
+    private static int Least => Fewest + Fewest + (Fewest * DescriptorsPerHandoff);
+
+    /// <summary>What an operator is told where less than was asked for fits.</summary>
+    public string Explain(int asked) =>
+        (Suffices
+            ? $"{Limit} descriptors hold {MaxConnections} connections beside {Own} of the daemon's own and "
+                + $"{Refusals + (DescriptorsPerHandoff * Handoffs)} for refusals and handoffs"
+            : $"{Limit} descriptors hold no connection: the daemon's own are {Own}, and {Least} more are the "
+                + "least")
+        + $"; {asked} were asked for. Raise it: ulimit -n {Wanted}; systemd: "
+        + $"LimitNOFILE={Wanted}; Docker: --ulimit nofile={Wanted}. Or lower --max-connections";
+}

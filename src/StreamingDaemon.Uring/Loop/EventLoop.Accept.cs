@@ -1,0 +1,218 @@
+using System.Globalization;
+using StreamingDaemon.Uring.Handoff;
+using StreamingDaemon.Uring.Interop;
+using static StreamingDaemon.Uring.Interop.IoUringConstants;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
+
+namespace StreamingDaemon.Uring.Loop;
+
+// Accept: how many handoffs are on their way at once. What is not accepted waits in the kernel's queue, where
+// nothing is lost and no descriptor is held.
+internal sealed unsafe partial class EventLoop
+{
+    /// <summary>Pause after a call failed for want of descriptors or memory.</summary>
+    private const int AcceptBackoffMs = 100;
+
+    /// <summary>Accepts of one connection each that are armed at once.</summary>
+    private const int MostAccepts = 16;
+
+    /// <summary>A module sends right after it has connected. Where every place is taken, who has been silent
+    /// for this long gives way to who comes.</summary>
+    private const int SilenceGraceMs = 100;
+
+    private readonly DescriptorBudget _budget;
+    private readonly LoopAlarm _backoff = new();
+    private readonly LoopAlarm _graceEnds = new();
+
+    /// <summary>Whole handoffs that wait for a client's slot: those for refusals are in use too.</summary>
+    private readonly Queue<HandoffConnection> _withoutSlot = new();
+
+    /// <summary>Handoffs that could not be received for want of a descriptor or of memory, to be asked for
+    /// again. One may have ended since: then its generation is another.</summary>
+    private readonly Queue<(HandoffConnection Handoff, uint Generation)> _unreceived = new();
+
+    /// <summary>Handoffs whose message is still to come.</summary>
+    private readonly HandoffAgeList _silent = new();
+    private readonly int _backlog;
+    private int _acceptsArmed;
+    private bool _acceptIsMultishot;
+    private bool _acceptsCancelled;
+
+    /// <summary>Wakes the loop; what is due, each turn looks for itself.</summary>
+    private sealed class LoopAlarm : LoopTimer
+    {
+        public bool IsSet => DeadlineMs != long.MaxValue;
+    }
+
+    /// <summary>Connections that may be queued: listen(2) caps it at net.core.somaxconn, and the kernel
+    /// queues one more.</summary>
+    private static int EffectiveBacklog(int asked)
+    {
+        try
+        {
+            var text = File.ReadAllText("/proc/sys/net/core/somaxconn");
+            return Math.Min(asked, int.Parse(text, CultureInfo.InvariantCulture)) + 1;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException)
+        {
+            return asked + 1;
+        }
+    }
+
+    /// <summary>Once a turn: serves who waits, and accepts as many more as there is room for.</summary>
+    private void ContinueAccepting()
+    {
+        ServeHeld();
+        if (_listener.Fd < 0)
+            return;
+        DropSilentBeyondTheCap();
+        var room = _budget.Handoffs - _handoffCount;
+        if (_draining && _acceptsArmed == 0)
+            FinishAccepting();
+        else if (_draining || (_acceptIsMultishot && room < _backlog))
+            CancelAccepts();
+        else if (!_acceptIsMultishot && MayAccept())
+            ArmAccepts(room);
+    }
+
+    /// <summary>A multishot accept takes all that is queued before it asks. Where that is more than there is
+    /// room for, there are as many that take one each.</summary>
+    private void ArmAccepts(int room)
+    {
+        if (room < _backlog)
+        {
+            while (_acceptsArmed < Math.Min(room + 1, MostAccepts))
+                ArmAccept(multishot: false);
+        }
+        else if (_acceptsArmed == 0)
+        {
+            ArmAccept(multishot: true);
+        }
+    }
+
+    /// <summary>One more than the cap: only who comes shows that a silent one must go.</summary>
+    private bool MayAccept() =>
+        _handoffCount <= _budget.Handoffs && HeldCount == 0 && !_backoff.IsSet;
+
+    private int HeldCount => _withoutSlot.Count + _unreceived.Count;
+
+    private void ArmAccept(bool multishot)
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpAccept;
+        entry->Fd = _listener.Fd;
+        entry->IoPriority = multishot ? AcceptMultishot : (ushort)0;
+        entry->OperationFlags = SockCloExec;
+        entry->UserData = UserData.Pack(OperationKind.Accept, 0, 0);
+        _acceptsArmed++;
+        _acceptIsMultishot = multishot;
+        _acceptsCancelled = false;
+    }
+
+    private void OnAccept(in CompletionEntry completion)
+    {
+        if (completion.Result >= 0)
+            StartHandoff(completion.Result);
+        if ((completion.Flags & CqeMore) != 0)
+            return;
+        _acceptsArmed--;
+        _acceptIsMultishot = false;
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM: what ends gives some back. The connection is still queued.
+        if (completion.Result is < 0 and not (-Errno.ConnAborted or -Errno.Intr or -Errno.Canceled))
+            _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
+    }
+
+    /// <summary>Takes what is left in the accept queue, then closes the listener.</summary>
+    private void FinishAccepting()
+    {
+        while (!_stopped)
+        {
+            if (!MayAccept())
+                return;
+            var fd = _listener.AcceptQueued();
+            if (fd >= 0)
+            {
+                StartHandoff(fd);
+            }
+            else if (fd == -Errno.Again)
+            {
+                break;
+            }
+            else if (fd is not (-Errno.Intr or -Errno.ConnAborted))
+            {
+                // No descriptor is left: streams that end give some back, and what is queued is ours to
+                // serve.
+                _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
+                return;
+            }
+        }
+
+        _listener.Dispose();
+    }
+
+    private void DropSilentBeyondTheCap()
+    {
+        while (_silent.Count + HeldCount > _budget.Handoffs && _silent.Oldest is { } oldest)
+        {
+            var dueMs = oldest.AcceptedMs + Math.Min(SilenceGraceMs, Options.HandoffTimeoutMs);
+            if (_nowMs < dueMs)
+            {
+                _timers.Set(_graceEnds, dueMs);
+                return;
+            }
+
+            RejectHandoff(oldest, HandoffRejection.TimedOut);
+        }
+    }
+
+    /// <summary>The peer of a handoff has done its part: no deadline runs, and it gives way to
+    /// nobody.</summary>
+    private void MarkWhole(HandoffConnection handoff)
+    {
+        TimerWheel.Clear(handoff);
+        _silent.Remove(handoff);
+    }
+
+    private void ReceiveLater(HandoffConnection handoff)
+    {
+        _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
+        _unreceived.Enqueue((handoff, handoff.Generation));
+    }
+
+    private void ServeHeld()
+    {
+        while (_withoutSlot.Count > 0 && HasSlotFor(out var admission))
+            StartClientOf(_withoutSlot.Dequeue(), admission);
+        while (!_backoff.IsSet && _unreceived.TryDequeue(out var waiting))
+        {
+            if (waiting.Handoff.Generation == waiting.Generation)
+                ArmReceive(waiting.Handoff);
+        }
+    }
+
+    /// <summary>May this peer hand over (unix(7), SO_PEERCRED: as it was when it connected)?</summary>
+    private bool IsAllowed(int fd)
+    {
+        if (Options.AllowedUids.Count == 0 && Options.AllowedGids.Count == 0)
+            return true;
+        return LinuxNative.GetPeerCredentials(fd, out var credentials) == 0
+            && (Options.AllowedUids.Contains(credentials.UserId)
+                || Options.AllowedGids.Contains(credentials.GroupId));
+    }
+
+    /// <summary>Ends what is armed, by name: by the descriptor it might find whoever has the number by
+    /// then.</summary>
+    private void CancelAccepts()
+    {
+        if (_acceptsCancelled)
+            return;
+        _acceptsCancelled = true;
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpAsyncCancel;
+        entry->Flags = SqeCqeSkipSuccess;
+        entry->Fd = -1;
+        entry->Address = UserData.Pack(OperationKind.Accept, 0, 0);
+        entry->OperationFlags = AsyncCancelAll;
+        entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
+    }
+}

@@ -1,0 +1,81 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Testing;
+
+// Who a process is, and what it may hold open.
+public static unsafe partial class Posix
+{
+    private const int RLimitNoFile = 7;
+    private const int ErrnoMFile = 24;
+
+    [LibraryImport("libc", EntryPoint = "geteuid")]
+    private static partial int GetEUidRaw();
+
+    [LibraryImport("libc", EntryPoint = "getegid")]
+    private static partial int GetEGidRaw();
+
+    [LibraryImport("libc", EntryPoint = "dup", SetLastError = true)]
+    private static partial int DupRaw(int fd);
+
+    [LibraryImport("libc", EntryPoint = "getrlimit", SetLastError = true)]
+    private static partial int GetRLimitRaw(int resource, ulong* limits);
+
+    [LibraryImport("libc", EntryPoint = "setrlimit", SetLastError = true)]
+    private static partial int SetRLimitRaw(int resource, ulong* limits);
+
+    public static int EffectiveUid() => GetEUidRaw();
+
+    public static int EffectiveGid() => GetEGidRaw();
+
+    /// <summary>Bounds this process's table of descriptors to a few more than are open, until the result is
+    /// disposed. What reads the limit once, as an accept does when it is armed, must come after.</summary>
+    public static BoundedTable BoundDescriptorTable(int spare) => new(spare);
+
+    /// <summary>A table of descriptors that can be filled to its last place.</summary>
+    public sealed class BoundedTable : IDisposable
+    {
+        private readonly Stack<int> _fillers = [];
+        private readonly ulong _soft;
+
+        internal BoundedTable(int spare)
+        {
+            var highest = Directory.GetFileSystemEntries("/proc/self/fd")
+                .Max(entry => int.Parse(Path.GetFileName(entry), null));
+            _soft = SetSoftLimit((ulong)(highest + spare));
+        }
+
+        public void Fill()
+        {
+            while (true)
+            {
+                var fd = DupRaw(0);
+                if (fd < 0 && Marshal.GetLastPInvokeError() == ErrnoMFile)
+                    return;
+                _fillers.Push(Check(fd, "dup"));
+            }
+        }
+
+        /// <summary>Frees some places, or all.</summary>
+        public void Release(int count = int.MaxValue)
+        {
+            for (; count > 0 && _fillers.Count > 0; count--)
+                _ = Close(_fillers.Pop());
+        }
+
+        public void Dispose()
+        {
+            Release();
+            _ = SetSoftLimit(_soft);
+        }
+
+        private static ulong SetSoftLimit(ulong soft)
+        {
+            var limits = stackalloc ulong[2];
+            Check(GetRLimitRaw(RLimitNoFile, limits), "getrlimit");
+            var before = limits[0];
+            limits[0] = soft;
+            Check(SetRLimitRaw(RLimitNoFile, limits), "setrlimit");
+            return before;
+        }
+    }
+}

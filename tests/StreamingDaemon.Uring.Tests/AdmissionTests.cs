@@ -1,0 +1,259 @@
+using System.Net.Sockets;
+using System.Text;
+using StreamingDaemon.Testing;
+using Xunit;
+
+namespace StreamingDaemon.Uring.Tests;
+
+public sealed class AdmissionTests
+{
+    private static Task SayAdmission(ClientStream client)
+    {
+        Encoding.UTF8.GetBytes(client.Admission.ToString(), client);
+        client.Complete();
+        return Task.CompletedTask;
+    }
+
+    private static DescriptorBudget Budget(int connections, int refusals, int handoffs) =>
+        new(Limit: 1_000_000, Own: 100, connections, refusals, handoffs, Wanted: 1_000_000);
+
+    [Fact]
+    public void Budget_never_spends_more_than_the_limit_and_gives_all_that_is_asked_where_it_can()
+    {
+        var random = new Random(3);
+        for (var i = 0; i < 20_000; i++)
+        {
+            var options = new HandoffServerOptions
+            {
+                SocketPath = "s",
+                MaxConnections = random.Next(1, 1_000_001),
+                DescriptorsPerConnection = random.Next(1, 3),
+            };
+            var open = random.Next(20, 400);
+            var limit = (long)Math.Exp(random.NextDouble() * Math.Log(2_000_000));
+            var budget = DescriptorBudget.Share(options, limit, open);
+            if (!budget.Suffices)
+            {
+                Assert.True(limit < open + 200 + (limit / 64), $"{budget}");
+                continue;
+            }
+
+            var spent = budget.Own + ((long)budget.MaxConnections * options.DescriptorsPerConnection)
+                + budget.Refusals + (2L * budget.Handoffs);
+            Assert.True(spent <= limit, $"{budget} for {options.MaxConnections}");
+            Assert.True(budget is { MaxConnections: > 0, Refusals: > 0, Handoffs: > 0 }, $"{budget}");
+            Assert.Equal(options.MaxConnections,
+                DescriptorBudget.Share(options, budget.Wanted + 1, open).MaxConnections);
+        }
+    }
+
+    [Fact]
+    public async Task Refusals_beyond_their_slots_are_told_in_turn_and_none_reads_an_empty_answer()
+    {
+        var hold = new TaskCompletionSource();
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                if (client.Admission == HandoffAdmission.Admitted)
+                    await hold.Task;
+                await SayAdmission(client);
+            },
+            options => options with { Budget = Budget(connections: 1, refusals: 3, handoffs: 8) });
+        using var first = Clients.HandOver(server.SocketPath, "{}");
+        await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 1);
+
+        var answers = await Task.WhenAll(Enumerable.Range(0, 200).Select(async _ =>
+        {
+            using var client = Clients.HandOver(server.SocketPath, "{}");
+            return await Clients.ReadTextAsync(client);
+        }));
+
+        Assert.All(answers, answer => Assert.Equal("OverCapacity", answer));
+        Assert.Empty(server.Rejections);
+        hold.SetResult();
+        Assert.Equal("Admitted", await Clients.ReadTextAsync(first));
+    }
+
+    [Fact]
+    public async Task Drain_serves_those_that_wait_for_a_slot_and_those_in_the_accept_queue_behind_them()
+    {
+        var hold = new TaskCompletionSource();
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                await hold.Task;
+                await SayAdmission(client);
+            },
+            options => options with { Budget = Budget(connections: 1, refusals: 1, handoffs: 4) });
+        var clients = Enumerable.Range(0, 40).Select(_ => Clients.HandOver(server.SocketPath, "{}")).ToList();
+        await Eventually.TrueAsync(() => server.Server.Statistics.Started == 2);
+
+        server.Server.BeginDrain();
+        hold.SetResult();
+
+        foreach (var client in clients)
+        {
+            Assert.Contains(await Clients.ReadTextAsync(client), (string[])["Admitted", "OverCapacity"]);
+            client.Dispose();
+        }
+
+        await server.Server.Completion.WaitAsync(Clients.Patience);
+        Assert.Empty(server.Rejections);
+    }
+
+    [Fact]
+    public async Task Stop_drops_those_that_wait_for_a_slot_and_leaves_nothing_open()
+    {
+        var before = OpenDescriptors.SocketsAndRings();
+        await using (var server = await RunningServer.StartAsync(
+            client => client.Ended,
+            options => options with { Budget = Budget(connections: 1, refusals: 1, handoffs: 4) }))
+        {
+            var clients = Enumerable.Range(0, 20).Select(_ => Clients.HandOver(server.SocketPath, "{}")).ToList();
+            // Two are told, and at least one waits for a slot: its message is received within a turn or two.
+            await Eventually.TrueAsync(() => server.Server.Statistics is { Started: 2, Accepted: > 2 });
+            for (var i = 0; i < 5; i++)
+                Assert.True(await server.Server.IsTurningAsync(Clients.Patience));
+
+            server.Server.Stop();
+
+            await server.Server.Completion.WaitAsync(Clients.Patience);
+            var statistics = server.Server.Statistics;
+            Assert.Equal((2, statistics.Accepted - 2), (statistics.Started, statistics.Rejected));
+            clients.ForEach(client => client.Dispose());
+        }
+
+        await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
+    }
+
+    [Theory]
+    [InlineData(Posix.SockSeqPacket)]
+    [InlineData(Posix.SockStream)]
+    public async Task Peers_that_connect_and_say_nothing_do_not_keep_real_handoffs_out(int type)
+    {
+        // Their own deadline is far: who is silent gives way only because others come.
+        await using var server = await RunningServer.StartAsync(SayAdmission, options => options with
+        {
+            Budget = Budget(connections: 100, refusals: 4, handoffs: 16),
+            HandoffTimeoutMs = 600_000,
+            UseStreamSocket = type == Posix.SockStream,
+        });
+        var silent = Enumerable.Range(0, 300).Select(_ => Posix.ConnectUnix(server.SocketPath, type)).ToList();
+
+        for (var i = 0; i < 50; i++)
+        {
+            using var client = Clients.HandOver(server.SocketPath, "{}", type);
+            Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+        }
+
+        Assert.NotEmpty(server.Rejections);
+        Assert.All(server.Rejections, reason => Assert.Equal(HandoffRejection.TimedOut, reason));
+        Assert.True(server.Rejections.Count >= 300 - 17, $"{server.Rejections.Count} dropped");
+        silent.ForEach(fd => Posix.Close(fd));
+    }
+
+    [Fact]
+    public async Task Client_whose_descriptor_finds_no_place_is_served_when_there_is_one()
+    {
+        using var table = Posix.BoundDescriptorTable(spare: 64);
+        await using var server = await RunningServer.StartAsync(SayAdmission,
+            options => options with { Budget = Budget(connections: 100, refusals: 4, handoffs: 16) });
+        var (browser, theirs) = Posix.SocketPair();
+        using var client = Posix.ToSocket(browser);
+        // Warm: what the runtime opens on first use is open.
+        using (var warm = Clients.HandOver(server.SocketPath, "{}"))
+            Assert.Equal("Admitted", await Clients.ReadTextAsync(warm));
+        var connection = Posix.ConnectUnix(server.SocketPath, Posix.SockSeqPacket);
+        await Eventually.TrueAsync(() => server.Server.Statistics.Accepted == 2);
+
+        table.Fill();
+        var turns = server.Server.Statistics.Turns;
+        Posix.SendDescriptors(connection, "{}"u8, theirs);
+        // Looked at, put back, looked at again: each is a turn or two, ten times a second.
+        await Eventually.TrueAsync(() => server.Server.Statistics.Turns > turns + 5);
+        Assert.Equal(1, server.Server.Statistics.Started);
+        Assert.Equal(0, client.Available);
+        table.Release(3);
+        Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+
+        Assert.Empty(server.Rejections);
+        Posix.Close(connection);
+        Posix.Close(theirs);
+    }
+
+    [Fact]
+    public async Task Accept_without_a_free_descriptor_backs_off_and_recovers_by_itself()
+    {
+        using var table = Posix.BoundDescriptorTable(spare: 64);
+        await using var server = await RunningServer.StartAsync(SayAdmission,
+            options => options with { Budget = Budget(connections: 100, refusals: 4, handoffs: 16) });
+        using (var warm = Clients.HandOver(server.SocketPath, "{}"))
+            Assert.Equal("Admitted", await Clients.ReadTextAsync(warm));
+        await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
+        var waiting = Enumerable.Range(0, 5).Select(_ => (Fd: Posix.NewSocket(Posix.AfUnix, Posix.SockSeqPacket),
+            Pair: Posix.SocketPair())).ToList();
+        var clients = waiting.Select(w => Posix.ToSocket(w.Pair.Left)).ToList();
+
+        table.Fill();
+        foreach (var (fd, pair) in waiting)
+        {
+            Posix.ConnectUnix(fd, server.SocketPath);
+            Posix.SendDescriptors(fd, "{}"u8, pair.Right);
+        }
+
+        var (turns, begun) = (server.Server.Statistics.Turns, Environment.TickCount64);
+        await Eventually.TrueAsync(() => Environment.TickCount64 - begun > 500);
+        // A loop that spins would have turned a hundred thousand times.
+        Assert.InRange(server.Server.Statistics.Turns - turns, 1, 500);
+        Assert.Equal(1, server.Server.Statistics.Accepted);
+        table.Release();
+
+        foreach (var client in clients)
+        {
+            Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+            client.Dispose();
+        }
+
+        Assert.Empty(server.Rejections);
+        foreach (var (fd, pair) in waiting)
+        {
+            Posix.Close(fd);
+            Posix.Close(pair.Right);
+        }
+    }
+
+    [Theory]
+    [InlineData(0, null, true)]
+    [InlineData(1, null, false)]
+    [InlineData(null, 0, true)]
+    [InlineData(null, 1, false)]
+    [InlineData(1, 0, true)]
+    [InlineData(0, 1, true)]
+    [InlineData(1, 1, false)]
+    public async Task Peers_in_neither_list_are_dropped_unread_and_counted(int? uidOff, int? gidOff, bool served)
+    {
+        await using var server = await RunningServer.StartAsync(SayAdmission, options => options with
+        {
+            AllowedUids = uidOff is { } u ? [4_000_000, Posix.EffectiveUid() + u] : [],
+            AllowedGids = gidOff is { } g ? [Posix.EffectiveGid() + g] : [],
+        });
+
+        var (browser, theirs) = Posix.SocketPair();
+        using var client = Posix.ToSocket(browser);
+        try
+        {
+            Clients.HandOverDescriptor(server.SocketPath, "{}"u8, theirs);
+        }
+        catch (PosixException e) when (!served)
+        {
+            // It was dropped before it could send.
+            Assert.Equal(32, e.Errno);
+        }
+
+        Posix.Close(theirs);
+        Assert.Equal(served ? "Admitted" : "", await Clients.ReadTextAsync(client));
+        await Eventually.TrueAsync(() => server.Rejections.Count == (served ? 0 : 1));
+        Assert.All(server.Rejections, reason => Assert.Equal(HandoffRejection.PeerNotAllowed, reason));
+        Assert.Equal(served ? 0 : 1, server.Server.Statistics.Rejected);
+    }
+}

@@ -1,0 +1,94 @@
+using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Ring;
+
+namespace StreamingDaemon.Uring.Tests.Loop;
+
+/// <summary>
+/// Stands between the loop and the kernel, and holds the loop to its invariants: one send in flight for each client,
+/// and no descriptor closed while an operation on it is in flight. Breaks a share of the calls besides.
+/// </summary>
+internal sealed class KernelWitness(Random random, bool faulty)
+{
+    private static readonly int[] Passing = [-Errno.Canceled, -Errno.Intr, -Errno.Again, -Errno.NoBufs];
+
+    private readonly Dictionary<ulong, int> _inFlight = [];
+    private readonly Dictionary<ulong, int> _faults = [];
+    private readonly List<SubmissionEntry> _offered = [];
+
+    public int Sends { get; private set; }
+
+    public int Faults { get; private set; }
+
+    public int Enter(in EnterCall call)
+    {
+        if (faulty && random.Next(10) == 0)
+        {
+            Faults++;
+            return random.Next(2) == 0 ? -Errno.Busy : -Errno.Intr;
+        }
+
+        _offered.Clear();
+        for (var i = 0; i < call.SubmissionCount; i++)
+        {
+            if (faulty)
+                Break(ref call.Submission(i));
+            _offered.Add(call.Submission(i));
+        }
+
+        var result = call.Proceed();
+        for (var i = 0; i < result; i++)
+            OnSubmitted(_offered[i]);
+        for (var i = 0; i < call.CompletionCount; i++)
+            OnCompleted(ref call.Completion(i));
+        return result;
+    }
+
+    private void Break(ref SubmissionEntry entry)
+    {
+        var kind = UserData.KindOf(entry.UserData);
+        if (kind == OperationKind.ClientSend && entry.Opcode != 0 && random.Next(4) == 0)
+            entry.Length = (uint)random.Next(1, (int)Math.Min(entry.Length, 50) + 1);
+        if (kind is not (OperationKind.ClientSend or OperationKind.HandoffReceive or OperationKind.ClientDrain)
+            || entry.Opcode == 0 || random.Next(12) != 0)
+            return;
+        // A NOP in its place: nothing was done, and its completion says why.
+        _faults[entry.UserData] = Passing[random.Next(kind == OperationKind.ClientDrain ? 3 : Passing.Length)];
+        entry = new SubmissionEntry { UserData = entry.UserData, Fd = entry.Fd };
+        Faults++;
+    }
+
+    private void OnSubmitted(in SubmissionEntry entry)
+    {
+        switch (UserData.KindOf(entry.UserData))
+        {
+            case OperationKind.Close:
+                foreach (var (userData, fd) in _inFlight)
+                {
+                    if (fd == entry.Fd)
+                        throw new InvalidOperationException($"{Name(userData)} is in flight on {fd}, which is closed");
+                }
+
+                break;
+            case OperationKind.Cancel or OperationKind.Discard or OperationKind.Wake or OperationKind.Accept:
+                break;
+            default:
+                if (!_inFlight.TryAdd(entry.UserData, entry.Fd))
+                    throw new InvalidOperationException($"{Name(entry.UserData)} is in flight twice");
+                if (UserData.KindOf(entry.UserData) == OperationKind.ClientSend)
+                    Sends++;
+                break;
+        }
+    }
+
+    private void OnCompleted(ref CompletionEntry completion)
+    {
+        if (_faults.Remove(completion.UserData, out var fault))
+            completion.Result = fault;
+        if ((completion.Flags & IoUringConstants.CqeMore) == 0)
+            _inFlight.Remove(completion.UserData);
+    }
+
+    private static string Name(ulong userData) =>
+        $"{UserData.KindOf(userData)} of slot {UserData.SlotOf(userData)}.{UserData.GenerationOf(userData)}";
+}
