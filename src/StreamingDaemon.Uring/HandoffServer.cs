@@ -33,6 +33,9 @@ public sealed class HandoffServer
     /// <summary>Counters, from any thread.</summary>
     public HandoffServerStatistics Statistics { get; } = new();
 
+    /// <summary>Has the start been whole? It stays so when the loop has ended.</summary>
+    public bool HasStarted => _loop is not null;
+
     /// <summary>Where the server listens, once it does: that of the options, or of the passed
     /// socket.</summary>
     public string SocketPath => _loop?.SocketPath ?? _options.SocketPath;

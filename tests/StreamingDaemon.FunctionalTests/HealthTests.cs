@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http;
 using StreamingDaemon.Testing;
@@ -22,5 +23,47 @@ public sealed class HealthTests
 
         Assert.Equal(HttpStatusCode.NotFound, (await http.GetAsync("/metrics/../etc/passwd")).StatusCode);
         Assert.Equal(HttpStatusCode.MethodNotAllowed, (await http.PostAsync("/health", null)).StatusCode);
+    }
+
+    [Fact]
+    public async Task Daemon_that_starts_is_alive_and_not_ready()
+    {
+        using var directory = new TempDirectory();
+        var socket = directory.File("s");
+        var port = DaemonProcess.FreePort();
+        // Its start waits for this lock, and HTTP is up before.
+        var held = new FileStream(socket + ".lock", FileMode.Create, FileAccess.ReadWrite, FileShare.None);
+        using var process = Process.Start(DaemonProcess.StartInfo(null, directory.Path,
+            ["--socket", socket, "--metrics", $"{port}"]))!;
+        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
+        try
+        {
+            HttpResponseMessage? ready = null;
+            await Eventually.TrueAsync(() => (ready = Ask(http, "/health/ready")) is not null);
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, ready!.StatusCode);
+            Assert.Contains("starting", await ready.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+            Assert.Equal(HttpStatusCode.OK, Ask(http, "/health/live")!.StatusCode);
+
+            await held.DisposeAsync();
+
+            await Eventually.TrueAsync(() => Ask(http, "/health/ready")!.StatusCode == HttpStatusCode.OK);
+        }
+        finally
+        {
+            process.Kill();
+            await process.WaitForExitAsync();
+        }
+    }
+
+    private static HttpResponseMessage? Ask(HttpClient http, string path)
+    {
+        try
+        {
+            return http.Send(new HttpRequestMessage(HttpMethod.Get, path));
+        }
+        catch (HttpRequestException)
+        {
+            return null;
+        }
     }
 }

@@ -32,6 +32,21 @@ public sealed class ReloadTests : IDisposable
     }
 
     [Fact]
+    public async Task Rate_limits_are_taken_over_on_sighup()
+    {
+        await using var daemon = await StartAsync("[mock]\ndelay_ms = 0\n");
+        Assert.True((await daemon.AskAsync("""{"user_id":7}""")).IsDone);
+
+        await ReloadAsync(daemon, "[mock]\ndelay_ms = 0\n[rate_limit]\nrequests = 1\nwindow_s = 600\n");
+        Assert.True((await daemon.AskAsync("""{"user_id":7}""")).IsDone);
+        Assert.StartsWith("HTTP/1.1 429", (await daemon.AskAsync("""{"user_id":7}""")).StatusLine,
+            StringComparison.Ordinal);
+
+        await ReloadAsync(daemon, "[mock]\ndelay_ms = 0\n");
+        Assert.True((await daemon.AskAsync("""{"user_id":7}""")).IsDone);
+    }
+
+    [Fact]
     public async Task Log_level_holds_from_the_next_line_on()
     {
         var log = _directory.File("log");

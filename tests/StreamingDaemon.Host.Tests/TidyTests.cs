@@ -1,9 +1,10 @@
+using System.Text.RegularExpressions;
 using Xunit;
 
 namespace StreamingDaemon.Host.Tests;
 
 /// <summary>The style that a compiler does not see: files, methods and lines stay short.</summary>
-public sealed class TidyTests
+public sealed partial class TidyTests
 {
     private const int MaxFileLines = 300;
     private const int MaxMethodLines = 70;
@@ -20,6 +21,29 @@ public sealed class TidyTests
         var complaints = files.SelectMany(Complaints).ToList();
         Assert.True(complaints.Count == 0, string.Join('\n', complaints));
     }
+
+    [Theory]
+    [InlineData("docs/faults.md")]
+    [InlineData("SECURITY.md")]
+    public void Tests_that_a_page_names_exist(string page)
+    {
+        var tests = Directory.EnumerateFiles(Path.Combine(Root(), "tests"), "*.cs", SearchOption.AllDirectories)
+            .SelectMany(file => TestName().Matches(File.ReadAllText(file)).Select(m => m.Groups["name"].Value)).ToHashSet();
+
+        var named = NameInPage().Matches(File.ReadAllText(Path.Combine(Root(), page)))
+            .Select(m => m.Groups[1].Value).ToList();
+
+        Assert.True(named.Count > 5, "the page names no tests");
+        Assert.Empty(named.Except(tests));
+    }
+
+    [GeneratedRegex(@"^    public (?:async Task|void) (?<name>\w+)\(|^public sealed (?:partial )?class (?<name>\w+Tests)\b",
+        RegexOptions.Multiline)]
+    private static partial Regex TestName();
+
+    /// <summary>Names with capitals and underscores, as tests have them, and classes of tests.</summary>
+    [GeneratedRegex("`([A-Z][a-zA-Z0-9]*_[a-zA-Z0-9_]*[a-z][a-zA-Z0-9_]*|[A-Z]\\w+Tests)`")]
+    private static partial Regex NameInPage();
 
     private static IEnumerable<string> Complaints(string file)
     {

@@ -53,9 +53,9 @@ internal static class HealthEndpoints
 
     private static async Task WriteLiveAsync(HttpContext context)
     {
-        // A drain is no reason to be restarted.
+        // Neither a drain nor a start is a reason to be restarted.
         var status = await StatusOf(context);
-        await WriteAsync(context, status == "draining" ? "ok" : status, null);
+        await WriteAsync(context, status is "draining" or "starting" ? "ok" : status, null);
     }
 
     private static async Task WriteReadyAsync(HttpContext context) =>
@@ -66,6 +66,9 @@ internal static class HealthEndpoints
         var services = context.RequestServices;
         var draining = services.GetRequiredService<DrainSignal>().IsDraining;
         var server = services.GetRequiredService<HandoffServer>();
+        // HTTP is there a moment before the loop is.
+        if (!draining && !server.HasStarted)
+            return "starting";
         var turning = await server.IsTurningAsync(TurnPatience, context.RequestAborted);
         // The loop of a drained daemon has ended, as it should, a moment before the process does.
         return draining ? "draining" : turning ? "ok" : "stuck";
