@@ -31,7 +31,7 @@ public sealed class ClientPaceTests
                 client.Complete();
                 end = await client.Ended;
             },
-            options => options with { WriteTimeoutMs = 1000, MaxPendingBytes = 8192 });
+            options => options with { WriteTimeoutMs = 1500, MaxPendingBytes = 8192 });
         var (browser, theirs) = Pair(tcp);
         Clients.HandOverDescriptor(server.SocketPath, "{}"u8, (int)theirs.Handle);
         theirs.Dispose();
@@ -41,9 +41,9 @@ public sealed class ClientPaceTests
         var buffer = new byte[1000];
         var received = 0;
         await Eventually.TrueAsync(() => browser.Available > 0);
-        for (var until = Environment.TickCount64 + 2500; Environment.TickCount64 < until;)
+        for (var until = Environment.TickCount64 + 3750; Environment.TickCount64 < until;)
         {
-            received += browser.Receive(buffer, Math.Min(buffer.Length, 700), SocketFlags.None);
+            received += browser.Receive(buffer, Math.Min(buffer.Length, 500), SocketFlags.None);
             await Task.Delay(40);
         }
 

@@ -193,6 +193,8 @@ internal sealed partial class EventLoop : IDisposable
     {
         _listener.Unlink();
         _listener.Dispose();
+        if (!_ranToEnd)
+            _ring.CloseUnsubmitted();
         // The ring first: once it is closed the kernel holds no pointer into the memory below.
         _ring.Dispose();
         _exited = true;

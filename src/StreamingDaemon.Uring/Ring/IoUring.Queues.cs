@@ -119,6 +119,18 @@ internal sealed unsafe partial class IoUring
         }
     }
 
+    /// <summary>Closes what was to be closed by entries that the kernel was never given: after enter has
+    /// failed for good. A polling kernel thread may still take them; then it is left to that.</summary>
+    public void CloseUnsubmitted()
+    {
+        for (var i = 0; !_sqPoll && i < SubmissionsPending(); i++)
+        {
+            ref var entry = ref PendingSubmission(i);
+            if (entry.Opcode == OpClose)
+                _ = LinuxNative.Close(entry.Fd);
+        }
+    }
+
     /// <summary>How often io_uring_enter was called.</summary>
     public long EnterCalls { get; private set; }
 
