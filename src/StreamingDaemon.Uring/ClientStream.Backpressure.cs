@@ -141,13 +141,14 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
     /// first.</summary>
     internal void OnClosed(ClientEnd end)
     {
+        _isGone = end != ClientEnd.Completed;
         _closed = true;
         Interlocked.MemoryBarrier();
         if (Volatile.Read(ref _waiting) == 1)
             WakeWaiter();
         // Its callbacks run on the thread pool, and what they throw stays there.
-        if (end != ClientEnd.Completed)
-            _ = _gone.CancelAsync();
+        if (_isGone)
+            Cancel();
     }
 
     /// <summary>The loop is done with this stream, once or more often. Continuations run on the thread

@@ -17,7 +17,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
     private const int SmallestRent = 256;
 
     private readonly EventLoop _loop;
-    private readonly CancellationTokenSource _gone = new();
+    private readonly CancellationTokenSource _cancellation = new();
     private readonly TaskCompletionSource<ClientEnd> _ended =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -27,6 +27,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
     private readonly int _handoffLength;
     private int _endRequested;
     private volatile bool _closed;
+    private volatile bool _isGone;
     private volatile bool _allowsKeepAlive;
 
     internal ClientStream(EventLoop loop, ClientConnection connection, byte[] handoffBuffer,
@@ -54,8 +55,17 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
     /// <summary>When the handoff was accepted (<see cref="System.Diagnostics.Stopwatch"/> ticks).</summary>
     public long AcceptedTimestamp { get; }
 
-    /// <summary>Fires the moment the connection is over without having been completed.</summary>
-    public CancellationToken ClientGone => _gone.Token;
+    /// <summary>Fires the moment the connection is over without having been completed
+    /// (<see cref="IsGone"/>), or <see cref="Cancel"/> is called: the one token of all that is done for this
+    /// client.</summary>
+    public CancellationToken Cancelled => _cancellation.Token;
+
+    /// <summary>Is the connection over without having been completed?</summary>
+    public bool IsGone => _isGone;
+
+    /// <summary>Fires <see cref="Cancelled"/>; the connection stays. From any thread; callbacks run on the
+    /// thread pool.</summary>
+    public void Cancel() => _ = _cancellation.CancelAsync();
 
     /// <summary>Ends when the loop is done with the stream: the end of stream was sent, or the client
     /// dropped.</summary>

@@ -111,7 +111,7 @@ public sealed class ClientPaceTests
         await using var server = await RunningServer.StartAsync(
             async client =>
             {
-                client.ClientGone.Register(() => write.TrySetResult());
+                client.Cancelled.Register(() => write.TrySetResult());
                 await write.Task;
                 await client.WriteAndFlushAsync(new byte[5000]);
                 client.Complete();
@@ -170,7 +170,7 @@ public sealed class ClientPaceTests
             {
                 // A FIN alone could be half a close; what is sent then is answered with a reset. A reset, and the
                 // close of a Unix socket, are seen without.
-                while (!client.ClientGone.IsCancellationRequested)
+                while (!client.Cancelled.IsCancellationRequested)
                 {
                     if (tcp && !reset)
                         await client.WriteAndFlushAsync(new byte[10]);

@@ -98,7 +98,7 @@ public sealed class HandoffServerTests
         var cancelled = new TaskCompletionSource();
         await using var server = await RunningServer.StartAsync(async client =>
         {
-            client.ClientGone.Register(() => cancelled.TrySetResult());
+            client.Cancelled.Register(() => cancelled.TrySetResult());
             await cancelled.Task;
         });
 

@@ -12,13 +12,12 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
 {
     private readonly ILogger _logger = logger;
 
-    public void Write(StreamSession session, IStreamingBackend backend, StreamOutcome outcome,
-        BackendResult result, ClientStream client)
+    public void Write(StreamSession session, StreamOutcome outcome, BackendResult result)
     {
         // A benchmark measures the streams; its summary stands for the lines.
         if (options.Performance.Benchmark || !_logger.IsEnabled(LogLevel.Information))
             return;
-        var request = session.Request;
+        var (request, client, backend) = (session.Request, session.Client, session.Backend);
         LogStream(_logger, outcome, request.RequestId, request.UserId, backend.Name,
             Printable(request.Model ?? backend.DefaultModel), client.BytesSent, session.Events,
             Milliseconds(session.TimeToFirstToken),

@@ -8,51 +8,57 @@ namespace StreamingDaemon.Host.Handoff;
 /// Takes each client from the loop to its backend and to its end: reads the handoff, chooses the backend,
 /// runs the stream, says what became of it. Exactly one outcome for every client.
 /// </summary>
-internal sealed partial class HandoffDispatcher(
-    DaemonOptions options, BackendRegistry backends, StreamWatchdog watchdog, UserLimits limits,
-    WorkerSlots workers, StreamMetrics metrics, AccessLog accessLog, ILogger<HandoffDispatcher> logger)
-    : IHandoffHandler
+internal sealed partial class HandoffDispatcher : IHandoffHandler
 {
-    /// <summary>How long a backend may take to notice that its call was cancelled.</summary>
-    private static readonly TimeSpan CancelPatience = TimeSpan.FromSeconds(1);
-
     /// <summary>How long retries may take where the head is out already: no status can be saved any more,
     /// and the person in front of the browser waits.</summary>
     private static readonly TimeSpan RetryWindowAfterHead = TimeSpan.FromSeconds(1);
 
-    private readonly ILogger _logger = logger;
+    private readonly DaemonOptions _options;
+    private readonly BackendRegistry _backends;
+    private readonly StreamWatchdog _watchdog;
+    private readonly UserLimits _limits;
+    private readonly WorkerSlots _workers;
+    private readonly StreamMetrics _metrics;
+    private readonly AccessLog _accessLog;
+    private readonly ILogger _logger;
 
-    public async Task HandleAsync(ClientStream client)
+    public HandoffDispatcher(DaemonOptions options, BackendRegistry backends, StreamWatchdog watchdog,
+        UserLimits limits, WorkerSlots workers, StreamMetrics metrics, AccessLog accessLog,
+        ILogger<HandoffDispatcher> logger)
     {
-        metrics.OnHandoff(client.AcceptedTimestamp);
+        _options = options;
+        _backends = backends;
+        _watchdog = watchdog;
+        _limits = limits;
+        _workers = workers;
+        _metrics = metrics;
+        _accessLog = accessLog;
+        _logger = logger;
+        // Its sink takes nothing any more once the session is finished, so the backend may be left behind.
+        watchdog.Abandoned = session => _ = ConcludeAsync(session, Cancelled(session));
+    }
+
+    public Task HandleAsync(ClientStream client)
+    {
+        _metrics.OnHandoff(client.AcceptedTimestamp);
         var readable = HandoffRequestReader.TryRead(client.HandoffData.Span, out var request);
         client.ReleaseHandoffData();
-        var backend = BackendFor(request);
-
-        using var session = new StreamSession(client, request, metrics);
-        var refusal = Refusal(client, backend, request, readable);
-        using var permit = refusal is null ? limits.Enter(request.UserId) : default;
-        if (permit.RetryAfterSeconds is { } seconds)
-            refusal = (StreamEnd.RateLimited(seconds), StreamOutcome.RateLimited);
-        var result = refusal is { } refused
-            ? Refuse(session, refused.End, refused.Outcome)
-            : await StreamAsync(session, backend).ConfigureAwait(false);
-
-        var end = await client.Ended.ConfigureAwait(false);
-        var outcome = Combine(result.Outcome, end);
-        accessLog.Write(session, backend, outcome, result, client);
-        metrics.OnStreamEnded(session, backend.Name, outcome, result.Fault, client.AcceptedTimestamp);
+        var session = new StreamSession(client, request, BackendFor(request), _metrics);
+        return Refusal(session, readable) is { } refusal
+            ? ConcludeAsync(session, new BackendResult(refusal.Outcome, refusal.End.Message), refusal.End)
+            : StreamAsync(session);
     }
 
     public void OnFault(ClientStream client, Exception exception)
     {
-        metrics.OnFault();
+        _metrics.OnFault();
         LogFault(_logger, exception);
     }
 
     public void OnRejected(HandoffRejection reason)
     {
-        metrics.OnRejected(reason switch
+        _metrics.OnRejected(reason switch
         {
             HandoffRejection.ClientGone => StreamOutcome.ClientGone,
             HandoffRejection.ServerStopped => StreamOutcome.Drained,
@@ -67,75 +73,86 @@ internal sealed partial class HandoffDispatcher(
 
     private IStreamingBackend BackendFor(HandoffRequest request)
     {
-        if (request.Backend is { } name && !backends.TryGet(name, out _))
-            LogUnknownBackend(_logger, AccessLog.Printable(name), backends.Default.Name, request.RequestId);
-        return backends.Resolve(request.Backend);
+        if (request.Backend is { } name && !_backends.TryGet(name, out _))
+            LogUnknownBackend(_logger, AccessLog.Printable(name), _backends.Default.Name, request.RequestId);
+        return _backends.Resolve(request.Backend);
     }
 
-    private static (StreamEnd End, StreamOutcome Outcome)? Refusal(ClientStream client,
-        IStreamingBackend backend, HandoffRequest request, bool readable) => client.Admission switch
+    /// <summary>Why a client is not served, and what it is told; null for one that is.</summary>
+    private (StreamEnd End, StreamOutcome Outcome)? Refusal(StreamSession session, bool readable)
+    {
+        switch (session.Client.Admission)
         {
-            HandoffAdmission.OverCapacity => (StreamEnd.OverCapacity, StreamOutcome.OverCapacity),
-            HandoffAdmission.TooLarge => (StreamEnd.HandoffTooLarge, StreamOutcome.BadHandoff),
-            _ when !readable => (StreamEnd.MalformedHandoff, StreamOutcome.BadHandoff),
-            _ when backend.RequiresPrompt && !request.HasPrompt =>
-                (StreamEnd.NoPrompt, StreamOutcome.BadHandoff),
-            _ => null,
-        };
+            case HandoffAdmission.OverCapacity:
+                return (StreamEnd.OverCapacity, StreamOutcome.OverCapacity);
+            case HandoffAdmission.TooLarge:
+                return (StreamEnd.HandoffTooLarge, StreamOutcome.BadHandoff);
+        }
 
-    private static BackendResult Refuse(StreamSession session, StreamEnd end, StreamOutcome outcome)
-    {
-        session.FinishWithError(end);
-        return new BackendResult(outcome, end.Message);
+        if (!readable)
+            return (StreamEnd.MalformedHandoff, StreamOutcome.BadHandoff);
+        if (session.Backend.RequiresPrompt && !session.Request.HasPrompt)
+            return (StreamEnd.NoPrompt, StreamOutcome.BadHandoff);
+        session.Permit = _limits.Enter(session.Request.UserId);
+        return session.Permit.RetryAfterSeconds is { } seconds
+            ? (StreamEnd.RateLimited(seconds), StreamOutcome.RateLimited)
+            : null;
     }
 
-    private async Task<BackendResult> StreamAsync(StreamSession session, IStreamingBackend backend)
+    /// <summary>Runs the stream to the end that its backend comes to. Where the backend blocks this thread
+    /// or does not come back, the watchdog ends the stream meanwhile.</summary>
+    private async Task StreamAsync(StreamSession session)
     {
-        watchdog.Add(session);
+        BackendResult result;
+        _watchdog.Add(session);
         try
         {
-            if (options.Streaming.HeadWaitMs == 0)
+            if (_options.Streaming.HeadWaitMs == 0)
                 session.EnsureHead();
-            var result = await CallBackendAsync(session, backend).ConfigureAwait(false);
-            Finish(session, result);
-            return result;
-        }
-        finally
-        {
-            watchdog.Remove(session);
-        }
-    }
-
-    private async Task<BackendResult> CallBackendAsync(StreamSession session, IStreamingBackend backend)
-    {
-        try
-        {
-            using var slot = await workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
+            session.Worker = await _workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
             session.MarkPending();
             var request = session.Request.ToStreamRequest(RetryWindow(session));
-            // On a thread of the pool of its own: a backend that blocks holds that, and not its client's end.
-            var call = Task.Run(() => backend.StreamAsync(request, session, session.Cancelled));
-            return await GuardAsync(call, session).ConfigureAwait(false);
+            result = await session.Backend.StreamAsync(request, session, session.Cancelled)
+                .ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (session.CancelOutcome is not null)
         {
-            return Cancelled(session, session.CancelOutcome.Value);
+            result = Cancelled(session);
         }
         catch (Exception e)
         {
-            LogBackendFault(_logger, e, backend.Name, session.Request.RequestId);
-            return new BackendResult(StreamOutcome.InternalError, e.GetType().Name);
+            LogBackendFault(_logger, e, session.Backend.Name, session.Request.RequestId);
+            result = new BackendResult(StreamOutcome.InternalError, e.GetType().Name);
         }
+
+        await ConcludeAsync(session, result).ConfigureAwait(false);
+    }
+
+    /// <summary>The one end of each stream: what the client is told, what is given back, what is said of
+    /// it.</summary>
+    private async Task ConcludeAsync(StreamSession session, BackendResult result, StreamEnd? refusal = null)
+    {
+        if (!session.TryConclude())
+            return;
+        Finish(session, result, refusal ?? StreamEnd.For(result));
+        _watchdog.Remove(session);
+        session.Worker.Dispose();
+        var end = await session.Client.Ended.ConfigureAwait(false);
+        session.Permit.Dispose();
+        var outcome = Combine(result.Outcome, end);
+        _accessLog.Write(session, outcome, result);
+        _metrics.OnStreamEnded(session, outcome, result.Fault);
     }
 
     /// <summary>Retries end where the head must leave: until then a failure is still a status.</summary>
     private TimeSpan RetryWindow(StreamSession session) => session.HeadSent
         ? RetryWindowAfterHead
         : TimeSpan.FromMilliseconds(
-            options.Streaming.HeadWaitMs - (Environment.TickCount64 - session.StartedMs));
+            _options.Streaming.HeadWaitMs - (Environment.TickCount64 - session.StartedMs));
 
-    private static BackendResult Cancelled(StreamSession session, StreamOutcome outcome)
+    private static BackendResult Cancelled(StreamSession session)
     {
+        var outcome = session.CancelOutcome ?? StreamOutcome.ClientGone;
         if (outcome != StreamOutcome.UpstreamTimeout)
             return new BackendResult(outcome);
         return session.State == StreamState.Streaming
@@ -146,24 +163,7 @@ internal sealed partial class HandoffDispatcher(
             };
     }
 
-    /// <summary>Waits for the backend, but once the stream is cancelled not for long: some awaits ignore
-    /// their token.</summary>
-    private static async Task<BackendResult> GuardAsync(Task<BackendResult> call, StreamSession session)
-    {
-        try
-        {
-            return await call.WaitAsync(session.Cancelled).ConfigureAwait(false);
-        }
-        catch (OperationCanceledException) when (!call.IsCompleted)
-        {
-            // Its sink takes nothing any more once the session is finished, so it may be left behind.
-            await Task.WhenAny(call, Task.Delay(CancelPatience)).ConfigureAwait(false);
-            _ = call.ContinueWith(static c => _ = c.Exception, TaskContinuationOptions.OnlyOnFaulted);
-            throw;
-        }
-    }
-
-    private static void Finish(StreamSession session, BackendResult result)
+    private static void Finish(StreamSession session, BackendResult result, StreamEnd? error)
     {
         switch (result.Outcome)
         {
@@ -174,8 +174,8 @@ internal sealed partial class HandoffDispatcher(
                 session.FinishTruncated();
                 break;
             default:
-                if (StreamEnd.For(result) is { } end)
-                    session.FinishWithError(end);
+                if (error is not null)
+                    session.FinishWithError(error);
                 else
                     session.Abandon();
                 break;

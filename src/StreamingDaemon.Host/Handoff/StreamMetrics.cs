@@ -12,6 +12,9 @@ namespace StreamingDaemon.Host.Handoff;
 /// </summary>
 internal sealed class StreamMetrics
 {
+    /// <summary>The label of handoffs that no backend was asked for.</summary>
+    private const string NoBackend = "none";
+
     private readonly Gauge _active, _peak, _max;
     private readonly Gauge _states;
     private readonly Counter _requests, _bytes, _streams, _events, _upstreamErrors, _upstreamRetries;
@@ -60,6 +63,12 @@ internal sealed class StreamMetrics
 
         foreach (var status in (string[])["started", "completed", "failed"])
             _requests.WithLabels(status).IncTo(0);
+        // increase() misses the first count of a series that begins with it.
+        foreach (var outcome in Enum.GetNames<StreamOutcome>())
+        {
+            _streams.WithLabels(options.Backend.Name, outcome);
+            _streams.WithLabels(NoBackend, outcome);
+        }
     }
 
     public CollectorRegistry Registry { get; }
@@ -98,16 +107,17 @@ internal sealed class StreamMetrics
 
     public void OnUpstreamRetry(UpstreamFault fault) => _upstreamRetries.WithLabels(fault.ToString()).Inc();
 
-    public void OnStreamEnded(StreamSession session, string backend, StreamOutcome outcome,
-        UpstreamFault? fault, long acceptedTimestamp)
+    public void OnStreamEnded(StreamSession session, StreamOutcome outcome, UpstreamFault? fault)
     {
+        var backend = session.Backend.Name;
         // Not where the client's leaving is the end that counts.
         var isUpstreams = outcome is StreamOutcome.UpstreamError or StreamOutcome.UpstreamTimeout
             or StreamOutcome.UpstreamTruncated;
         if (isUpstreams && fault is { } reason)
             _upstreamErrors.WithLabels(reason.ToString()).Inc();
         CountEnd(backend, outcome);
-        _duration.WithLabels(backend).Observe(Stopwatch.GetElapsedTime(acceptedTimestamp).TotalSeconds);
+        _duration.WithLabels(backend)
+            .Observe(Stopwatch.GetElapsedTime(session.Client.AcceptedTimestamp).TotalSeconds);
         if (session.TimeToFirstToken is { } firstToken)
             _firstToken.WithLabels(backend).Observe(firstToken.TotalSeconds);
     }
@@ -116,11 +126,11 @@ internal sealed class StreamMetrics
     public void OnRejected(StreamOutcome outcome)
     {
         Interlocked.Increment(ref _started);
-        CountEnd("none", outcome);
+        CountEnd(NoBackend, outcome);
     }
 
     /// <summary>A stream that the daemon itself failed.</summary>
-    public void OnFault() => CountEnd("none", StreamOutcome.InternalError);
+    public void OnFault() => CountEnd(NoBackend, StreamOutcome.InternalError);
 
     private void CountEnd(string backend, StreamOutcome outcome)
     {

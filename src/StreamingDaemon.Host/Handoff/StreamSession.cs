@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Diagnostics.CodeAnalysis;
 using System.Text;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Uring;
@@ -23,15 +22,13 @@ internal enum StreamState
 /// One stream between its backend and its client: the head, the events, the end, and what is told of it. Its
 /// gate makes each of them whole: the watchdog may send the head or end the stream while the backend writes.
 /// </summary>
-[SuppressMessage("Design", "CA2213", Justification = "See Dispose.")]
-internal sealed class StreamSession : IDeltaSink, IDisposable
+internal sealed class StreamSession : IDeltaSink
 {
     private readonly Lock _gate = new();
     private readonly ClientStream _client;
-    private readonly CancellationTokenSource _cancellation = new();
-    private readonly CancellationTokenRegistration _clientGone;
     private readonly StreamMetrics _metrics;
     private int _cancelOutcome = -1;
+    private int _concluded;
     private long _lastActivityMs;
     private long _pendingSinceMs;
     private bool _waitingForClient;
@@ -39,17 +36,27 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
     private bool _responseStarted;
     private bool _finished;
 
-    public StreamSession(ClientStream client, HandoffRequest request, StreamMetrics metrics)
+    public StreamSession(ClientStream client, HandoffRequest request, IStreamingBackend backend,
+        StreamMetrics metrics)
     {
         _client = client;
         _metrics = metrics;
         Request = request;
+        Backend = backend;
         StartedMs = _lastActivityMs = Environment.TickCount64;
-        _clientGone = client.ClientGone.UnsafeRegister(
-            static state => ((StreamSession)state!).Cancel(StreamOutcome.ClientGone), this);
     }
 
+    public ClientStream Client => _client;
+
     public HandoffRequest Request { get; }
+
+    public IStreamingBackend Backend { get; }
+
+    /// <summary>What the stream holds of its user's limits, to be given back at its end.</summary>
+    public UserPermit Permit { get; set; }
+
+    /// <summary>The worker that its backend's call holds, to be given back at its end.</summary>
+    public WorkerSlots.Slot Worker { get; set; }
 
     /// <summary>When the session began, in milliseconds of the system's monotonic clock.</summary>
     public long StartedMs { get; }
@@ -67,7 +74,7 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
     public StreamState State { get; private set; } = StreamState.Queued;
 
     /// <summary>Fires with the reason in <see cref="CancelOutcome"/>.</summary>
-    public CancellationToken Cancelled => _cancellation.Token;
+    public CancellationToken Cancelled => _client.Cancelled;
 
     /// <summary>Why the stream was cancelled, or null where it was not.</summary>
     public StreamOutcome? CancelOutcome
@@ -75,7 +82,7 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
         get
         {
             var outcome = Volatile.Read(ref _cancelOutcome);
-            return outcome < 0 ? null : (StreamOutcome)outcome;
+            return outcome >= 0 ? (StreamOutcome)outcome : _client.IsGone ? StreamOutcome.ClientGone : null;
         }
     }
 
@@ -88,8 +95,11 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
     /// <summary>From the acceptance of the handoff to the first delta; null where none came.</summary>
     public TimeSpan? TimeToFirstToken { get; private set; }
 
-    /// <summary>Index in the watchdog's list; the watchdog's own.</summary>
+    /// <summary>Index in the watchdog's list, or -1; the watchdog's own.</summary>
     internal int WatchIndex { get; set; } = -1;
+
+    /// <summary>When the watchdog first saw it cancelled, or 0; the watchdog's own.</summary>
+    internal long CancelSeenMs { get; set; }
 
     public void MarkPending()
     {
@@ -99,15 +109,17 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
         Volatile.Write(ref _pendingSinceMs, now);
     }
 
-    /// <summary>Cancels the backend. The first reason stays; from any thread.</summary>
+    /// <summary>Cancels the backend. The first reason stays, and a client that left is one; from any
+    /// thread.</summary>
     public void Cancel(StreamOutcome outcome)
     {
-        if (Interlocked.CompareExchange(ref _cancelOutcome, (int)outcome, -1) == -1)
-        {
-            // Not here: the callbacks tear connections down, and may throw.
-            _ = _cancellation.CancelAsync();
-        }
+        if (!_client.IsGone && Interlocked.CompareExchange(ref _cancelOutcome, (int)outcome, -1) == -1)
+            _client.Cancel();
     }
+
+    /// <summary>True for the first who comes to end the stream: its backend, or the watchdog over a backend
+    /// that does not come back.</summary>
+    public bool TryConclude() => Interlocked.Exchange(ref _concluded, 1) == 0;
 
     /// <summary>Sends the head now, unless it was or the stream is over.</summary>
     public void EnsureHead()
@@ -138,10 +150,10 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
         {
             // A backend that outlived its stream must not write into what may be somebody else's.
             if (_finished)
-                throw new OperationCanceledException("the stream is over", _cancellation.Token);
+                throw new OperationCanceledException("the stream is over", Cancelled);
             EnsureHeadLocked();
             ServerSentEvents.WriteContent(_client, delta.Text.Span);
-            flush = _client.FlushAsync(_cancellation.Token);
+            flush = _client.FlushAsync(Cancelled);
         }
 
         if (Events++ == 0)
@@ -157,10 +169,7 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
         OnUpstreamActivity();
         Volatile.Write(ref _waitingForClient, false);
         if (!taken)
-        {
-            Cancel(StreamOutcome.ClientGone);
-            throw new OperationCanceledException("the client is gone", _cancellation.Token);
-        }
+            throw new OperationCanceledException("the client is gone", Cancelled);
     }
 
     /// <summary>A whole answer: [DONE] and the end of the stream.</summary>
@@ -206,10 +215,6 @@ internal sealed class StreamSession : IDeltaSink, IDisposable
 
     /// <summary>The HTTP status, where it was not 200.</summary>
     public int? ErrorStatus { get; private set; }
-
-    /// <summary>Takes the session off its client. The token source stays: the watchdog may still cancel it, a
-    /// backend that was left behind still look at it, and without a timer it holds nothing.</summary>
-    public void Dispose() => _clientGone.Dispose();
 
     private void Finish(Action<StreamSession, StreamEnd?> write, StreamEnd? end)
     {

@@ -5,13 +5,17 @@ namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
 /// Every deadline of running streams but those of their sockets: head wait, first token, silence, whole
-/// duration. One timer for all of them, which only runs while there are streams: a token moves a number, not
-/// a timer.
+/// duration, and a backend that does not come back once it was cancelled. One timer for all of them, which
+/// only runs while there are streams: a token moves a number, not a timer.
 /// </summary>
 internal sealed class StreamWatchdog : IDisposable
 {
     /// <summary>How late a deadline may be noticed.</summary>
     private const int SweepMs = 50;
+
+    /// <summary>How long a backend may take to notice that its call was cancelled: some awaits ignore their
+    /// token, and some backends block.</summary>
+    private const int CancelPatienceMs = 1_000;
 
     private readonly Lock _gate = new();
     private readonly List<StreamSession> _sessions = [];
@@ -28,6 +32,10 @@ internal sealed class StreamWatchdog : IDisposable
         _timer = new Timer(static state => ((StreamWatchdog)state!).Sweep(), this, Timeout.Infinite,
             Timeout.Infinite);
     }
+
+    /// <summary>Takes the streams whose backend did not come back. Set before the first one is
+    /// added.</summary>
+    public Action<StreamSession>? Abandoned { get; set; }
 
     public int Count
     {
@@ -54,11 +62,14 @@ internal sealed class StreamWatchdog : IDisposable
     {
         lock (_gate)
         {
+            if (session.WatchIndex < 0)
+                return;
             // The last one takes its place: the order means nothing.
             var last = _sessions[^1];
             _sessions[session.WatchIndex] = last;
             last.WatchIndex = session.WatchIndex;
             _sessions.RemoveAt(_sessions.Count - 1);
+            session.WatchIndex = -1;
         }
     }
 
@@ -120,6 +131,15 @@ internal sealed class StreamWatchdog : IDisposable
 
     private void Look(StreamSession session, long now, TimeoutOptions timeouts)
     {
+        if (session.Cancelled.IsCancellationRequested)
+        {
+            if (session.CancelSeenMs == 0)
+                session.CancelSeenMs = now;
+            else if (now - session.CancelSeenMs >= CancelPatienceMs)
+                Abandoned?.Invoke(session);
+            return;
+        }
+
         if (timeouts.StreamTimeoutMs > 0 && now - session.StartedMs >= timeouts.StreamTimeoutMs)
         {
             session.Cancel(StreamOutcome.StreamTimeout);

@@ -176,7 +176,7 @@ public sealed class LifeModelTests
                 client.BeginKeepAlive();
             for (var i = 0; ; i++)
             {
-                var order = await stream.Orders.Reader.ReadAsync(client.ClientGone);
+                var order = await stream.Orders.Reader.ReadAsync(client.Cancelled);
                 switch (order)
                 {
                     case Order.Complete:
