@@ -1,0 +1,105 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using StreamingDaemon.Bench.Interop;
+
+namespace StreamingDaemon.Bench.Daemon;
+
+/// <summary>A daemon or an upstream, started for a run and ended by its pid; its output goes to a file.</summary>
+internal sealed class ChildProcess : IDisposable
+{
+    private const int SigTerm = 15;
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(15);
+    private readonly Process _process;
+    private readonly string _logPath;
+
+    private ChildProcess(Process process, string logPath)
+    {
+        _process = process;
+        _logPath = logPath;
+        Tree = new ProcessTree(process.Id);
+    }
+
+    public int Pid => _process.Id;
+
+    public ProcessTree Tree { get; }
+
+    public bool HasExited => _process.HasExited;
+
+    /// <summary>The last lines it wrote.</summary>
+    public string LogTail
+    {
+        get
+        {
+            var lines = File.ReadAllLines(_logPath);
+            return string.Join('\n', lines[Math.Max(0, lines.Length - 12)..]);
+        }
+    }
+
+    /// <exception cref="InvalidOperationException">There is no such program.</exception>
+    public static ChildProcess Start(string commandLine, string logPath)
+    {
+        var command = CommandLineText.Parse(commandLine);
+        // The shell only redirects, and becomes the program: nobody has to read a pipe while it is measured.
+        var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
+        foreach (var argument in (string[])["-c", "log=$1; shift; exec \"$@\" </dev/null >\"$log\" 2>&1", "sh",
+            logPath, command.Program, .. command.Arguments])
+            start.ArgumentList.Add(argument);
+        foreach (var (name, value) in command.Environment)
+            start.Environment[name] = value;
+        File.WriteAllText(logPath, "");
+        return new ChildProcess(Process.Start(start)!, logPath);
+    }
+
+    /// <summary>Waits for what it will do when it is ready.</summary>
+    /// <exception cref="InvalidOperationException">It ended instead; with its last words.</exception>
+    /// <exception cref="TimeoutException">It did not within half a minute.</exception>
+    public void WaitUntil(Func<bool> isReady, string what)
+    {
+        var begun = Stopwatch.GetTimestamp();
+        while (!isReady())
+        {
+            if (HasExited)
+                throw new InvalidOperationException($"it ended before {what}:\n{LogTail}");
+            if (Stopwatch.GetElapsedTime(begun) > 2 * s_patience)
+                throw new TimeoutException($"not within {2 * s_patience.TotalSeconds} s: {what}\n{LogTail}");
+            Thread.Sleep(10);
+        }
+    }
+
+    /// <summary>Is somebody listening on a port of this machine?</summary>
+    public static bool Listens(int port)
+    {
+        try
+        {
+            using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            socket.Connect(IPAddress.Loopback, port);
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+
+    public static int FreePort()
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        return ((IPEndPoint)socket.LocalEndPoint!).Port;
+    }
+
+    /// <summary>SIGTERM, then SIGKILL for it and its children where that is not enough.</summary>
+    public void Dispose()
+    {
+        if (!_process.HasExited)
+        {
+            _ = Native.Kill(Pid, SigTerm);
+            if (!_process.WaitForExit(s_patience))
+                _process.Kill(entireProcessTree: true);
+            _process.WaitForExit();
+        }
+
+        _process.Dispose();
+    }
+}
