@@ -8,7 +8,8 @@ internal sealed class BenchOptions
 {
     public Option<string[]> Daemon { get; } = Many("--daemon",
         "Command line of a daemon, with @SOCK@ for its socket, and, where it has them, @PORT@ for its metrics and "
-        + "@UPORT@ for the upstream's port. NAME=value may stand before it. Several are measured in turns");
+        + "@UPORT@ for the upstream's port. NAME=value may stand before it. It runs in a directory of its own: paths in "
+        + "its arguments must be absolute. Several are measured in turns");
     public Option<string[]> Label { get; } = Many("--label", "What reports call each daemon, in the same order");
     public Option<string?> Upstream { get; } = Text("--upstream",
         "Command line of an upstream, with @UPORT@; started beside each daemon", null);

@@ -41,9 +41,12 @@ internal sealed class ChildProcess : IDisposable
     {
         var command = CommandLineText.Parse(commandLine);
         // The shell only redirects, and becomes the program: nobody has to read a pipe while it is measured.
-        var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
+        // In a directory of its own: no configuration that lies where we were started is to be found.
+        var start = new ProcessStartInfo("/bin/sh") { WorkingDirectory = Path.GetDirectoryName(logPath) };
+        var program = command.Program.Contains('/', StringComparison.Ordinal)
+            ? Path.GetFullPath(command.Program) : command.Program;
         foreach (var argument in (string[])["-c", "log=$1; shift; exec \"$@\" </dev/null >\"$log\" 2>&1", "sh",
-            logPath, command.Program, .. command.Arguments])
+            logPath, program, .. command.Arguments])
             start.ArgumentList.Add(argument);
         foreach (var (name, value) in command.Environment)
             start.Environment[name] = value;

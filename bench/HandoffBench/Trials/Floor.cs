@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.RegularExpressions;
+using StreamingDaemon.Bench.Interop;
 
 namespace StreamingDaemon.Bench.Trials;
 
@@ -11,6 +12,7 @@ namespace StreamingDaemon.Bench.Trials;
 internal sealed partial class Floor : IDisposable
 {
     private const int Rounds = 20;
+    private const int OtherDescriptors = 100;
     private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("floor");
     private readonly string _program;
 
@@ -29,12 +31,14 @@ internal sealed partial class Floor : IDisposable
         }
     }
 
-    /// <summary>Microseconds of CPU an event.</summary>
+    /// <summary>Microseconds of CPU an event, for so many clients or as many as descriptors allow.</summary>
     /// <exception cref="InvalidOperationException">It failed.</exception>
     public double Measure(int clients, int bytes, bool tcp)
     {
         string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
-        var line = Run(_program, Text(clients), Text(Rounds), Text(bytes), tcp ? "tcp" : "unix", "uring");
+        // Both ends of each are its own.
+        var most = (int)Math.Min(int.MaxValue, Native.RaiseDescriptorLimit() / 2 - OtherDescriptors);
+        var line = Run(_program, Text(Math.Min(clients, most)), Text(Rounds), Text(bytes), tcp ? "tcp" : "unix", "uring");
         return Parse(line);
     }
 
