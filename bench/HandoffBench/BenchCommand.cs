@@ -24,10 +24,10 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
         foreach (var size in Sizes())
         {
             var load = PlanOf(size);
-            var results1 = Measure(load, floor);
-            results.AddRange(results1);
-            Console.WriteLine($"\n{Title(load, results1[0])}");
-            Summary.Write(Console.Out, results1);
+            var measured = Measure(load, floor);
+            results.AddRange(measured);
+            Console.WriteLine($"\n{Title(load, measured[0])}");
+            Summary.Write(Console.Out, measured);
         }
 
         if (Value(options.Json) is { } json)
@@ -103,8 +103,11 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
         };
         var limit = Native.RaiseDescriptorLimit();
         if (load.Slots + OtherDescriptors > limit)
-            throw new FormatException($"{load.Slots} streams at a time need more descriptors than the {limit} "
-                + "that are allowed: raise the hard limit (ulimit -Hn)");
+        {
+            throw new FormatException($"{load.Slots} streams at a time need more descriptors than the "
+                + $"{limit} that are allowed: raise the hard limit (ulimit -Hn)");
+        }
+
         return load;
     }
 
@@ -121,8 +124,9 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
         + $"{first.Expected.Bytes.Length} bytes an answer; an event is the head, a content event or [DONE]");
 
     private static string Line(TrialResult r) => string.Create(CultureInfo.InvariantCulture,
-        $"{r.Plan.Label}, round {r.Round}: {r.Load.Good} of {r.Load.Total} good, all in {r.Load.AllInSeconds:0.00} s, "
-        + $"CPU {r.CpuSeconds:0.00} s, generator {r.OwnCpuSeconds:0.00} s");
+        $"{r.Plan.Label}, round {r.Round}: {r.Load.Good} of {r.Load.Total} good, "
+        + $"all in {r.Load.AllInSeconds:0.00} s, CPU {r.CpuSeconds:0.00} s, "
+        + $"generator {r.OwnCpuSeconds:0.00} s");
 
     private T? Value<T>(Option<T> option) => arguments.GetValue(option);
 }

@@ -7,15 +7,17 @@ namespace StreamingDaemon.Bench;
 internal sealed class BenchOptions
 {
     public Option<string[]> Daemon { get; } = Many("--daemon",
-        "Command line of a daemon, with @SOCK@ for its socket, and, where it has them, @PORT@ for its metrics and "
-        + "@UPORT@ for the upstream's port. NAME=value may stand before it. It runs in a directory of its own: paths in "
-        + "its arguments must be absolute. Several are measured in turns");
-    public Option<string[]> Label { get; } = Many("--label", "What reports call each daemon, in the same order");
+        "Command line of a daemon, with @SOCK@ for its socket, and, where it has them, @PORT@ for its "
+        + "metrics and @UPORT@ for the upstream's port. NAME=value may stand before it. It runs in a "
+        + "directory of its own: paths in its arguments must be absolute. Several are measured in turns");
+    public Option<string[]> Label { get; } =
+        Many("--label", "What reports call each daemon, in the same order");
     public Option<string?> Upstream { get; } = Text("--upstream",
         "Command line of an upstream, with @UPORT@; started beside each daemon", null);
     public Option<string> Streams { get; } = Text("--streams",
         "Open loop: streams in all; several, as 1000,5000, are measured one after the other", "1000")!;
-    public Option<double> Rate { get; } = Number("--rate", "Open loop: arrivals a second; 0 is all at once", 0);
+    public Option<double> Rate { get; } =
+        Number("--rate", "Open loop: arrivals a second; 0 is all at once", 0);
     public Option<int> Concurrency { get; } = Integer("--concurrency",
         "Closed loop: streams at a time, the next begun when one ends; 0 is the open loop", 0);
     public Option<double> Duration { get; } =
@@ -36,7 +38,7 @@ internal sealed class BenchOptions
         Number("--patience", "Seconds after the last arrival, then what is not over has failed", 60);
     public Option<int> Rounds { get; } = Integer("--rounds", "Runs of each daemon, in turns (ABAB)", 1);
     public Option<bool> Strace { get; } = new("--strace")
-        { Description = "Count system calls, in a run of its own of at most 500 streams" };
+    { Description = "Count system calls, in a run of its own of at most 500 streams" };
     public Option<string?> Floor { get; } = Text("--floor",
         "floor.c: compiled, run in each round, and taken as the unit", null);
     public Option<string?> Json { get; } = Text("--json", "Write every figure to this file", null);

@@ -9,8 +9,9 @@ internal sealed class ChunkScript
 {
     private static readonly string[] s_words =
     [
-        "The", " quick", " answer", " comes", " one", " word", " at", " a", " time", ",", " and", " each", " of",
-        " them", " is", " a", " chunk", " that", " somebody", " waits", " for", " in", " front", " of", " it", ".",
+        "The", " quick", " answer", " comes", " one", " word", " at", " a", " time", ",", " and", " each",
+        " of", " them", " is", " a", " chunk", " that", " somebody", " waits", " for", " in", " front",
+        " of", " it", ".",
     ];
 
     /// <param name="chunks">Chunks with text, at least one.</param>
@@ -21,7 +22,8 @@ internal sealed class ChunkScript
         ArgumentOutOfRangeException.ThrowIfNegative(textBytes);
         Pieces =
         [
-            .. Enumerable.Range(0, chunks).Select(i => Event(Chunk($$"""{"content":"{{Text(i, textBytes)}}"}""", "null"))),
+            .. Enumerable.Range(0, chunks).Select(i =>
+                Event(Chunk($$"""{"content":"{{Text(i, textBytes)}}"}""", "null"))),
             Event(Chunk("{}", "\"stop\"")),
             Event("[DONE]"),
         ];
@@ -37,8 +39,8 @@ internal sealed class ChunkScript
     }
 
     private static string Chunk(string delta, string finishReason) =>
-        """{"id":"chatcmpl-mock","object":"chat.completion.chunk","created":0,"model":"mock","choices":[{"index":0,"""
-        + $"\"delta\":{delta},\"finish_reason\":{finishReason}}}]}}";
+        """{"id":"chatcmpl-mock","object":"chat.completion.chunk","created":0,"model":"mock","""
+        + $"\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finishReason}}}]}}";
 
     private static ReadOnlyMemory<byte> Event(string data) => Encoding.UTF8.GetBytes($"data: {data}\n\n");
 }

@@ -12,7 +12,8 @@ internal sealed class PaceWheel
 {
     private const int Buckets = 1024;
     private readonly Lock _gate = new();
-    private readonly List<StreamPace>[] _buckets = [.. Enumerable.Range(0, Buckets).Select(_ => new List<StreamPace>())];
+    private readonly List<StreamPace>[] _buckets =
+        [.. Enumerable.Range(0, Buckets).Select(_ => new List<StreamPace>())];
     private readonly List<StreamPace> _due = [];
     private readonly long _start = Stopwatch.GetTimestamp();
     private long _turned;

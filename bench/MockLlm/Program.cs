@@ -21,9 +21,9 @@ var root = new RootCommand("Answers every chat completion with the same stream, 
 root.SetAction(async (arguments, _) =>
 {
     await using var server = new MockLlmServer(new MockLlmOptions(
-        arguments.GetValue(port), arguments.GetValue(tls), arguments.GetValue(http), arguments.GetValue(chunks),
-        arguments.GetValue(delay), arguments.GetValue(firstDelay), arguments.GetValue(size),
-        arguments.GetValue(maxStreams)));
+        arguments.GetValue(port), arguments.GetValue(tls), arguments.GetValue(http),
+        arguments.GetValue(chunks), arguments.GetValue(delay), arguments.GetValue(firstDelay),
+        arguments.GetValue(size), arguments.GetValue(maxStreams)));
     await server.StartAsync();
     Console.WriteLine($"listening on {server.BaseAddress}");
     await server.WaitForShutdownAsync();

@@ -13,8 +13,8 @@ public class ChannelToLoop : IHandoffHandler
     private const int Events = 1_000;
     private const int EventBytes = 60;
 
-    private readonly Channel<OutboundWrite> _channel = System.Threading.Channels.Channel.CreateBounded<OutboundWrite>(
-        new BoundedChannelOptions(16_384) { SingleReader = true, AllowSynchronousContinuations = false });
+    private readonly Channel<OutboundWrite> _channel =
+        Channel.CreateBounded<OutboundWrite>(new BoundedChannelOptions(16_384) { SingleReader = true });
     private readonly TaskCompletionSource<ClientStream> _client = new();
     private readonly TaskCompletionSource _end = new();
     private TempDirectory _directory = null!;
@@ -58,7 +58,8 @@ public class ChannelToLoop : IHandoffHandler
         return taken;
     }
 
-    /// <summary>An event of one busy client, until the kernel has taken it. What gathers leaves together.</summary>
+    /// <summary>An event of one busy client, until the kernel has taken it. What gathers leaves
+    /// together.</summary>
     [Benchmark(OperationsPerInvoke = Events)]
     public async Task<long> EventToKernel()
     {
@@ -82,7 +83,8 @@ public class ChannelToLoop : IHandoffHandler
         return _end.Task;
     }
 
-    void IHandoffHandler.OnFault(ClientStream client, Exception exception) => Console.Error.WriteLine(exception);
+    void IHandoffHandler.OnFault(ClientStream client, Exception exception) =>
+        Console.Error.WriteLine(exception);
 
     void IHandoffHandler.OnRejected(HandoffRejection reason) => Console.Error.WriteLine(reason);
 

@@ -5,7 +5,8 @@ using StreamingDaemon.Uring.Handoff;
 
 namespace StreamingDaemon.Micro;
 
-/// <summary>One handoff, from its JSON to the request; and the search for its end on a stream socket.</summary>
+/// <summary>One handoff, from its JSON to the request; and the search for its end on a stream
+/// socket.</summary>
 public class HandoffDecoding
 {
     private byte[] _json = [];
@@ -17,11 +18,12 @@ public class HandoffDecoding
     [GlobalSetup]
     public void SetUp()
     {
-        var turns = string.Join(',', Enumerable.Range(0, 20).Select(i =>
-            $$"""{"role":"{{(i % 2 == 0 ? "user" : "assistant")}}","content":"Turn {{i}}: {{new string('x', 200)}}"}"""));
+        var text = new string('x', 200);
+        var turns = string.Join(',', Enumerable.Range(0, 10).Select(i =>
+            $$"""{"role":"user","content":"{{text}}"},{"role":"assistant","content":"{{i}} {{text}}"}"""));
         _json = Encoding.UTF8.GetBytes(Handoff == "prompt"
             ? """{"user_id":42,"prompt":"How fast are you?"}"""
-            : $$$"""{"user_id":42,"messages":[{{{turns}}}],"response_headers":{"X-Chat":"7"},"max_tokens":500}""");
+            : $$$"""{"user_id":42,"messages":[{{{turns}}}],"response_headers":{"X-Chat":"7"}}""");
     }
 
     [Benchmark]

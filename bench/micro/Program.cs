@@ -32,5 +32,6 @@ var config = ManualConfig.CreateEmpty()
 string[] rest = [.. args.Where(a => a != "--full")];
 var summaries = BenchmarkSwitcher.FromAssembly(typeof(StreamingDaemon.Micro.SseEncoding).Assembly)
     .Run(rest.Contains("--filter") ? rest : [.. rest, "--filter", "*"], config).ToList();
-return summaries.Count > 0 && summaries.All(s => !s.HasCriticalValidationErrors && s.Reports.All(r => r.Success))
-    ? 0 : 1;
+var isWhole = summaries.Count > 0
+    && summaries.All(s => !s.HasCriticalValidationErrors && s.Reports.All(r => r.Success));
+return isWhole ? 0 : 1;

@@ -5,7 +5,8 @@ using StreamingDaemon.Backends.OpenAI;
 
 namespace StreamingDaemon.Micro;
 
-/// <summary>An upstream's answer, from its bytes to the texts: SseParser and ChunkReader, without a network.</summary>
+/// <summary>An upstream's answer, from its bytes to the texts: SseParser and ChunkReader, without a
+/// network.</summary>
 public class UpstreamParsing
 {
     private const int Chunks = 180;

@@ -14,12 +14,13 @@ internal sealed unsafe partial class FakeDaemon : IDisposable
     private Exception? _fault;
 
     /// <param name="answer">Gets the number of the handoff, from 0, and the client; it closes it.</param>
-    public FakeDaemon(Action<int, Socket> answer)
+    /// <param name="backlog">Handoffs that may wait to be accepted.</param>
+    public FakeDaemon(Action<int, Socket> answer, int backlog = 512)
     {
         _answer = answer;
         SocketPath = _directory.File("s");
         _listener.Bind(new UnixDomainSocketEndPoint(SocketPath));
-        _listener.Listen(512);
+        _listener.Listen(backlog);
         _thread = new Thread(Run) { IsBackground = true };
         _thread.Start();
     }

@@ -105,6 +105,26 @@ public sealed class LoadRunTests
     }
 
     [Fact]
+    public void Streams_that_wait_to_be_accepted_are_charged_with_the_wait()
+    {
+        const int stallMs = 300;
+        // The accept queue is full after two: the others are handed over when the stall is over, but were due.
+        using var daemon = new FakeDaemon((number, client) =>
+        {
+            if (number == 0)
+                Thread.Sleep(stallMs);
+            Send(client, Whole);
+        }, backlog: 1);
+
+        var result = Run(daemon, s_plan with { Streams = 20 });
+
+        Assert.Equal(20, result.Good);
+        // All were due before the stall began, and none was answered before it ended.
+        Assert.True(result.Timings.Head.GetValueAtPercentile(0) >= 299_000);
+        Assert.True(result.Timings.Handoff.GetValueAtPercentile(100) >= 299_000);
+    }
+
+    [Fact]
     public void The_closed_loop_never_has_more_than_its_number_open_and_reuses_their_places()
     {
         using var daemon = new FakeDaemon((_, client) => Send(client, Whole));

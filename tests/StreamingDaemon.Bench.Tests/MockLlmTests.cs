@@ -88,6 +88,17 @@ public sealed class MockLlmTests
     }
 
     [Fact]
+    public async Task A_stream_that_is_late_does_not_wait_for_the_wheels_next_turn()
+    {
+        var wheel = new PaceWheel();
+        var late = new StreamPace(wheel);
+        // The wheel has passed the late one's moment when this one's has come.
+        await new StreamPace(wheel).WaitAsync(30);
+
+        Assert.True(late.WaitAsync(1).AsTask().IsCompletedSuccessfully);
+    }
+
+    [Fact]
     public void A_plot_is_an_XML_document_whatever_the_daemons_are_called()
     {
         var plot = new SvgPlot("A & <B>", PlotAxis.Percentiles, PlotAxis.Logarithmic("ms", 0.1, 1_000),

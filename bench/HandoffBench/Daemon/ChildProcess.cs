@@ -1,15 +1,19 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using StreamingDaemon.Bench.Interop;
 
 namespace StreamingDaemon.Bench.Daemon;
 
-/// <summary>A daemon or an upstream, started for a run and ended by its pid; its output goes to a file.</summary>
+/// <summary>A daemon or an upstream, started for a run and ended by its pid; its output goes to a
+/// file.</summary>
 internal sealed class ChildProcess : IDisposable
 {
     private const int SigTerm = 15;
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(15);
+    private static readonly ConcurrentDictionary<int, bool> s_running = new();
     private readonly Process _process;
     private readonly string _logPath;
 
@@ -17,6 +21,7 @@ internal sealed class ChildProcess : IDisposable
     {
         _process = process;
         _logPath = logPath;
+        s_running[process.Id] = true;
         Tree = new ProcessTree(process.Id);
     }
 
@@ -45,14 +50,23 @@ internal sealed class ChildProcess : IDisposable
         var start = new ProcessStartInfo("/bin/sh") { WorkingDirectory = Path.GetDirectoryName(logPath) };
         var program = command.Program.Contains('/', StringComparison.Ordinal)
             ? Path.GetFullPath(command.Program) : command.Program;
-        foreach (var argument in (string[])["-c", "log=$1; shift; exec \"$@\" </dev/null >\"$log\" 2>&1", "sh",
-            logPath, program, .. command.Arguments])
+        const string redirected = "log=$1; shift; exec \"$@\" </dev/null >\"$log\" 2>&1";
+        foreach (var argument in (string[])["-c", redirected, "sh", logPath, program,
+            .. command.Arguments])
             start.ArgumentList.Add(argument);
         foreach (var (name, value) in command.Environment)
             start.Environment[name] = value;
         File.WriteAllText(logPath, "");
         return new ChildProcess(Process.Start(start)!, logPath);
     }
+
+    /// <summary>Who ends the generator ends what it started.</summary>
+    public static IDisposable EndAllOnSignal() =>
+        PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
+        {
+            foreach (var pid in s_running.Keys)
+                _ = Native.Kill(pid, SigTerm);
+        });
 
     /// <summary>Waits for what it will do when it is ready.</summary>
     /// <exception cref="InvalidOperationException">It ended instead; with its last words.</exception>
@@ -103,6 +117,7 @@ internal sealed class ChildProcess : IDisposable
             _process.WaitForExit();
         }
 
+        s_running.TryRemove(Pid, out _);
         _process.Dispose();
     }
 }

@@ -2,7 +2,8 @@ using System.Globalization;
 
 namespace StreamingDaemon.Bench.Daemon;
 
-/// <summary>What <c>/proc/PID/stat</c> says of a process (proc_pid_stat(5)); times in ticks of USER_HZ.</summary>
+/// <summary>What <c>/proc/PID/stat</c> says of a process (proc_pid_stat(5)); times in ticks of
+/// USER_HZ.</summary>
 /// <param name="ParentPid">Field 4.</param>
 /// <param name="UserTicks">Field 14: of all its threads, the ended ones too.</param>
 /// <param name="SystemTicks">Field 15.</param>

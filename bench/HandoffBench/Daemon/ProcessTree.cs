@@ -31,7 +31,8 @@ internal sealed class ProcessTree(int root)
         {
             foreach (var task in Tasks(pids[i]))
             {
-                foreach (var child in Read($"{task}/children").Split(' ', StringSplitOptions.RemoveEmptyEntries))
+                var children = Read($"{task}/children").Split(' ', StringSplitOptions.RemoveEmptyEntries);
+                foreach (var child in children)
                     pids.Add(int.Parse(child, CultureInfo.InvariantCulture));
             }
         }
@@ -97,7 +98,7 @@ internal sealed class ProcessTree(int root)
                 continue;
             var value = line[(name.Length + 1)..].Trim();
             var end = value.IndexOf(' ');
-            return long.Parse(end < 0 ? value : value[..end], NumberStyles.None, CultureInfo.InvariantCulture);
+            return long.Parse(end < 0 ? value : value[..end], CultureInfo.InvariantCulture);
         }
 
         return 0;

@@ -8,10 +8,12 @@ namespace StreamingDaemon.Bench.Daemon;
 /// </summary>
 /// <param name="Collections">Collections of the garbage collector, by generation (or all, in Go).</param>
 /// <param name="AllocatedBytes">Allocated on the heap since the start.</param>
-internal sealed record RuntimeCounters(IReadOnlyDictionary<string, double> Collections, double? AllocatedBytes)
+internal sealed record RuntimeCounters(
+    IReadOnlyDictionary<string, double> Collections, double? AllocatedBytes)
 {
     private static readonly string[] s_collections =
-        ["dotnet_collection_count_total", "system_runtime_dotnet_gc_collections", "go_gc_duration_seconds_count"];
+        ["dotnet_collection_count_total", "system_runtime_dotnet_gc_collections",
+            "go_gc_duration_seconds_count"];
 
     private static readonly string[] s_allocated =
         ["dotnet_gc_allocated_bytes_total", "dotnet_gc_heap_total_allocated_bytes_total",

@@ -2,7 +2,8 @@ using System.Buffers.Binary;
 
 namespace StreamingDaemon.Bench.Interop;
 
-/// <summary>Makes connections as Apache holds them: the browser's end and the one that is handed over.</summary>
+/// <summary>Makes connections as Apache holds them: the browser's end and the one that is handed
+/// over.</summary>
 internal interface IClientPairs : IDisposable
 {
     /// <exception cref="SystemCallException">No descriptors or ports are left.</exception>

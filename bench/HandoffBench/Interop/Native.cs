@@ -80,7 +80,8 @@ internal static unsafe partial class Native
     [LibraryImport("libc", EntryPoint = "prctl")]
     private static partial int ProcessControl(int option, nuint value, nuint b, nuint c, nuint d);
 
-    /// <summary>Raises the soft limit of descriptors to the hard one, for the daemons that it starts too.</summary>
+    /// <summary>Raises the soft limit of descriptors to the hard one, for the daemons that it starts
+    /// too.</summary>
     /// <returns>The limit in force.</returns>
     public static long RaiseDescriptorLimit()
     {

@@ -41,10 +41,11 @@ internal sealed class LoadRun : IDisposable
         var start = Stopwatch.GetTimestamp();
         _handoffs.Start(start);
         var deadline = long.MaxValue;
+        var patience = (long)(_plan.Patience.TotalSeconds * Stopwatch.Frequency);
         while (!IsOver())
         {
             if (_handoffs.HasEnded && deadline == long.MaxValue)
-                deadline = Stopwatch.GetTimestamp() + _plan.Patience.Ticks * (Stopwatch.Frequency / TimeSpan.TicksPerSecond);
+                deadline = Stopwatch.GetTimestamp() + patience;
             if (Stopwatch.GetTimestamp() > deadline)
                 break;
             var count = _epoll.Wait(PollMs);

@@ -67,6 +67,7 @@ internal static class Probe
             answer.Write(new ReadOnlySpan<byte>(buffer, (int)count));
         }
 
-        throw new TimeoutException($"the probe's answer has no end: {answer.Length} bytes came within {patience}");
+        throw new TimeoutException(
+            $"the probe's answer has no end: {answer.Length} bytes came within {patience}");
     }
 }

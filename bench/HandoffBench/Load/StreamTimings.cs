@@ -35,7 +35,8 @@ internal sealed class StreamTimings(double delayMs)
         ("gap error", GapError), ("duration", Duration),
     ];
 
-    /// <summary>A read has brought a stream from one mark to another (<see cref="Streams.ExpectedStream"/>).</summary>
+    /// <summary>A read has brought a stream from one mark to another
+    /// (<see cref="Streams.ExpectedStream"/>).</summary>
     /// <param name="dueAt">When the stream was due.</param>
     /// <param name="lastEventAt">When its last event came; moved on.</param>
     /// <param name="before">Marks reached before the read.</param>

@@ -13,7 +13,8 @@ internal sealed record Figure(string Name, Func<TrialResult, double?> Value, boo
     private static readonly double[] s_percentiles = [50, 95, 99, 99.9, 100];
 
     /// <summary>All of them, in the order of the table.</summary>
-    public static IReadOnlyList<Figure> All { get; } = [.. Outcomes(), .. Costs(), .. Latencies(), .. Others()];
+    public static IReadOnlyList<Figure> All { get; } =
+        [.. Outcomes(), .. Costs(), .. Latencies(), .. Others()];
 
     /// <summary>The number as a reader wants it: three digits that mean something.</summary>
     public static string Show(double? value) => value switch
@@ -63,7 +64,8 @@ internal sealed record Figure(string Name, Func<TrialResult, double?> Value, boo
             r => PerEvent(r, r.After.InvoluntarySwitches - r.Before.InvoluntarySwitches), true),
         new("system calls a token",
             r => r.Syscalls is { } s ? Finite((double)s.Calls.Values.Sum() / s.Tokens) : null, true),
-        new("collections", r => r.Runtime is { Collections.Count: > 0 } c ? c.Collections.Values.Sum() : null),
+        new("collections",
+            r => r.Runtime is { Collections.Count: > 0 } c ? c.Collections.Values.Sum() : null),
         new("allocated a token, B", r => Finite(r.Runtime?.AllocatedBytes / r.Tokens), true),
     ];
 

@@ -79,7 +79,8 @@ internal static class Plots
     {
         var series = results.GroupBy(r => r.Plan.Label).Select(d => new PlotSeries(d.Key,
             [.. d.GroupBy(r => r.Plan.Load.Slots).OrderBy(g => g.Key)
-                .Select(g => ((double)g.Key, Summary.Median(g.Select(r => Finite(value(r)))) ?? 0))])).ToList();
+                .Select(g => ((double)g.Key, Summary.Median(g.Select(r => Finite(value(r)))) ?? 0))]))
+            .ToList();
         var points = series.SelectMany(s => s.Points).ToList();
         return new SvgPlot(title, PlotAxis.Linear("streams at once", points.Max(p => p.Item1)),
             PlotAxis.Linear(unit, points.Max(p => p.Item2)), series);

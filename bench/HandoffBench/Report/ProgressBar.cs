@@ -17,7 +17,8 @@ internal sealed class ProgressBar(string title) : IDisposable
         var share = plan.IsClosedLoop ? 0 : Math.Clamp((double)ended / plan.Streams, 0, 1);
         var done = (int)(share * Width);
         Console.Error.Write(string.Create(CultureInfo.InvariantCulture,
-            $"\r{title} [{new string('#', done)}{new string('.', Width - done)}] open {begun - ended}, ended {ended}\e[K"));
+            $"\r{title} [{new string('#', done)}{new string('.', Width - done)}] open {begun - ended}, "
+            + $"ended {ended}\e[K"));
     }
 
     public void Dispose()

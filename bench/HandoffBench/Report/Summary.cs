@@ -3,7 +3,8 @@ using StreamingDaemon.Bench.Trials;
 
 namespace StreamingDaemon.Bench.Report;
 
-/// <summary>Several trials as text: a column a daemon, medians over its rounds, ratios pair by pair.</summary>
+/// <summary>Several trials as text: a column a daemon, medians over its rounds, ratios pair by
+/// pair.</summary>
 internal static class Summary
 {
     /// <summary>The table of one load.</summary>
@@ -48,6 +49,8 @@ internal static class Summary
         return sorted.Count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
     }
 
+    private static double? Ratio(double? first, double? second) => first > 0 ? second / first : null;
+
     private static string Ratios(Figure figure, List<IGrouping<string, TrialResult>> byDaemon)
     {
         if (!figure.IsCost || byDaemon.Count < 2)
@@ -56,8 +59,8 @@ internal static class Summary
         foreach (var other in byDaemon.Skip(1))
         {
             // Within a round the machine was the same: ratios first, then the median.
-            var ratios = byDaemon[0].Join(other, r => r.Round, r => r.Round, (first, second) =>
-                figure.Value(first) is { } a && figure.Value(second) is { } b && a > 0 ? b / a : (double?)null)
+            var ratios = byDaemon[0].Join(other, r => r.Round, r => r.Round,
+                (first, second) => Ratio(figure.Value(first), figure.Value(second)))
                 .Where(r => r is not null).ToList();
             text += ratios.Count == 0 ? "   -" : string.Create(CultureInfo.InvariantCulture,
                 $"   {Median(ratios):0.00} [{ratios.Min():0.00}, {ratios.Max():0.00}]");

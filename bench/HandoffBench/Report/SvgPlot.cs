@@ -35,7 +35,8 @@ internal sealed record PlotAxis(
     }
 
     /// <summary>Percentiles, the last of them spread out as the tail of a distribution deserves.</summary>
-    public static PlotAxis Percentiles { get; } = new("percentile", p => -Math.Log10(1 - Math.Min(p, 99.999) / 100),
+    public static PlotAxis Percentiles { get; } = new("percentile",
+        p => -Math.Log10(1 - Math.Min(p, 99.999) / 100),
         [(0, "0"), (50, "50"), (90, "90"), (99, "99"), (99.9, "99.9"), (99.99, "99.99")]);
 
     private static double NiceStep(double least)
@@ -124,7 +125,8 @@ internal sealed class SvgPlot(string title, PlotAxis x, PlotAxis y, IReadOnlyLis
 
     private void Label(double atX, double atY, string text, string anchor, string more = "") =>
         Add(string.Create(CultureInfo.InvariantCulture,
-            $"<text x=\"{atX:0.#}\" y=\"{atY:0.#}\" text-anchor=\"{anchor}\" {more}>{WebUtility.HtmlEncode(text)}</text>"));
+            $"<text x=\"{atX:0.#}\" y=\"{atY:0.#}\" text-anchor=\"{anchor}\" {more}>")
+            + $"{WebUtility.HtmlEncode(text)}</text>");
 
     private void Add(string line) => _svg.Append(line).Append('\n');
 }

@@ -98,7 +98,11 @@ internal sealed class ExpectedStream
         Require(texts[0].Contains("Prompt: ", StringComparison.Ordinal), $"event 1 is '{texts[0]}'");
         Require(texts[1].StartsWith("User ID: ", StringComparison.Ordinal), $"event 2 is '{texts[1]}'");
         for (var i = 13; i < texts.Count; i++)
-            Require(texts[i - 1] == $"This is message {i} of {texts.Count}.", $"event {i} is '{texts[i - 1]}'");
+        {
+            var text = texts[i - 1];
+            Require(text == $"This is message {i} of {texts.Count}.", $"event {i} is '{text}'");
+        }
+
         Require(texts[^1] == LastMockText, $"the last event is '{texts[^1]}'");
     }
 

@@ -31,7 +31,8 @@ internal sealed record Scenario(string Name, TrialPlan Plan, IReadOnlyList<Targe
     public bool CountsSyscalls { get; init; }
 }
 
-/// <summary>The loads that docs/performance.md speaks of, with this daemon's binary and the mock LLM.</summary>
+/// <summary>The loads that docs/performance.md speaks of, with this daemon's binary and the mock
+/// LLM.</summary>
 internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
 {
     private readonly string _common = $"{daemon} --socket @SOCK@ --metrics @PORT@ --max-connections 18000";
@@ -51,7 +52,8 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
     }
 
     private Scenario Burst() => new("burst, 5000, no delay", Mock(5_000, 0),
-        [Target.NoneLost, Target.Of("CPU a stream, us", 60)]) { Rounds = isQuick ? 1 : 3 };
+        [Target.NoneLost, Target.Of("CPU a stream, us", 60)])
+    { Rounds = isQuick ? 1 : 3 };
 
     private Scenario Paced(int streams, int delayMs) =>
         new($"paced mock, {streams}, {delayMs} ms", Mock(streams, delayMs),
@@ -60,7 +62,8 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
             Target.Of("CPU an event, floors", 3),
             Target.Of("gap error p99, ms", 5),
             .. isQuick ? (Target[])[] : [Target.Of("system calls a token", 0.1)],
-        ]) { CountsSyscalls = !isQuick };
+        ])
+        { CountsSyscalls = !isQuick };
 
     private Scenario Memory() => new("memory, 5000 paced mock", Mock(5_000, 100) with
     {
@@ -83,7 +86,8 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
             Target.Of("first token p99, ms", 10),
             Target.Of("memory a stream, KB", 12),
             Target.Of("allocated a token, B", 512),
-        ]) { Rounds = isQuick || streams > 5_000 ? 1 : 3 };
+        ])
+        { Rounds = isQuick || streams > 5_000 ? 1 : 3 };
 
     private Scenario LongAnswers() => new("upstream, 1000 x 180", WithUpstream(1_000, 180, 20),
     [

@@ -19,16 +19,21 @@ internal static class TargetsCommand
     public static Command Create(Func<Func<int>, int> guard)
     {
         var daemon = new Option<string>("--binary") { Required = true, Description = "The daemon's binary" };
-        var mockLlm = new Option<string>("--mock-llm") { Required = true, Description = "The mock LLM's binary" };
+        var mockLlm = new Option<string>("--mock-llm")
+        {
+            Required = true,
+            Description = "The mock LLM's binary",
+        };
         var floor = new Option<string>("--floor") { Required = true, Description = "floor.c" };
-        var quick = new Option<bool>("--quick") { Description = "The four loads that matter most, once each" };
+        var quick = new Option<bool>("--quick") { Description = "Four of the loads, once each" };
         var json = new Option<string?>("--json") { Description = "Write every figure to this file" };
         var command = new Command("targets", "Measure this daemon under every load that has a target")
         {
             daemon, mockLlm, floor, quick, json,
         };
         command.SetAction(arguments => guard(() => Run(
-            new Scenarios(arguments.GetValue(daemon)!, arguments.GetValue(mockLlm)!, arguments.GetValue(quick)),
+            new Scenarios(
+                arguments.GetValue(daemon)!, arguments.GetValue(mockLlm)!, arguments.GetValue(quick)),
             arguments.GetValue(floor)!, arguments.GetValue(json))));
         return command;
     }
@@ -51,7 +56,8 @@ internal static class TargetsCommand
             unmeasured += verdicts.Count(v => v == Verdict.NotMeasured);
         }
 
-        Console.WriteLine($"{missed} missed, {unmeasured} not measured, in {Stopwatch.GetElapsedTime(begun).TotalSeconds:0} s");
+        var seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
+        Console.WriteLine($"{missed} missed, {unmeasured} not measured, in {seconds:0} s");
         if (json is not null)
             JsonReport.Write(json, results);
         return missed + unmeasured == 0 ? 0 : 1;
@@ -106,5 +112,6 @@ internal static class TargetsCommand
     }
 
     private static void Row(string scenario, string figure, double? value, string target, string verdict) =>
-        Console.WriteLine($"{scenario,-28}{figure,-38}{Figure.Show(value),12}{target,12}  {verdict}".TrimEnd());
+        Console.WriteLine(
+            $"{scenario,-28}{figure,-38}{Figure.Show(value),12}{target,12}  {verdict}".TrimEnd());
 }

@@ -38,7 +38,8 @@ internal sealed partial class Floor : IDisposable
         string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
         // Both ends of each are its own.
         var most = (int)Math.Min(int.MaxValue, Native.RaiseDescriptorLimit() / 2 - OtherDescriptors);
-        var line = Run(_program, Text(Math.Min(clients, most)), Text(Rounds), Text(bytes), tcp ? "tcp" : "unix", "uring");
+        var line = Run(_program, Text(Math.Min(clients, most)), Text(Rounds), Text(bytes),
+            tcp ? "tcp" : "unix", "uring");
         return Parse(line);
     }
 

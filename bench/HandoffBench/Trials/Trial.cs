@@ -54,7 +54,11 @@ internal sealed class Trial : IDisposable
         var atRest = _daemon.Tree.Usage();
         var expected = Learn();
         if (_plan.WarmUp > 0)
-            _ = RunLoad(_plan.Load with { Streams = _plan.WarmUp, Rate = 0, Concurrency = 0 }, expected, null);
+        {
+            _ = RunLoad(_plan.Load with { Streams = _plan.WarmUp, Rate = 0, Concurrency = 0 }, expected,
+                null);
+        }
+
 
         var peakIsOfLoad = _daemon.Tree.ResetPeak();
         var runtimeBefore = Scrape();

@@ -33,7 +33,7 @@ internal sealed class TrialResult
     /// <summary>Seconds since the beginning, and KB.</summary>
     public required IReadOnlyList<(double Seconds, long Kb)> Memory { get; init; }
 
-    /// <summary>What the daemon's own metrics say of its runtime, over the load; null where nothing.</summary>
+    /// <summary>What the daemon's own metrics say of its runtime, over the load; or null.</summary>
     public required RuntimeCounters? Runtime { get; init; }
 
     /// <summary>CPU of this generator.</summary>
