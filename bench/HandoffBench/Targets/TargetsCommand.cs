@@ -49,9 +49,7 @@ internal static class TargetsCommand
         Console.WriteLine($"{"load",-28}{"figure",-38}{"measured",12}{"target",12}");
         foreach (var scenario in scenarios.All())
         {
-            var trials = Measure(scenario, floor);
-            results.AddRange(trials);
-            var verdicts = Write(scenario, trials);
+            var verdicts = Judge(scenario, floor, results);
             missed += verdicts.Count(v => v == Verdict.Missed);
             unmeasured += verdicts.Count(v => v == Verdict.NotMeasured);
         }
@@ -61,6 +59,23 @@ internal static class TargetsCommand
         if (json is not null)
             JsonReport.Write(json, results);
         return missed + unmeasured == 0 ? 0 : 1;
+    }
+
+    private static List<Verdict> Judge(Scenario scenario, Floor floor, List<TrialResult> results)
+    {
+        try
+        {
+            var trials = Measure(scenario, floor);
+            results.AddRange(trials);
+            return Write(scenario, trials);
+        }
+        catch (Exception exception)
+            when (exception is InvalidOperationException or TimeoutException or SystemCallException)
+        {
+            // The other loads are still worth knowing.
+            Console.WriteLine($"{scenario.Name,-28}not measured: {exception.Message}");
+            return [.. scenario.Targets.Select(_ => Verdict.NotMeasured)];
+        }
     }
 
     private static List<TrialResult> Measure(Scenario scenario, Floor floor)
