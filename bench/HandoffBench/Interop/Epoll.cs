@@ -1,0 +1,46 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Bench.Interop;
+
+/// <summary>One epoll, level-triggered, for reading. Descriptors leave it by being closed.</summary>
+internal sealed unsafe class Epoll : IDisposable
+{
+    /// <summary>epoll_wait takes this many events at most in one call.</summary>
+    public const int BatchSize = 512;
+
+    // struct epoll_event is packed on x86-64, and there only (epoll_ctl(2), <sys/epoll.h>).
+    private static readonly bool s_isPacked = RuntimeInformation.ProcessArchitecture == Architecture.X64;
+    private static readonly int s_entryBytes = s_isPacked ? 12 : 16;
+    private static readonly int s_dataOffset = s_isPacked ? 4 : 8;
+
+    private readonly int _fd = Native.Check(Native.EpollCreate(Native.CloseOnExec), "epoll_create1");
+    private readonly byte* _entries = (byte*)NativeMemory.AllocZeroed((nuint)(BatchSize * s_entryBytes));
+
+    /// <summary>Watches a descriptor; from any thread.</summary>
+    /// <param name="fd">The descriptor.</param>
+    /// <param name="tag">What <see cref="TagAt"/> says when it is readable.</param>
+    public void Add(int fd, int tag)
+    {
+        var entry = stackalloc byte[16];
+        *(int*)entry = Native.EpollIn;
+        *(long*)(entry + s_dataOffset) = tag;
+        Native.Check(Native.EpollControl(_fd, Native.EpollAdd, fd, entry), "epoll_ctl");
+    }
+
+    /// <summary>Waits; returns the number of readable descriptors, 0 after the time-out.</summary>
+    public int Wait(int timeoutMs)
+    {
+        var count = Native.EpollWait(_fd, _entries, BatchSize, timeoutMs);
+        if (count >= 0)
+            return count;
+        return Native.Errno == Native.ErrorInterrupted ? 0 : Native.Check(count, "epoll_wait");
+    }
+
+    public int TagAt(int index) => (int)*(long*)(_entries + index * s_entryBytes + s_dataOffset);
+
+    public void Dispose()
+    {
+        _ = Native.Close(_fd);
+        NativeMemory.Free(_entries);
+    }
+}

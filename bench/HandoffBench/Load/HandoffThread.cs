@@ -1,0 +1,151 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using StreamingDaemon.Bench.Interop;
+using StreamingDaemon.Bench.Streams;
+
+namespace StreamingDaemon.Bench.Load;
+
+/// <summary>Plays Apache: makes a client, hands it over when it is due, leaves it to the reader.</summary>
+internal sealed class HandoffThread : IDisposable
+{
+    private readonly LoadPlan _plan;
+    private readonly ClientSlot[] _slots;
+    private readonly Epoll _epoll;
+    private readonly StreamTimings _timings;
+    private readonly IClientPairs _pairs;
+    private readonly HandoffSender _sender;
+    private readonly ConcurrentQueue<int> _free = new();
+    private readonly SemaphoreSlim _freeCount = new(0);
+    private readonly Thread _thread;
+    private long _start;
+    private int _begun;
+    private volatile bool _stopped, _ended;
+    private Exception? _fault;
+
+    public HandoffThread(LoadPlan plan, string socketPath, ClientSlot[] slots, Epoll epoll,
+        StreamTimings timings)
+    {
+        _plan = plan;
+        _slots = slots;
+        _epoll = epoll;
+        _timings = timings;
+        _sender = new HandoffSender(socketPath, plan.Request.Span);
+        _pairs = IClientPairs.For(plan.Tcp);
+        _thread = new Thread(Run) { Name = "handoffs", IsBackground = true };
+        for (var i = 0; i < slots.Length && plan.IsClosedLoop; i++)
+            Release(i);
+    }
+
+    /// <summary>Streams in the daemon's hands so far, the ended ones included.</summary>
+    public int Begun => Volatile.Read(ref _begun);
+
+    /// <summary>No stream will be begun any more. Read before <see cref="Begun"/>.</summary>
+    public bool HasEnded => _ended;
+
+    /// <summary>Handoffs that failed; to be read after <see cref="Join"/>.</summary>
+    public Dictionary<StreamVerdict, int> Failures { get; } = [];
+
+    public string? FirstError { get; private set; }
+
+    public void Start(long startAt)
+    {
+        _start = startAt;
+        _thread.Start();
+    }
+
+    /// <summary>A stream is over and its slot free; from the reader.</summary>
+    public void Release(int slot)
+    {
+        if (!_plan.IsClosedLoop)
+            return;
+        _free.Enqueue(slot);
+        _freeCount.Release();
+    }
+
+    public void Stop() => _stopped = true;
+
+    /// <exception cref="InvalidOperationException">The thread failed.</exception>
+    public void Join()
+    {
+        _thread.Join();
+        if (_fault is not null)
+            throw new InvalidOperationException($"the load generator failed: {_fault.Message}", _fault);
+    }
+
+    public void Dispose()
+    {
+        _sender.Dispose();
+        _pairs.Dispose();
+        _freeCount.Dispose();
+    }
+
+    private void Run()
+    {
+        try
+        {
+            if (_plan.IsClosedLoop)
+                RunClosedLoop();
+            else
+                RunOpenLoop();
+        }
+        catch (Exception exception)
+        {
+            _fault = exception;
+        }
+        finally
+        {
+            _ended = true;
+        }
+    }
+
+    private void RunOpenLoop()
+    {
+        Native.WantPreciseSleep();
+        var schedule = new ArrivalSchedule(_start, _plan.Rate);
+        for (var i = 0; i < _plan.Streams && !_stopped; i++)
+        {
+            var due = schedule.At(i);
+            if (due > Stopwatch.GetTimestamp())
+                Native.SleepUntil(due);
+            Begin(i, due);
+        }
+    }
+
+    private void RunClosedLoop()
+    {
+        var limit = _plan.Duration;
+        while (!_stopped && Stopwatch.GetElapsedTime(_start) < limit)
+        {
+            if (!_freeCount.Wait(TimeSpan.FromMilliseconds(50)) || !_free.TryDequeue(out var slot))
+                continue;
+            // A user who comes when another has left: due now.
+            if (!Begin(slot, Stopwatch.GetTimestamp()))
+            {
+                Thread.Sleep(1); // A daemon that refuses everything must not be asked a million times.
+                Release(slot);
+            }
+        }
+    }
+
+    private bool Begin(int index, long due)
+    {
+        var (browser, server) = _pairs.Create();
+        var error = _sender.Send(server);
+        _ = Native.Close(server);
+        if (error != 0)
+        {
+            _ = Native.Close(browser);
+            Failures[StreamVerdict.HandoffFailed] =
+                Failures.GetValueOrDefault(StreamVerdict.HandoffFailed) + 1;
+            FirstError ??= new SystemCallException("handoff", error).Message;
+            return false;
+        }
+
+        _timings.OnHandedOver(due, Stopwatch.GetTimestamp());
+        _slots[index] = new ClientSlot { Fd = browser, DueAt = due };
+        Volatile.Write(ref _begun, _begun + 1);
+        // From here on the slot is the reader's: epoll_ctl is the fence.
+        _epoll.Add(browser, index);
+        return true;
+    }
+}

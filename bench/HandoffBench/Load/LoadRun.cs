@@ -1,0 +1,138 @@
+using System.Diagnostics;
+using StreamingDaemon.Bench.Interop;
+using StreamingDaemon.Bench.Streams;
+
+namespace StreamingDaemon.Bench.Load;
+
+/// <summary>
+/// One run: a thread that hands clients over when they are due, and this one, which reads every answer. They
+/// share the slots; a slot belongs to the first thread until it is in the epoll, to the reader afterwards.
+/// </summary>
+internal sealed class LoadRun : IDisposable
+{
+    private const int PollMs = 50;
+
+    private readonly LoadPlan _plan;
+    private readonly ExpectedStream _expected;
+    private readonly Epoll _epoll = new();
+    private readonly HandoffThread _handoffs;
+    private readonly ClientSlot[] _slots;
+    private readonly byte[] _buffer = new byte[64 * 1024];
+    private readonly LoadResult _result;
+    private int _ended;
+
+    /// <exception cref="SystemCallException">No socket is to be had.</exception>
+    public LoadRun(LoadPlan plan, ExpectedStream expected, string socketPath)
+    {
+        _plan = plan;
+        _expected = expected;
+        _slots = new ClientSlot[plan.Slots];
+        _result = new LoadResult(new StreamTimings(plan.DelayMs));
+        _handoffs = new HandoffThread(plan, socketPath, _slots, _epoll, _result.Timings);
+    }
+
+    /// <summary>Streams begun and ended so far; from any thread.</summary>
+    public (int Begun, int Ended) Progress => (_handoffs.Begun, Volatile.Read(ref _ended));
+
+    /// <summary>Runs to the end of the last stream or of the patience.</summary>
+    /// <exception cref="InvalidOperationException">The generator itself failed.</exception>
+    public LoadResult Run()
+    {
+        var start = Stopwatch.GetTimestamp();
+        _handoffs.Start(start);
+        var deadline = long.MaxValue;
+        var patience = (long)(_plan.Patience.TotalSeconds * Stopwatch.Frequency);
+        while (!IsOver())
+        {
+            if (_handoffs.HasEnded && deadline == long.MaxValue)
+                deadline = Stopwatch.GetTimestamp() + patience;
+            if (Stopwatch.GetTimestamp() > deadline)
+                break;
+            var count = _epoll.Wait(PollMs);
+            for (var i = 0; i < count; i++)
+                Read(_epoll.TagAt(i));
+            _result.PeakOpen = Math.Max(_result.PeakOpen, _handoffs.Begun - _ended);
+        }
+
+        _result.AllInSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        CloseTheRest();
+        _handoffs.Join();
+        foreach (var (verdict, count) in _handoffs.Failures)
+            Count(verdict, count);
+        _result.HandoffError = _handoffs.FirstError;
+        return _result;
+    }
+
+    public void Dispose()
+    {
+        _handoffs.Dispose();
+        _epoll.Dispose();
+    }
+
+    private bool IsOver() => _handoffs.HasEnded && _handoffs.Begun == _ended;
+
+    private unsafe void Read(int index)
+    {
+        ref var slot = ref _slots[index];
+        nint count;
+        fixed (byte* buffer = _buffer)
+            count = Native.Receive(slot.Fd, buffer, (nuint)_buffer.Length, Native.DontWait);
+        if (count < 0 && Native.Errno is Native.ErrorAgain or Native.ErrorInterrupted)
+            return;
+        var now = Stopwatch.GetTimestamp();
+        if (count < 0)
+        {
+            End(index, StreamVerdict.Reset);
+        }
+        else if (count == 0)
+        {
+            var verdict = slot.Checker.End(_expected);
+            if (verdict == StreamVerdict.Good)
+                _result.Timings.OnGood(slot.DueAt, now);
+            End(index, verdict);
+        }
+        else
+        {
+            var before = slot.Checker.MarksReached;
+            var verdict = slot.Checker.Accept(_buffer.AsSpan(0, (int)count), _expected);
+            _result.Timings.OnProgress(slot.DueAt, ref slot.LastEventAt, before, slot.Checker.MarksReached,
+                _expected.Events, now);
+            if (verdict != StreamVerdict.Open)
+                End(index, verdict);
+        }
+    }
+
+    private void End(int index, StreamVerdict verdict)
+    {
+        Count(verdict, 1);
+        ref var slot = ref _slots[index];
+        _ = Native.Close(slot.Fd);
+        slot.Fd = -1;
+        Volatile.Write(ref _ended, _ended + 1);
+        _handoffs.Release(index);
+    }
+
+    private void CloseTheRest()
+    {
+        _handoffs.Stop();
+        _handoffs.Join();
+        for (var i = 0; i < _slots.Length; i++)
+        {
+            if (_slots[i].Fd > 0)
+                End(i, StreamVerdict.TimedOut);
+        }
+    }
+
+    private void Count(StreamVerdict verdict, int count) =>
+        _result.Verdicts[verdict] = _result.Verdicts.GetValueOrDefault(verdict) + count;
+}
+
+/// <summary>One client: its descriptor and how far its answer has come.</summary>
+internal struct ClientSlot
+{
+    /// <summary>The browser's end; 0 before the first stream, -1 between two.</summary>
+    public int Fd;
+    public long DueAt;
+    public long LastEventAt;
+    public StreamChecker Checker;
+}

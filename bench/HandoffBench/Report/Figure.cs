@@ -1,0 +1,97 @@
+using System.Globalization;
+using StreamingDaemon.Bench.Streams;
+using StreamingDaemon.Bench.Trials;
+
+namespace StreamingDaemon.Bench.Report;
+
+/// <summary>One number of a trial, as tables, ratios, and JSON have it.</summary>
+/// <param name="Name">With its unit.</param>
+/// <param name="Value">Null where this trial has none.</param>
+/// <param name="IsCost">Less is better, and a ratio of two daemons says something.</param>
+internal sealed record Figure(string Name, Func<TrialResult, double?> Value, bool IsCost = false)
+{
+    private static readonly double[] s_percentiles = [50, 95, 99, 99.9, 100];
+
+    /// <summary>All of them, in the order of the table.</summary>
+    public static IReadOnlyList<Figure> All { get; } =
+        [.. Outcomes(), .. Costs(), .. Latencies(), .. Others()];
+
+    /// <summary>The number as a reader wants it: three digits that mean something.</summary>
+    public static string Show(double? value) => value switch
+    {
+        null or double.NaN or double.PositiveInfinity => "-",
+        0 => "0",
+        >= 1_000 or <= -1_000 => value.Value.ToString("0", CultureInfo.InvariantCulture),
+        >= 100 or <= -100 => value.Value.ToString("0.#", CultureInfo.InvariantCulture),
+        >= 1 or <= -1 => value.Value.ToString("0.##", CultureInfo.InvariantCulture),
+        _ => value.Value.ToString("0.####", CultureInfo.InvariantCulture),
+    };
+
+    public static double? Percentile(HdrHistogram.LongHistogram values, double percentile) =>
+        values.TotalCount == 0 ? null : values.GetValueAtPercentile(percentile) / 1_000.0;
+
+    private static IEnumerable<Figure> Outcomes()
+    {
+        yield return new("good streams", r => r.Load.Good);
+        foreach (var verdict in Enum.GetValues<StreamVerdict>().Where(v => v > StreamVerdict.Good))
+        {
+            yield return new($"  {verdict}", r => r.Load.Verdicts.TryGetValue(verdict, out var count)
+                ? count : null);
+        }
+
+        yield return new("open at a time, at most", r => r.Load.PeakOpen);
+        yield return new("all in, s", r => r.Load.AllInSeconds, true);
+        yield return new("good streams a second", r => r.Load.Good / r.Load.AllInSeconds);
+    }
+
+    private static IEnumerable<Figure> Costs() =>
+    [
+        new("CPU user, s", r => r.After.UserSeconds - r.Before.UserSeconds, true),
+        new("CPU system, s", r => r.After.SystemSeconds - r.Before.SystemSeconds, true),
+        new("CPU a stream, us", r => Finite(r.CpuMicrosecondsPerStream), true),
+        new("CPU an event, us", r => Finite(r.CpuMicrosecondsPerEvent), true),
+        new("floor, us an event", r => r.FloorMicroseconds),
+        new("CPU an event, floors", r => Finite(r.CpuMicrosecondsPerEvent / r.FloorMicroseconds), true),
+        new("memory at rest, MB", r => r.AtRest.ResidentKb / 1024.0, true),
+        new("memory before the load, MB", r => r.Before.ResidentKb / 1024.0, true),
+        new("memory at its peak, MB", r => r.PeakKb / 1024.0, true),
+        new("memory at the end, MB", r => r.Settled.ResidentKb / 1024.0, true),
+        new("memory a stream, KB", r => Finite(r.KbPerStream), true),
+        new("threads", r => r.After.Threads, true),
+        new("switches an event, voluntary",
+            r => PerEvent(r, r.After.VoluntarySwitches - r.Before.VoluntarySwitches), true),
+        new("switches an event, involuntary",
+            r => PerEvent(r, r.After.InvoluntarySwitches - r.Before.InvoluntarySwitches), true),
+        new("system calls a token",
+            r => r.Syscalls is { } s ? Finite((double)s.Calls.Values.Sum() / s.Tokens) : null, true),
+        new("collections",
+            r => r.Runtime is { Collections.Count: > 0 } c ? c.Collections.Values.Sum() : null),
+        new("allocated a token, B", r => Finite(r.Runtime?.AllocatedBytes / r.Tokens), true),
+    ];
+
+    private static IEnumerable<Figure> Latencies()
+    {
+        string[] names = ["handoff", "head", "first token", "gap", "gap error", "duration"];
+        foreach (var name in names)
+        {
+            foreach (var percentile in s_percentiles)
+            {
+                yield return new(
+                    string.Create(CultureInfo.InvariantCulture,
+                        $"{name} {(percentile == 100 ? "max" : $"p{percentile}")}, ms"),
+                    r => Percentile(r.Load.Timings.All.First(t => t.Name == name).Values, percentile), true);
+            }
+        }
+    }
+
+    private static IEnumerable<Figure> Others() =>
+    [
+        new("generator's CPU, s", r => r.OwnCpuSeconds),
+        new("upstream's CPU, s", r => r.UpstreamCpuSeconds),
+    ];
+
+    private static double? PerEvent(TrialResult result, long count) => Finite((double)count / result.Events);
+
+    private static double? Finite(double? value) =>
+        value is { } number && double.IsFinite(number) ? number : null;
+}

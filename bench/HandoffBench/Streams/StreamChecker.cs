@@ -1,0 +1,36 @@
+namespace StreamingDaemon.Bench.Streams;
+
+/// <summary>Holds one stream against what is expected of it, as its bytes come in.</summary>
+internal struct StreamChecker
+{
+    /// <summary>Where the status code stands in a status line of HTTP/1.1.</summary>
+    private const int StatusOffset = 9;
+
+    private int _position;
+
+    /// <summary>Marks of <see cref="ExpectedStream.Marks"/> that the stream has reached: the head, each
+    /// event, [DONE].</summary>
+    public int MarksReached { get; private set; }
+
+    /// <summary>Takes what one read brought.</summary>
+    /// <returns><see cref="StreamVerdict.Open"/>, or what is wrong.</returns>
+    public StreamVerdict Accept(ReadOnlySpan<byte> bytes, ExpectedStream expected)
+    {
+        var rest = expected.Bytes.AsSpan(_position);
+        var common = rest.CommonPrefixLength(bytes);
+        _position += common;
+        var marks = expected.Marks;
+        while (MarksReached < marks.Length && marks[MarksReached] <= _position)
+            MarksReached++;
+        if (common == bytes.Length)
+            return StreamVerdict.Open;
+        if (common == rest.Length)
+            return StreamVerdict.ExtraBytes;
+        return _position == StatusOffset && char.IsAsciiDigit((char)bytes[common])
+            ? StreamVerdict.Refused : StreamVerdict.WrongBytes;
+    }
+
+    /// <summary>The end of the stream has come.</summary>
+    public readonly StreamVerdict End(ExpectedStream expected) =>
+        _position == expected.Bytes.Length ? StreamVerdict.Good : StreamVerdict.Truncated;
+}

@@ -1,0 +1,127 @@
+using System.Globalization;
+using System.Text;
+using StreamingDaemon.Bench.Load;
+using StreamingDaemon.Bench.Report;
+using StreamingDaemon.Bench.Streams;
+using StreamingDaemon.Bench.Trials;
+
+namespace StreamingDaemon.Bench.Targets;
+
+/// <summary>A figure with the most it may be.</summary>
+internal sealed record Target(string Name, double Most, Func<TrialResult, double?> Value)
+{
+    /// <summary>One of the table's figures, by its name there.</summary>
+    public static Target Of(string figure, double most) =>
+        new(figure, most, Figure.All.Single(f => f.Name == figure).Value);
+
+    /// <summary>Streams that were not good: none may be.</summary>
+    public static Target NoneLost { get; } =
+        new("lost, cut, refused or late streams", 0, r => r.Load.Total - r.Load.Good);
+}
+
+/// <summary>One load of the table of targets.</summary>
+/// <param name="Name">What it is.</param>
+/// <param name="Plan">The daemon and the load.</param>
+/// <param name="Targets">What to hold it to.</param>
+internal sealed record Scenario(string Name, TrialPlan Plan, IReadOnlyList<Target> Targets)
+{
+    public int Rounds { get; init; } = 1;
+
+    /// <summary>Counts system calls too, in a run of its own.</summary>
+    public bool CountsSyscalls { get; init; }
+}
+
+/// <summary>The loads that docs/performance.md speaks of, with this daemon's binary and the mock
+/// LLM.</summary>
+internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
+{
+    private readonly string _common = $"{daemon} --socket @SOCK@ --metrics @PORT@ --max-connections 18000";
+
+    public IEnumerable<Scenario> All()
+    {
+        yield return Burst();
+        yield return Paced(5_000, 50);
+        if (!isQuick)
+            yield return Paced(15_000, 200);
+        yield return Memory();
+        yield return Upstream("upstream, 2000 x 18", 2_000, chunks: 18, delayMs: 50);
+        if (isQuick)
+            yield break;
+        yield return Upstream("upstream, 10000 x 18", 10_000, chunks: 18, delayMs: 250);
+        yield return LongAnswers();
+    }
+
+    private Scenario Burst() => new("burst, 5000, no delay", Mock(5_000, 0),
+        [Target.NoneLost, Target.Of("CPU a stream, us", 60)])
+    { Rounds = isQuick ? 1 : 3 };
+
+    private Scenario Paced(int streams, int delayMs) =>
+        new($"paced mock, {streams}, {delayMs} ms", Mock(streams, delayMs),
+        [
+            Target.NoneLost,
+            Target.Of("CPU an event, floors", 3),
+            Target.Of("gap error p99, ms", 5),
+            .. isQuick ? (Target[])[] : [Target.Of("system calls a token", 0.1)],
+        ])
+        { CountsSyscalls = !isQuick };
+
+    private Scenario Memory() => new("memory, 5000 paced mock", Mock(5_000, 100) with
+    {
+        Settle = TimeSpan.FromSeconds(isQuick ? 10 : 60),
+    },
+    [
+        Target.Of("memory at rest, MB", 30),
+        Target.Of("memory a stream, KB", 2.5),
+        new("memory at the end, of that at rest", 1.2,
+            r => (double)r.Settled.ResidentKb / r.AtRest.ResidentKb),
+        Target.Of("allocated a token, B", 64),
+    ]);
+
+    private Scenario Upstream(string name, int streams, int chunks, int delayMs) =>
+        new(name, WithUpstream(streams, chunks, delayMs),
+        [
+            Target.NoneLost,
+            Target.Of("CPU a stream, us", 600),
+            Target.Of("head p99, ms", 2),
+            Target.Of("first token p99, ms", 10),
+            Target.Of("memory a stream, KB", 12),
+            Target.Of("allocated a token, B", 512),
+        ])
+        { Rounds = isQuick || streams > 5_000 ? 1 : 3 };
+
+    private Scenario LongAnswers() => new("upstream, 1000 x 180", WithUpstream(1_000, 180, 20),
+    [
+        Target.NoneLost,
+        new("CPU a token, us", 13, r => r.CpuSeconds * 1e6 / r.Tokens),
+    ]);
+
+    private TrialPlan Mock(int streams, int delayMs) => new()
+    {
+        Label = "streaming-daemon",
+        Daemon = string.Create(CultureInfo.InvariantCulture, $"{_common} --delay {delayMs}"),
+        Load = Load(streams, 0, delayMs),
+        Shape = new AnswerShape(18, IsMock: true),
+    };
+
+    // Arrivals at a rate and not at once: a head's latency is to be the daemon's, not the queue's.
+    private TrialPlan WithUpstream(int streams, int chunks, int delayMs) => new()
+    {
+        Label = "streaming-daemon",
+        Daemon = "OPENAI_API_KEY=none OPENAI_INSECURE_SSL=true OPENAI_API_BASE=https://127.0.0.1:@UPORT@/v1 "
+            + $"STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS=0 {_common} --backend openai",
+        Upstream = string.Create(CultureInfo.InvariantCulture,
+            $"{mockLlm} --port @UPORT@ --tls --chunks {chunks} --delay-ms {delayMs}"),
+        Load = Load(streams, 4_000, delayMs),
+        Shape = new AnswerShape(chunks, IsMock: false),
+        WarmUp = 200,
+    };
+
+    private static LoadPlan Load(int streams, double rate, int delayMs) => new()
+    {
+        Streams = streams,
+        Rate = rate,
+        DelayMs = delayMs,
+        Patience = TimeSpan.FromSeconds(40),
+        Request = Encoding.UTF8.GetBytes("""{"user_id":42,"prompt":"How fast are you?"}"""),
+    };
+}

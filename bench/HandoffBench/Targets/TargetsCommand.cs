@@ -1,0 +1,132 @@
+using System.CommandLine;
+using System.Diagnostics;
+using StreamingDaemon.Bench.Interop;
+using StreamingDaemon.Bench.Report;
+using StreamingDaemon.Bench.Trials;
+
+namespace StreamingDaemon.Bench.Targets;
+
+/// <summary>Every scenario, and one table: what was measured, what was aimed at.</summary>
+internal static class TargetsCommand
+{
+    private enum Verdict
+    {
+        Reached,
+        Missed,
+        NotMeasured,
+    }
+
+    public static Command Create(Func<Func<int>, int> guard)
+    {
+        var daemon = new Option<string>("--binary") { Required = true, Description = "The daemon's binary" };
+        var mockLlm = new Option<string>("--mock-llm")
+        {
+            Required = true,
+            Description = "The mock LLM's binary",
+        };
+        var floor = new Option<string>("--floor") { Required = true, Description = "floor.c" };
+        var quick = new Option<bool>("--quick") { Description = "Four of the loads, once each" };
+        var json = new Option<string?>("--json") { Description = "Write every figure to this file" };
+        var command = new Command("targets", "Measure this daemon under every load that has a target")
+        {
+            daemon, mockLlm, floor, quick, json,
+        };
+        command.SetAction(arguments => guard(() => Run(
+            new Scenarios(
+                arguments.GetValue(daemon)!, arguments.GetValue(mockLlm)!, arguments.GetValue(quick)),
+            arguments.GetValue(floor)!, arguments.GetValue(json))));
+        return command;
+    }
+
+    /// <returns>0 where every target is reached; 1 where one is missed, or nobody knows.</returns>
+    private static int Run(Scenarios scenarios, string floorSource, string? json)
+    {
+        _ = Native.RaiseDescriptorLimit();
+        using var floor = new Floor(floorSource);
+        var results = new List<TrialResult>();
+        int missed = 0, unmeasured = 0;
+        var begun = Stopwatch.GetTimestamp();
+        Console.WriteLine($"{"load",-28}{"figure",-38}{"measured",12}{"target",12}");
+        foreach (var scenario in scenarios.All())
+        {
+            var verdicts = Judge(scenario, floor, results);
+            missed += verdicts.Count(v => v == Verdict.Missed);
+            unmeasured += verdicts.Count(v => v == Verdict.NotMeasured);
+        }
+
+        var seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
+        Console.WriteLine($"{missed} missed, {unmeasured} not measured, in {seconds:0} s");
+        if (json is not null)
+            JsonReport.Write(json, results);
+        return missed + unmeasured == 0 ? 0 : 1;
+    }
+
+    private static List<Verdict> Judge(Scenario scenario, Floor floor, List<TrialResult> results)
+    {
+        try
+        {
+            var trials = Measure(scenario, floor);
+            results.AddRange(trials);
+            return Write(scenario, trials);
+        }
+        catch (Exception exception)
+            when (exception is InvalidOperationException or TimeoutException or SystemCallException)
+        {
+            // The other loads are still worth knowing.
+            Console.WriteLine($"{scenario.Name,-28}not measured: {exception.Message}");
+            return [.. scenario.Targets.Select(_ => Verdict.NotMeasured)];
+        }
+    }
+
+    private static List<TrialResult> Measure(Scenario scenario, Floor floor)
+    {
+        var results = new List<TrialResult>();
+        for (var round = 1; round <= scenario.Rounds; round++)
+        {
+            using var trial = new Trial(scenario.Plan);
+            results.Add(trial.Run(round));
+            results[^1].FloorMicroseconds = floor.Measure(
+                scenario.Plan.Load.Slots, results[^1].Expected.EventBytes, scenario.Plan.Load.Tcp);
+        }
+
+        if (scenario.CountsSyscalls)
+        {
+            using var trial = new Trial(scenario.Plan);
+            results[0].Syscalls = trial.CountSyscalls(scenario.Plan.Load.Streams);
+        }
+
+        return results;
+    }
+
+    private static List<Verdict> Write(Scenario scenario, List<TrialResult> trials)
+    {
+        var verdicts = new List<Verdict>();
+        foreach (var target in scenario.Targets)
+        {
+            var value = Summary.Median(trials.Select(target.Value));
+            verdicts.Add(value is null ? Verdict.NotMeasured
+                : value <= target.Most ? Verdict.Reached : Verdict.Missed);
+            Row(scenario.Name, target.Name, value, Figure.Show(target.Most), verdicts[^1] switch
+            {
+                Verdict.Missed => "missed",
+                Verdict.NotMeasured => "not measured",
+                _ => "",
+            });
+        }
+
+        // What the figures above are to be read with.
+        foreach (var name in (string[])["all in, s", "open at a time, at most", "floor, us an event",
+            "generator's CPU, s", "upstream's CPU, s"])
+        {
+            var value = Summary.Median(trials.Select(Figure.All.Single(f => f.Name == name).Value));
+            if (value is not null)
+                Row(scenario.Name, name, value, "", "");
+        }
+
+        return verdicts;
+    }
+
+    private static void Row(string scenario, string figure, double? value, string target, string verdict) =>
+        Console.WriteLine(
+            $"{scenario,-28}{figure,-38}{Figure.Show(value),12}{target,12}  {verdict}".TrimEnd());
+}

@@ -1,0 +1,71 @@
+using StreamingDaemon.Bench.Daemon;
+using StreamingDaemon.Bench.Load;
+using StreamingDaemon.Bench.Streams;
+
+namespace StreamingDaemon.Bench.Trials;
+
+/// <summary>What one daemon did and used under one load.</summary>
+internal sealed class TrialResult
+{
+    public required TrialPlan Plan { get; init; }
+
+    public required int Round { get; init; }
+
+    public required ExpectedStream Expected { get; init; }
+
+    public required LoadResult Load { get; init; }
+
+    /// <summary>Before the first handoff.</summary>
+    public required ProcessUsage AtRest { get; init; }
+
+    /// <summary>After the probes and the warm-up.</summary>
+    public required ProcessUsage Before { get; init; }
+
+    /// <summary>At the end of the last stream.</summary>
+    public required ProcessUsage After { get; init; }
+
+    /// <summary>After <see cref="TrialPlan.Settle"/>.</summary>
+    public required ProcessUsage Settled { get; init; }
+
+    /// <summary>The peak is of the load alone, not of the daemon's whole life.</summary>
+    public required bool PeakIsOfLoad { get; init; }
+
+    /// <summary>Seconds since the beginning, and KB.</summary>
+    public required IReadOnlyList<(double Seconds, long Kb)> Memory { get; init; }
+
+    /// <summary>What the daemon's own metrics say of its runtime, over the load; or null.</summary>
+    public required RuntimeCounters? Runtime { get; init; }
+
+    /// <summary>CPU of this generator.</summary>
+    public required double OwnCpuSeconds { get; init; }
+
+    /// <summary>CPU of the upstream, where there is one.</summary>
+    public required double? UpstreamCpuSeconds { get; init; }
+
+    /// <summary>What the kernel alone charges for one event, measured in the same minute; µs.</summary>
+    public double? FloorMicroseconds { get; set; }
+
+    /// <summary>System calls of a run of its own, by name, and the content events of that run.</summary>
+    public (IReadOnlyDictionary<string, long> Calls, long Tokens)? Syscalls { get; set; }
+
+    public double CpuSeconds => After.CpuSeconds - Before.CpuSeconds;
+
+    /// <summary>Content events of all good streams.</summary>
+    public long Tokens => (long)Load.Good * Expected.Events;
+
+    /// <summary>Content events, heads and [DONE]s of all good streams.</summary>
+    public long Events => (long)Load.Good * Expected.Sends;
+
+    public double CpuMicrosecondsPerStream => CpuSeconds * 1e6 / Load.Good;
+
+    public double CpuMicrosecondsPerEvent => CpuSeconds * 1e6 / Events;
+
+    /// <summary>Of the load and what follows it.</summary>
+    public double PeakKb => Math.Max(LoadPeakKb, Settled.PeakKb);
+
+    /// <summary>Of the load alone.</summary>
+    public double LoadPeakKb => Math.Max(After.PeakKb, Before.ResidentKb);
+
+    /// <summary>What the streams that were open at the same time added, each its share.</summary>
+    public double KbPerStream => (LoadPeakKb - Before.ResidentKb) / Load.PeakOpen;
+}

@@ -1,0 +1,33 @@
+using System.CommandLine;
+using StreamingDaemon.MockLlm;
+
+// An OpenAI-compatible upstream for measurements; see bench/README.md.
+Option<int> Number(string name, int value, string description) =>
+    new(name) { Description = description, DefaultValueFactory = _ => value };
+
+var port = Number("--port", 8081, "Port on 127.0.0.1; 0 is any free one");
+var tls = new Option<bool>("--tls") { Description = "TLS with a self-signed certificate" };
+var http = Number("--http", 2, "2 (h2c, or ALPN with --tls), or 1 for HTTP/1.1 only");
+http.AcceptOnlyFromAmong("1", "2");
+var chunks = Number("--chunks", 18, "Chunks with text");
+var delay = Number("--delay-ms", 50, "Before each piece but the first");
+var firstDelay = Number("--first-delay-ms", 0, "Before the first piece");
+var size = Number("--size", 0, "Bytes of text in a chunk; 0 is a word");
+var maxStreams = Number("--max-streams", 100, "Streams on one HTTP/2 connection");
+var root = new RootCommand("Answers every chat completion with the same stream, and says what that cost.")
+{
+    port, tls, http, chunks, delay, firstDelay, size, maxStreams,
+};
+root.SetAction(async (arguments, _) =>
+{
+    await using var server = new MockLlmServer(new MockLlmOptions(
+        arguments.GetValue(port), arguments.GetValue(tls), arguments.GetValue(http),
+        arguments.GetValue(chunks), arguments.GetValue(delay), arguments.GetValue(firstDelay),
+        arguments.GetValue(size), arguments.GetValue(maxStreams)));
+    await server.StartAsync();
+    Console.WriteLine($"listening on {server.BaseAddress}");
+    await server.WaitForShutdownAsync();
+    Console.WriteLine(server.CpuReport);
+    return 0;
+});
+return await root.Parse(args).InvokeAsync();

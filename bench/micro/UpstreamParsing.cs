@@ -1,0 +1,44 @@
+using System.Net.ServerSentEvents;
+using System.Text;
+using BenchmarkDotNet.Attributes;
+using StreamingDaemon.Backends.OpenAI;
+
+namespace StreamingDaemon.Micro;
+
+/// <summary>An upstream's answer, from its bytes to the texts: SseParser and ChunkReader, without a
+/// network.</summary>
+public class UpstreamParsing
+{
+    private const int Chunks = 180;
+    private readonly MemoryStream _body = new(Answer());
+
+    /// <summary>Everything for one answer; the figures are a chunk's.</summary>
+    [Benchmark(OperationsPerInvoke = Chunks)]
+    public async Task<int> ReadAnswer()
+    {
+        _body.Position = 0;
+        using var reader = new ChunkReader();
+        var bytes = 0;
+        await foreach (var item in SseParser.Create(_body, reader.Read).EnumerateAsync())
+        {
+            bytes += reader.Text.Length;
+            if (item.Data == ChunkKind.Done)
+                break;
+        }
+
+        return bytes;
+    }
+
+    private static byte[] Answer()
+    {
+        var text = new StringBuilder();
+        for (var i = 0; i < Chunks; i++)
+        {
+            text.Append("data: {\"id\":\"chatcmpl-mock\",\"object\":\"chat.completion.chunk\",\"created\":0,")
+                .Append("\"model\":\"mock\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" answer\"},")
+                .Append("\"finish_reason\":null}]}\n\n");
+        }
+
+        return Encoding.UTF8.GetBytes(text.Append("data: [DONE]\n\n").ToString());
+    }
+}
