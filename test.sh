@@ -29,6 +29,10 @@ install_packages() {
   # Native AOT links with clang, against zlib.
   command -v clang >/dev/null || missing+=(clang)
   [ -e /usr/include/zlib.h ] || missing+=(zlib1g-dev)
+  # What judges the files of deploy/.
+  command -v systemd-analyze >/dev/null || missing+=(systemd)
+  command -v promtool >/dev/null || missing+=(prometheus)
+  [ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev)
   [ ${#missing[@]} -eq 0 ] && return 0
   echo "missing: ${missing[*]}"
   if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
@@ -79,6 +83,8 @@ for project in StreamingDaemon.Uring.Tests StreamingDaemon.Backends.Tests Stream
 done
 apache_tests=tests/apache/bin/Debug/net10.0/StreamingDaemon.ApacheTests
 run_tests StreamingDaemon.ApacheTests $apache_tests
+deploy_tests=tests/deploy/bin/Debug/net10.0/StreamingDaemon.DeployTests
+run_tests StreamingDaemon.DeployTests $deploy_tests
 
 if [ $aot -eq 1 ]; then
   published=$PWD/artifacts/aot
@@ -89,6 +95,7 @@ if [ $aot -eq 1 ]; then
   run_tests "StreamingDaemon.FunctionalTests, Native AOT" \
     tests/StreamingDaemon.FunctionalTests/bin/Debug/net10.0/StreamingDaemon.FunctionalTests
   run_tests "StreamingDaemon.ApacheTests, Native AOT" $apache_tests
+  run_tests "StreamingDaemon.DeployTests, Native AOT" $deploy_tests
 fi
 
 if [ $skipped -gt 0 ]; then
