@@ -18,6 +18,14 @@ internal static class Tool
     public static string InRepository(params string[] parts) =>
         Path.Combine([DaemonProcess.RepositoryRoot(), .. parts]);
 
+    /// <summary>Another test program, built together with these.</summary>
+    public static string BesideTheseTests(string project)
+    {
+        var configuration = AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal)
+            ? "Release" : "Debug";
+        return InRepository("tests", project, "bin", configuration, "net10.0", project);
+    }
+
     /// <summary>Runs to the end; what it prints, errors included.</summary>
     public static async Task<(int ExitCode, string Output)> RunAsync(string program, params string[] arguments)
     {
@@ -33,6 +41,16 @@ internal static class Tool
         var error = process.StandardError.ReadToEndAsync();
         await process.WaitForExitAsync().WaitAsync(Patience);
         return (process.ExitCode, await output + await error);
+    }
+
+    /// <summary>A C program of these tests.</summary>
+    public static async Task<string> CompileAsync(TempDirectory directory, string name, params string[] libraries)
+    {
+        var program = directory.File(name);
+        var (exitCode, said) = await RunAsync(Gcc,
+            ["-Wall", "-Werror", "-o", program, Path.Combine(AppContext.BaseDirectory, name + ".c"), .. libraries]);
+        Assert.True(exitCode == 0, $"{said}\nThese tests need: apt-get install libc6-dev libseccomp-dev");
+        return program;
     }
 
     private static string Find(string program, string package) =>
