@@ -12,6 +12,7 @@ internal static class Tool
 
     public static string SystemdAnalyze => Find("systemd-analyze", "systemd");
     public static string Promtool => Find("promtool", "prometheus");
+    public static string Prometheus => Find("prometheus", "prometheus");
     public static string Gcc => Find("gcc", "gcc libc6-dev");
 
     /// <summary>A file or directory of the repository.</summary>
