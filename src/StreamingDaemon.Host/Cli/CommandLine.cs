@@ -80,6 +80,8 @@ internal static class CommandLine
         tree.Root.SetAction((result, cancel) => actions.RunAsync(Load(tree, result, sources), cancel));
         tree.Check.SetAction((result, _) =>
             actions.CheckAsync(Load(tree, result, sources), result.GetValue(tree.Json)));
+        tree.Health.SetAction((result, cancel) =>
+            actions.HealthAsync(Load(tree, result, sources), result.GetValue(tree.Json), cancel));
         tree.Demo.SetAction((result, cancel) =>
         {
             var port = new CliReader(tree, result).Port();
