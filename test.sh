@@ -32,6 +32,9 @@ install_packages() {
   # What judges the files of deploy/.
   command -v systemd-analyze >/dev/null || missing+=(systemd)
   command -v promtool >/dev/null || missing+=(prometheus)
+  command -v caddy >/dev/null || missing+=(caddy)
+  command -v debootstrap >/dev/null || missing+=(debootstrap)
+  command -v runc >/dev/null || missing+=(runc)
   [ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev)
   [ ${#missing[@]} -eq 0 ] && return 0
   echo "missing: ${missing[*]}"

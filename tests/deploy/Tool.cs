@@ -8,11 +8,13 @@ namespace StreamingDaemon.DeployTests;
 /// </summary>
 internal static class Tool
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
+    /// <summary>Some make a whole root of Debian.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     public static string SystemdAnalyze => Find("systemd-analyze", "systemd");
     public static string Promtool => Find("promtool", "prometheus");
     public static string Prometheus => Find("prometheus", "prometheus");
+    public static string Caddy => Find("caddy", "caddy");
     public static string Gcc => Find("gcc", "gcc libc6-dev");
 
     /// <summary>A file or directory of the repository.</summary>

@@ -26,8 +26,8 @@ internal static class HealthCommand
         return status == "ok" ? ExitCode.Success : ExitCode.Failure;
     }
 
-    private static async Task<(string Status, string? Detail)> AskAsync(MonitoringOptions monitoring,
-        CancellationToken cancellationToken)
+    private static async Task<(string Status, string? Detail)> AskAsync(
+        MonitoringOptions monitoring, CancellationToken cancellationToken)
     {
         var address =
             $"{Reachable(IPAddress.Parse(monitoring.MetricsAddress))}:{monitoring.MetricsPort}";
@@ -36,7 +36,8 @@ internal static class HealthCommand
         using var http = new HttpClient(handler) { Timeout = Patience };
         try
         {
-            using var response = await http.GetAsync(new Uri($"http://{address}/health/ready"), cancellationToken);
+            var ready = new Uri($"http://{address}/health/ready");
+            using var response = await http.GetAsync(ready, cancellationToken);
             if (response.StatusCode == HttpStatusCode.OK)
                 return ("ok", null);
             var status = StatusIn(await response.Content.ReadAsByteArrayAsync(cancellationToken));
