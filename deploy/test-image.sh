@@ -87,6 +87,8 @@ IFS=' ' read -r -a words <<<"$(tr -d '[],"' <<<"$health")"
 
 echo "== SIGTERM"
 run kill $name TERM
-wait $container || logged "it ended with status $?"
+status=0
+wait $container || status=$?
+[ $status -eq 0 ] || logged "it ended with status $status"
 grep -q 'every stream has ended' "$work/out" || logged "it did not drain"
 echo "the image's root runs"

@@ -9,7 +9,7 @@ namespace StreamingDaemon.DeployTests;
 internal static class Tool
 {
     /// <summary>Some make a whole root of Debian.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
 
     public static string SystemdAnalyze => Find("systemd-analyze", "systemd");
     public static string Promtool => Find("promtool", "prometheus");
