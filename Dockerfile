@@ -1,29 +1,28 @@
-# The daemon as one Native AOT binary, without .NET, run by a user without rights:
+# The daemon as one Native AOT binary with the libraries it loads, and nothing else: no .NET, no shell.
 #   docker build -t streaming-daemon .
-# Ubuntu has the .NET 10 SDK among its own packages; built and run on the same release, so that the C library fits.
+# Ubuntu has the .NET 10 SDK among its own packages. The libraries come from the release that linked the binary.
 FROM ubuntu:26.04 AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates dotnet-sdk-10.0 clang zlib1g-dev \
+    && apt-get install -y --no-install-recommends ca-certificates dotnet-sdk-10.0 clang libssl3 zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY global.json Directory.Build.props Directory.Packages.props .editorconfig appsettings.json ./
 COPY apache/index.html apache/
 COPY src src
-RUN dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o /out \
-    && rm -f /out/*.dbg /out/*.pdb /out/*.xml
+RUN dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o /out
+COPY deploy/container deploy/container
+RUN deploy/container/make-root.sh /out/streaming-daemon deploy/container/config.toml /root-of-the-image
 
-FROM ubuntu:26.04
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libssl3 \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --gid www-data --no-create-home streaming-daemon \
-    && install -d -o streaming-daemon -g www-data -m 0750 /var/run/streaming-daemon
-COPY --from=build /out/ /usr/lib/streaming-daemon/
-COPY streaming-daemon.toml /etc/streaming-daemon/config.toml
-RUN ln -s /usr/lib/streaming-daemon/streaming-daemon /usr/bin/streaming-daemon
-USER 10001
+FROM scratch
+LABEL org.opencontainers.image.title="streaming-daemon" \
+      org.opencontainers.image.description="Streams language models' answers to clients that Apache hands over" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
+COPY --from=build /root-of-the-image/ /
+# The group is www-data, Apache's, and so the socket's: mode 0660 is all it takes.
+USER 10001:33
 VOLUME /var/run/streaming-daemon
 EXPOSE 9090
-# The group is www-data, Apache's, and so the socket's: mode 0660 is all it takes.
-ENTRYPOINT ["streaming-daemon"]
-CMD ["--socket", "/var/run/streaming-daemon/streaming-daemon.sock", "--metrics", "9090"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 CMD ["/usr/bin/streaming-daemon", "health"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/bin/streaming-daemon"]

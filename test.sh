@@ -29,6 +29,13 @@ install_packages() {
   # Native AOT links with clang, against zlib.
   command -v clang >/dev/null || missing+=(clang)
   [ -e /usr/include/zlib.h ] || missing+=(zlib1g-dev)
+  # What judges the files of deploy/.
+  command -v systemd-analyze >/dev/null || missing+=(systemd)
+  command -v promtool >/dev/null || missing+=(prometheus)
+  command -v caddy >/dev/null || missing+=(caddy)
+  command -v debootstrap >/dev/null || missing+=(debootstrap)
+  command -v runc >/dev/null || missing+=(runc)
+  [ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev)
   [ ${#missing[@]} -eq 0 ] && return 0
   echo "missing: ${missing[*]}"
   if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
@@ -46,12 +53,14 @@ install_packages() {
 
 passed=0 failed=0 skipped=0
 
-# Runs one test program and adds its closing line to the sums; a program without one has failed.
+# Runs one test program, with further arguments where there are any, and adds its closing line to the sums; a
+# program without one has failed.
 run_tests() {
   local name=$1 program=$2 log status line
+  shift 2
   log=$(mktemp)
   echo "== $name"
-  timeout --kill-after=30 1200 "$program" -noColor -noLogo >"$log" 2>&1
+  timeout --kill-after=30 1200 "$program" -noColor -noLogo "$@" >"$log" 2>&1
   status=$?
   line=$(grep -E '^ +StreamingDaemon[^ ]* +Total: ' "$log" | tail -n 1)
   if [[ $line =~ Total:\ ([0-9]+),\ Errors:\ ([0-9]+),\ Failed:\ ([0-9]+),\ Skipped:\ ([0-9]+),\ Not\ Run:\ ([0-9]+) ]]; then
@@ -74,9 +83,10 @@ install_packages || fail "the packages that the tests need could not be installe
 dotnet build StreamingDaemon.sln -c Debug -v quiet || fail "the build failed"
 
 for project in StreamingDaemon.Uring.Tests StreamingDaemon.Backends.Tests StreamingDaemon.Host.Tests \
-  StreamingDaemon.FunctionalTests; do
+  StreamingDaemon.Bench.Tests StreamingDaemon.FunctionalTests; do
   run_tests "$project" "tests/$project/bin/Debug/net10.0/$project"
 done
+deploy_tests=tests/deploy/bin/Debug/net10.0/StreamingDaemon.DeployTests
 apache_tests=tests/apache/bin/Debug/net10.0/StreamingDaemon.ApacheTests
 run_tests StreamingDaemon.ApacheTests $apache_tests
 
@@ -89,6 +99,10 @@ if [ $aot -eq 1 ]; then
   run_tests "StreamingDaemon.FunctionalTests, Native AOT" \
     tests/StreamingDaemon.FunctionalTests/bin/Debug/net10.0/StreamingDaemon.FunctionalTests
   run_tests "StreamingDaemon.ApacheTests, Native AOT" $apache_tests
+  run_tests StreamingDaemon.DeployTests $deploy_tests
+else
+  # What is deployed is the AOT binary: without one, the rest of what the files of deploy/ promise.
+  run_tests StreamingDaemon.DeployTests $deploy_tests -trait- Needs=NativeAot
 fi
 
 if [ $skipped -gt 0 ]; then

@@ -17,7 +17,7 @@ public class UpstreamParsing
     public async Task<int> ReadAnswer()
     {
         _body.Position = 0;
-        using var reader = new ChunkReader();
+        using var reader = new ChunkReader("sk-of-the-benchmark");
         var bytes = 0;
         await foreach (var item in SseParser.Create(_body, reader.Read).EnumerateAsync())
         {

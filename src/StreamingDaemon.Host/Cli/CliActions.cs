@@ -30,6 +30,9 @@ internal sealed class CliActions : ICliActions
             results.Exists(r => r.Status == CheckStatus.Failed) ? ExitCode.Failure : ExitCode.Success);
     }
 
+    public Task<int> HealthAsync(DaemonOptions options, bool json, CancellationToken cancellationToken) =>
+        HealthCommand.RunAsync(options.Monitoring, json, Console.Out, cancellationToken);
+
     public Task<int> DemoAsync(DaemonOptions options, int port, bool once,
         CancellationToken cancellationToken) =>
         Explained(() => DemoCommand.RunAsync(options, port, once, cancellationToken));

@@ -86,6 +86,8 @@ internal static class CommandLine
             Load(tree, result, sources), () => Load(tree, result, sources), cancel));
         tree.Check.SetAction((result, _) =>
             actions.CheckAsync(Load(tree, result, sources), result.GetValue(tree.Json)));
+        tree.Health.SetAction((result, cancel) =>
+            actions.HealthAsync(Load(tree, result, sources), result.GetValue(tree.Json), cancel));
         tree.Demo.SetAction((result, cancel) =>
         {
             var port = new CliReader(tree, result).Port();

@@ -16,6 +16,8 @@ internal sealed class CommandTree
     public RootCommand Root { get; } = new("Streams LLM answers to clients that Apache hands over.");
     public Command Check { get; } =
         new("check", "Read the configuration, look at the machine, and say what is missing");
+    public Command Health { get; } =
+        new("health", "Ask the running daemon whether it is ready; exit code 0 where it is");
     public Command Demo { get; } = new("demo", "Serve a page to try the daemon from, without Apache");
     public Command Send { get; } =
         new("send", "Hand one connection over as Apache would, and print the answer");
@@ -48,11 +50,13 @@ internal sealed class CommandTree
         Root.Add(Version);
 
         Check.Add(Json);
+        Health.Add(Json);
         Demo.Add(Port);
         Demo.Add(Once);
         Send.Add(Prompt);
         Send.Add(Data);
         Root.Add(Check);
+        Root.Add(Health);
         Root.Add(Demo);
         Root.Add(Send);
     }

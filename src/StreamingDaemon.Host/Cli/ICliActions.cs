@@ -18,6 +18,11 @@ internal interface ICliActions
     Task<int> CheckAsync(DaemonOptions options, bool json);
 
     /// <summary>
+    /// <c>health</c>: says whether the daemon that runs with this configuration is ready.
+    /// </summary>
+    Task<int> HealthAsync(DaemonOptions options, bool json, CancellationToken cancellationToken);
+
+    /// <summary>
     /// <c>demo</c>: a page to try the daemon from; <paramref name="port"/> 0 is any free one.
     /// </summary>
     Task<int> DemoAsync(DaemonOptions options, int port, bool once, CancellationToken cancellationToken);

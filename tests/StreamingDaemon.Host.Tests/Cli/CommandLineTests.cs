@@ -98,6 +98,7 @@ public sealed class CommandLineTests : IDisposable
 
     [Theory]
     [InlineData("check", "check json=False")]
+    [InlineData("health --json --metrics 9090", "health json=True")]
     [InlineData("check --json", "check json=True")]
     [InlineData("demo", "demo port=8080 once=False")]
     [InlineData("demo --port 0", "demo port=0 once=False")]
@@ -217,7 +218,7 @@ public sealed class CommandLineTests : IDisposable
     {
         Assert.Equal((0, ""), (await Run(line), _invocation.Error));
         var words = Regex.Replace(_invocation.Output, @"\s+", " ");
-        string[] others = ["-C, --config <FILE>", "-h, --help", "-v, --version", "check", "demo", "send"];
+        string[] others = ["-C, --config <FILE>", "-h, --help", "-v, --version", "check", "health", "demo", "send"];
 
         Assert.All(others, name => Assert.Contains(name, words));
         Assert.All(OptionTable.All.Where(spec => spec.Cli is not null), spec =>

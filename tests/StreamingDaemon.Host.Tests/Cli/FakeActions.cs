@@ -17,6 +17,9 @@ internal sealed class FakeActions : ICliActions
 
     public Task<int> CheckAsync(DaemonOptions options, bool json) => Note($"check json={json}", options);
 
+    public Task<int> HealthAsync(DaemonOptions options, bool json, CancellationToken cancellationToken) =>
+        Note($"health json={json}", options, cancellationToken);
+
     public Task<int> DemoAsync(
         DaemonOptions options, int port, bool once, CancellationToken cancellationToken) =>
         Note($"demo port={port} once={once}", options, cancellationToken);

@@ -1,0 +1,98 @@
+using System.Net;
+using System.Text;
+using System.Text.Json;
+using StreamingDaemon.Host.Configuration;
+
+namespace StreamingDaemon.Host.Cli;
+
+/// <summary>
+/// <c>health</c>: asks the daemon of this configuration whether it is ready, so that an image needs no other
+/// program for its HEALTHCHECK.
+/// </summary>
+internal static class HealthCommand
+{
+    /// <summary>The daemon answers within its own patience of one second, or does not.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
+
+    /// <returns>0 where /health/ready answers 200, and 1 otherwise.</returns>
+    public static async Task<int> RunAsync(MonitoringOptions monitoring, bool json, TextWriter output,
+        CancellationToken cancellationToken)
+    {
+        var (status, detail) = monitoring.MetricsPort == 0
+            ? ("unknown", "there is no metrics port to ask; give --metrics PORT")
+            : await AskAsync(monitoring, cancellationToken);
+        var text = detail is null ? status : $"{status}: {detail}";
+        await output.WriteLineAsync(json ? ToJson(status, detail) : text);
+        return status == "ok" ? ExitCode.Success : ExitCode.Failure;
+    }
+
+    private static async Task<(string Status, string? Detail)> AskAsync(
+        MonitoringOptions monitoring, CancellationToken cancellationToken)
+    {
+        var address =
+            $"{Reachable(IPAddress.Parse(monitoring.MetricsAddress))}:{monitoring.MetricsPort}";
+        // A proxy of the environment's has no part in this.
+        using var handler = new SocketsHttpHandler { UseProxy = false, ConnectTimeout = Patience };
+        using var http = new HttpClient(handler) { Timeout = Patience };
+        try
+        {
+            var ready = new Uri($"http://{address}/health/ready");
+            using var response = await http.GetAsync(ready, cancellationToken);
+            if (response.StatusCode == HttpStatusCode.OK)
+                return ("ok", null);
+            var status = StatusIn(await response.Content.ReadAsByteArrayAsync(cancellationToken));
+            return (status ?? "unknown", $"{address} answered {(int)response.StatusCode}");
+        }
+        catch (HttpRequestException e)
+        {
+            return ("unreachable", $"{address}: {e.InnerException?.Message ?? e.Message}");
+        }
+        catch (TaskCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            return ("unreachable", $"{address}: no answer within {Patience.TotalSeconds} s");
+        }
+    }
+
+    /// <summary>Who listens everywhere listens on loopback.</summary>
+    private static string Reachable(IPAddress address)
+    {
+        if (address.Equals(IPAddress.Any))
+            return $"{IPAddress.Loopback}";
+        if (address.Equals(IPAddress.IPv6Any))
+            return $"[{IPAddress.IPv6Loopback}]";
+        return address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6
+            ? $"[{address}]" : $"{address}";
+    }
+
+    /// <summary>The daemon's own word, where it is the daemon that answered.</summary>
+    private static string? StatusIn(byte[] body)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(body);
+            return document.RootElement.ValueKind == JsonValueKind.Object
+                && document.RootElement.TryGetProperty("status", out var status)
+                && status.ValueKind == JsonValueKind.String && status.GetString() is not "ok" and var word
+                ? word : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static string ToJson(string status, string? detail)
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            json.WriteString("status", status);
+            if (detail is not null)
+                json.WriteString("detail", detail);
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(buffer.ToArray());
+    }
+}

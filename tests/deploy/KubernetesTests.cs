@@ -1,0 +1,132 @@
+using System.Globalization;
+using System.Net.Http;
+using k8s.Models;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.DeployTests;
+
+/// <summary>The manifests: of the API's types, in themselves of one mind, and true of the daemon.</summary>
+public sealed class KubernetesTests : IDisposable
+{
+    private readonly TempDirectory _directory = new();
+
+    private static IReadOnlyList<object> Base { get; } = Manifests.OfBase();
+
+    private static V1PodSpec Pod => Base.OfType<V1Deployment>().Single().Spec.Template.Spec;
+
+    private static V1Container Daemon => Pod.InitContainers.Single(c => c.Name == "streaming-daemon");
+
+    private static V1Container Apache => Pod.Containers.Single();
+
+    private static string Configuration => Base.OfType<V1ConfigMap>().Single().Data["config.toml"];
+
+    public void Dispose() => _directory.Dispose();
+
+    [Fact]
+    public void Field_that_kubernetes_does_not_know_would_be_noticed()
+    {
+        var yaml = File.ReadAllText(Path.Combine(Manifests.BaseDirectory, "deployment.yaml"));
+
+        Assert.NotEmpty(Manifests.Read(yaml));
+        Assert.ThrowsAny<Exception>(() => Manifests.Read(
+            yaml.Replace("runAsNonRoot:", "runAsNoneRoot:", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void Files_of_the_base_are_all_in_the_kustomization()
+    {
+        var named = Base.Select(o => o.GetType().Name).Distinct().Count();
+
+        Assert.Equal(Directory.GetFiles(Manifests.BaseDirectory, "*.yaml").Length - 1, named);
+    }
+
+    [Fact]
+    public void Daemon_is_a_native_sidecar_whose_socket_apache_reaches()
+    {
+        Assert.Equal("Always", Daemon.RestartPolicy);
+        Assert.Equal(Pod.SecurityContext.FsGroup, Daemon.SecurityContext.RunAsGroup);
+        var socket = Manifests.Toml(Configuration, "socket");
+        foreach (var container in (V1Container[])[Daemon, Apache])
+        {
+            var mount = container.VolumeMounts.Single(m => m.Name == "handoff");
+            Assert.Equal(Path.GetDirectoryName(socket), mount.MountPath);
+        }
+
+        // What the image of Apache tells PHP.
+        Assert.Contains($"HANDOFF_SOCKET={socket}\n",
+            File.ReadAllText(Tool.InRepository("apache", "Dockerfile")), StringComparison.Ordinal);
+        Assert.NotNull(Pod.Volumes.Single(v => v.Name == "handoff").EmptyDir);
+    }
+
+    [Fact]
+    public void Daemon_runs_as_nobody_in_particular_under_its_profile()
+    {
+        var security = Daemon.SecurityContext;
+
+        Assert.True(security.RunAsNonRoot);
+        Assert.True(security.ReadOnlyRootFilesystem);
+        // The profile holds for the daemon alone where the engine has dropped everything before it sets it.
+        Assert.False(security.AllowPrivilegeEscalation);
+        Assert.Equal(["ALL"], security.Capabilities.Drop);
+        var installer = Manifests.Read(File.ReadAllText(
+            Tool.InRepository("deploy", "kubernetes", "seccomp", "daemonset.yaml"))).OfType<V1DaemonSet>().Single();
+        var installed = installer.Spec.Template.Spec.InitContainers.Single();
+        Assert.Equal("Localhost", security.SeccompProfile.Type);
+        Assert.Contains($"/host/{security.SeccompProfile.LocalhostProfile}\n", installed.Command[^1],
+            StringComparison.Ordinal);
+        Assert.Equal("/host", installed.VolumeMounts.Single(m => m.Name == "seccomp").MountPath);
+    }
+
+    [Fact]
+    public void Pod_is_given_the_time_that_a_drain_takes_after_apaches_end()
+    {
+        const int ApachesPreStop = 5 + 15, Reserve = 10;
+        var drain = int.Parse(Manifests.Toml(Configuration, "shutdown_timeout_s"), CultureInfo.InvariantCulture);
+
+        Assert.Equal(drain + ApachesPreStop + Reserve, Pod.TerminationGracePeriodSeconds);
+        Assert.Contains("sleep 5; apache2ctl graceful-stop", Apache.Lifecycle.PreStop.Exec.Command[^1],
+            StringComparison.Ordinal);
+        Assert.Contains("GracefulShutdownTimeout 15",
+            File.ReadAllText(Tool.InRepository("apache", "Dockerfile")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Daemon_takes_the_configuration_and_answers_the_probes_and_the_monitor()
+    {
+        var file = _directory.File("config.toml");
+        await File.WriteAllTextAsync(file, Configuration);
+        await using var daemon = await DaemonProcess.StartAsync("--config", file);
+        using var http = new HttpClient { BaseAddress = daemon.MetricsUri };
+
+        var (exitCode, said, _) = await DaemonProcess.RunAsync(
+            "check", "--config", file, "--socket", _directory.File("s"));
+        Assert.True(exitCode == 0, said);
+        Assert.EndsWith("/config.toml", Daemon.Args[^1], StringComparison.Ordinal);
+        Assert.Equal(Path.GetDirectoryName(Daemon.Args[^1]),
+            Daemon.VolumeMounts.Single(m => m.Name == "configuration").MountPath);
+        var port = Daemon.Ports.Single();
+        Assert.Equal(Manifests.Toml(Configuration, "metrics_port"), $"{port.ContainerPort}");
+        foreach (var probe in (V1Probe[])[Daemon.StartupProbe, Daemon.LivenessProbe, Daemon.ReadinessProbe])
+        {
+            Assert.Equal(port.Name, probe.HttpGet.Port.Value);
+            Assert.Contains("\"ok\"", await http.GetStringAsync(probe.HttpGet.Path), StringComparison.Ordinal);
+        }
+
+        var endpoint = Base.OfType<Manifests.PodMonitor>().Single().Spec!.PodMetricsEndpoints!.Single();
+        Assert.Equal(port.Name, endpoint.Port);
+        Assert.Contains("streaming_daemon_info", await http.GetStringAsync(endpoint.Path), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Service_budget_and_monitor_select_the_pods_by_the_job_that_the_alerts_name()
+    {
+        var labels = Base.OfType<V1Deployment>().Single().Spec.Template.Metadata.Labels;
+        var monitor = Base.OfType<Manifests.PodMonitor>().Single().Spec!;
+
+        Assert.Equal(labels, Base.OfType<V1Service>().Single().Spec.Selector);
+        Assert.Equal(labels, Base.OfType<V1PodDisruptionBudget>().Single().Spec.Selector.MatchLabels);
+        Assert.Equal(labels, monitor.Selector!.MatchLabels);
+        Assert.Contains($"job=\"{labels[monitor.JobLabel!]}\"", Expressions.OfAlerts().Text,
+            StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,61 @@
+using StreamingDaemon.Backends;
+
+namespace StreamingDaemon.DeployTests;
+
+/// <summary>Alerts and dashboard, held against what a running daemon exports.</summary>
+public sealed class MonitoringTests(MonitoredDaemon daemon) : IClassFixture<MonitoredDaemon>
+{
+    [Fact]
+    public async Task Every_alert_fires_when_it_should_and_not_when_it_should_not()
+    {
+        var tests = Tool.InRepository("deploy", "prometheus", "alerts.test.yml");
+
+        var (exitCode, said) = await Tool.RunAsync(Tool.Promtool, "test", "rules", tests);
+
+        Assert.True(exitCode == 0, said);
+        var text = await File.ReadAllTextAsync(tests);
+        Assert.All(Expressions.OfAlerts().Names,
+            name => Assert.Contains($"alertname: {name}\n", text, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Prometheus_takes_the_configuration_and_the_rules_it_names()
+    {
+        var (exitCode, said) = await Tool.RunAsync(Tool.Promtool, "check", "config",
+            Tool.InRepository("deploy", "prometheus", "prometheus.yml"));
+
+        Assert.True(exitCode == 0, said);
+        Assert.Contains($"{Expressions.OfAlerts().Names.Count} rules found", said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Every_panel_of_the_dashboard_shows_something()
+    {
+        foreach (var (_, expression) in Expressions.OfDashboard())
+            Assert.NotEmpty(await daemon.Prometheus.ResultOfAsync(expression));
+    }
+
+    [Fact]
+    public async Task Every_metric_and_label_of_dashboard_and_alerts_is_exported()
+    {
+        var promql = string.Join('\n', Expressions.OfDashboard().Select(e => e.Expression))
+            + Expressions.OfAlerts().Text;
+        var selectors = Expressions.Selectors(promql).ToList();
+        Assert.True(selectors.Count > 40, "expressions were not found");
+
+        var known = new HashSet<string>();
+        foreach (var metric in selectors.Select(s => s.Metric).Distinct())
+        {
+            var labels = (await daemon.Prometheus.ResultOfAsync(metric))[0].Keys.ToHashSet();
+            known.UnionWith(labels);
+            var used = selectors.Where(s => s.Metric == metric).SelectMany(s => s.Matchers).Select(m => m.Label);
+            Assert.All(used, label => Assert.Contains(label, labels));
+        }
+
+        Assert.All(Expressions.Groupings(promql), label => Assert.Contains(label, known));
+        var outcomes = selectors.SelectMany(s => s.Matchers).Where(m => m.Label == "outcome")
+            .SelectMany(m => m.Value.Split('|')).ToList();
+        Assert.NotEmpty(outcomes);
+        Assert.All(outcomes, outcome => Assert.True(Enum.IsDefined(Enum.Parse<StreamOutcome>(outcome))));
+    }
+}

@@ -1,0 +1,90 @@
+using System.Diagnostics;
+using System.Net.Http;
+using System.Text.Json;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.DeployTests;
+
+/// <summary>A Prometheus of its own that scrapes one daemon five times a second.</summary>
+internal sealed class PrometheusServer : IAsyncDisposable
+{
+    private readonly TempDirectory _directory = new();
+    private readonly Process _process;
+    private readonly HttpClient _http;
+
+    public PrometheusServer(int daemonPort)
+    {
+        var port = DaemonProcess.FreePort();
+        var configuration = _directory.File("prometheus.yml");
+        File.WriteAllText(configuration, $$"""
+            global: { scrape_interval: 200ms, scrape_timeout: 200ms }
+            scrape_configs:
+              - job_name: streaming-daemon
+                static_configs: [{ targets: ["127.0.0.1:{{daemonPort}}"] }]
+            """);
+        var start = new ProcessStartInfo(Tool.Prometheus,
+        [
+            $"--config.file={configuration}", $"--storage.tsdb.path={_directory.File("data")}",
+            $"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
+        ]);
+        _process = Process.Start(start)!;
+        _http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
+    }
+
+    /// <summary>Labels of each series that an expression gives now; none where Prometheus is not up
+    /// yet.</summary>
+    /// <exception cref="InvalidOperationException">Prometheus cannot read the expression.</exception>
+    public async Task<IReadOnlyList<IReadOnlyDictionary<string, string>>> QueryAsync(string expression)
+    {
+        Assert.False(_process.HasExited, "Prometheus ended");
+        try
+        {
+            using var response = await _http.GetAsync(
+                new Uri($"/api/v1/query?query={Uri.EscapeDataString(expression)}", UriKind.Relative));
+            var text = await response.Content.ReadAsStringAsync();
+            if (!response.IsSuccessStatusCode && text.Contains("bad_data", StringComparison.Ordinal))
+                throw new InvalidOperationException($"{expression}: {text}");
+            return response.IsSuccessStatusCode ? Series(text) : [];
+        }
+        catch (HttpRequestException)
+        {
+            return [];
+        }
+    }
+
+    /// <summary>Waits until an expression gives something.</summary>
+    public async Task<IReadOnlyList<IReadOnlyDictionary<string, string>>> ResultOfAsync(string expression)
+    {
+        var deadline = Environment.TickCount64 + 30_000;
+        while (true)
+        {
+            var series = await QueryAsync(expression);
+            if (series.Count > 0)
+                return series;
+            if (Environment.TickCount64 > deadline)
+                throw new TimeoutException($"the daemon exports nothing for: {expression}");
+            await Task.Delay(100);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _http.Dispose();
+        if (!_process.HasExited)
+            _process.Kill();
+        await _process.WaitForExitAsync();
+        _process.Dispose();
+        _directory.Dispose();
+    }
+
+    private static List<IReadOnlyDictionary<string, string>> Series(string json)
+    {
+        using var document = JsonDocument.Parse(json);
+        var result = document.RootElement.GetProperty("data").GetProperty("result");
+        return
+        [
+            .. result.EnumerateArray().Select(one => one.GetProperty("metric").EnumerateObject()
+                .ToDictionary(label => label.Name, label => label.Value.GetString()!)),
+        ];
+    }
+}

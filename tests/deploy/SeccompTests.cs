@@ -1,0 +1,169 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net.Http;
+using System.Text;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.DeployTests;
+
+/// <summary>The Native AOT binary under the profile that its container gets.</summary>
+[Trait(NativeDaemon.Trait, NativeDaemon.NativeAot)]
+public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
+{
+    /// <summary>ENOSYS: what the profile answers.</summary>
+    private const int NoSys = 38;
+
+    private static readonly string[] Ring = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
+
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    [Fact]
+    public async Task Mock_stream_metrics_and_a_drain_work_under_the_profile()
+    {
+        var wrapper = await SeccompProfile.WrapperAsync(_directory, NativeDaemon.Binary);
+        await using var daemon = await NativeDaemon.StartAsync(wrapper, null, "--delay", "20");
+        Assert.Contains("Seccomp:\t2", await File.ReadAllTextAsync($"/proc/{daemon.Pid}/status"),
+            StringComparison.Ordinal);
+        using var http = new HttpClient { BaseAddress = daemon.MetricsUri };
+
+        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        _ = await Clients.ReadUntilAsync(client, "data:");
+        Assert.Contains("streaming_daemon_connections_active 1", await http.GetStringAsync("/metrics"),
+            StringComparison.Ordinal);
+        Assert.Contains("ok", await http.GetStringAsync("/health/ready"), StringComparison.Ordinal);
+        daemon.Signal(15);
+
+        Assert.EndsWith("data: [DONE]\n\n", Text(await Clients.ReadToEndAsync(client)), StringComparison.Ordinal);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+    }
+
+    [Theory]
+    [InlineData(FakeLlmTransport.Http2Tls, "HTTP/2")]
+    [InlineData(FakeLlmTransport.Http1Tls, "HTTP/1.1")]
+    [InlineData(FakeLlmTransport.UnixH2c, "HTTP/2")]
+    public async Task Openai_stream_works_under_the_profile_by_the_upstreams_name(
+        FakeLlmTransport transport, string protocol)
+    {
+        var wrapper = await SeccompProfile.WrapperAsync(_directory, NativeDaemon.Binary);
+        await using var upstream = await FakeLlmServer.StartAsync(transport);
+        var environment = new Dictionary<string, string>
+        {
+            ["OPENAI_API_KEY"] = "sk-secret-of-the-test",
+            // Resolved by the C library, which opens sockets of its own for that.
+            ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString()
+                .Replace("127.0.0.1", "localhost", StringComparison.Ordinal),
+            ["OPENAI_INSECURE_SSL"] = "true",
+            ["OPENAI_API_SOCKET"] = upstream.SocketPath ?? "",
+        };
+        await using var daemon = await NativeDaemon.StartAsync(wrapper, environment, "--backend", "openai");
+
+        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+
+        Assert.Equal(636, (await Clients.ReadToEndAsync(client)).Length);
+        Assert.Equal(protocol, (await upstream.NextRequestAsync(Clients.Patience)).Protocol);
+    }
+
+    [Fact]
+    public async Task Check_finds_nothing_missing_under_the_profile()
+    {
+        var (exitCode, said) = await CheckAsync();
+
+        Assert.Equal(0, exitCode);
+        Assert.Matches("ok +seccomp +a filter is on", said);
+        Assert.Matches("ok +io_uring ", said);
+    }
+
+    [Fact]
+    public async Task Without_the_ring_s_three_calls_check_says_what_is_wrong()
+    {
+        var (exitCode, said) = await CheckAsync(Ring);
+
+        Assert.Equal(1, exitCode);
+        Assert.Matches("failed +io_uring +io_uring_setup: ENOSYS. A seccomp profile blocks io_uring", said);
+    }
+
+    [Fact]
+    public async Task Functional_tests_pass_under_the_profile()
+    {
+        var wrapper = await SeccompProfile.WrapperAsync(_directory, NativeDaemon.Binary);
+        // Not the demonstration: it makes a directory of its own, and nobody runs it in a container.
+        var start = new ProcessStartInfo(Tool.BesideTheseTests("StreamingDaemon.FunctionalTests"),
+            ["-noColor", "-noLogo", "-method-", "*.Demo_*"])
+        { RedirectStandardOutput = true };
+        start.Environment["DAEMON_UNDER_TEST"] = wrapper;
+
+        using var tests = Process.Start(start)!;
+        var said = await tests.StandardOutput.ReadToEndAsync().WaitAsync(TimeSpan.FromMinutes(8));
+        await tests.WaitForExitAsync();
+
+        output.WriteLine(said);
+        Assert.Equal(0, tests.ExitCode);
+        Assert.Matches(@"Total: [1-9]\d+, Errors: 0, Failed: 0, Skipped: 0", said);
+    }
+
+    [Fact]
+    public async Task What_the_daemon_does_not_do_is_refused()
+    {
+        var program = await Tool.CompileAsync(_directory, "forbidden");
+        var wrapper = await SeccompProfile.WrapperAsync(_directory, program);
+
+        var free = ErrorsOf(await Tool.RunAsync(program));
+        var bound = ErrorsOf(await Tool.RunAsync(wrapper));
+
+        Assert.Equal(17, bound.Count);
+        Assert.All(bound, attempt => Assert.Equal((attempt.Key, NoSys), (attempt.Key, attempt.Value)));
+        // The control: it is the profile that refuses, and not this kernel.
+        Assert.All(free, attempt => Assert.NotEqual((attempt.Key, NoSys), (attempt.Key, attempt.Value)));
+    }
+
+    [Fact]
+    public async Task Service_unit_allows_every_call_that_the_profile_does()
+    {
+        var allowed = new HashSet<string>();
+        foreach (var line in UnitFile.Service.All("SystemCallFilter"))
+        {
+            var calls = new HashSet<string>();
+            foreach (var word in line.TrimStart('~').Split(' '))
+                await ExpandAsync(word, calls);
+            if (line.StartsWith('~'))
+                allowed.ExceptWith(calls);
+            else
+                allowed.UnionWith(calls);
+        }
+
+        // Of @chown, for server.socket_group: under systemd it is the socket unit that gives the group.
+        var missing = SeccompProfile.Names(SeccompProfile.Read()).Except(allowed).Order();
+        Assert.Equal(["fchownat", "lchown"], missing);
+    }
+
+    private async Task<(int ExitCode, string Output)> CheckAsync(params string[] without)
+    {
+        var wrapper = await SeccompProfile.WrapperAsync(_directory, NativeDaemon.Binary, without);
+        return await Tool.RunAsync(wrapper, "check", "--socket", _directory.File("s"));
+    }
+
+    private static async Task ExpandAsync(string word, HashSet<string> calls)
+    {
+        if (word[0] != '@')
+        {
+            calls.Add(word);
+            return;
+        }
+
+        var (exitCode, said) = await Tool.RunAsync(Tool.SystemdAnalyze, "syscall-filter", word);
+        Assert.Equal(0, exitCode);
+        foreach (var line in said.Split('\n').Where(l => l.StartsWith("    ", StringComparison.Ordinal)))
+        {
+            if (!line.TrimStart().StartsWith('#'))
+                await ExpandAsync(line.Trim(), calls);
+        }
+    }
+
+    private static Dictionary<string, int> ErrorsOf((int ExitCode, string Output) run) =>
+        run.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(' '))
+            .ToDictionary(words => words[0], words => int.Parse(words[1], CultureInfo.InvariantCulture));
+
+    private static string Text(byte[] bytes) => Encoding.UTF8.GetString(bytes);
+}

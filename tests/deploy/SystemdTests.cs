@@ -1,0 +1,103 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.DeployTests;
+
+/// <summary>The unit files, judged by systemd's own programs, and held against what the daemon does.</summary>
+public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
+{
+    private static readonly string[] Units = ["streaming-daemon.service", "streaming-daemon.socket"];
+
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    [Fact]
+    public async Task Systemd_takes_the_units_without_a_complaint()
+    {
+        var (exitCode, said) = await VerifyAsync(text => text);
+
+        Assert.Empty(said);
+        Assert.Equal(0, exitCode);
+    }
+
+    [Theory]
+    [InlineData("WatchdogSec=", "WatchdogSecs=", "WatchdogSecs")]
+    [InlineData("ExecStart=/usr/bin/streaming-daemon", "ExecStart=/usr/bin/absent", "absent")]
+    [InlineData("io_uring_setup", "io_uring_set_up", "io_uring_set_up")]
+    public async Task Mistakes_in_a_unit_would_be_noticed(string right, string wrong, string complaint)
+    {
+        var (_, said) = await VerifyAsync(text => text.Replace(right, wrong, StringComparison.Ordinal));
+
+        Assert.Contains(complaint, said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Service_is_exposed_to_little()
+    {
+        var (exitCode, said) = await Tool.RunAsync(Tool.SystemdAnalyze, "security", "--offline=true",
+            "--no-pager", "--threshold=20", UnitFile.PathOf(Units[0]));
+
+        output.WriteLine(said);
+        Assert.Equal(0, exitCode);
+        var exposure = double.Parse(Exposure().Match(said).Groups[1].Value, CultureInfo.InvariantCulture);
+        Assert.InRange(exposure, 0.1, 2.0);
+    }
+
+    [Fact]
+    public void Service_and_socket_meet_at_one_path_that_apaches_group_may_reach()
+    {
+        var path = UnitFile.Socket["ListenSequentialPacket"];
+
+        Assert.EndsWith($" --socket {path}", UnitFile.Service["ExecStart"], StringComparison.Ordinal);
+        Assert.Equal($"/run/{UnitFile.Service["RuntimeDirectory"]}", Path.GetDirectoryName(path));
+        Assert.Equal("handoff", UnitFile.Socket["FileDescriptorName"]);
+        Assert.Equal(UnitFile.Service["User"], UnitFile.Socket["SocketUser"]);
+        Assert.Equal(UnitFile.Service["Group"], UnitFile.Socket["SocketGroup"]);
+        Assert.Equal(Default("socket_mode"), $"\"{UnitFile.Socket["SocketMode"]}\"");
+        Assert.Equal(Default("backlog"), UnitFile.Socket["Backlog"]);
+    }
+
+    [Fact]
+    public void Service_waits_for_a_drain_and_has_descriptors_for_every_connection()
+    {
+        Assert.True(Number(UnitFile.Service["TimeoutStopSec"]) > Number(Default("shutdown_timeout_s")));
+        Assert.True(Number(UnitFile.Service["LimitNOFILE"]) >= Number(Default("max_connections")) + 2000);
+    }
+
+    /// <summary>Verifies both in a root of their own, in which what they name exists.</summary>
+    private async Task<(int ExitCode, string Said)> VerifyAsync(Func<string, string> change)
+    {
+        var units = Directory.CreateDirectory(_directory.File("etc/systemd/system")).FullName;
+        foreach (var name in Units)
+        {
+            await File.WriteAllTextAsync(Path.Combine(units, name),
+                change(await File.ReadAllTextAsync(UnitFile.PathOf(name))));
+        }
+
+        foreach (var program in (string[])["usr/bin/streaming-daemon", "bin/kill"])
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(_directory.File(program))!);
+            File.Copy("/bin/true", _directory.File(program), overwrite: true);
+        }
+
+        // What a unit depends on without saying so: targets, slices, mounts.
+        var vendor = Directory.CreateDirectory(_directory.File("usr/lib/systemd/system")).FullName;
+        foreach (var file in Directory.EnumerateFiles("/usr/lib/systemd/system"))
+            File.Copy(file, Path.Combine(vendor, Path.GetFileName(file)));
+        return await Tool.RunAsync(Tool.SystemdAnalyze,
+            ["verify", $"--root={_directory.Path}", "--man=no", "--recursive-errors=no", .. Units]);
+    }
+
+    /// <summary>The default of an option, as the reference configuration states it.</summary>
+    private static string Default(string option) =>
+        File.ReadLines(Tool.InRepository("streaming-daemon.toml"))
+            .Single(line => line.StartsWith($"# {option} = ", StringComparison.Ordinal))
+            .Split(" = ")[1];
+
+    private static long Number(string text) => long.Parse(text, CultureInfo.InvariantCulture);
+
+    [GeneratedRegex(@"exposure level for streaming-daemon.service: ([0-9.]+)")]
+    private static partial Regex Exposure();
+}
