@@ -204,6 +204,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
                 Abort();
             ReleaseHandoffData();
             DropBuffer();
+            _loop.OnHandlerReturned();
         }
     }
 

@@ -110,6 +110,22 @@ public sealed class HandoffServer
         return true;
     }
 
+    /// <summary>Waits until every call of the handler has returned; they may go on a moment after their
+    /// client, and after <see cref="Completion"/>.</summary>
+    /// <returns>False where some had not within the timeout.</returns>
+    public async Task<bool> HandlersEndedAsync(TimeSpan timeout)
+    {
+        var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
+        while (_loop is { HandlersRunning: > 0 })
+        {
+            if (Environment.TickCount64 > deadline)
+                return false;
+            await Task.Delay(1).ConfigureAwait(false);
+        }
+
+        return true;
+    }
+
     private void RunLoop()
     {
         EventLoop loop;
@@ -125,6 +141,8 @@ public sealed class HandoffServer
         }
 
         _loop = loop;
+        // Those that were set meanwhile.
+        loop.Options = _options;
         _started.TrySetResult();
         try
         {

@@ -67,6 +67,8 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
         // A browser that gave up while PHP was at work is every day's business.
         if (reason == HandoffRejection.ClientGone)
             LogClientGone(_logger);
+        else if (reason == HandoffRejection.DescriptorsTruncated)
+            LogCutOff(_logger, reason);
         else
             LogRejected(_logger, reason);
     }
@@ -196,6 +198,11 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
 
     [LoggerMessage(EventId = 10, Level = LogLevel.Warning, Message = "handoff dropped: {Reason}")]
     private static partial void LogRejected(ILogger logger, HandoffRejection reason);
+
+    [LoggerMessage(EventId = 15, Level = LogLevel.Warning, Message =
+        "handoff dropped: {Reason}. The kernel did not give the client's socket to this process: a security "
+        + "module (SELinux, AppArmor) denies it, or, with socket_type stream, its descriptors are used up")]
+    private static partial void LogCutOff(ILogger logger, HandoffRejection reason);
 
     [LoggerMessage(EventId = 13, Level = LogLevel.Debug, Message = "the client left before its handoff")]
     private static partial void LogClientGone(ILogger logger);

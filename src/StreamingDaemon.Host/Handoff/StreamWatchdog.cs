@@ -17,6 +17,11 @@ internal sealed class StreamWatchdog : IDisposable
     /// token, and some backends block.</summary>
     private const int CancelPatienceMs = 1_000;
 
+    /// <summary>A sweep that comes so late shows that the process stood still: what the upstreams sent
+    /// meanwhile is in their sockets, and is heard of within the grace.</summary>
+    private const int LateMs = 500;
+    private const int GraceMs = 1_000;
+
     private readonly Lock _gate = new();
     private readonly List<StreamSession> _sessions = [];
     private readonly Timer _timer;
@@ -24,6 +29,9 @@ internal sealed class StreamWatchdog : IDisposable
     private readonly int _headWaitMs;
     private StreamSession[] _snapshot = [];
     private bool _sweeping;
+    private int _cancelsAll = -1;
+    private long _dueMs;
+    private long _graceEndsMs;
 
     public StreamWatchdog(ReloadableOptions options)
     {
@@ -48,14 +56,25 @@ internal sealed class StreamWatchdog : IDisposable
 
     public void Add(StreamSession session)
     {
+        int cancelled;
         lock (_gate)
         {
+            cancelled = _cancelsAll;
             session.WatchIndex = _sessions.Count;
             _sessions.Add(session);
             // A sweep that is running arms the timer itself: there is one snapshot, for one sweep at a time.
             if (_sessions.Count == 1 && !_sweeping)
-                _timer.Change(SweepMs, Timeout.Infinite);
+                StartTimer();
         }
+
+        if (cancelled >= 0)
+            session.Cancel((StreamOutcome)cancelled);
+    }
+
+    private void StartTimer()
+    {
+        _dueMs = Environment.TickCount64 + SweepMs;
+        _timer.Change(SweepMs, Timeout.Infinite);
     }
 
     public void Remove(StreamSession session)
@@ -73,12 +92,16 @@ internal sealed class StreamWatchdog : IDisposable
         }
     }
 
-    /// <summary>Cancels every stream that is running now.</summary>
+    /// <summary>Cancels every stream, those that run and those to come.</summary>
     public void CancelAll(StreamOutcome outcome)
     {
         StreamSession[] sessions;
         lock (_gate)
+        {
+            _cancelsAll = (int)outcome;
             sessions = [.. _sessions];
+        }
+
         foreach (var session in sessions)
             session.Cancel(outcome);
     }
@@ -114,6 +137,8 @@ internal sealed class StreamWatchdog : IDisposable
 
         // Without the lock: sending a head takes its time.
         var now = Environment.TickCount64;
+        if (now - _dueMs > LateMs)
+            _graceEndsMs = now + GraceMs;
         var timeouts = _options.Current.Timeouts;
         foreach (var session in _snapshot.AsSpan(0, count))
             Look(session, now, timeouts);
@@ -123,7 +148,7 @@ internal sealed class StreamWatchdog : IDisposable
             _snapshot.AsSpan(0, count).Clear();
             _sweeping = false;
             if (_sessions.Count > 0)
-                _timer.Change(SweepMs, Timeout.Infinite);
+                StartTimer();
             else
                 _snapshot = [];
         }
@@ -149,12 +174,13 @@ internal sealed class StreamWatchdog : IDisposable
         if (!session.HeadSent && now - session.StartedMs >= _headWaitMs)
             session.EnsureHead();
         var pendingSince = session.PendingSinceMs;
-        if (pendingSince == 0 || session.IsWaitingForClient)
+        if (pendingSince == 0 || session.IsWaitingForClient || now < _graceEndsMs)
             return;
         var limit = session.State == StreamState.Streaming
             ? timeouts.IdleTimeoutMs
             : timeouts.FirstTokenTimeoutMs;
-        var since = session.State == StreamState.Streaming ? session.LastActivityMs : pendingSince;
+        // Before the first token too: a model that thinks aloud, in chunks without text, is no silent one.
+        var since = Math.Max(session.LastActivityMs, pendingSince);
         if (now - since >= limit)
             session.Cancel(StreamOutcome.UpstreamTimeout);
     }

@@ -116,8 +116,8 @@ internal static class DaemonHost
         UseStreamSocket = options.Server.SocketType == SocketKind.Stream,
         Backlog = options.Server.Backlog,
         MaxConnections = options.Server.MaxConnections,
-        // HTTP/1.1 has one stream a connection.
-        DescriptorsPerConnection = options is { Backend.Name: "openai", OpenAI.Http2Enabled: false } ? 2 : 1,
+        // HTTP/1.1 has one stream a connection, and any handoff may ask for the backend.
+        DescriptorsPerConnection = options.OpenAI is { Http2Enabled: false } ? 2 : 1,
         AllowedUids = options.Server.AllowedUids,
         AllowedGids = options.Server.AllowedGids,
         KeepHalfClosed = options.Streaming.HalfClose == HalfClose.Keep,

@@ -19,6 +19,9 @@ internal sealed partial class HandoffLoopService(
     /// <summary>How long error events may take to reach the clients that a stop has cut.</summary>
     private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(5);
 
+    /// <summary>How long the last lines of the access log may take after the last client.</summary>
+    private static readonly TimeSpan LastLines = TimeSpan.FromSeconds(1);
+
     private readonly ILogger _logger = logger;
     /// <summary>False where the host stops without having started.</summary>
     private readonly TaskCompletionSource<bool> _listening =
@@ -75,6 +78,8 @@ internal sealed partial class HandoffLoopService(
             if (server.Completion.IsCompleted)
                 await server.Completion.ConfigureAwait(false);
             await DrainAsync().ConfigureAwait(false);
+            // What became of the last streams is still being written down.
+            await server.HandlersEndedAsync(LastLines).ConfigureAwait(false);
             return ExitCode.Success;
         }
         catch (Exception e)

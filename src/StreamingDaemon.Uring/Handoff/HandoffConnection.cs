@@ -16,6 +16,13 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
 
     /// <summary>Ended while a receive was in flight: waits for its completion.</summary>
     public bool IsClosing;
+
+    /// <summary>Its time is up: what is here already counts, and nothing more is waited for.</summary>
+    public bool IsExpired;
+
+    /// <summary>Asked for again after our table was full, as the one that shows whether it still
+    /// is.</summary>
+    public bool IsProbe;
     public HandoffMemory Memory;
     public int Received;
 
@@ -26,6 +33,9 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     /// <summary>Its message was only looked at.</summary>
     public bool HasUnreadMessage;
     public bool DescriptorsTruncated;
+
+    /// <summary>How often its descriptor was cut off.</summary>
+    public int TimesCut;
     public JsonBoundary Boundary;
     public long AcceptedTimestamp;
     public long AcceptedMs;

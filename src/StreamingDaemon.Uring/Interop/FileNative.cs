@@ -14,6 +14,7 @@ internal static unsafe partial class FileNative
     public const int OpenCloExec = 0x80000;
     public const int LockExclusive = 0x2;
     public const int LockNonBlocking = 0x4;
+    public const int DuplicateCloseOnExec = 1030;
     public const int SetDescriptorFlags = 2; // F_SETFD
     public const int GetStatusFlags = 3; // F_GETFL
     public const int SetStatusFlags = 4; // F_SETFL
@@ -71,6 +72,16 @@ internal static unsafe partial class FileNative
     public static int FLock(int fd, int operation) => Result(FLockRaw(fd, operation));
 
     public static int Fcntl(int fd, int command, int argument) => Result(FcntlRaw(fd, command, argument));
+
+    /// <summary>Is there no free descriptor, for want of a limit of this process or of the system?</summary>
+    /// <param name="fd">Any open descriptor.</param>
+    public static bool IsTableFull(int fd)
+    {
+        var copy = Fcntl(fd, DuplicateCloseOnExec, 0);
+        if (copy >= 0)
+            _ = LinuxNative.Close(copy);
+        return copy is -Errno.MFile or -Errno.NFile;
+    }
 
     /// <summary>Gives a file to a group, and leaves its owner. Does not follow a symbolic link.</summary>
     public static int ChangeGroup(string path, uint group) => Result(LChownRaw(path, uint.MaxValue, group));

@@ -195,6 +195,14 @@ internal static unsafe partial class LinuxNative
     public static int SetSockOpt(int fd, int level, int name, int value) =>
         Result(SetSockOptRaw(fd, level, name, &value, sizeof(int)));
 
+    /// <summary>Turns SO_LINGER off (socket(7), struct linger): close neither waits nor resets.</summary>
+    public static int SetNoLinger(int fd)
+    {
+        var off = stackalloc int[2] { 0, 0 };
+        return Result(SetSockOptRaw(fd, SocketConstants.SolSocket, SocketConstants.SoLinger, off,
+            2 * sizeof(int)));
+    }
+
     /// <summary>Answers 0 where the socket is connected, else a negative errno (ENOTCONN,
     /// ENOTSOCK).</summary>
     public static int CheckPeer(int fd)

@@ -66,6 +66,7 @@ internal static class SocketConstants
     public const int SoError = 4;
     public const int SoPeerCred = 17;
     public const int SoAcceptConn = 30;
+    public const int SoLinger = 13;
     public const int SoDomain = 39;
     public const int IpProtoTcp = 6;
     public const int TcpNoDelay = 1;

@@ -20,6 +20,9 @@ internal sealed unsafe partial class EventLoop
     /// for this long gives way to who comes.</summary>
     private const int SilenceGraceMs = 100;
 
+    /// <summary>After so many times with room in our table, it is not the table.</summary>
+    private const int MostTimesCut = 3;
+
     private readonly DescriptorBudget _budget;
     private readonly LoopAlarm _backoff = new();
     private readonly LoopAlarm _graceEnds = new();
@@ -30,6 +33,9 @@ internal sealed unsafe partial class EventLoop
     /// <summary>Handoffs that could not be received for want of a descriptor or of memory, to be asked for
     /// again. One may have ended since: then its generation is another.</summary>
     private readonly Queue<(HandoffConnection Handoff, uint Generation)> _unreceived = new();
+
+    /// <summary>One of them has been asked for.</summary>
+    private bool _isProbing;
 
     /// <summary>Handoffs whose message is still to come.</summary>
     private readonly HandoffAgeList _silent = new();
@@ -161,7 +167,7 @@ internal sealed unsafe partial class EventLoop
                 return;
             }
 
-            RejectHandoff(oldest, HandoffRejection.TimedOut);
+            ExpireHandoff(oldest);
         }
     }
 
@@ -183,10 +189,13 @@ internal sealed unsafe partial class EventLoop
     {
         while (_withoutSlot.Count > 0 && HasSlotFor(out var admission))
             StartClientOf(_withoutSlot.Dequeue(), admission);
-        while (!_backoff.IsSet && _unreceived.TryDequeue(out var waiting))
+        // One at a time: each copies its message anew, and the first shows whether there is a place again.
+        while (!_backoff.IsSet && !_isProbing && _unreceived.TryDequeue(out var waiting))
         {
-            if (waiting.Handoff.Generation == waiting.Generation)
-                ArmReceive(waiting.Handoff);
+            if (waiting.Handoff.Generation != waiting.Generation)
+                continue;
+            waiting.Handoff.IsProbe = _isProbing = true;
+            ArmReceive(waiting.Handoff);
         }
     }
 

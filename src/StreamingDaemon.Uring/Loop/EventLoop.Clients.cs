@@ -37,6 +37,9 @@ internal sealed unsafe partial class EventLoop
         // A token is a small packet that must not wait for the previous one's acknowledgement. A Unix socket
         // does not know the option, which is as good.
         _ = LinuxNative.SetSockOpt(fd, IpProtoTcp, TcpNoDelay, 1);
+        // Whoever opened it may have asked for it: the last close would wait for the reader, in this thread,
+        // or throw away what he has not read yet.
+        _ = LinuxNative.SetNoLinger(fd);
 
         var client = _clients[index];
         Debug.Assert(client.State == ClientState.Free, "a slot in use was handed out");
@@ -49,6 +52,7 @@ internal sealed unsafe partial class EventLoop
             _admittedCount++;
         _statistics.OnClientStarted(_admittedCount);
         ArmWatch(client);
+        OnHandlerCalled();
         ThreadPool.UnsafeQueueUserWorkItem(client.Stream, preferLocal: false);
     }
 
@@ -79,6 +83,10 @@ internal sealed unsafe partial class EventLoop
 
         switch (write.Kind)
         {
+            case OutboundKind.Data or OutboundKind.Piece when client.CompleteRequested:
+                // Of a producer that the end of its stream has overtaken.
+                ReturnRented(write.Buffer);
+                break;
             case OutboundKind.Data or OutboundKind.Piece:
                 client.IsInsideFlush = write.Kind == OutboundKind.Piece;
                 _buffers.EnsureRoom(ref client.Pending, write.Length);

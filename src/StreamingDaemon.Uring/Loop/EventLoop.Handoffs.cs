@@ -62,7 +62,8 @@ internal sealed unsafe partial class EventLoop
         entry->Length = 1;
         // Only looked at: where our table has no place for the client's descriptor, the message stays, to be
         // asked for again, and the client is not lost. A stream must be read on.
-        entry->OperationFlags = MsgCmsgCloExec | (Options.UseStreamSocket ? 0u : MsgPeek);
+        entry->OperationFlags = MsgCmsgCloExec | (Options.UseStreamSocket ? 0u : MsgPeek)
+            | (handoff.IsExpired ? MsgDontWait : 0u);
         entry->UserData = UserData.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         handoff.IsReceiving = true;
     }
@@ -72,6 +73,8 @@ internal sealed unsafe partial class EventLoop
         if ((handoff.Generation & UserData.GenerationMask) != generation)
             return;
         handoff.IsReceiving = false;
+        if (handoff.IsProbe)
+            handoff.IsProbe = _isProbing = false;
         if (result >= 0)
         {
             handoff.HasUnreadMessage = !Options.UseStreamSocket;
@@ -108,8 +111,11 @@ internal sealed unsafe partial class EventLoop
     {
         switch (-error)
         {
+            case Errno.Again when handoff.IsExpired:
+                RejectHandoff(handoff, HandoffRejection.TimedOut);
+                break;
             case Errno.Again or Errno.Intr or Errno.Canceled:
-                // Not by us: then it would be closing.
+                // Cancelled by us where its time was up: a message may have come and not been looked at.
                 ArmReceive(handoff);
                 break;
             case Errno.NoBufs or Errno.NoMem:
@@ -137,9 +143,22 @@ internal sealed unsafe partial class EventLoop
         }
     }
 
+    /// <summary>The time of a handoff is up. While this process stood still its message may have come: it is
+    /// dropped only where none is there.</summary>
+    private void ExpireHandoff(HandoffConnection handoff)
+    {
+        handoff.IsExpired = true;
+        TimerWheel.Clear(handoff);
+        _silent.Remove(handoff);
+        if (handoff.IsReceiving)
+            SubmitCancel(handoff.Fd);
+        else
+            RejectHandoff(handoff, HandoffRejection.TimedOut);
+    }
+
     private void FinishHandoff(HandoffConnection handoff)
     {
-        if (handoff.ClientFd < 0 && handoff.DescriptorsTruncated && !Options.UseStreamSocket)
+        if (handoff.ClientFd < 0 && handoff.DescriptorsTruncated && MayHaveRoomLater(handoff))
         {
             handoff.Received = 0;
             handoff.DescriptorsTruncated = false;
@@ -168,6 +187,12 @@ internal sealed unsafe partial class EventLoop
         }
     }
 
+    /// <summary>The kernel cuts a descriptor off where our table is full, and where a security module (SELinux,
+    /// AppArmor) denies us the socket, which no waiting mends. A place that is free again tells them apart, but
+    /// it may have become so just now.</summary>
+    private bool MayHaveRoomLater(HandoffConnection handoff) => !Options.UseStreamSocket
+        && (++handoff.TimesCut < MostTimesCut || FileNative.IsTableFull(handoff.Fd));
+
     private void StartClientOf(HandoffConnection handoff, HandoffAdmission admission)
     {
         Debug.Assert(handoff.ClientFd >= 0, "a handoff that has ended was served");
@@ -184,9 +209,9 @@ internal sealed unsafe partial class EventLoop
     /// <summary>Null for a connected stream socket.</summary>
     private static HandoffRejection? WhyNotServed(int fd)
     {
-        if (LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) < 0 || type != SockStream
-            || LinuxNative.GetSockOpt(fd, SolSocket, SoAcceptConn, out var listening) < 0 || listening != 0)
+        if (LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) < 0 || type != SockStream)
             return HandoffRejection.NotAStreamSocket;
+        // One that listens has no peer either.
         if (LinuxNative.CheckPeer(fd) == 0)
             return null;
         // A connection that was reset, or a socket that never was one: TCP_INFO's state would tell a reset
@@ -205,9 +230,13 @@ internal sealed unsafe partial class EventLoop
     private void NotifyRejected(HandoffRejection reason)
     {
         _statistics.OnRejected();
+        OnHandlerCalled();
         // Logging may block: not here.
-        ThreadPool.UnsafeQueueUserWorkItem(
-            static state => state.Handler.OnRejected(state.reason), (Handler, reason), preferLocal: false);
+        ThreadPool.UnsafeQueueUserWorkItem(static state =>
+        {
+            state.Loop.Handler.OnRejected(state.Reason);
+            state.Loop.OnHandlerReturned();
+        }, (Loop: this, Reason: reason), preferLocal: false);
     }
 
     private void EndHandoff(HandoffConnection handoff)
@@ -234,9 +263,11 @@ internal sealed unsafe partial class EventLoop
         SubmitClose(handoff.Fd);
         _handoffMemory.Return(ref handoff.Memory, handoff.Received);
         handoff.Fd = handoff.ClientFd = -1;
-        handoff.Received = 0;
+        handoff.Received = handoff.TimesCut = 0;
         handoff.IsClosing = handoff.IsTruncated = handoff.DescriptorsTruncated = false;
-        handoff.HasUnreadMessage = false;
+        handoff.HasUnreadMessage = handoff.IsExpired = false;
+        if (handoff.IsProbe)
+            handoff.IsProbe = _isProbing = false;
         handoff.Boundary = default;
         handoff.Generation++;
         _handoffCount--;

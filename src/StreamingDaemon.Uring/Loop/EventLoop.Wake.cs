@@ -14,6 +14,14 @@ internal sealed partial class EventLoop
     private int _drainRequested;
     private int _stopRequested;
     private volatile bool _exited;
+    private int _handlersRunning;
+
+    /// <summary>Calls of the handler that were made and have not returned. From any thread.</summary>
+    public int HandlersRunning => Volatile.Read(ref _handlersRunning);
+
+    public void OnHandlerCalled() => Interlocked.Increment(ref _handlersRunning);
+
+    public void OnHandlerReturned() => Interlocked.Decrement(ref _handlersRunning);
 
     /// <summary>Enqueues a write, or says that the Channel is full. From any thread.</summary>
     public bool TryPost(in OutboundWrite write)

@@ -182,7 +182,7 @@ internal sealed partial class EventLoop : IDisposable
                 OnClientDeadline(client);
                 break;
             case HandoffConnection handoff:
-                RejectHandoff(handoff, HandoffRejection.TimedOut);
+                ExpireHandoff(handoff);
                 break;
         }
     }

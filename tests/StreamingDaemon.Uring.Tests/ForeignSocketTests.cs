@@ -1,0 +1,79 @@
+using System.Net.Sockets;
+using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
+using Xunit;
+
+namespace StreamingDaemon.Uring.Tests;
+
+/// <summary>Sockets come as others left them, and not always at all.</summary>
+public sealed class ForeignSocketTests
+{
+    [Fact]
+    public async Task Linger_that_a_client_was_opened_with_is_turned_off_so_that_no_close_waits_or_resets()
+    {
+        await using var server = await RunningServer.StartAsync(async client =>
+        {
+            "answer"u8.CopyTo(client.GetSpan(6));
+            client.Advance(6);
+            await client.FlushAsync();
+            client.Complete();
+        });
+        var (browser, accepted) = Clients.TcpPair();
+        using var ours = accepted;
+        using var theirs = browser;
+        ours.LingerState = new LingerOption(true, 60);
+
+        Clients.HandOverDescriptor(server.SocketPath, "{}"u8, (int)ours.Handle);
+
+        Assert.Equal("answer", await Clients.ReadTextAsync(theirs));
+        Assert.False(ours.LingerState!.Enabled);
+    }
+
+    [Fact]
+    public async Task Descriptor_that_is_denied_for_good_is_dropped_and_the_others_are_served()
+    {
+        var denied = 5;
+        await using var server = await RunningServer.StartAsync(
+            client =>
+            {
+                client.Complete();
+                return Task.CompletedTask;
+            },
+            options => options with
+            {
+                Budget = new DescriptorBudget(Limit: 1000, Own: 100, MaxConnections: 100, Refusals: 4, Handoffs: 4,
+                    Wanted: 1000),
+                // No room for control data: to the receiver that is a security module's denial.
+                RingFault = (in EnterCall call) =>
+                {
+                    DenyDescriptors(call, () => Volatile.Read(ref denied) > 0);
+                    return call.Proceed();
+                },
+            });
+
+        var without = Enumerable.Range(0, 5).Select(_ => Clients.HandOver(server.SocketPath, "{}")).ToList();
+        foreach (var client in without)
+            Assert.Empty(await Clients.ReadToEndAsync(client));
+        Volatile.Write(ref denied, 0);
+        using var served = Clients.HandOver(server.SocketPath, "{}");
+        Assert.Empty(await Clients.ReadToEndAsync(served));
+
+        await Eventually.TrueAsync(() => server.Server.Statistics.Started == 1);
+        lock (server.Rejections)
+            Assert.Equal(Enumerable.Repeat(HandoffRejection.DescriptorsTruncated, 5), server.Rejections);
+        server.Server.BeginDrain();
+        await server.Server.Completion.WaitAsync(Clients.Patience);
+        without.ForEach(client => client.Dispose());
+    }
+
+    private static unsafe void DenyDescriptors(in EnterCall call, Func<bool> denies)
+    {
+        for (var i = 0; i < call.SubmissionCount; i++)
+        {
+            ref var entry = ref call.Submission(i);
+            if (entry.Opcode == IoUringConstants.OpRecvMsg && denies())
+                ((MessageHeader*)entry.Address)->ControlLength = 0;
+        }
+    }
+}
