@@ -70,9 +70,10 @@ public sealed class FrozenTests
     [Fact]
     public async Task Handoffs_that_begin_after_the_shutdown_timeout_read_a_503_and_none_an_empty_answer()
     {
-        await using var daemon = await DaemonProcess.StartAsync(
+        // Few slots for refusals: most of those that are queued are held until the streams are cut.
+        await using var daemon = await DaemonProcess.StartUnderAsync(["prlimit", "--nofile=320:320"],
             new Dictionary<string, string> { ["STREAMING_DAEMON_TIMEOUTS__SHUTDOWN_TIMEOUT_S"] = "1" }, true,
-            "--delay", "60000", "-c", "1", "--thread-pool", "--pool-size", "1");
+            "--delay", "60000", "-c", "1");
         using var running = Clients.HandOver(daemon.SocketPath, "{}");
         await Clients.ReadUntilAsync(running, "\n\n");
         daemon.Signal(SigStop);
@@ -84,6 +85,7 @@ public sealed class FrozenTests
         foreach (var client in queued)
         {
             var answer = Answer.Parse(await Clients.ReadToEndAsync(client));
+            client.Dispose();
             Assert.True(answer.StatusLine.Contains("503", StringComparison.Ordinal) || answer.Error is not null,
                 answer.Raw);
         }
@@ -91,6 +93,5 @@ public sealed class FrozenTests
         Assert.Equal(0, await daemon.ExitCodeAsync());
         // What became of each is written down, to the last.
         Assert.Equal(41, (await daemon.AccessLogAsync(41)).Count);
-        queued.ForEach(client => client.Dispose());
     }
 }

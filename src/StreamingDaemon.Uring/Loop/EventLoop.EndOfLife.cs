@@ -12,6 +12,9 @@ internal sealed unsafe partial class EventLoop
 {
     private const int ScratchBytes = 64 * 1024;
 
+    /// <summary>What a refused client has to close where others wait for its slot.</summary>
+    private const int CrowdedDrainTimeoutMs = 200;
+
     /// <summary>What draining clients send is read to here, all of them at once: nobody looks at
     /// it.</summary>
     private NativeBuffer _scratch;
@@ -26,7 +29,11 @@ internal sealed unsafe partial class EventLoop
         // block.
         _ = LinuxNative.Shutdown(client.Fd, ShutWr);
         ReportEnd(client, ClientEnd.Completed);
-        _timers.Set(client, _nowMs + Options.DrainTimeoutMs);
+        // One who was only told that there is no room makes room for the next who waits to be told.
+        var patienceMs = !client.IsAdmitted && _withoutSlot.Count > 0
+            ? Math.Min(Options.DrainTimeoutMs, CrowdedDrainTimeoutMs)
+            : Options.DrainTimeoutMs;
+        _timers.Set(client, _nowMs + patienceMs);
         SubmitDrain(client);
     }
 
