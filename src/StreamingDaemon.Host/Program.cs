@@ -1,5 +1,8 @@
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Hosting;
+using StreamingDaemon.Uring;
 
 StandardStreams.Fill();
+// The runtime does it only where it compiles at run time.
+StartChecks.RaiseDescriptorLimit();
 return await CommandLine.InvokeAsync(args, new CliActions());

@@ -27,6 +27,11 @@ public sealed record CheckResult(string Name, CheckStatus Status, string Detail)
 /// touched.</summary>
 public static class StartChecks
 {
+    /// <summary>Lets this process have as many descriptors as it may (RLIMIT_NOFILE, soft up to hard): 1024
+    /// is what most are started with, for programs that call select(2). To be called before a server
+    /// starts.</summary>
+    public static void RaiseDescriptorLimit() => LinuxNative.RaiseDescriptorLimit();
+
     /// <summary>Runs every check, in order of cause.</summary>
     public static IReadOnlyList<CheckResult> Run(HandoffServerOptions options)
     {
@@ -113,7 +118,7 @@ public static class StartChecks
         {
             _ = SocketPath.AddressOf(path);
             if (options.SocketGroup is { Length: > 0 } group)
-                _ = SocketPath.GroupOf(group);
+                SocketPath.CheckMayGiveTo(group);
             var found = options.Takeover
                 ? SocketPath.IsTaken(path) ? "it will be taken over" : "free"
                 : SocketPath.IsStale(path) ? "stale, it will be taken over" : "free";

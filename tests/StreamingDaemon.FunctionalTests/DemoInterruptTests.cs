@@ -41,7 +41,7 @@ public sealed class DemoInterruptTests : IDisposable
 
         Posix.Kill(demo.Id, SigInt);
         await Eventually.TrueAsync(() => !File.Exists(socket));
-        Posix.Kill(demo.Id, SigInt);
+        await Posix.KillUntilAsync(demo.Id, SigInt, () => demo.HasExited);
 
         await demo.WaitForExitAsync().WaitAsync(Clients.Patience);
         Assert.Equal(130, demo.ExitCode);

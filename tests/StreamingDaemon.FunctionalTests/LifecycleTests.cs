@@ -63,9 +63,24 @@ public sealed partial class LifecycleTests
         daemon.Signal(SigInt);
         await Eventually.TrueAsync(() => !File.Exists(daemon.SocketPath));
         Assert.False(daemon.HasExited);
-        daemon.Signal(second);
+        await Posix.KillUntilAsync(daemon.Pid, second, () => daemon.HasExited);
 
         Assert.Equal(exitCode, await daemon.ExitCodeAsync());
+    }
+
+    [Fact]
+    public async Task Echo_of_a_signal_is_no_second_one()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "20");
+        using var client = Clients.HandOver(daemon.SocketPath, "{}");
+        _ = await Clients.ReadUntilAsync(client, "\n\n");
+
+        // As timeout(1) does: the child, and then the group that it is in.
+        daemon.Signal(SigTerm);
+        daemon.Signal(SigInt);
+
+        Assert.EndsWith("data: [DONE]\n\n", await Clients.ReadTextAsync(client), StringComparison.Ordinal);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
     }
 
     [Fact]

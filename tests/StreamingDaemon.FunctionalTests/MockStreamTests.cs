@@ -69,6 +69,23 @@ public sealed class MockStreamTests
     }
 
     [Fact]
+    public async Task What_of_a_handoff_cannot_be_used_is_named_in_a_warning_and_the_rest_served()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+
+        var answer = await daemon.AskAsync(
+            """{"prompt":"secret","request_id":"r-1","user_id":"alice","messages":[{"content":null}],"max_tokens":-1}""");
+
+        Assert.True(answer.IsDone);
+        Assert.Equal("Completed", await daemon.OutcomeAsync());
+        var line = Assert.Single(daemon.LogLines("cannot be used"));
+        Assert.Contains("\"@l\":\"Warning\"", line, StringComparison.Ordinal);
+        Assert.Contains("\"Fields\":\"user_id, messages[0], max_tokens\",\"RequestId\":\"r-1\"", line,
+            StringComparison.Ordinal);
+        Assert.DoesNotContain("secret", daemon.ErrorText, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Unknown_backend_of_a_handoff_gets_the_default_one_and_a_warning_that_names_it()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");

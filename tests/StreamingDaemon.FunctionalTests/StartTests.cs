@@ -143,6 +143,29 @@ public sealed class StartTests : IDisposable
     }
 
     [Fact]
+    public async Task Soft_limit_of_descriptors_is_raised_to_the_hard_one()
+    {
+        await using var daemon = await DaemonProcess.StartUnderAsync(["prlimit", "--nofile=200:4096"], null, true,
+            "-c", "1000");
+
+        Assert.Contains("streaming_daemon_connections_max 1000\n", await daemon.MetricsAsync(),
+            StringComparison.Ordinal);
+        Assert.Matches(@"Max open files\s+4096\s+4096", await File.ReadAllTextAsync($"/proc/{daemon.Pid}/limits"));
+    }
+
+    [Fact]
+    public async Task Check_says_that_a_group_may_not_be_given_the_socket()
+    {
+        var (exitCode, table, _) = await DaemonProcess.RunUnderAsync(
+            ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"],
+            "check", "--socket", "/tmp/sd-check-group", "--socket-group", "root");
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains("server.socket_group 'root': only root, or a member of the group", table,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Metrics_port_that_is_taken_ends_the_start_and_leaves_no_socket()
     {
         using var taken = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);

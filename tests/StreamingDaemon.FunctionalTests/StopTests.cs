@@ -34,7 +34,7 @@ public sealed class StopTests
 
         daemon.Signal(SigTerm);
         await Eventually.TrueAsync(() => !File.Exists(daemon.SocketPath));
-        daemon.Signal(SigInt);
+        await Posix.KillUntilAsync(daemon.Process.Id, SigInt, () => daemon.Process.HasExited);
 
         Assert.Equal(130, await daemon.ExitCodeAsync());
     }

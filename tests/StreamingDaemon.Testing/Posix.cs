@@ -43,6 +43,14 @@ public static unsafe partial class Posix
 
     public static int Close(int fd) => CloseRaw(fd);
 
+    /// <summary>Signals again and again: one that comes right after another may be taken for its echo.</summary>
+    public static Task KillUntilAsync(int pid, int signal, Func<bool> hasExited) => Eventually.TrueAsync(() =>
+    {
+        if (!hasExited())
+            _ = KillRaw(pid, signal);
+        return hasExited();
+    });
+
     public static void Kill(int pid, int signal) => Check(KillRaw(pid, signal), "kill");
 
     /// <summary>A connected pair of Unix sockets.</summary>

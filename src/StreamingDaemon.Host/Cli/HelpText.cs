@@ -23,7 +23,8 @@ internal static class HelpText
           {string.Join(", ", OptionTable.All.Where(s => s.EnvAlias is not null).Select(s => s.EnvAlias))}
 
         Exit code:
-          0 done, 1 failed while running, 2 wrong command line or configuration
+          0 done, 1 failed while running, 2 wrong command line or configuration,
+          130 or 143 ended by a second SIGINT or SIGTERM
 
         """;
 

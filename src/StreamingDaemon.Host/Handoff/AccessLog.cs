@@ -15,10 +15,11 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
     public void Write(StreamSession session, StreamOutcome outcome, BackendResult result)
     {
         // A benchmark measures the streams; its summary stands for the lines.
-        if (options.Performance.Benchmark || !_logger.IsEnabled(LogLevel.Information))
+        var level = IsOperators(outcome) ? LogLevel.Warning : LogLevel.Information;
+        if (options.Performance.Benchmark || !_logger.IsEnabled(level))
             return;
         var (request, client, backend) = (session.Request, session.Client, session.Backend);
-        LogStream(_logger, outcome, request.RequestId, request.UserId, backend.Name,
+        LogStream(_logger, level, outcome, request.RequestId, request.UserId ?? 0, backend.Name,
             Printable(request.Model ?? backend.DefaultModel), client.BytesSent, session.Events,
             Milliseconds(session.TimeToFirstToken),
             Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
@@ -41,11 +42,17 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
             or UnicodeCategory.ParagraphSeparator ? "_" : rune.ToString()));
     }
 
-    [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message =
+    /// <summary>Is it an end that somebody has to look into? What clients do is every day's
+    /// business.</summary>
+    private static bool IsOperators(StreamOutcome outcome) => outcome is StreamOutcome.UpstreamError
+        or StreamOutcome.UpstreamTimeout or StreamOutcome.UpstreamTruncated or StreamOutcome.OverCapacity
+        or StreamOutcome.BadHandoff or StreamOutcome.InternalError;
+
+    [LoggerMessage(EventId = 1, Message =
         "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} "
         + "bytes={Bytes} events={Events} ttft_ms={TtftMs} duration_ms={DurationMs} status={Status} "
         + "reason={Reason}")]
-    private static partial void LogStream(ILogger logger, StreamOutcome outcome, string requestId,
-        long userId, string backend, string model, long bytes, int events, double? ttftMs,
+    private static partial void LogStream(ILogger logger, LogLevel level, StreamOutcome outcome,
+        string requestId, long userId, string backend, string model, long bytes, int events, double? ttftMs,
         double? durationMs, int status, string? reason);
 }

@@ -44,6 +44,8 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
         _metrics.OnHandoff(client.AcceptedTimestamp);
         var readable = HandoffRequestReader.TryRead(client.HandoffData.Span, out var request);
         client.ReleaseHandoffData();
+        if (request.Unusable.Count > 0)
+            LogUnusable(_logger, string.Join(", ", request.Unusable), request.RequestId);
         var session = new StreamSession(client, request, BackendFor(request), _metrics);
         return Refusal(session, readable) is { } refusal
             ? ConcludeAsync(session, new BackendResult(refusal.Outcome, refusal.End.Message), refusal.End)
@@ -198,6 +200,10 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
 
     [LoggerMessage(EventId = 10, Level = LogLevel.Warning, Message = "handoff dropped: {Reason}")]
     private static partial void LogRejected(ILogger logger, HandoffRejection reason);
+
+    [LoggerMessage(EventId = 16, Level = LogLevel.Warning, Message =
+        "of the handoff cannot be used, or not all of it: {Fields}; the rest is served, request {RequestId}")]
+    private static partial void LogUnusable(ILogger logger, string fields, string requestId);
 
     [LoggerMessage(EventId = 15, Level = LogLevel.Warning, Message =
         "handoff dropped: {Reason}. The kernel did not give the client's socket to this process: a security "

@@ -9,7 +9,8 @@ namespace StreamingDaemon.Host.Handoff;
 /// </summary>
 internal sealed record HandoffRequest
 {
-    public long UserId { get; init; }
+    /// <summary>Null where none is named; 0 is a user.</summary>
+    public long? UserId { get; init; }
     public string? Prompt { get; init; }
     public IReadOnlyList<ChatTurn> Messages { get; init; } = [];
     public string? System { get; init; }
@@ -26,13 +27,16 @@ internal sealed record HandoffRequest
     /// order.</summary>
     public ReadOnlyMemory<byte> ResponseHeaders { get; init; }
 
+    /// <summary>Fields that were there, and are as if absent because they cannot be used.</summary>
+    public IReadOnlyList<string> Unusable { get; init; } = [];
+
     public bool HasPrompt => Messages.Count > 0 || !string.IsNullOrEmpty(Prompt);
 
     /// <param name="retryWindow">See <see cref="StreamRequest.RetryWindow"/>.</param>
     public StreamRequest ToStreamRequest(TimeSpan retryWindow) => new()
     {
         RequestId = RequestId,
-        UserId = UserId,
+        UserId = UserId ?? 0,
         Prompt = Prompt,
         Messages = Messages,
         System = System,

@@ -7,6 +7,9 @@ namespace StreamingDaemon.Host.Handoff;
 /// <summary>Reads handoff data into a <see cref="HandoffRequest"/>.</summary>
 internal static class HandoffRequestReader
 {
+    /// <summary>A list of what is wrong is read by a person.</summary>
+    private const int MostNoted = 16;
+
     private static readonly JsonReaderOptions ReaderOptions = new() { MaxDepth = 64 };
 
     /// <summary>
@@ -47,36 +50,75 @@ internal static class HandoffRequestReader
     {
         var request = new HandoffRequest();
         string? requestId = null;
+        var unusable = new List<string>();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             // Duplicates: the last one wins, as in PHP and Go.
             if (JsonText.Equals(ref reader, "prompt"u8))
-                request = request with { Prompt = ReadString(ref reader) ?? request.Prompt };
+                request = request with { Prompt = Text(ref reader, "prompt", unusable) ?? request.Prompt };
             else if (JsonText.Equals(ref reader, "messages"u8))
-                request = request with { Messages = ReadMessages(ref reader) };
+                request = request with { Messages = ReadMessages(ref reader, unusable) };
             else if (JsonText.Equals(ref reader, "user_id"u8))
-                request = request with { UserId = ReadInteger(ref reader) ?? request.UserId };
+                request = request with
+                {
+                    UserId = Used(ref reader, "user_id", ReadInteger(ref reader), unusable) ?? request.UserId,
+                };
             else if (JsonText.Equals(ref reader, "model"u8))
-                request = request with { Model = NotEmpty(ReadString(ref reader)) ?? request.Model };
+                request = request with
+                {
+                    Model = NotEmpty(Text(ref reader, "model", unusable)) ?? request.Model,
+                };
             else if (JsonText.Equals(ref reader, "max_tokens"u8))
-                request = request with { MaxTokens = Positive(ReadInteger(ref reader)) };
+                request = request with
+                {
+                    MaxTokens = Used(ref reader, "max_tokens", Positive(ReadInteger(ref reader)), unusable),
+                };
             else if (JsonText.Equals(ref reader, "temperature"u8))
-                request = request with { Temperature = ReadNumber(ref reader) };
+                request = request with
+                {
+                    Temperature = Used(ref reader, "temperature", ReadNumber(ref reader), unusable),
+                };
             else if (JsonText.Equals(ref reader, "system"u8))
-                request = request with { System = NotEmpty(ReadString(ref reader)) };
+                request = request with { System = NotEmpty(Text(ref reader, "system", unusable)) };
             else if (JsonText.Equals(ref reader, "request_id"u8))
                 requestId = ReadRequestId(ref reader);
             else if (JsonText.Equals(ref reader, "test_pattern"u8))
-                request = request with { TestPattern = NotEmpty(ReadString(ref reader)) };
+                request = request with { TestPattern = NotEmpty(Text(ref reader, "test_pattern", unusable)) };
             else if (JsonText.Equals(ref reader, "backend"u8))
-                request = request with { Backend = NotEmpty(ReadString(ref reader)) };
+                request = request with { Backend = NotEmpty(Text(ref reader, "backend", unusable)) };
             else if (JsonText.Equals(ref reader, "response_headers"u8))
-                request = request with { ResponseHeaders = ResponseHeaderReader.Read(ref reader) };
+                request = request with { ResponseHeaders = ReadHeaders(ref reader, unusable) };
             else
                 reader.Skip();
         }
 
-        return request with { RequestId = RequestId.FromApplication(requestId) };
+        return request with { RequestId = RequestId.FromApplication(requestId), Unusable = unusable };
+    }
+
+    private static string? Text(ref Utf8JsonReader reader, string name, List<string> unusable)
+    {
+        var text = ReadString(ref reader);
+        if (text is null && reader.TokenType != JsonTokenType.Null)
+            unusable.Add(name);
+        return text;
+    }
+
+    /// <summary>Takes note where there was a value, and none that can be used. The reader stands on
+    /// it.</summary>
+    private static T? Used<T>(ref Utf8JsonReader reader, string name, T? value, List<string> unusable)
+        where T : struct
+    {
+        if (value is null && reader.TokenType != JsonTokenType.Null)
+            unusable.Add(name);
+        return value;
+    }
+
+    private static ReadOnlyMemory<byte> ReadHeaders(ref Utf8JsonReader reader, List<string> unusable)
+    {
+        var (lines, dropped) = ResponseHeaderReader.Read(ref reader);
+        if (dropped)
+            unusable.Add("response_headers");
+        return lines;
     }
 
     private static string? NotEmpty(string? value) => string.IsNullOrEmpty(value) ? null : value;
@@ -146,40 +188,88 @@ internal static class HandoffRequestReader
         }
     }
 
-    private static List<ChatTurn> ReadMessages(ref Utf8JsonReader reader)
+    private static List<ChatTurn> ReadMessages(ref Utf8JsonReader reader, List<string> unusable)
     {
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartArray)
         {
+            if (reader.TokenType != JsonTokenType.Null)
+                unusable.Add("messages");
             reader.Skip();
             return [];
         }
 
         var messages = new List<ChatTurn>();
-        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        for (var i = 0; reader.Read() && reader.TokenType != JsonTokenType.EndArray; i++)
         {
+            var isWhole = false;
             if (reader.TokenType != JsonTokenType.StartObject)
                 reader.Skip();
-            else if (ReadMessage(ref reader) is { } message)
+            else if (ReadMessage(ref reader, out isWhole) is { } message)
                 messages.Add(message);
+            if (!isWhole && unusable.Count < MostNoted)
+                unusable.Add($"messages[{i}]");
         }
 
         return messages;
     }
 
-    private static ChatTurn? ReadMessage(ref Utf8JsonReader reader)
+    private static ChatTurn? ReadMessage(ref Utf8JsonReader reader, out bool isWhole)
     {
         string? role = null, content = null;
+        isWhole = true;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             if (JsonText.Equals(ref reader, "role"u8))
                 role = ReadString(ref reader);
             else if (JsonText.Equals(ref reader, "content"u8))
-                content = ReadString(ref reader);
+                content = ReadContent(ref reader, out isWhole);
             else
                 reader.Skip();
         }
 
+        isWhole &= content is not null;
         return content is null ? null : new ChatTurn(string.IsNullOrEmpty(role) ? "user" : role, content);
+    }
+
+    /// <summary>A string, or the texts of an array of parts; parts of another type (images) are left
+    /// out.</summary>
+    private static string? ReadContent(ref Utf8JsonReader reader, out bool isWhole)
+    {
+        reader.Read();
+        isWhole = true;
+        if (reader.TokenType == JsonTokenType.String)
+            return JsonText.Read(ref reader);
+        if (reader.TokenType != JsonTokenType.StartArray)
+        {
+            reader.Skip();
+            return null;
+        }
+
+        var texts = new List<string>();
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            string? text = null;
+            if (reader.TokenType == JsonTokenType.StartObject)
+            {
+                while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+                {
+                    if (JsonText.Equals(ref reader, "text"u8))
+                        text = ReadString(ref reader);
+                    else
+                        reader.Skip();
+                }
+            }
+            else
+            {
+                reader.Skip();
+            }
+
+            if (text is not null)
+                texts.Add(text);
+            isWhole &= text is not null;
+        }
+
+        return texts.Count == 0 ? null : string.Join("\n", texts);
     }
 }

@@ -28,13 +28,14 @@ internal static class ResponseHeaderReader
         "retry-after",
     };
 
-    public static ReadOnlyMemory<byte> Read(ref Utf8JsonReader reader)
+    /// <returns>The lines, and whether some of what was asked for was dropped.</returns>
+    public static (ReadOnlyMemory<byte> Lines, bool Dropped) Read(ref Utf8JsonReader reader)
     {
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartObject)
         {
             reader.Skip();
-            return default;
+            return (default, reader.TokenType != JsonTokenType.Null);
         }
 
         var headers = new Headers();
@@ -53,30 +54,28 @@ internal static class ResponseHeaderReader
             }
         }
 
-        return headers.Lines?.WrittenMemory ?? default;
+        return (headers.Lines?.WrittenMemory ?? default, headers.Dropped);
     }
 
     private struct Headers
     {
         public ArrayBufferWriter<byte>? Lines;
         public int Count;
+        public bool Dropped;
     }
 
     private static void AddValue(ref Utf8JsonReader reader, string name, ref Headers headers)
     {
-        if (reader.TokenType != JsonTokenType.String)
+        var value = reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
+        reader.Skip();
+        headers.Lines ??= new ArrayBufferWriter<byte>();
+        if (value is null || !IsAllowed(name, value) || headers.Count == MaxHeaders
+            || headers.Lines.WrittenCount + name.Length + Encoding.UTF8.GetByteCount(value) + 4 > MaxBytes)
         {
-            reader.Skip();
+            headers.Dropped = true;
             return;
         }
 
-        var value = JsonText.Read(ref reader);
-        if (!IsAllowed(name, value) || headers.Count == MaxHeaders)
-            return;
-        headers.Lines ??= new ArrayBufferWriter<byte>();
-        var length = name.Length + Encoding.UTF8.GetByteCount(value) + 4;
-        if (headers.Lines.WrittenCount + length > MaxBytes)
-            return;
         Encoding.UTF8.GetBytes($"{name}: {value}\r\n", headers.Lines);
         headers.Count++;
     }

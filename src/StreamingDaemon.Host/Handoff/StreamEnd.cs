@@ -25,7 +25,10 @@ internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeco
     public static StreamEnd RateLimited(int retryAfterSeconds) =>
         new(429, "Too many requests: please wait a moment.", retryAfterSeconds);
 
-    private static readonly StreamEnd UpstreamError = new(502, "The language model could not be reached.");
+    private static readonly StreamEnd Unreachable = new(502, "The language model could not be reached.");
+    private static readonly StreamEnd Refused = new(502, "The language model refused the request.");
+    private static readonly StreamEnd BrokenOff = new(502, "The answer of the language model broke off.");
+    private static readonly StreamEnd UpstreamFailed = new(502, "The language model failed.");
     private static readonly StreamEnd UpstreamTimeout =
         new(504, "The language model did not answer in time.");
     private static readonly StreamEnd StreamTimeout = new(504, "The answer took longer than is allowed.");
@@ -36,12 +39,22 @@ internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeco
     public static StreamEnd? For(BackendResult result) => result.Outcome switch
     {
         StreamOutcome.UpstreamError when result.Fault == UpstreamFault.RateLimited => Busy(result.RetryAfter),
-        StreamOutcome.UpstreamError => UpstreamError,
+        StreamOutcome.UpstreamError => ForFault(result.Fault),
         StreamOutcome.UpstreamTimeout => UpstreamTimeout,
         StreamOutcome.StreamTimeout => StreamTimeout,
         StreamOutcome.Drained => Drained,
         StreamOutcome.InternalError => InternalError,
         _ => null,
+    };
+
+    private static StreamEnd ForFault(UpstreamFault? fault) => fault switch
+    {
+        UpstreamFault.Dns or UpstreamFault.Connect or UpstreamFault.ConnectTimeout or UpstreamFault.Tls
+            or UpstreamFault.Protocol or UpstreamFault.Reset => Unreachable,
+        UpstreamFault.Unauthorized or UpstreamFault.ClientError or UpstreamFault.Redirect
+            or UpstreamFault.NotAStream => Refused,
+        UpstreamFault.BrokenOff or UpstreamFault.Malformed or UpstreamFault.TooLong => BrokenOff,
+        _ => UpstreamFailed,
     };
 
     /// <summary>Not 429: it is the daemon's key that is limited, and nothing that this client did.</summary>

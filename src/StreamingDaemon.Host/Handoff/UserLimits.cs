@@ -5,8 +5,8 @@ namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
 /// <c>[rate_limit]</c>: how many streams each user may begin in a window, and how many may run at once. A
-/// user without a stream is forgotten some ten seconds after the window. Handoffs that name no user
-/// (<c>user_id</c> 0) are not limited: they would all be one user.
+/// user without a stream is forgotten some ten seconds after the window. Handoffs that name no user are not
+/// limited: they would all be one user.
 /// </summary>
 internal sealed class UserLimits : IDisposable
 {
@@ -28,13 +28,13 @@ internal sealed class UserLimits : IDisposable
     }
 
     /// <summary>Asks for one stream. The permit is to be disposed when the stream has ended.</summary>
-    public UserPermit Enter(long userId)
+    public UserPermit Enter(long? userId)
     {
-        while (userId != 0 && Volatile.Read(ref _limiters) is { } limiters)
+        while (userId is { } user && Volatile.Read(ref _limiters) is { } limiters)
         {
             try
             {
-                return limiters.Enter(userId);
+                return limiters.Enter(user);
             }
             catch (ObjectDisposedException) when (limiters != Volatile.Read(ref _limiters))
             {

@@ -46,7 +46,7 @@ internal static class DaemonHost
             kestrel.AddServerHeader = false;
             // Scrapers come once in 15 to 60 seconds, ask for little and at once.
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
-            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(75);
+            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(10);
             kestrel.Limits.MaxConcurrentConnections = 256;
             kestrel.Listen(MetricsPort.EndPointOf(options.Monitoring));
         });

@@ -11,7 +11,11 @@ internal sealed partial class DaemonLifetime(
     DrainSignal drain, OptionsReloader reloader, DaemonLog log, ILogger<DaemonLifetime> logger)
     : IHostLifetime, IDisposable
 {
+    /// <summary>A signal that comes so soon after the first is its echo.</summary>
+    private const int EchoMs = 100;
+
     private readonly List<PosixSignalRegistration> _registrations = [];
+    private long _firstMs;
     private readonly ILogger _logger = logger;
 
     public Task WaitForStartAsync(CancellationToken cancellationToken)
@@ -39,12 +43,17 @@ internal sealed partial class DaemonLifetime(
     private void OnSignal(PosixSignalContext context)
     {
         context.Cancel = true;
+        var now = Environment.TickCount64;
         if (drain.Begin())
         {
+            _firstMs = now;
             LogSignal(_logger, context.Signal);
             return;
         }
 
+        // timeout(1) and other wrappers signal their child, and then its whole group: that is one wish.
+        if (now - Volatile.Read(ref _firstMs) < EchoMs)
+            return;
         LogSecondSignal(_logger, context.Signal);
         log.Flush(TimeSpan.FromMilliseconds(200));
         Environment.Exit(128 + (context.Signal == PosixSignal.SIGINT ? 2 : 15));

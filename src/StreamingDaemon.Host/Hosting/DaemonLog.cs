@@ -30,6 +30,8 @@ internal sealed class DaemonLog : IDisposable
             .MinimumLevel.ControlledBy(_level)
             // Kestrel and the host tell of themselves at information.
             .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
+            // A line for each connection above its limit.
+            .MinimumLevel.Override("Microsoft.AspNetCore.Server.Kestrel", LogEventLevel.Error)
             // What a start fails of is said once, by the command that started it.
             .MinimumLevel.Override("Microsoft.Extensions.Hosting.Internal.Host", LogEventLevel.Fatal)
             .MinimumLevel.Override("System", LogEventLevel.Warning)

@@ -142,9 +142,7 @@ internal sealed class HandoffListener : IDisposable
             return;
         _ = LinuxNative.Unlink(path);
         throw call == "chown" && error == -Errno.Perm
-            ? new HandoffServerException(
-                $"server.socket_group '{options.SocketGroup}': only root, or a member of the group, may give "
-                + "the socket to it", Errno.Perm)
+            ? SocketPath.MayNotGiveTo(options.SocketGroup!)
             : SocketPath.Failure(call, path, error);
     }
 

@@ -80,6 +80,18 @@ internal static class SocketPath
         };
     }
 
+    /// <exception cref="HandoffServerException">There is no such group, or this process may not give the
+    /// socket to it.</exception>
+    public static void CheckMayGiveTo(string group)
+    {
+        if (!FileNative.MayGiveTo(GroupOf(group)))
+            throw MayNotGiveTo(group);
+    }
+
+    public static HandoffServerException MayNotGiveTo(string group) => new(
+        $"server.socket_group '{group}': only root, or a member of the group, may give the socket to it",
+        Errno.Perm);
+
     public static HandoffServerException Failure(string call, string path, int error)
     {
         var mend = -error switch

@@ -54,6 +54,15 @@ internal static unsafe partial class FileNative
     private static partial int GetGroupRaw(string name, GroupEntry* entry, byte* buffer, nuint size,
         GroupEntry** result);
 
+    [LibraryImport("libc", EntryPoint = "geteuid")]
+    private static partial uint GetEffectiveUser();
+
+    [LibraryImport("libc", EntryPoint = "getegid")]
+    private static partial uint GetEffectiveGroup();
+
+    [LibraryImport("libc", EntryPoint = "getgroups", SetLastError = true)]
+    private static partial int GetGroupsRaw(int size, uint* groups);
+
     [LibraryImport("libc", EntryPoint = "getsockname", SetLastError = true)]
     private static partial int GetSockNameRaw(int fd, void* address, uint* length);
 
@@ -85,6 +94,20 @@ internal static unsafe partial class FileNative
 
     /// <summary>Gives a file to a group, and leaves its owner. Does not follow a symbolic link.</summary>
     public static int ChangeGroup(string path, uint group) => Result(LChownRaw(path, uint.MaxValue, group));
+
+    /// <summary>May this process give a file of its own to the group (chown(2))? Root may, and its
+    /// members.</summary>
+    public static bool MayGiveTo(uint group)
+    {
+        if (GetEffectiveUser() == 0 || GetEffectiveGroup() == group)
+            return true;
+        var groups = new uint[Math.Max(1, GetGroupsRaw(0, null))];
+        fixed (uint* first = groups)
+        {
+            var count = GetGroupsRaw(groups.Length, first);
+            return count > 0 && groups.AsSpan(0, count).Contains(group);
+        }
+    }
 
     public static int Chmod(string path, int mode) => Result(ChmodRaw(path, (uint)mode));
 

@@ -100,6 +100,9 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "getrlimit", SetLastError = true)]
     private static partial int GetRLimitRaw(int resource, ulong* limits);
 
+    [LibraryImport("libc", EntryPoint = "setrlimit", SetLastError = true)]
+    private static partial int SetRLimitRaw(int resource, ulong* limits);
+
     public static int IoUringSetup(uint entries, IoUringParams* parameters) =>
         Result(Syscall(SysIoUringSetup, entries, (long)parameters, 0, 0, 0, 0));
 
@@ -228,6 +231,16 @@ internal static unsafe partial class LinuxNative
         _ = GetRLimitRaw(RLimitNoFile, limits);
         soft = limits[0];
         hard = limits[1];
+    }
+
+    /// <summary>Raises the soft limit of descriptors to the hard one.</summary>
+    public static void RaiseDescriptorLimit()
+    {
+        GetDescriptorLimit(out var soft, out var hard);
+        if (soft >= hard)
+            return;
+        var limits = stackalloc ulong[2] { hard, hard };
+        _ = SetRLimitRaw(RLimitNoFile, limits);
     }
 
     /// <summary>The text of an errno, as strerror(3) gives it.</summary>

@@ -78,6 +78,25 @@ internal sealed unsafe partial class EventLoop
             FreeClient(client);
     }
 
+    private void SubmitCancel(int fd)
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpAsyncCancel;
+        entry->Flags = SqeCqeSkipSuccess;
+        entry->Fd = fd;
+        entry->OperationFlags = AsyncCancelFd | AsyncCancelAll;
+        entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
+    }
+
+    private void SubmitClose(int fd)
+    {
+        var entry = _ring.NextEntry();
+        entry->Opcode = OpClose;
+        entry->Flags = SqeCqeSkipSuccess;
+        entry->Fd = fd;
+        entry->UserData = UserData.Pack(OperationKind.Close, 0, 0);
+    }
+
     private void FinishCloseIfIdle(ClientConnection client)
     {
         if (client.State == ClientState.Closing && !client.HasOperationInFlight)

@@ -187,9 +187,9 @@ internal sealed unsafe partial class EventLoop
         }
     }
 
-    /// <summary>The kernel cuts a descriptor off where our table is full, and where a security module (SELinux,
-    /// AppArmor) denies us the socket, which no waiting mends. A place that is free again tells them apart, but
-    /// it may have become so just now.</summary>
+    /// <summary>The kernel cuts a descriptor off where our table is full, and where a security module
+    /// (SELinux, AppArmor) denies us the socket, which no waiting mends. A place that is free again tells
+    /// them apart, but it may have become so just now.</summary>
     private bool MayHaveRoomLater(HandoffConnection handoff) => !Options.UseStreamSocket
         && (++handoff.TimesCut < MostTimesCut || FileNative.IsTableFull(handoff.Fd));
 
@@ -274,16 +274,6 @@ internal sealed unsafe partial class EventLoop
         _freeHandoffs.Push(handoff.Index);
     }
 
-    private void SubmitCancel(int fd)
-    {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpAsyncCancel;
-        entry->Flags = SqeCqeSkipSuccess;
-        entry->Fd = fd;
-        entry->OperationFlags = AsyncCancelFd | AsyncCancelAll;
-        entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
-    }
-
     /// <summary>Takes the message that was only looked at: a peer that waits for the end of its connection
     /// would read ECONNRESET instead (unix(7) resets what is closed with unread data).</summary>
     private void SubmitDiscard(int fd)
@@ -295,14 +285,5 @@ internal sealed unsafe partial class EventLoop
         entry->Address = (ulong)_scratch.Pointer;
         entry->OperationFlags = MsgDontWait;
         entry->UserData = UserData.Pack(OperationKind.Discard, 0, 0);
-    }
-
-    private void SubmitClose(int fd)
-    {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpClose;
-        entry->Flags = SqeCqeSkipSuccess;
-        entry->Fd = fd;
-        entry->UserData = UserData.Pack(OperationKind.Close, 0, 0);
     }
 }

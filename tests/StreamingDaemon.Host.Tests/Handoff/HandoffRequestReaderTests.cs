@@ -43,7 +43,7 @@ public sealed class HandoffRequestReaderTests
     [InlineData("""{"user_id":99999999999999999999}""", 0)]
     [InlineData("""{"user_id":1,"user_id":2}""", 2)]
     public void User_id_is_a_number_however_it_is_written(string json, long expected) =>
-        Assert.Equal(expected, Read(json).UserId);
+        Assert.Equal(expected, Read(json).UserId ?? 0);
 
     [Theory]
     [InlineData("""{"max_tokens":"100"}""", 100)]
@@ -86,6 +86,24 @@ public sealed class HandoffRequestReaderTests
             """);
 
         Assert.Equal([new ChatTurn("user", "kept")], request.Messages);
+    }
+
+    [Fact]
+    public void Texts_of_a_message_in_parts_are_its_content_and_what_is_left_out_is_named()
+    {
+        var request = Read("""
+            {"messages":[{"role":"user","content":[{"type":"text","text":"what is"},{"text":"this?","type":"text"}]},
+             {"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"seen"}]},
+             {"role":"assistant","content":null},{"role":"user","content":"plain"},7],
+             "max_tokens":0,"user_id":"alice","temperature":null,"model":5,"prompt":{},"backend":"",
+             "response_headers":{"X-A":"1","Cache-Control":"no-store"}}
+            """);
+
+        Assert.Equal(
+            [new ChatTurn("user", "what is\nthis?"), new ChatTurn("user", "seen"), new ChatTurn("user", "plain")],
+            request.Messages);
+        Assert.Equal(["messages[1]", "messages[2]", "messages[4]", "max_tokens", "user_id", "model", "prompt",
+            "response_headers"], request.Unusable);
     }
 
     [Theory]
