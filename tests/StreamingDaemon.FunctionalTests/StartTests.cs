@@ -97,11 +97,13 @@ public sealed class StartTests : IDisposable
     [Fact]
     public async Task Limit_of_descriptors_that_holds_no_client_ends_the_start_with_what_would()
     {
+        // Enough to start with, and no more: a runtime that compiles as it goes has more files open.
+        var limit = string.IsNullOrEmpty(Environment.GetEnvironmentVariable("DAEMON_UNDER_TEST")) ? 200 : 150;
         var (exitCode, _, error) = await DaemonProcess.RunUnderAsync(
-            ["prlimit", "--nofile=200:200"], "--socket", _directory.File("s"));
+            ["prlimit", $"--nofile={limit}:{limit}"], "--socket", _directory.File("s"));
 
         Assert.Equal(1, exitCode);
-        Assert.Contains("nofile: 200 descriptors hold no connection", error, StringComparison.Ordinal);
+        Assert.Contains($"nofile: {limit} descriptors hold no connection", error, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", error, StringComparison.Ordinal);
         Assert.False(File.Exists(_directory.File("s")));
     }
