@@ -12,7 +12,7 @@ internal sealed partial class DaemonLifetime(
     : IHostLifetime, IDisposable
 {
     /// <summary>A signal that comes so soon after the first is its echo.</summary>
-    private const int EchoMs = 100;
+    private const int EchoMs = 250;
 
     private readonly List<PosixSignalRegistration> _registrations = [];
     private long _firstMs;
@@ -43,16 +43,17 @@ internal sealed partial class DaemonLifetime(
     private void OnSignal(PosixSignalContext context)
     {
         context.Cancel = true;
+        // Each signal comes on a thread of its own: the first to leave its time here is the first.
         var now = Environment.TickCount64;
-        if (drain.Begin())
+        var first = Interlocked.CompareExchange(ref _firstMs, now, 0);
+        if (first == 0 && drain.Begin())
         {
-            _firstMs = now;
             LogSignal(_logger, context.Signal);
             return;
         }
 
         // timeout(1) and other wrappers signal their child, and then its whole group: that is one wish.
-        if (now - Volatile.Read(ref _firstMs) < EchoMs)
+        if (first != 0 && now - first < EchoMs)
             return;
         LogSecondSignal(_logger, context.Signal);
         log.Flush(TimeSpan.FromMilliseconds(200));
