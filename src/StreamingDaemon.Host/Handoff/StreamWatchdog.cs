@@ -45,15 +45,6 @@ internal sealed class StreamWatchdog : IDisposable
     /// added.</summary>
     public Action<StreamSession>? Abandoned { get; set; }
 
-    public int Count
-    {
-        get
-        {
-            lock (_gate)
-                return _sessions.Count;
-        }
-    }
-
     public void Add(StreamSession session)
     {
         int cancelled;
