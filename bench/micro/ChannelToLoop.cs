@@ -3,7 +3,6 @@ using System.Threading.Channels;
 using BenchmarkDotNet.Attributes;
 using StreamingDaemon.Testing;
 using StreamingDaemon.Uring;
-using StreamingDaemon.Uring.Loop;
 
 namespace StreamingDaemon.Micro;
 
@@ -13,8 +12,8 @@ public class ChannelToLoop : IHandoffHandler
     private const int Events = 1_000;
     private const int EventBytes = 60;
 
-    private readonly Channel<OutboundWrite> _channel =
-        Channel.CreateBounded<OutboundWrite>(new BoundedChannelOptions(16_384) { SingleReader = true });
+    private readonly Channel<ClientStream> _channel =
+        Channel.CreateUnbounded<ClientStream>(new UnboundedChannelOptions { SingleReader = true });
     private readonly TaskCompletionSource<ClientStream> _client = new();
     private readonly TaskCompletionSource _end = new();
     private TempDirectory _directory = null!;
@@ -52,7 +51,7 @@ public class ChannelToLoop : IHandoffHandler
     {
         var taken = 0;
         for (var i = 0; i < Events; i++)
-            _channel.Writer.TryWrite(new OutboundWrite(_stream, null, 0, OutboundKind.Data));
+            _channel.Writer.TryWrite(_stream);
         while (_channel.Reader.TryRead(out _))
             taken++;
         return taken;

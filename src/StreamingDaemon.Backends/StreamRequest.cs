@@ -1,39 +1,40 @@
 namespace StreamingDaemon.Backends;
 
-/// <summary>What the application asked for, as read from the handoff data.</summary>
-public sealed record StreamRequest
+/// <summary>What the application asked for, as read from the handoff data. Filled by whoever makes it, and
+/// not changed once a backend has it.</summary>
+public record StreamRequest
 {
     /// <summary>Correlates logs, error events and the upstream's own logs.</summary>
-    public required string RequestId { get; init; }
+    public string RequestId { get; set; } = "";
 
     /// <summary>The application's user, 0 where it named none.</summary>
-    public long UserId { get; init; }
+    public long UserId { get; set; }
 
     /// <summary>The single user prompt; used where <see cref="Messages"/> is empty.</summary>
-    public string? Prompt { get; init; }
+    public string? Prompt { get; set; }
 
     /// <summary>The whole conversation, oldest first; wins over <see cref="Prompt"/>.</summary>
-    public IReadOnlyList<ChatTurn> Messages { get; init; } = [];
+    public IReadOnlyList<ChatTurn> Messages { get; set; } = [];
 
     /// <summary>A system message put before <see cref="Prompt"/>; ignored where <see cref="Messages"/> is
     /// set.</summary>
-    public string? System { get; init; }
+    public string? System { get; set; }
 
     /// <summary>The model, or null for the backend's default.</summary>
-    public string? Model { get; init; }
+    public string? Model { get; set; }
 
     /// <summary>The most tokens of the answer, or null for the upstream's default. Above 0.</summary>
-    public int? MaxTokens { get; init; }
+    public int? MaxTokens { get; set; }
 
     /// <summary>Sampling temperature, or null for the upstream's default.</summary>
-    public double? Temperature { get; init; }
+    public double? Temperature { get; set; }
 
     /// <summary>Forwarded to the upstream as header <c>X-Test-Pattern</c> where not empty.</summary>
-    public string? TestPattern { get; init; }
+    public string? TestPattern { get; set; }
 
     /// <summary>How long from the call on a failed attempt may still be followed by another: a retry that
     /// would begin later is not made. Zero or less: none is.</summary>
-    public TimeSpan RetryWindow { get; init; } = TimeSpan.FromSeconds(1);
+    public TimeSpan RetryWindow { get; set; } = TimeSpan.FromSeconds(1);
 }
 
 /// <summary>One message of a conversation. <paramref name="Role"/> is passed on verbatim.</summary>

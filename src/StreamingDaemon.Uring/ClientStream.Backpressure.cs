@@ -32,70 +32,59 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
 
     private ValueTask<bool> FlushWhenThereIsRoomAsync(CancellationToken cancellationToken)
     {
-        var write = TakeBuffer();
-        return write.Length <= Limit
-            ? FlushWholeAsync(write, cancellationToken)
-            : FlushPiecesAsync(write, cancellationToken);
+        var (buffer, length) = (_buffer!, _written);
+        _buffer = null;
+        _written = 0;
+        return length <= Limit
+            ? FlushWholeAsync(buffer, length, cancellationToken)
+            : FlushPiecesAsync(buffer, length, cancellationToken);
     }
 
     /// <summary>All or nothing: cancelling cuts no event in half.</summary>
-    private async ValueTask<bool> FlushWholeAsync(OutboundWrite write, CancellationToken cancellationToken)
+    private async ValueTask<bool> FlushWholeAsync(
+        byte[] buffer, int length, CancellationToken cancellationToken)
     {
-        var posted = false;
         try
         {
-            if (!await WaitForRoom(write.Length, cancellationToken).ConfigureAwait(false))
+            if (!await WaitForRoom(length, cancellationToken).ConfigureAwait(false))
                 return false;
-            posted = true;
+            Post(buffer.AsSpan(0, length));
+            return !IsClosed;
         }
         finally
         {
-            if (!posted)
-                ArrayPool<byte>.Shared.Return(write.Buffer!);
+            ArrayPool<byte>.Shared.Return(buffer);
         }
-
-        Interlocked.Add(ref _unsent, write.Length);
-        return await PostAsync(write).ConfigureAwait(false);
     }
 
-    private async ValueTask<bool> FlushPiecesAsync(OutboundWrite all, CancellationToken cancellationToken)
+    private async ValueTask<bool> FlushPiecesAsync(
+        byte[] buffer, int length, CancellationToken cancellationToken)
     {
         try
         {
             var largest = (int)Math.Min(LargestPiece, Limit);
-            for (var offset = 0; offset < all.Length; offset += largest)
+            for (var offset = 0; offset < length; offset += largest)
             {
-                var length = Math.Min(largest, all.Length - offset);
-                if (!await WaitForRoom(length, cancellationToken).ConfigureAwait(false))
+                var piece = Math.Min(largest, length - offset);
+                if (!await WaitForRoom(piece, cancellationToken).ConfigureAwait(false))
                     return false;
-                var piece = ArrayPool<byte>.Shared.Rent(length);
-                all.Buffer.AsSpan(offset, length).CopyTo(piece);
-                var isLast = offset + length == all.Length;
-                Interlocked.Add(ref _unsent, length);
-                await PostAsync(new OutboundWrite(this, piece, length,
-                    isLast ? OutboundKind.Data : OutboundKind.Piece)).ConfigureAwait(false);
+                var isLast = offset + piece == length;
+                Post(buffer.AsSpan(offset, piece), isInsideFlush: !isLast);
                 IsCut = !isLast;
             }
 
-            return !_closed;
+            return !IsClosed;
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(all.Buffer!);
+            ArrayPool<byte>.Shared.Return(buffer);
         }
-    }
-
-    /// <summary>Not cancelled: the loop drains the channel as long as the server lives.</summary>
-    private async ValueTask<bool> PostAsync(OutboundWrite write)
-    {
-        await _loop.PostAsync(write).ConfigureAwait(false);
-        return !_closed;
     }
 
     private ValueTask<bool> WaitForRoom(int bytes, CancellationToken cancellationToken)
     {
-        if (_closed || HasRoomFor(bytes))
-            return new ValueTask<bool>(!_closed);
+        if (IsClosed || HasRoomFor(bytes))
+            return new ValueTask<bool>(!IsClosed);
 
         _room.Reset();
         // Not at the first byte of room: a producer that is far ahead is woken for a good part at once.
@@ -103,8 +92,8 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
         Volatile.Write(ref _wakeAtUnsent, wakeAt);
         Interlocked.Exchange(ref _waiting, 1);
         // The loop may have made room, or closed, between the look above and the flag: then nobody wakes us.
-        if ((Volatile.Read(ref _unsent) <= wakeAt || _closed) && Interlocked.Exchange(ref _waiting, 0) == 1)
-            return new ValueTask<bool>(!_closed);
+        if ((Volatile.Read(ref _unsent) <= wakeAt || IsClosed) && Interlocked.Exchange(ref _waiting, 0) == 1)
+            return new ValueTask<bool>(!IsClosed);
         return cancellationToken.CanBeCanceled
             ? WaitCancellableAsync(cancellationToken)
             : new ValueTask<bool>(this, _room.Version);
@@ -137,28 +126,10 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
             WakeWaiter();
     }
 
-    /// <summary>Nothing more is taken: releases the producer, and tells it where the client left
-    /// first.</summary>
-    internal void OnClosed(ClientEnd end)
-    {
-        _isGone = end != ClientEnd.Completed;
-        _closed = true;
-        Interlocked.MemoryBarrier();
-        if (Volatile.Read(ref _waiting) == 1)
-            WakeWaiter();
-        // Its callbacks run on the thread pool, and what they throw stays there.
-        if (_isGone)
-            Cancel();
-    }
-
-    /// <summary>The loop is done with this stream, once or more often. Continuations run on the thread
-    /// pool.</summary>
-    internal void OnEnded(ClientEnd end) => _ended.TrySetResult(end);
-
     private void WakeWaiter()
     {
         if (Interlocked.Exchange(ref _waiting, 0) == 1)
-            _room.SetResult(!_closed);
+            _room.SetResult(!IsClosed);
     }
 
     bool IValueTaskSource<bool>.GetResult(short token) => _room.GetResult(token);

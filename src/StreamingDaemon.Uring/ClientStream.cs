@@ -18,25 +18,22 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
 
     private readonly EventLoop _loop;
     private readonly CancellationTokenSource _cancellation = new();
-    private readonly TaskCompletionSource<ClientEnd> _ended =
-        new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private byte[]? _buffer;
     private int _written;
-    private byte[]? _handoffBuffer;
-    private readonly int _handoffLength;
-    private int _endRequested;
-    private volatile bool _closed;
+    private NativeBuffer _handoffData;
+    private int _handoffDataReleased;
+    private TaskCompletionSource<ClientEnd>? _ended;
+    private int _end = (int)ClientEnd.None;
     private volatile bool _isGone;
     private volatile bool _allowsKeepAlive;
 
-    internal ClientStream(EventLoop loop, ClientConnection connection, byte[] handoffBuffer,
-        int handoffLength, HandoffAdmission admission, long acceptedTimestamp)
+    internal ClientStream(EventLoop loop, ClientConnection connection, NativeBuffer handoffData,
+        HandoffAdmission admission, long acceptedTimestamp)
     {
         _loop = loop;
         Connection = connection;
-        _handoffBuffer = handoffBuffer;
-        _handoffLength = handoffLength;
+        _handoffData = handoffData;
         Admission = admission;
         AcceptedTimestamp = acceptedTimestamp;
     }
@@ -49,8 +46,8 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
 
     /// <summary>The handoff data, valid until <see cref="ReleaseHandoffData"/> or the end of the
     /// handler.</summary>
-    public ReadOnlyMemory<byte> HandoffData =>
-        _handoffBuffer.AsMemory(0, _handoffBuffer is null ? 0 : _handoffLength);
+    public ReadOnlySpan<byte> HandoffData =>
+        Volatile.Read(ref _handoffDataReleased) == 0 ? _handoffData.Bytes : [];
 
     /// <summary>When the handoff was accepted (<see cref="System.Diagnostics.Stopwatch"/> ticks).</summary>
     public long AcceptedTimestamp { get; }
@@ -69,7 +66,32 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
 
     /// <summary>Ends when the loop is done with the stream: the end of stream was sent, or the client
     /// dropped.</summary>
-    public Task<ClientEnd> Ended => _ended.Task;
+    public Task<ClientEnd> Ended
+    {
+        get
+        {
+            // Made when somebody asks, which is at the end of most streams: those that run hold none.
+            if (Volatile.Read(ref _ended) is null)
+            {
+                Interlocked.CompareExchange(ref _ended,
+                    new TaskCompletionSource<ClientEnd>(TaskCreationOptions.RunContinuationsAsynchronously),
+                    null);
+                if (Volatile.Read(ref _end) is not (int)ClientEnd.None and var end)
+                    _ended.TrySetResult((ClientEnd)end);
+            }
+
+            return _ended!.Task;
+        }
+    }
+
+    /// <summary>The loop is done with this stream; called once or more often. Continuations run on the
+    /// thread pool.</summary>
+    internal void OnEnded(ClientEnd end)
+    {
+        // A full fence: whoever makes the source after our look at it sees the end.
+        Interlocked.CompareExchange(ref _end, (int)end, (int)ClientEnd.None);
+        Volatile.Read(ref _ended)?.TrySetResult((ClientEnd)_end);
+    }
 
     /// <summary>Bytes that the kernel took; final once <see cref="Ended"/> has ended.</summary>
     public long BytesSent { get; private set; }
@@ -81,8 +103,8 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
     /// <summary>Gives the handoff data's buffer back before the stream ends.</summary>
     public void ReleaseHandoffData()
     {
-        if (Interlocked.Exchange(ref _handoffBuffer, null) is { } buffer)
-            ArrayPool<byte>.Shared.Return(buffer);
+        if (Interlocked.Exchange(ref _handoffDataReleased, 1) == 0)
+            _loop.Buffers.Return(ref _handoffData);
     }
 
     /// <inheritdoc/>
@@ -107,6 +129,9 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
         return _buffer.AsMemory(_written);
     }
 
+    // What is written and not flushed is the producer's own: rented and given back by its thread, which costs
+    // nothing. Flushing copies it behind what the loop will send (ClientStream.Outbox.cs).
+
     /// <inheritdoc/>
     public void Advance(int count)
     {
@@ -125,7 +150,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
     /// what was written is sent, unless <see cref="IsCut"/>.</exception>
     public ValueTask<bool> FlushAsync(CancellationToken cancellationToken = default)
     {
-        if (_closed)
+        if (IsClosed)
         {
             DropBuffer();
             return new ValueTask<bool>(false);
@@ -135,11 +160,9 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
             return new ValueTask<bool>(true);
         if (!HasRoomFor(_written))
             return FlushWhenThereIsRoomAsync(cancellationToken);
-
-        var write = TakeBuffer();
-        Interlocked.Add(ref _unsent, write.Length);
-        // Where the Channel is full, the wait is for the loop.
-        return _loop.TryPost(write) ? new ValueTask<bool>(true) : PostAsync(write);
+        Post(_buffer.AsSpan(0, _written));
+        DropBuffer();
+        return new ValueTask<bool>(true);
     }
 
     /// <summary>
@@ -157,33 +180,19 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
     /// once.</summary>
     public void Complete()
     {
-        if (_written > 0 && !_closed)
-        {
-            var write = TakeBuffer();
-            Interlocked.Add(ref _unsent, write.Length);
-            _loop.Post(write);
-        }
-
-        RequestEnd(OutboundKind.Complete);
+        Post(_buffer.AsSpan(0, _written), StreamEndRequest.Complete);
+        DropBuffer();
     }
 
     /// <summary>Ends the connection now; what is unsent is dropped. From any thread, at any time.</summary>
-    public void Abort() => RequestEnd(OutboundKind.Abort);
+    public void Abort() => Post([], StreamEndRequest.Abort);
 
     /// <summary>Posts what was written without waiting for room; for a few bytes such as a response
     /// head.</summary>
     public void FlushWithoutWaiting()
     {
-        if (_closed)
-        {
-            DropBuffer();
-        }
-        else if (_written > 0)
-        {
-            var write = TakeBuffer();
-            Interlocked.Add(ref _unsent, write.Length);
-            _loop.Post(write);
-        }
+        Post(_buffer.AsSpan(0, _written));
+        DropBuffer();
     }
 
     void IThreadPoolWorkItem.Execute() => _ = RunAsync();
@@ -200,28 +209,12 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
         }
         finally
         {
-            if (Volatile.Read(ref _endRequested) == 0)
+            if (EndRequested == StreamEndRequest.None)
                 Abort();
             ReleaseHandoffData();
             DropBuffer();
             _loop.OnHandlerReturned();
         }
-    }
-
-    private void RequestEnd(OutboundKind kind)
-    {
-        // An abort may follow a completion (the client does not read on); a completion follows nothing.
-        var previous = Interlocked.Exchange(ref _endRequested, (int)kind);
-        if (!_closed && (previous == 0 || (kind == OutboundKind.Abort && previous != (int)kind)))
-            _loop.Post(new OutboundWrite(this, null, 0, kind));
-    }
-
-    private OutboundWrite TakeBuffer()
-    {
-        var write = new OutboundWrite(this, _buffer, _written, OutboundKind.Data);
-        _buffer = null;
-        _written = 0;
-        return write;
     }
 
     private void DropBuffer()

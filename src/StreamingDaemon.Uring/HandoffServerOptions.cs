@@ -64,8 +64,9 @@ public sealed record HandoffServerOptions
     /// waits.</summary>
     public int MaxPendingBytes { get; init; } = 256 * 1024;
 
-    /// <summary>Writes that wait for the loop, of all clients together.</summary>
-    public int ChannelCapacity { get; init; } = 16_384;
+    /// <summary>Milliseconds: what is flushed sooner than this after a client's last send waits, for no
+    /// longer than this, and leaves together with what else comes. 0 sends everything at once.</summary>
+    public int CoalesceMs { get; init; }
 
     /// <summary>Bytes of a finished client's request that are read and dropped before it is closed
     /// anyway.</summary>

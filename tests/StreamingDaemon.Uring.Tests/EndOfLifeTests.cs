@@ -19,7 +19,7 @@ public sealed class EndOfLifeTests
             {
                 client.Write("begun"u8);
                 await client.FlushAsync();
-                if (client.HandoffData.Span.SequenceEqual("complete"u8))
+                if (client.HandoffData.SequenceEqual("complete"u8))
                     client.Complete();
                 else
                     await client.Ended;
@@ -171,7 +171,7 @@ public sealed class EndOfLifeTests
         var before = OpenDescriptors.SocketsAndRings();
         await using (var server = await RunningServer.StartAsync(
             StreamAsAskedAsync,
-            options => options with { RingEntries = 64, ChannelCapacity = 64, MaxPendingBytes = 8192 }))
+            options => options with { RingEntries = 64, MaxPendingBytes = 8192 }))
         {
             var clients = Enumerable.Range(0, 40).Select(worker => Task.Run(async () =>
             {
@@ -191,7 +191,7 @@ public sealed class EndOfLifeTests
     /// <summary>Sends the numbers from 0 as text; the handoff says how many, and whether to abort in the end.</summary>
     private static async Task StreamAsAskedAsync(ClientStream client)
     {
-        var asked = Encoding.UTF8.GetString(client.HandoffData.Span).Split(' ');
+        var asked = Encoding.UTF8.GetString(client.HandoffData).Split(' ');
         for (var i = 0; i < int.Parse(asked[0], null); i++)
         {
             Encoding.UTF8.GetBytes($"{i},", client);

@@ -10,7 +10,7 @@ public sealed class HandoffServerTests
 {
     private static async Task Echo(ClientStream client)
     {
-        client.Write(client.HandoffData.Span);
+        client.Write(client.HandoffData);
         await client.FlushAsync();
         client.Complete();
     }

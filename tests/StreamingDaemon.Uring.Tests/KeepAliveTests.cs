@@ -19,7 +19,7 @@ public sealed class KeepAliveTests
             async client =>
             {
                 Encoding.UTF8.GetBytes("head", client);
-                if (client.HandoffData.Span.SequenceEqual("kept alive"u8))
+                if (client.HandoffData.SequenceEqual("kept alive"u8))
                     client.BeginKeepAlive();
                 client.FlushWithoutWaiting();
                 await client.Ended;
@@ -44,7 +44,7 @@ public sealed class KeepAliveTests
             async client =>
             {
                 client.BeginKeepAlive();
-                if (client.HandoffData.Span.SequenceEqual("now"u8))
+                if (client.HandoffData.SequenceEqual("now"u8))
                     write.SetResult();
                 await write.Task;
                 Encoding.UTF8.GetBytes("head", client);
@@ -111,7 +111,7 @@ public sealed class KeepAliveTests
             async client =>
             {
                 client.BeginKeepAlive();
-                if (!client.HandoffData.Span.SequenceEqual("cut"u8))
+                if (!client.HandoffData.SequenceEqual("cut"u8))
                 {
                     Encoding.UTF8.GetBytes("head", client);
                     client.FlushWithoutWaiting();

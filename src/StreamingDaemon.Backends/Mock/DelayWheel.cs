@@ -3,13 +3,14 @@ using System.Diagnostics;
 namespace StreamingDaemon.Backends.Mock;
 
 /// <summary>
-/// A hashed timer wheel: one system timer for any number of delays, O(1) to add and to remove.
+/// A hashed timer wheel: one thread for any number of delays, O(1) to add and to remove.
 /// </summary>
 /// <remarks>
 /// Ten thousand mock streams would otherwise be ten thousand entries in the runtime's timer queues, each
-/// added and removed every few milliseconds. The wheel turns only while something waits. A delay never ends
-/// early: the due tick is rounded up, and only whole elapsed ticks count. Everything here is guarded by
-/// <see cref="_gate"/>; what expired is completed outside it, on the thread pool.
+/// added and removed every few milliseconds, and those go by a clock that moves in steps of 4 ms. The wheel
+/// turns only while something waits. A delay never ends early: the due tick is rounded up, and only whole
+/// elapsed ticks count. Everything here is guarded by <see cref="_gate"/>; what expired is completed outside
+/// it, on the thread pool, many to a work item: to wake a thread costs more than to run one.
 /// </remarks>
 internal sealed class DelayWheel : IDisposable
 {
@@ -17,20 +18,16 @@ internal sealed class DelayWheel : IDisposable
     /// 50 ms is looked at once, and one of a minute sixty times.</summary>
     private const int SlotCount = 1024;
 
-    private readonly Lock _gate = new();
+    /// <summary>Delays that end together and run one after the other, some microseconds each.</summary>
+    private const int DelaysPerWorkItem = 32;
+
+    private readonly object _gate = new();
     private readonly StreamDelay?[] _slots = new StreamDelay?[SlotCount];
-    private readonly Timer _timer;
     private readonly long _startTimestamp = Stopwatch.GetTimestamp();
+    private Thread? _thread;
     private long _lastTick;
     private int _count;
     private bool _disposed;
-
-    public DelayWheel()
-    {
-        // The first stream's execution context must not become every later stream's.
-        using (ExecutionContext.SuppressFlow())
-            _timer = new Timer(static state => ((DelayWheel)state!).Turn(), this, -1, -1);
-    }
 
     /// <summary>Delays that wait now; for tests.</summary>
     internal int PendingCount
@@ -64,7 +61,7 @@ internal sealed class DelayWheel : IDisposable
             }
         }
 
-        _timer.Dispose();
+        lock (_gate) Monitor.Pulse(_gate);
         Complete(orphans);
     }
 
@@ -80,8 +77,32 @@ internal sealed class DelayWheel : IDisposable
             if (_count == 0) _lastTick = ElapsedTicks(out _);
             delay.DueTick = DueTick(milliseconds);
             Link(delay);
-            if (_count == 1) _timer.Change(1, Timeout.Infinite);
+            if (_thread is null) StartThread();
+            else if (_count == 1) Monitor.Pulse(_gate);
             return true;
+        }
+    }
+
+    private void StartThread()
+    {
+        _thread = new Thread(Run, maxStackSize: 256 * 1024) { Name = "mock delays", IsBackground = true };
+        // The first stream's execution context is none of the others' business.
+        _thread.UnsafeStart();
+    }
+
+    private void Run()
+    {
+        while (true)
+        {
+            lock (_gate)
+            {
+                while (_count == 0 && !_disposed) Monitor.Wait(_gate);
+                if (_disposed) return;
+            }
+
+            // By the kernel's high-resolution timers, some 60 us late.
+            Thread.Sleep(1);
+            Complete(Turn());
         }
     }
 
@@ -98,21 +119,19 @@ internal sealed class DelayWheel : IDisposable
         Complete(delay);
     }
 
-    private void Turn()
+    private StreamDelay? Turn()
     {
         StreamDelay? expired = null;
         lock (_gate)
         {
-            if (_disposed) return;
             var now = ElapsedTicks(out _);
             // After a pause longer than a turn each slot needs one look only.
             var first = Math.Max(_lastTick + 1, now - SlotCount + 1);
             for (var tick = first; tick <= now; tick++) expired = CollectExpired(tick, now, expired);
             _lastTick = Math.Max(_lastTick, now);
-            if (_count > 0) _timer.Change(1, Timeout.Infinite);
         }
 
-        Complete(expired);
+        return expired;
     }
 
     private StreamDelay? CollectExpired(long tick, long now, StreamDelay? expired)
@@ -138,11 +157,13 @@ internal sealed class DelayWheel : IDisposable
     {
         while (delays is not null)
         {
-            // Read first: the moment it is queued, its stream may run and link it again.
-            var next = delays.Next;
-            delays.Next = null;
+            // Cut off before it is queued: from then on its streams may run and link their delays again.
+            var last = delays;
+            for (var i = 1; i < DelaysPerWorkItem && last.Next is not null; i++) last = last.Next;
+            var rest = last.Next;
+            last.Next = null;
             ThreadPool.UnsafeQueueUserWorkItem(delays, preferLocal: false);
-            delays = next;
+            delays = rest;
         }
     }
 

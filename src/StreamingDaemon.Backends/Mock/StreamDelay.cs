@@ -8,21 +8,23 @@ namespace StreamingDaemon.Backends.Mock;
 /// </summary>
 internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisposable
 {
+    /// <summary>A pause no longer than this, in milliseconds, is not cut short: at its end the token is
+    /// looked at, and a stream of short pauses needs no registration, which is two objects.</summary>
+    private const int Short = 100;
+
     private readonly DelayWheel _wheel;
     private readonly CancellationToken _cancellationToken;
-    private readonly CancellationTokenRegistration _registration;
+    private CancellationTokenRegistration _registration;
     private ManualResetValueTaskSourceCore<bool> _source;
 
     internal StreamDelay(DelayWheel wheel, CancellationToken cancellationToken)
     {
         _wheel = wheel;
         _cancellationToken = cancellationToken;
-        _registration = cancellationToken.UnsafeRegister(
-            static state => ((StreamDelay)state!).OnCancelled(), this);
     }
 
     // The four below belong to the wheel and are touched under its lock only, except Next in the private
-    // list of those that expired together.
+    // list of those that expired together, of which the first is the work item for all.
     internal StreamDelay? Next { get; set; }
 
     internal StreamDelay? Previous { get; set; }
@@ -42,6 +44,9 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
     {
         if (_cancellationToken.IsCancellationRequested) return ValueTask.FromCanceled(_cancellationToken);
         if (milliseconds <= 0) return ValueTask.CompletedTask;
+        if (milliseconds > Short && _registration == default)
+            _registration = _cancellationToken.UnsafeRegister(
+                static state => ((StreamDelay)state!).OnCancelled(), this);
 
         _source.Reset();
         return _wheel.TryAdd(this, milliseconds)
@@ -53,9 +58,22 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
 
     void IThreadPoolWorkItem.Execute()
     {
-        // Already on the thread pool, so the stream goes on right here.
-        if (Cancelled) _source.SetException(new OperationCanceledException(_cancellationToken));
-        else _source.SetResult(true);
+        for (var delay = this; delay is not null;)
+        {
+            // Read first: once its stream goes on, right here, it may link its delay again.
+            var next = delay.Next;
+            delay.Next = null;
+            delay.End();
+            delay = next;
+        }
+    }
+
+    private void End()
+    {
+        if (Cancelled || _cancellationToken.IsCancellationRequested)
+            _source.SetException(new OperationCanceledException(_cancellationToken));
+        else
+            _source.SetResult(true);
     }
 
     void IValueTaskSource.GetResult(short token) => _source.GetResult(token);

@@ -91,8 +91,9 @@ internal sealed record StreamingOptions
     /// <summary>Bytes of one client not yet taken by the kernel, above which its producer waits.</summary>
     public int MaxPendingBytes { get; init; } = 256 * 1024;
 
-    /// <summary>Capacity of the Channel between producers and the loop, in writes.</summary>
-    public int ChannelCapacity { get; init; } = 16_384;
+    /// <summary>Tokens that come sooner than this after the last send, in milliseconds, wait for no longer
+    /// than this and leave together; 0 sends each at once.</summary>
+    public int CoalesceMs { get; init; }
 
     /// <summary>
     /// Largest handoff accepted, bytes; larger is 413. At most 212960, what a SEQPACKET message holds.

@@ -124,13 +124,15 @@ internal static partial class OptionTable
             Cost = "Memory that each slow client may hold.",
         },
         new OptionSpec<int>(
-            new IntType(64, 1_048_576),
-            o => o.Streaming.ChannelCapacity,
-            (o, v) => o with { Streaming = o.Streaming with { ChannelCapacity = v } })
+            new IntType(0, 1_000),
+            o => o.Streaming.CoalesceMs,
+            (o, v) => o with { Streaming = o.Streaming with { CoalesceMs = v } })
         {
-            Key = "streaming:channel_capacity",
-            Description = "Writes that may wait between the backends and the loop",
-            Cost = "Too small, and bursts of many streams wait for each other; a place is some dozen bytes.",
+            Key = "streaming:coalesce_ms",
+            Description = "Tokens that come sooner than this after the last send, in milliseconds, wait for "
+                + "no longer than this and leave together; 0 sends each at once",
+            Cost = "Saves most of what a send costs where an upstream is faster than people read; the text "
+                + "comes in larger steps.",
         },
         new OptionSpec<int>(
             new IntType(1_024, 212_960),

@@ -19,7 +19,7 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
         if (options.Performance.Benchmark || !_logger.IsEnabled(level))
             return;
         var (request, client, backend) = (session.Request, session.Client, session.Backend);
-        LogStream(_logger, level, outcome, request.RequestId, request.UserId ?? 0, backend.Name,
+        LogStream(_logger, level, outcome, request.RequestId, request.UserId, backend.Name,
             Printable(request.Model ?? backend.DefaultModel), client.BytesSent, session.Events,
             Milliseconds(session.TimeToFirstToken),
             Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),

@@ -42,7 +42,7 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
     public Task HandleAsync(ClientStream client)
     {
         _metrics.OnHandoff(client.AcceptedTimestamp);
-        var readable = HandoffRequestReader.TryRead(client.HandoffData.Span, out var request);
+        var readable = HandoffRequestReader.TryRead(client.HandoffData, out var request);
         client.ReleaseHandoffData();
         if (request.Unusable.Count > 0)
             LogUnusable(_logger, string.Join(", ", request.Unusable), request.RequestId);
@@ -97,7 +97,7 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
             return (StreamEnd.MalformedHandoff, StreamOutcome.BadHandoff);
         if (session.Backend.RequiresPrompt && !session.Request.HasPrompt)
             return (StreamEnd.NoPrompt, StreamOutcome.BadHandoff);
-        session.Permit = _limits.Enter(session.Request.UserId);
+        session.Permit = _limits.Enter(session.Request.HasUserId ? session.Request.UserId : null);
         return session.Permit.RetryAfterSeconds is { } seconds
             ? (StreamEnd.RateLimited(seconds), StreamOutcome.RateLimited)
             : null;
@@ -115,8 +115,8 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
                 session.EnsureHead();
             session.Worker = await _workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
             session.MarkPending();
-            var request = session.Request.ToStreamRequest(RetryWindow(session));
-            result = await session.Backend.StreamAsync(request, session, session.Cancelled)
+            session.Request.RetryWindow = RetryWindow(session);
+            result = await session.Backend.StreamAsync(session.Request, session, session.Cancelled)
                 .ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (session.CancelOutcome is not null)

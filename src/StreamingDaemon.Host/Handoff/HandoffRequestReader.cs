@@ -50,74 +50,71 @@ internal static class HandoffRequestReader
     {
         var request = new HandoffRequest();
         string? requestId = null;
-        var unusable = new List<string>();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             // Duplicates: the last one wins, as in PHP and Go.
             if (JsonText.Equals(ref reader, "prompt"u8))
-                request = request with { Prompt = Text(ref reader, "prompt", unusable) ?? request.Prompt };
+                request.Prompt = Text(ref reader, "prompt", request) ?? request.Prompt;
             else if (JsonText.Equals(ref reader, "messages"u8))
-                request = request with { Messages = ReadMessages(ref reader, unusable) };
+                request.Messages = ReadMessages(ref reader, request);
             else if (JsonText.Equals(ref reader, "user_id"u8))
-                request = request with
-                {
-                    UserId = Used(ref reader, "user_id", ReadInteger(ref reader), unusable) ?? request.UserId,
-                };
+                ReadUserId(ref reader, request);
             else if (JsonText.Equals(ref reader, "model"u8))
-                request = request with
-                {
-                    Model = NotEmpty(Text(ref reader, "model", unusable)) ?? request.Model,
-                };
+                request.Model = NotEmpty(Text(ref reader, "model", request)) ?? request.Model;
             else if (JsonText.Equals(ref reader, "max_tokens"u8))
-                request = request with
-                {
-                    MaxTokens = Used(ref reader, "max_tokens", Positive(ReadInteger(ref reader)), unusable),
-                };
+                request.MaxTokens =
+                    Used("max_tokens", Positive(ReadInteger(ref reader)), reader.TokenType, request);
             else if (JsonText.Equals(ref reader, "temperature"u8))
-                request = request with
-                {
-                    Temperature = Used(ref reader, "temperature", ReadNumber(ref reader), unusable),
-                };
+                request.Temperature =
+                    Used("temperature", ReadNumber(ref reader), reader.TokenType, request);
             else if (JsonText.Equals(ref reader, "system"u8))
-                request = request with { System = NotEmpty(Text(ref reader, "system", unusable)) };
+                request.System = NotEmpty(Text(ref reader, "system", request));
             else if (JsonText.Equals(ref reader, "request_id"u8))
                 requestId = ReadRequestId(ref reader);
             else if (JsonText.Equals(ref reader, "test_pattern"u8))
-                request = request with { TestPattern = NotEmpty(Text(ref reader, "test_pattern", unusable)) };
+                request.TestPattern = NotEmpty(Text(ref reader, "test_pattern", request));
             else if (JsonText.Equals(ref reader, "backend"u8))
-                request = request with { Backend = NotEmpty(Text(ref reader, "backend", unusable)) };
+                request.Backend = NotEmpty(Text(ref reader, "backend", request));
             else if (JsonText.Equals(ref reader, "response_headers"u8))
-                request = request with { ResponseHeaders = ReadHeaders(ref reader, unusable) };
+                request.ResponseHeaders = ReadHeaders(ref reader, request);
             else
                 reader.Skip();
         }
 
-        return request with { RequestId = RequestId.FromApplication(requestId), Unusable = unusable };
+        request.RequestId = RequestId.FromApplication(requestId);
+        return request;
     }
 
-    private static string? Text(ref Utf8JsonReader reader, string name, List<string> unusable)
+    private static void ReadUserId(ref Utf8JsonReader reader, HandoffRequest request)
+    {
+        if (Used("user_id", ReadInteger(ref reader), reader.TokenType, request) is not { } userId)
+            return;
+        request.UserId = userId;
+        request.HasUserId = true;
+    }
+
+    private static string? Text(ref Utf8JsonReader reader, string name, HandoffRequest request)
     {
         var text = ReadString(ref reader);
         if (text is null && reader.TokenType != JsonTokenType.Null)
-            unusable.Add(name);
+            request.NoteUnusable(name);
         return text;
     }
 
-    /// <summary>Takes note where there was a value, and none that can be used. The reader stands on
-    /// it.</summary>
-    private static T? Used<T>(ref Utf8JsonReader reader, string name, T? value, List<string> unusable)
+    /// <summary>Takes note where there was a value, and none that can be used.</summary>
+    private static T? Used<T>(string name, T? value, JsonTokenType token, HandoffRequest request)
         where T : struct
     {
-        if (value is null && reader.TokenType != JsonTokenType.Null)
-            unusable.Add(name);
+        if (value is null && token != JsonTokenType.Null)
+            request.NoteUnusable(name);
         return value;
     }
 
-    private static ReadOnlyMemory<byte> ReadHeaders(ref Utf8JsonReader reader, List<string> unusable)
+    private static ReadOnlyMemory<byte> ReadHeaders(ref Utf8JsonReader reader, HandoffRequest request)
     {
         var (lines, dropped) = ResponseHeaderReader.Read(ref reader);
         if (dropped)
-            unusable.Add("response_headers");
+            request.NoteUnusable("response_headers");
         return lines;
     }
 
@@ -188,13 +185,13 @@ internal static class HandoffRequestReader
         }
     }
 
-    private static List<ChatTurn> ReadMessages(ref Utf8JsonReader reader, List<string> unusable)
+    private static List<ChatTurn> ReadMessages(ref Utf8JsonReader reader, HandoffRequest request)
     {
         reader.Read();
         if (reader.TokenType != JsonTokenType.StartArray)
         {
             if (reader.TokenType != JsonTokenType.Null)
-                unusable.Add("messages");
+                request.NoteUnusable("messages");
             reader.Skip();
             return [];
         }
@@ -207,8 +204,8 @@ internal static class HandoffRequestReader
                 reader.Skip();
             else if (ReadMessage(ref reader, out isWhole) is { } message)
                 messages.Add(message);
-            if (!isWhole && unusable.Count < MostNoted)
-                unusable.Add($"messages[{i}]");
+            if (!isWhole && request.Unusable.Count < MostNoted)
+                request.NoteUnusable($"messages[{i}]");
         }
 
         return messages;

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using Prometheus;
 using StreamingDaemon.Backends;
@@ -19,6 +20,7 @@ internal sealed class StreamMetrics
     private readonly Gauge _states;
     private readonly Counter _requests, _bytes, _streams, _events, _upstreamErrors, _upstreamRetries;
     private readonly Histogram _handoff, _firstToken, _duration;
+    private readonly ConcurrentDictionary<string, BackendSeries> _series = new();
     private long _started, _completed, _failed, _eventCount;
 
     public StreamMetrics(DaemonOptions options)
@@ -64,10 +66,10 @@ internal sealed class StreamMetrics
         foreach (var status in (string[])["started", "completed", "failed"])
             _requests.WithLabels(status).IncTo(0);
         // increase() misses the first count of a series that begins with it.
-        foreach (var outcome in Enum.GetNames<StreamOutcome>())
+        foreach (var outcome in Enum.GetValues<StreamOutcome>())
         {
-            _streams.WithLabels(options.Backend.Name, outcome);
-            _streams.WithLabels(NoBackend, outcome);
+            SeriesOf(options.Backend.Name).Ended(outcome);
+            SeriesOf(NoBackend).Ended(outcome);
         }
     }
 
@@ -116,10 +118,10 @@ internal sealed class StreamMetrics
         if (isUpstreams && fault is { } reason)
             _upstreamErrors.WithLabels(reason.ToString()).Inc();
         CountEnd(backend, outcome);
-        _duration.WithLabels(backend)
-            .Observe(Stopwatch.GetElapsedTime(session.Client.AcceptedTimestamp).TotalSeconds);
+        var series = SeriesOf(backend);
+        series.Duration.Observe(Stopwatch.GetElapsedTime(session.Client.AcceptedTimestamp).TotalSeconds);
         if (session.TimeToFirstToken is { } firstToken)
-            _firstToken.WithLabels(backend).Observe(firstToken.TotalSeconds);
+            series.FirstToken.Observe(firstToken.TotalSeconds);
     }
 
     /// <summary>A handoff that no stream came of.</summary>
@@ -139,10 +141,30 @@ internal sealed class StreamMetrics
         else
             Interlocked.Increment(ref _failed);
         // Few labels, and none that a user could choose: the backend's own name, an enum's.
-        _streams.WithLabels(backend, outcome.ToString()).Inc();
+        SeriesOf(backend).Ended(outcome).Inc();
     }
 
+    private BackendSeries SeriesOf(string backend) =>
+        _series.TryGetValue(backend, out var series)
+            ? series
+            : _series.GetOrAdd(backend, new BackendSeries(this, backend));
+
     private static string OnOff(bool on) => on ? "enabled" : "disabled";
+
+    /// <summary>One backend's series: to look them up by their labels costs several objects each
+    /// time.</summary>
+    private sealed class BackendSeries(StreamMetrics metrics, string backend)
+    {
+        private readonly Counter.Child?[] _ended = new Counter.Child?[Enum.GetValues<StreamOutcome>().Length];
+        private Histogram.Child? _duration, _firstToken;
+
+        public Histogram.Child Duration => _duration ??= metrics._duration.WithLabels(backend);
+
+        public Histogram.Child FirstToken => _firstToken ??= metrics._firstToken.WithLabels(backend);
+
+        public Counter.Child Ended(StreamOutcome outcome) =>
+            _ended[(int)outcome] ??= metrics._streams.WithLabels(backend, outcome.ToString());
+    }
 
     private static HistogramConfiguration Buckets(double start, int count) =>
         new() { Buckets = Histogram.ExponentialBuckets(start, 2, count) };

@@ -19,12 +19,12 @@ internal enum StreamState
 }
 
 /// <summary>
-/// One stream between its backend and its client: the head, the events, the end, and what is told of it. Its
-/// gate makes each of them whole: the watchdog may send the head or end the stream while the backend writes.
+/// One stream between its backend and its client: the head, the events, the end, and what is told of it. A
+/// lock makes each of them whole: the watchdog may send the head or end the stream while the backend writes.
+/// It is on the object itself, which nobody else locks: a Lock would be an object more for each stream.
 /// </summary>
 internal sealed class StreamSession : IDeltaSink
 {
-    private readonly Lock _gate = new();
     private readonly ClientStream _client;
     private readonly StreamMetrics _metrics;
     private int _cancelOutcome = -1;
@@ -124,7 +124,7 @@ internal sealed class StreamSession : IDeltaSink
     /// <summary>Sends the head now, unless it was or the stream is over.</summary>
     public void EnsureHead()
     {
-        lock (_gate)
+        lock (this)
         {
             if (!_finished)
                 EnsureHeadLocked();
@@ -146,7 +146,7 @@ internal sealed class StreamSession : IDeltaSink
     {
         OnUpstreamActivity();
         ValueTask<bool> flush;
-        lock (_gate)
+        lock (this)
         {
             // A backend that outlived its stream must not write into what may be somebody else's.
             if (_finished)
@@ -206,7 +206,7 @@ internal sealed class StreamSession : IDeltaSink
     /// <summary>Nothing more for this client.</summary>
     public void Abandon()
     {
-        lock (_gate)
+        lock (this)
         {
             _finished = true;
             _client.Abort();
@@ -218,7 +218,7 @@ internal sealed class StreamSession : IDeltaSink
 
     private void Finish(Action<StreamSession, StreamEnd?> write, StreamEnd? end)
     {
-        lock (_gate)
+        lock (this)
         {
             if (_finished)
                 return;

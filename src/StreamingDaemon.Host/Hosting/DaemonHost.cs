@@ -98,6 +98,9 @@ internal static class DaemonHost
         metrics.Observe(services.GetRequiredService<HandoffServer>().Statistics,
             services.GetRequiredService<StreamWatchdog>());
         DotNetStats.Register(metrics.Registry);
+        var allocated = Metrics.WithCustomRegistry(metrics.Registry).CreateCounter(
+            "dotnet_gc_allocated_bytes_total", "Bytes allocated on the managed heap since the start.");
+        metrics.Registry.AddBeforeCollectCallback(() => allocated.IncTo(GC.GetTotalAllocatedBytes()));
         services.GetRequiredService<ReloadableOptions>().OnChange(options =>
         {
             services.GetRequiredService<DaemonLog>().SetLevel(options.Logging);
@@ -123,7 +126,7 @@ internal static class DaemonHost
         KeepHalfClosed = options.Streaming.HalfClose == HalfClose.Keep,
         MaxHandoffBytes = options.Streaming.MaxHandoffBytes,
         MaxPendingBytes = options.Streaming.MaxPendingBytes,
-        ChannelCapacity = options.Streaming.ChannelCapacity,
+        CoalesceMs = options.Streaming.CoalesceMs,
         MaxDrainBytes = options.Streaming.MaxDrainBytes,
         HandoffTimeoutMs = options.Timeouts.HandoffTimeoutMs,
         WriteTimeoutMs = options.Timeouts.WriteTimeoutMs,

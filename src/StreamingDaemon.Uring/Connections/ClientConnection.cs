@@ -34,9 +34,6 @@ internal sealed class ClientConnection(int index) : LoopTimer
     public ClientState State;
     public ClientStream? Stream;
 
-    /// <summary>Bytes that wait for the send in flight to end.</summary>
-    public NativeBuffer Pending;
-
     /// <summary>Bytes that the kernel reads from; <see cref="Sent"/> of them are gone.</summary>
     public NativeBuffer Sending;
     public int Sent;
@@ -45,7 +42,7 @@ internal sealed class ClientConnection(int index) : LoopTimer
     /// it.</summary>
     public bool IsSendingKeepAlive;
 
-    /// <summary>The producer's bytes so far end inside a flush: nothing may come between.</summary>
+    /// <summary>What was last sent ends inside a flush: nothing may come between.</summary>
     public bool IsInsideFlush;
 
     /// <summary>The kernel had no memory for the send: it is made again when the timer fires.</summary>
@@ -55,15 +52,20 @@ internal sealed class ClientConnection(int index) : LoopTimer
     /// clock.</summary>
     public long ProgressMs;
 
+    /// <summary>When the last send was submitted, ms of the loop's clock.</summary>
+    public long LastSendMs;
+
     /// <summary>What the kernel still held for it when last asked (SIOCOUTQ), or -1.</summary>
     public int UnsentInKernel = -1;
 
-    /// <summary>The producer said that nothing more comes.</summary>
-    public bool CompleteRequested;
-
-    /// <summary>In the list of clients whose pending bytes are sent at the end of this turn.</summary>
+    /// <summary>In the list of clients whose outbox is sent at the end of this turn, or in that of those
+    /// who wait for the end of a window.</summary>
     public bool IsDirty;
     public bool IsSending;
+
+    /// <summary>What is in flight where <see cref="IsSending"/> is set: the send, or the wait until one is
+    /// possible.</summary>
+    public OperationKind SendingKind;
     public bool IsWatched;
     public bool IsReceiving;
 

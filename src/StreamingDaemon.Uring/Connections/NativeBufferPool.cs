@@ -6,8 +6,8 @@ namespace StreamingDaemon.Uring.Connections;
 
 /// <summary>
 /// Native blocks of 256 bytes to 1 GiB in powers of two, for bytes that the kernel holds a pointer to.
-/// Loop-owned, without locks. Free blocks are kept up to a bound for each size; a client that is idle holds
-/// none.
+/// Producers rent, the loop returns. Free blocks are kept up to a bound for each size; a client that is idle
+/// holds none.
 /// </summary>
 internal sealed unsafe class NativeBufferPool : IDisposable
 {
@@ -16,18 +16,23 @@ internal sealed unsafe class NativeBufferPool : IDisposable
 
     /// <summary>Free bytes kept for each size: a burst's blocks are reused, a flood's go back to the
     /// system.</summary>
-    private const long KeptBytesPerSize = 4 << 20;
+    private const long KeptBytesPerSize = 2 << 20;
 
+    // Held for some ten nanoseconds; never while the allocator is called.
+    private SpinLock _gate = new(enableThreadOwnerTracking: false);
     private readonly byte*[] _free = new byte*[LargestShift + 1];
     private readonly int[] _freeCount = new int[LargestShift + 1];
 
+    private int _rented;
+
     /// <summary>Blocks that are rented at the moment.</summary>
-    public int Rented { get; private set; }
+    public int Rented => Volatile.Read(ref _rented);
 
     public NativeBuffer Rent(int atLeast)
     {
         var bits = 32 - BitOperations.LeadingZeroCount((uint)Math.Max(1, atLeast) - 1);
         var shift = Math.Max(SmallestShift, bits);
+        Enter();
         var block = _free[shift];
         if (block is not null)
         {
@@ -35,12 +40,11 @@ internal sealed unsafe class NativeBufferPool : IDisposable
             _free[shift] = *(byte**)block;
             _freeCount[shift]--;
         }
-        else
-        {
-            block = (byte*)NativeMemory.Alloc((nuint)1 << shift);
-        }
 
-        Rented++;
+        _rented++;
+        _gate.Exit(useMemoryBarrier: false);
+        if (block is null)
+            block = (byte*)NativeMemory.Alloc((nuint)1 << shift);
         return new NativeBuffer(block, shift);
     }
 
@@ -48,20 +52,21 @@ internal sealed unsafe class NativeBufferPool : IDisposable
     {
         if (buffer.Pointer is null)
             return;
-        Rented--;
-        Debug.Assert(Rented >= 0, "a block was returned twice");
         var shift = buffer.Shift;
-        if ((long)_freeCount[shift] << shift >= KeptBytesPerSize)
-        {
-            NativeMemory.Free(buffer.Pointer);
-        }
-        else
+        Enter();
+        _rented--;
+        Debug.Assert(_rented >= 0, "a block was returned twice");
+        var isKept = (long)_freeCount[shift] << shift < KeptBytesPerSize;
+        if (isKept)
         {
             *(byte**)buffer.Pointer = _free[shift];
             _free[shift] = buffer.Pointer;
             _freeCount[shift]++;
         }
 
+        _gate.Exit(useMemoryBarrier: false);
+        if (!isKept)
+            NativeMemory.Free(buffer.Pointer);
         buffer = default;
     }
 
@@ -79,17 +84,31 @@ internal sealed unsafe class NativeBufferPool : IDisposable
         buffer = larger;
     }
 
-    public void Dispose()
+    /// <summary>Gives every free block back to the system.</summary>
+    public void Trim()
     {
         for (var shift = 0; shift < _free.Length; shift++)
         {
-            while (_free[shift] is not null)
+            Enter();
+            var block = _free[shift];
+            _free[shift] = null;
+            _freeCount[shift] = 0;
+            _gate.Exit(useMemoryBarrier: false);
+            while (block is not null)
             {
-                var block = _free[shift];
-                _free[shift] = *(byte**)block;
+                var next = *(byte**)block;
                 NativeMemory.Free(block);
+                block = next;
             }
         }
+    }
+
+    public void Dispose() => Trim();
+
+    private void Enter()
+    {
+        var taken = false;
+        _gate.Enter(ref taken);
     }
 }
 
@@ -101,6 +120,8 @@ internal unsafe struct NativeBuffer(byte* pointer, int shift)
     public int Length;
 
     public readonly int Capacity => Pointer is null ? 0 : 1 << Shift;
+
+    public readonly ReadOnlySpan<byte> Bytes => new(Pointer, Length);
 
     public void Append(ReadOnlySpan<byte> bytes)
     {

@@ -57,7 +57,6 @@ internal static class IoUringConstants
     public const ushort AcceptMultishot = 1 << 0;
     public const uint PollAddMulti = 1u << 0;
     public const uint AsyncCancelAll = 1u << 0;
-    public const uint AsyncCancelFd = 1u << 1;
 
     // mmap(2) offsets.
     public const long OffsetSqRing = 0;

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Diagnostics;
 using StreamingDaemon.Uring.Connections;
 using StreamingDaemon.Uring.Interop;
@@ -7,7 +6,7 @@ using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;
 
-// Clients: taking them in, their pending bytes, the one send in flight.
+// Clients: taking them in, what their outboxes hold, the one send in flight.
 internal sealed unsafe partial class EventLoop
 {
     private readonly List<ClientConnection> _clients = [];
@@ -25,8 +24,7 @@ internal sealed unsafe partial class EventLoop
             || _clientCount - _admittedCount < _budget.Refusals;
     }
 
-    private void StartClient(int fd, byte[] data, int length, HandoffAdmission admission,
-        long acceptedTimestamp)
+    private void StartClient(int fd, NativeBuffer data, HandoffAdmission admission, long acceptedTimestamp)
     {
         if (!_freeClients.TryPop(out var index))
         {
@@ -46,7 +44,7 @@ internal sealed unsafe partial class EventLoop
         client.Fd = fd;
         client.State = ClientState.Streaming;
         client.IsAdmitted = admission != HandoffAdmission.OverCapacity;
-        client.Stream = new ClientStream(this, client, data, length, admission, acceptedTimestamp);
+        client.Stream = new ClientStream(this, client, data, admission, acceptedTimestamp);
         _clientCount++;
         if (client.IsAdmitted)
             _admittedCount++;
@@ -69,53 +67,32 @@ internal sealed unsafe partial class EventLoop
         client.IsWatched = true;
     }
 
-    private void OnOutboundWrite(in OutboundWrite write)
+    private void OnPosted(ClientStream stream)
     {
-        var client = write.Stream.Connection;
-        if (!ReferenceEquals(client.Stream, write.Stream) || client.State != ClientState.Streaming)
-        {
-            // Its client is gone, and the slot may have a new one.
-            if (write.Kind == OutboundKind.Abort && ReferenceEquals(client.Stream, write.Stream))
-                BeginClose(client, ClientEnd.Aborted);
-            ReturnRented(write.Buffer);
+        stream.OnTaken();
+        var client = stream.Connection;
+        // Its client is gone, and the slot may have a new one.
+        if (!ReferenceEquals(client.Stream, stream))
             return;
-        }
-
-        switch (write.Kind)
-        {
-            case OutboundKind.Data or OutboundKind.Piece when client.CompleteRequested:
-                // Of a producer that the end of its stream has overtaken.
-                ReturnRented(write.Buffer);
-                break;
-            case OutboundKind.Data or OutboundKind.Piece:
-                client.IsInsideFlush = write.Kind == OutboundKind.Piece;
-                _buffers.EnsureRoom(ref client.Pending, write.Length);
-                client.Pending.Append(write.Buffer.AsSpan(0, write.Length));
-                ReturnRented(write.Buffer);
-                MarkDirty(client);
-                break;
-            case OutboundKind.Complete:
-                client.CompleteRequested = true;
-                MarkDirty(client);
-                break;
-            case OutboundKind.Abort:
-                BeginClose(client, ClientEnd.Aborted);
-                break;
-        }
-    }
-
-    private static void ReturnRented(byte[]? buffer)
-    {
-        if (buffer is not null)
-            ArrayPool<byte>.Shared.Return(buffer);
+        if (stream.EndRequested == StreamEndRequest.Abort)
+            BeginClose(client, ClientEnd.Aborted);
+        else if (client.State == ClientState.Streaming)
+            MarkDirty(client);
     }
 
     private void MarkDirty(ClientConnection client)
     {
-        if (client.IsDirty || client.IsSending || client.IsStalled)
+        if (client.IsSending || client.IsStalled)
             return;
-        client.IsDirty = true;
-        _dirty.Add(client);
+        if (MayHold(client))
+        {
+            Hold(client);
+        }
+        else
+        {
+            client.IsDirty = true;
+            _dirty.Add(client);
+        }
     }
 
     /// <summary>One send for all that a client got in this turn: what is ready together leaves
@@ -124,6 +101,9 @@ internal sealed unsafe partial class EventLoop
     {
         foreach (var client in _dirty)
         {
+            // Twice in the list where it was held and could not be any longer.
+            if (!client.IsDirty)
+                continue;
             client.IsDirty = false;
             if (client.State == ClientState.Streaming && !client.IsSending && !client.IsStalled)
                 SendPendingOrEnd(client);
@@ -134,16 +114,18 @@ internal sealed unsafe partial class EventLoop
 
     private void SendPendingOrEnd(ClientConnection client)
     {
-        if (client.Pending.Length > 0)
+        Debug.Assert(client.Sending.Pointer is null, "two sends of one client would mix their bytes");
+        var stream = client.Stream!;
+        // Before the look into the outbox: what an end follows is in it by then.
+        var endRequested = stream.EndRequested;
+        if (stream.TryTake(ref client.Sending, out client.IsInsideFlush))
         {
-            Debug.Assert(client.Sending.Pointer is null, "two sends of one client would mix their bytes");
-            client.Sending = client.Pending;
-            client.Pending = default;
             client.Sent = 0;
+            client.LastSendMs = _nowMs;
             SubmitSend(client);
             ExpectProgress(client);
         }
-        else if (client.CompleteRequested)
+        else if (endRequested != StreamEndRequest.None)
         {
             BeginDrain(client);
         }
@@ -159,6 +141,7 @@ internal sealed unsafe partial class EventLoop
         entry->OperationFlags = MsgNoSignal;
         entry->UserData = UserData.Pack(OperationKind.ClientSend, client.Generation, client.Index);
         client.IsSending = true;
+        client.SendingKind = OperationKind.ClientSend;
         _statistics.OnSendSubmitted();
     }
 
@@ -208,8 +191,8 @@ internal sealed unsafe partial class EventLoop
         {
             ReleaseSending(client);
             ExpectSilence(client);
-            // Through the list: tokens that are in the Channel already join this send.
-            if (client.Pending.Length > 0 || client.CompleteRequested)
+            // Through the list: tokens that come until the end of this turn join this send.
+            if (client.Stream!.HasWork)
                 MarkDirty(client);
         }
     }
@@ -225,6 +208,7 @@ internal sealed unsafe partial class EventLoop
         entry->OperationFlags = PollOut;
         entry->UserData = UserData.Pack(OperationKind.ClientWritable, client.Generation, client.Index);
         client.IsSending = true;
+        client.SendingKind = OperationKind.ClientWritable;
     }
 
     private void OnClientWritable(ClientConnection client, uint generation, int result)

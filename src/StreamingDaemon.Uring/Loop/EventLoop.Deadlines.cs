@@ -50,13 +50,15 @@ internal sealed unsafe partial class EventLoop
     {
         if (client.State == ClientState.Draining)
             BeginClose(client, ClientEnd.Completed);
+        else if (client.State == ClientState.Closing && client.IsWatched)
+            SubmitCancel(OperationKind.ClientWatch, client.Generation, client.Index);
         else if (client.State != ClientState.Streaming)
             return;
         else if (client.IsStalled)
             SendAgain(client);
         else if (client.IsSending)
             ProbeProgress(client);
-        else if (client.Pending.Length == 0 && !client.CompleteRequested && !client.IsInsideFlush)
+        else if (!client.IsInsideFlush && !client.Stream!.HasWork)
             SendKeepAlive(client);
     }
 

@@ -59,6 +59,9 @@ internal sealed unsafe partial class EventLoop
         else if ((result > 0 || result is -Errno.Again or -Errno.Intr)
                  && client.BytesDrained < Options.MaxDrainBytes)
             SubmitDrain(client);
+        else if (result == 0 && client.IsWatched && !Options.KeepHalfClosed)
+            // The end that we read here is what the watch waits for: it ends by itself, and needs no cancel.
+            client.State = ClientState.Closing;
         else
             BeginClose(client, ClientEnd.Completed);
     }
@@ -71,20 +74,24 @@ internal sealed unsafe partial class EventLoop
             return;
         client.State = ClientState.Closing;
         ReportEnd(client, end);
-        _buffers.Return(ref client.Pending);
-        if (client.HasOperationInFlight)
-            SubmitCancel(client.Fd);
-        else
-            FreeClient(client);
+        if (client.IsSending)
+            SubmitCancel(client.SendingKind, client.Generation, client.Index);
+        if (client.IsWatched)
+            SubmitCancel(OperationKind.ClientWatch, client.Generation, client.Index);
+        if (client.IsReceiving)
+            SubmitCancel(OperationKind.ClientDrain, client.Generation, client.Index);
+        FinishCloseIfIdle(client);
     }
 
-    private void SubmitCancel(int fd)
+    /// <summary>By name, which the kernel looks up in a hash table; by descriptor it would look at every
+    /// operation of the ring.</summary>
+    private void SubmitCancel(OperationKind kind, uint generation, int slot)
     {
         var entry = _ring.NextEntry();
         entry->Opcode = OpAsyncCancel;
         entry->Flags = SqeCqeSkipSuccess;
-        entry->Fd = fd;
-        entry->OperationFlags = AsyncCancelFd | AsyncCancelAll;
+        entry->Fd = -1;
+        entry->Address = UserData.Pack(kind, generation, slot);
         entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
     }
 
@@ -120,12 +127,11 @@ internal sealed unsafe partial class EventLoop
         _timers.Remove(client);
         client.Stream!.OnEnded(client.End);
         SubmitClose(client.Fd);
-        _buffers.Return(ref client.Pending);
         ReleaseSending(client);
         client.Fd = -1;
         client.State = ClientState.Free;
         client.Stream = null;
-        client.CompleteRequested = client.IsInsideFlush = client.IsStalled = false;
+        client.IsInsideFlush = client.IsStalled = false;
         client.Sent = 0;
         client.BytesDrained = 0;
         client.End = ClientEnd.None;
@@ -191,8 +197,6 @@ internal sealed unsafe partial class EventLoop
             }
         }
 
-        while (_reader.TryRead(out var write))
-            ReturnRented(write.Buffer);
         _channel.Writer.TryComplete();
     }
 }

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Diagnostics;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
@@ -151,7 +150,7 @@ internal sealed unsafe partial class EventLoop
         TimerWheel.Clear(handoff);
         _silent.Remove(handoff);
         if (handoff.IsReceiving)
-            SubmitCancel(handoff.Fd);
+            SubmitCancel(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         else
             RejectHandoff(handoff, HandoffRejection.TimedOut);
     }
@@ -197,11 +196,11 @@ internal sealed unsafe partial class EventLoop
     {
         Debug.Assert(handoff.ClientFd >= 0, "a handoff that has ended was served");
         var length = Math.Min(handoff.Received, Options.MaxHandoffBytes);
-        var data = ArrayPool<byte>.Shared.Rent(Math.Max(length, 1));
-        new ReadOnlySpan<byte>(handoff.Memory.Data, length).CopyTo(data);
+        var data = _buffers.Rent(length);
+        data.Append(new ReadOnlySpan<byte>(handoff.Memory.Data, length));
         if (admission == HandoffAdmission.Admitted && handoff.IsTruncated)
             admission = HandoffAdmission.TooLarge;
-        StartClient(handoff.ClientFd, data, length, admission, handoff.AcceptedTimestamp);
+        StartClient(handoff.ClientFd, data, admission, handoff.AcceptedTimestamp);
         handoff.ClientFd = -1;
         EndHandoff(handoff);
     }
@@ -247,7 +246,7 @@ internal sealed unsafe partial class EventLoop
         TimerWheel.Clear(handoff);
         _silent.Remove(handoff);
         if (handoff.IsReceiving)
-            SubmitCancel(handoff.Fd);
+            SubmitCancel(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         else
             FreeHandoff(handoff);
     }

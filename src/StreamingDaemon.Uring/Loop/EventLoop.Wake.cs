@@ -4,16 +4,16 @@ using static StreamingDaemon.Uring.Interop.IoUringConstants;
 
 namespace StreamingDaemon.Uring.Loop;
 
-// The facet that other threads touch: the Channel of writes, the eventfd, the requests to drain or stop.
+// The facet that other threads touch: the Channel of streams that have something to send, the eventfd, the
+// requests to drain or stop.
 internal sealed partial class EventLoop
 {
-    private readonly Channel<OutboundWrite> _channel;
-    private readonly ChannelReader<OutboundWrite> _reader;
+    private readonly Channel<ClientStream> _channel;
+    private readonly ChannelReader<ClientStream> _reader;
     private readonly EventFd _wakeEvent = new();
     private int _sleeping;
     private int _drainRequested;
     private int _stopRequested;
-    private volatile bool _exited;
     private int _handlersRunning;
 
     /// <summary>Calls of the handler that were made and have not returned. From any thread.</summary>
@@ -23,35 +23,12 @@ internal sealed partial class EventLoop
 
     public void OnHandlerReturned() => Interlocked.Decrement(ref _handlersRunning);
 
-    /// <summary>Enqueues a write, or says that the Channel is full. From any thread.</summary>
-    public bool TryPost(in OutboundWrite write)
+    /// <summary>Enqueues a stream that has something to send or to end. From any thread.</summary>
+    public void Post(ClientStream stream)
     {
-        if (!_channel.Writer.TryWrite(write))
-            return false;
-        Wake();
-        return true;
-    }
-
-    /// <summary>Enqueues a write when there is room. From any thread.</summary>
-    public async ValueTask PostAsync(OutboundWrite write)
-    {
-        // A full Channel means a loop that is awake; the wake is for the moment after it has emptied it.
-        while (!TryPost(write))
-        {
-            if (!await _channel.Writer.WaitToWriteAsync().ConfigureAwait(false))
-                return;
-        }
-    }
-
-    /// <summary>
-    /// Enqueues a write at once, waiting for the loop where the Channel is full: it empties thousands of
-    /// entries in well under a millisecond. From any thread but the loop's.
-    /// </summary>
-    public void Post(in OutboundWrite write)
-    {
-        var spin = new SpinWait();
-        while (!TryPost(write) && !_exited)
-            spin.SpinOnce();
+        // Refused by a loop that has ended, which has ended the stream too.
+        if (_channel.Writer.TryWrite(stream))
+            Wake();
     }
 
     /// <summary>Stop accepting, serve what is queued, end when the last client has. From any
@@ -102,7 +79,7 @@ internal sealed partial class EventLoop
 
     private void DrainChannel()
     {
-        for (var i = 0; i < WritesPerTurn && _reader.TryRead(out var write); i++)
-            OnOutboundWrite(write);
+        for (var i = 0; i < StreamsPerTurn && _reader.TryRead(out var stream); i++)
+            OnPosted(stream);
     }
 }

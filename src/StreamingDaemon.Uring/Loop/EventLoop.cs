@@ -14,9 +14,9 @@ namespace StreamingDaemon.Uring.Loop;
 /// </summary>
 internal sealed partial class EventLoop : IDisposable
 {
-    /// <summary>Writes taken from the Channel in one turn, so that completions are never starved by
+    /// <summary>Streams taken from the Channel in one turn, so that completions are never starved by
     /// producers.</summary>
-    private const int WritesPerTurn = 4096;
+    private const int StreamsPerTurn = 4096;
 
     private readonly IoUring _ring;
     private readonly HandoffListener _listener;
@@ -26,7 +26,10 @@ internal sealed partial class EventLoop : IDisposable
     private readonly HandoffMemoryPool _handoffMemory;
     private volatile HandoffServerOptions _options;
     private bool _ranToEnd;
-    private long _nowMs = Environment.TickCount64;
+    private long _nowMs = ClockMs();
+
+    // Not Environment.TickCount64, which moves in steps of 4 ms (CLOCK_MONOTONIC_COARSE).
+    private static long ClockMs() => Stopwatch.GetTimestamp() / (Stopwatch.Frequency / 1000);
 
     /// <summary>Creates the ring and binds the socket. To be called on the thread that will
     /// <see cref="Run"/>.</summary>
@@ -37,13 +40,8 @@ internal sealed partial class EventLoop : IDisposable
         _options = options;
         Handler = handler;
         _statistics = statistics;
-        _channel = Channel.CreateBounded<OutboundWrite>(new BoundedChannelOptions(options.ChannelCapacity)
-        {
-            SingleReader = true,
-            SingleWriter = false,
-            AllowSynchronousContinuations = false,
-            FullMode = BoundedChannelFullMode.Wait,
-        });
+        // Bounded by the number of streams: each is in it once at most.
+        _channel = Channel.CreateUnbounded<ClientStream>(new UnboundedChannelOptions { SingleReader = true });
         _reader = _channel.Reader;
         _timers = new TimerWheel(_nowMs);
         _fireTimer = FireTimer;
@@ -84,6 +82,9 @@ internal sealed partial class EventLoop : IDisposable
 
     public IHandoffHandler Handler { get; }
 
+    /// <summary>Where producers put what they flush. From any thread.</summary>
+    public NativeBufferPool Buffers => _buffers;
+
     private readonly HandoffServerStatistics _statistics;
 
     /// <summary>Turns until a drain has ended or <see cref="RequestStop"/> was answered.</summary>
@@ -94,12 +95,13 @@ internal sealed partial class EventLoop : IDisposable
         while (!IsFinished())
         {
             DrainChannel();
+            EndWindow();
             StartDirtySends();
             ApplyRequests();
             ContinueAccepting();
             WaitForCompletions();
             TakeCompletions();
-            _nowMs = Environment.TickCount64;
+            _nowMs = ClockMs();
             _timers.Advance(_nowMs, _fireTimer);
             _statistics.OnTurn(_ring.EnterCalls);
         }
@@ -110,7 +112,7 @@ internal sealed partial class EventLoop : IDisposable
     }
 
     private bool IsFinished() =>
-        _draining && _listener.Fd < 0 && _handoffCount == 0 && _clientCount == 0 && _reader.Count == 0;
+        _draining && _listener.Fd < 0 && _handoffCount == 0 && _clientCount == 0;
 
     private void WaitForCompletions()
     {
@@ -120,7 +122,7 @@ internal sealed partial class EventLoop : IDisposable
         Interlocked.MemoryBarrier();
         var mustWait = _dirty.Count == 0 && !_ring.TryPeekCompletion() && !_reader.TryPeek(out _)
             && !RequestsPending() && !IsFinished();
-        var result = _ring.Enter(mustWait ? 1u : 0u, mustWait ? _timers.WaitMs(Environment.TickCount64) : 0);
+        var result = _ring.Enter(mustWait ? 1u : 0u, mustWait ? SleepMs() : 0);
         Volatile.Write(ref _sleeping, 0);
         if (result is -Errno.Again or -Errno.Busy && !_ring.TryPeekCompletion())
         {
@@ -132,7 +134,7 @@ internal sealed partial class EventLoop : IDisposable
 
     private void TakeCompletions()
     {
-        _nowMs = Environment.TickCount64;
+        _nowMs = ClockMs();
         while (_ring.TryTakeCompletion(out var completion))
             Dispatch(completion);
     }
@@ -197,7 +199,6 @@ internal sealed partial class EventLoop : IDisposable
             _ring.CloseUnsubmitted();
         // The ring first: once it is closed the kernel holds no pointer into the memory below.
         _ring.Dispose();
-        _exited = true;
         _wakeEvent.Dispose();
         AbandonAll();
         // After a failure the kernel may still be at work for a ring that is being torn down: the memory

@@ -65,7 +65,7 @@ public sealed class HandoffRequestProperties
         Assert.Equal(NotEmpty(root, "system"), request.System);
         Assert.Equal(NotEmpty(root, "backend"), request.Backend);
         Assert.Equal(NotEmpty(root, "test_pattern"), request.TestPattern);
-        Assert.Equal(Integer(root, "user_id"), request.UserId);
+        Assert.Equal(Integer(root, "user_id"), request.HasUserId ? request.UserId : null);
         Assert.Equal(Integer(root, "max_tokens") is { } most and > 0 ? (int?)Math.Min(most, int.MaxValue) : null,
             request.MaxTokens);
         Assert.Equal(Turns(root), request.Messages);

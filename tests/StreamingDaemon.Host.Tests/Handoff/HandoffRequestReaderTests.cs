@@ -43,7 +43,7 @@ public sealed class HandoffRequestReaderTests
     [InlineData("""{"user_id":99999999999999999999}""", 0)]
     [InlineData("""{"user_id":1,"user_id":2}""", 2)]
     public void User_id_is_a_number_however_it_is_written(string json, long expected) =>
-        Assert.Equal(expected, Read(json).UserId ?? 0);
+        Assert.Equal(expected, Read(json).UserId);
 
     [Theory]
     [InlineData("""{"max_tokens":"100"}""", 100)]

@@ -55,7 +55,6 @@ public sealed class KernelHeaderTests
         ("IORING_ACCEPT_MULTISHOT", IoUringConstants.AcceptMultishot),
         ("IORING_POLL_ADD_MULTI", IoUringConstants.PollAddMulti),
         ("IORING_ASYNC_CANCEL_ALL", IoUringConstants.AsyncCancelAll),
-        ("IORING_ASYNC_CANCEL_FD", IoUringConstants.AsyncCancelFd),
         ("IORING_OFF_SQ_RING", IoUringConstants.OffsetSqRing),
         ("IORING_OFF_SQES", IoUringConstants.OffsetSqes),
         ("IORING_REGISTER_RING_FDS", IoUringConstants.RegisterRingFds),

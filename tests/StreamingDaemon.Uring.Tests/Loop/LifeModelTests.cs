@@ -81,7 +81,6 @@ public sealed class LifeModelTests
             {
                 Budget = new(10_000, 100, _random.Next(1, 8), _random.Next(1, 4), _random.Next(2, 8), 10_000),
                 RingEntries = 1 << _random.Next(1, 6),
-                ChannelCapacity = _random.Next(2, 64),
                 MaxPendingBytes = _random.Next(2_000, 20_000),
                 HandoffTimeoutMs = 80,
                 WriteTimeoutMs = _random.Next(50, 300),
@@ -165,7 +164,7 @@ public sealed class LifeModelTests
         private async Task ProduceAsync(ClientStream client)
         {
             Interlocked.Increment(ref _handled);
-            var stream = _streams[int.Parse(Encoding.UTF8.GetString(client.HandoffData.Span), null)];
+            var stream = _streams[int.Parse(Encoding.UTF8.GetString(client.HandoffData), null)];
             _ = client.Ended.ContinueWith(
                 ended =>
                 {
