@@ -55,7 +55,8 @@ internal sealed record DemoRequest(string Method, string Path, string ContentTyp
         if (!ContentType.StartsWith("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase))
             return Body;
         var form = QueryHelpers.ParseQuery(Encoding.UTF8.GetString(Body));
-        return SendCommand.HandoffData(form.TryGetValue("prompt", out var prompt) ? prompt.ToString() : null, null);
+        var prompt = form.TryGetValue("prompt", out var texts) ? texts.ToString() : null;
+        return SendCommand.HandoffData(prompt, null);
     }
 
     private static string? Header(string[] lines, string name) =>
