@@ -29,6 +29,9 @@ install_packages() {
   # Native AOT links with clang, against zlib.
   command -v clang >/dev/null || missing+=(clang)
   [ -e /usr/include/zlib.h ] || missing+=(zlib1g-dev)
+  # The chat page is read by a browser.
+  command -v chromium >/dev/null || missing+=(chromium)
+  command -v chromedriver >/dev/null || missing+=(chromium-driver)
   # What judges the files of deploy/.
   command -v systemd-analyze >/dev/null || missing+=(systemd)
   command -v promtool >/dev/null || missing+=(prometheus)
@@ -87,6 +90,7 @@ for project in StreamingDaemon.Uring.Tests StreamingDaemon.Backends.Tests Stream
   run_tests "$project" "tests/$project/bin/Debug/net10.0/$project"
 done
 deploy_tests=tests/deploy/bin/Debug/net10.0/StreamingDaemon.DeployTests
+chat_page_tests=tests/chatpage/bin/Debug/net10.0/StreamingDaemon.ChatPageTests
 apache_tests=tests/apache/bin/Debug/net10.0/StreamingDaemon.ApacheTests
 run_tests StreamingDaemon.ApacheTests $apache_tests
 
@@ -99,8 +103,10 @@ if [ $aot -eq 1 ]; then
   run_tests "StreamingDaemon.FunctionalTests, Native AOT" \
     tests/StreamingDaemon.FunctionalTests/bin/Debug/net10.0/StreamingDaemon.FunctionalTests
   run_tests "StreamingDaemon.ApacheTests, Native AOT" $apache_tests
+  run_tests "StreamingDaemon.ChatPageTests, Native AOT" $chat_page_tests
   run_tests StreamingDaemon.DeployTests $deploy_tests
 else
+  run_tests StreamingDaemon.ChatPageTests $chat_page_tests
   # What is deployed is the AOT binary: without one, the rest of what the files of deploy/ promise.
   run_tests StreamingDaemon.DeployTests $deploy_tests -trait- Needs=NativeAot
 fi

@@ -16,6 +16,8 @@ internal static class Tools
     public static string Apache => Find("apache2", "apache2");
     public static string Apxs => Find("apxs", "apache2-dev");
     public static string Curl => Find("curl", "curl");
+    public static string Chromium => Find("chromium", "chromium");
+    public static string ChromeDriver => Find("chromedriver", "chromium-driver");
     public static string SetSid => Find("setsid", "util-linux");
     public static string PhpFpm => FindNewest("/usr/sbin", "php-fpm*", "php-fpm");
     public static string ModPhp => FindNewest(Modules, "libphp*.so", "libapache2-mod-php");

@@ -19,13 +19,16 @@ internal static partial class Expressions
         {
             foreach (var target in panel.GetProperty("targets").EnumerateArray())
             {
-                yield return (panel.GetProperty("title").GetString()!, target.GetProperty("expr").GetString()!
-                    .Replace("$__rate_interval", "1m", StringComparison.Ordinal)
-                    .Replace("$job", ".+", StringComparison.Ordinal)
-                    .Replace("$instance", ".+", StringComparison.Ordinal));
+                yield return (panel.GetProperty("title").GetString()!, WithVariables(target.GetProperty("expr").GetString()!, "1m"));
             }
         }
     }
+
+    /// <summary>A query with everything chosen in the dashboard's lists.</summary>
+    public static string WithVariables(string expression, string rateInterval) => expression
+        .Replace("$__rate_interval", rateInterval, StringComparison.Ordinal)
+        .Replace("$job", ".+", StringComparison.Ordinal)
+        .Replace("$instance", ".+", StringComparison.Ordinal);
 
     /// <summary>The expressions of the alerts, as one text, and the alerts' names.</summary>
     public static (string Text, IReadOnlyList<string> Names) OfAlerts()

@@ -1,23 +1,28 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Net.Http;
 using System.Text.Json;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>A Prometheus of its own that scrapes one daemon five times a second.</summary>
+/// <summary>Labels, and times (seconds of the epoch) with values.</summary>
+internal sealed record PrometheusSeries(
+    IReadOnlyDictionary<string, string> Labels, IReadOnlyList<(double At, double Value)> Points);
+
+/// <summary>A Prometheus of its own that scrapes one daemon; five times a second, unless told.</summary>
 internal sealed class PrometheusServer : IAsyncDisposable
 {
     private readonly TempDirectory _directory = new();
     private readonly Process _process;
     private readonly HttpClient _http;
 
-    public PrometheusServer(int daemonPort)
+    public PrometheusServer(int daemonPort, int scrapeMs = 200)
     {
         var port = DaemonProcess.FreePort();
         var configuration = _directory.File("prometheus.yml");
         File.WriteAllText(configuration, $$"""
-            global: { scrape_interval: 200ms, scrape_timeout: 200ms }
+            global: { scrape_interval: {{scrapeMs}}ms, scrape_timeout: {{scrapeMs}}ms }
             scrape_configs:
               - job_name: streaming-daemon
                 static_configs: [{ targets: ["127.0.0.1:{{daemonPort}}"] }]
@@ -67,6 +72,25 @@ internal sealed class PrometheusServer : IAsyncDisposable
         }
     }
 
+    /// <summary>The series of an expression from one time to another, as a panel of Grafana asks.</summary>
+    /// <param name="expression">PromQL.</param>
+    /// <param name="from">Seconds of the epoch.</param>
+    /// <param name="to">Seconds of the epoch.</param>
+    /// <param name="stepSeconds">From one point to the next.</param>
+    public async Task<IReadOnlyList<PrometheusSeries>> RangeAsync(
+        string expression, double from, double to, int stepSeconds)
+    {
+        var query = string.Create(CultureInfo.InvariantCulture,
+            $"query={Uri.EscapeDataString(expression)}&start={from}&end={to}&step={stepSeconds}");
+        var address = new Uri("/api/v1/query_range?" + query, UriKind.Relative);
+        using var document = JsonDocument.Parse(await _http.GetStringAsync(address));
+        return
+        [
+            .. document.RootElement.GetProperty("data").GetProperty("result").EnumerateArray()
+                .Select(one => new PrometheusSeries(Labels(one), Points(one.GetProperty("values")))),
+        ];
+    }
+
     public async ValueTask DisposeAsync()
     {
         _http.Dispose();
@@ -83,8 +107,19 @@ internal sealed class PrometheusServer : IAsyncDisposable
         var result = document.RootElement.GetProperty("data").GetProperty("result");
         return
         [
-            .. result.EnumerateArray().Select(one => one.GetProperty("metric").EnumerateObject()
-                .ToDictionary(label => label.Name, label => label.Value.GetString()!)),
+            .. result.EnumerateArray().Select(Labels),
         ];
     }
+
+    private static IReadOnlyDictionary<string, string> Labels(JsonElement series) =>
+        series.GetProperty("metric").EnumerateObject()
+            .ToDictionary(label => label.Name, label => label.Value.GetString()!);
+
+    /// <summary>Without NaN, which a quotient is where nothing happened.</summary>
+    private static List<(double At, double Value)> Points(JsonElement values) =>
+    [
+        .. values.EnumerateArray()
+            .Select(p => (p[0].GetDouble(), double.Parse(p[1].GetString()!, CultureInfo.InvariantCulture)))
+            .Where(p => double.IsFinite(p.Item2)),
+    ];
 }

@@ -9,7 +9,7 @@ namespace StreamingDaemon.Host.Demo;
 
 /// <summary>
 /// Plays Apache with PHP on loopback: serves the chat page, and hands the socket of <c>POST /stream.php</c>
-/// over to the daemon, with the request's body as handoff data. For trying things out: it authenticates
+/// over to the daemon, with what the request says as handoff data. For trying things out: it authenticates
 /// nobody.
 /// </summary>
 internal sealed class DemoFront : IAsyncDisposable
@@ -96,7 +96,7 @@ internal sealed class DemoFront : IAsyncDisposable
                         break;
                     case { Method: "POST", Path: "/stream.php" }:
                         // The daemon's from here on: ours is only a copy, and is closed without a word.
-                        HandoffClient.Send(_socketPath, (int)browser.Handle, request.Body);
+                        HandoffClient.Send(_socketPath, (int)browser.Handle, request.HandoffData());
                         break;
                     default:
                         await AnswerAsync(browser, "404 Not Found", "text/plain", "Not found\n"u8.ToArray());

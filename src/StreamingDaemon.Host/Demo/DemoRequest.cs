@@ -1,10 +1,12 @@
+using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
+using Microsoft.AspNetCore.WebUtilities;
 
 namespace StreamingDaemon.Host.Demo;
 
 /// <summary>What the demonstration's front needs of an HTTP/1.1 request.</summary>
-internal sealed record DemoRequest(string Method, string Path, byte[] Body)
+internal sealed record DemoRequest(string Method, string Path, string ContentType, byte[] Body)
 {
     /// <summary>Reads one request.</summary>
     /// <returns>Null where it is none, or larger than allowed.</returns>
@@ -26,7 +28,9 @@ internal sealed record DemoRequest(string Method, string Path, byte[] Body)
 
         var lines = Encoding.Latin1.GetString(buffer, 0, headEnd).Split("\r\n");
         var requestLine = lines[0].Split(' ');
-        var length = ContentLength(lines);
+        var contentLength = Header(lines, "Content-Length") ?? "0";
+        if (!int.TryParse(contentLength, CultureInfo.InvariantCulture, out var length))
+            return null;
         if (requestLine.Length != 3 || length < 0 || length > maxBodyBytes)
             return null;
 
@@ -41,13 +45,21 @@ internal sealed record DemoRequest(string Method, string Path, byte[] Body)
             have += read;
         }
 
-        return new DemoRequest(requestLine[0], requestLine[1].Split('?')[0], body);
+        return new DemoRequest(requestLine[0], requestLine[1].Split('?')[0],
+            Header(lines, "Content-Type") ?? "", body);
     }
 
-    private static int ContentLength(string[] lines)
+    /// <summary>What is handed over: the JSON as it came, or of a form the prompt.</summary>
+    public byte[] HandoffData()
     {
-        const string Name = "content-length:";
-        var line = Array.Find(lines, l => l.StartsWith(Name, StringComparison.OrdinalIgnoreCase));
-        return line is null ? 0 : int.TryParse(line.AsSpan(Name.Length).Trim(), out var length) ? length : -1;
+        if (!ContentType.StartsWith("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase))
+            return Body;
+        var form = QueryHelpers.ParseQuery(Encoding.UTF8.GetString(Body));
+        var prompt = form.TryGetValue("prompt", out var texts) ? texts.ToString() : null;
+        return SendCommand.HandoffData(prompt, null);
     }
+
+    private static string? Header(string[] lines, string name) =>
+        Array.Find(lines, l => l.StartsWith(name + ":", StringComparison.OrdinalIgnoreCase))?
+            [(name.Length + 1)..].Trim();
 }

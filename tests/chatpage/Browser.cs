@@ -1,0 +1,47 @@
+using System.Runtime.Versioning;
+using OpenQA.Selenium.Chrome;
+using StreamingDaemon.ApacheTests;
+using StreamingDaemon.ChatPageTests;
+using Xunit.Sdk;
+using Xunit.v3;
+
+[assembly: SupportedOSPlatform("linux")]
+[assembly: AssemblyFixture(typeof(Browser))]
+[assembly: AssemblyFixture(typeof(SharedSites))]
+[assembly: Parallelization(Mode = ParallelMode.None)]
+
+namespace StreamingDaemon.ChatPageTests;
+
+/// <summary>
+/// The distribution's headless Chromium, one for the whole run; each test has a tab of its own. Nothing is
+/// downloaded: browser and driver are installed, and of one version.
+/// </summary>
+public sealed class Browser : IDisposable
+{
+    private readonly Lazy<ChromeDriver> _driver = new(Start);
+
+    public void Dispose()
+    {
+        if (_driver.IsValueCreated)
+            _driver.Value.Quit();
+    }
+
+    internal ChatPage Open(ChatSite site) => new(_driver.Value, site.Url);
+
+    private static ChromeDriver Start()
+    {
+        var options = new ChromeOptions { BinaryLocation = Tools.Chromium };
+        options.AddArguments("--headless=new", "--disable-dev-shm-usage", "--hide-scrollbars",
+            // No name is looked up, whoever asks: what is not on this machine's loopback fails.
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-background-networking");
+        // Chromium's sandbox refuses to run as root, who runs these tests in a container.
+        if (Environment.IsPrivilegedProcess)
+            options.AddArgument("--no-sandbox");
+        options.SetLoggingPreference("performance", OpenQA.Selenium.LogLevel.All);
+        var service = ChromeDriverService.CreateDefaultService(Path.GetDirectoryName(Tools.ChromeDriver),
+            Path.GetFileName(Tools.ChromeDriver));
+        service.SuppressInitialDiagnosticInformation = true;
+        service.LogPath = "/dev/null";
+        return new ChromeDriver(service, options);
+    }
+}

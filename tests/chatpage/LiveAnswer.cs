@@ -1,0 +1,47 @@
+using System.Threading.Channels;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.ChatPageTests;
+
+/// <summary>An answer that the model gives word by word, when the test says so.</summary>
+internal sealed class LiveAnswer
+{
+    private readonly Channel<string> _words = Channel.CreateUnbounded<string>();
+    private readonly TaskCompletionSource<FakeLlmRequest> _asked =
+        new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>The request to the model, as soon as it is there.</summary>
+    public Task<FakeLlmRequest> Asked => _asked.Task.WaitAsync(Clients.Patience);
+
+    public LiveAnswer Say(params IEnumerable<string> words)
+    {
+        foreach (var word in words)
+            _words.Writer.TryWrite(word);
+        return this;
+    }
+
+    /// <summary>The answer is whole.</summary>
+    public void End() => _words.Writer.Complete();
+
+    /// <summary>The model's server dies.</summary>
+    public void Break() => _words.Writer.Complete(new IOException("as the test wants it"));
+
+    public async Task RunAsync(FakeLlmExchange exchange)
+    {
+        _asked.TrySetResult(exchange.Request);
+        await exchange.StartAsync();
+        try
+        {
+            await foreach (var word in _words.Reader.ReadAllAsync(exchange.Context.RequestAborted))
+                await exchange.SendDeltaAsync(word);
+        }
+        catch (IOException)
+        {
+            exchange.AbortConnection();
+            return;
+        }
+
+        await exchange.SendFinishAsync();
+        await exchange.SendDoneAsync();
+    }
+}
