@@ -12,7 +12,7 @@ namespace StreamingDaemon.Uring;
 [SuppressMessage("Naming", "CA1711", Justification = "It streams to a client; it is no System.IO.Stream.")]
 [SuppressMessage("Design", "CA1001",
     Justification = "A token source without a timer holds nothing to dispose.")]
-public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkItem
+public sealed partial class ClientStream : IBufferWriter<byte>
 {
     private const int SmallestRent = 256;
 
@@ -195,7 +195,8 @@ public sealed partial class ClientStream : IBufferWriter<byte>, IThreadPoolWorkI
         DropBuffer();
     }
 
-    void IThreadPoolWorkItem.Execute() => _ = RunAsync();
+    /// <summary>Calls the handler.</summary>
+    internal void Begin() => _ = RunAsync();
 
     private async Task RunAsync()
     {

@@ -1,3 +1,4 @@
+using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Loop;
 
 namespace StreamingDaemon.Uring;
@@ -86,6 +87,13 @@ public sealed class HandoffServer
         };
         if (_loop is { } loop)
             loop.Options = _options;
+    }
+
+    /// <summary>Gives the memory that a burst left behind back to the system. From any thread.</summary>
+    public void TrimMemory()
+    {
+        _loop?.RequestTrim();
+        LinuxNative.TrimAllocator();
     }
 
     /// <summary>Does the loop turn? Wakes it and waits for that.</summary>

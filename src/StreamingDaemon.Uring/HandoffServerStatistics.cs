@@ -15,6 +15,7 @@ public sealed class HandoffServerStatistics
     private long _enterCalls;
     private int _active;
     private int _peak;
+    private int _recentPeak;
     private int _max;
 
     /// <summary>Connections accepted on the handoff socket.</summary>
@@ -47,6 +48,10 @@ public sealed class HandoffServerStatistics
     /// <summary>The limit of connections in force; 0 before the start.</summary>
     public int MaxConnections => Volatile.Read(ref _max);
 
+    /// <summary>The most that <see cref="ActiveConnections"/> was since the last call. A client that comes
+    /// in the same moment may be counted twice.</summary>
+    public int TakeRecentPeak() => Interlocked.Exchange(ref _recentPeak, ActiveConnections);
+
     internal void OnLimit(int maxConnections) => Volatile.Write(ref _max, maxConnections);
 
     internal void OnAccepted() => Volatile.Write(ref _accepted, _accepted + 1);
@@ -63,6 +68,8 @@ public sealed class HandoffServerStatistics
         Volatile.Write(ref _active, active);
         if (active > _peak)
             Volatile.Write(ref _peak, active);
+        if (active > Volatile.Read(ref _recentPeak))
+            Volatile.Write(ref _recentPeak, active);
     }
 
     internal void OnClientEnded(int active) => Volatile.Write(ref _active, active);

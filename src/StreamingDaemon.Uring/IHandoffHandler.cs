@@ -1,18 +1,19 @@
 namespace StreamingDaemon.Uring;
 
-/// <summary>Answers handoffs. Called on the thread pool, never on the loop's thread.</summary>
+/// <summary>Answers handoffs. Never called on the loop's thread.</summary>
 public interface IHandoffHandler
 {
     /// <summary>
-    /// Answers one client. Ends it with <see cref="ClientStream.Complete"/> or
-    /// <see cref="ClientStream.Abort"/>; where the task ends without either, or with an exception, the client
-    /// is aborted.
+    /// Answers one client. Called by one thread for all clients, in the order of their handoffs: what may
+    /// take long must be awaited, because the next client waits for the return. Ends it with
+    /// <see cref="ClientStream.Complete"/> or <see cref="ClientStream.Abort"/>; where the task ends without
+    /// either, or with an exception, the client is aborted.
     /// </summary>
     Task HandleAsync(ClientStream client);
 
     /// <summary><see cref="HandleAsync"/> threw; the client is aborted if it was not ended.</summary>
     void OnFault(ClientStream client, Exception exception);
 
-    /// <summary>A handoff ended before there was a client to answer.</summary>
+    /// <summary>A handoff ended before there was a client to answer. Called on the thread pool.</summary>
     void OnRejected(HandoffRejection reason);
 }

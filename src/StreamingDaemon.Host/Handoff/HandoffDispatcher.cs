@@ -113,6 +113,8 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
         {
             if (_options.Streaming.HeadWaitMs == 0)
                 session.EnsureHead();
+            // The thread that brings the handoffs goes on with the next; backends are the pool's.
+            await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
             session.Worker = await _workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
             session.MarkPending();
             session.Request.RetryWindow = RetryWindow(session);

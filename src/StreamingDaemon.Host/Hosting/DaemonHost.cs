@@ -89,6 +89,7 @@ internal static class DaemonHost
         services.AddSingleton<LoopWatchdog>();
         services.AddSingleton<HandoffLoopService>();
         services.AddHostedService(provider => provider.GetRequiredService<HandoffLoopService>());
+        services.AddHostedService<MemoryTrimmer>();
         services.AddSingleton<IHostLifetime, DaemonLifetime>();
     }
 

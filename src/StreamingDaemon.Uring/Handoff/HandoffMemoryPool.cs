@@ -46,6 +46,13 @@ internal sealed unsafe class HandoffMemoryPool(int maxHandoffBytes) : IDisposabl
         memory = default;
     }
 
+    /// <summary>Gives everything back to the system, where nothing is rented.</summary>
+    public void Trim()
+    {
+        if (_free.Count == _mappings.Count * AreasPerMapping)
+            Dispose();
+    }
+
     public void Dispose()
     {
         foreach (var mapping in _mappings)

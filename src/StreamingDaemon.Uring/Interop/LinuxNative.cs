@@ -44,6 +44,23 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
     private static partial nint WriteRaw(int fd, void* buffer, nuint count);
 
+    [LibraryImport("libc", EntryPoint = "malloc_trim")]
+    private static partial int MallocTrim(nuint pad);
+
+    /// <summary>Gives free pages of the C library's heap back (malloc_trim(3)); nothing where it has no such
+    /// call, as musl.</summary>
+    public static void TrimAllocator()
+    {
+        try
+        {
+            _ = MallocTrim(0);
+        }
+        catch (EntryPointNotFoundException)
+        {
+            // Its allocator gives back by itself.
+        }
+    }
+
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     private static partial int CloseRaw(int fd);
 

@@ -51,7 +51,7 @@ internal sealed unsafe partial class EventLoop
         _statistics.OnClientStarted(_admittedCount);
         ArmWatch(client);
         OnHandlerCalled();
-        ThreadPool.UnsafeQueueUserWorkItem(client.Stream, preferLocal: false);
+        _handlerThread.Post(client.Stream);
     }
 
     private void ArmWatch(ClientConnection client)

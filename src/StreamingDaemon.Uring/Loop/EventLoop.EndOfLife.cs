@@ -145,6 +145,12 @@ internal sealed unsafe partial class EventLoop
 
     private void ApplyRequests()
     {
+        if (Volatile.Read(ref _trimRequested) == 1)
+        {
+            Volatile.Write(ref _trimRequested, 0);
+            _handoffMemory.Trim();
+        }
+
         if (!RequestsPending())
             return;
         if (!_draining)

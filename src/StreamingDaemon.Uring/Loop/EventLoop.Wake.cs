@@ -14,6 +14,7 @@ internal sealed partial class EventLoop
     private int _sleeping;
     private int _drainRequested;
     private int _stopRequested;
+    private int _trimRequested;
     private int _handlersRunning;
 
     /// <summary>Calls of the handler that were made and have not returned. From any thread.</summary>
@@ -44,6 +45,14 @@ internal sealed partial class EventLoop
     {
         Volatile.Write(ref _stopRequested, 1);
         RequestDrain();
+    }
+
+    /// <summary>Give free memory back. From any thread.</summary>
+    public void RequestTrim()
+    {
+        _buffers.Trim();
+        Volatile.Write(ref _trimRequested, 1);
+        Wake();
     }
 
     /// <summary>Makes the loop turn, if it sleeps. From any thread; a system call only where it is

@@ -24,6 +24,7 @@ internal sealed partial class EventLoop : IDisposable
     private readonly Action<LoopTimer> _fireTimer;
     private readonly NativeBufferPool _buffers = new();
     private readonly HandoffMemoryPool _handoffMemory;
+    private readonly HandlerThread _handlerThread;
     private volatile HandoffServerOptions _options;
     private bool _ranToEnd;
     private long _nowMs = ClockMs();
@@ -66,6 +67,7 @@ internal sealed partial class EventLoop : IDisposable
             throw;
         }
 
+        _handlerThread = new HandlerThread();
         statistics.OnLimit(_budget.MaxConnections);
     }
 
@@ -201,6 +203,7 @@ internal sealed partial class EventLoop : IDisposable
         _ring.Dispose();
         _wakeEvent.Dispose();
         AbandonAll();
+        _handlerThread.End();
         // After a failure the kernel may still be at work for a ring that is being torn down: the memory
         // stays, for the moment that the process has left.
         if (!_ranToEnd)
