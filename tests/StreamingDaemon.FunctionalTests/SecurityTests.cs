@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
@@ -184,6 +185,43 @@ public sealed partial class SecurityTests : IDisposable
 
         Assert.StartsWith(depth > 0 ? "HTTP/1.1 400" : "HTTP/1.1 200", answer.StatusLine, StringComparison.Ordinal);
         Assert.True((await daemon.AskAsync("{}")).IsDone);
+    }
+
+    [Theory]
+    [InlineData("", "handoff dropped: NoDescriptor")]
+    [InlineData("{", "stream BadHandoff")]
+    [InlineData("""{"user_id":[]}""", "of the handoff cannot be used, or not all of it")]
+    [InlineData("""{"backend":"none"}""", "the handoff asks for a backend that is not configured")]
+    public async Task Handoffs_that_are_worth_a_warning_fill_no_log_and_are_counted_to_the_last(
+        string data, string kind)
+    {
+        const int handoffs = 500;
+        await using var daemon = await DaemonProcess.StartAsync(
+            new Dictionary<string, string> { ["STREAMING_DAEMON_LOGGING__LEVEL"] = "warning" }, true, "--delay", "0");
+
+        for (var i = 0; i < handoffs; i++)
+        {
+            if (data.Length > 0)
+            {
+                _ = await daemon.AskAsync(data);
+                continue;
+            }
+
+            var connection = Posix.ConnectUnix(daemon.SocketPath, Posix.SockSeqPacket);
+            _ = Posix.SendDescriptors(connection, "{}"u8);
+            Posix.Close(connection);
+        }
+
+        await Eventually.TrueAsync(() => daemon.MetricsAsync().Result.Split('\n')
+            .Where(l => l.StartsWith("streaming_daemon_streams_total{", StringComparison.Ordinal))
+            .Sum(l => int.Parse(l.Split(' ')[1], CultureInfo.InvariantCulture)) == handoffs);
+        daemon.Signal(Sigterm);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+        var lines = daemon.ErrorText.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Select(l => JsonDocument.Parse(l).RootElement).ToList();
+        var counts = lines.Where(l => l.TryGetProperty("Kind", out var value) && value.GetString() == kind).ToList();
+        Assert.InRange(lines.Count, 2, 20);
+        Assert.Equal(handoffs, lines.Count - counts.Count + counts.Sum(l => l.GetProperty("Count").GetInt32()));
     }
 
     private static List<string> Series(string metrics) =>

@@ -81,7 +81,9 @@ internal static class DaemonHost
         services.AddSingleton<UserLimits>();
         services.AddSingleton<WorkerSlots>();
         services.AddSingleton<StreamMetrics>();
+        services.AddSingleton<LogSampler>();
         services.AddSingleton<AccessLog>();
+        services.AddSingleton<HandoffLog>();
         services.AddSingleton<IHandoffHandler, HandoffDispatcher>();
         services.AddSingleton(provider =>
             new HandoffServer(ServerOptionsOf(options) with { PassedSocket = passedSocket },
