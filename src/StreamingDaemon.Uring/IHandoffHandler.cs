@@ -14,5 +14,5 @@ public interface IHandoffHandler
     void OnFault(ClientStream client, Exception exception);
 
     /// <summary>A handoff ended before there was a client to answer.</summary>
-    void OnRejected(HandoffRejection reason);
+    void OnRejected(HandoffRejection reason, HandoffPeer peer);
 }

@@ -58,7 +58,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         _log.Fault(exception);
     }
 
-    public void OnRejected(HandoffRejection reason)
+    public void OnRejected(HandoffRejection reason, HandoffPeer peer)
     {
         _metrics.OnRejected(reason switch
         {
@@ -66,7 +66,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             HandoffRejection.ServerStopped => StreamOutcome.Drained,
             _ => StreamOutcome.BadHandoff,
         });
-        _log.Dropped(reason);
+        _log.Dropped(reason, peer);
     }
 
     private IStreamingBackend BackendFor(HandoffRequest request)

@@ -9,7 +9,7 @@ internal sealed partial class HandoffLog(LogSampler samples, ILogger<HandoffLog>
     private readonly ILogger _logger = logger;
 
     /// <summary>There is no client to answer.</summary>
-    public void Dropped(HandoffRejection reason)
+    public void Dropped(HandoffRejection reason, HandoffPeer peer)
     {
         // A browser that gave up while PHP was at work is every day's business.
         if (reason == HandoffRejection.ClientGone)
@@ -17,9 +17,9 @@ internal sealed partial class HandoffLog(LogSampler samples, ILogger<HandoffLog>
         else if (!samples.Admits($"handoff dropped: {reason}"))
             return;
         else if (reason == HandoffRejection.DescriptorsTruncated)
-            LogCutOff(_logger, reason);
+            LogCutOff(_logger, reason, peer.UserId, peer.GroupId, peer.ProcessId);
         else
-            LogDropped(_logger, reason);
+            LogDropped(_logger, reason, peer.UserId, peer.GroupId, peer.ProcessId);
     }
 
     /// <summary>Fields that are not what they should be.</summary>
@@ -50,13 +50,17 @@ internal sealed partial class HandoffLog(LogSampler samples, ILogger<HandoffLog>
             LogBackendFault(_logger, exception, backend, requestId);
     }
 
-    [LoggerMessage(EventId = 10, Level = LogLevel.Warning, Message = "handoff dropped: {Reason}")]
-    private static partial void LogDropped(ILogger logger, HandoffRejection reason);
+    [LoggerMessage(EventId = 10, Level = LogLevel.Warning,
+        Message = "handoff dropped: {Reason}, from uid {Uid} gid {Gid} pid {Pid}")]
+    private static partial void LogDropped(
+        ILogger logger, HandoffRejection reason, int uid, int gid, int pid);
 
     [LoggerMessage(EventId = 15, Level = LogLevel.Warning, Message =
-        "handoff dropped: {Reason}. The kernel did not give the client's socket to this process: a security "
-        + "module (SELinux, AppArmor) denies it, or, with socket_type stream, its descriptors are used up")]
-    private static partial void LogCutOff(ILogger logger, HandoffRejection reason);
+        "handoff dropped: {Reason}, from uid {Uid} gid {Gid} pid {Pid}. The kernel did not give the client's "
+        + "socket to this process: a security module (SELinux, AppArmor) denies it, or, with socket_type "
+        + "stream, its descriptors are used up")]
+    private static partial void LogCutOff(
+        ILogger logger, HandoffRejection reason, int uid, int gid, int pid);
 
     [LoggerMessage(EventId = 13, Level = LogLevel.Debug, Message = "the client left before its handoff")]
     private static partial void LogClientGone(ILogger logger);

@@ -199,15 +199,18 @@ internal sealed unsafe partial class EventLoop
         }
     }
 
-    /// <summary>May this peer hand over (unix(7), SO_PEERCRED: as it was when it connected)?</summary>
+    /// <summary>May this peer hand over?</summary>
     private bool IsAllowed(int fd)
     {
         if (Options.AllowedUids.Count == 0 && Options.AllowedGids.Count == 0)
             return true;
-        return LinuxNative.GetPeerCredentials(fd, out var credentials) == 0
-            && (Options.AllowedUids.Contains(credentials.UserId)
-                || Options.AllowedGids.Contains(credentials.GroupId));
+        var peer = PeerOf(fd);
+        return Options.AllowedUids.Contains(peer.UserId) || Options.AllowedGids.Contains(peer.GroupId);
     }
+
+    private static HandoffPeer PeerOf(int fd) => LinuxNative.GetPeerCredentials(fd, out var peer) == 0
+        ? new HandoffPeer(peer.UserId, peer.GroupId, peer.ProcessId)
+        : new HandoffPeer(-1, -1, 0);
 
     /// <summary>Ends what is armed, by name: by the descriptor it might find whoever has the number by
     /// then.</summary>

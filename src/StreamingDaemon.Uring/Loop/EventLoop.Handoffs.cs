@@ -19,14 +19,14 @@ internal sealed unsafe partial class EventLoop
         _statistics.OnAccepted();
         if (!IsAllowed(fd))
         {
-            NotifyRejected(HandoffRejection.PeerNotAllowed);
+            NotifyRejected(HandoffRejection.PeerNotAllowed, fd);
             SubmitClose(fd);
             return;
         }
 
         if (_stopped || !_handoffMemory.TryRent(out var memory))
         {
-            NotifyRejected(_stopped ? HandoffRejection.ServerStopped : HandoffRejection.ReceiveFailed);
+            NotifyRejected(_stopped ? HandoffRejection.ServerStopped : HandoffRejection.ReceiveFailed, fd);
             SubmitClose(fd);
             return;
         }
@@ -223,20 +223,21 @@ internal sealed unsafe partial class EventLoop
 
     private void RejectHandoff(HandoffConnection handoff, HandoffRejection reason)
     {
-        NotifyRejected(reason);
+        NotifyRejected(reason, handoff.Fd);
         EndHandoff(handoff);
     }
 
-    private void NotifyRejected(HandoffRejection reason)
+    private void NotifyRejected(HandoffRejection reason, int fd)
     {
         _statistics.OnRejected();
         OnHandlerCalled();
+        var peer = PeerOf(fd);
         // Logging may block: not here.
         ThreadPool.UnsafeQueueUserWorkItem(static state =>
         {
-            state.Loop.Handler.OnRejected(state.Reason);
+            state.Loop.Handler.OnRejected(state.Reason, state.Peer);
             state.Loop.OnHandlerReturned();
-        }, (Loop: this, Reason: reason), preferLocal: false);
+        }, (Loop: this, Reason: reason, Peer: peer), preferLocal: false);
     }
 
     private void EndHandoff(HandoffConnection handoff)
