@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Tests.Configuration;
@@ -185,6 +186,27 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal(2, await Run(line));
         Assert.Equal($"streaming-daemon: {expected}\n", _invocation.Error);
         Assert.Equal(("", null), (_invocation.Output, _invocation.Actions.Called));
+    }
+
+    [Fact]
+    public async Task Check_with_json_tells_mistakes_of_the_configuration_as_findings_on_stdout()
+    {
+        Assert.Equal(2, await Run("check --json --delay soon --metrics y"));
+
+        Assert.Equal("", _invocation.Error);
+        using var report = JsonDocument.Parse(_invocation.Output);
+        Assert.False(report.RootElement.GetProperty("ok").GetBoolean());
+        var findings = report.RootElement.GetProperty("checks").EnumerateArray().ToList();
+        Assert.All(findings, finding => Assert.Equal(("configuration", "failed"),
+            (finding.GetProperty("name").GetString(), finding.GetProperty("status").GetString())));
+        Assert.Equal(
+            [
+                "--delay: 'soon' is not a number; expected an integer from 0 to 60000",
+                "--metrics: 'y' is not a number; expected an integer from 0 to 65535 (0 is off)",
+            ],
+            findings.Select(finding => finding.GetProperty("detail").GetString()!).Order());
+        // As without it.
+        Assert.Equal((2, ""), (await Run("check --delay soon"), _invocation.Output));
     }
 
     [Fact]
