@@ -196,8 +196,7 @@ public sealed partial class SecurityTests : IDisposable
         string data, string kind)
     {
         const int handoffs = 500;
-        await using var daemon = await DaemonProcess.StartAsync(
-            new Dictionary<string, string> { ["STREAMING_DAEMON_LOGGING__LEVEL"] = "warning" }, true, "--delay", "0");
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
 
         for (var i = 0; i < handoffs; i++)
         {
@@ -217,8 +216,7 @@ public sealed partial class SecurityTests : IDisposable
             .Sum(l => int.Parse(l.Split(' ')[1], CultureInfo.InvariantCulture)) == handoffs);
         daemon.Signal(Sigterm);
         Assert.Equal(0, await daemon.ExitCodeAsync());
-        var lines = daemon.ErrorText.Split('\n', StringSplitOptions.RemoveEmptyEntries)
-            .Select(l => JsonDocument.Parse(l).RootElement).ToList();
+        var lines = daemon.LogLines("\"@l\":\"Warning\"").Select(l => JsonDocument.Parse(l).RootElement).ToList();
         var counts = lines.Where(l => l.TryGetProperty("Kind", out var value) && value.GetString() == kind).ToList();
         Assert.InRange(lines.Count, 2, 20);
         Assert.Equal(handoffs, lines.Count - counts.Count + counts.Sum(l => l.GetProperty("Count").GetInt32()));

@@ -37,9 +37,10 @@ internal sealed class CliActions : ICliActions
         CancellationToken cancellationToken) =>
         Explained(() => DemoCommand.RunAsync(options, port, once, cancellationToken));
 
-    public Task<int> SendAsync(string socket, string? prompt, string? data,
+    public Task<int> SendAsync(string socket, string? prompt, string? data, int timeoutS,
         CancellationToken cancellationToken) =>
-        Explained(() => SendCommand.RunAsync(socket, prompt, data, Console.Out, cancellationToken));
+        Explained(() => SendCommand.RunAsync(socket, SendCommand.HandoffData(prompt, data), timeoutS,
+            Console.Out, cancellationToken));
 
     /// <summary>What the daemon cannot do is said in a sentence, with what mends it, and exit code
     /// 1.</summary>

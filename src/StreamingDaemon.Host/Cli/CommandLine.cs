@@ -110,9 +110,10 @@ internal static class CommandLine
         {
             var reader = new CliReader(tree, result);
             var (prompt, data) = reader.Message();
+            var timeout = reader.Timeout();
             // Whoever names the socket needs no configuration, which may not be readable for them.
             var socket = reader.Socket() ?? Load(tree, result, sources).Server.Socket;
-            return actions.SendAsync(socket, prompt, data, cancel);
+            return actions.SendAsync(socket, prompt, data, timeout, cancel);
         });
     }
 
