@@ -84,6 +84,30 @@ public sealed class CommandTests
     }
 
     [Fact]
+    public async Task Check_and_the_log_name_an_api_socket_that_leads_nowhere_and_the_client_gets_a_502()
+    {
+        var environment = new Dictionary<string, string>
+        {
+            ["OPENAI_API_KEY"] = "sk-a",
+            ["OPENAI_API_BASE"] = "http://llm/v1",
+            ["OPENAI_API_SOCKET"] = "/tmp/no-such-api-socket",
+        };
+
+        var (exitCode, output, _) = await DaemonProcess.RunAsync(
+            environment, "check", "--backend", "openai", "--socket", "/tmp/no-such-socket");
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+        var answer = await daemon.AskAsync("""{"prompt":"x"}""");
+
+        Assert.Equal(0, exitCode);
+        Assert.Contains("warning  upstream", output, StringComparison.Ordinal);
+        Assert.Contains("OPENAI_API_SOCKET /tmp/no-such-api-socket: does not exist", output, StringComparison.Ordinal);
+        Assert.Equal("HTTP/1.1 502 Bad Gateway", answer.StatusLine);
+        Assert.DoesNotContain("no-such-api-socket", answer.Body, StringComparison.Ordinal);
+        Assert.StartsWith("the upstream cannot be reached: /tmp/no-such-api-socket: does not exist",
+            (await daemon.AccessLogAsync(1))[0].GetProperty("Reason").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Send_to_nobody_says_so_and_fails()
     {
         var (exitCode, _, error) = await DaemonProcess.RunAsync("send", "--socket", "/tmp/no-such-socket", "--prompt", "x");

@@ -1,3 +1,4 @@
+using StreamingDaemon.Backends.OpenAI;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Demo;
 using StreamingDaemon.Host.Hosting;
@@ -21,6 +22,13 @@ internal sealed class CliActions : ICliActions
     {
         var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
         results.Add(MetricsPort.Check(options.Monitoring));
+        if (options.OpenAI?.ApiSocket is { } path)
+        {
+            results.Add(ApiSocket.Check(path) is { } problem
+                ? new("upstream", CheckStatus.Warning, $"OPENAI_API_SOCKET {problem}: requests would fail")
+                : new("upstream", CheckStatus.Ok, $"OPENAI_API_SOCKET {path}: somebody listens"));
+        }
+
         // It was read and found good, or we would not be here.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
             $"good; backend {options.Backend.Name}, socket mode "
