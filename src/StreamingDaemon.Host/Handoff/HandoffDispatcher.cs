@@ -153,12 +153,20 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         var outcome = session.CancelOutcome ?? StreamOutcome.ClientGone;
         if (outcome != StreamOutcome.UpstreamTimeout)
             return new BackendResult(outcome);
-        return session.State == StreamState.Streaming
-            ? new BackendResult(outcome, "the upstream fell silent") { Fault = UpstreamFault.IdleTimeout }
-            : new BackendResult(outcome, "the upstream sent no token in time")
+        if (session.State == StreamState.Streaming)
+        {
+            return new BackendResult(outcome, "the upstream fell silent")
             {
-                Fault = UpstreamFault.FirstTokenTimeout,
+                Fault = UpstreamFault.IdleTimeout,
             };
+        }
+
+        const string NoToken = "the upstream sent no token in time";
+        var mend = session.Backend.MendOfSilence;
+        return new BackendResult(outcome, mend is null ? NoToken : $"{NoToken}; {mend}")
+        {
+            Fault = UpstreamFault.FirstTokenTimeout,
+        };
     }
 
     private static void Finish(StreamSession session, BackendResult result, StreamEnd? error)
