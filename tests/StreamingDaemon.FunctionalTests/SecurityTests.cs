@@ -103,7 +103,7 @@ public sealed partial class SecurityTests : IDisposable
     {
         await using var daemon = await DaemonProcess.StartAsync(
             new Dictionary<string, string> { ["STREAMING_DAEMON_LOGGING__FORMAT"] = "text" }, true, "--delay", "0");
-        const string forged = "x\\r\\n12:00:00.000 INF stream Completed\\u001b[31m\\u0085\\u2028\\u202e\\u007fü";
+        const string forged = "x\\r\\n2026-01-01T12:00:00.000Z INF stream Completed\\u001b[31m\\u0085\\u2028\\u202e\\u007fü";
 
         _ = await daemon.AskAsync(
             $$"""{"request_id":"{{forged}}","model":"{{forged}}","backend":"{{forged}}","test_pattern":"{{forged}}"}""");
@@ -226,6 +226,6 @@ public sealed partial class SecurityTests : IDisposable
         [.. metrics.Split('\n').Where(l => l.StartsWith("streaming_daemon_", StringComparison.Ordinal))
             .Select(l => l[..l.LastIndexOf(' ')]).Order(StringComparer.Ordinal)];
 
-    [GeneratedRegex(@"^\d\d:\d\d:\d\d\.\d{3} (INF|WRN) ")]
+    [GeneratedRegex(@"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INF|WRN) ")]
     private static partial Regex TextLine();
 }
