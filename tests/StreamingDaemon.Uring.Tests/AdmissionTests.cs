@@ -47,6 +47,59 @@ public sealed class AdmissionTests
         }
     }
 
+    [Theory]
+    [InlineData(Posix.SockSeqPacket)]
+    [InlineData(Posix.SockStream)]
+    public async Task Handoffs_for_which_there_is_no_memory_wait_and_are_served_when_there_is(int type)
+    {
+        const int timeoutMs = 100;
+        var hasMemory = false;
+        var asked = 0;
+        await using var server = await RunningServer.StartAsync(SayAdmission, options => options with
+        {
+            UseStreamSocket = type == Posix.SockStream,
+            HandoffTimeoutMs = timeoutMs,
+            MayMapHandoffs = () =>
+            {
+                Interlocked.Increment(ref asked);
+                return Volatile.Read(ref hasMemory);
+            },
+        });
+        var started = Environment.TickCount64;
+
+        var clients = Enumerable.Range(0, 20)
+            .Select(_ => Clients.HandOver(server.SocketPath, "{}", type)).ToList();
+        // Longer than a peer may keep us waiting.
+        await Eventually.TrueAsync(() => Volatile.Read(ref asked) >= 3
+            && Environment.TickCount64 - started > 3 * timeoutMs);
+        Volatile.Write(ref hasMemory, true);
+
+        foreach (var client in clients)
+        {
+            Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+            client.Dispose();
+        }
+
+        Assert.Empty(server.Rejections);
+    }
+
+    [Theory]
+    [InlineData(Posix.SockSeqPacket)]
+    [InlineData(Posix.SockStream)]
+    public async Task Handoffs_that_wait_for_memory_do_not_hold_a_stop(int type)
+    {
+        await using var server = await RunningServer.StartAsync(SayAdmission,
+            options => options with { UseStreamSocket = type == Posix.SockStream, MayMapHandoffs = () => false });
+        using var client = Clients.HandOver(server.SocketPath, "{}", type);
+        await Eventually.TrueAsync(() => server.Server.Statistics.Accepted == 1);
+
+        server.Server.Stop();
+
+        await server.Server.Completion.WaitAsync(Clients.Patience);
+        await Eventually.TrueAsync(() => server.Rejections.Count == 1);
+        Assert.Equal([HandoffRejection.ServerStopped], server.Rejections);
+    }
+
     [Fact]
     public async Task Refusals_beyond_their_slots_are_told_in_turn_and_none_reads_an_empty_answer()
     {

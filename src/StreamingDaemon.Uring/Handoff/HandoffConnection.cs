@@ -38,7 +38,9 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     public int TimesCut;
     public JsonBoundary Boundary;
     public long AcceptedTimestamp;
-    public long AcceptedMs;
+
+    /// <summary>When its message was first asked for.</summary>
+    public long AskedMs;
 
     // The links of the HandoffAgeList.
     public HandoffConnection? Older;

@@ -160,7 +160,7 @@ internal sealed unsafe partial class EventLoop
     {
         while (_silent.Count + HeldCount > _budget.Handoffs && _silent.Oldest is { } oldest)
         {
-            var dueMs = oldest.AcceptedMs + Math.Min(SilenceGraceMs, Options.HandoffTimeoutMs);
+            var dueMs = oldest.AskedMs + Math.Min(SilenceGraceMs, Options.HandoffTimeoutMs);
             if (_nowMs < dueMs)
             {
                 _timers.Set(_graceEnds, dueMs);
@@ -179,6 +179,22 @@ internal sealed unsafe partial class EventLoop
         _silent.Remove(handoff);
     }
 
+    /// <summary>Asks for the message. Its time runs from here on: until there is memory for it, it is we who
+    /// keep the peer waiting.</summary>
+    private void BeginReceive(HandoffConnection handoff)
+    {
+        if (!_handoffMemory.TryRent(out handoff.Memory))
+        {
+            ReceiveLater(handoff);
+            return;
+        }
+
+        handoff.AskedMs = _nowMs;
+        _silent.Add(handoff);
+        _timers.Set(handoff, _nowMs + Options.HandoffTimeoutMs);
+        ArmReceive(handoff);
+    }
+
     private void ReceiveLater(HandoffConnection handoff)
     {
         _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
@@ -194,6 +210,12 @@ internal sealed unsafe partial class EventLoop
         {
             if (waiting.Handoff.Generation != waiting.Generation)
                 continue;
+            if (waiting.Handoff.Memory.Pointer is null)
+            {
+                BeginReceive(waiting.Handoff);
+                continue;
+            }
+
             waiting.Handoff.IsProbe = _isProbing = true;
             ArmReceive(waiting.Handoff);
         }

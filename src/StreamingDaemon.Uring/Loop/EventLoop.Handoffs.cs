@@ -24,22 +24,18 @@ internal sealed unsafe partial class EventLoop
             return;
         }
 
-        if (_stopped || !_handoffMemory.TryRent(out var memory))
+        if (_stopped)
         {
-            NotifyRejected(_stopped ? HandoffRejection.ServerStopped : HandoffRejection.ReceiveFailed, fd);
+            NotifyRejected(HandoffRejection.ServerStopped, fd);
             SubmitClose(fd);
             return;
         }
 
         var handoff = TakeHandoffSlot();
         handoff.Fd = fd;
-        handoff.Memory = memory;
         handoff.AcceptedTimestamp = Stopwatch.GetTimestamp();
-        handoff.AcceptedMs = _nowMs;
         _handoffCount++;
-        _silent.Add(handoff);
-        _timers.Set(handoff, _nowMs + Options.HandoffTimeoutMs);
-        ArmReceive(handoff);
+        BeginReceive(handoff);
     }
 
     private HandoffConnection TakeHandoffSlot()
