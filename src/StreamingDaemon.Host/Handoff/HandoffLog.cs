@@ -57,8 +57,7 @@ internal sealed partial class HandoffLog(LogSampler samples, ILogger<HandoffLog>
 
     [LoggerMessage(EventId = 15, Level = LogLevel.Warning, Message =
         "handoff dropped: {Reason}, from uid {Uid} gid {Gid} pid {Pid}. The kernel did not give the client's "
-        + "socket to this process: a security module (SELinux, AppArmor) denies it, or, with socket_type "
-        + "stream, its descriptors are used up")]
+        + "socket to this process: a security module (SELinux, AppArmor) denies it")]
     private static partial void LogCutOff(
         ILogger logger, HandoffRejection reason, int uid, int gid, int pid);
 

@@ -30,7 +30,7 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     public int ClientFd = -1;
     public bool IsTruncated;
 
-    /// <summary>Its message was only looked at.</summary>
+    /// <summary>What came was only looked at.</summary>
     public bool HasUnreadMessage;
     public bool DescriptorsTruncated;
 
@@ -39,7 +39,7 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     public JsonBoundary Boundary;
     public long AcceptedTimestamp;
 
-    /// <summary>When its message was first asked for.</summary>
+    /// <summary>Since when its peer is waited for.</summary>
     public long AskedMs;
 
     // The links of the HandoffAgeList.

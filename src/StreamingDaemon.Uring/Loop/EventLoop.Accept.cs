@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
@@ -128,6 +129,30 @@ internal sealed unsafe partial class EventLoop
             _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
     }
 
+    private void StartHandoff(int fd)
+    {
+        _statistics.OnAccepted();
+        if (!IsAllowed(fd))
+        {
+            NotifyRejected(HandoffRejection.PeerNotAllowed, fd);
+            SubmitClose(fd);
+            return;
+        }
+
+        if (_stopped)
+        {
+            NotifyRejected(HandoffRejection.ServerStopped, fd);
+            SubmitClose(fd);
+            return;
+        }
+
+        var handoff = TakeHandoffSlot();
+        handoff.Fd = fd;
+        handoff.AcceptedTimestamp = Stopwatch.GetTimestamp();
+        _handoffCount++;
+        BeginReceive(handoff);
+    }
+
     /// <summary>Takes what is left in the accept queue, then closes the listener.</summary>
     private void FinishAccepting()
     {
@@ -189,10 +214,15 @@ internal sealed unsafe partial class EventLoop
             return;
         }
 
+        AwaitPeer(handoff);
+        ArmReceive(handoff);
+    }
+
+    private void AwaitPeer(HandoffConnection handoff)
+    {
         handoff.AskedMs = _nowMs;
         _silent.Add(handoff);
         _timers.Set(handoff, _nowMs + Options.HandoffTimeoutMs);
-        ArmReceive(handoff);
     }
 
     private void ReceiveLater(HandoffConnection handoff)
@@ -200,6 +230,12 @@ internal sealed unsafe partial class EventLoop
         _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
         _unreceived.Enqueue((handoff, handoff.Generation));
     }
+
+    /// <summary>The kernel cuts a descriptor off where our table is full, and where a security module
+    /// (SELinux, AppArmor) denies us the socket, which no waiting mends. A place that is free again tells
+    /// them apart, but it may have become so just now.</summary>
+    private static bool MayHaveRoomLater(HandoffConnection handoff) =>
+        ++handoff.TimesCut < MostTimesCut || FileNative.IsTableFull(handoff.Fd);
 
     private void ServeHeld()
     {
