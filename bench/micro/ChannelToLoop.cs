@@ -85,7 +85,8 @@ public class ChannelToLoop : IHandoffHandler
     void IHandoffHandler.OnFault(ClientStream client, Exception exception) =>
         Console.Error.WriteLine(exception);
 
-    void IHandoffHandler.OnRejected(HandoffRejection reason) => Console.Error.WriteLine(reason);
+    void IHandoffHandler.OnRejected(HandoffRejection reason, HandoffPeer peer) =>
+        Console.Error.WriteLine(reason);
 
     private void Read()
     {

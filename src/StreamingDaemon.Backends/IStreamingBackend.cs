@@ -22,6 +22,10 @@ public interface IStreamingBackend
     /// <summary>True where a request without <c>prompt</c> and <c>messages</c> is an error (400).</summary>
     bool RequiresPrompt { get; }
 
+    /// <summary>What to try where the upstream says nothing at all, for the log; null where there is
+    /// nothing.</summary>
+    string? MendOfSilence => null;
+
     /// <summary>
     /// Streams one answer. Failures of the upstream are results, not exceptions;
     /// <see cref="OperationCanceledException"/> for <paramref name="cancellationToken"/> is passed on.

@@ -28,8 +28,8 @@ public enum HandoffRejection
     /// <summary>The server was stopped at once.</summary>
     ServerStopped,
 
-    /// <summary>The descriptor was cut off (MSG_CTRUNC): a security module (SELinux, AppArmor) denies it to
-    /// us, or, over SOCK_STREAM only, our table is full; a message is asked for again then.</summary>
+    /// <summary>The descriptor was cut off (MSG_CTRUNC) though our table has room: a security module
+    /// (SELinux, AppArmor) denies it to us.</summary>
     DescriptorsTruncated,
 
     /// <summary>Nothing, or not all, came before the handoff timeout, or before its place was

@@ -43,6 +43,9 @@ public sealed record HandoffServerOptions
     /// <summary>Replaces the budget of this process, for tests.</summary>
     internal DescriptorBudget? Budget { get; init; }
 
+    /// <summary>False where there is to be no memory for handoffs, for tests.</summary>
+    internal Func<bool>? MayMapHandoffs { get; init; }
+
     /// <summary>Stands between the ring and the kernel, for tests.</summary>
     internal RingFault? RingFault { get; init; }
 

@@ -15,5 +15,5 @@ public interface IHandoffHandler
     void OnFault(ClientStream client, Exception exception);
 
     /// <summary>A handoff ended before there was a client to answer. Called on the thread pool.</summary>
-    void OnRejected(HandoffRejection reason);
+    void OnRejected(HandoffRejection reason, HandoffPeer peer);
 }

@@ -60,6 +60,8 @@ public sealed class AdmissionTests
 
         await Eventually.TrueAsync(() => daemon.LogLines("PeerNotAllowed").Count == 1);
         Posix.Close(connection);
+        Assert.Contains($"\"Uid\":{Posix.EffectiveUid()},\"Gid\":{Posix.EffectiveGid()},\"Pid\":{Environment.ProcessId},",
+            daemon.LogLines("PeerNotAllowed")[0], StringComparison.Ordinal);
         Assert.Contains("streaming_daemon_streams_total{backend=\"none\",outcome=\"BadHandoff\"} 1\n",
             await daemon.MetricsAsync(), StringComparison.Ordinal);
     }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net.Http;
+using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
 
@@ -59,6 +60,51 @@ public sealed class CommandTests
         Assert.Contains("Prompt: over here\"}\n", output, StringComparison.Ordinal);
         Assert.Contains("data: {\"content\":\"User ID: 77\"}\n", output, StringComparison.Ordinal);
         Assert.Contains("data: [DONE]\n", output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(1)] // The handoff waits in the queue for good.
+    [InlineData(0)] // The queue holds one, and connect(2) waits.
+    public async Task Send_to_a_daemon_that_stands_still_ends_at_its_timeout_and_says_so(int room)
+    {
+        using var directory = new TempDirectory();
+        var path = directory.File("s");
+        using var still = new Socket(AddressFamily.Unix, SocketType.Seqpacket, ProtocolType.Unspecified);
+        still.Bind(new UnixDomainSocketEndPoint(path));
+        still.Listen(0);
+        var queued = room > 0 ? -1 : Posix.ConnectUnix(path, Posix.SockSeqPacket);
+
+        var (exitCode, output, error) = await DaemonProcess.RunAsync(
+            "send", "--socket", path, "--prompt", "x", "--timeout", "1");
+
+        Assert.Equal((1, ""), (exitCode, output));
+        Assert.Equal($"streaming-daemon: {path}: the answer did not end within 1 s (--timeout)\n", error);
+        if (queued >= 0)
+            Posix.Close(queued);
+    }
+
+    [Fact]
+    public async Task Check_and_the_log_name_an_api_socket_that_leads_nowhere_and_the_client_gets_a_502()
+    {
+        var environment = new Dictionary<string, string>
+        {
+            ["OPENAI_API_KEY"] = "sk-a",
+            ["OPENAI_API_BASE"] = "http://llm/v1",
+            ["OPENAI_API_SOCKET"] = "/tmp/no-such-api-socket",
+        };
+
+        var (exitCode, output, _) = await DaemonProcess.RunAsync(
+            environment, "check", "--backend", "openai", "--socket", "/tmp/no-such-socket");
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+        var answer = await daemon.AskAsync("""{"prompt":"x"}""");
+
+        Assert.Equal(0, exitCode);
+        Assert.Contains("warning  upstream", output, StringComparison.Ordinal);
+        Assert.Contains("OPENAI_API_SOCKET /tmp/no-such-api-socket: does not exist", output, StringComparison.Ordinal);
+        Assert.Equal("HTTP/1.1 502 Bad Gateway", answer.StatusLine);
+        Assert.DoesNotContain("no-such-api-socket", answer.Body, StringComparison.Ordinal);
+        Assert.StartsWith("the upstream cannot be reached: /tmp/no-such-api-socket: does not exist",
+            (await daemon.AccessLogAsync(1))[0].GetProperty("Reason").GetString(), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Http;
+using System.Net.Sockets;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
@@ -52,6 +53,30 @@ public sealed class HealthTests
         {
             process.Kill();
             await process.WaitForExitAsync();
+        }
+    }
+
+    [Fact]
+    public async Task Probe_gets_in_however_many_connections_say_nothing()
+    {
+        await using var daemon = await DaemonProcess.StartAsync();
+        var silent = new List<Socket>();
+        try
+        {
+            for (var i = 0; i < 300; i++)
+            {
+                silent.Add(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+                await silent[^1].ConnectAsync(IPAddress.Loopback, daemon.MetricsPort);
+            }
+
+            using var http = new HttpClient { BaseAddress = daemon.MetricsUri };
+            Assert.Equal(HttpStatusCode.OK, (await http.GetAsync("/health")).StatusCode);
+            // And it was not their leaving that let it in.
+            Assert.Contains(silent, socket => !socket.Poll(0, SelectMode.SelectRead));
+        }
+        finally
+        {
+            silent.ForEach(socket => socket.Dispose());
         }
     }
 

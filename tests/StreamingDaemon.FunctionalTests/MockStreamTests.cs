@@ -69,6 +69,21 @@ public sealed class MockStreamTests
     }
 
     [Fact]
+    public async Task Lines_of_the_json_log_have_their_time_and_a_message_to_read()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+
+        _ = await daemon.AskAsync("""{"request_id":"r-1"}""");
+
+        var line = Assert.Single(await daemon.AccessLogAsync(1));
+        Assert.True(line.GetProperty("@t").TryGetDateTime(out var time));
+        Assert.Equal(DateTimeKind.Utc, time.Kind);
+        Assert.StartsWith("stream Completed request_id=\"r-1\" user_id=0 backend=\"mock\"",
+            line.GetProperty("@m").GetString(), StringComparison.Ordinal);
+        Assert.Equal("r-1", line.GetProperty("RequestId").GetString());
+    }
+
+    [Fact]
     public async Task What_of_a_handoff_cannot_be_used_is_named_in_a_warning_and_the_rest_served()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");

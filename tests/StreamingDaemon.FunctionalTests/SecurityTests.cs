@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
@@ -102,7 +103,7 @@ public sealed partial class SecurityTests : IDisposable
     {
         await using var daemon = await DaemonProcess.StartAsync(
             new Dictionary<string, string> { ["STREAMING_DAEMON_LOGGING__FORMAT"] = "text" }, true, "--delay", "0");
-        const string forged = "x\\r\\n12:00:00.000 INF stream Completed\\u001b[31m\\u0085\\u2028\\u202e\\u007fü";
+        const string forged = "x\\r\\n2026-01-01T12:00:00.000Z INF stream Completed\\u001b[31m\\u0085\\u2028\\u202e\\u007fü";
 
         _ = await daemon.AskAsync(
             $$"""{"request_id":"{{forged}}","model":"{{forged}}","backend":"{{forged}}","test_pattern":"{{forged}}"}""");
@@ -186,10 +187,45 @@ public sealed partial class SecurityTests : IDisposable
         Assert.True((await daemon.AskAsync("{}")).IsDone);
     }
 
+    [Theory]
+    [InlineData("", "handoff dropped: NoDescriptor")]
+    [InlineData("{", "stream BadHandoff")]
+    [InlineData("""{"user_id":[]}""", "of the handoff cannot be used, or not all of it")]
+    [InlineData("""{"backend":"none"}""", "the handoff asks for a backend that is not configured")]
+    public async Task Handoffs_that_are_worth_a_warning_fill_no_log_and_are_counted_to_the_last(
+        string data, string kind)
+    {
+        const int handoffs = 500;
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+
+        for (var i = 0; i < handoffs; i++)
+        {
+            if (data.Length > 0)
+            {
+                _ = await daemon.AskAsync(data);
+                continue;
+            }
+
+            var connection = Posix.ConnectUnix(daemon.SocketPath, Posix.SockSeqPacket);
+            _ = Posix.SendDescriptors(connection, "{}"u8);
+            Posix.Close(connection);
+        }
+
+        await Eventually.TrueAsync(() => daemon.MetricsAsync().Result.Split('\n')
+            .Where(l => l.StartsWith("streaming_daemon_streams_total{", StringComparison.Ordinal))
+            .Sum(l => int.Parse(l.Split(' ')[1], CultureInfo.InvariantCulture)) == handoffs);
+        daemon.Signal(Sigterm);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+        var lines = daemon.LogLines("\"@l\":\"Warning\"").Select(l => JsonDocument.Parse(l).RootElement).ToList();
+        var counts = lines.Where(l => l.TryGetProperty("Kind", out var value) && value.GetString() == kind).ToList();
+        Assert.InRange(lines.Count, 2, 20);
+        Assert.Equal(handoffs, lines.Count - counts.Count + counts.Sum(l => l.GetProperty("Count").GetInt32()));
+    }
+
     private static List<string> Series(string metrics) =>
         [.. metrics.Split('\n').Where(l => l.StartsWith("streaming_daemon_", StringComparison.Ordinal))
             .Select(l => l[..l.LastIndexOf(' ')]).Order(StringComparer.Ordinal)];
 
-    [GeneratedRegex(@"^\d\d:\d\d:\d\d\.\d{3} (INF|WRN) ")]
+    [GeneratedRegex(@"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INF|WRN) ")]
     private static partial Regex TextLine();
 }

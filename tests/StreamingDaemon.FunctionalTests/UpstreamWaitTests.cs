@@ -141,6 +141,29 @@ public sealed class UpstreamWaitTests
     }
 
     [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Silence_after_the_preface_of_HTTP_2_names_the_mend(bool http2)
+    {
+        await using var server = new BrokenServer(BrokenServerKind.Mute);
+        await using var daemon = await DaemonProcess.StartAsync(
+            new Dictionary<string, string>
+            {
+                ["OPENAI_API_KEY"] = "sk-a",
+                ["OPENAI_API_BASE"] = server.BaseAddress().ToString(),
+                ["OPENAI_HTTP2_ENABLED"] = http2 ? "true" : "false",
+                ["STREAMING_DAEMON_TIMEOUTS__FIRST_TOKEN_TIMEOUT_MS"] = "500",
+            }, true, "--backend", "openai");
+
+        var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
+
+        Assert.Equal("HTTP/1.1 504 Gateway Timeout", answer.StatusLine);
+        Assert.Equal("the upstream sent no token in time"
+            + (http2 ? "; if it does not speak HTTP/2, set OPENAI_HTTP2_ENABLED=false" : ""),
+            (await daemon.AccessLogAsync(1))[0].GetProperty("Reason").GetString());
+    }
+
+    [Theory]
     [InlineData("says_nothing", false)]
     [InlineData("says_nothing", true)]
     [InlineData("silent_mid_stream", false)]

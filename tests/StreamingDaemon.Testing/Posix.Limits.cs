@@ -44,13 +44,22 @@ public static unsafe partial class Posix
             _soft = SetSoftLimit((ulong)(highest + spare));
         }
 
-        public void Fill()
+        /// <summary>Fills it for good: a place that the runtime gives back, as when a thread has started, is
+        /// taken too.</summary>
+        public Task FillAsync()
         {
-            while (true)
+            var stillFull = 0;
+            return Eventually.TrueAsync(() => (stillFull = Fill() ? 0 : stillFull + 1) == 20);
+        }
+
+        /// <returns>Whether there was a place.</returns>
+        private bool Fill()
+        {
+            for (var before = _fillers.Count; ;)
             {
                 var fd = DupRaw(0);
                 if (fd < 0 && Marshal.GetLastPInvokeError() == ErrnoMFile)
-                    return;
+                    return _fillers.Count > before;
                 _fillers.Push(Check(fd, "dup"));
             }
         }

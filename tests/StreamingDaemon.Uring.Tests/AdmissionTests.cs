@@ -14,6 +14,17 @@ public sealed class AdmissionTests
         return Task.CompletedTask;
     }
 
+    /// <summary>What the runtime and the assertions open on first use is open then: there is no place for it
+    /// in a full table.</summary>
+    private static async Task WarmAsync(RunningServer server, int type)
+    {
+        using var warm = Clients.HandOver(server.SocketPath, "{}", type);
+        Assert.Equal("Admitted", await Clients.ReadTextAsync(warm));
+        Assert.Equal((1L, 0), (server.Server.Statistics.Started, warm.Available));
+        Assert.Equal(1, server.Server.Statistics.Accepted);
+        Assert.Empty(server.Rejections);
+    }
+
     private static DescriptorBudget Budget(int connections, int refusals, int handoffs) =>
         new(Limit: 1_000_000, Own: 100, connections, refusals, handoffs, Wanted: 1_000_000);
 
@@ -45,6 +56,59 @@ public sealed class AdmissionTests
             Assert.Equal(options.MaxConnections,
                 DescriptorBudget.Share(options, budget.Wanted + 1, open).MaxConnections);
         }
+    }
+
+    [Theory]
+    [InlineData(Posix.SockSeqPacket)]
+    [InlineData(Posix.SockStream)]
+    public async Task Handoffs_for_which_there_is_no_memory_wait_and_are_served_when_there_is(int type)
+    {
+        const int timeoutMs = 100;
+        var hasMemory = false;
+        var asked = 0;
+        await using var server = await RunningServer.StartAsync(SayAdmission, options => options with
+        {
+            UseStreamSocket = type == Posix.SockStream,
+            HandoffTimeoutMs = timeoutMs,
+            MayMapHandoffs = () =>
+            {
+                Interlocked.Increment(ref asked);
+                return Volatile.Read(ref hasMemory);
+            },
+        });
+        var started = Environment.TickCount64;
+
+        var clients = Enumerable.Range(0, 20)
+            .Select(_ => Clients.HandOver(server.SocketPath, "{}", type)).ToList();
+        // Longer than a peer may keep us waiting.
+        await Eventually.TrueAsync(() => Volatile.Read(ref asked) >= 3
+            && Environment.TickCount64 - started > 3 * timeoutMs);
+        Volatile.Write(ref hasMemory, true);
+
+        foreach (var client in clients)
+        {
+            Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+            client.Dispose();
+        }
+
+        Assert.Empty(server.Rejections);
+    }
+
+    [Theory]
+    [InlineData(Posix.SockSeqPacket)]
+    [InlineData(Posix.SockStream)]
+    public async Task Handoffs_that_wait_for_memory_do_not_hold_a_stop(int type)
+    {
+        await using var server = await RunningServer.StartAsync(SayAdmission,
+            options => options with { UseStreamSocket = type == Posix.SockStream, MayMapHandoffs = () => false });
+        using var client = Clients.HandOver(server.SocketPath, "{}", type);
+        await Eventually.TrueAsync(() => server.Server.Statistics.Accepted == 1);
+
+        server.Server.Stop();
+
+        await server.Server.Completion.WaitAsync(Clients.Patience);
+        await Eventually.TrueAsync(() => server.Rejections.Count == 1);
+        Assert.Equal([HandoffRejection.ServerStopped], server.Rejections);
     }
 
     [Fact]
@@ -152,33 +216,71 @@ public sealed class AdmissionTests
         silent.ForEach(fd => Posix.Close(fd));
     }
 
-    [Fact]
-    public async Task Client_whose_descriptor_finds_no_place_is_served_when_there_is_one()
+    [Theory]
+    [InlineData(Posix.SockSeqPacket, "{}", "")]
+    [InlineData(Posix.SockStream, "{}", "")]
+    [InlineData(Posix.SockStream, "{", "}")]
+    public async Task Client_whose_descriptor_finds_no_place_is_served_when_there_is_one(
+        int type, string first, string rest)
     {
         using var table = Posix.BoundDescriptorTable(spare: 64);
-        await using var server = await RunningServer.StartAsync(SayAdmission,
-            options => options with { Budget = Budget(connections: 100, refusals: 4, handoffs: 16) });
+        await using var server = await RunningServer.StartAsync(SayAdmission, options => options with
+        {
+            Budget = Budget(connections: 100, refusals: 4, handoffs: 16),
+            UseStreamSocket = type == Posix.SockStream,
+        });
         var (browser, theirs) = Posix.SocketPair();
         using var client = Posix.ToSocket(browser);
-        // Warm: what the runtime opens on first use is open.
-        using (var warm = Clients.HandOver(server.SocketPath, "{}"))
-            Assert.Equal("Admitted", await Clients.ReadTextAsync(warm));
-        var connection = Posix.ConnectUnix(server.SocketPath, Posix.SockSeqPacket);
+        await WarmAsync(server, type);
+        var connection = Posix.ConnectUnix(server.SocketPath, type);
         await Eventually.TrueAsync(() => server.Server.Statistics.Accepted == 2);
 
-        table.Fill();
+        await table.FillAsync();
         var turns = server.Server.Statistics.Turns;
-        Posix.SendDescriptors(connection, "{}"u8, theirs);
+        Posix.SendDescriptors(connection, Encoding.UTF8.GetBytes(first), theirs);
         // Looked at, put back, looked at again: each is a turn or two, ten times a second.
         await Eventually.TrueAsync(() => server.Server.Statistics.Turns > turns + 5);
-        Assert.Equal(1, server.Server.Statistics.Started);
-        Assert.Equal(0, client.Available);
+        var (started, available) = (server.Server.Statistics.Started, client.Available);
         table.Release(3);
-        Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+        if (rest.Length > 0)
+            Posix.SendDescriptors(connection, Encoding.UTF8.GetBytes(rest));
+        var answer = await Clients.ReadTextAsync(client);
+        table.Release();
 
+        Assert.Equal((1, 0), (started, available));
+        Assert.Equal("Admitted", answer);
         Assert.Empty(server.Rejections);
         Posix.Close(connection);
         Posix.Close(theirs);
+    }
+
+    [Fact]
+    public async Task Stream_that_waited_for_a_place_and_then_stops_halfway_is_timed_out()
+    {
+        using var table = Posix.BoundDescriptorTable(spare: 64);
+        await using var server = await RunningServer.StartAsync(SayAdmission, options => options with
+        {
+            Budget = Budget(connections: 100, refusals: 4, handoffs: 16),
+            UseStreamSocket = true,
+            HandoffTimeoutMs = 2_000,
+        });
+        var (browser, theirs) = Posix.SocketPair();
+        using var client = Posix.ToSocket(browser);
+        await WarmAsync(server, Posix.SockStream);
+        var connection = Posix.ConnectUnix(server.SocketPath, Posix.SockStream);
+        await Eventually.TrueAsync(() => server.Server.Statistics.Accepted == 2);
+
+        await table.FillAsync();
+        var turns = server.Server.Statistics.Turns;
+        Posix.SendDescriptors(connection, "{"u8, theirs);
+        await Eventually.TrueAsync(() => server.Server.Statistics.Turns > turns + 5);
+        Posix.Close(theirs);
+        table.Release();
+
+        Assert.Empty(await Clients.ReadToEndAsync(client));
+        await Eventually.TrueAsync(() => server.Rejections.Count == 1);
+        Assert.Equal([HandoffRejection.TimedOut], server.Rejections);
+        Posix.Close(connection);
     }
 
     [Fact]
@@ -187,14 +289,13 @@ public sealed class AdmissionTests
         using var table = Posix.BoundDescriptorTable(spare: 64);
         await using var server = await RunningServer.StartAsync(SayAdmission,
             options => options with { Budget = Budget(connections: 100, refusals: 4, handoffs: 16) });
-        using (var warm = Clients.HandOver(server.SocketPath, "{}"))
-            Assert.Equal("Admitted", await Clients.ReadTextAsync(warm));
+        await WarmAsync(server, Posix.SockSeqPacket);
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
         var waiting = Enumerable.Range(0, 5).Select(_ => (Fd: Posix.NewSocket(Posix.AfUnix, Posix.SockSeqPacket),
             Pair: Posix.SocketPair())).ToList();
         var clients = waiting.Select(w => Posix.ToSocket(w.Pair.Left)).ToList();
 
-        table.Fill();
+        await table.FillAsync();
         foreach (var (fd, pair) in waiting)
         {
             Posix.ConnectUnix(fd, server.SocketPath);

@@ -30,8 +30,10 @@ public sealed class ForeignSocketTests
         Assert.False(ours.LingerState!.Enabled);
     }
 
-    [Fact]
-    public async Task Descriptor_that_is_denied_for_good_is_dropped_and_the_others_are_served()
+    [Theory]
+    [InlineData(Posix.SockSeqPacket)]
+    [InlineData(Posix.SockStream)]
+    public async Task Descriptor_that_is_denied_for_good_is_dropped_and_the_others_are_served(int type)
     {
         var denied = 5;
         await using var server = await RunningServer.StartAsync(
@@ -42,6 +44,7 @@ public sealed class ForeignSocketTests
             },
             options => options with
             {
+                UseStreamSocket = type == Posix.SockStream,
                 Budget = new DescriptorBudget(Limit: 1000, Own: 100, MaxConnections: 100, Refusals: 4, Handoffs: 4,
                     Wanted: 1000),
                 // No room for control data: to the receiver that is a security module's denial.
@@ -52,11 +55,11 @@ public sealed class ForeignSocketTests
                 },
             });
 
-        var without = Enumerable.Range(0, 5).Select(_ => Clients.HandOver(server.SocketPath, "{}")).ToList();
+        var without = Enumerable.Range(0, 5).Select(_ => Clients.HandOver(server.SocketPath, "{}", type)).ToList();
         foreach (var client in without)
             Assert.Empty(await Clients.ReadToEndAsync(client));
         Volatile.Write(ref denied, 0);
-        using var served = Clients.HandOver(server.SocketPath, "{}");
+        using var served = Clients.HandOver(server.SocketPath, "{}", type);
         Assert.Empty(await Clients.ReadToEndAsync(served));
 
         await Eventually.TrueAsync(() => server.Server.Statistics.Started == 1);

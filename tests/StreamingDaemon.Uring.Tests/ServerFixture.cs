@@ -40,7 +40,7 @@ internal sealed class RunningServer : IAsyncDisposable, IHandoffHandler
             Faults.Add(exception);
     }
 
-    public void OnRejected(HandoffRejection reason)
+    public void OnRejected(HandoffRejection reason, HandoffPeer peer)
     {
         lock (Rejections)
             Rejections.Add(reason);

@@ -54,6 +54,8 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
 
     public bool RequiresPrompt => true;
 
+    public string? MendOfSilence => _failures.MendOfSilence;
+
     public async Task<BackendResult> StreamAsync(
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
     {

@@ -22,6 +22,8 @@ internal static class UpstreamCause
     /// ones what.</summary>
     public static string Of(Exception exception)
     {
+        if (Find<ApiSocketException>(exception) is { } socket)
+            return socket.Message;
         var cause = exception.GetType().Name;
         for (var inner = exception; inner is not null; inner = inner.InnerException)
             cause = Describe(inner) ?? cause;

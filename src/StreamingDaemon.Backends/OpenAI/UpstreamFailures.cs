@@ -29,6 +29,11 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
         or ClientResultException or OperationCanceledException or ObjectDisposedException or SocketException
         or AuthenticationException or EventTooLongException;
 
+    /// <summary>A server without HTTP/2 may read its preface and wait for the rest of a request.</summary>
+    public string? MendOfSilence => _isPriorKnowledge && !_hasAnswered
+        ? "if it does not speak HTTP/2, set OPENAI_HTTP2_ENABLED=false"
+        : null;
+
     /// <summary>A response head came: the HTTP version is the right one.</summary>
     public void OnAnswer() => _hasAnswered = true;
 
@@ -127,8 +132,8 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
 
         // A reset in the middle of the handshake looks like one after it.
         const string Lost = "the upstream was lost before it answered";
-        return (UpstreamFault.Reset, _isPriorKnowledge && !_hasAnswered && http2Error is null
-            ? Lost + "; if it does not speak HTTP/2, set OPENAI_HTTP2_ENABLED=false"
+        return (UpstreamFault.Reset, MendOfSilence is { } mend && http2Error is null
+            ? $"{Lost}; {mend}"
             : Lost);
     }
 

@@ -4,7 +4,6 @@ using System.Net;
 using System.Net.Http;
 using System.Net.Http.Headers;
 using System.Net.Security;
-using System.Net.Sockets;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
@@ -84,25 +83,11 @@ internal sealed class UpstreamTransport : HttpClientPipelineTransport
             // What ends well is drained by ResponseDrain instead.
             ResponseDrainTimeout = TimeSpan.Zero,
         };
-        if (options.ApiSocket is { } path) handler.ConnectCallback = (_, token) => ConnectAsync(path, token);
+        // The handler puts TLS on top where the scheme asks for it.
+        if (options.ApiSocket is { } path)
+            handler.ConnectCallback = (_, token) => ApiSocket.ConnectAsync(path, token);
         if (options.InsecureSsl) handler.SslOptions = TrustAnyone();
         return handler;
-    }
-
-    // The handler puts TLS on top where the scheme asks for it.
-    private static async ValueTask<Stream> ConnectAsync(string path, CancellationToken cancellationToken)
-    {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
     }
 
     [SuppressMessage("Security", "CA5359", Justification = "What OPENAI_INSECURE_SSL asks for.")]

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Cli;
@@ -7,6 +8,10 @@ namespace StreamingDaemon.Host.Cli;
 /// <summary>Prints the results of <c>check</c>: a table for people, or JSON.</summary>
 internal static class CheckReport
 {
+    /// <summary>A configuration that cannot be used: nothing else can be looked at.</summary>
+    public static IReadOnlyList<CheckResult> Of(ConfigurationException refused) =>
+        [.. refused.Errors.Select(error => new CheckResult("configuration", CheckStatus.Failed, error))];
+
     public static void Write(TextWriter output, IReadOnlyList<CheckResult> results, bool json)
     {
         if (json)

@@ -1,3 +1,4 @@
+using StreamingDaemon.Backends.OpenAI;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Demo;
 using StreamingDaemon.Host.Hosting;
@@ -21,6 +22,13 @@ internal sealed class CliActions : ICliActions
     {
         var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
         results.Add(MetricsPort.Check(options.Monitoring));
+        if (options.OpenAI?.ApiSocket is { } path)
+        {
+            results.Add(ApiSocket.Check(path) is { } problem
+                ? new("upstream", CheckStatus.Warning, $"OPENAI_API_SOCKET {problem}: requests would fail")
+                : new("upstream", CheckStatus.Ok, $"OPENAI_API_SOCKET {path}: somebody listens"));
+        }
+
         // It was read and found good, or we would not be here.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
             $"good; backend {options.Backend.Name}, socket mode "
@@ -37,9 +45,10 @@ internal sealed class CliActions : ICliActions
         CancellationToken cancellationToken) =>
         Explained(() => DemoCommand.RunAsync(options, port, once, cancellationToken));
 
-    public Task<int> SendAsync(string socket, string? prompt, string? data,
+    public Task<int> SendAsync(string socket, string? prompt, string? data, int timeoutS,
         CancellationToken cancellationToken) =>
-        Explained(() => SendCommand.RunAsync(socket, prompt, data, Console.Out, cancellationToken));
+        Explained(() => SendCommand.RunAsync(socket, SendCommand.HandoffData(prompt, data), timeoutS,
+            Console.Out, cancellationToken));
 
     /// <summary>What the daemon cannot do is said in a sentence, with what mends it, and exit code
     /// 1.</summary>

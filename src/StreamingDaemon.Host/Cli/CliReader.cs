@@ -38,17 +38,20 @@ internal sealed class CliReader(CommandTree tree, ParseResult result)
         return canonical;
     }
 
-    public int Port()
+    public int Port() => Number(tree.Port, CommandTree.DemoPort, CommandTree.DefaultDemoPort);
+
+    /// <summary>Seconds; 0 is no limit.</summary>
+    public int Timeout() => Number(tree.Timeout, CommandTree.SendTimeout, CommandTree.DefaultSendTimeout);
+
+    private int Number(Option<string[]> option, IntType type, int byDefault)
     {
-        var port = CommandTree.DefaultDemoPort;
-        var type = CommandTree.DemoPort;
-        if (Last(tree.Port) is { } text
-            && type.Read(new RawSetting("port", text, RawKind.Text, "--port"), out port) is { } problem)
-        {
-            _errors.Add("--port", $"{problem}; expected {type.Expected}");
-        }
+        var number = byDefault;
+        var text = Last(option);
+        var raw = new RawSetting(option.Name, text ?? "", RawKind.Text, option.Name);
+        if (text is not null && type.Read(raw, out number) is { } problem)
+            _errors.Add(option.Name, $"{problem}; expected {type.Expected}");
         _errors.ThrowIfAny();
-        return port;
+        return number;
     }
 
     public (string? Prompt, string? Data) Message()

@@ -52,7 +52,7 @@ internal static class CommandLine
         CancellationToken cancellationToken)
     {
         var tree = new CommandTree();
-        Connect(tree, actions, surroundings.Sources);
+        Connect(tree, actions, surroundings);
         // "@file" is a prompt or a path like any other.
         var result = tree.Root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
         var invocation = new InvocationConfiguration
@@ -80,12 +80,25 @@ internal static class CommandLine
         return await result.InvokeAsync(invocation, cancellationToken);
     }
 
-    private static void Connect(CommandTree tree, ICliActions actions, ConfigurationSources sources)
+    private static void Connect(CommandTree tree, ICliActions actions, CliSurroundings surroundings)
     {
+        var sources = surroundings.Sources;
         tree.Root.SetAction((result, cancel) => actions.RunAsync(
             Load(tree, result, sources), () => Load(tree, result, sources), cancel));
         tree.Check.SetAction((result, _) =>
-            actions.CheckAsync(Load(tree, result, sources), result.GetValue(tree.Json)));
+        {
+            var json = result.GetValue(tree.Json);
+            try
+            {
+                return actions.CheckAsync(Load(tree, result, sources), json);
+            }
+            catch (ConfigurationException e) when (json)
+            {
+                // Who asks for JSON reads it where something is wrong above all.
+                CheckReport.Write(surroundings.Output, CheckReport.Of(e), json);
+                return Task.FromResult(ExitCode.Usage);
+            }
+        });
         tree.Health.SetAction((result, cancel) =>
             actions.HealthAsync(Load(tree, result, sources), result.GetValue(tree.Json), cancel));
         tree.Demo.SetAction((result, cancel) =>
@@ -97,9 +110,10 @@ internal static class CommandLine
         {
             var reader = new CliReader(tree, result);
             var (prompt, data) = reader.Message();
+            var timeout = reader.Timeout();
             // Whoever names the socket needs no configuration, which may not be readable for them.
             var socket = reader.Socket() ?? Load(tree, result, sources).Server.Socket;
-            return actions.SendAsync(socket, prompt, data, cancel);
+            return actions.SendAsync(socket, prompt, data, timeout, cancel);
         });
     }
 

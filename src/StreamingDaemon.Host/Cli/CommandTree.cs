@@ -13,6 +13,11 @@ internal sealed class CommandTree
     public const int DefaultDemoPort = 8080;
     public static readonly IntType DemoPort = new(0, 65_535, zero: "any free one");
 
+    /// <summary>Seconds: a daemon that turns ends every stream of its own accord before
+    /// (<c>timeouts.stream_timeout_ms</c>, 300 s).</summary>
+    public const int DefaultSendTimeout = 330;
+    public static readonly IntType SendTimeout = new(0, 86_400, zero: "no limit");
+
     public RootCommand Root { get; } = new("Streams LLM answers to clients that Apache hands over.");
     public Command Check { get; } =
         new("check", "Read the configuration, look at the machine, and say what is missing");
@@ -32,6 +37,8 @@ internal sealed class CommandTree
     public Option<bool> Once { get; } = new("--once") { Description = "Exit after the first stream" };
     public Option<string[]> Prompt { get; } = Value("--prompt", null, "TEXT", "What to ask");
     public Option<string[]> Data { get; } = Value("--data", null, "JSON", "The handoff's JSON object");
+    public Option<string[]> Timeout { get; } = Value("--timeout", null, "SECONDS",
+        $"Longest that the whole answer may take; {SendTimeout.Range} [default: {DefaultSendTimeout}]");
 
     /// <summary>The options of the table, each with its spec.</summary>
     public IReadOnlyList<(OptionSpec Spec, Option<string[]> Option)> Table { get; }
@@ -55,6 +62,7 @@ internal sealed class CommandTree
         Demo.Add(Once);
         Send.Add(Prompt);
         Send.Add(Data);
+        Send.Add(Timeout);
         Root.Add(Check);
         Root.Add(Health);
         Root.Add(Demo);

@@ -29,9 +29,11 @@ internal interface ICliActions
 
     /// <summary>
     /// <c>send</c>: hands one end of a connection over and prints what comes back. At least one of
-    /// <paramref name="prompt"/> and <paramref name="data"/> is given; the latter is a JSON object.
+    /// <paramref name="prompt"/> and <paramref name="data"/> is given; the latter is a JSON object. All of it
+    /// may take <paramref name="timeoutS"/> seconds, or as long as it likes where that is 0.
     /// </summary>
-    Task<int> SendAsync(string socket, string? prompt, string? data, CancellationToken cancellationToken);
+    Task<int> SendAsync(string socket, string? prompt, string? data, int timeoutS,
+        CancellationToken cancellationToken);
 }
 
 /// <summary>What the process ends with.</summary>

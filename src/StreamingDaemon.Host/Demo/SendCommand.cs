@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using System.Text.Json;
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Uring;
@@ -7,11 +8,36 @@ namespace StreamingDaemon.Host.Demo;
 /// <summary><c>send</c>: hands one socket to a running daemon and prints the stream as it comes.</summary>
 internal static class SendCommand
 {
+    /// <param name="socketPath">Of the daemon.</param>
+    /// <param name="data">What is handed over.</param>
+    /// <param name="timeoutS">Seconds for all of it, or 0.</param>
+    /// <param name="output">Takes the answer.</param>
+    /// <param name="cancellationToken">Ends it.</param>
     /// <returns>0 where the answer ended with [DONE], else 1.</returns>
-    public static async Task<int> RunAsync(string socketPath, string? prompt, string? data, TextWriter output,
-        CancellationToken cancellationToken)
+    public static async Task<int> RunAsync(
+        string socketPath, byte[] data, int timeoutS, TextWriter output, CancellationToken cancellationToken)
     {
-        using var client = HandoffClient.Open(socketPath, HandoffData(prompt, data));
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        if (timeoutS > 0)
+            limit.CancelAfter(TimeSpan.FromSeconds(timeoutS));
+        try
+        {
+            // A daemon that stands still with a full queue holds connect(2) for as long.
+            using var client = await Task.Run(() => HandoffClient.Open(socketPath, data), limit.Token)
+                .WaitAsync(limit.Token);
+            return await PrintAsync(client, output, limit.Token);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            CommandLine.Say(Console.Error,
+                $"{socketPath}: the answer did not end within {timeoutS} s (--timeout)");
+            return ExitCode.Failure;
+        }
+    }
+
+    private static async Task<int> PrintAsync(
+        Socket client, TextWriter output, CancellationToken cancellationToken)
+    {
         var answer = new AnswerReader(client);
         var status = await answer.ReadHeadAsync(cancellationToken);
         if (status != 200)

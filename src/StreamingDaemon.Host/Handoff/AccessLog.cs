@@ -8,15 +8,18 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>One line a stream: who, what, how it ended. Never a prompt, an answer or a key.</summary>
-internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog> logger)
+internal sealed partial class AccessLog(
+    DaemonOptions options, LogSampler samples, ILogger<AccessLog> logger)
 {
     private readonly ILogger _logger = logger;
 
     public void Write(StreamSession session, StreamOutcome outcome, BackendResult result)
     {
         // A benchmark measures the streams; its summary stands for the lines.
-        var level = IsOperators(outcome) ? LogLevel.Warning : LogLevel.Information;
-        if (options.Performance.Benchmark || !_logger.IsEnabled(level))
+        if (options.Performance.Benchmark)
+            return;
+        var level = LevelOf(outcome);
+        if (!_logger.IsEnabled(level))
             return;
         var (request, client, backend) = (session.Request, session.Client, session.Backend);
         LogStream(_logger, level, outcome, request.RequestId, request.UserId, backend.Name,
@@ -42,11 +45,16 @@ internal sealed partial class AccessLog(DaemonOptions options, ILogger<AccessLog
             or UnicodeCategory.ParagraphSeparator ? "_" : rune.ToString()));
     }
 
-    /// <summary>Is it an end that somebody has to look into? What clients do is every day's
-    /// business.</summary>
-    private static bool IsOperators(StreamOutcome outcome) => outcome is StreamOutcome.UpstreamError
-        or StreamOutcome.UpstreamTimeout or StreamOutcome.UpstreamTruncated or StreamOutcome.OverCapacity
-        or StreamOutcome.BadHandoff or StreamOutcome.InternalError;
+    /// <summary>A warning is an end that somebody has to look into: what clients do is every day's business.
+    /// What handoffs can cause at will is one for the first of many only.</summary>
+    private LogLevel LevelOf(StreamOutcome outcome) => outcome switch
+    {
+        StreamOutcome.UpstreamError or StreamOutcome.UpstreamTimeout or StreamOutcome.UpstreamTruncated
+            or StreamOutcome.InternalError => LogLevel.Warning,
+        StreamOutcome.BadHandoff or StreamOutcome.OverCapacity when samples.Admits($"stream {outcome}") =>
+            LogLevel.Warning,
+        _ => LogLevel.Information,
+    };
 
     [LoggerMessage(EventId = 1, Message =
         "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} "

@@ -8,7 +8,7 @@ namespace StreamingDaemon.Host.Handoff;
 /// Takes each client from the loop to its backend and to its end: reads the handoff, chooses the backend,
 /// runs the stream, says what became of it. Exactly one outcome for every client.
 /// </summary>
-internal sealed partial class HandoffDispatcher : IHandoffHandler
+internal sealed class HandoffDispatcher : IHandoffHandler
 {
     /// <summary>How long retries may take where the head is out already: no status can be saved any more,
     /// and the person in front of the browser waits.</summary>
@@ -21,11 +21,11 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
     private readonly WorkerSlots _workers;
     private readonly StreamMetrics _metrics;
     private readonly AccessLog _accessLog;
-    private readonly ILogger _logger;
+    private readonly HandoffLog _log;
 
     public HandoffDispatcher(DaemonOptions options, BackendRegistry backends, StreamWatchdog watchdog,
         UserLimits limits, WorkerSlots workers, StreamMetrics metrics, AccessLog accessLog,
-        ILogger<HandoffDispatcher> logger)
+        HandoffLog log)
     {
         _options = options;
         _backends = backends;
@@ -34,7 +34,7 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
         _workers = workers;
         _metrics = metrics;
         _accessLog = accessLog;
-        _logger = logger;
+        _log = log;
         // Its sink takes nothing any more once the session is finished, so the backend may be left behind.
         watchdog.Abandoned = session => _ = ConcludeAsync(session, Cancelled(session));
     }
@@ -45,7 +45,7 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
         var readable = HandoffRequestReader.TryRead(client.HandoffData, out var request);
         client.ReleaseHandoffData();
         if (request.Unusable.Count > 0)
-            LogUnusable(_logger, string.Join(", ", request.Unusable), request.RequestId);
+            _log.Unusable(request.Unusable, request.RequestId);
         var session = new StreamSession(client, request, BackendFor(request), _metrics);
         return Refusal(session, readable) is { } refusal
             ? ConcludeAsync(session, new BackendResult(refusal.Outcome, refusal.End.Message), refusal.End)
@@ -55,10 +55,10 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
     public void OnFault(ClientStream client, Exception exception)
     {
         _metrics.OnFault();
-        LogFault(_logger, exception);
+        _log.Fault(exception);
     }
 
-    public void OnRejected(HandoffRejection reason)
+    public void OnRejected(HandoffRejection reason, HandoffPeer peer)
     {
         _metrics.OnRejected(reason switch
         {
@@ -66,19 +66,13 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
             HandoffRejection.ServerStopped => StreamOutcome.Drained,
             _ => StreamOutcome.BadHandoff,
         });
-        // A browser that gave up while PHP was at work is every day's business.
-        if (reason == HandoffRejection.ClientGone)
-            LogClientGone(_logger);
-        else if (reason == HandoffRejection.DescriptorsTruncated)
-            LogCutOff(_logger, reason);
-        else
-            LogRejected(_logger, reason);
+        _log.Dropped(reason, peer);
     }
 
     private IStreamingBackend BackendFor(HandoffRequest request)
     {
         if (request.Backend is { } name && !_backends.TryGet(name, out _))
-            LogUnknownBackend(_logger, AccessLog.Printable(name), _backends.Default.Name, request.RequestId);
+            _log.UnknownBackend(name, _backends.Default.Name, request.RequestId);
         return _backends.Resolve(request.Backend);
     }
 
@@ -127,7 +121,7 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
         }
         catch (Exception e)
         {
-            LogBackendFault(_logger, e, session.Backend.Name, session.Request.RequestId);
+            _log.BackendFault(e, session.Backend.Name, session.Request.RequestId);
             result = new BackendResult(StreamOutcome.InternalError, e.GetType().Name);
         }
 
@@ -161,12 +155,20 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
         var outcome = session.CancelOutcome ?? StreamOutcome.ClientGone;
         if (outcome != StreamOutcome.UpstreamTimeout)
             return new BackendResult(outcome);
-        return session.State == StreamState.Streaming
-            ? new BackendResult(outcome, "the upstream fell silent") { Fault = UpstreamFault.IdleTimeout }
-            : new BackendResult(outcome, "the upstream sent no token in time")
+        if (session.State == StreamState.Streaming)
+        {
+            return new BackendResult(outcome, "the upstream fell silent")
             {
-                Fault = UpstreamFault.FirstTokenTimeout,
+                Fault = UpstreamFault.IdleTimeout,
             };
+        }
+
+        const string NoToken = "the upstream sent no token in time";
+        var mend = session.Backend.MendOfSilence;
+        return new BackendResult(outcome, mend is null ? NoToken : $"{NoToken}; {mend}")
+        {
+            Fault = UpstreamFault.FirstTokenTimeout,
+        };
     }
 
     private static void Finish(StreamSession session, BackendResult result, StreamEnd? error)
@@ -199,33 +201,4 @@ internal sealed partial class HandoffDispatcher : IHandoffHandler
             StreamOutcome.Drained,
         _ => stream,
     };
-
-    [LoggerMessage(EventId = 10, Level = LogLevel.Warning, Message = "handoff dropped: {Reason}")]
-    private static partial void LogRejected(ILogger logger, HandoffRejection reason);
-
-    [LoggerMessage(EventId = 16, Level = LogLevel.Warning, Message =
-        "of the handoff cannot be used, or not all of it: {Fields}; the rest is served, request {RequestId}")]
-    private static partial void LogUnusable(ILogger logger, string fields, string requestId);
-
-    [LoggerMessage(EventId = 15, Level = LogLevel.Warning, Message =
-        "handoff dropped: {Reason}. The kernel did not give the client's socket to this process: a security "
-        + "module (SELinux, AppArmor) denies it, or, with socket_type stream, its descriptors are used up")]
-    private static partial void LogCutOff(ILogger logger, HandoffRejection reason);
-
-    [LoggerMessage(EventId = 13, Level = LogLevel.Debug, Message = "the client left before its handoff")]
-    private static partial void LogClientGone(ILogger logger);
-
-    [LoggerMessage(EventId = 14, Level = LogLevel.Warning, Message =
-        "the handoff asks for backend {Backend}, which is not configured: {Default} answers, "
-        + "request {RequestId}")]
-    private static partial void LogUnknownBackend(ILogger logger, string backend, string @default,
-        string requestId);
-
-    [LoggerMessage(EventId = 11, Level = LogLevel.Error, Message = "a stream failed in the daemon itself")]
-    private static partial void LogFault(ILogger logger, Exception exception);
-
-    [LoggerMessage(EventId = 12, Level = LogLevel.Error,
-        Message = "backend {Backend} failed, request {RequestId}")]
-    private static partial void LogBackendFault(ILogger logger, Exception exception, string backend,
-        string requestId);
 }

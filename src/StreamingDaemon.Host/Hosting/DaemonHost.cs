@@ -47,8 +47,11 @@ internal static class DaemonHost
             // Scrapers come once in 15 to 60 seconds, ask for little and at once.
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
             kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(10);
-            kestrel.Limits.MaxConcurrentConnections = 256;
-            kestrel.Listen(MetricsPort.EndPointOf(options.Monitoring));
+            var connections = new MetricsConnections();
+            // Those that are given up count until they are closed.
+            kestrel.Limits.MaxConcurrentConnections = 2 * MetricsConnections.Most;
+            kestrel.Listen(MetricsPort.EndPointOf(options.Monitoring), listen => listen.Use(
+                next => connection => connections.ServeAsync(connection, next)));
         });
         var application = builder.Build();
         Connect(application.Services);
@@ -81,7 +84,9 @@ internal static class DaemonHost
         services.AddSingleton<UserLimits>();
         services.AddSingleton<WorkerSlots>();
         services.AddSingleton<StreamMetrics>();
+        services.AddSingleton<LogSampler>();
         services.AddSingleton<AccessLog>();
+        services.AddSingleton<HandoffLog>();
         services.AddSingleton<IHandoffHandler, HandoffDispatcher>();
         services.AddSingleton(provider =>
             new HandoffServer(ServerOptionsOf(options) with { PassedSocket = passedSocket },

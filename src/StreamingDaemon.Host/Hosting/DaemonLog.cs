@@ -17,7 +17,7 @@ internal sealed class DaemonLog : IDisposable
     private const int QueuedLines = 100_000;
 
     private const string TextTemplate =
-        "{Timestamp:HH:mm:ss.fff} {Level:u3} {Message:lj}{NewLine}{Exception}";
+        "{UtcTimestamp:yyyy-MM-ddTHH:mm:ss.fffZ} {Level:u3} {Message:lj}{NewLine}{Exception}";
 
     private readonly LoggingLevelSwitch _level;
     private readonly Logger _logger;
@@ -59,7 +59,7 @@ internal sealed class DaemonLog : IDisposable
     {
         const LogEventLevel All = LogEventLevel.Verbose;
         if (json)
-            sink.Console(new CompactJsonFormatter(), standardErrorFromLevel: All);
+            sink.Console(new RenderedCompactJsonFormatter(), standardErrorFromLevel: All);
         else
             sink.Console(outputTemplate: TextTemplate, formatProvider: CultureInfo.InvariantCulture,
                 standardErrorFromLevel: All);

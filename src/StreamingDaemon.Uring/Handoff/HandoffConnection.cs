@@ -30,7 +30,7 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     public int ClientFd = -1;
     public bool IsTruncated;
 
-    /// <summary>Its message was only looked at.</summary>
+    /// <summary>What came was only looked at.</summary>
     public bool HasUnreadMessage;
     public bool DescriptorsTruncated;
 
@@ -38,7 +38,9 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     public int TimesCut;
     public JsonBoundary Boundary;
     public long AcceptedTimestamp;
-    public long AcceptedMs;
+
+    /// <summary>Since when its peer is waited for.</summary>
+    public long AskedMs;
 
     // The links of the HandoffAgeList.
     public HandoffConnection? Older;

@@ -1,3 +1,4 @@
+using System.Text;
 using StreamingDaemon.Uring.Interop;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
@@ -126,7 +127,7 @@ internal sealed class HandoffListener : IDisposable
         if (error == 0)
         {
             var umask = LinuxNative.Umask(0x1FF & ~(uint)mode);
-            error = LinuxNative.Bind(Fd, SocketPath.AddressOf(path));
+            error = BindTo(path);
             _ = LinuxNative.Umask(umask);
         }
 
@@ -144,6 +145,22 @@ internal sealed class HandoffListener : IDisposable
         throw call == "chown" && error == -Errno.Perm
             ? SocketPath.MayNotGiveTo(options.SocketGroup!)
             : SocketPath.Failure(call, path, error);
+    }
+
+    /// <summary>The name beside a path may be longer than a socket's address: then it is found from its
+    /// directory's descriptor.</summary>
+    private int BindTo(string path)
+    {
+        if (Encoding.UTF8.GetByteCount(path) <= UnixAddress.MaxPathBytes)
+            return LinuxNative.Bind(Fd, SocketPath.AddressOf(path));
+        var directory = FileNative.Open(System.IO.Path.GetDirectoryName(path)!,
+            FileNative.OpenPath | FileNative.OpenCloExec, 0);
+        if (directory < 0)
+            return directory;
+        var name = $"/proc/self/fd/{directory}/{System.IO.Path.GetFileName(path)}";
+        var error = LinuxNative.Bind(Fd, SocketPath.AddressOf(name));
+        _ = LinuxNative.Close(directory);
+        return error;
     }
 
     private static int SetGroup(string path, uint group, HandoffServerOptions options, ref string call)

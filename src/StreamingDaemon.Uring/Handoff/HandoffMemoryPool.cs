@@ -7,7 +7,9 @@ namespace StreamingDaemon.Uring.Handoff;
 /// its message fills, and the most recently used is used next, so that ordinary handoffs share a few warm
 /// pages.
 /// </summary>
-internal sealed unsafe class HandoffMemoryPool(int maxHandoffBytes) : IDisposable
+/// <param name="maxHandoffBytes">The largest message.</param>
+/// <param name="mayMap">False where the kernel is to have no memory, for tests.</param>
+internal sealed unsafe class HandoffMemoryPool(int maxHandoffBytes, Func<bool>? mayMap = null) : IDisposable
 {
     private const int AreasPerMapping = 64;
 
@@ -24,8 +26,12 @@ internal sealed unsafe class HandoffMemoryPool(int maxHandoffBytes) : IDisposabl
         if (_free.Count == 0)
         {
             memory = default;
-            if (LinuxNative.MMap((nuint)_areaBytes * AreasPerMapping, -1, 0, out var mapping) < 0)
+            if (mayMap?.Invoke() == false
+                || LinuxNative.MMap((nuint)_areaBytes * AreasPerMapping, -1, 0, out var mapping) < 0)
+            {
                 return false;
+            }
+
             _mappings.Add((nint)mapping);
             for (var i = AreasPerMapping - 1; i >= 0; i--)
                 _free.Push((nint)(mapping + (long)i * _areaBytes));

@@ -12,6 +12,7 @@ internal static unsafe partial class FileNative
     public const int OpenReadWrite = 0x2;
     public const int OpenCreate = 0x40;
     public const int OpenCloExec = 0x80000;
+    public const int OpenPath = 0x200000;
     public const int LockExclusive = 0x2;
     public const int LockNonBlocking = 0x4;
     public const int DuplicateCloseOnExec = 1030;

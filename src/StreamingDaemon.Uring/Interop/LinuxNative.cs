@@ -85,6 +85,9 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "sendmsg", SetLastError = true)]
     private static partial nint SendMsgRaw(int fd, MessageHeader* message, int flags);
 
+    [LibraryImport("libc", EntryPoint = "recv", SetLastError = true)]
+    private static partial nint RecvRaw(int fd, void* buffer, nuint length, int flags);
+
     [LibraryImport("libc", EntryPoint = "shutdown", SetLastError = true)]
     private static partial int ShutdownRaw(int fd, int how);
 
@@ -176,6 +179,9 @@ internal static unsafe partial class LinuxNative
 
     public static int SendMsg(int fd, MessageHeader* message, int flags) =>
         Result(SendMsgRaw(fd, message, flags));
+
+    public static int Recv(int fd, void* buffer, int length, int flags) =>
+        Result(RecvRaw(fd, buffer, (nuint)length, flags));
 
     public static int Shutdown(int fd, int how) => Result(ShutdownRaw(fd, how));
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
@@ -128,6 +129,30 @@ internal sealed unsafe partial class EventLoop
             _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
     }
 
+    private void StartHandoff(int fd)
+    {
+        _statistics.OnAccepted();
+        if (!IsAllowed(fd))
+        {
+            NotifyRejected(HandoffRejection.PeerNotAllowed, fd);
+            SubmitClose(fd);
+            return;
+        }
+
+        if (_stopped)
+        {
+            NotifyRejected(HandoffRejection.ServerStopped, fd);
+            SubmitClose(fd);
+            return;
+        }
+
+        var handoff = TakeHandoffSlot();
+        handoff.Fd = fd;
+        handoff.AcceptedTimestamp = Stopwatch.GetTimestamp();
+        _handoffCount++;
+        BeginReceive(handoff);
+    }
+
     /// <summary>Takes what is left in the accept queue, then closes the listener.</summary>
     private void FinishAccepting()
     {
@@ -160,7 +185,7 @@ internal sealed unsafe partial class EventLoop
     {
         while (_silent.Count + HeldCount > _budget.Handoffs && _silent.Oldest is { } oldest)
         {
-            var dueMs = oldest.AcceptedMs + Math.Min(SilenceGraceMs, Options.HandoffTimeoutMs);
+            var dueMs = oldest.AskedMs + Math.Min(SilenceGraceMs, Options.HandoffTimeoutMs);
             if (_nowMs < dueMs)
             {
                 _timers.Set(_graceEnds, dueMs);
@@ -179,11 +204,38 @@ internal sealed unsafe partial class EventLoop
         _silent.Remove(handoff);
     }
 
+    /// <summary>Asks for the message. Its time runs from here on: until there is memory for it, it is we who
+    /// keep the peer waiting.</summary>
+    private void BeginReceive(HandoffConnection handoff)
+    {
+        if (!_handoffMemory.TryRent(out handoff.Memory))
+        {
+            ReceiveLater(handoff);
+            return;
+        }
+
+        AwaitPeer(handoff);
+        ArmReceive(handoff);
+    }
+
+    private void AwaitPeer(HandoffConnection handoff)
+    {
+        handoff.AskedMs = _nowMs;
+        _silent.Add(handoff);
+        _timers.Set(handoff, _nowMs + Options.HandoffTimeoutMs);
+    }
+
     private void ReceiveLater(HandoffConnection handoff)
     {
         _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
         _unreceived.Enqueue((handoff, handoff.Generation));
     }
+
+    /// <summary>The kernel cuts a descriptor off where our table is full, and where a security module
+    /// (SELinux, AppArmor) denies us the socket, which no waiting mends. A place that is free again tells
+    /// them apart, but it may have become so just now.</summary>
+    private static bool MayHaveRoomLater(HandoffConnection handoff) =>
+        ++handoff.TimesCut < MostTimesCut || FileNative.IsTableFull(handoff.Fd);
 
     private void ServeHeld()
     {
@@ -194,20 +246,29 @@ internal sealed unsafe partial class EventLoop
         {
             if (waiting.Handoff.Generation != waiting.Generation)
                 continue;
+            if (waiting.Handoff.Memory.Pointer is null)
+            {
+                BeginReceive(waiting.Handoff);
+                continue;
+            }
+
             waiting.Handoff.IsProbe = _isProbing = true;
             ArmReceive(waiting.Handoff);
         }
     }
 
-    /// <summary>May this peer hand over (unix(7), SO_PEERCRED: as it was when it connected)?</summary>
+    /// <summary>May this peer hand over?</summary>
     private bool IsAllowed(int fd)
     {
         if (Options.AllowedUids.Count == 0 && Options.AllowedGids.Count == 0)
             return true;
-        return LinuxNative.GetPeerCredentials(fd, out var credentials) == 0
-            && (Options.AllowedUids.Contains(credentials.UserId)
-                || Options.AllowedGids.Contains(credentials.GroupId));
+        var peer = PeerOf(fd);
+        return Options.AllowedUids.Contains(peer.UserId) || Options.AllowedGids.Contains(peer.GroupId);
     }
+
+    private static HandoffPeer PeerOf(int fd) => LinuxNative.GetPeerCredentials(fd, out var peer) == 0
+        ? new HandoffPeer(peer.UserId, peer.GroupId, peer.ProcessId)
+        : new HandoffPeer(-1, -1, 0);
 
     /// <summary>Ends what is armed, by name: by the descriptor it might find whoever has the number by
     /// then.</summary>

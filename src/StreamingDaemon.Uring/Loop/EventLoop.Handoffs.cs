@@ -6,40 +6,12 @@ using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;
 
-// Accept, and receiving one handoff: a client's descriptor and its data.
+// Receiving one handoff: a client's descriptor and its data.
 internal sealed unsafe partial class EventLoop
 {
     private readonly List<HandoffConnection> _handoffs = [];
     private readonly Stack<int> _freeHandoffs = new();
     private int _handoffCount;
-
-    private void StartHandoff(int fd)
-    {
-        _statistics.OnAccepted();
-        if (!IsAllowed(fd))
-        {
-            NotifyRejected(HandoffRejection.PeerNotAllowed);
-            SubmitClose(fd);
-            return;
-        }
-
-        if (_stopped || !_handoffMemory.TryRent(out var memory))
-        {
-            NotifyRejected(_stopped ? HandoffRejection.ServerStopped : HandoffRejection.ReceiveFailed);
-            SubmitClose(fd);
-            return;
-        }
-
-        var handoff = TakeHandoffSlot();
-        handoff.Fd = fd;
-        handoff.Memory = memory;
-        handoff.AcceptedTimestamp = Stopwatch.GetTimestamp();
-        handoff.AcceptedMs = _nowMs;
-        _handoffCount++;
-        _silent.Add(handoff);
-        _timers.Set(handoff, _nowMs + Options.HandoffTimeoutMs);
-        ArmReceive(handoff);
-    }
 
     private HandoffConnection TakeHandoffSlot()
     {
@@ -60,8 +32,8 @@ internal sealed unsafe partial class EventLoop
         entry->Address = (ulong)header;
         entry->Length = 1;
         // Only looked at: where our table has no place for the client's descriptor, the message stays, to be
-        // asked for again, and the client is not lost. A stream must be read on.
-        entry->OperationFlags = MsgCmsgCloExec | (Options.UseStreamSocket ? 0u : MsgPeek)
+        // asked for again, and the client is not lost.
+        entry->OperationFlags = MsgCmsgCloExec | (OnlyLooks(handoff) ? MsgPeek : 0u)
             | (handoff.IsExpired ? MsgDontWait : 0u);
         entry->UserData = UserData.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         handoff.IsReceiving = true;
@@ -76,7 +48,7 @@ internal sealed unsafe partial class EventLoop
             handoff.IsProbe = _isProbing = false;
         if (result >= 0)
         {
-            handoff.HasUnreadMessage = !Options.UseStreamSocket;
+            handoff.HasUnreadMessage = OnlyLooks(handoff);
             TakeDescriptors(handoff);
         }
 
@@ -92,18 +64,49 @@ internal sealed unsafe partial class EventLoop
             return;
         }
 
+        var isCutOff = handoff.ClientFd < 0 && (handoff.Memory.ReceivedFlags & MsgCTrunc) != 0;
+        if (isCutOff && MayHaveRoomLater(handoff))
+        {
+            MarkWhole(handoff);
+            ReceiveLater(handoff);
+            return;
+        }
+
+        handoff.DescriptorsTruncated |= isCutOff;
+        if (Options.UseStreamSocket && handoff.HasUnreadMessage && result > 0)
+            result = ReadOn(handoff, result);
         handoff.Boundary.Feed(new ReadOnlySpan<byte>(handoff.Memory.Data + handoff.Received, result));
         handoff.Received += result;
         handoff.IsTruncated |= (handoff.Memory.ReceivedFlags & MsgTrunc) != 0
             || handoff.Received > Options.MaxHandoffBytes;
-        handoff.DescriptorsTruncated |= (handoff.Memory.ReceivedFlags & MsgCTrunc) != 0;
 
         var whole = !Options.UseStreamSocket || result == 0 || handoff.IsTruncated
             || handoff.Boundary.IsComplete;
         if (whole)
+        {
             FinishHandoff(handoff);
-        else
-            ArmReceive(handoff);
+            return;
+        }
+
+        // One that was held for want of a place has its time from now on.
+        if (!handoff.IsListed && !handoff.IsExpired)
+            AwaitPeer(handoff);
+        ArmReceive(handoff);
+    }
+
+    /// <summary>A message until its end; of a stream, what comes before the client and with it.</summary>
+    private bool OnlyLooks(HandoffConnection handoff) => !Options.UseStreamSocket || handoff.ClientFd < 0;
+
+    /// <summary>Takes from a stream what was looked at. Its descriptors are here by now: without room for
+    /// them, recv(2) drops them.</summary>
+    /// <returns>The bytes that were taken: those of the look.</returns>
+    private static int ReadOn(HandoffConnection handoff, int length)
+    {
+        handoff.HasUnreadMessage = false;
+        var taken = LinuxNative.Recv(
+            handoff.Fd, handoff.Memory.Data + handoff.Received, length, MsgDontWait);
+        Debug.Assert(taken == length, "somebody else reads this stream");
+        return Math.Max(0, taken);
     }
 
     private void OnReceiveFailed(HandoffConnection handoff, int error)
@@ -157,15 +160,7 @@ internal sealed unsafe partial class EventLoop
 
     private void FinishHandoff(HandoffConnection handoff)
     {
-        if (handoff.ClientFd < 0 && handoff.DescriptorsTruncated && MayHaveRoomLater(handoff))
-        {
-            handoff.Received = 0;
-            handoff.DescriptorsTruncated = false;
-            handoff.Boundary = default;
-            MarkWhole(handoff);
-            ReceiveLater(handoff);
-        }
-        else if (handoff.ClientFd < 0)
+        if (handoff.ClientFd < 0)
         {
             RejectHandoff(handoff, handoff.DescriptorsTruncated ? HandoffRejection.DescriptorsTruncated
                 : handoff.Received == 0 ? HandoffRejection.PeerClosed
@@ -185,12 +180,6 @@ internal sealed unsafe partial class EventLoop
             _withoutSlot.Enqueue(handoff);
         }
     }
-
-    /// <summary>The kernel cuts a descriptor off where our table is full, and where a security module
-    /// (SELinux, AppArmor) denies us the socket, which no waiting mends. A place that is free again tells
-    /// them apart, but it may have become so just now.</summary>
-    private bool MayHaveRoomLater(HandoffConnection handoff) => !Options.UseStreamSocket
-        && (++handoff.TimesCut < MostTimesCut || FileNative.IsTableFull(handoff.Fd));
 
     private void StartClientOf(HandoffConnection handoff, HandoffAdmission admission)
     {
@@ -222,20 +211,21 @@ internal sealed unsafe partial class EventLoop
 
     private void RejectHandoff(HandoffConnection handoff, HandoffRejection reason)
     {
-        NotifyRejected(reason);
+        NotifyRejected(reason, handoff.Fd);
         EndHandoff(handoff);
     }
 
-    private void NotifyRejected(HandoffRejection reason)
+    private void NotifyRejected(HandoffRejection reason, int fd)
     {
         _statistics.OnRejected();
         OnHandlerCalled();
+        var peer = PeerOf(fd);
         // Logging may block: not here.
         ThreadPool.UnsafeQueueUserWorkItem(static state =>
         {
-            state.Loop.Handler.OnRejected(state.Reason);
+            state.Loop.Handler.OnRejected(state.Reason, state.Peer);
             state.Loop.OnHandlerReturned();
-        }, (Loop: this, Reason: reason), preferLocal: false);
+        }, (Loop: this, Reason: reason, Peer: peer), preferLocal: false);
     }
 
     private void EndHandoff(HandoffConnection handoff)

@@ -46,7 +46,7 @@ internal sealed partial class EventLoop : IDisposable
         _reader = _channel.Reader;
         _timers = new TimerWheel(_nowMs);
         _fireTimer = FireTimer;
-        _handoffMemory = new HandoffMemoryPool(options.MaxHandoffBytes);
+        _handoffMemory = new HandoffMemoryPool(options.MaxHandoffBytes, options.MayMapHandoffs);
         _ring = IoUring.Create((uint)options.RingEntries, options.SqPoll, options.RingFault);
         try
         {

@@ -1,4 +1,6 @@
+using System.Net.Sockets;
 using System.Text;
+using StreamingDaemon.Backends.OpenAI;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.Backends.Tests.OpenAI;
@@ -73,6 +75,35 @@ public sealed class TransportTests
         Assert.Equal(StreamOutcome.UpstreamError, result.Outcome);
         Assert.Contains("TLS", result.Reason, StringComparison.Ordinal);
         Assert.Empty(upstream.Server.Requests);
+    }
+
+    [Theory]
+    [InlineData("nothing", "does not exist")]
+    [InlineData("nothing/below", "does not exist")]
+    [InlineData("file", "nobody listens there, or it is no socket")]
+    [InlineData("directory", "is a directory and no socket")]
+    [InlineData("deaf", "nobody listens there, or it is no socket")]
+    [InlineData("datagram", "is not a stream socket")]
+    public async Task Api_socket_that_leads_nowhere_is_named_with_what_is_wrong_with_it(string what, string problem)
+    {
+        using var directory = new TempDirectory();
+        var path = directory.File(what);
+        using var socket = new Socket(AddressFamily.Unix, what == "datagram" ? SocketType.Dgram : SocketType.Stream,
+            ProtocolType.Unspecified);
+        if (what == "file")
+            await File.WriteAllTextAsync(path, "");
+        else if (what == "directory")
+            Directory.CreateDirectory(path);
+        else if (!what.StartsWith("nothing", StringComparison.Ordinal))
+            socket.Bind(new UnixDomainSocketEndPoint(path));
+        await using var upstream = await Upstream.StartAsync(
+            configure: options => options with { ApiSocket = path, MaxRetries = 0 });
+
+        var result = await upstream.StreamAsync();
+
+        Assert.Equal((StreamOutcome.UpstreamError, UpstreamFault.Connect), (result.Outcome, result.Fault));
+        Assert.Equal($"the upstream cannot be reached: {path}: {problem}", result.Reason);
+        Assert.Equal($"{path}: {problem}", ApiSocket.Check(path));
     }
 
     [Theory]

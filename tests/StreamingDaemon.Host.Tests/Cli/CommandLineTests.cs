@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Tests.Configuration;
@@ -102,12 +103,13 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("check --json", "check json=True")]
     [InlineData("demo", "demo port=8080 once=False")]
     [InlineData("demo --port 0", "demo port=0 once=False")]
-    [InlineData("send --socket /a --prompt hi", "send socket=/a prompt=hi data=-")]
-    [InlineData("--socket /a send --data {\"prompt\":1}", "send socket=/a prompt=- data={\"prompt\":1}")]
-    [InlineData("send --prompt hi", "send socket=/var/run/streaming-daemon.sock prompt=hi data=-")]
-    [InlineData("send -s /a --prompt @file", "send socket=/a prompt=@file data=-")]
-    [InlineData("send -s /a --prompt [suggest]", "send socket=/a prompt=[suggest] data=-")]
-    [InlineData("send -s /a --prompt -5", "send socket=/a prompt=-5 data=-")]
+    [InlineData("send --socket /a --prompt hi", "send socket=/a prompt=hi data=- timeout=330")]
+    [InlineData("--socket /a send --data {\"prompt\":1}", "send socket=/a prompt=- data={\"prompt\":1} timeout=330")]
+    [InlineData("send --prompt hi", "send socket=/var/run/streaming-daemon.sock prompt=hi data=- timeout=330")]
+    [InlineData("send -s /a --prompt @file", "send socket=/a prompt=@file data=- timeout=330")]
+    [InlineData("send -s /a --prompt [suggest]", "send socket=/a prompt=[suggest] data=- timeout=330")]
+    [InlineData("send -s /a --prompt hi --timeout 5", "send socket=/a prompt=hi data=- timeout=5")]
+    [InlineData("send -s /a --prompt -5", "send socket=/a prompt=-5 data=- timeout=330")]
     public async Task Each_command_reaches_its_action(string line, string expected)
     {
         Assert.Equal(0, await Run(line));
@@ -177,6 +179,8 @@ public sealed class CommandLineTests : IDisposable
         "--config: /nowhere.toml does not exist or cannot be reached; expected a TOML file")]
     [InlineData("demo --port x",
         "--port: 'x' is not a number; expected an integer from 0 to 65535 (0 is any free one)")]
+    [InlineData("send -s /a --prompt x --timeout -1",
+        "--timeout: '-1' is out of range; expected an integer from 0 to 86400 (0 is no limit)")]
     [InlineData("send --socket /a", "send: nothing to send; give --prompt TEXT or --data JSON")]
     [InlineData("send --data x", "--data: the value is not a JSON object; " +
         "expected for example '{\"prompt\": \"Hello\"}'")]
@@ -185,6 +189,27 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal(2, await Run(line));
         Assert.Equal($"streaming-daemon: {expected}\n", _invocation.Error);
         Assert.Equal(("", null), (_invocation.Output, _invocation.Actions.Called));
+    }
+
+    [Fact]
+    public async Task Check_with_json_tells_mistakes_of_the_configuration_as_findings_on_stdout()
+    {
+        Assert.Equal(2, await Run("check --json --delay soon --metrics y"));
+
+        Assert.Equal("", _invocation.Error);
+        using var report = JsonDocument.Parse(_invocation.Output);
+        Assert.False(report.RootElement.GetProperty("ok").GetBoolean());
+        var findings = report.RootElement.GetProperty("checks").EnumerateArray().ToList();
+        Assert.All(findings, finding => Assert.Equal(("configuration", "failed"),
+            (finding.GetProperty("name").GetString(), finding.GetProperty("status").GetString())));
+        Assert.Equal(
+            [
+                "--delay: 'soon' is not a number; expected an integer from 0 to 60000",
+                "--metrics: 'y' is not a number; expected an integer from 0 to 65535 (0 is off)",
+            ],
+            findings.Select(finding => finding.GetProperty("detail").GetString()!).Order());
+        // As without it.
+        Assert.Equal((2, ""), (await Run("check --delay soon"), _invocation.Output));
     }
 
     [Fact]
@@ -235,6 +260,7 @@ public sealed class CommandLineTests : IDisposable
     [Theory]
     [InlineData("demo --help", "--port <N>")]
     [InlineData("send -h", "--prompt <TEXT>")]
+    [InlineData("send -h", "--timeout <SECONDS>")]
     [InlineData("check -h", "--json")]
     public async Task Help_of_a_command_names_its_own_options_too(string line, string expected)
     {

@@ -25,8 +25,9 @@ internal sealed class FakeActions : ICliActions
         Note($"demo port={port} once={once}", options, cancellationToken);
 
     public Task<int> SendAsync(
-        string socket, string? prompt, string? data, CancellationToken cancellationToken) =>
-        Note($"send socket={socket} prompt={prompt ?? "-"} data={data ?? "-"}", null, cancellationToken);
+        string socket, string? prompt, string? data, int timeoutS, CancellationToken cancellationToken) =>
+        Note($"send socket={socket} prompt={prompt ?? "-"} data={data ?? "-"} timeout={timeoutS}", null,
+            cancellationToken);
 
     private Task<int> Note(string called, DaemonOptions? options, CancellationToken cancel = default)
     {

@@ -1,3 +1,4 @@
+using System.CommandLine;
 using System.Runtime.CompilerServices;
 using System.Text;
 using StreamingDaemon.Host.Cli;
@@ -43,7 +44,7 @@ internal static class ManPage
 
             """);
         foreach (var command in tree.Root.Subcommands)
-            text.Append($".It Cm {command.Name}\n{Escape(command.Description!)}.\n");
+            text.Append($".It Cm {command.Name}\n{Escape(command.Description!)}.\n{Own(command)}");
         text.Append(".El\n.Sh OPTIONS\n.Bl -tag -width Ds\n");
         text.Append(".It Fl Fl config Ar FILE , Fl C Ar FILE\nTOML file to read.\n");
         foreach (var spec in OptionTable.All.Where(spec => spec.Cli is not null))
@@ -84,6 +85,12 @@ internal static class ManPage
     private static string About(OptionSpec spec) =>
         $"{Escape(spec.Description)}.\n{Escape(spec.Cost)}\nValues: {Escape(spec.Range)}; the default is\n"
         + $".Ql {Escape(spec.ToHelp(OptionTable.Defaults))} .\n";
+
+    /// <summary>The options that only this command has.</summary>
+    private static string Own(Command command) => command.Options.Count == 0 ? "" :
+        ".Bl -tag -width Ds\n" + string.Concat(command.Options.Select(option =>
+            $".It Fl Fl {option.Name[2..]}{(option.HelpName is { } value ? " Ar " + value : "")}\n"
+            + $"{Escape(option.Description!)}.\n")) + ".El\n";
 
     /// <summary>A backslash begins an escape of roff's, and a sentence begins a line of its own.</summary>
     private static string Escape(string text) => text.Replace(@"\", @"\e").Replace(". ", ".\n");

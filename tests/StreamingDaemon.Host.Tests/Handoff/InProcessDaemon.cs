@@ -18,6 +18,7 @@ internal sealed class InProcessDaemon : IAsyncDisposable
     private readonly UserLimits _limits;
     private readonly WorkerSlots _workers;
     private readonly StreamMetrics _metrics;
+    private readonly LogSampler _samples = new(NullLogger<LogSampler>.Instance);
 
     private InProcessDaemon(IStreamingBackend backend, DaemonOptions options)
     {
@@ -33,7 +34,8 @@ internal sealed class InProcessDaemon : IAsyncDisposable
         _workers = new WorkerSlots(options);
         Server = new HandoffServer(DaemonHost.ServerOptionsOf(options), new HandoffDispatcher(
             options, new BackendRegistry([backend], backend.Name), _watchdog, _limits, _workers, _metrics,
-            new AccessLog(options, NullLogger<AccessLog>.Instance), NullLogger<HandoffDispatcher>.Instance));
+            new AccessLog(options, _samples, NullLogger<AccessLog>.Instance),
+            new HandoffLog(_samples, NullLogger<HandoffLog>.Instance)));
     }
 
     public string SocketPath { get; }
@@ -69,6 +71,7 @@ internal sealed class InProcessDaemon : IAsyncDisposable
         _watchdog.Dispose();
         _limits.Dispose();
         _workers.Dispose();
+        _samples.Dispose();
         _directory.Dispose();
     }
 }

@@ -56,7 +56,7 @@ public sealed class MemoryTrimmerTests : IDisposable
         {
         }
 
-        public void OnRejected(HandoffRejection reason)
+        public void OnRejected(HandoffRejection reason, HandoffPeer peer)
         {
         }
     }

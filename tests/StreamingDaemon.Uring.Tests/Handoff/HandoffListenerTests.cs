@@ -55,17 +55,34 @@ public sealed class HandoffListenerTests
         Assert.Contains("107", error.Message, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void Longest_path_works()
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public void Longest_path_works_for_a_takeover_and_with_a_group_too(bool takeover, bool group)
     {
         using var directory = new TempDirectory();
-        var path = directory.File(new string('x', 107 - directory.Path.Length - 1));
+        // The name that is bound beside it first is longer than a socket's address.
+        var below = directory.File(new string('x', 107 - directory.Path.Length - 3));
+        Directory.CreateDirectory(below);
+        var path = Path.Combine(below, "s");
+        var options = new HandoffServerOptions
+        {
+            SocketPath = path,
+            SocketGroup = group ? $"{Posix.EffectiveGid()}" : null,
+        };
 
-        using var listener = HandoffListener.Open(new HandoffServerOptions { SocketPath = path });
+        using var listener = HandoffListener.Open(options);
+        using var successor = takeover ? HandoffListener.Open(options with { Takeover = true }) : null;
 
-        Assert.True(File.Exists(path));
-        listener.Unlink();
-        Assert.False(File.Exists(path));
+        Assert.Equal([path], Directory.GetFileSystemEntries(below));
+        var connection = Posix.ConnectUnix(path, Posix.SockSeqPacket);
+        var accepted = (successor ?? listener).AcceptQueued();
+        Assert.InRange(accepted, 0, int.MaxValue);
+        Posix.Close(accepted);
+        Posix.Close(connection);
+        (successor ?? listener).Unlink();
+        Assert.Empty(Directory.GetFileSystemEntries(below));
     }
 
     [Fact]

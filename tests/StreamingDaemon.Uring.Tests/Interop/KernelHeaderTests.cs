@@ -92,6 +92,7 @@ public sealed class KernelHeaderTests
         ("O_CREAT", FileNative.OpenCreate),
         ("O_CLOEXEC", FileNative.OpenCloExec),
         ("O_NOFOLLOW", FileNative.OpenNoFollow),
+        ("O_PATH", FileNative.OpenPath),
         ("LOCK_EX", FileNative.LockExclusive),
         ("LOCK_NB", FileNative.LockNonBlocking),
         ("F_SETFD", FileNative.SetDescriptorFlags), ("F_DUPFD_CLOEXEC", FileNative.DuplicateCloseOnExec),
