@@ -110,6 +110,7 @@ internal sealed partial class Machine : IAsyncDisposable
         }
         catch (TimeoutException)
         {
+            // Told below, with what it has said instead.
         }
 
         return Said() ? begun

@@ -44,11 +44,13 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     public async Task Reload_takes_what_can_change_and_names_what_waits_for_a_restart()
     {
         var machine = operators.Machine;
-        await machine.ShellAsync("sed -i 's/^# max_connections = 10000$/max_connections = 9000/' /etc/streaming-daemon/config.toml");
+        await machine.ShellAsync(
+            "sed -i 's/^# max_connections = 10000$/max_connections = 9000/' /etc/streaming-daemon/config.toml");
 
         await machine.RunAsync(Operations, "systemctl reload streaming-daemon");
 
-        await machine.UntilAsync("grep 'max_connections.*restart\\|restart.*max_connections' /run/units/streaming-daemon.service.log");
+        await machine.UntilAsync(
+            "grep 'max_connections.*restart\\|restart.*max_connections' /run/units/streaming-daemon.service.log");
     }
 
     [Fact]
@@ -90,7 +92,8 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     {
         var machine = operators.Machine;
 
-        Assert.Contains("The daemon would start.", await machine.RunAsync(Operations, CheckAsItsUser), StringComparison.Ordinal);
+        Assert.Contains("The daemon would start.", await machine.RunAsync(Operations, CheckAsItsUser),
+            StringComparison.Ordinal);
         Assert.Contains("--metrics", await machine.RunAsync(ReadMe, "streaming-daemon --help"), StringComparison.Ordinal);
         // Where no file of the directory is before the one of the package.
         Assert.Equal("ok\n", await machine.RunAsync(ReadMe, "streaming-daemon health", "/"));
@@ -120,8 +123,9 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
 
         await InstallByHandAsync(machine);
 
-        Assert.Contains("[DONE]", await machine.ShellAsync("setpriv --reuid www-data --regid www-data --clear-groups "
-            + "streaming-daemon send --socket /run/streaming-daemon/streaming-daemon.sock --prompt x"), StringComparison.Ordinal);
+        var answer = await machine.ShellAsync("setpriv --reuid www-data --regid www-data --clear-groups "
+            + "streaming-daemon send --socket /run/streaming-daemon/streaming-daemon.sock --prompt x");
+        Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
     }
 
     /// <summary>Asks for one stream after the other, each answer in a file of the directory; the first has

@@ -11,7 +11,8 @@ public sealed class OperatorsMachine : IAsyncLifetime
     private const string Metrics = @"sed -i 's/^# metrics_port = 0$/metrics_port = 9090/' /etc/streaming-daemon/config.toml";
     private const string Module = "apt-get install apache2 apache2-dev libapache2-mod-php make gcc";
     private const string Path =
-        "sed -i 's|/var/run/streaming-daemon.sock|/var/run/streaming-daemon/streaming-daemon.sock|' /etc/apache2/conf-available/handoff.conf";
+        "sed -i 's|/var/run/streaming-daemon.sock|/var/run/streaming-daemon/streaming-daemon.sock|' "
+        + "/etc/apache2/conf-available/handoff.conf";
 
     private Machine? _machine;
 

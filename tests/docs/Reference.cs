@@ -10,7 +10,8 @@ internal static partial class Reference
     /// <summary>Everything that is wrong with a command; a program or a use of one that is not known here is
     /// wrong.</summary>
     public static IEnumerable<string> Complaints(string script) =>
-        ShellText.Commands(script).SelectMany(words => Of([.. words.SkipWhile(word => word is "{" || ShellText.IsAssignment(word))]));
+        ShellText.Commands(script).SelectMany(
+            words => Of([.. words.SkipWhile(word => word is "{" || ShellText.IsAssignment(word))]));
 
     private static IEnumerable<string> Of(string[] words) => words switch
     {
@@ -21,7 +22,12 @@ internal static partial class Reference
             [.. Missing(file), .. NotIn(Manifests, $"configMap: {{name: {name}}}"),
                 .. NotIn(Manifests, $"/profile/{Path.GetFileName(file)} ")],
         ["kubectl", "create", "secret", "generic", var name, var from] when Value(from, "--from-literal") is { } pair =>
-            NotIn(Manifests, $"secretKeyRef:\n                  name: {name}\n                  key: {pair.Split('=')[0]}\n"),
+            NotIn(Manifests, $"""
+                              secretKeyRef:
+                                  name: {name}
+                                  key: {pair.Split('=')[0]}
+
+                """),
         ["kubectl", "rollout", "status" or "restart", var resource] => Resource(resource),
         ["docker", "compose", .. var rest] => Compose(rest),
         ["kubectl", "set", "image", var resource, var image] =>
@@ -67,7 +73,8 @@ internal static partial class Reference
     private static IEnumerable<string> Resource(string resource)
     {
         var kind = resource.Split('/')[0];
-        return Documents().Split(Manifests).Any(d => Regex.IsMatch(d, $"^kind: {kind}$", RegexOptions.Multiline | RegexOptions.IgnoreCase)
+        return Documents().Split(Manifests).Any(d =>
+            Regex.IsMatch(d, $"^kind: {kind}$", RegexOptions.Multiline | RegexOptions.IgnoreCase)
             && d.Contains($"\n  name: {resource.Split('/')[^1]}\n", StringComparison.Ordinal))
             ? [] : [$"no manifest makes {resource}"];
     }
@@ -128,7 +135,9 @@ internal static partial class Reference
 
     private static IEnumerable<string> Options(IEnumerable<string> words, string sources) =>
         from word in words
-        where word.StartsWith("--", StringComparison.Ordinal) && word.Length > 2 && !word.Contains(' ', StringComparison.Ordinal)
+        where word.StartsWith("--", StringComparison.Ordinal) && word.Length > 2
+        // Not the command line that is an option's value.
+        where !word.Contains(' ', StringComparison.Ordinal)
         let option = word.Split('=')[0]
         // BenchmarkDotNet's own.
         where option != "--filter"

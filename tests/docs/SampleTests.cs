@@ -21,7 +21,8 @@ public sealed partial class SampleTests
 
         Assert.Equal(2, exitCode);
         // Broken for the page, which says so.
-        var shown = string.Join('\n', Book.Printed(Configuration, "streaming-daemon: /etc")).Replace("\n  ", " ", StringComparison.Ordinal);
+        var shown = string.Join('\n', Book.Printed(Configuration, "streaming-daemon: /etc"))
+            .Replace("\n  ", " ", StringComparison.Ordinal);
         foreach (var line in shown.Split('\n'))
         {
             Assert.Contains(line.Split('…')[0], said.Replace(file, "/etc/streaming-daemon.toml", StringComparison.Ordinal),
@@ -35,7 +36,8 @@ public sealed partial class SampleTests
         var page = string.Join('\n', Book.Printed(Configuration, "streaming-daemon [options]"));
 
         var (_, help, _) = await DaemonProcess.RunAsync("--help");
-        var commands = CommandOfHelp().Matches(help.Split("Commands:")[1].Split("Configuration,")[0]).Select(m => m.Groups[1].Value).ToList();
+        var commands = CommandOfHelp().Matches(help.Split("Commands:")[1].Split("Configuration,")[0])
+            .Select(m => m.Groups[1].Value).ToList();
 
         Assert.True(commands.Count > 2, help);
         Assert.Equal(commands.Order(), CommandOfPage().Matches(page).Select(m => m.Groups[1].Value).Order());
@@ -53,11 +55,13 @@ public sealed partial class SampleTests
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
         using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
 
-        var events = (await Clients.ReadTextAsync(client)).Split("\r\n\r\n")[1].Split("\n\n", StringSplitOptions.RemoveEmptyEntries);
+        var body = (await Clients.ReadTextAsync(client)).Split("\r\n\r\n")[1];
+        var events = body.Split("\n\n", StringSplitOptions.RemoveEmptyEntries);
 
         var shown = Book.Printed(ReadMe, "data: ");
         Assert.Equal(events[^1], shown[^1]);
-        Assert.All(shown.SkipLast(1).Concat(events.SkipLast(1)), one => Assert.Matches("^data: {\"content\":\"[^\"]+\"}$", one));
+        Assert.All(shown.SkipLast(1).Concat(events.SkipLast(1)),
+            one => Assert.Matches("^data: {\"content\":\"[^\"]+\"}$", one));
     }
 
     [GeneratedRegex("^  ([a-z]+) ", RegexOptions.Multiline)]

@@ -42,7 +42,8 @@ public sealed class TrialTests
     {
         await using var machine = await Machine.StartAsync();
         const string Pages = "streaming-daemon.toml docs/configuration.md deploy/debian/streaming-daemon.1";
-        await machine.ShellAsync($"cp --parents {Pages} /tmp; sed -i '/^# metrics_port/d; s/Port of .metrics/Old words/' {Pages}");
+        await machine.ShellAsync(
+            $"cp --parents {Pages} /tmp; sed -i '/^# metrics_port/d; s/Port of .metrics/Old words/' {Pages}");
         foreach (var page in Pages.Split(' '))
             await machine.ShellAsync($"! cmp --silent {page} /tmp/{page}");
 
