@@ -36,6 +36,9 @@ install_packages() {
   command -v systemd-analyze >/dev/null || missing+=(systemd)
   command -v promtool >/dev/null || missing+=(prometheus)
   command -v caddy >/dev/null || missing+=(caddy)
+  # What the pages tell their readers to run.
+  command -v unshare >/dev/null || missing+=(util-linux)
+  [ -e /usr/include/liburing.h ] || missing+=(liburing-dev)
   command -v debootstrap >/dev/null || missing+=(debootstrap)
   command -v runc >/dev/null || missing+=(runc)
   [ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev)
@@ -91,6 +94,7 @@ for project in StreamingDaemon.Uring.Tests StreamingDaemon.Backends.Tests Stream
 done
 deploy_tests=tests/deploy/bin/Debug/net10.0/StreamingDaemon.DeployTests
 chat_page_tests=tests/chatpage/bin/Debug/net10.0/StreamingDaemon.ChatPageTests
+docs_tests=tests/docs/bin/Debug/net10.0/StreamingDaemon.DocsTests
 apache_tests=tests/apache/bin/Debug/net10.0/StreamingDaemon.ApacheTests
 run_tests StreamingDaemon.ApacheTests $apache_tests
 
@@ -105,10 +109,12 @@ if [ $aot -eq 1 ]; then
   run_tests "StreamingDaemon.ApacheTests, Native AOT" $apache_tests
   run_tests "StreamingDaemon.ChatPageTests, Native AOT" $chat_page_tests
   run_tests StreamingDaemon.DeployTests $deploy_tests
+  run_tests StreamingDaemon.DocsTests $docs_tests
 else
   run_tests StreamingDaemon.ChatPageTests $chat_page_tests
   # What is deployed is the AOT binary: without one, the rest of what the files of deploy/ promise.
   run_tests StreamingDaemon.DeployTests $deploy_tests -trait- Needs=NativeAot
+  run_tests StreamingDaemon.DocsTests $docs_tests -trait- Needs=NativeAot
 fi
 
 if [ $skipped -gt 0 ]; then

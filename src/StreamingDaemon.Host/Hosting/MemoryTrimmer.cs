@@ -20,7 +20,7 @@ internal sealed class MemoryTrimmer(HandoffServer server) : BackgroundService
     private int _peak;
     private int _quiet;
 
-    /// <summary>A look at the number of streams, as it is and as it was at most since the last look.</summary>
+    /// <summary>A look at the number of streams, as it is and at its peak since the last look.</summary>
     /// <returns>True where it is time to trim.</returns>
     internal bool IsBurstOver(int active, int peak)
     {

@@ -1,0 +1,103 @@
+using Markdig;
+using Markdig.Extensions.Tables;
+using Markdig.Syntax;
+using Markdig.Syntax.Inlines;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.DocsTests;
+
+/// <summary>Something that a reader would paste into a shell: a block of a page, or code in its text.</summary>
+internal sealed record Command(string Page, int Line, string Text)
+{
+    /// <summary>What a test names it by: its first line, without a comment.</summary>
+    public string Name { get; } = ShellText.WithoutComment(Text.Split('\n')[0]);
+
+    public override string ToString() => $"{Page}:{Line}: {Name}";
+}
+
+/// <summary>Every command of every page of the repository, found by a parser of Markdown.</summary>
+internal static class Book
+{
+    /// <summary>What a block says in its info string where it is no command: pictures and printed output.</summary>
+    private const string Picture = "text";
+
+    private static readonly MarkdownPipeline Pipeline =
+        new MarkdownPipelineBuilder().UsePipeTables().UsePreciseSourceLocation().Build();
+
+    /// <summary>Programs that a page's text, and not only its blocks, may tell to run.</summary>
+    private static readonly HashSet<string> Programs =
+    [
+        "streaming-daemon", "docker", "kubectl", "helm", "runc", "systemctl", "journalctl", "systemd-analyze",
+        "sudo", "apt", "apt-get", "dpkg", "apache2ctl", "a2enconf", "apxs", "dotnet", "make", "gcc", "git", "bash",
+        "sh", "curl", "cp", "mv", "rm", "mkdir", "chmod", "chown", "install", "sed", "kill", "setpriv", "useradd",
+        "prlimit", "sysctl", "promtool", "prometheus", "caddy", "npm", "npx",
+    ];
+
+    /// <summary>Those that programs and not people read.</summary>
+    private static readonly string[] NotPages = ["bin", "obj", "artifacts", "TestResults"];
+
+    public static IReadOnlyList<string> Pages { get; } = [.. PagesBelow(Machine.Repository).Order()];
+
+    public static IReadOnlyList<Command> Commands { get; } =
+        [.. Pages.SelectMany(page => CommandsOf(page, Read(page)))];
+
+    /// <summary>The one command of a page that begins like this.</summary>
+    public static Command Find(string page, string name) =>
+        Commands.FirstOrDefault(c => c.Page == page && c.Name == name)
+        ?? throw new InvalidOperationException($"{page} has no command (any more) that begins with: {name}");
+
+    /// <summary>The lines of a page's picture, or of what it says that a program prints, by its first
+    /// words.</summary>
+    public static IReadOnlyList<string> Printed(string page, string beginning) =>
+        Markdown.Parse(Read(page), Pipeline).Descendants<FencedCodeBlock>().Where(b => b.Info == Picture)
+            .Select(b => b.Lines.ToString())
+            .Single(text => text.StartsWith(beginning, StringComparison.Ordinal)).Split('\n');
+
+    /// <exception cref="InvalidOperationException">A block's language is not known here.</exception>
+    public static IEnumerable<Command> CommandsOf(string page, string markdown)
+    {
+        foreach (var node in Markdown.Parse(markdown, Pipeline).Descendants())
+        {
+            var text = node switch
+            {
+                FencedCodeBlock { Info: Picture } => null,
+                FencedCodeBlock { Info: not "sh" } other => throw new InvalidOperationException(
+                    $"{page}:{other.Line + 1}: a block is sh (it is run) or {Picture}, not '{other.Info}'"),
+                CodeBlock block => block.Lines.ToString().Trim(),
+                CodeInline inline when IsCommand(inline.Content) => inline.Content,
+                _ => null,
+            };
+            if (text is not null)
+                yield return new Command(page, LineOf(node) + 1, text);
+        }
+    }
+
+    private static bool IsCommand(string code)
+    {
+        var words = ShellText.Commands(code).FirstOrDefault([]).SkipWhile(ShellText.IsAssignment).ToList();
+        if (words.Count == 0)
+            return false;
+        // A program's name alone is mostly the name of something else.
+        return words[0].Contains('/', StringComparison.Ordinal) && words[0].EndsWith(".sh", StringComparison.Ordinal)
+            || words[0] == ".ci/run"
+            || words.Count > 1 && Programs.Contains(words[0]);
+    }
+
+    private static string Read(string page) => File.ReadAllText(Path.Combine(Machine.Repository, page));
+
+    private static int LineOf(MarkdownObject node) =>
+        node is Inline { Line: 0, Parent: { } parent } ? LineOf(parent) : node.Line;
+
+    private static IEnumerable<string> PagesBelow(string directory)
+    {
+        foreach (var file in Directory.EnumerateFiles(directory, "*.md"))
+            yield return Path.GetRelativePath(Machine.Repository, file);
+        foreach (var child in Directory.EnumerateDirectories(directory))
+        {
+            if (NotPages.Contains(Path.GetFileName(child)) || Path.GetFileName(child)[0] == '.')
+                continue;
+            foreach (var page in PagesBelow(child))
+                yield return page;
+        }
+    }
+}

@@ -1,0 +1,50 @@
+namespace StreamingDaemon.DocsTests;
+
+/// <summary>A command that these tests do not run, and why. What it refers to is checked all the same.</summary>
+internal sealed record Excuse(string Page, string Name, string Why)
+{
+    private const string Engine = "wants a container engine and its registries";
+    private const string Cluster = "wants a cluster";
+    private const string Minutes = "takes minutes and measures: its figures, and its limits, are the machine's";
+    private const string Suite = "is what runs these tests, or what test.sh runs beside them";
+
+    public static IReadOnlyList<Excuse> All { get; } =
+    [
+        new("README.md", "./test.sh", Suite),
+        new("CONTRIBUTING.md", "dotnet build", Suite),
+        new("docs/apache.md", "apt-get install apache2 apache2-dev libapache2-mod-php php-fpm curl", Suite),
+
+        new("README.md", "docker compose up --build", Engine),
+        new("docs/operations.md", "docker compose up -d --build", Engine),
+        new("docs/apache.md", "docker build apache", Engine),
+        new("docs/seccomp.md", "docker run --security-opt seccomp=deploy/seccomp/streaming-daemon.json "
+            + "--security-opt no-new-privileges …", Engine),
+
+        new("docs/kubernetes.md", "docker build -t \"$REGISTRY/streaming-daemon:0.1.0\" .", Engine),
+        new("docs/kubernetes.md",
+            "kubectl create configmap streaming-daemon-seccomp --from-file=deploy/seccomp/streaming-daemon.json",
+            Cluster),
+        new("docs/kubernetes.md",
+            "kubectl create secret generic streaming-daemon --from-literal=openai-api-key=\"$OPENAI_API_KEY\"",
+            Cluster),
+        new("docs/kubernetes.md", "kubectl apply -k deploy/kubernetes/base", Cluster),
+        new("docs/kubernetes.md",
+            "helm install streaming-daemon deploy/helm/streaming-daemon --set daemon.backend=openai \\", Cluster),
+        new("deploy/helm/streaming-daemon/README.md",
+            "helm install streaming-daemon deploy/helm/streaming-daemon --set daemon.backend=openai", Cluster),
+
+        new("docs/operations.md",
+            "journalctl -u streaming-daemon.service -o cat --since -15min | grep '\"Outcome\":\"UpstreamError\"'",
+            "wants systemd's journal"),
+
+        new("bench/README.md", "bench/idle.sh", Minutes),
+        new("bench/README.md", "bench/fuzz.sh", Minutes),
+        new("bench/README.md", "bench/run.sh", Minutes),
+        new("bench/README.md", "dotnet run -c Release --project bench/Chaos", Minutes),
+        new("bench/README.md", "dotnet run -c Release --project bench/HandoffBench -- --daemon \"…\"", Minutes),
+        new("bench/README.md", "dotnet run -c Release --project bench/MockLlm", Minutes),
+        new("bench/README.md", "dotnet run -c Release --project bench/micro", Minutes),
+        new("bench/README.md", "hb() { dotnet run -c Release --project bench/HandoffBench -- \"$@\"; }", Minutes),
+        new("bench/README.md", "hb --expect any --streams 2000 --rate 4000 --warm-up 200 \\", Minutes),
+    ];
+}

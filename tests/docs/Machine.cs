@@ -1,0 +1,255 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.DocsTests;
+
+/// <summary>
+/// A machine on which the pages' commands are run as they stand, as root, at the root of the repository: a copy of
+/// this one that is thrown away (<c>machine.sh</c>), without a way to the internet. Two programs are not what they are
+/// elsewhere: <c>systemctl</c> does itself what the units say, and publishing with Native AOT, which test.sh has
+/// done with the same words, puts that binary into its place.
+/// </summary>
+internal sealed partial class Machine : IAsyncDisposable
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    private static int s_count;
+
+    private readonly TempDirectory _bundle = new();
+    private readonly string _name = $"docs-{Environment.ProcessId}-{Interlocked.Increment(ref s_count)}";
+    private readonly Process _process;
+    private readonly StringBuilder _output = new();
+
+    private Machine()
+    {
+        if (!Environment.IsPrivilegedProcess)
+            throw new InvalidOperationException("the pages' commands are run in a copy of this machine: needs root");
+        var seed = Directory.CreateDirectory(_bundle.File("seed/usr/bin")).FullName;
+        File.Copy(Beside("systemctl.sh"), Path.Combine(seed, "systemctl"));
+        if (NativeAot is { } binary)
+        {
+            Directory.CreateDirectory(_bundle.File("seed/native"));
+            File.Copy(binary, _bundle.File("seed/native/streaming-daemon"));
+        }
+
+        File.WriteAllText(_bundle.File("config.json"), Configuration());
+        _process = Start(Require("unshare", "util-linux"),
+            ["--mount", Beside("machine.sh"), _bundle.Path, Repository, _name], _output);
+    }
+
+    public static string Repository { get; } = DaemonProcess.RepositoryRoot();
+
+    /// <summary>The published binary, where DAEMON_UNDER_TEST names one.</summary>
+    public static string? NativeAot { get; } =
+        Environment.GetEnvironmentVariable("DAEMON_UNDER_TEST") is { Length: > 0 } binary ? binary : null;
+
+    public static async Task<Machine> StartAsync()
+    {
+        _ = Require("runc", "runc");
+        var machine = new Machine();
+        try
+        {
+            await Eventually.TrueAsync(() => machine.Answers());
+            return machine;
+        }
+        catch
+        {
+            await machine.DisposeAsync();
+            throw new InvalidOperationException($"no copy of this machine: {machine._output}");
+        }
+    }
+
+    /// <summary>Runs a page's command to its end, at the root of the repository or elsewhere; throws where any
+    /// part of it fails.</summary>
+    public Task<string> RunAsync(string page, string name, string directory = ".")
+    {
+        var command = Book.Find(page, name);
+        return ShellAsync($"cd {directory}\n{command.Text}", $"{command}");
+    }
+
+    /// <summary>Runs what the test itself wants to know.</summary>
+    public async Task<string> ShellAsync(string script, string? what = null)
+    {
+        var output = new StringBuilder();
+        using var shell = Start("runc", Exec(script), output);
+        // Nobody is there to answer a question.
+        shell.StandardInput.Close();
+        try
+        {
+            await shell.WaitForExitAsync().WaitAsync(Patience);
+        }
+        catch (TimeoutException)
+        {
+            throw new CommandFailedException($"{what ?? script}\nhas not ended within {Patience}:\n{Read(output)}");
+        }
+
+        return shell.ExitCode == 0 ? Read(output)
+            : throw new CommandFailedException($"{what ?? script}\nfailed with {shell.ExitCode}:\n{Read(output)}");
+    }
+
+    /// <summary>Waits until something is so on the machine.</summary>
+    public Task UntilAsync(string condition) =>
+        ShellAsync($"for _ in {{1..200}}; do ({condition}) && exit; sleep 0.1; done; exit 1",
+            $"never came true: {condition}");
+
+    /// <summary>Runs a page's command that does not end, until it has printed something; before it, what sets
+    /// the variables that the page leaves to its reader.</summary>
+    public async Task<Foreground> BeginAsync(string page, string name, string until, string before = "")
+    {
+        var command = Book.Find(page, name);
+        var output = new StringBuilder();
+        var group = $"/run/foreground-{Interlocked.Increment(ref s_count)}";
+        var shell = Start("runc", Exec($"echo $$ >{group}\n{before}\n{command.Text}"), output);
+        var begun = new Foreground(this, shell, group, () => Read(output));
+        try
+        {
+            await Eventually.TrueAsync(() => Said() || shell.HasExited, Patience);
+        }
+        catch (TimeoutException)
+        {
+            // Told below, with what it has said instead.
+        }
+
+        return Said() ? begun
+            : throw new CommandFailedException($"{command}\nhas not said '{until}':\n{begun.Output}");
+
+        bool Said() => begun.Output.Contains(until, StringComparison.Ordinal);
+    }
+
+    /// <summary>A program's path on this machine.</summary>
+    public static string? FindProgram(string name) =>
+        (Environment.GetEnvironmentVariable("PATH") + ":/usr/sbin:/usr/bin:/sbin:/bin").Split(':')
+            .Select(directory => Path.Combine(directory, name)).FirstOrDefault(File.Exists);
+
+    public async ValueTask DisposeAsync()
+    {
+        // Its first process ends with its input, and all others with that one.
+        _process.StandardInput.Close();
+        await _process.WaitForExitAsync().WaitAsync(Patience);
+        _process.Dispose();
+        _bundle.Dispose();
+    }
+
+    private bool Answers()
+    {
+        if (_process.HasExited)
+            throw new InvalidOperationException("the copy ended");
+        using var probe = Start(
+            "runc", ["--root", _bundle.File("state"), "exec", _name, "true"], new StringBuilder());
+        probe.WaitForExit();
+        return probe.ExitCode == 0;
+    }
+
+    private string[] Exec(string script) =>
+    [
+        "--root", _bundle.File("state"), "exec", _name,
+        "setsid", "--wait", "bash", "-euo", "pipefail", "-c", Preamble + script,
+    ];
+
+    /// <summary>The one command whose work is not done twice: it must have test.sh's words.</summary>
+    private static string Preamble { get; } = $$"""
+        dotnet() {
+          if [ "$1" != publish ]; then command dotnet "$@"; return; fi
+          [ "$*" = "publish {{PublishedBy("test.sh")}} -o ${!#}" ] ||
+            { echo "test.sh publishes otherwise: $*"; return 1; }
+          mkdir -p "${!#}" && cp /native/streaming-daemon "${!#}/"
+        }
+
+        """;
+
+    private static string PublishedBy(string script) =>
+        Publish().Match(File.ReadAllText(Path.Combine(Repository, script))).Groups[1].Value;
+
+    private static string Configuration()
+    {
+        string[] all =
+        [
+            "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
+            "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
+        ];
+        var dotnet = Path.GetDirectoryName(FindProgram("dotnet"))!;
+        object Mount(string destination, string type, params string[] options) =>
+            new { destination, type, source = type, options };
+        return JsonSerializer.Serialize(new
+        {
+            ociVersion = "1.0.2",
+            process = new
+            {
+                user = new { uid = 0, gid = 0 },
+                cwd = Repository,
+                // A shell, which waits for processes whose parents have ended.
+                args = (string[])["bash", "-c", "cat >/dev/null; exit"],
+                env = (string[])
+                [
+                    $"PATH=/usr/local/sbin:/usr/local/bin:{dotnet}:/usr/sbin:/usr/bin:/sbin:/bin",
+                    $"HOME={Environment.GetFolderPath(Environment.SpecialFolder.UserProfile)}", "LC_ALL=C.UTF-8",
+                    "DOTNET_CLI_TELEMETRY_OPTOUT=1", "DOTNET_NOLOGO=1", "MSBUILDDISABLENODEREUSE=1", "NO_COLOR=1",
+                    "DEBIAN_FRONTEND=noninteractive", "OPENAI_API_KEY=sk-of-the-test",
+                ],
+                capabilities = new { bounding = all, effective = all, permitted = all },
+                rlimits = (object[])[new { type = "RLIMIT_NOFILE", soft = 20000, hard = 20000 }],
+            },
+            root = new { path = "root", @readonly = false },
+            mounts = (object[])
+            [
+                Mount("/proc", "proc"), Mount("/dev", "tmpfs", "nosuid", "mode=755"),
+                Mount("/dev/shm", "tmpfs", "nosuid"),
+                Mount("/dev/pts", "devpts", "nosuid", "newinstance", "ptmxmode=0666"),
+                Mount("/run", "tmpfs", "nosuid", "mode=755"), Mount("/run/lock", "tmpfs", "nosuid", "mode=1777"),
+                // What packages look for, to know whether to start their services.
+                Mount("/run/systemd/system", "tmpfs", "nosuid"),
+            ],
+            linux = new
+            {
+                namespaces = from type in (string[])["pid", "network", "ipc", "mount", "uts"] select new { type },
+            },
+        });
+    }
+
+    private static Process Start(string program, IEnumerable<string> arguments, StringBuilder output)
+    {
+        var process = new Process
+        {
+            StartInfo = new ProcessStartInfo(program, arguments)
+            {
+                RedirectStandardInput = true,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            },
+        };
+        DataReceivedEventHandler collect = (_, line) =>
+        {
+            if (line.Data is null)
+                return;
+            lock (output)
+                output.Append(line.Data).Append('\n');
+        };
+        process.OutputDataReceived += collect;
+        process.ErrorDataReceived += collect;
+        process.Start();
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        return process;
+    }
+
+    private static string Read(StringBuilder text)
+    {
+        lock (text)
+            return text.ToString();
+    }
+
+    private static string Beside(string file, [CallerFilePath] string here = "") =>
+        Path.Combine(Path.GetDirectoryName(here)!, file);
+
+    private static string Require(string program, string package) => FindProgram(program)
+        ?? throw new InvalidOperationException($"{program} is missing. These tests need it: apt-get install {package}");
+
+    [GeneratedRegex("""dotnet publish (.*) -o "\$published" """)]
+    private static partial Regex Publish();
+}
+
+/// <summary>A command of a page did not do what the page says.</summary>
+internal sealed class CommandFailedException(string message) : Exception(message);

@@ -1,0 +1,184 @@
+namespace StreamingDaemon.DocsTests;
+
+/// <summary>The operators' guides, followed to the letter.</summary>
+[Trait("Needs", "NativeAot")]
+public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<OperatorsMachine>
+{
+    internal const string ReadMe = "README.md";
+    internal const string Operations = "docs/operations.md";
+    internal const string Apache = "docs/apache.md";
+
+    private const string ReadMeSetUp =
+        "dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o /opt/streaming-daemon";
+    private const string ReadMeSend =
+        "/opt/streaming-daemon/streaming-daemon send --socket /run/streaming-daemon/daemon.sock --prompt \"Hello\"";
+    private const string TakeOver =
+        "setpriv --reuid www-data --regid www-data --clear-groups /opt/streaming-daemon-new/streaming-daemon \\";
+    private const string Upgrade = "deploy/debian/build.sh artifacts/aot/streaming-daemon artifacts";
+    private const string Key = "install -m 600 /dev/null /etc/streaming-daemon/environment";
+    private const string WithoutPackage =
+        "useradd --system --gid www-data --home-dir /nonexistent --shell /usr/sbin/nologin streaming-daemon";
+    private const string CheckAsItsUser =
+        "setpriv --reuid streaming-daemon --regid www-data --clear-groups streaming-daemon check \\";
+
+    private const string Ask = """curl --no-buffer --silent --json '{"prompt":"hello"}' http://127.0.0.1/chat/stream.php""";
+
+    [Fact]
+    public void Package_starts_its_units_and_is_ready_with_metrics_on()
+    {
+        Assert.Equal(2, operators.PackageInstalled.Split("active (running)").Length - 1);
+        Assert.Contains("The daemon would start.", operators.MetricsOn, StringComparison.Ordinal);
+        Assert.EndsWith("ok\n", operators.MetricsOn, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Apache_with_the_module_streams_the_daemons_answer()
+    {
+        Assert.Contains("Syntax OK", operators.ModuleInstalled, StringComparison.Ordinal);
+        Assert.Contains("Prompt: hello", operators.FirstAnswer, StringComparison.Ordinal);
+        Assert.Contains("data: [DONE]\n", operators.FirstAnswer, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Runs(Operations, "systemctl reload streaming-daemon")]
+    public async Task Reload_takes_what_can_change_and_names_what_waits_for_a_restart()
+    {
+        var machine = operators.Machine;
+        await machine.ShellAsync(
+            "sed -i 's/^# max_connections = 10000$/max_connections = 9000/' /etc/streaming-daemon/config.toml");
+
+        await machine.RunAsync(Operations, "systemctl reload streaming-daemon");
+
+        await machine.UntilAsync(
+            "grep 'max_connections.*restart\\|restart.*max_connections' /run/units/streaming-daemon.service.log");
+    }
+
+    [Fact]
+    [Runs(Operations, "systemctl restart streaming-daemon")]
+    [Runs(Operations, "systemctl status streaming-daemon")]
+    public async Task Restart_lets_the_stream_that_runs_end()
+    {
+        var machine = operators.Machine;
+        await AskOnAndOnAsync(machine, "/tmp/restart");
+
+        await machine.RunAsync(Operations, "systemctl restart streaming-daemon");
+
+        await NoneIsCutAsync(machine, "/tmp/restart");
+        Assert.Contains("active (running)", await machine.RunAsync(Operations, "systemctl status streaming-daemon"),
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Runs(Operations, Upgrade)]
+    public async Task Newer_package_lets_the_stream_that_runs_end()
+    {
+        var machine = operators.Machine;
+        await machine.ShellAsync("sed -i 's|<Version>.*</Version>|<Version>99.0.0</Version>|' Directory.Build.props");
+        await AskOnAndOnAsync(machine, "/tmp/upgrade");
+
+        await machine.RunAsync(Operations, Upgrade);
+
+        await NoneIsCutAsync(machine, "/tmp/upgrade");
+        await machine.ShellAsync("dpkg-query --show streaming-daemon | grep 99.0.0");
+    }
+
+    [Fact]
+    [Runs(Operations, CheckAsItsUser)]
+    [Runs(ReadMe, "streaming-daemon --help")]
+    [Runs(ReadMe, "streaming-daemon health")]
+    [Runs("CHANGELOG.md", "streaming-daemon health")]
+    [Runs("docs/configuration.md", "streaming-daemon check")]
+    public async Task Binary_of_the_package_says_what_it_takes_whether_it_would_start_and_whether_it_is_ready()
+    {
+        var machine = operators.Machine;
+
+        Assert.Contains("The daemon would start.", await machine.RunAsync(Operations, CheckAsItsUser),
+            StringComparison.Ordinal);
+        Assert.Contains("--metrics", await machine.RunAsync(ReadMe, "streaming-daemon --help"), StringComparison.Ordinal);
+        // Where no file of the directory is before the one of the package.
+        Assert.Equal("ok\n", await machine.RunAsync(ReadMe, "streaming-daemon health", "/"));
+        Assert.Equal("ok\n", await machine.RunAsync("CHANGELOG.md", "streaming-daemon health", "/"));
+        Assert.Contains("would start", await machine.RunAsync("docs/configuration.md", "streaming-daemon check"),
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Runs(Operations, Key)]
+    public async Task Key_is_for_root_alone_and_turns_the_other_backend_on()
+    {
+        await using var machine = await Machine.StartAsync();
+        await InstallByHandAsync(machine);
+
+        await machine.RunAsync(Operations, Key);
+
+        Assert.Equal("600 root\n", await machine.ShellAsync("stat -c '%a %U' /etc/streaming-daemon/environment"));
+        await machine.ShellAsync("""grep '"Backend":"openai"' /run/units/streaming-daemon.service.log""");
+    }
+
+    [Fact]
+    [Runs(Operations, WithoutPackage)]
+    public async Task Units_installed_by_hand_stream_to_apaches_user()
+    {
+        await using var machine = await Machine.StartAsync();
+
+        await InstallByHandAsync(machine);
+
+        var answer = await machine.ShellAsync("setpriv --reuid www-data --regid www-data --clear-groups "
+            + "streaming-daemon send --socket /run/streaming-daemon/streaming-daemon.sock --prompt x");
+        Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
+    }
+
+    /// <summary>Asks for one stream after the other, each answer in a file of the directory; the first has
+    /// begun.</summary>
+    private static async Task AskOnAndOnAsync(Machine machine, string directory)
+    {
+        await machine.ShellAsync($$"""
+            mkdir {{directory}}
+            (n=0; while [ ! -e {{directory}}.enough ]; do n=$((n + 1)); {{Ask}} >{{directory}}/$n || true; done
+              touch {{directory}}.ended) >/dev/null 2>&1 &
+            """);
+        await machine.UntilAsync($"grep -q data: {directory}/1");
+    }
+
+    /// <summary>Whoever has read a word has read the whole answer; and the next who asks gets one.</summary>
+    private static async Task NoneIsCutAsync(Machine machine, string directory)
+    {
+        Assert.EndsWith("data: [DONE]\n\n", await machine.ShellAsync(Ask), StringComparison.Ordinal);
+        await machine.ShellAsync($"touch {directory}.enough");
+        await machine.UntilAsync($"test -e {directory}.ended");
+        var begun = await machine.ShellAsync($"grep -l '^data: ' {directory}/*");
+        Assert.Equal(begun, await machine.ShellAsync($"grep -lx 'data: \\[DONE\\]' {directory}/*"));
+    }
+
+    private static async Task InstallByHandAsync(Machine machine)
+    {
+        await machine.ShellAsync("mkdir -p artifacts/aot; cp /native/streaming-daemon artifacts/aot/");
+        await machine.RunAsync(Operations, WithoutPackage);
+    }
+
+    [Fact]
+    [Runs(ReadMe, ReadMeSetUp)]
+    [Runs(ReadMe, ReadMeSend)]
+    [Runs(Operations, TakeOver)]
+    public async Task Daemon_started_by_hand_is_replaced_while_a_stream_runs_and_nobody_loses_one()
+    {
+        await using var machine = await Machine.StartAsync();
+        var old = await machine.BeginAsync(ReadMe, ReadMeSetUp, "listening on");
+        Assert.EndsWith("data: [DONE]\n\n", await machine.RunAsync(ReadMe, ReadMeSend), StringComparison.Ordinal);
+        await machine.ShellAsync("cp -r /opt/streaming-daemon /opt/streaming-daemon-new");
+        var send = Book.Find(ReadMe, ReadMeSend).Text;
+        await machine.ShellAsync($"({send} >/tmp/answer) &");
+        await machine.UntilAsync("grep data: /tmp/answer");
+
+        await machine.BeginAsync(Operations, TakeOver, "listening on", """
+            for process in /proc/[0-9]*; do
+              command=$(tr '\0' ' ' <$process/cmdline)
+              [[ $command != '/opt/streaming-daemon/streaming-daemon --socket'* ]] || OLD=${process#/proc/}
+            done
+            """);
+
+        Assert.Equal(0, await old.ExitCodeAsync());
+        await machine.ShellAsync("grep -x 'data: \\[DONE\\]' /tmp/answer");
+        Assert.EndsWith("data: [DONE]\n\n", await machine.RunAsync(ReadMe, ReadMeSend), StringComparison.Ordinal);
+    }
+}

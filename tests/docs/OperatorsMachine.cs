@@ -1,0 +1,41 @@
+namespace StreamingDaemon.DocsTests;
+
+/// <summary>A machine on which an operator has followed the guides: the package, then Apache.</summary>
+[Runs(OperatorTests.Operations, Package)]
+[Runs(OperatorTests.Operations, Metrics)]
+[Runs(OperatorTests.Apache, Module)]
+[Runs(OperatorTests.Apache, Path)]
+public sealed class OperatorsMachine : IAsyncLifetime
+{
+    private const string Package = "dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o artifacts/aot";
+    private const string Metrics = @"sed -i 's/^# metrics_port = 0$/metrics_port = 9090/' /etc/streaming-daemon/config.toml";
+    private const string Module = "apt-get install apache2 apache2-dev libapache2-mod-php make gcc";
+    private const string Path =
+        "sed -i 's|/var/run/streaming-daemon.sock|/var/run/streaming-daemon/streaming-daemon.sock|' "
+        + "/etc/apache2/conf-available/handoff.conf";
+
+    private Machine? _machine;
+
+    internal Machine Machine => _machine!;
+
+    /// <summary>What each of the guides' blocks printed.</summary>
+    internal string PackageInstalled { get; private set; } = "";
+    internal string MetricsOn { get; private set; } = "";
+    internal string ModuleInstalled { get; private set; } = "";
+    internal string FirstAnswer { get; private set; } = "";
+
+    public async ValueTask InitializeAsync()
+    {
+        _machine = await Machine.StartAsync();
+        PackageInstalled = await _machine.RunAsync(OperatorTests.Operations, Package);
+        MetricsOn = await _machine.RunAsync(OperatorTests.Operations, Metrics);
+        ModuleInstalled = await _machine.RunAsync(OperatorTests.Apache, Module);
+        FirstAnswer = await _machine.RunAsync(OperatorTests.Apache, Path);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_machine is not null)
+            await _machine.DisposeAsync();
+    }
+}
