@@ -14,6 +14,11 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("CONTRIBUTING.md", "dotnet build", Suite),
         new("docs/apache.md", "apt-get install apache2 apache2-dev libapache2-mod-php php-fpm curl", Suite),
 
+        new("docs/apache.md", "apt-get install chromium chromium-driver", Suite),
+        new("docs/apache.md", "UPDATE_SCREENSHOTS=1 dotnet run --project tests/chatpage", Suite),
+        new("docs/operations.md", "UPDATE_DASHBOARD_PICTURE=1 dotnet run --project tests/deploy -- "
+            + "-class \"*DashboardPictureTests\"", Suite),
+
         new("README.md", "docker compose up --build", Engine),
         new("docs/operations.md", "docker compose up -d --build", Engine),
         new("docs/apache.md", "docker build apache", Engine),
