@@ -42,6 +42,8 @@ install_packages() {
   command -v debootstrap >/dev/null || missing+=(debootstrap)
   command -v runc >/dev/null || missing+=(runc)
   [ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev)
+  # bench/trials.c and bench/floor.c.
+  [ -e /usr/include/liburing.h ] || missing+=(liburing-dev)
   [ ${#missing[@]} -eq 0 ] && return 0
   echo "missing: ${missing[*]}"
   if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace StreamingDaemon.Bench.Interop;
 
-/// <summary>One epoll, level-triggered, for reading. Descriptors leave it by being closed.</summary>
+/// <summary>One epoll, level-triggered, for reading.</summary>
 internal sealed unsafe class Epoll : IDisposable
 {
     /// <summary>epoll_wait takes this many events at most in one call.</summary>
@@ -26,6 +26,13 @@ internal sealed unsafe class Epoll : IDisposable
         *(long*)(entry + s_dataOffset) = tag;
         Native.Check(Native.EpollControl(_fd, Native.EpollAdd, fd, entry), "epoll_ctl");
     }
+
+    /// <summary>
+    /// To be called before the descriptor is closed: a child that is being started holds a copy of it until it
+    /// has called exec, and while there is one, close takes nothing out of an epoll (epoll(7), Q6). Its event
+    /// would come under a tag that the next client has by then.
+    /// </summary>
+    public void Remove(int fd) => _ = Native.EpollControl(_fd, Native.EpollDelete, fd, null);
 
     /// <summary>Waits; returns the number of readable descriptors, 0 after the time-out.</summary>
     public int Wait(int timeoutMs)

@@ -106,6 +106,7 @@ internal sealed class LoadRun : IDisposable
     {
         Count(verdict, 1);
         ref var slot = ref _slots[index];
+        _epoll.Remove(slot.Fd);
         _ = Native.Close(slot.Fd);
         slot.Fd = -1;
         Volatile.Write(ref _ended, _ended + 1);
