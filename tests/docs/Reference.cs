@@ -40,6 +40,8 @@ internal static partial class Reference
         ["dotnet", "run", "-c", "Release", "--project", var project, .. var options] =>
             [.. Missing($"{project}/{Path.GetFileName(project)}.csproj"), .. Options(options, SourcesOf(project))],
         ["dotnet", "run", "--project", var tests] => NotIn(Suite, $"={tests}/bin/"),
+        ["dotnet", "run", "--project", var tests, "--", "-class", var name] =>
+            [.. NotIn(Suite, $"={tests}/bin/"), .. Missing($"{tests}/{name.Trim('"', '*')}.cs")],
         ["dotnet", "build"] => Directory.GetFiles(At("."), "*.sln").Length == 1 ? [] : ["there is not one solution"],
         ["apt-get", "install", .. var packages] => packages.SelectMany(package => NotIn(Suite, package)),
         ["hb", .. var options] => Options(options, SourcesOf("bench/HandoffBench")),

@@ -37,7 +37,10 @@ internal sealed class MemoryTrimmer(HandoffServer server) : BackgroundService
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(Interval);
-        while (await timer.WaitForNextTickAsync(stoppingToken).ConfigureAwait(false))
+        // Ends with the timer and not with an exception, which the host would report.
+        await using var end = stoppingToken.UnsafeRegister(
+            static timer => ((PeriodicTimer)timer!).Dispose(), timer);
+        while (await timer.WaitForNextTickAsync(CancellationToken.None).ConfigureAwait(false))
         {
             var statistics = server.Statistics;
             if (IsBurstOver(statistics.ActiveConnections, statistics.TakeRecentPeak()))
