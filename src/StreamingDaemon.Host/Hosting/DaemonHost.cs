@@ -104,15 +104,27 @@ internal static class DaemonHost
         metrics.Observe(services.GetRequiredService<HandoffServer>().Statistics,
             services.GetRequiredService<StreamWatchdog>());
         DotNetStats.Register(metrics.Registry);
-        var allocated = Metrics.WithCustomRegistry(metrics.Registry).CreateCounter(
-            "dotnet_gc_allocated_bytes_total", "Bytes allocated on the managed heap since the start.");
-        metrics.Registry.AddBeforeCollectCallback(() => allocated.IncTo(GC.GetTotalAllocatedBytes()));
+        ObserveCollector(metrics.Registry);
         services.GetRequiredService<ReloadableOptions>().OnChange(options =>
         {
             services.GetRequiredService<DaemonLog>().SetLevel(options.Logging);
             services.GetRequiredService<HandoffServer>().SetTimeouts(options.Timeouts.HandoffTimeoutMs,
                 options.Timeouts.WriteTimeoutMs, options.Timeouts.DrainTimeoutMs);
             services.GetRequiredService<UserLimits>().Apply(options.RateLimit);
+        });
+    }
+
+    private static void ObserveCollector(CollectorRegistry registry)
+    {
+        var factory = Metrics.WithCustomRegistry(registry);
+        var allocated = factory.CreateCounter("dotnet_gc_allocated_bytes_total",
+            "Bytes allocated on the managed heap since the start.");
+        var paused = factory.CreateCounter("dotnet_gc_pause_seconds_total",
+            "Time for which the garbage collector held everything up.");
+        registry.AddBeforeCollectCallback(() =>
+        {
+            allocated.IncTo(GC.GetTotalAllocatedBytes());
+            paused.IncTo(GC.GetTotalPauseDuration().TotalSeconds);
         });
     }
 
