@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Diagnostics;
 using System.Net.Sockets;
 using System.Text.Json;
@@ -255,5 +256,17 @@ public sealed class StartTests : IDisposable
 
         Assert.Equal(1, exitCode);
         Assert.Matches("failed +socket", table);
+    }
+
+    [Fact]
+    public async Task Table_of_descriptors_is_large_enough_before_the_first_client_needs_it()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--max-connections", "3000");
+
+        // Slots that the kernel has for it (proc_pid_status(5)): 64 or 256 where nobody has asked for more.
+        var line = (await File.ReadAllLinesAsync($"/proc/{daemon.Pid}/status"))
+            .Single(l => l.StartsWith("FDSize:", StringComparison.Ordinal));
+
+        Assert.InRange(int.Parse(line.Split('\t')[1], CultureInfo.InvariantCulture), 3_000, int.MaxValue);
     }
 }

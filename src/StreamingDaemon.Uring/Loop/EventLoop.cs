@@ -57,6 +57,7 @@ internal sealed partial class EventLoop : IDisposable
             _backlog = EffectiveBacklog(options.Backlog);
             if (!_budget.Suffices)
                 throw new HandoffServerException($"nofile: {_budget.Explain(options.MaxConnections)}");
+            _budget.Reserve(_wakeEvent.Fd);
         }
         catch
         {
