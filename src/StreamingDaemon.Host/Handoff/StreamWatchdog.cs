@@ -5,8 +5,9 @@ namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
 /// Every deadline of running streams but those of their sockets: head wait, first token, silence, whole
-/// duration, and a backend that does not come back once it was cancelled. One timer for all of them, which
-/// only runs while there are streams: a token moves a number, not a timer.
+/// duration, and a backend that does not come back once it was cancelled. One thread for all of them, awake
+/// only while there are streams, and none of the pool's, which may be full of backends that block: a token
+/// moves a number, not a timer.
 /// </summary>
 internal sealed class StreamWatchdog : IDisposable
 {
@@ -22,13 +23,14 @@ internal sealed class StreamWatchdog : IDisposable
     private const int LateMs = 500;
     private const int GraceMs = 1_000;
 
-    private readonly Lock _gate = new();
+    private readonly object _gate = new();
     private readonly List<StreamSession> _sessions = [];
-    private readonly Timer _timer;
+    private readonly PoolGuard _pool = new();
     private readonly ReloadableOptions _options;
     private readonly int _headWaitMs;
     private StreamSession[] _snapshot = [];
-    private bool _sweeping;
+    private bool _waits;
+    private bool _disposed;
     private int _cancelsAll = -1;
     private long _dueMs;
     private long _graceEndsMs;
@@ -37,8 +39,8 @@ internal sealed class StreamWatchdog : IDisposable
     {
         _options = options;
         _headWaitMs = options.Current.Streaming.HeadWaitMs;
-        _timer = new Timer(static state => ((StreamWatchdog)state!).Sweep(), this, Timeout.Infinite,
-            Timeout.Infinite);
+        var thread = new Thread(Run, maxStackSize: 256 * 1024) { Name = "deadlines", IsBackground = true };
+        thread.UnsafeStart();
     }
 
     /// <summary>Takes the streams whose backend did not come back. Set before the first one is
@@ -53,19 +55,37 @@ internal sealed class StreamWatchdog : IDisposable
             cancelled = _cancelsAll;
             session.WatchIndex = _sessions.Count;
             _sessions.Add(session);
-            // A sweep that is running arms the timer itself: there is one snapshot, for one sweep at a time.
-            if (_sessions.Count == 1 && !_sweeping)
-                StartTimer();
+            if (_waits)
+                Monitor.Pulse(_gate);
         }
 
         if (cancelled >= 0)
             session.Cancel((StreamOutcome)cancelled);
     }
 
-    private void StartTimer()
+    private void Run()
     {
-        _dueMs = Environment.TickCount64 + SweepMs;
-        _timer.Change(SweepMs, Timeout.Infinite);
+        while (true)
+        {
+            lock (_gate)
+            {
+                _waits = true;
+                while (_sessions.Count == 0 && !_disposed)
+                {
+                    _snapshot = [];
+                    Monitor.Wait(_gate);
+                }
+
+                _waits = false;
+                if (_disposed)
+                    return;
+            }
+
+            _dueMs = Environment.TickCount64 + SweepMs;
+            Thread.Sleep(SweepMs);
+            Sweep();
+            _pool.Look();
+        }
     }
 
     public void Remove(StreamSession session)
@@ -110,16 +130,20 @@ internal sealed class StreamWatchdog : IDisposable
         return (counts[0], counts[1], counts[2]);
     }
 
-    public void Dispose() => _timer.Dispose();
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _disposed = true;
+            Monitor.Pulse(_gate);
+        }
+    }
 
     private void Sweep()
     {
         int count;
         lock (_gate)
         {
-            if (_sweeping)
-                return;
-            _sweeping = true;
             count = _sessions.Count;
             if (_snapshot.Length < count)
                 _snapshot = new StreamSession[count * 2];
@@ -134,15 +158,7 @@ internal sealed class StreamWatchdog : IDisposable
         foreach (var session in _snapshot.AsSpan(0, count))
             Look(session, now, timeouts);
 
-        lock (_gate)
-        {
-            _snapshot.AsSpan(0, count).Clear();
-            _sweeping = false;
-            if (_sessions.Count > 0)
-                StartTimer();
-            else
-                _snapshot = [];
-        }
+        _snapshot.AsSpan(0, count).Clear();
     }
 
     private void Look(StreamSession session, long now, TimeoutOptions timeouts)

@@ -9,8 +9,6 @@ namespace StreamingDaemon.Host.Hosting;
 /// <summary>One daemon from start to exit code.</summary>
 internal sealed class DaemonRun : IDisposable
 {
-    private const int LeastThreads = 32;
-
     private readonly DaemonOptions _options;
     private readonly DaemonLog _log;
     private readonly IHost _host;
@@ -21,10 +19,6 @@ internal sealed class DaemonRun : IDisposable
     public DaemonRun(
         DaemonOptions options, Func<DaemonOptions> reread, Action<IServiceCollection>? more = null)
     {
-        // A backend that blocks takes a thread from all others, and above the least number the pool adds one
-        // or two a second. On two cores 32 cost no more processor time than 2 (30,000 streams of the mock).
-        ThreadPool.GetMinThreads(out var workers, out var ports);
-        ThreadPool.SetMinThreads(Math.Max(workers, LeastThreads), ports);
         _options = options;
         _log = new DaemonLog(options.Logging);
         _host = DaemonHost.Build(options, reread, _log, more);
