@@ -95,4 +95,26 @@ public sealed class CoalescingTests
         Assert.Equal("ab", await Clients.ReadTextAsync(client));
         Assert.Equal(2, server.Server.Statistics.Sends);
     }
+
+    [Fact]
+    public async Task New_client_does_not_wait_for_what_was_sent_to_the_one_before_in_its_slot()
+    {
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                await FlushAsync(client, "head");
+                await WaitForBytesAsync(client, 4);
+                client.Complete();
+            },
+            // Longer than the patience of whoever waits for the bytes.
+            options => options with { CoalesceMs = 600_000 });
+
+        for (var i = 0; i < 3; i++)
+        {
+            using var client = Clients.HandOver(server.SocketPath, "{}");
+            Assert.Equal("head", await Clients.ReadTextAsync(client));
+            client.Dispose();
+            await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
+        }
+    }
 }

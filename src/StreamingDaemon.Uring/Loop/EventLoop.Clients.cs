@@ -43,6 +43,7 @@ internal sealed unsafe partial class EventLoop
         Debug.Assert(client.State == ClientState.Free, "a slot in use was handed out");
         client.Fd = fd;
         client.State = ClientState.Streaming;
+        client.LastSendMs = 0;
         client.IsAdmitted = admission != HandoffAdmission.OverCapacity;
         client.Stream = new ClientStream(this, client, data, admission, acceptedTimestamp);
         _clientCount++;

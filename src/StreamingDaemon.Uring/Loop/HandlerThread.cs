@@ -22,8 +22,10 @@ internal sealed class HandlerThread
         lock (_streams)
         {
             _streams.Enqueue(stream);
+            // Once: until it has woken up, it need not be woken again.
             if (_waits)
                 Monitor.Pulse(_streams);
+            _waits = false;
         }
     }
 
@@ -47,9 +49,12 @@ internal sealed class HandlerThread
     {
         lock (_streams)
         {
-            _waits = true;
             while (_streams.Count == 0 && !_ended)
+            {
+                _waits = true;
                 Monitor.Wait(_streams);
+            }
+
             _waits = false;
             return _streams.TryDequeue(out stream!);
         }
