@@ -7,7 +7,7 @@ namespace StreamingDaemon.Host.Hosting;
 /// Gives back what a burst of streams took, once it is over: the runtime keeps it for the next one, but here
 /// the next one may be tomorrow, and the memory is the site's.
 /// </summary>
-internal sealed class MemoryTrimmer(HandoffServer server) : BackgroundService
+internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
 
@@ -17,6 +17,7 @@ internal sealed class MemoryTrimmer(HandoffServer server) : BackgroundService
     /// <summary>Looks in a row that must find the burst over.</summary>
     private const int QuietLooks = 2;
 
+    private Timer? _timer;
     private int _peak;
     private int _quiet;
 
@@ -34,18 +35,25 @@ internal sealed class MemoryTrimmer(HandoffServer server) : BackgroundService
         return true;
     }
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    public Task StartAsync(CancellationToken cancellationToken)
     {
-        using var timer = new PeriodicTimer(Interval);
-        // Ends with the timer and not with an exception, which the host would report.
-        await using var end = stoppingToken.UnsafeRegister(
-            static timer => ((PeriodicTimer)timer!).Dispose(), timer);
-        while (await timer.WaitForNextTickAsync(CancellationToken.None).ConfigureAwait(false))
-        {
-            var statistics = server.Statistics;
-            if (IsBurstOver(statistics.ActiveConnections, statistics.TakeRecentPeak()))
-                Trim();
-        }
+        _timer = new Timer(static trimmer => ((MemoryTrimmer)trimmer!).Look(), this, Interval, Interval);
+        return Task.CompletedTask;
+    }
+
+    public Task StopAsync(CancellationToken cancellationToken)
+    {
+        Dispose();
+        return Task.CompletedTask;
+    }
+
+    public void Dispose() => _timer?.Dispose();
+
+    private void Look()
+    {
+        var statistics = server.Statistics;
+        if (IsBurstOver(statistics.ActiveConnections, statistics.TakeRecentPeak()))
+            Trim();
     }
 
     private void Trim()
