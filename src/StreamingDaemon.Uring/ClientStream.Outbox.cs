@@ -37,35 +37,45 @@ public sealed partial class ClientStream
     private void Post(ReadOnlySpan<byte> bytes, StreamEndRequest end = StreamEndRequest.None,
         bool isInsideFlush = false)
     {
-        var changes = false;
+        bool changes;
         Enter();
-        if (!_closed)
+        try
         {
-            if (bytes.Length > 0 && _endRequested == (int)StreamEndRequest.None)
-            {
-                _loop.Buffers.EnsureRoom(ref _outbox, bytes.Length);
-                _outbox.Append(bytes);
-                _endsInsideFlush = isInsideFlush;
-                Interlocked.Add(ref _unsent, bytes.Length);
-                changes = true;
-            }
-
-            if ((int)end > _endRequested)
-            {
-                Volatile.Write(ref _endRequested, (int)end);
-                changes = true;
-            }
+            changes = PutIn(bytes, end, isInsideFlush);
         }
-        else if (end > EndRequested)
+        finally
         {
-            // Nothing follows from it any more, but the handler did end its stream.
-            Volatile.Write(ref _endRequested, (int)end);
+            // Without memory for the bytes too: the loop would wait for the gate for ever.
+            _gate.Exit(useMemoryBarrier: false);
         }
 
-        _gate.Exit(useMemoryBarrier: false);
         // The exchange is a full fence: what was put in is seen by whoever finds the stream in the Channel.
         if (changes && Interlocked.Exchange(ref _isPosted, 1) == 0)
             _loop.Post(this);
+    }
+
+    /// <summary>With the gate held.</summary>
+    /// <returns>True where the loop has something to do.</returns>
+    private bool PutIn(ReadOnlySpan<byte> bytes, StreamEndRequest end, bool isInsideFlush)
+    {
+        var changes = false;
+        if (!_closed && bytes.Length > 0 && _endRequested == (int)StreamEndRequest.None)
+        {
+            _loop.Buffers.EnsureRoom(ref _outbox, bytes.Length);
+            _outbox.Append(bytes);
+            _endsInsideFlush = isInsideFlush;
+            Interlocked.Add(ref _unsent, bytes.Length);
+            changes = true;
+        }
+
+        if (end > EndRequested)
+        {
+            // Nothing follows from it once it is closed, but the handler did end its stream.
+            Volatile.Write(ref _endRequested, (int)end);
+            changes = !_closed;
+        }
+
+        return changes;
     }
 
     // What follows is called by the loop.

@@ -56,7 +56,7 @@ public sealed record DescriptorBudget(
     /// <summary>
     /// Makes the kernel's table of this process's descriptors as large as the budget, in one step. It doubles
     /// by itself when it is full, but in a process with threads whoever needs the place then waits for
-    /// synchronize_rcu (expand_fdtable in Linux), 10 to 20 ms were measured: the loop, and all behind it.
+    /// synchronize_rcu (expand_fdtable in Linux), many milliseconds: the loop, and all behind it.
     /// </summary>
     /// <param name="fd">Any open descriptor.</param>
     internal void Reserve(int fd)

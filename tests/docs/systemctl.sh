@@ -39,11 +39,11 @@ start() {
   if [ "$type" = forking ]; then $command; return; fi
   [ -z "$directory" ] ||
     install -d -o "$user" -g "$(said "$1" Group)" -m "$(said "$1" RuntimeDirectoryMode)" "/run/$directory"
-  # Of the environment nothing but what the unit says.
+  # Of the environment nothing but what the unit says, and no signal ignored: apt lets its children ignore SIGHUP.
   environment=$(said "$1" EnvironmentFile)
   mapfile -t variables < <(cat "${environment#-}" 2>/dev/null || true)
   : >"$state/$1.log"
-  env -i PATH=/usr/bin:/bin "${variables[@]}" \
+  env -i --default-signal PATH=/usr/bin:/bin "${variables[@]}" \
     setpriv --reuid "$user" --regid "$(said "$1" Group)" --clear-groups --no-new-privs \
     $command >>"$state/$1.log" 2>&1 </dev/null &
   echo $! >"$state/$1"

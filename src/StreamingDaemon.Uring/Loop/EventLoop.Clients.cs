@@ -119,7 +119,12 @@ internal sealed unsafe partial class EventLoop
         var stream = client.Stream!;
         // Before the look into the outbox: what an end follows is in it by then.
         var endRequested = stream.EndRequested;
-        if (stream.TryTake(ref client.Sending, out client.IsInsideFlush))
+        if (endRequested == StreamEndRequest.Abort)
+        {
+            // It came after the Channel was looked at: what is unsent is dropped all the same.
+            BeginClose(client, ClientEnd.Aborted);
+        }
+        else if (stream.TryTake(ref client.Sending, out client.IsInsideFlush))
         {
             client.Sent = 0;
             client.LastSendMs = _nowMs;
