@@ -20,10 +20,14 @@ internal sealed class LaunchedDaemon : IAsyncDisposable
     public string SocketPath { get; }
 
     /// <summary>Through a shell, which opens or closes what <paramref name="redirections"/> say.</summary>
-    public static async Task<LaunchedDaemon> StartAsync(string redirections, params string[] arguments)
+    public static Task<LaunchedDaemon> StartAsync(string redirections, params string[] arguments) =>
+        StartByAsync($"exec \"$@\" {redirections}", arguments);
+
+    /// <summary>Through a shell's script, whose arguments are the command.</summary>
+    public static async Task<LaunchedDaemon> StartByAsync(string script, params string[] arguments)
     {
         var daemon = new LaunchedDaemon(directory => DaemonProcess.StartInfo(null, directory.Path,
-            ["--socket", directory.File("s"), .. arguments], "sh", "-c", $"exec \"$@\" {redirections}", "sh"));
+            ["--socket", directory.File("s"), .. arguments], "sh", "-c", script, "sh"));
         await Eventually.TrueAsync(() => IsListening(daemon.SocketPath) || daemon.Process.HasExited);
         return daemon;
     }

@@ -64,6 +64,20 @@ public sealed class ReloadTests : IDisposable
     }
 
     [Fact]
+    public async Task Daemon_that_was_started_with_sighup_ignored_reloads_all_the_same()
+    {
+        var log = _directory.File("log");
+        await File.WriteAllTextAsync(_file, "");
+        // As nohup does, and apt for the services that its packages start.
+        await using var daemon = await LaunchedDaemon.StartByAsync(
+            $"trap '' HUP; exec \"$@\" 2>{log}", "--delay", "0", "--config", _file);
+
+        daemon.Signal(SigHup);
+
+        await Eventually.TrueAsync(() => File.ReadAllText(log).Contains("reloaded", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task File_with_a_mistake_keeps_the_old_settings_and_is_named_with_its_line()
     {
         await using var daemon = await StartAsync("[timeouts]\nshutdown_timeout_s = 7\n");

@@ -14,6 +14,9 @@ internal sealed partial class DaemonLifetime(
     /// <summary>A signal that comes so soon after the first is its echo.</summary>
     private const int EchoMs = 250;
 
+    private const int SigHup = 1;
+    private const nint DefaultHandler = 0; // SIG_DFL
+
     private readonly List<PosixSignalRegistration> _registrations = [];
     private long _firstMs;
     private readonly ILogger _logger = logger;
@@ -22,6 +25,8 @@ internal sealed partial class DaemonLifetime(
     {
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal));
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal));
+        // Started by nohup or apt it is ignored, and the runtime leaves such a signal ignored.
+        _ = SetHandler(SigHup, DefaultHandler);
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, OnHangUp));
         return Task.CompletedTask;
     }
@@ -33,6 +38,9 @@ internal sealed partial class DaemonLifetime(
         foreach (var registration in _registrations)
             registration.Dispose();
     }
+
+    [LibraryImport("libc", EntryPoint = "signal")]
+    private static partial nint SetHandler(int signal, nint handler);
 
     private void OnHangUp(PosixSignalContext context)
     {
