@@ -4,7 +4,8 @@ using StreamingDaemon.Uring.Loop;
 namespace StreamingDaemon.Uring;
 
 /// <summary>
-/// Listens for handoffs and streams to the clients they bring, on one thread of its own with one io_uring.
+/// Listens for handoffs and streams to the clients they bring, on one thread of its own with one io_uring, or
+/// on several (<see cref="HandoffServerOptions.Rings"/>).
 /// </summary>
 /// <example><code>
 /// var server = new HandoffServer(new HandoffServerOptions { SocketPath = "/run/x.sock" }, handler);
@@ -15,13 +16,16 @@ namespace StreamingDaemon.Uring;
 /// </code></example>
 public sealed class HandoffServer
 {
-    private HandoffServerOptions _options;
     private readonly IHandoffHandler _handler;
-    private readonly TaskCompletionSource _started =
-        new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly ClientPlaces _places = new();
+    private readonly LoopStatistics[] _counters;
     private readonly TaskCompletionSource _completion =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private volatile EventLoop? _loop;
+    private HandoffServerOptions _options;
+
+    /// <summary>The first of them accepts. Empty until all are there.</summary>
+    private volatile EventLoop[] _loops = [];
+    private int _running;
     private int _startCalled;
 
     /// <summary>Creates a server; nothing happens before <see cref="StartAsync"/>.</summary>
@@ -29,40 +33,69 @@ public sealed class HandoffServer
     {
         _options = options;
         _handler = handler;
+        _counters = [.. Enumerable.Range(0, Math.Max(1, options.Rings)).Select(_ => new LoopStatistics())];
+        Statistics = new HandoffServerStatistics(_counters, _places);
     }
 
     /// <summary>Counters, from any thread.</summary>
-    public HandoffServerStatistics Statistics { get; } = new();
+    public HandoffServerStatistics Statistics { get; }
 
-    /// <summary>Has the start been whole? It stays so when the loop has ended.</summary>
-    public bool HasStarted => _loop is not null;
+    /// <summary>Has the start been whole? It stays so when the loops have ended.</summary>
+    public bool HasStarted => Accepting is not null;
+
+    private EventLoop? Accepting => _loops is [var first, ..] ? first : null;
+
+    /// <summary>Clients of each loop at the moment.</summary>
+    internal IReadOnlyList<int> Loads => [.. _loops.Select(l => l.Load)];
 
     /// <summary>Where the server listens, once it does: that of the options, or of the passed
     /// socket.</summary>
-    public string SocketPath => _loop?.SocketPath ?? _options.SocketPath;
+    public string SocketPath => Accepting?.SocketPath ?? _options.SocketPath;
 
     /// <summary>What the limit of descriptors is spent on; null before the start.</summary>
-    public DescriptorBudget? Budget => _loop?.Budget;
+    public DescriptorBudget? Budget => Accepting?.Budget;
 
-    /// <summary>Ends when the loop has; faulted with <see cref="HandoffServerException"/> where the ring
-    /// failed.</summary>
+    /// <summary>Ends when every loop has; faulted with <see cref="HandoffServerException"/> where a ring
+    /// failed, which stops the others.</summary>
     public Task Completion => _completion.Task;
 
-    /// <summary>Sets up the ring, binds the socket and starts the loop's thread.</summary>
-    /// <exception cref="HandoffServerException">The ring or the socket is refused; the message says what
+    /// <summary>Sets up the rings, binds the socket and starts the loops' threads.</summary>
+    /// <exception cref="HandoffServerException">A ring or the socket is refused; the message says what
     /// mends it.</exception>
-    public Task StartAsync()
+    public async Task StartAsync()
     {
         if (Interlocked.Exchange(ref _startCalled, 1) == 1)
             throw new InvalidOperationException("The server was started before.");
-        // The ring belongs to the thread that made it (SINGLE_ISSUER), hence all on the loop's own.
-        var thread = new Thread(RunLoop, maxStackSize: 512 * 1024)
+        var others = new EventLoop[_counters.Length - 1];
+        _running = _counters.Length;
+        var started = 0;
+        try
         {
-            Name = "io_uring loop",
+            // The one that accepts last: who finds its socket finds all of them.
+            for (; started < others.Length; started++)
+                others[started] = await StartLoopAsync(started + 1, null).ConfigureAwait(false);
+            await StartLoopAsync(0, others).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            _completion.TrySetException(e);
+            foreach (var loop in others.AsSpan(0, started))
+                loop.RequestDrain();
+            throw;
+        }
+    }
+
+    private Task<EventLoop> StartLoopAsync(int index, EventLoop[]? others)
+    {
+        var made = new TaskCompletionSource<EventLoop>(TaskCreationOptions.RunContinuationsAsynchronously);
+        // The ring belongs to the thread that made it (SINGLE_ISSUER), hence all on the loop's own.
+        var thread = new Thread(() => RunLoop(index, others, made), maxStackSize: 512 * 1024)
+        {
+            Name = index == 0 ? "io_uring loop" : $"io_uring loop {index + 1}",
             IsBackground = true,
         };
         thread.Start();
-        return _started.Task;
+        return made.Task;
     }
 
     /// <summary>
@@ -70,10 +103,14 @@ public sealed class HandoffServer
     /// on.
     /// <see cref="Completion"/> ends with the last of them. From any thread; more than once does no harm.
     /// </summary>
-    public void BeginDrain() => _loop?.RequestDrain();
+    public void BeginDrain() => Accepting?.RequestDrain();
 
     /// <summary>As <see cref="BeginDrain"/>, and drops every client at once.</summary>
-    public void Stop() => _loop?.RequestStop();
+    public void Stop()
+    {
+        foreach (var loop in _loops)
+            loop.RequestStop();
+    }
 
     /// <summary>Other timeouts, in milliseconds, for whatever begins to wait from now on. From any thread,
     /// one at a time.</summary>
@@ -85,37 +122,40 @@ public sealed class HandoffServer
             WriteTimeoutMs = writeMs,
             DrainTimeoutMs = drainMs,
         };
-        if (_loop is { } loop)
+        foreach (var loop in _loops)
             loop.Options = _options;
     }
 
     /// <summary>Gives the memory that a burst left behind back to the system. From any thread.</summary>
     public void TrimMemory()
     {
-        _loop?.RequestTrim();
+        foreach (var loop in _loops)
+            loop.RequestTrim();
         LinuxNative.TrimAllocator();
     }
 
-    /// <summary>Does the loop turn? Wakes it and waits for that.</summary>
+    /// <summary>Do the loops turn? Wakes them and waits for that.</summary>
     /// <param name="timeout">Longest wait.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>True where it turned, false where it did not, or has ended.</returns>
+    /// <returns>True where each of them turned, or is done; false where one did not, or all have
+    /// ended.</returns>
     public async Task<bool> IsTurningAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
     {
-        if (_loop is not { } loop || Completion.IsCompleted)
-            return false;
-        var turns = Statistics.Turns;
         var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
-        loop.Wake();
-        while (Statistics.Turns == turns)
+        var waitingFor = _loops.Select(loop => (Loop: loop, loop.Statistics.Turns)).ToList();
+        if (waitingFor.Count == 0 || Completion.IsCompleted)
+            return false;
+        while (true)
         {
+            foreach (var (loop, _) in waitingFor)
+                loop.Wake();
+            waitingFor.RemoveAll(w => w.Loop.Statistics.Turns != w.Turns || w.Loop.RanToEnd);
+            if (waitingFor.Count == 0)
+                return true;
             if (Completion.IsCompleted || Environment.TickCount64 > deadline)
                 return false;
             await Task.Delay(1, cancellationToken).ConfigureAwait(false);
-            loop.Wake();
         }
-
-        return true;
     }
 
     /// <summary>Waits until every call of the handler has returned; they may go on a moment after their
@@ -124,7 +164,7 @@ public sealed class HandoffServer
     public async Task<bool> HandlersEndedAsync(TimeSpan timeout)
     {
         var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
-        while (_loop is { HandlersRunning: > 0 })
+        while (_loops.Any(loop => loop.HandlersRunning > 0))
         {
             if (Environment.TickCount64 > deadline)
                 return false;
@@ -134,34 +174,41 @@ public sealed class HandoffServer
         return true;
     }
 
-    private void RunLoop()
+    private void RunLoop(int index, EventLoop[]? others, TaskCompletionSource<EventLoop> made)
     {
         EventLoop loop;
         try
         {
-            loop = new EventLoop(_options, _handler, Statistics);
+            loop = new EventLoop(_options, _handler, _counters[index], _places, others);
         }
         catch (Exception e)
         {
-            _started.TrySetException(e);
-            _completion.TrySetException(e);
+            made.TrySetException(e);
             return;
         }
 
-        _loop = loop;
-        // Those that were set meanwhile.
-        loop.Options = _options;
-        _started.TrySetResult();
+        if (others is not null)
+        {
+            _loops = [loop, .. others];
+            // Those that were set meanwhile.
+            foreach (var each in _loops)
+                each.Options = _options;
+        }
+
+        made.TrySetResult(loop);
         try
         {
             loop.Run();
             loop.Dispose();
-            _completion.TrySetResult();
+            if (Interlocked.Decrement(ref _running) == 0)
+                _completion.TrySetResult();
         }
         catch (Exception e)
         {
             loop.Dispose();
             _completion.TrySetException(e);
+            // No more than half a server would be left.
+            Stop();
         }
     }
 }

@@ -93,7 +93,10 @@ public sealed record HandoffServerOptions
     /// <summary>Milliseconds that a client has to close after our end of stream.</summary>
     public int DrainTimeoutMs { get; init; } = 2_000;
 
-    /// <summary>Submission queue entries, a power of two.</summary>
+    /// <summary>Loops, each with a ring and a thread of its own; the first accepts for all of them.</summary>
+    public int Rings { get; init; } = 1;
+
+    /// <summary>Submission queue entries of each ring, a power of two.</summary>
     public int RingEntries { get; init; } = 4_096;
 
     /// <summary>A kernel thread submits (IORING_SETUP_SQPOLL): fewer system calls for a core of its

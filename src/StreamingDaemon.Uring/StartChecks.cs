@@ -81,21 +81,32 @@ public static class StartChecks
 
     private static CheckResult TryRing(HandoffServerOptions options)
     {
+        var rings = new List<IoUring>();
         try
         {
-            using var ring = IoUring.Create((uint)options.RingEntries, options.SqPoll);
+            // As many at once as a start has: what they take is limited together.
+            while (rings.Count < Math.Max(1, options.Rings))
+                rings.Add(IoUring.Create((uint)options.RingEntries, options.SqPoll));
+            var ring = rings[0];
             var lit = new List<string> { options.SqPoll ? "SQPOLL" : "DEFER_TASKRUN" };
             if ((ring.SetupFlags & IoUringConstants.SetupNoSqArray) != 0)
                 lit.Add("NO_SQARRAY");
             if ((ring.Features & IoUringConstants.FeatureNoIoWait) != 0)
                 lit.Add("NO_IOWAIT");
             return new("io_uring", CheckStatus.Ok,
-                $"{options.RingEntries} entries, {ring.CompletionCapacity} completions; "
+                (rings.Count > 1 ? $"{rings.Count} rings; " : "")
+                + $"{options.RingEntries} entries, {ring.CompletionCapacity} completions; "
                 + $"{string.Join(", ", lit)}");
         }
         catch (HandoffServerException e)
         {
-            return new("io_uring", CheckStatus.Failed, e.Message);
+            return new("io_uring", CheckStatus.Failed,
+                rings.Count == 0 ? e.Message : $"ring {rings.Count + 1} of {options.Rings}: {e.Message}");
+        }
+        finally
+        {
+            foreach (var ring in rings)
+                ring.Dispose();
         }
     }
 

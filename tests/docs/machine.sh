@@ -12,6 +12,8 @@ over() {
     -o "lowerdir=$2,upperdir=$bundle/memory/$1/new,workdir=$bundle/memory/$1/work" "$3"
 }
 over machine / "$bundle/root"
+# What somebody left there is in nobody's way.
+mount -t tmpfs -o mode=1777 tmpfs "$bundle/root/tmp"
 # A mount of its own, as a volume, would not be in the copy.
 over repository "$repository" "$bundle/root$repository"
 mv "$bundle/root/usr/bin/systemctl" "$bundle/root/usr/lib/systemd/systemctl"

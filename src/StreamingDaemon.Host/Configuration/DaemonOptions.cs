@@ -160,7 +160,12 @@ internal sealed record ThreadPoolOptions
 /// <summary><c>[performance]</c></summary>
 internal sealed record PerformanceOptions
 {
+    public const int MostRings = 64;
+
     public bool SqPoll { get; init; }
+
+    /// <summary>Loops, each with a ring and a thread, 1 to 64; 0 is one a core.</summary>
+    public int Rings { get; init; } = 1;
 
     /// <summary>Submission queue entries, a power of two, 64 to 32768.</summary>
     public int RingEntries { get; init; } = 4_096;

@@ -74,12 +74,22 @@ internal static partial class OptionTable
             Cost = "Burns a core to save a system call a turn; wants a machine with cores to spare.",
         },
         new OptionSpec<int>(
+            new IntType(0, PerformanceOptions.MostRings, zero: "one a core"),
+            o => o.Performance.Rings,
+            (o, v) => o with { Performance = o.Performance with { Rings = v } })
+        {
+            Key = "performance:rings",
+            Cli = new("--rings", Value: "N"),
+            Description = "io_uring loops, each on a thread of its own; clients are spread over them",
+            Cost = "One carries what most sites have; more pay where its thread fills a core.",
+        },
+        new OptionSpec<int>(
             new IntType(64, 32_768, powerOfTwo: true),
             o => o.Performance.RingEntries,
             (o, v) => o with { Performance = o.Performance with { RingEntries = v } })
         {
             Key = "performance:ring_entries",
-            Description = "Entries of the submission queue",
+            Description = "Entries of each submission queue",
             Cost = "The completion queue is four times this; both are locked memory.",
         },
         new OptionSpec<bool>(

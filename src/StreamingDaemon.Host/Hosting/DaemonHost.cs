@@ -151,6 +151,9 @@ internal static class DaemonHost
         DrainTimeoutMs = options.Timeouts.DrainTimeoutMs,
         KeepAlive = ServerSentEvents.KeepAlive,
         KeepAliveIntervalMs = options.Streaming.KeepAliveS * 1000,
+        Rings = options.Performance.Rings == 0
+            ? Math.Min(Environment.ProcessorCount, PerformanceOptions.MostRings)
+            : options.Performance.Rings,
         RingEntries = options.Performance.RingEntries,
         SqPoll = options.Performance.SqPoll,
     };

@@ -24,12 +24,12 @@ internal sealed unsafe partial class EventLoop
     /// <summary>After so many times with room in our table, it is not the table.</summary>
     private const int MostTimesCut = 3;
 
-    private readonly DescriptorBudget _budget;
+    private readonly DescriptorBudget? _budget;
     private readonly LoopAlarm _backoff = new();
     private readonly LoopAlarm _graceEnds = new();
 
-    /// <summary>Whole handoffs that wait for a client's slot: those for refusals are in use too.</summary>
-    private readonly Queue<HandoffConnection> _withoutSlot = new();
+    /// <summary>Whole handoffs that wait for a client's place: those for refusals are in use too.</summary>
+    private readonly Queue<HandoffConnection> _withoutPlace = new();
 
     /// <summary>Handoffs that could not be received for want of a descriptor or of memory, to be asked for
     /// again. One may have ended since: then its generation is another.</summary>
@@ -67,47 +67,49 @@ internal sealed unsafe partial class EventLoop
     }
 
     /// <summary>Once a turn: serves who waits, and accepts as many more as there is room for.</summary>
-    private void ContinueAccepting()
+    private void ContinueAccepting(HandoffListener listener)
     {
         ServeHeld();
-        if (_listener.Fd < 0)
+        if (listener.Fd < 0)
             return;
         DropSilentBeyondTheCap();
-        var room = _budget.Handoffs - _handoffCount;
+        var room = MostHandoffs - _handoffCount;
         if (_draining && _acceptsArmed == 0)
-            FinishAccepting();
+            FinishAccepting(listener);
         else if (_draining || (_acceptIsMultishot && room < _backlog))
             CancelAccepts();
         else if (!_acceptIsMultishot && MayAccept())
-            ArmAccepts(room);
+            ArmAccepts(listener.Fd, room);
     }
 
     /// <summary>A multishot accept takes all that is queued before it asks. Where that is more than there is
     /// room for, there are as many that take one each.</summary>
-    private void ArmAccepts(int room)
+    private void ArmAccepts(int listener, int room)
     {
         if (room < _backlog)
         {
             while (_acceptsArmed < Math.Min(room + 1, MostAccepts))
-                ArmAccept(multishot: false);
+                ArmAccept(listener, multishot: false);
         }
         else if (_acceptsArmed == 0)
         {
-            ArmAccept(multishot: true);
+            ArmAccept(listener, multishot: true);
         }
     }
 
     /// <summary>One more than the cap: only who comes shows that a silent one must go.</summary>
     private bool MayAccept() =>
-        _handoffCount <= _budget.Handoffs && HeldCount == 0 && !_backoff.IsSet;
+        _handoffCount <= MostHandoffs && HeldCount == 0 && !_backoff.IsSet;
 
-    private int HeldCount => _withoutSlot.Count + _unreceived.Count;
+    private int MostHandoffs => _budget!.Handoffs;
 
-    private void ArmAccept(bool multishot)
+    private int HeldCount => _withoutPlace.Count + _unreceived.Count;
+
+    private void ArmAccept(int listener, bool multishot)
     {
         var entry = _ring.NextEntry();
         entry->Opcode = OpAccept;
-        entry->Fd = _listener.Fd;
+        entry->Fd = listener;
         entry->IoPriority = multishot ? AcceptMultishot : (ushort)0;
         entry->OperationFlags = SockCloExec;
         entry->UserData = UserData.Pack(OperationKind.Accept, 0, 0);
@@ -131,7 +133,7 @@ internal sealed unsafe partial class EventLoop
 
     private void StartHandoff(int fd)
     {
-        _statistics.OnAccepted();
+        Statistics.OnAccepted();
         if (!IsAllowed(fd))
         {
             NotifyRejected(HandoffRejection.PeerNotAllowed, fd);
@@ -154,13 +156,13 @@ internal sealed unsafe partial class EventLoop
     }
 
     /// <summary>Takes what is left in the accept queue, then closes the listener.</summary>
-    private void FinishAccepting()
+    private void FinishAccepting(HandoffListener listener)
     {
         while (!_stopped)
         {
             if (!MayAccept())
                 return;
-            var fd = _listener.AcceptQueued();
+            var fd = listener.AcceptQueued();
             if (fd >= 0)
             {
                 StartHandoff(fd);
@@ -178,12 +180,12 @@ internal sealed unsafe partial class EventLoop
             }
         }
 
-        _listener.Dispose();
+        listener.Dispose();
     }
 
     private void DropSilentBeyondTheCap()
     {
-        while (_silent.Count + HeldCount > _budget.Handoffs && _silent.Oldest is { } oldest)
+        while (_silent.Count + HeldCount > MostHandoffs && _silent.Oldest is { } oldest)
         {
             var dueMs = oldest.AskedMs + Math.Min(SilenceGraceMs, Options.HandoffTimeoutMs);
             if (_nowMs < dueMs)
@@ -239,8 +241,13 @@ internal sealed unsafe partial class EventLoop
 
     private void ServeHeld()
     {
-        while (_withoutSlot.Count > 0 && HasSlotFor(out var admission))
-            StartClientOf(_withoutSlot.Dequeue(), admission);
+        while (_withoutPlace.Count > 0 && _places.TryTake(out var admission))
+        {
+            var handoff = _withoutPlace.Dequeue();
+            _places.Waiting = _withoutPlace.Count;
+            StartClientOf(handoff, admission);
+        }
+
         // One at a time: each copies its message anew, and the first shows whether there is a place again.
         while (!_backoff.IsSet && !_isProbing && _unreceived.TryDequeue(out var waiting))
         {

@@ -13,18 +13,8 @@ internal sealed unsafe partial class EventLoop
     private readonly Stack<int> _freeClients = new();
     private readonly List<ClientConnection> _dirty = [];
     private int _clientCount;
-    private int _admittedCount;
 
-    private bool HasSlotFor(out HandoffAdmission admission)
-    {
-        admission = _admittedCount < _budget.MaxConnections
-            ? HandoffAdmission.Admitted
-            : HandoffAdmission.OverCapacity;
-        return admission == HandoffAdmission.Admitted
-            || _clientCount - _admittedCount < _budget.Refusals;
-    }
-
-    private void StartClient(int fd, NativeBuffer data, HandoffAdmission admission, long acceptedTimestamp)
+    private ClientConnection StartClient(in ReceivedClient received)
     {
         if (!_freeClients.TryPop(out var index))
         {
@@ -34,25 +24,25 @@ internal sealed unsafe partial class EventLoop
 
         // A token is a small packet that must not wait for the previous one's acknowledgement. A Unix socket
         // does not know the option, which is as good.
-        _ = LinuxNative.SetSockOpt(fd, IpProtoTcp, TcpNoDelay, 1);
+        _ = LinuxNative.SetSockOpt(received.Fd, IpProtoTcp, TcpNoDelay, 1);
         // Whoever opened it may have asked for it: the last close would wait for the reader, in this thread,
         // or throw away what he has not read yet.
-        _ = LinuxNative.SetNoLinger(fd);
+        _ = LinuxNative.SetNoLinger(received.Fd);
 
         var client = _clients[index];
         Debug.Assert(client.State == ClientState.Free, "a slot in use was handed out");
-        client.Fd = fd;
+        client.Fd = received.Fd;
         client.State = ClientState.Streaming;
         client.LastSendMs = 0;
-        client.IsAdmitted = admission != HandoffAdmission.OverCapacity;
-        client.Stream = new ClientStream(this, client, data, admission, acceptedTimestamp);
+        client.IsAdmitted = received.Admission != HandoffAdmission.OverCapacity;
+        client.Stream = new ClientStream(
+            this, client, received.Data, received.Admission, received.AcceptedTimestamp);
         _clientCount++;
-        if (client.IsAdmitted)
-            _admittedCount++;
-        _statistics.OnClientStarted(_admittedCount);
+        Statistics.OnClientStarted();
         ArmWatch(client);
         OnHandlerCalled();
         _handlerThread.Post(client.Stream);
+        return client;
     }
 
     private void ArmWatch(ClientConnection client)
@@ -148,7 +138,7 @@ internal sealed unsafe partial class EventLoop
         entry->UserData = UserData.Pack(OperationKind.ClientSend, client.Generation, client.Index);
         client.IsSending = true;
         client.SendingKind = OperationKind.ClientSend;
-        _statistics.OnSendSubmitted();
+        Statistics.OnSendSubmitted();
     }
 
     private void OnSendCompleted(ClientConnection client, uint generation, int result)
@@ -159,7 +149,7 @@ internal sealed unsafe partial class EventLoop
         if (result > 0)
         {
             client.Sent += result;
-            _statistics.OnBytesSent(result);
+            Statistics.OnBytesSent(result);
             client.Stream!.OnSent(result, ofProducer: !client.IsSendingKeepAlive);
         }
 

@@ -30,7 +30,7 @@ internal sealed unsafe partial class EventLoop
         _ = LinuxNative.Shutdown(client.Fd, ShutWr);
         ReportEnd(client, ClientEnd.Completed);
         // One who was only told that there is no room makes room for the next who waits to be told.
-        var patienceMs = !client.IsAdmitted && _withoutSlot.Count > 0
+        var patienceMs = !client.IsAdmitted && _places.Waiting > 0
             ? Math.Min(Options.DrainTimeoutMs, CrowdedDrainTimeoutMs)
             : Options.DrainTimeoutMs;
         _timers.Set(client, _nowMs + patienceMs);
@@ -137,10 +137,9 @@ internal sealed unsafe partial class EventLoop
         client.End = ClientEnd.None;
         client.Generation++;
         _clientCount--;
-        if (client.IsAdmitted)
-            _admittedCount--;
         _freeClients.Push(client.Index);
-        _statistics.OnClientEnded(_admittedCount);
+        Interlocked.Decrement(ref _load);
+        _places.Return(client.IsAdmitted);
     }
 
     private void ApplyRequests()
@@ -153,12 +152,13 @@ internal sealed unsafe partial class EventLoop
 
         if (!RequestsPending())
             return;
-        if (!_draining)
+        if (Volatile.Read(ref _drainRequested) == 1 && !_draining)
             BeginDrainingLoop();
         if (Volatile.Read(ref _stopRequested) == 1 && !_stopped)
         {
             _stopped = true;
-            _withoutSlot.Clear();
+            _withoutPlace.Clear();
+            _places.Waiting = 0;
             _unreceived.Clear();
             foreach (var handoff in _handoffs)
             {
@@ -177,7 +177,7 @@ internal sealed unsafe partial class EventLoop
     private void BeginDrainingLoop()
     {
         // The path first: new connects fail at once, or reach a successor. Those that are queued are ours.
-        _listener.Unlink();
+        _listener?.Unlink();
         _draining = true;
     }
 

@@ -170,14 +170,15 @@ internal sealed unsafe partial class EventLoop
         {
             RejectHandoff(handoff, reason);
         }
-        else if (_withoutSlot.Count == 0 && HasSlotFor(out var admission))
+        else if (_withoutPlace.Count == 0 && _places.TryTake(out var admission))
         {
             StartClientOf(handoff, admission);
         }
         else
         {
             MarkWhole(handoff);
-            _withoutSlot.Enqueue(handoff);
+            _withoutPlace.Enqueue(handoff);
+            _places.Waiting = _withoutPlace.Count;
         }
     }
 
@@ -185,11 +186,25 @@ internal sealed unsafe partial class EventLoop
     {
         Debug.Assert(handoff.ClientFd >= 0, "a handoff that has ended was served");
         var length = Math.Min(handoff.Received, Options.MaxHandoffBytes);
-        var data = _buffers.Rent(length);
+        var loop = LeastLoaded();
+        var data = loop._buffers.Rent(length);
         data.Append(new ReadOnlySpan<byte>(handoff.Memory.Data, length));
         if (admission == HandoffAdmission.Admitted && handoff.IsTruncated)
             admission = HandoffAdmission.TooLarge;
-        StartClient(handoff.ClientFd, data, admission, handoff.AcceptedTimestamp);
+        var client = new ReceivedClient(handoff.ClientFd, data, admission, handoff.AcceptedTimestamp);
+        Interlocked.Increment(ref loop._load);
+        if (loop == this)
+        {
+            StartClient(client);
+        }
+        else if (!loop.TryPass(client))
+        {
+            // It has failed, and so has the server.
+            loop.GiveBack(client);
+            RejectHandoff(handoff, HandoffRejection.ServerStopped);
+            return;
+        }
+
         handoff.ClientFd = -1;
         EndHandoff(handoff);
     }
@@ -217,7 +232,7 @@ internal sealed unsafe partial class EventLoop
 
     private void NotifyRejected(HandoffRejection reason, int fd)
     {
-        _statistics.OnRejected();
+        Statistics.OnRejected();
         OnHandlerCalled();
         var peer = PeerOf(fd);
         // Logging may block: not here.

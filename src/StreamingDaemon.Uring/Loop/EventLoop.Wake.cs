@@ -32,8 +32,8 @@ internal sealed partial class EventLoop
             Wake();
     }
 
-    /// <summary>Stop accepting, serve what is queued, end when the last client has. From any
-    /// thread.</summary>
+    /// <summary>Stop accepting, serve what is queued, end when the last client has; a loop that does not
+    /// accept is told so by the one that does. From any thread.</summary>
     public void RequestDrain()
     {
         Volatile.Write(ref _drainRequested, 1);
@@ -44,7 +44,10 @@ internal sealed partial class EventLoop
     public void RequestStop()
     {
         Volatile.Write(ref _stopRequested, 1);
-        RequestDrain();
+        if (_listener is not null)
+            RequestDrain();
+        else
+            Wake();
     }
 
     /// <summary>Give free memory back. From any thread.</summary>

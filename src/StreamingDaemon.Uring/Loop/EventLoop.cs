@@ -8,9 +8,10 @@ using StreamingDaemon.Uring.Ring;
 namespace StreamingDaemon.Uring.Loop;
 
 /// <summary>
-/// The loop: one thread, one ring, every client's socket. Everything here is owned by that thread but for the
-/// members in <c>EventLoop.Wake.cs</c>. It allocates nothing per token, runs nobody else's code, and blocks
-/// nowhere but in io_uring_enter.
+/// The loop: one thread, one ring, the sockets of its clients. Everything here is owned by that thread but
+/// for the members in <c>EventLoop.Wake.cs</c>. It allocates nothing per token, runs nobody else's code, and
+/// blocks nowhere but in io_uring_enter. Where there are several, one of them accepts for all
+/// (<c>EventLoop.Passing.cs</c>).
 /// </summary>
 internal sealed partial class EventLoop : IDisposable
 {
@@ -19,28 +20,37 @@ internal sealed partial class EventLoop : IDisposable
     private const int StreamsPerTurn = 4096;
 
     private readonly IoUring _ring;
-    private readonly HandoffListener _listener;
+    private readonly HandoffListener? _listener;
     private readonly TimerWheel _timers;
     private readonly Action<LoopTimer> _fireTimer;
     private readonly NativeBufferPool _buffers = new();
     private readonly HandoffMemoryPool _handoffMemory;
     private readonly HandlerThread _handlerThread;
     private volatile HandoffServerOptions _options;
-    private bool _ranToEnd;
+    private readonly ClientPlaces _places;
+    private volatile bool _ranToEnd;
     private long _nowMs = ClockMs();
 
     // Not Environment.TickCount64, which moves in steps of 4 ms (CLOCK_MONOTONIC_COARSE).
     private static long ClockMs() => Stopwatch.GetTimestamp() / (Stopwatch.Frequency / 1000);
 
-    /// <summary>Creates the ring and binds the socket. To be called on the thread that will
+    /// <summary>Creates the ring and, to accept, binds the socket. To be called on the thread that will
     /// <see cref="Run"/>.</summary>
+    /// <param name="options">What the server was told.</param>
+    /// <param name="handler">Called for each client.</param>
+    /// <param name="statistics">Counted in by this loop alone.</param>
+    /// <param name="places">Those of all loops.</param>
+    /// <param name="others">The loop is to accept, for itself and these; null where another one
+    /// does.</param>
     /// <exception cref="HandoffServerException">Either is refused.</exception>
-    public EventLoop(HandoffServerOptions options, IHandoffHandler handler,
-        HandoffServerStatistics statistics)
+    public EventLoop(HandoffServerOptions options, IHandoffHandler handler, LoopStatistics statistics,
+        ClientPlaces places, EventLoop[]? others)
     {
         _options = options;
         Handler = handler;
-        _statistics = statistics;
+        Statistics = statistics;
+        _places = places;
+        _others = others;
         // Bounded by the number of streams: each is in it once at most.
         _channel = Channel.CreateUnbounded<ClientStream>(new UnboundedChannelOptions { SingleReader = true });
         _reader = _channel.Reader;
@@ -52,12 +62,16 @@ internal sealed partial class EventLoop : IDisposable
         {
             _scratch = _buffers.Rent(ScratchBytes);
             CopyKeepAlive();
-            _listener = HandoffListener.Open(options);
-            _budget = options.Budget ?? DescriptorBudget.Read(options);
-            _backlog = EffectiveBacklog(options.Backlog);
-            if (!_budget.Suffices)
-                throw new HandoffServerException($"nofile: {_budget.Explain(options.MaxConnections)}");
-            _budget.Reserve(_wakeEvent.Fd);
+            if (others is not null)
+            {
+                _listener = HandoffListener.Open(options);
+                _budget = options.Budget ?? DescriptorBudget.Read(options);
+                _backlog = EffectiveBacklog(options.Backlog);
+                if (!_budget.Suffices)
+                    throw new HandoffServerException($"nofile: {_budget.Explain(options.MaxConnections)}");
+                _budget.Reserve(_wakeEvent.Fd);
+                places.Open(_budget, Wake);
+            }
         }
         catch
         {
@@ -69,7 +83,6 @@ internal sealed partial class EventLoop : IDisposable
         }
 
         _handlerThread = new HandlerThread();
-        statistics.OnLimit(_budget.MaxConnections);
     }
 
     /// <summary>Replaced by other threads: what is set from it is set anew for each use.</summary>
@@ -79,16 +92,21 @@ internal sealed partial class EventLoop : IDisposable
         set => _options = value;
     }
 
-    public string SocketPath => _listener.Path;
+    /// <summary>Where it accepts; null where another loop does.</summary>
+    public string? SocketPath => _listener?.Path;
 
-    public DescriptorBudget Budget => _budget;
+    /// <summary>Of the whole process; null where another loop accepts.</summary>
+    public DescriptorBudget? Budget => _budget;
+
+    /// <summary>Has it ended, and not by a failure? From any thread.</summary>
+    public bool RanToEnd => _ranToEnd;
 
     public IHandoffHandler Handler { get; }
 
     /// <summary>Where producers put what they flush. From any thread.</summary>
     public NativeBufferPool Buffers => _buffers;
 
-    private readonly HandoffServerStatistics _statistics;
+    public LoopStatistics Statistics { get; }
 
     /// <summary>Turns until a drain has ended or <see cref="RequestStop"/> was answered.</summary>
     /// <exception cref="HandoffServerException">The ring failed; nothing is streamed any more.</exception>
@@ -97,16 +115,18 @@ internal sealed partial class EventLoop : IDisposable
         ArmWake();
         while (!IsFinished())
         {
+            TakePassedClients();
             DrainChannel();
             EndWindow();
             StartDirtySends();
             ApplyRequests();
-            ContinueAccepting();
+            if (_listener is not null)
+                ContinueAccepting(_listener);
             WaitForCompletions();
             TakeCompletions();
             _nowMs = ClockMs();
             _timers.Advance(_nowMs, _fireTimer);
-            _statistics.OnTurn(_ring.EnterCalls);
+            Statistics.OnTurn(_ring.EnterCalls);
         }
 
         // The last closes were queued after the last enter.
@@ -115,7 +135,8 @@ internal sealed partial class EventLoop : IDisposable
     }
 
     private bool IsFinished() =>
-        _draining && _listener.Fd < 0 && _handoffCount == 0 && _clientCount == 0;
+        _draining && _listener is not { Fd: >= 0 } && _handoffCount == 0 && _clientCount == 0
+        && !_passed.Reader.TryPeek(out _);
 
     private void WaitForCompletions()
     {
@@ -124,7 +145,7 @@ internal sealed partial class EventLoop : IDisposable
         _sleeping = 1;
         Interlocked.MemoryBarrier();
         var mustWait = _dirty.Count == 0 && !_ring.TryPeekCompletion() && !_reader.TryPeek(out _)
-            && !RequestsPending() && !IsFinished();
+            && !_passed.Reader.TryPeek(out _) && !RequestsPending() && !IsFinished();
         var result = _ring.Enter(mustWait ? 1u : 0u, mustWait ? SleepMs() : 0);
         Volatile.Write(ref _sleeping, 0);
         if (result is -Errno.Again or -Errno.Busy && !_ring.TryPeekCompletion())
@@ -196,13 +217,15 @@ internal sealed partial class EventLoop : IDisposable
     /// did.</summary>
     public void Dispose()
     {
-        _listener.Unlink();
-        _listener.Dispose();
+        _listener?.Unlink();
+        _listener?.Dispose();
+        DismissOthers();
         if (!_ranToEnd)
             _ring.CloseUnsubmitted();
         // The ring first: once it is closed the kernel holds no pointer into the memory below.
         _ring.Dispose();
         _wakeEvent.Dispose();
+        DropPassedClients();
         AbandonAll();
         _handlerThread.End();
         // After a failure the kernel may still be at work for a ring that is being torn down: the memory

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Text;
 using System.Threading.Channels;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Ring;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests.Loop;
@@ -76,7 +77,11 @@ public sealed class LifeModelTests
         public async Task RunAsync()
         {
             var before = OpenDescriptors.SocketsAndRings();
-            var witness = new KernelWitness(new Random(seed), faulty: seed % 2 == 0);
+            var made = 0;
+            // One for each ring, and so for each thread.
+            using var witnesses = new ThreadLocal<KernelWitness>(
+                () => new KernelWitness(new Random(seed + Interlocked.Increment(ref made)), faulty: seed % 2 == 0),
+                trackAllValues: true);
             await using (var server = await RunningServer.StartAsync(ProduceAsync, options => options with
             {
                 Budget = new(10_000, 100, _random.Next(1, 8), _random.Next(1, 4), _random.Next(2, 8), 10_000),
@@ -88,7 +93,8 @@ public sealed class LifeModelTests
                 KeepAlive = Encoding.UTF8.GetBytes(Comment),
                 KeepAliveIntervalMs = _random.Next(0, 10),
                 KeepHalfClosed = _random.Next(2) == 0,
-                RingFault = witness.Enter,
+                Rings = _random.Next(1, 4),
+                RingFault = (in EnterCall call) => witnesses.Value!.Enter(call),
             }))
             {
                 for (var i = 0; i < 400; i++)
@@ -100,7 +106,7 @@ public sealed class LifeModelTests
                 }
 
                 await EndAsync(server);
-                Check(server, witness);
+                Check(server, witnesses.Values.Sum(w => w.Sends));
             }
 
             await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
@@ -259,12 +265,12 @@ public sealed class LifeModelTests
             }
         }
 
-        private void Check(RunningServer server, KernelWitness witness)
+        private void Check(RunningServer server, int sends)
         {
             var statistics = server.Server.Statistics;
             Assert.Equal(statistics.Accepted, statistics.Started + statistics.Rejected);
             Assert.Equal(0, statistics.ActiveConnections);
-            Assert.True(statistics.Sends >= witness.Sends);
+            Assert.True(statistics.Sends >= sends);
             Assert.All(server.Faults, e => Assert.True(
                 e is OperationCanceledException or InvalidOperationException { Message: "as told" }, e.ToString()));
             foreach (var stream in _streams.Values)
