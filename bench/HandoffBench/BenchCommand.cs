@@ -14,7 +14,6 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
 {
     /// <summary>Descriptors that the generator needs beside one a client.</summary>
     private const int OtherDescriptors = 200;
-    private const int StraceStreams = 500;
 
     /// <returns>0; 1 where a stream was not good; 2 where nothing could be measured.</returns>
     public int Run()
@@ -56,12 +55,12 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
                 result.FloorMicroseconds = unit;
         }
 
-        if (Value(options.Strace))
+        if (Value(options.Syscalls))
         {
             foreach (var plan in plans)
             {
                 using var trial = new Trial(plan);
-                results.Last(r => r.Plan.Label == plan.Label).Syscalls = trial.CountSyscalls(StraceStreams);
+                results.Last(r => r.Plan.Label == plan.Label).Syscalls = trial.CountSyscalls();
             }
         }
 

@@ -37,8 +37,8 @@ internal sealed class BenchOptions
     public Option<double> Patience { get; } =
         Number("--patience", "Seconds after the last arrival, then what is not over has failed", 60);
     public Option<int> Rounds { get; } = Integer("--rounds", "Runs of each daemon, in turns (ABAB)", 1);
-    public Option<bool> Strace { get; } = new("--strace")
-    { Description = "Count system calls, in a run of its own of at most 500 streams" };
+    public Option<bool> Syscalls { get; } = new("--syscalls")
+    { Description = "Count system calls, in a run of its own: by perf, or else by strace, of at most 500 streams" };
     public Option<string?> Floor { get; } = Text("--floor",
         "floor.c: compiled, run in each round, and taken as the unit", null);
     public Option<string?> Json { get; } = Text("--json", "Write every figure to this file", null);
@@ -47,7 +47,7 @@ internal sealed class BenchOptions
     public IEnumerable<Option> All =>
     [
         Daemon, Label, Upstream, Streams, Rate, Concurrency, Duration, Tcp, Request, Events, Expect, DelayMs,
-        WarmUp, Settle, Patience, Rounds, Strace, Floor, Json, Svg,
+        WarmUp, Settle, Patience, Rounds, Syscalls, Floor, Json, Svg,
     ];
 
     private static Option<string[]> Many(string name, string description) =>

@@ -118,6 +118,13 @@ public sealed class DaemonFiguresTests
         Assert.Equal(2, calls.Count);
         Assert.Equal(400, calls["getsockopt"]);
         Assert.Equal(12, calls["io_uring_enter"]);
+
+        calls = SyscallCount.ParsePerf(
+            "# started on Tue\n\n100;;raw_syscalls:sys_enter;5;100.00;;\n60;;syscalls:sys_enter_io_uring_enter;5;1;;\n"
+            + "0;;syscalls:sys_enter_read;5;1;;\n<not counted>;;syscalls:sys_enter_write;0;100.00;;\n");
+        Assert.Equal(2, calls.Count);
+        Assert.Equal(60, calls["io_uring_enter"]);
+        Assert.Equal(40, calls["others"]);
     }
 
     [Fact]

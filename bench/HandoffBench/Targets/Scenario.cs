@@ -51,6 +51,57 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
         yield return LongAnswers();
     }
 
+    /// <summary>None where there is no time for them.</summary>
+    public IEnumerable<Comparison> Comparisons() => isQuick ? [] : [Growth(), Overload(), TwoRings()];
+
+    private Comparison Growth() => new("growth, mock, 250 ms",
+        [.. ((int[])[1_000, 5_000, 10_000, 15_000]).Select(n => Mock(n, 250) with { Label = $"{n} streams" })],
+        [
+            ComparedTarget.NoneLost,
+            ComparedTarget.Spread("CPU a stream, us", 1.15),
+            ComparedTarget.Spread("memory a stream, KB", 1.15),
+        ])
+    {
+        Shown = ["CPU a stream, us", "memory a stream, KB"],
+    };
+
+    // An answer takes 190 ms, so that 500 at a time are some 2600 a second.
+    private Comparison Overload() => new("overload, 500 connections",
+        [.. ((int[])[2_300, 5_200]).Select(rate => Mock(15_000, 10) with
+        {
+            Label = $"{rate} a second",
+            Daemon = $"{_common} --delay 10 --max-connections 500",
+            Load = Load(15_000, rate, 10),
+        })],
+        [
+            ComparedTarget.NoneLost,
+            new("goodput lost at twice the load", 0.1, results =>
+                1 - ComparedTarget.Goodput(results[^1]) / results.Max(ComparedTarget.Goodput)),
+        ])
+    {
+        Shown = ["good streams a second"],
+    };
+
+    // Over TCP, where the kernel carries a packet to its receiver in the sender's time: there the loop is
+    // what a core is full of.
+    private Comparison TwoRings() => new("rings, 8000 mock, 20 ms, TCP",
+        [.. ((int[])[1, 2]).Select(rings => Mock(8_000, 20) with
+        {
+            Label = rings == 1 ? "1 ring" : $"{rings} rings",
+            Daemon = $"{_common} --delay 20 --rings {rings}",
+            Load = Load(8_000, 0, 20) with { Tcp = true },
+        })],
+        [
+            ComparedTarget.NoneLost,
+            // 1.6 times as many with two.
+            new("goodput of one ring, of that of two", 0.625, results =>
+                ComparedTarget.Goodput(results[0]) / ComparedTarget.Goodput(results[1])),
+        ])
+    {
+        Rounds = 3,
+        Shown = ["good streams a second", "CPU a stream, us", "generator's CPU, s"],
+    };
+
     private Scenario Burst() => new("burst, 5000, no delay", Mock(5_000, 0),
         [Target.NoneLost, Target.Of("CPU a stream, us", 60)])
     { Rounds = isQuick ? 1 : 3 };

@@ -46,12 +46,12 @@ internal static class TargetsCommand
         var results = new List<TrialResult>();
         int missed = 0, unmeasured = 0;
         var begun = Stopwatch.GetTimestamp();
-        Console.WriteLine($"{"load",-28}{"figure",-38}{"measured",12}{"target",12}");
-        foreach (var scenario in scenarios.All())
+        Console.WriteLine($"{"load",-30}{"figure",-42}{"measured",12}{"target",12}");
+        foreach (var verdict in scenarios.All().SelectMany(s => Judge(s, floor, results))
+            .Concat(scenarios.Comparisons().SelectMany(c => Judge(c, results))))
         {
-            var verdicts = Judge(scenario, floor, results);
-            missed += verdicts.Count(v => v == Verdict.Missed);
-            unmeasured += verdicts.Count(v => v == Verdict.NotMeasured);
+            missed += verdict == Verdict.Missed ? 1 : 0;
+            unmeasured += verdict == Verdict.NotMeasured ? 1 : 0;
         }
 
         var seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds;
@@ -61,20 +61,43 @@ internal static class TargetsCommand
         return missed + unmeasured == 0 ? 0 : 1;
     }
 
-    private static List<Verdict> Judge(Scenario scenario, Floor floor, List<TrialResult> results)
-    {
-        try
+    private static List<Verdict> Judge(Scenario scenario, Floor floor, List<TrialResult> results) =>
+        OrNotMeasured(scenario.Name, scenario.Targets.Count, () =>
         {
             var trials = Measure(scenario, floor);
             results.AddRange(trials);
             return Write(scenario, trials);
+        });
+
+    private static List<Verdict> Judge(Comparison comparison, List<TrialResult> results) =>
+        OrNotMeasured(comparison.Name, comparison.Targets.Count, () =>
+        {
+            var rounds = new List<IReadOnlyList<TrialResult>>();
+            for (var round = 1; round <= comparison.Rounds; round++)
+            {
+                rounds.Add([.. comparison.Plans.Select(plan =>
+                {
+                    using var trial = new Trial(plan);
+                    return trial.Run(round);
+                })]);
+                results.AddRange(rounds[^1]);
+            }
+
+            return Write(comparison, rounds);
+        });
+
+    private static List<Verdict> OrNotMeasured(string name, int targets, Func<List<Verdict>> measure)
+    {
+        try
+        {
+            return measure();
         }
         catch (Exception exception)
             when (exception is InvalidOperationException or TimeoutException or SystemCallException)
         {
             // The other loads are still worth knowing.
-            Console.WriteLine($"{scenario.Name,-28}not measured: {exception.Message}");
-            return [.. scenario.Targets.Select(_ => Verdict.NotMeasured)];
+            Console.WriteLine($"{name,-30}not measured: {exception.Message}");
+            return [.. Enumerable.Repeat(Verdict.NotMeasured, targets)];
         }
     }
 
@@ -92,7 +115,7 @@ internal static class TargetsCommand
         if (scenario.CountsSyscalls)
         {
             using var trial = new Trial(scenario.Plan);
-            results[0].Syscalls = trial.CountSyscalls(scenario.Plan.Load.Streams);
+            results[0].Syscalls = trial.CountSyscalls();
         }
 
         return results;
@@ -100,19 +123,8 @@ internal static class TargetsCommand
 
     private static List<Verdict> Write(Scenario scenario, List<TrialResult> trials)
     {
-        var verdicts = new List<Verdict>();
-        foreach (var target in scenario.Targets)
-        {
-            var value = Summary.Median(trials.Select(target.Value));
-            verdicts.Add(value is null ? Verdict.NotMeasured
-                : value <= target.Most ? Verdict.Reached : Verdict.Missed);
-            Row(scenario.Name, target.Name, value, Figure.Show(target.Most), verdicts[^1] switch
-            {
-                Verdict.Missed => "missed",
-                Verdict.NotMeasured => "not measured",
-                _ => "",
-            });
-        }
+        var verdicts = scenario.Targets.Select(target =>
+            Row(scenario.Name, target.Name, Summary.Median(trials.Select(target.Value)), target.Most)).ToList();
 
         // What the figures above are to be read with.
         foreach (var name in (string[])["all in, s", "open at a time, at most", "floor, us an event",
@@ -120,13 +132,39 @@ internal static class TargetsCommand
         {
             var value = Summary.Median(trials.Select(Figure.All.Single(f => f.Name == name).Value));
             if (value is not null)
-                Row(scenario.Name, name, value, "", "");
+                Row(scenario.Name, name, value);
         }
 
         return verdicts;
     }
 
-    private static void Row(string scenario, string figure, double? value, string target, string verdict) =>
-        Console.WriteLine(
-            $"{scenario,-28}{figure,-38}{Figure.Show(value),12}{target,12}  {verdict}".TrimEnd());
+    private static List<Verdict> Write(Comparison comparison, List<IReadOnlyList<TrialResult>> rounds)
+    {
+        var verdicts = comparison.Targets.Select(target =>
+            Row(comparison.Name, target.Name, Summary.Median(rounds.Select(target.Value)), target.Most)).ToList();
+        foreach (var name in comparison.Shown)
+        {
+            var value = Figure.All.Single(f => f.Name == name).Value;
+            for (var i = 0; i < comparison.Plans.Count; i++)
+            {
+                Row(comparison.Name, $"{comparison.Plans[i].Label}: {name}",
+                    Summary.Median(rounds.Select(results => value(results[i]))));
+            }
+        }
+
+        return verdicts;
+    }
+
+    private static Verdict Row(string scenario, string figure, double? value, double? most = null)
+    {
+        var verdict = value is null ? Verdict.NotMeasured : value > most ? Verdict.Missed : Verdict.Reached;
+        var (target, word) = most is null ? ("", "") : (Figure.Show(most), verdict switch
+        {
+            Verdict.Missed => "missed",
+            Verdict.NotMeasured => "not measured",
+            _ => "",
+        });
+        Console.WriteLine($"{scenario,-30}{figure,-42}{Figure.Show(value),12}{target,12}  {word}".TrimEnd());
+        return verdict;
+    }
 }

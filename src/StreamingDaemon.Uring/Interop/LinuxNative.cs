@@ -229,13 +229,15 @@ internal static unsafe partial class LinuxNative
             2 * sizeof(int)));
     }
 
-    /// <summary>Answers 0 where the socket is connected, else a negative errno (ENOTCONN,
-    /// ENOTSOCK).</summary>
-    public static int CheckPeer(int fd)
+    /// <summary>The address family of a connected socket's peer (sa_family_t); else a negative errno
+    /// (ENOTCONN, ENOTSOCK).</summary>
+    public static int GetPeerFamily(int fd, out int family)
     {
         var address = stackalloc byte[128];
         uint length = 128;
-        return Result(GetPeerNameRaw(fd, address, &length));
+        var error = Result(GetPeerNameRaw(fd, address, &length));
+        family = error == 0 ? *(ushort*)address : -1;
+        return error;
     }
 
     public static int FChmod(int fd, int mode) => Result(FChmodRaw(fd, (uint)mode));

@@ -56,6 +56,8 @@ internal unsafe struct UnixAddress
 internal static class SocketConstants
 {
     public const int AfUnix = 1;
+    public const int AfInet = 2;
+    public const int AfInet6 = 10;
     public const int SockStream = 1;
     public const int SockSeqPacket = 5;
     public const int SockNonBlock = 0x800;

@@ -22,13 +22,6 @@ internal sealed unsafe partial class EventLoop
             _clients.Add(new ClientConnection(index));
         }
 
-        // A token is a small packet that must not wait for the previous one's acknowledgement. A Unix socket
-        // does not know the option, which is as good.
-        _ = LinuxNative.SetSockOpt(received.Fd, IpProtoTcp, TcpNoDelay, 1);
-        // Whoever opened it may have asked for it: the last close would wait for the reader, in this thread,
-        // or throw away what he has not read yet.
-        _ = LinuxNative.SetNoLinger(received.Fd);
-
         var client = _clients[index];
         Debug.Assert(client.State == ClientState.Free, "a slot in use was handed out");
         client.Fd = received.Fd;

@@ -166,7 +166,7 @@ internal sealed unsafe partial class EventLoop
                 : handoff.Received == 0 ? HandoffRejection.PeerClosed
                 : HandoffRejection.NoDescriptor);
         }
-        else if (WhyNotServed(handoff.ClientFd) is { } reason)
+        else if (ClientSocket.Prepare(handoff.ClientFd) is { } reason)
         {
             RejectHandoff(handoff, reason);
         }
@@ -207,21 +207,6 @@ internal sealed unsafe partial class EventLoop
 
         handoff.ClientFd = -1;
         EndHandoff(handoff);
-    }
-
-    /// <summary>Null for a connected stream socket.</summary>
-    private static HandoffRejection? WhyNotServed(int fd)
-    {
-        if (LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) < 0 || type != SockStream)
-            return HandoffRejection.NotAStreamSocket;
-        // One that listens has no peer either.
-        if (LinuxNative.CheckPeer(fd) == 0)
-            return null;
-        // A connection that was reset, or a socket that never was one: TCP_INFO's state would tell a reset
-        // one (CLOSE) no better. Its error does: a reset leaves one, to be read once.
-        return LinuxNative.GetSockOpt(fd, SolSocket, SoError, out var error) == 0 && error != 0
-            ? HandoffRejection.ClientGone
-            : HandoffRejection.NotAStreamSocket;
     }
 
     private void RejectHandoff(HandoffConnection handoff, HandoffRejection reason)
