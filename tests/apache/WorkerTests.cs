@@ -57,7 +57,7 @@ public sealed class WorkerTests(SharedServers servers)
         // Kept alive first: the event MPM has had the socket in its poll set by then.
         client.Send(RawClient.Get("/plain.txt"));
         client.ReadUntil("plain\n");
-        string inode = ServerSideInode(client.LocalPort);
+        string inode = ServerSideInode(apache.Port, client.LocalPort);
         Assert.NotEmpty(HoldersOf(inode));
 
         client.Send(RawClient.Get(ApacheServer.HandoffPath(socket)));
@@ -90,13 +90,16 @@ public sealed class WorkerTests(SharedServers servers)
             Assert.True(!apache.Log.Contains(level, StringComparison.Ordinal), apache.Log);
     }
 
-    /// <summary>Of the TCP socket whose remote port this is.</summary>
-    private static string ServerSideInode(int clientPort)
+    /// <summary>Of the server's end of this connection. Both ports: somebody else's socket may have the same
+    /// remote one.</summary>
+    private static string ServerSideInode(int serverPort, int clientPort)
     {
+        string local = serverPort.ToString("X4", CultureInfo.InvariantCulture);
         string remote = clientPort.ToString("X4", CultureInfo.InvariantCulture);
         return File.ReadLines("/proc/net/tcp").Skip(1)
             .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
-            .Where(fields => fields[2].EndsWith(":" + remote, StringComparison.Ordinal))
+            .Where(fields => fields[1].EndsWith(":" + local, StringComparison.Ordinal)
+                && fields[2].EndsWith(":" + remote, StringComparison.Ordinal))
             .Select(fields => fields[9]).Single();
     }
 

@@ -81,6 +81,7 @@ internal sealed class HandoffThread : IDisposable
 
     private void Run()
     {
+        Native.WantToRunSoon();
         try
         {
             if (_plan.IsClosedLoop)

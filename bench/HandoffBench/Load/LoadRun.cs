@@ -38,6 +38,7 @@ internal sealed class LoadRun : IDisposable
     /// <exception cref="InvalidOperationException">The generator itself failed.</exception>
     public LoadResult Run()
     {
+        Native.WantToRunSoon();
         var start = Stopwatch.GetTimestamp();
         _handoffs.Start(start);
         var deadline = long.MaxValue;

@@ -12,7 +12,9 @@ namespace StreamingDaemon.Backends.Mock;
 /// elapsed ticks count. Everything here is guarded by <see cref="_gate"/>; what expired is completed outside
 /// it, on the thread pool, many to a work item: to wake a thread costs more than to run one.
 /// </remarks>
-internal sealed class DelayWheel : IDisposable
+/// <param name="shortestMs">The shortest delay that will be asked for, milliseconds: where nothing is due,
+/// the thread sleeps so long, because nothing that comes meanwhile is due before it wakes.</param>
+internal sealed class DelayWheel(int shortestMs = 1) : IDisposable
 {
     /// <summary>A power of two; with ticks of 1 ms one turn is about a second, so that the usual delay of
     /// 50 ms is looked at once, and one of a minute sixty times.</summary>
@@ -94,16 +96,27 @@ internal sealed class DelayWheel : IDisposable
     {
         while (true)
         {
+            int sleepMs;
             lock (_gate)
             {
                 while (_count == 0 && !_disposed) Monitor.Wait(_gate);
                 if (_disposed) return;
+                sleepMs = (int)Math.Clamp(NextTick() - ElapsedTicks(out _), 1, Math.Max(1, shortestMs));
             }
 
             // By the kernel's high-resolution timers, some 60 us late.
-            Thread.Sleep(1);
+            Thread.Sleep(sleepMs);
             Complete(Turn());
         }
+    }
+
+    /// <summary>The next tick that has something in its slot, of this turn of the wheel or a later
+    /// one.</summary>
+    private long NextTick()
+    {
+        var tick = _lastTick + 1;
+        while (_slots[tick & (SlotCount - 1)] is null) tick++;
+        return tick;
     }
 
     internal void Cancel(StreamDelay delay)

@@ -8,7 +8,7 @@ namespace StreamingDaemon.Backends.Mock;
 /// </summary>
 internal sealed class MockBackend(MockOptions options) : IStreamingBackend, IDisposable
 {
-    private readonly DelayWheel _wheel = new();
+    private readonly DelayWheel _wheel = new(Shortest(options.DelayMs, options.LatencyMs));
 
     public string Name => "mock";
 
@@ -51,6 +51,10 @@ internal sealed class MockBackend(MockOptions options) : IStreamingBackend, IDis
     }
 
     public void Dispose() => _wheel.Dispose();
+
+    /// <summary>Of two pauses, where 0 is none.</summary>
+    private static int Shortest(int one, int other) =>
+        one == 0 || other == 0 ? Math.Max(one, other) : Math.Min(one, other);
 
     private static ValueTask WriteAsync(
         IDeltaSink sink, ReadOnlyMemory<byte> text, CancellationToken cancellationToken)

@@ -1,7 +1,6 @@
 using System.ClientModel;
 using System.ClientModel.Primitives;
 using System.Diagnostics;
-using System.Net.ServerSentEvents;
 using OpenAI;
 using OpenAI.Chat;
 
@@ -94,26 +93,29 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
         }
 
         _failures.OnAnswer();
-        var isWhole = false;
-        try
-        {
-            if (!IsEventStream(response, out var contentType))
-            {
-                response.Headers.TryGetValue("Retry-After", out var retryAfter);
-                var failed = await _failures.FromResponseAsync(
-                    response.Status, contentType, response.ContentStream, cancellationToken);
-                return failed with { RetryAfter = RetryAfter.Parse(retryAfter, DateTimeOffset.UtcNow) };
-            }
+        return IsEventStream(response, out var contentType)
+            ? await RelayAsync(response, sink, cancellationToken)
+            : await RefusedAsync(response, contentType, cancellationToken);
+    }
 
-            _retries.OnAccepted();
-            var result = await RelayAsync(response, sink, cancellationToken);
-            isWhole = result.Outcome == StreamOutcome.Completed;
-            return result;
-        }
-        finally
+    private Task<BackendResult> RelayAsync(
+        PipelineResponse response, IDeltaSink sink, CancellationToken cancellationToken)
+    {
+        _retries.OnAccepted();
+        var relay = new AnswerRelay(
+            response, sink, _options.MaxEventBytes, _options.ApiKey, response.Status, cancellationToken);
+        return relay.RunAsync(response.ContentStream!);
+    }
+
+    private async Task<BackendResult> RefusedAsync(
+        PipelineResponse response, string? contentType, CancellationToken cancellationToken)
+    {
+        using (response)
         {
-            if (isWhole) ResponseDrain.Start(response, response.ContentStream!);
-            else response.Dispose();
+            response.Headers.TryGetValue("Retry-After", out var retryAfter);
+            var failed = await _failures.FromResponseAsync(
+                response.Status, contentType, response.ContentStream, cancellationToken);
+            return failed with { RetryAfter = RetryAfter.Parse(retryAfter, DateTimeOffset.UtcNow) };
         }
     }
 
@@ -139,49 +141,6 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
         using var body = new ChatRequestBody(request, request.Model ?? _options.Model);
         var result = await _client.CompleteChatAsync(body, options);
         return result.GetRawResponse();
-    }
-
-    private async Task<BackendResult> RelayAsync(
-        PipelineResponse response, IDeltaSink sink, CancellationToken cancellationToken)
-    {
-        var stream = new UpstreamStream(response, response.ContentStream!, sink, _options.MaxEventBytes);
-        using var chunks = new ChunkReader(_options.ApiKey);
-        // A read in progress ends by the token; this is for the rest of the time, when the stream waits for
-        // a slow client and nobody would tell the upstream.
-        using var registration = cancellationToken.UnsafeRegister(
-            static state => ((UpstreamStream)state!).Abort(), stream);
-        sink.OnResponseStarted();
-        await using var events = SseParser.Create(stream, chunks.Read)
-            .EnumerateAsync(cancellationToken).GetAsyncEnumerator(cancellationToken);
-        while (true)
-        {
-            try
-            {
-                if (!await events.MoveNextAsync()) break;
-            }
-            catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                return UpstreamFailures.FromReading(exception, response.Status);
-            }
-
-            // Outside the try: what the sink throws is not the upstream's.
-            if (chunks.Text.Length > 0)
-                await sink.WriteAsync(new StreamDelta(chunks.Text), cancellationToken);
-            switch (events.Current.Data)
-            {
-                case ChunkKind.Done:
-                    return BackendResult.Completed;
-                case ChunkKind.Error:
-                    return UpstreamFailures.FromEvent(chunks.Error, response.Status);
-                case ChunkKind.Malformed:
-                    return UpstreamFailures.Malformed(response.Status);
-            }
-        }
-
-        return chunks.SawFinishReason
-            ? BackendResult.Completed
-            : UpstreamFailures.Truncated(response.Status);
     }
 
     private static bool IsEventStream(PipelineResponse response, out string? contentType)

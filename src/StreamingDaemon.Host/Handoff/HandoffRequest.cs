@@ -21,7 +21,7 @@ internal sealed record HandoffRequest : StreamRequest
     public ReadOnlyMemory<byte> ResponseHeaders { get; set; }
 
     /// <summary>Fields that were there, and are as if absent because they cannot be used.</summary>
-    public IReadOnlyList<string> Unusable => _unusable ?? [];
+    public IReadOnlyList<string> Unusable => _unusable ?? (IReadOnlyList<string>)[];
 
     public bool HasPrompt => Messages.Count > 0 || !string.IsNullOrEmpty(Prompt);
 

@@ -52,8 +52,11 @@ internal sealed class ClientConnection(int index) : LoopTimer
     /// clock.</summary>
     public long ProgressMs;
 
+    /// <summary>Longer ago than any window. Not 0: the clock begins when the machine does.</summary>
+    public const long NeverSent = long.MinValue / 2;
+
     /// <summary>When the last send was submitted, ms of the loop's clock.</summary>
-    public long LastSendMs;
+    public long LastSendMs = NeverSent;
 
     /// <summary>What the kernel still held for it when last asked (SIOCOUTQ), or -1.</summary>
     public int UnsentInKernel = -1;

@@ -16,6 +16,11 @@ internal static unsafe partial class LinuxNative
     public const long SysIoUringEnter = 426;
     public const long SysIoUringRegister = 427;
 
+    // Older calls, whose numbers differ (x86: arch/x86/entry/syscalls/syscall_64.tbl).
+    private static readonly bool s_isX64 = RuntimeInformation.ProcessArchitecture == Architecture.X64;
+    public static long SysSchedSetAttr => s_isX64 ? 314 : 274;
+    public static long SysSchedGetAttr => s_isX64 ? 315 : 275;
+
     public const int ProtReadWrite = 0x3;
     public const int MapShared = 0x1;
     public const int MapPrivate = 0x2;
@@ -131,6 +136,14 @@ internal static unsafe partial class LinuxNative
 
     public static int IoUringRegister(int fd, uint opcode, void* argument, uint count) =>
         Result(Syscall(SysIoUringRegister, fd, opcode, (long)argument, count, 0, 0));
+
+    /// <summary>sched_getattr(2) of the calling thread.</summary>
+    public static int SchedGetAttributes(SchedulingSlice.Attributes* attributes, uint size) =>
+        Result(Syscall(SysSchedGetAttr, 0, (long)attributes, size, 0, 0, 0));
+
+    /// <summary>sched_setattr(2) of the calling thread.</summary>
+    public static int SchedSetAttributes(SchedulingSlice.Attributes* attributes) =>
+        Result(Syscall(SysSchedSetAttr, 0, (long)attributes, 0, 0, 0, 0));
 
     /// <summary>Maps memory, shared with the kernel for <paramref name="fd"/> or anonymous for -1.</summary>
     /// <returns>0 or a negative errno.</returns>

@@ -26,7 +26,7 @@ internal sealed unsafe partial class EventLoop
         Debug.Assert(client.State == ClientState.Free, "a slot in use was handed out");
         client.Fd = received.Fd;
         client.State = ClientState.Streaming;
-        client.LastSendMs = 0;
+        client.LastSendMs = ClientConnection.NeverSent;
         client.IsAdmitted = received.Admission != HandoffAdmission.OverCapacity;
         client.Stream = new ClientStream(
             this, client, received.Data, received.Admission, received.AcceptedTimestamp);

@@ -112,6 +112,7 @@ internal sealed partial class EventLoop : IDisposable
     /// <exception cref="HandoffServerException">The ring failed; nothing is streamed any more.</exception>
     public void Run()
     {
+        SchedulingSlice.ShortenForThisThread();
         ArmWake();
         while (!IsFinished())
         {

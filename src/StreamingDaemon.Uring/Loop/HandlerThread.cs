@@ -1,3 +1,5 @@
+using StreamingDaemon.Uring.Interop;
+
 namespace StreamingDaemon.Uring.Loop;
 
 /// <summary>
@@ -41,6 +43,7 @@ internal sealed class HandlerThread
 
     private void Run()
     {
+        SchedulingSlice.ShortenForThisThread();
         while (TryTake(out var stream))
             stream.Begin();
     }

@@ -26,31 +26,48 @@ public sealed class UpstreamFuzz
             Assert.Equal(whole, cut);
         });
 
-    /// <summary>Each event as one line; ends with what ended it.</summary>
-    private static List<string> Read(Stream body)
-    {
-        var events = new List<string>();
-        var sink = new RecordingSink();
-        using var stream = new UpstreamStream(new Nothing(), body, sink, MaxEventBytes);
-        using var chunks = new ChunkReader("sk-of-the-test");
-        var enumerator = SseParser.Create(stream, chunks.Read).EnumerateAsync().GetAsyncEnumerator();
-        try
+    [Fact]
+    public void Stream_of_any_bytes_has_the_events_that_the_platforms_parser_finds() =>
+        Fuzzing.Run("upstream", Words, (data, random) =>
         {
-            // Nothing here ever waits.
-            while (enumerator.MoveNextAsync().AsTask().GetAwaiter().GetResult())
-            {
-                var text = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(chunks.Text.Span);
-                events.Add($"{enumerator.Current.Data} {text} {chunks.SawFinishReason}");
-            }
+            using var chunks = new ChunkReader("sk-of-the-test");
+            var expected = new List<string>();
+            foreach (var item in SseParser.Create(new MemoryStream(data), chunks.Read).Enumerate())
+                expected.Add(Describe(item.Data, chunks));
 
-            events.Add("end");
-        }
-        catch (EventTooLongException)
+            Assert.Equal(expected, EventsOf(data, random));
+        });
+
+    private static List<string> EventsOf(byte[] data, Random random)
+    {
+        using var chunks = new ChunkReader("sk-of-the-test");
+        using var reader = new SseReader();
+        var events = new List<string>();
+        for (var from = 0; from < data.Length;)
         {
-            events.Add("too long");
+            var piece = data.AsSpan(from, Math.Min(random.Next(1, 40), data.Length - from));
+            for (var offset = 0; reader.TryRead(piece, ref offset, chunks, out var kind);)
+                events.Add(Describe(kind, chunks));
+            from += piece.Length;
         }
 
         return events;
+    }
+
+    private static string Describe(ChunkKind kind, ChunkReader chunks)
+    {
+        var text = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(chunks.Text.Span);
+        return $"{kind} {text} {chunks.SawFinishReason}";
+    }
+
+    /// <summary>The texts, and what ended them.</summary>
+    private static (string Texts, BackendResult End) Read(Stream body)
+    {
+        var sink = new RecordingSink();
+        var relay = new AnswerRelay(new Nothing(), sink, MaxEventBytes, "sk-of-the-test", 200, default);
+        // Nothing here ever waits.
+        var end = relay.RunAsync(body).GetAwaiter().GetResult();
+        return (string.Join('|', sink.Texts), end);
     }
 
     private sealed class Nothing : IDisposable
@@ -63,7 +80,12 @@ public sealed class UpstreamFuzz
     /// <summary>Gives its bytes in pieces of the sizes it is told.</summary>
     private sealed class CutStream(byte[] data, Func<int> nextLength) : MemoryStream(data)
     {
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-            new(Read(buffer.Span[..Math.Min(buffer.Length, nextLength())]));
+        public override async Task CopyToAsync(
+            Stream destination, int bufferSize, CancellationToken cancellationToken)
+        {
+            var buffer = new byte[Length];
+            while (Read(buffer.AsSpan(0, Math.Min(buffer.Length, nextLength()))) is > 0 and var count)
+                await destination.WriteAsync(buffer.AsMemory(0, count), cancellationToken);
+        }
     }
 }
