@@ -99,6 +99,34 @@ public sealed class ClientPaceTests
         Assert.InRange(Math.Max(await watch, highest), Limit / 2, Limit);
     }
 
+    /// <summary>As a watchdog does over a backend that it left behind in the middle of a large flush.</summary>
+    [Fact]
+    public async Task Stream_that_is_completed_inside_a_flush_that_goes_on_is_aborted_and_its_beginning_is_no_whole_answer()
+    {
+        var completed = new TaskCompletionSource<(bool IsCut, ClientEnd End)>();
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                client.Write(new byte[4_000_000]);
+                var flush = client.FlushAsync();
+                Assert.False(flush.IsCompleted);
+
+                client.Write("data: {\"error\":"u8);
+                client.Complete();
+
+                completed.SetResult((client.IsCut, await client.Ended));
+                Assert.False(await flush);
+            },
+            options => options with { MaxPendingBytes = 20_000 });
+
+        using var client = Clients.HandOver(server.SocketPath, "{}");
+
+        Assert.Equal((true, ClientEnd.Aborted), await completed.Task.WaitAsync(Clients.Patience));
+        Assert.DoesNotContain((byte)'d', await Clients.ReadToEndAsync(client));
+        await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
+        Assert.Empty(server.Faults);
+    }
+
     [Theory]
     [InlineData(false, false)]
     [InlineData(false, true)]
