@@ -203,6 +203,9 @@ internal sealed unsafe partial class EventLoop
     private static bool MayHaveRoomLater(HandoffConnection handoff) =>
         ++handoff.TimesCut < MostTimesCut || FileNative.IsTableFull(handoff.Fd);
 
+    /// <summary>Another loop has given a place back since <see cref="ServeHeld"/> found none.</summary>
+    private bool MayServeHeld() => _withoutPlace.Count > 0 && _places.HasRoom;
+
     private void ServeHeld()
     {
         while (_withoutPlace.Count > 0 && _places.TryTake(out var admission))
