@@ -33,7 +33,10 @@ public sealed class SeveralRingsWakeTests
                 // So that one accept takes whoever comes.
                 Backlog = 64,
                 Budget = new(1_000_000, 100, MaxConnections: 4, Refusals: 1, Handoffs: 200, 1_000_000),
-                HandoffTimeoutMs = 600_000,
+                // The wheel of timers turns in 16 s, and whatever is in it wakes the loop once a turn: soon for what
+                // watches a send, and late for these.
+                WriteTimeoutMs = 40,
+                HandoffTimeoutMs = 622_000,
                 MayMapHandoffs = () =>
                 {
                     if (asked++ == 0)
@@ -67,7 +70,7 @@ public sealed class SeveralRingsWakeTests
         Volatile.Write(ref holds, true);
 
         // Sooner than the wheel of timers would make it turn.
-        await Eventually.TrueAsync(() => server.Server.Statistics.Started == 6, TimeSpan.FromSeconds(8));
+        await Eventually.TrueAsync(() => server.Server.Statistics.Started == 6, TimeSpan.FromSeconds(5));
         Assert.True(wasHeld);
         Assert.Equal("begun", await Clients.ReadUntilAsync(waiting, "begun"));
         silent.ForEach(fd => Posix.Close(fd));
