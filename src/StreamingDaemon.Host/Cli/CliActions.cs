@@ -63,5 +63,12 @@ internal sealed class CliActions : ICliActions
             CommandLine.Say(Console.Error, e.Message);
             return ExitCode.Failure;
         }
+        catch (Exception e) when (e is OutOfMemoryException or ThreadStartException)
+        {
+            // What the runtime says where pthread_create fails, before there is a loop that could.
+            CommandLine.Say(Console.Error, $"{e.Message}: there is no memory, or the limit of tasks is "
+                + "reached (TasksMax= of the unit, the container's limit of pids, ulimit -u)");
+            return ExitCode.Failure;
+        }
     }
 }

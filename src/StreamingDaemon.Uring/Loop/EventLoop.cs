@@ -62,6 +62,8 @@ internal sealed partial class EventLoop : IDisposable
         {
             _scratch = _buffers.Rent(ScratchBytes);
             CopyKeepAlive();
+            // Before the socket: whoever finds that finds a loop that has all it needs.
+            _handlerThread = new HandlerThread(options);
             if (others is not null)
             {
                 _listener = HandoffListener.Open(options);
@@ -77,12 +79,11 @@ internal sealed partial class EventLoop : IDisposable
         {
             _listener?.Unlink();
             _listener?.Dispose();
+            _handlerThread?.End();
             _ring.Dispose();
             _wakeEvent.Dispose();
             throw;
         }
-
-        _handlerThread = new HandlerThread();
     }
 
     /// <summary>Replaced by other threads: what is set from it is set anew for each use.</summary>
