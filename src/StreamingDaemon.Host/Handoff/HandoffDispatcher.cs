@@ -110,6 +110,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             // The thread that brings the handoffs goes on with the next; backends are the pool's.
             await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
             session.Worker = await _workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
+            // The pool may have been so full that the turn came when the stream was over.
+            session.Cancelled.ThrowIfCancellationRequested();
             session.MarkPending();
             session.Request.RetryWindow = RetryWindow(session);
             result = await session.Backend.StreamAsync(session.Request, session, session.Cancelled)
@@ -133,10 +135,15 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     private async Task ConcludeAsync(StreamSession session, BackendResult result, StreamEnd? refusal = null)
     {
         if (!session.TryConclude())
+        {
+            // It may have been given its worker after the other looked for one.
+            session.Worker?.Dispose();
             return;
+        }
+
         Finish(session, result, refusal ?? StreamEnd.For(result));
         _watchdog.Remove(session);
-        session.Worker.Dispose();
+        session.Worker?.Dispose();
         var end = await session.Client.Ended.ConfigureAwait(false);
         session.Permit.Dispose();
         var outcome = Combine(result.Outcome, end);
