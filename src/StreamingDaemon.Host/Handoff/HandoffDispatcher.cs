@@ -41,15 +41,29 @@ internal sealed class HandoffDispatcher : IHandoffHandler
 
     public Task HandleAsync(ClientStream client)
     {
-        _metrics.OnHandoff(client.AcceptedTimestamp);
-        var readable = HandoffRequestReader.TryRead(client.HandoffData, out var request);
-        client.ReleaseHandoffData();
-        if (request.Unusable.Count > 0)
-            _log.Unusable(request.Unusable, request.RequestId);
-        var session = new StreamSession(client, request, BackendFor(request), _metrics);
-        return Refusal(session, readable) is { } refusal
-            ? ConcludeAsync(session, new BackendResult(refusal.Outcome, refusal.End.Message), refusal.End)
-            : StreamAsync(session);
+        HandoffRequest? request = null;
+        StreamSession? session = null;
+        try
+        {
+            _metrics.OnHandoff(client.AcceptedTimestamp);
+            var readable = HandoffRequestReader.TryRead(client.HandoffData, out request);
+            client.ReleaseHandoffData();
+            if (request.Unusable.Count > 0)
+                _log.Unusable(request.Unusable, request.RequestId);
+            session = new StreamSession(client, request, BackendFor(request), _metrics);
+            return Refusal(session, readable) is { } refusal
+                ? ConcludeAsync(session, new BackendResult(refusal.Outcome, refusal.End.Message), refusal.End)
+                : StreamAsync(session);
+        }
+        catch (Exception e)
+        {
+            // A defect of ours, before anything was sent: the client is told, and the line is written, as of
+            // any stream that fails.
+            _log.Fault(e);
+            request ??= new HandoffRequest { RequestId = RequestId.Next() };
+            session ??= new StreamSession(client, request, _backends.Default, _metrics);
+            return ConcludeAsync(session, new BackendResult(StreamOutcome.InternalError, e.GetType().Name));
+        }
     }
 
     public void OnFault(ClientStream client, Exception exception)
@@ -102,9 +116,9 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     private async Task StreamAsync(StreamSession session)
     {
         BackendResult result;
-        _watchdog.Add(session);
         try
         {
+            _watchdog.Add(session);
             if (_options.Streaming.HeadWaitMs == 0)
                 session.EnsureHead();
             // The thread that brings the handoffs goes on with the next; backends are the pool's.

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Threading.RateLimiting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using StreamingDaemon.Backends;
@@ -31,7 +32,7 @@ internal sealed class InProcessDaemon : IAsyncDisposable
         };
         _metrics = new StreamMetrics(options);
         _watchdog = new StreamWatchdog(new ReloadableOptions(options));
-        _limits = new UserLimits(options);
+        _limits = new UserLimits(options, seams.AroundLimiter ?? (limiter => limiter));
         _workers = new WorkerSlots(options) { Given = seams.WorkerGiven };
         Server = new HandoffServer(DaemonHost.ServerOptionsOf(options), new HandoffDispatcher(
             options, new BackendRegistry([backend], backend.Name), _watchdog, _limits, _workers, _metrics,
@@ -41,7 +42,10 @@ internal sealed class InProcessDaemon : IAsyncDisposable
 
     /// <summary>What a test puts in the way.</summary>
     /// <param name="WorkerGiven">Awaited by who was given a worker, before it is told.</param>
-    public sealed record Seams(Func<Task>? WorkerGiven = null);
+    /// <param name="AroundLimiter">Around each of a user's limiters.</param>
+    public sealed record Seams(
+        Func<Task>? WorkerGiven = null,
+        Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>>? AroundLimiter = null);
 
     public string SocketPath { get; }
 
