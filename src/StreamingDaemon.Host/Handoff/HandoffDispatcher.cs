@@ -155,11 +155,13 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             return;
         }
 
+        // Before the end is sent: whoever has read it may ask again at once. That the client still reads what
+        // was sent costs no upstream, and is no stream of its user's any more.
+        session.Permit.Dispose();
         Finish(session, result, refusal ?? StreamEnd.For(result));
         _watchdog.Remove(session);
         session.Worker?.Dispose();
         var end = await session.Client.Ended.ConfigureAwait(false);
-        session.Permit.Dispose();
         var outcome = Combine(result.Outcome, end);
         _accessLog.Write(session, outcome, result);
         _metrics.OnStreamEnded(session, outcome, result.Fault);
