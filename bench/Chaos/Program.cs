@@ -3,7 +3,7 @@ using System.Globalization;
 using StreamingDaemon.Testing.Chaos;
 
 // Random faults on both sides of one daemon; see bench/README.md.
-//   chaos [--seconds N | --streams N] [--at-once N] [--seed N]
+//   chaos [--seconds N | --streams N] [--at-once N] [--rings N] [--seed N]
 long Option(string name, long otherwise) => Array.IndexOf(args, name) is >= 0 and var at && at + 1 < args.Length
     ? long.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;
 
@@ -12,8 +12,10 @@ var limit = TimeSpan.FromSeconds(streams > 0 ? 3_600 : Option("--seconds", 600))
 var atOnce = (int)Option("--at-once", 1_000);
 var seed = (int)Option("--seed", Environment.TickCount);
 
-await using var run = await ChaosRun.StartAsync(maxConnections: Math.Max(1, atOnce * 8 / 10));
+await using var run = await ChaosRun.StartAsync(
+    maxConnections: Math.Max(1, atOnce * 8 / 10), rings: (int)Option("--rings", 1));
 var watch = Stopwatch.StartNew();
+var memory = new List<long>();
 Console.WriteLine($"seed {seed}, {atOnce} at a time, daemon {run.Daemon.Pid}, sockets at rest {run.SocketsAtRest}");
 Console.WriteLine("   seconds   handoffs      rss KB    sockets");
 using var ticker = new Timer(_ => Print(), null, TimeSpan.Zero, TimeSpan.FromSeconds(10));
@@ -36,10 +38,17 @@ foreach (var (complaint, count) in run.Complaints.OrderByDescending(c => c.Value
     Console.WriteLine($"  {count,6}  {complaint}");
 if (run.Daemon.ErrorText.Split('\n').FirstOrDefault(l => l.Contains("\"@l\":\"Error\"", StringComparison.Ordinal)) is { } error)
     Console.WriteLine($"the daemon's first error: {error}");
-return sum == run.Handoffs && sockets <= run.SocketsAtRest && run.Complaints.Count == 0 ? 0 : 1;
+var growth = MemoryCurve.Judge(memory);
+if (growth is not null)
+    Console.WriteLine(growth);
+else if (memory.Count < MemoryCurve.FewestSamples)
+    Console.WriteLine("too short to tell whether resident memory is flat");
+return sum == run.Handoffs && sockets <= run.SocketsAtRest && run.Complaints.Count == 0 && growth is null ? 0 : 1;
 
 void Print()
 {
     var sample = run.Sample(watch.Elapsed);
+    lock (memory)
+        memory.Add(sample.ResidentKb);
     Console.WriteLine($"{sample.Elapsed.TotalSeconds,10:0}{sample.Handoffs,11}{sample.ResidentKb,12}{sample.Sockets,11}");
 }

@@ -70,7 +70,6 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
                     return false;
                 var isLast = offset + piece == length;
                 Post(buffer.AsSpan(offset, piece), isInsideFlush: !isLast);
-                IsCut = !isLast;
             }
 
             return !IsClosed;

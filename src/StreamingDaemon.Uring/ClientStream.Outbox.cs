@@ -59,11 +59,18 @@ public sealed partial class ClientStream
     private bool PutIn(ReadOnlySpan<byte> bytes, StreamEndRequest end, bool isInsideFlush)
     {
         var changes = false;
+        // Here, and not at a look before: the flush may be a backend's that was left behind, which goes on.
+        if (_endsInsideFlush && end == StreamEndRequest.Complete)
+        {
+            end = StreamEndRequest.Abort;
+            bytes = [];
+        }
+
         if (!_closed && bytes.Length > 0 && _endRequested == (int)StreamEndRequest.None)
         {
             _loop.Buffers.EnsureRoom(ref _outbox, bytes.Length);
             _outbox.Append(bytes);
-            _endsInsideFlush = isInsideFlush;
+            Volatile.Write(ref _endsInsideFlush, isInsideFlush);
             Interlocked.Add(ref _unsent, bytes.Length);
             changes = true;
         }

@@ -96,9 +96,9 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     /// <summary>Bytes that the kernel took; final once <see cref="Ended"/> has ended.</summary>
     public long BytesSent { get; private set; }
 
-    /// <summary>A flush larger than the limit of pending bytes was cancelled: only its beginning was
-    /// sent.</summary>
-    public bool IsCut { get; private set; }
+    /// <summary>Only the beginning of a flush that is larger than the limit of pending bytes was sent so far:
+    /// it is under way, or was cancelled.</summary>
+    public bool IsCut => Volatile.Read(ref _endsInsideFlush);
 
     /// <summary>Gives the handoff data's buffer back before the stream ends.</summary>
     public void ReleaseHandoffData()
@@ -176,8 +176,8 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     /// it.</summary>
     internal bool AllowsKeepAlive => _allowsKeepAlive;
 
-    /// <summary>Ends the stream after what was written, in order (FIN). Does not wait. At most
-    /// once.</summary>
+    /// <summary>Ends the stream after what was written, in order (FIN). Does not wait. At most once. Where
+    /// <see cref="IsCut"/>, it aborts: whatever followed would be read as the rest of that flush.</summary>
     public void Complete()
     {
         Post(_buffer.AsSpan(0, _written), StreamEndRequest.Complete);

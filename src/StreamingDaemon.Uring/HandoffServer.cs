@@ -48,6 +48,9 @@ public sealed class HandoffServer
     /// <summary>Clients of each loop at the moment.</summary>
     internal IReadOnlyList<int> Loads => [.. _loops.Select(l => l.Load)];
 
+    /// <summary>Native buffers that are in use, of every loop.</summary>
+    internal int RentedBuffers => _loops.Sum(l => l.Buffers.Rented);
+
     /// <summary>Where the server listens, once it does: that of the options, or of the passed
     /// socket.</summary>
     public string SocketPath => Accepting?.SocketPath ?? _options.SocketPath;
@@ -89,12 +92,8 @@ public sealed class HandoffServer
     {
         var made = new TaskCompletionSource<EventLoop>(TaskCreationOptions.RunContinuationsAsynchronously);
         // The ring belongs to the thread that made it (SINGLE_ISSUER), hence all on the loop's own.
-        var thread = new Thread(() => RunLoop(index, others, made), maxStackSize: 512 * 1024)
-        {
-            Name = index == 0 ? "io_uring loop" : $"io_uring loop {index + 1}",
-            IsBackground = true,
-        };
-        thread.Start();
+        ServerThread.Start(index == 0 ? "io_uring loop" : $"io_uring loop {index + 1}",
+            () => RunLoop(index, others, made), _options);
         return made.Task;
     }
 

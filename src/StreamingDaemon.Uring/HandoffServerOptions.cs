@@ -46,6 +46,9 @@ public sealed record HandoffServerOptions
     /// <summary>False where there is to be no memory for handoffs, for tests.</summary>
     internal Func<bool>? MayMapHandoffs { get; init; }
 
+    /// <summary>False where there is to be no thread of that name, for tests.</summary>
+    internal Func<string, bool>? MayStartThread { get; init; }
+
     /// <summary>Stands between the ring and the kernel, for tests.</summary>
     internal RingFault? RingFault { get; init; }
 

@@ -4,8 +4,10 @@ namespace StreamingDaemon.Uring;
 public interface IHandoffHandler
 {
     /// <summary>
-    /// Answers one client. Called by one thread for all clients, in the order of their handoffs: what may
-    /// take long must be awaited, because the next client waits for the return. Ends it with
+    /// Answers one client. Called by one thread for all clients of a loop, in the order of their handoffs:
+    /// what may take long must be awaited, because the next client waits for the return. Where there are
+    /// several loops (<see cref="HandoffServerOptions.Rings"/>), their threads call at the same time. Ends
+    /// the client with
     /// <see cref="ClientStream.Complete"/> or <see cref="ClientStream.Abort"/>; where the task ends without
     /// either, or with an exception, the client is aborted.
     /// </summary>

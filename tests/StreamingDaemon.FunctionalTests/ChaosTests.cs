@@ -5,11 +5,13 @@ namespace StreamingDaemon.FunctionalTests;
 /// <summary>A few seconds of what <c>bench/Chaos</c> does for ten minutes.</summary>
 public sealed class ChaosTests
 {
-    [Fact]
-    public async Task Every_handoff_has_one_outcome_and_every_reader_a_whole_answer_whatever_the_others_do()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task Every_handoff_has_one_outcome_and_every_reader_a_whole_answer_whatever_the_others_do(int rings)
     {
         var seed = Environment.TickCount;
-        await using var run = await ChaosRun.StartAsync(maxConnections: 160);
+        await using var run = await ChaosRun.StartAsync(maxConnections: 160, rings);
 
         await run.PlayAsync(200, seed, handoffs => handoffs < 5_000);
         var outcomes = await run.SettleAsync();

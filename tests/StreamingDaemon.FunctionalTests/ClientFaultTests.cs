@@ -16,7 +16,7 @@ public sealed class ClientFaultTests
         };
         var environment = upstream.OpenAIEnvironment(false);
         environment["STREAMING_DAEMON_TIMEOUTS__WRITE_TIMEOUT_MS"] = "400";
-        environment["STREAMING_DAEMON_STREAMING__MAX_PENDING_BYTES"] = "16384";
+        environment["STREAMING_DAEMON_STREAMING__MAX_PENDING_BYTES"] = "32768";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
 
         using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
@@ -30,6 +30,93 @@ public sealed class ClientFaultTests
         var text = await Clients.ReadTextAsync(client);
         Assert.StartsWith(Answer.StreamHead, text, StringComparison.Ordinal);
         Assert.DoesNotContain("[DONE]", text, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(false, true)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public async Task Client_that_leaves_or_resets_before_the_head_or_inside_an_event_cancels_its_upstream(
+        bool insideEvent, bool resets)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = async exchange =>
+        {
+            if (insideEvent)
+            {
+                await exchange.StartAsync();
+                // Larger than what is pending may be, and than a socket holds: the client has its beginning.
+                await exchange.SendDeltaAsync(new string('x', 900_000));
+            }
+
+            await exchange.WaitForAbortAsync(Clients.Patience);
+        };
+        var environment = upstream.OpenAIEnvironment(false);
+        environment["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "60000";
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+        var client = Clients.HandOverTcp(daemon.SocketPath, """{"prompt":"hi"}""");
+        var request = await upstream.NextRequestAsync(Clients.Patience);
+        if (insideEvent)
+        {
+            var begun = await Clients.ReadUntilAsync(client, "data: {\"content\":\"xxx");
+            Assert.DoesNotContain("\n\n", begun[Answer.StreamHead.Length..], StringComparison.Ordinal);
+        }
+
+        Assert.False(request.Aborted.IsCompleted);
+        if (resets)
+            client.LingerState = new System.Net.Sockets.LingerOption(true, 0);
+        client.Dispose();
+
+        await request.Aborted.WaitAsync(Clients.Patience);
+        var line = Assert.Single(await daemon.AccessLogAsync(1));
+        Assert.Equal("ClientGone", line.GetProperty("Outcome").GetString());
+        Assert.Equal(insideEvent ? 200 : 0, line.GetProperty("Status").GetInt32());
+        Assert.Single(upstream.Requests);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Upstream_of_a_client_that_does_not_read_stands_still_and_goes_on_when_it_does(bool http2)
+    {
+        const int deltas = 1_000;
+        const int size = 40_000;
+        var written = 0;
+        await using var upstream =
+            await FakeLlmServer.StartAsync(http2 ? FakeLlmTransport.H2c : FakeLlmTransport.Http1);
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            for (var i = 0; i < deltas; i++)
+            {
+                await exchange.SendDeltaAsync(new string('x', size));
+                Interlocked.Increment(ref written);
+            }
+
+            await exchange.SendDoneAsync();
+        };
+        await using var daemon = await DaemonProcess.StartAsync(
+            upstream.OpenAIEnvironment(http2), true, "--backend", "openai");
+        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        await upstream.NextRequestAsync(Clients.Patience);
+
+        // It stands where the kernels' buffers and ours are full: a hundred looks in a row find it there.
+        var (last, still) = (0, 0);
+        await Eventually.TrueAsync(() =>
+        {
+            var now = Volatile.Read(ref written);
+            still = now > 0 && now == last ? still + 1 : 0;
+            last = now;
+            return still == 100;
+        });
+        Assert.InRange(last, 1, deltas / 2);
+
+        var answer = Answer.Parse(await Clients.ReadToEndAsync(client));
+        Assert.True(answer.IsDone);
+        Assert.Equal(deltas, answer.Contents.Count);
+        Assert.Equal(deltas, Volatile.Read(ref written));
+        Assert.Equal("Completed", await daemon.OutcomeAsync());
     }
 
     [Theory]

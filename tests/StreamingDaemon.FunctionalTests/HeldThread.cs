@@ -10,12 +10,15 @@ internal sealed class HeldThread : IDisposable
 
     private HeldThread(Process holder) => _holder = holder;
 
-    public static async Task<HeldThread> HoldLoopAsync(TempDirectory directory, int pid)
+    /// <summary>The number of a loop's thread: "io_uring loop", and the further ones with their number.</summary>
+    public static string LoopOf(int pid, string name) =>
+        Path.GetFileName(Directory.GetDirectories($"/proc/{pid}/task")
+            .Single(t => File.ReadAllText(Path.Combine(t, "comm")) == $"{name}\n"));
+
+    public static async Task<HeldThread> HoldLoopAsync(TempDirectory directory, int pid, string name = "io_uring loop")
     {
-        var loop = Directory.GetDirectories($"/proc/{pid}/task")
-            .Single(t => File.ReadAllText(Path.Combine(t, "comm")) == "io_uring loop\n");
         var holder = Process.Start(new ProcessStartInfo(
-            CTool.Compile(directory, "hold-thread"), [Path.GetFileName(loop)])
+            CTool.Compile(directory, "hold-thread"), [LoopOf(pid, name)])
         { RedirectStandardInput = true, RedirectStandardOutput = true })!;
         Assert.Equal("held", await holder.StandardOutput.ReadLineAsync());
         return new HeldThread(holder);

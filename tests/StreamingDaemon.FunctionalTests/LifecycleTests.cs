@@ -215,14 +215,17 @@ public sealed partial class LifecycleTests
         }
     }
 
-    [Fact]
-    public async Task Loop_that_no_longer_turns_makes_live_fail_until_it_turns_again()
+    [Theory]
+    [InlineData(1, "io_uring loop")]
+    [InlineData(2, "io_uring loop")]
+    [InlineData(2, "io_uring loop 2")]
+    public async Task Loop_that_no_longer_turns_makes_live_fail_until_it_turns_again(int rings, string loop)
     {
         using var directory = new TempDirectory();
-        await using var daemon = await DaemonProcess.StartAsync();
+        await using var daemon = await DaemonProcess.StartAsync("--rings", $"{rings}");
         Assert.Equal(200, (await daemon.HealthAsync("/health/live")).Status);
 
-        using var holder = await HeldThread.HoldLoopAsync(directory, daemon.Pid);
+        using var holder = await HeldThread.HoldLoopAsync(directory, daemon.Pid, loop);
 
         var (status, body) = await daemon.HealthAsync("/health/live");
         Assert.Equal(503, status);

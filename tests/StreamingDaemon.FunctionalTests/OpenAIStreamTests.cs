@@ -189,7 +189,7 @@ public sealed class OpenAIStreamTests
         };
         var environment = upstream.OpenAIEnvironment(false);
         environment["STREAMING_DAEMON_TIMEOUTS__IDLE_TIMEOUT_MS"] = "300";
-        environment["STREAMING_DAEMON_STREAMING__MAX_PENDING_BYTES"] = "16384";
+        environment["STREAMING_DAEMON_STREAMING__MAX_PENDING_BYTES"] = "32768";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
         using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
         _ = await upstream.NextRequestAsync(Limit);

@@ -28,13 +28,19 @@ public sealed partial class SecurityTests : IDisposable
         upstream.Scenario = exchange => AnswerAsync(exchange, mood);
         await using var daemon = await DaemonProcess.StartAsync(
             upstream.OpenAIEnvironment(false).Append(new("STREAMING_DAEMON_LOGGING__LEVEL", "debug")).ToDictionary(),
-            true, "--backend", "openai", "--benchmark");
+            true, "--backend", "openai");
 
         using var client = Clients.HandOver(daemon.SocketPath,
             $$"""{"prompt":"{{Prompt}}","system":"{{Prompt}}","messages":[{"content":"{{Prompt}}"}]}""");
-        var answer = await Clients.ReadTextAsync(client);
-        await Eventually.TrueAsync(() => daemon.MetricsAsync().Result.Contains(
-            "streams_total{backend=\"openai\"", StringComparison.Ordinal));
+        var begun = "";
+        if (mood == "reset")
+        {
+            begun = await Clients.ReadUntilAsync(client, Reply);
+            (await upstream.NextRequestAsync(Clients.Patience)).Proceed();
+        }
+
+        var answer = begun + await Clients.ReadTextAsync(client);
+        Assert.Equal(mood == "whole" ? "Completed" : "UpstreamError", await daemon.OutcomeAsync());
         var printed = await daemon.MetricsAsync() + (await daemon.HealthAsync()).Body;
         daemon.Signal(Sigterm);
         Assert.Equal(0, await daemon.ExitCodeAsync());
@@ -70,7 +76,41 @@ public sealed partial class SecurityTests : IDisposable
         else if (mood == "whole")
             await exchange.SendDoneAsync();
         else
-            await exchange.Context.Response.Body.FlushAsync();
+        {
+            // A reset could overtake what was sent before it.
+            await exchange.Proceed;
+            exchange.Reset();
+        }
+    }
+
+    [Fact]
+    public async Task Daemon_that_ends_for_a_fault_of_its_own_prints_neither_key_nor_prompt_nor_answer()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync(Reply);
+            await exchange.WaitForAbortAsync(Clients.Patience);
+        };
+        await using var daemon = await DaemonProcess.StartAsync(
+            upstream.OpenAIEnvironment(false).Append(new("STREAMING_DAEMON_LOGGING__LEVEL", "debug")).ToDictionary(),
+            true, "--backend", "openai");
+        using var client = Clients.HandOver(daemon.SocketPath, $$"""{"prompt":"{{Prompt}}"}""");
+        await Clients.ReadUntilAsync(client, Reply);
+
+        await FailedCall.OfLoopAsync(_directory, daemon.Pid);
+
+        // Everybody is let go, and the reason is said once, in its own line.
+        Assert.DoesNotContain("[DONE]", await Clients.ReadTextAsync(client), StringComparison.Ordinal);
+        Assert.Equal(1, await daemon.ExitCodeAsync());
+        var line = JsonDocument.Parse(Assert.Single(daemon.LogLines("\"@l\":\"Fatal\""))).RootElement;
+        Assert.Equal("the handoff loop failed", line.GetProperty("@m").GetString());
+        Assert.Contains("io_uring_enter: Invalid argument (errno 22)", line.GetProperty("@x").GetString(),
+            StringComparison.Ordinal);
+        Assert.False(File.Exists(daemon.SocketPath));
+        var printed = daemon.ErrorText + daemon.OutputText;
+        Assert.All([Key, Prompt, Reply], secret => Assert.DoesNotContain(secret, printed, StringComparison.Ordinal));
     }
 
     [Fact]
@@ -172,6 +212,29 @@ public sealed partial class SecurityTests : IDisposable
     }
 
     [Theory]
+    [InlineData(107, 0)]
+    [InlineData(108, 2)]
+    public async Task Path_longer_than_a_sockets_address_ends_the_start_with_the_numbers(int bytes, int exitCode)
+    {
+        var path = _directory.File("s");
+        path += new string('s', bytes - path.Length);
+        using var process = System.Diagnostics.Process.Start(DaemonProcess.StartInfo(null, _directory.Path, ["--socket", path]))!;
+        var error = process.StandardError.ReadToEndAsync();
+
+        if (exitCode == 0)
+        {
+            await Eventually.TrueAsync(() => File.Exists(path));
+            Posix.Kill(process.Id, Sigterm);
+        }
+
+        await process.WaitForExitAsync().WaitAsync(Clients.Patience);
+        Assert.Equal(exitCode, process.ExitCode);
+        if (exitCode != 0)
+            Assert.Contains("at most 107 bytes", await error, StringComparison.Ordinal);
+        Assert.False(File.Exists(path));
+    }
+
+    [Theory]
     [InlineData(10_000, 0)]
     [InlineData(0, 200_000 / 13)]
     public async Task Bomb_of_a_handoff_is_answered_and_the_next_one_served(int depth, int keys)
@@ -185,6 +248,36 @@ public sealed partial class SecurityTests : IDisposable
 
         Assert.StartsWith(depth > 0 ? "HTTP/1.1 400" : "HTTP/1.1 200", answer.StatusLine, StringComparison.Ordinal);
         Assert.True((await daemon.AskAsync("{}")).IsDone);
+    }
+
+    [Theory]
+    [InlineData(42_591, "seqpacket", Posix.SockSeqPacket, "HTTP/1.1 200 OK")]
+    [InlineData(42_592, "seqpacket", Posix.SockSeqPacket, null)]
+    [InlineData(42_591, "stream", Posix.SockStream, "HTTP/1.1 200 OK")]
+    [InlineData(42_592, "stream", Posix.SockStream, "HTTP/1.1 413 Content Too Large")]
+    [InlineData(200_000, "seqpacket", Posix.SockSeqPacket, null)]
+    [InlineData(200_000, "stream", Posix.SockStream, "HTTP/1.1 413 Content Too Large")]
+    public async Task Handoff_of_the_most_keys_that_fit_is_served_and_of_200_000_a_413_or_never_sent(
+        int keys, string kind, int type, string? status)
+    {
+        const int tooLong = 90; // EMSGSIZE
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0", "--socket-type", kind);
+        // Five bytes each is the least there is.
+        var data = Encoding.UTF8.GetBytes("{" + string.Join(",", Enumerable.Repeat("\"\":0", keys)) + "}");
+
+        if (status is null)
+        {
+            var error = Assert.Throws<PosixException>(() => Clients.HandOver(daemon.SocketPath, data, type));
+            Assert.Equal(tooLong, error.Errno);
+        }
+        else
+        {
+            using var client = Clients.HandOver(daemon.SocketPath, data, type);
+            Assert.Equal(status, Answer.Parse(await Clients.ReadToEndAsync(client)).StatusLine);
+        }
+
+        using var next = Clients.HandOver(daemon.SocketPath, "{}", type);
+        Assert.True(Answer.Parse(await Clients.ReadToEndAsync(next)).IsDone);
     }
 
     [Theory]

@@ -76,14 +76,17 @@ public sealed class ServiceManagerTests : IDisposable
         Assert.DoesNotContain(manager.Seen, m => m.StartsWith("WATCHDOG", StringComparison.Ordinal));
     }
 
-    [Fact]
-    public async Task Watchdog_is_fed_only_while_the_loop_turns()
+    [Theory]
+    [InlineData(1, "io_uring loop")]
+    [InlineData(2, "io_uring loop 2")]
+    public async Task Watchdog_is_fed_only_while_the_loop_turns(int rings, string loop)
     {
         using var manager = new NotifySocket(_directory, isAbstract: false);
-        await using var daemon = await StartAsync(manager, ("WATCHDOG_USEC", "200000"));
+        await using var daemon = await StartAsync(manager, ("WATCHDOG_USEC", "200000"),
+            ("STREAMING_DAEMON_PERFORMANCE__RINGS", $"{rings}"));
         _ = await manager.NextAsync("WATCHDOG=1");
 
-        using var holder = await HeldThread.HoldLoopAsync(_directory, daemon.Pid);
+        using var holder = await HeldThread.HoldLoopAsync(_directory, daemon.Pid, loop);
         // Each look at a stuck loop takes a second; what was under way has come by the end of the first.
         Assert.Equal("stuck", (await daemon.HealthAsync("/health/live")).Body.GetProperty("status").GetString());
         var before = manager.Seen.Count;

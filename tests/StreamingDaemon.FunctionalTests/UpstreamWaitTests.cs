@@ -163,6 +163,32 @@ public sealed class UpstreamWaitTests
             (await daemon.AccessLogAsync(1))[0].GetProperty("Reason").GetString());
     }
 
+    [Fact]
+    public async Task Chunk_whose_length_is_no_number_is_the_text_so_far_and_an_error_event()
+    {
+        await using var server = new BrokenServer(BrokenServerKind.BadChunk);
+        await using var daemon = await DaemonProcess.StartAsync(
+            new Dictionary<string, string>
+            {
+                ["OPENAI_API_KEY"] = "sk-a",
+                ["OPENAI_API_BASE"] = server.BaseAddress().ToString(),
+                ["OPENAI_HTTP2_ENABLED"] = "false",
+            }, true, "--backend", "openai");
+        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        var begun = await Clients.ReadUntilAsync(client, Begun);
+
+        server.Proceed();
+
+        var answer = Answer.Parse(System.Text.Encoding.UTF8.GetBytes(begun + await Clients.ReadTextAsync(client)));
+        Assert.Equal([FakeLlmFaults.Begun], answer.Contents);
+        Assert.NotNull(answer.Error);
+        Assert.False(answer.IsDone);
+        Assert.Equal(1, server.Attempts);
+        Assert.Equal("UpstreamError", await daemon.OutcomeAsync());
+        await CountsAsync(daemon, "upstream_errors", "reason", "BrokenOff", 1);
+        Assert.DoesNotContain(FakeLlmFaults.Secret, daemon.ErrorText, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("says_nothing", false)]
     [InlineData("says_nothing", true)]
@@ -180,17 +206,29 @@ public sealed class UpstreamWaitTests
         var request = await upstream.NextRequestAsync(s_limit);
         if (fault == "silent_mid_stream") _ = await Clients.ReadUntilAsync(client, Begun);
         Assert.False(request.Aborted.IsCompleted);
+        Assert.Equal(1, ConnectionsTo(upstream, daemon));
         Assert.Empty(daemon.LogLines("\"Outcome\""));
 
         client.Dispose();
 
-        await request.Aborted.WaitAsync(s_limit);
         Assert.Equal("ClientGone", await daemon.OutcomeAsync());
+        // HTTP/1.1 is told so by its connection's end, and when the line is written that is behind us: what the
+        // daemon's own kernel says of it cannot lag. A stream's reset is queued to be written on its connection.
+        if (!http2) Assert.Equal(0, ConnectionsTo(upstream, daemon));
+        await request.Aborted.WaitAsync(s_limit);
         Assert.Single(upstream.Requests);
         var metrics = await daemon.MetricValuesAsync();
         Assert.Equal(0, metrics.Where(m => m.Key.Contains("upstream_errors", StringComparison.Ordinal))
             .Sum(m => m.Value));
     }
+
+    /// <summary>Connections to the upstream that the daemon has not closed.</summary>
+    private static int ConnectionsTo(FakeLlmServer upstream, DaemonProcess daemon) =>
+        ((string[])["tcp", "tcp6"]).SelectMany(table => File.ReadLines($"/proc/{daemon.Pid}/net/{table}").Skip(1))
+            .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            // The columns: remote address, state (ESTABLISHED, CLOSE_WAIT).
+            .Count(f => f[2].EndsWith($":{upstream.BaseAddress.Port:X4}", StringComparison.Ordinal)
+                && (f[3] is "01" or "08"));
 
     private static Task<DaemonProcess> StartAsync(
         FakeLlmServer upstream, bool http2, params (string Name, string Value)[] settings)

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 using StreamingDaemon.Testing;
 using Xunit;
 
@@ -97,6 +98,68 @@ public sealed class ClientPaceTests
         _ = await Clients.ReadToEndAsync(client);
 
         Assert.InRange(Math.Max(await watch, highest), Limit / 2, Limit);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Client_that_reads_a_byte_at_a_time_for_longer_than_the_write_timeout_gets_the_whole_answer(bool tcp)
+    {
+        const int writeTimeoutMs = 100;
+        var ended = new TaskCompletionSource<ClientEnd>();
+        var expected = string.Concat(Enumerable.Range(0, 60).Select(i => $"data: {i}\n\n"));
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                for (var i = 0; i < 60; i++)
+                    await client.WriteAndFlushAsync(Encoding.UTF8.GetBytes($"data: {i}\n\n"));
+                client.Complete();
+                ended.SetResult(await client.Ended);
+            },
+            options => options with { WriteTimeoutMs = writeTimeoutMs, DrainTimeoutMs = 60_000 });
+        using var client = tcp ? Clients.HandOverTcp(server.SocketPath, "{}") : Clients.HandOver(server.SocketPath, "{}");
+
+        var started = Environment.TickCount64;
+        var read = new StringBuilder();
+        var one = new byte[1];
+        while (await client.ReceiveAsync(one, SocketFlags.None).WaitAsync(Clients.Patience) == 1)
+        {
+            read.Append((char)one[0]);
+            // The pace is what the claim is about.
+            await Task.Delay(1);
+        }
+
+        Assert.Equal(expected, read.ToString());
+        Assert.True(Environment.TickCount64 - started > 3 * writeTimeoutMs);
+        Assert.Equal(ClientEnd.Completed, await ended.Task.WaitAsync(Clients.Patience));
+    }
+
+    /// <summary>As a watchdog does over a backend that it left behind in the middle of a large flush.</summary>
+    [Fact]
+    public async Task Stream_that_is_completed_inside_a_flush_that_goes_on_is_aborted_and_its_beginning_is_no_whole_answer()
+    {
+        var completed = new TaskCompletionSource<(bool IsCut, ClientEnd End)>();
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                client.Write(new byte[4_000_000]);
+                var flush = client.FlushAsync();
+                Assert.False(flush.IsCompleted);
+
+                client.Write("data: {\"error\":"u8);
+                client.Complete();
+
+                completed.SetResult((client.IsCut, await client.Ended));
+                Assert.False(await flush);
+            },
+            options => options with { MaxPendingBytes = 20_000 });
+
+        using var client = Clients.HandOver(server.SocketPath, "{}");
+
+        Assert.Equal((true, ClientEnd.Aborted), await completed.Task.WaitAsync(Clients.Patience));
+        Assert.DoesNotContain((byte)'d', await Clients.ReadToEndAsync(client));
+        await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
+        Assert.Empty(server.Faults);
     }
 
     [Theory]

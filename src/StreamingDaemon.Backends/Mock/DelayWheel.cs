@@ -31,6 +31,9 @@ internal sealed class DelayWheel(int shortestMs = 1) : IDisposable
     private int _count;
     private bool _disposed;
 
+    /// <summary>False where the system is to give no thread, for tests.</summary>
+    internal Func<bool>? MayStartThread { get; init; }
+
     /// <summary>Delays that wait now; for tests.</summary>
     internal int PendingCount
     {
@@ -75,21 +78,26 @@ internal sealed class DelayWheel(int shortestMs = 1) : IDisposable
             ObjectDisposedException.ThrowIf(_disposed, this);
             if (delay.Cancelled) return false;
             Debug.Assert(!delay.IsLinked, "A stream waits for one delay at a time.");
+            // Before anything waits for it: where the system gives no thread, this stream fails, and the next
+            // one tries again.
+            var isNew = _thread is null;
+            if (isNew) StartThread();
             // The wheel stood still while it was empty: skip the turns that nobody waited for.
             if (_count == 0) _lastTick = ElapsedTicks(out _);
             delay.DueTick = DueTick(milliseconds);
             Link(delay);
-            if (_thread is null) StartThread();
-            else if (_count == 1) Monitor.Pulse(_gate);
+            if (!isNew && _count == 1) Monitor.Pulse(_gate);
             return true;
         }
     }
 
     private void StartThread()
     {
-        _thread = new Thread(Run, maxStackSize: 256 * 1024) { Name = "mock delays", IsBackground = true };
+        if (MayStartThread?.Invoke() == false) throw new InsufficientMemoryException();
+        var thread = new Thread(Run, maxStackSize: 256 * 1024) { Name = "mock delays", IsBackground = true };
         // The first stream's execution context is none of the others' business.
-        _thread.UnsafeStart();
+        thread.UnsafeStart();
+        _thread = thread;
     }
 
     private void Run()

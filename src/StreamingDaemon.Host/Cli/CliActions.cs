@@ -63,5 +63,17 @@ internal sealed class CliActions : ICliActions
             CommandLine.Say(Console.Error, e.Message);
             return ExitCode.Failure;
         }
+        catch (Exception e) when (IsShortage(e))
+        {
+            CommandLine.Say(Console.Error, "the system refuses memory or a thread. Raise its limit of tasks: "
+                + "TasksMax= of the unit, the container's limit of pids, or ulimit -u; or give it memory");
+            return ExitCode.Failure;
+        }
     }
+
+    /// <summary>What the runtime throws where pthread_create(3) fails: a thread for the log, or the
+    /// deadlines.</summary>
+    private static bool IsShortage(Exception exception) => exception
+        is OutOfMemoryException or ThreadStartException
+        or TaskSchedulerException { InnerException: OutOfMemoryException or ThreadStartException };
 }

@@ -88,6 +88,10 @@ internal sealed record StreamingOptions
     /// </summary>
     public int HeadWaitMs { get; init; } = 1_000;
 
+    /// <summary>The least limit of pending bytes: a head with all the response headers that are taken is
+    /// posted without waiting, and must fit.</summary>
+    public const int LeastPendingBytes = 32 * 1024;
+
     /// <summary>Bytes of one client not yet taken by the kernel, above which its producer waits.</summary>
     public int MaxPendingBytes { get; init; } = 256 * 1024;
 

@@ -33,7 +33,8 @@ internal static partial class OptionTable
             Key = "rate_limit:concurrent_streams",
             Reloadable = true,
             Description = "Streams of one user_id that run at once; further ones get a 429",
-            Cost = "Tabs count: a user with the chat open in three of them has three streams.",
+            Cost = "Tabs count: a user with the chat open in three of them has three streams. "
+                + "A stream counts until its end is sent.",
         },
     ];
 

@@ -115,7 +115,7 @@ internal static partial class OptionTable
             Cost = "While it waits, a failing upstream can still become a 502; the browser sees nothing.",
         },
         new OptionSpec<int>(
-            new IntType(4_096, 64 * 1024 * 1024),
+            new IntType(StreamingOptions.LeastPendingBytes, 64 * 1024 * 1024),
             o => o.Streaming.MaxPendingBytes,
             (o, v) => o with { Streaming = o.Streaming with { MaxPendingBytes = v } })
         {

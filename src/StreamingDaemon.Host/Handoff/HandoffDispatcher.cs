@@ -41,15 +41,29 @@ internal sealed class HandoffDispatcher : IHandoffHandler
 
     public Task HandleAsync(ClientStream client)
     {
-        _metrics.OnHandoff(client.AcceptedTimestamp);
-        var readable = HandoffRequestReader.TryRead(client.HandoffData, out var request);
-        client.ReleaseHandoffData();
-        if (request.Unusable.Count > 0)
-            _log.Unusable(request.Unusable, request.RequestId);
-        var session = new StreamSession(client, request, BackendFor(request), _metrics);
-        return Refusal(session, readable) is { } refusal
-            ? ConcludeAsync(session, new BackendResult(refusal.Outcome, refusal.End.Message), refusal.End)
-            : StreamAsync(session);
+        HandoffRequest? request = null;
+        StreamSession? session = null;
+        try
+        {
+            _metrics.OnHandoff(client.AcceptedTimestamp);
+            var readable = HandoffRequestReader.TryRead(client.HandoffData, out request);
+            client.ReleaseHandoffData();
+            if (request.Unusable.Count > 0)
+                _log.Unusable(request.Unusable, request.RequestId);
+            session = new StreamSession(client, request, BackendFor(request), _metrics);
+            return Refusal(session, readable) is { } refusal
+                ? ConcludeAsync(session, new BackendResult(refusal.Outcome, refusal.End.Message), refusal.End)
+                : StreamAsync(session);
+        }
+        catch (Exception e)
+        {
+            // A defect of ours, before anything was sent: the client is told, and the line is written, as of
+            // any stream that fails.
+            _log.Fault(e);
+            request ??= new HandoffRequest { RequestId = RequestId.Next() };
+            session ??= new StreamSession(client, request, _backends.Default, _metrics);
+            return ConcludeAsync(session, new BackendResult(StreamOutcome.InternalError, e.GetType().Name));
+        }
     }
 
     public void OnFault(ClientStream client, Exception exception)
@@ -102,14 +116,16 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     private async Task StreamAsync(StreamSession session)
     {
         BackendResult result;
-        _watchdog.Add(session);
         try
         {
+            _watchdog.Add(session);
             if (_options.Streaming.HeadWaitMs == 0)
                 session.EnsureHead();
             // The thread that brings the handoffs goes on with the next; backends are the pool's.
             await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
             session.Worker = await _workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
+            // The pool may have been so full that the turn came when the stream was over.
+            session.Cancelled.ThrowIfCancellationRequested();
             session.MarkPending();
             session.Request.RetryWindow = RetryWindow(session);
             result = await session.Backend.StreamAsync(session.Request, session, session.Cancelled)
@@ -133,12 +149,19 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     private async Task ConcludeAsync(StreamSession session, BackendResult result, StreamEnd? refusal = null)
     {
         if (!session.TryConclude())
+        {
+            // It may have been given its worker after the other looked for one.
+            session.Worker?.Dispose();
             return;
+        }
+
+        // Before the end is sent: whoever has read it may ask again at once. That the client still reads what
+        // was sent costs no upstream, and is no stream of its user's any more.
+        session.Permit.Dispose();
         Finish(session, result, refusal ?? StreamEnd.For(result));
         _watchdog.Remove(session);
-        session.Worker.Dispose();
+        session.Worker?.Dispose();
         var end = await session.Client.Ended.ConfigureAwait(false);
-        session.Permit.Dispose();
         var outcome = Combine(result.Outcome, end);
         _accessLog.Write(session, outcome, result);
         _metrics.OnStreamEnded(session, outcome, result.Fault);

@@ -56,7 +56,7 @@ internal sealed class StreamSession : IDeltaSink
     public UserPermit Permit { get; set; }
 
     /// <summary>The worker that its backend's call holds, to be given back at its end.</summary>
-    public WorkerSlots.Slot Worker { get; set; }
+    public IDisposable? Worker { get; set; }
 
     /// <summary>When the session began, in milliseconds of the system's monotonic clock.</summary>
     public long StartedMs { get; }

@@ -13,9 +13,25 @@ internal sealed class UserLimits : IDisposable
     /// <summary>When one of a user's own streams will have ended is not known.</summary>
     private const int RetryAfterConcurrentS = 5;
 
+    /// <summary>Times that a user may be forgotten in the moment of asking.</summary>
+    private const int MostTries = 3;
+
+    private readonly Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>> _around;
     private Limiters? _limiters;
 
-    public UserLimits(DaemonOptions options) => Apply(options.RateLimit);
+    public UserLimits(DaemonOptions options)
+        : this(options, static limiter => limiter)
+    {
+    }
+
+    /// <param name="options">Has the limits.</param>
+    /// <param name="around">Stands between this and each of the library's limiters, for tests.</param>
+    internal UserLimits(DaemonOptions options,
+        Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>> around)
+    {
+        _around = around;
+        Apply(options.RateLimit);
+    }
 
     /// <summary>Takes other limits; where they differ, every user begins anew. By one thread at a
     /// time.</summary>
@@ -24,13 +40,13 @@ internal sealed class UserLimits : IDisposable
         if (options == _limiters?.Options)
             return;
         var isOff = options is { Requests: 0, ConcurrentStreams: 0 };
-        Interlocked.Exchange(ref _limiters, isOff ? null : new Limiters(options))?.Dispose();
+        Interlocked.Exchange(ref _limiters, isOff ? null : new Limiters(options, _around))?.Dispose();
     }
 
-    /// <summary>Asks for one stream. The permit is to be disposed when the stream has ended.</summary>
+    /// <summary>Asks for one stream. The permit is to be disposed when the stream ends.</summary>
     public UserPermit Enter(long? userId)
     {
-        while (userId is { } user && Volatile.Read(ref _limiters) is { } limiters)
+        for (var tries = 1; userId is { } user && Volatile.Read(ref _limiters) is { } limiters;)
         {
             try
             {
@@ -40,6 +56,16 @@ internal sealed class UserLimits : IDisposable
             {
                 // Other limits came in this very moment.
             }
+            catch (ObjectDisposedException) when (tries++ < MostTries)
+            {
+                // The library looks a user's limiter up under its lock, asks it without, and forgets those
+                // that are idle on a timer in between. Asked again, it makes a new one.
+            }
+            catch (ObjectDisposedException)
+            {
+                // Who is idle that often is over no limit.
+                return default;
+            }
         }
 
         return default;
@@ -47,7 +73,8 @@ internal sealed class UserLimits : IDisposable
 
     public void Dispose() => Interlocked.Exchange(ref _limiters, null)?.Dispose();
 
-    private sealed class Limiters(RateLimitOptions options) : IDisposable
+    private sealed class Limiters(RateLimitOptions options,
+        Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>> around) : IDisposable
     {
         /// <summary>The window moves by a sixth of itself: nobody has two windows' worth around its
         /// border.</summary>
@@ -55,18 +82,20 @@ internal sealed class UserLimits : IDisposable
 
         private readonly PartitionedRateLimiter<long>? _concurrent = options.ConcurrentStreams == 0
             ? null
-            : PartitionedRateLimiter.Create<long, long>(user => RateLimitPartition.GetConcurrencyLimiter(
-                user, _ => new ConcurrencyLimiterOptions { PermitLimit = options.ConcurrentStreams }));
+            : around(PartitionedRateLimiter.Create<long, long>(
+                user => RateLimitPartition.GetConcurrencyLimiter(
+                    user, _ => new ConcurrencyLimiterOptions { PermitLimit = options.ConcurrentStreams })));
 
         private readonly PartitionedRateLimiter<long>? _window = options.Requests == 0
             ? null
-            : PartitionedRateLimiter.Create<long, long>(user => RateLimitPartition.GetSlidingWindowLimiter(
-                user, _ => new SlidingWindowRateLimiterOptions
-                {
-                    PermitLimit = options.Requests,
-                    Window = TimeSpan.FromSeconds(options.WindowS),
-                    SegmentsPerWindow = Segments,
-                }));
+            : around(PartitionedRateLimiter.Create<long, long>(
+                user => RateLimitPartition.GetSlidingWindowLimiter(
+                    user, _ => new SlidingWindowRateLimiterOptions
+                    {
+                        PermitLimit = options.Requests,
+                        Window = TimeSpan.FromSeconds(options.WindowS),
+                        SegmentsPerWindow = Segments,
+                    })));
 
         public RateLimitOptions Options => options;
 
@@ -76,7 +105,17 @@ internal sealed class UserLimits : IDisposable
             var running = _concurrent?.AttemptAcquire(userId);
             if (running is { IsAcquired: false })
                 return UserPermit.Refused(running, RetryAfterConcurrentS);
-            var begun = _window?.AttemptAcquire(userId);
+            RateLimitLease? begun;
+            try
+            {
+                begun = _window?.AttemptAcquire(userId);
+            }
+            catch
+            {
+                running?.Dispose();
+                throw;
+            }
+
             if (begun is null or { IsAcquired: true })
                 return new UserPermit(running);
             running?.Dispose();

@@ -11,19 +11,28 @@ internal sealed class WorkerSlots(DaemonOptions options) : IDisposable
     private readonly SemaphoreSlim? _slots =
         options.ThreadPool.Enabled ? new SemaphoreSlim(options.ThreadPool.PoolSize) : null;
 
-    /// <summary>Waits for a slot; disposing what is returned frees it.</summary>
+    /// <summary>Awaited by who was given a slot, before it is told: for tests.</summary>
+    internal Func<Task>? Given { get; init; }
+
+    /// <summary>Waits for a slot; disposing what is returned frees it, once. Null where nobody
+    /// waits.</summary>
     /// <exception cref="OperationCanceledException">The stream ended while it was queued.</exception>
-    public async ValueTask<Slot> EnterAsync(CancellationToken cancellationToken)
+    public async ValueTask<IDisposable?> EnterAsync(CancellationToken cancellationToken)
     {
-        if (_slots is not null)
-            await _slots.WaitAsync(cancellationToken).ConfigureAwait(false);
+        if (_slots is null)
+            return null;
+        await _slots.WaitAsync(cancellationToken).ConfigureAwait(false);
+        if (Given is { } given)
+            await given().ConfigureAwait(false);
         return new Slot(_slots);
     }
 
     public void Dispose() => _slots?.Dispose();
 
-    internal readonly struct Slot(SemaphoreSlim? slots) : IDisposable
+    private sealed class Slot(SemaphoreSlim slots) : IDisposable
     {
-        public void Dispose() => slots?.Release();
+        private SemaphoreSlim? _slots = slots;
+
+        public void Dispose() => Interlocked.Exchange(ref _slots, null)?.Release();
     }
 }

@@ -8,7 +8,17 @@ internal static class Bounded
     public static void Run(Action action, TimeSpan patience)
     {
         var thread = new Thread(() => Try(action)) { IsBackground = true };
-        thread.Start();
+        try
+        {
+            thread.Start();
+        }
+        catch (Exception e) when (e is OutOfMemoryException or ThreadStartException)
+        {
+            // The system gives no further thread, which may be what there is to say.
+            Try(action);
+            return;
+        }
+
         thread.Join(patience);
     }
 

@@ -20,8 +20,12 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     /// <summary>Its time is up: what is here already counts, and nothing more is waited for.</summary>
     public bool IsExpired;
 
-    /// <summary>Asked for again after our table was full, as the one that shows whether it still
-    /// is.</summary>
+    /// <summary>Shut down for reading, after a look that found nothing: what its peer sends is
+    /// refused.</summary>
+    public bool RefusesMore;
+
+    /// <summary>Asked for again after our table was full or memory short, as the one that shows whether it
+    /// still is: that is only looked at, and not waited for.</summary>
     public bool IsProbe;
     public HandoffMemory Memory;
     public int Received;

@@ -48,6 +48,7 @@ internal static class IoUringConstants
 
     // Flags in the shared submission ring.
     public const uint SqNeedWakeup = 1u << 0;
+    public const uint SqCqOverflow = 1u << 1;
 
     // Entry flags and completion flags.
     public const byte SqeCqeSkipSuccess = 1 << 6;

@@ -33,6 +33,9 @@ internal sealed class ClientPlaces
         set => Interlocked.Exchange(ref _waiting, value);
     }
 
+    /// <summary>Would <see cref="TryTake"/> find a place?</summary>
+    public bool HasRoom => Admitted < Most || Volatile.Read(ref _refused) < Volatile.Read(ref _mostRefused);
+
     /// <summary>The most that <see cref="Admitted"/> was since the last call.</summary>
     public int TakeRecentPeak() => Interlocked.Exchange(ref _recentPeak, Admitted);
 

@@ -17,16 +17,11 @@ internal sealed unsafe partial class EventLoop
     /// <summary>Accepts of one connection each that are armed at once.</summary>
     private const int MostAccepts = 16;
 
-    /// <summary>A module sends right after it has connected. Where every place is taken, who has been silent
-    /// for this long gives way to who comes.</summary>
-    private const int SilenceGraceMs = 100;
-
     /// <summary>After so many times with room in our table, it is not the table.</summary>
     private const int MostTimesCut = 3;
 
     private readonly DescriptorBudget? _budget;
     private readonly LoopAlarm _backoff = new();
-    private readonly LoopAlarm _graceEnds = new();
 
     /// <summary>Whole handoffs that wait for a client's place: those for refusals are in use too.</summary>
     private readonly Queue<HandoffConnection> _withoutPlace = new();
@@ -35,11 +30,9 @@ internal sealed unsafe partial class EventLoop
     /// again. One may have ended since: then its generation is another.</summary>
     private readonly Queue<(HandoffConnection Handoff, uint Generation)> _unreceived = new();
 
-    /// <summary>One of them has been asked for.</summary>
+    /// <summary>One of them has been looked at, and its answer is on the way.</summary>
     private bool _isProbing;
 
-    /// <summary>Handoffs whose message is still to come.</summary>
-    private readonly HandoffAgeList _silent = new();
     private readonly int _backlog;
     private int _acceptsArmed;
     private bool _acceptIsMultishot;
@@ -183,29 +176,6 @@ internal sealed unsafe partial class EventLoop
         listener.Dispose();
     }
 
-    private void DropSilentBeyondTheCap()
-    {
-        while (_silent.Count + HeldCount > MostHandoffs && _silent.Oldest is { } oldest)
-        {
-            var dueMs = oldest.AskedMs + Math.Min(SilenceGraceMs, Options.HandoffTimeoutMs);
-            if (_nowMs < dueMs)
-            {
-                _timers.Set(_graceEnds, dueMs);
-                return;
-            }
-
-            ExpireHandoff(oldest);
-        }
-    }
-
-    /// <summary>The peer of a handoff has done its part: no deadline runs, and it gives way to
-    /// nobody.</summary>
-    private void MarkWhole(HandoffConnection handoff)
-    {
-        TimerWheel.Clear(handoff);
-        _silent.Remove(handoff);
-    }
-
     /// <summary>Asks for the message. Its time runs from here on: until there is memory for it, it is we who
     /// keep the peer waiting.</summary>
     private void BeginReceive(HandoffConnection handoff)
@@ -220,15 +190,9 @@ internal sealed unsafe partial class EventLoop
         ArmReceive(handoff);
     }
 
-    private void AwaitPeer(HandoffConnection handoff)
-    {
-        handoff.AskedMs = _nowMs;
-        _silent.Add(handoff);
-        _timers.Set(handoff, _nowMs + Options.HandoffTimeoutMs);
-    }
-
     private void ReceiveLater(HandoffConnection handoff)
     {
+        ExcusePeer(handoff);
         _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
         _unreceived.Enqueue((handoff, handoff.Generation));
     }
@@ -238,6 +202,9 @@ internal sealed unsafe partial class EventLoop
     /// them apart, but it may have become so just now.</summary>
     private static bool MayHaveRoomLater(HandoffConnection handoff) =>
         ++handoff.TimesCut < MostTimesCut || FileNative.IsTableFull(handoff.Fd);
+
+    /// <summary>Another loop has given a place back since <see cref="ServeHeld"/> found none.</summary>
+    private bool MayServeHeld() => _withoutPlace.Count > 0 && _places.HasRoom;
 
     private void ServeHeld()
     {

@@ -34,7 +34,7 @@ internal sealed unsafe partial class EventLoop
         // Only looked at: where our table has no place for the client's descriptor, the message stays, to be
         // asked for again, and the client is not lost.
         entry->OperationFlags = MsgCmsgCloExec | (OnlyLooks(handoff) ? MsgPeek : 0u)
-            | (handoff.IsExpired ? MsgDontWait : 0u);
+            | (handoff.IsExpired || handoff.IsProbe ? MsgDontWait : 0u);
         entry->UserData = UserData.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         handoff.IsReceiving = true;
     }
@@ -67,12 +67,19 @@ internal sealed unsafe partial class EventLoop
         var isCutOff = handoff.ClientFd < 0 && (handoff.Memory.ReceivedFlags & MsgCTrunc) != 0;
         if (isCutOff && MayHaveRoomLater(handoff))
         {
-            MarkWhole(handoff);
             ReceiveLater(handoff);
             return;
         }
 
         handoff.DescriptorsTruncated |= isCutOff;
+        if (result == 0 && handoff.RefusesMore && !isCutOff
+            && (Options.UseStreamSocket || handoff.ClientFd < 0))
+        {
+            // Our own end of it, and not the peer's: what there was has been taken.
+            RejectHandoff(handoff, HandoffRejection.TimedOut);
+            return;
+        }
+
         if (Options.UseStreamSocket && handoff.HasUnreadMessage && result > 0)
             result = ReadOn(handoff, result);
         handoff.Boundary.Feed(new ReadOnlySpan<byte>(handoff.Memory.Data + handoff.Received, result));
@@ -88,10 +95,7 @@ internal sealed unsafe partial class EventLoop
             return;
         }
 
-        // One that was held for want of a place has its time from now on.
-        if (!handoff.IsListed && !handoff.IsExpired)
-            AwaitPeer(handoff);
-        ArmReceive(handoff);
+        ReceiveOn(handoff);
     }
 
     /// <summary>A message until its end; of a stream, what comes before the client and with it.</summary>
@@ -109,28 +113,6 @@ internal sealed unsafe partial class EventLoop
         return Math.Max(0, taken);
     }
 
-    private void OnReceiveFailed(HandoffConnection handoff, int error)
-    {
-        switch (-error)
-        {
-            case Errno.Again when handoff.IsExpired:
-                RejectHandoff(handoff, HandoffRejection.TimedOut);
-                break;
-            case Errno.Again or Errno.Intr or Errno.Canceled:
-                // Cancelled by us where its time was up: a message may have come and not been looked at.
-                ArmReceive(handoff);
-                break;
-            case Errno.NoBufs or Errno.NoMem:
-                ReceiveLater(handoff);
-                break;
-            default:
-                RejectHandoff(handoff, error == -Errno.ConnReset
-                    ? HandoffRejection.PeerClosed
-                    : HandoffRejection.ReceiveFailed);
-                break;
-        }
-    }
-
     /// <summary>Keeps the first descriptor of a handoff and closes every other.</summary>
     private static void TakeDescriptors(HandoffConnection handoff)
     {
@@ -143,19 +125,6 @@ internal sealed unsafe partial class EventLoop
             else
                 _ = LinuxNative.Close(descriptors[i]);
         }
-    }
-
-    /// <summary>The time of a handoff is up. While this process stood still its message may have come: it is
-    /// dropped only where none is there.</summary>
-    private void ExpireHandoff(HandoffConnection handoff)
-    {
-        handoff.IsExpired = true;
-        TimerWheel.Clear(handoff);
-        _silent.Remove(handoff);
-        if (handoff.IsReceiving)
-            SubmitCancel(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
-        else
-            RejectHandoff(handoff, HandoffRejection.TimedOut);
     }
 
     private void FinishHandoff(HandoffConnection handoff)
@@ -176,7 +145,7 @@ internal sealed unsafe partial class EventLoop
         }
         else
         {
-            MarkWhole(handoff);
+            ExcusePeer(handoff);
             _withoutPlace.Enqueue(handoff);
             _places.Waiting = _withoutPlace.Count;
         }
@@ -254,7 +223,7 @@ internal sealed unsafe partial class EventLoop
         handoff.Fd = handoff.ClientFd = -1;
         handoff.Received = handoff.TimesCut = 0;
         handoff.IsClosing = handoff.IsTruncated = handoff.DescriptorsTruncated = false;
-        handoff.HasUnreadMessage = handoff.IsExpired = false;
+        handoff.HasUnreadMessage = handoff.IsExpired = handoff.RefusesMore = false;
         if (handoff.IsProbe)
             handoff.IsProbe = _isProbing = false;
         handoff.Boundary = default;

@@ -70,7 +70,8 @@ internal sealed partial class EventLoop
 
     private bool RequestsPending() =>
         (Volatile.Read(ref _drainRequested) == 1 && !_draining)
-        || (Volatile.Read(ref _stopRequested) == 1 && !_stopped);
+        || (Volatile.Read(ref _stopRequested) == 1 && !_stopped)
+        || Volatile.Read(ref _trimRequested) == 1;
 
     private unsafe void ArmWake()
     {

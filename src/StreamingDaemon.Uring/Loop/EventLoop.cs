@@ -62,6 +62,8 @@ internal sealed partial class EventLoop : IDisposable
         {
             _scratch = _buffers.Rent(ScratchBytes);
             CopyKeepAlive();
+            // Before the socket: whoever finds that finds a loop that has all it needs.
+            _handlerThread = new HandlerThread(options);
             if (others is not null)
             {
                 _listener = HandoffListener.Open(options);
@@ -77,12 +79,11 @@ internal sealed partial class EventLoop : IDisposable
         {
             _listener?.Unlink();
             _listener?.Dispose();
+            _handlerThread?.End();
             _ring.Dispose();
             _wakeEvent.Dispose();
             throw;
         }
-
-        _handlerThread = new HandlerThread();
     }
 
     /// <summary>Replaced by other threads: what is set from it is set anew for each use.</summary>
@@ -141,12 +142,13 @@ internal sealed partial class EventLoop : IDisposable
 
     private void WaitForCompletions()
     {
-        // Producers write the eventfd only while this is set; what they enqueued before is seen by the look
-        // after it (the fence makes the store visible first, as theirs does the enqueue).
+        // Others write the eventfd only while this is set; what they enqueued, asked for or gave back before
+        // is seen by the looks after it (the fence makes the store visible first, as theirs does the
+        // enqueue).
         _sleeping = 1;
         Interlocked.MemoryBarrier();
         var mustWait = _dirty.Count == 0 && !_ring.TryPeekCompletion() && !_reader.TryPeek(out _)
-            && !_passed.Reader.TryPeek(out _) && !RequestsPending() && !IsFinished();
+            && !_passed.Reader.TryPeek(out _) && !RequestsPending() && !MayServeHeld() && !IsFinished();
         var result = _ring.Enter(mustWait ? 1u : 0u, mustWait ? SleepMs() : 0);
         Volatile.Write(ref _sleeping, 0);
         if (result is -Errno.Again or -Errno.Busy && !_ring.TryPeekCompletion())

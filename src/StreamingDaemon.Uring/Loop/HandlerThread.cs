@@ -12,11 +12,8 @@ internal sealed class HandlerThread
     private bool _waits;
     private bool _ended;
 
-    public HandlerThread()
-    {
-        var thread = new Thread(Run, maxStackSize: 512 * 1024) { Name = "handoffs", IsBackground = true };
-        thread.UnsafeStart();
-    }
+    /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
+    public HandlerThread(HandoffServerOptions options) => ServerThread.Start("handoffs", Run, options);
 
     /// <summary>By the loop: it waits no longer than it takes to move a reference.</summary>
     public void Post(ClientStream stream)

@@ -104,6 +104,9 @@ internal sealed unsafe partial class IoUring
     internal ref CompletionEntry UntakenCompletion(int n) =>
         ref _completions[(*_cqHead + (uint)n) & _cqMask];
 
+    /// <summary>Completions had no room and are kept by the kernel (FEAT_NODROP).</summary>
+    internal bool HasOverflowed => (Volatile.Read(ref *_sqFlags) & SqCqOverflow) != 0;
+
     /// <summary>Submits until nothing is pending: a ring that is closed drops what it was not
     /// given.</summary>
     public void Flush()

@@ -25,6 +25,9 @@ internal readonly unsafe struct EnterCall(IoUring ring, uint wait, uint flags, G
     /// <summary>The n-th of them; it may be changed.</summary>
     public ref CompletionEntry Completion(int n) => ref ring.UntakenCompletion(n);
 
+    /// <summary>The kernel keeps completions for which there was no room.</summary>
+    public bool HasOverflowed => ring.HasOverflowed;
+
     /// <summary>Submits one more.</summary>
     /// <returns>False where the queue is full.</returns>
     public bool TryAdd(in SubmissionEntry entry) => ring.TryAppend(entry);

@@ -33,6 +33,19 @@ public sealed class DelayWheelTests
     }
 
     [Fact]
+    public async Task Stream_that_finds_no_thread_fails_and_the_next_one_is_given_it()
+    {
+        var asked = 0;
+        using var wheel = new DelayWheel { MayStartThread = () => ++asked > 1 };
+        using (var first = wheel.CreateDelay(CancellationToken.None))
+            await Assert.ThrowsAnyAsync<OutOfMemoryException>(() => first.WaitAsync(1).AsTask());
+        Assert.Equal(0, wheel.PendingCount);
+
+        using var second = wheel.CreateDelay(CancellationToken.None);
+        await second.WaitAsync(1).AsTask().WithinLimit();
+    }
+
+    [Fact]
     public async Task Ten_thousand_delays_run_at_the_same_time()
     {
         using var wheel = new DelayWheel(shortestMs: 20);

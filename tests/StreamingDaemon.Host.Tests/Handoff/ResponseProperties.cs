@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using CsCheck;
+using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Handoff;
 using Xunit;
 
@@ -37,6 +38,31 @@ public sealed partial class ResponseProperties
             Assert.Equal("it \"failed\"\n", Member(events[^2].Data, "error"));
             Assert.Equal("[DONE]", events[^1].Data);
         }, iter: 2_000);
+
+    [Fact]
+    public void Head_with_the_most_response_headers_fits_the_least_limit_of_pending_bytes()
+    {
+        const int largest = 16 * 1024;
+        // Less is kept of the limit for the last words.
+        const int reserve = 1024;
+        var headers = string.Join(",", Enumerable.Range(0, 63).Select(i => $"\"X-{i:00}\":\"{new string('v', 252)}\""));
+        Assert.True(HandoffRequestReader.TryRead(
+            Encoding.UTF8.GetBytes($$$"""{"response_headers":{{{{headers}}}}}"""),
+            out var request));
+        Assert.InRange(request.ResponseHeaders.Length, largest - 10, largest);
+
+        foreach (var write in (Action<ArrayBufferWriter<byte>>[])
+            [
+                o => ResponseHead.WriteStream(o, request.ResponseHeaders.Span),
+                o => ResponseHead.WriteError(
+                    o, 503, new string('m', 100), new string('r', 128), 300, request.ResponseHeaders.Span),
+            ])
+        {
+            var head = new ArrayBufferWriter<byte>();
+            write(head);
+            Assert.InRange(head.WrittenCount, largest, StreamingOptions.LeastPendingBytes - reserve);
+        }
+    }
 
     private static readonly Gen<string> HeaderName = Gen.OneOf(
         Among("Set-Cookie", "X-A", "x-a", "Content-Type", "content-length", "Transfer-Encoding", "Vary",

@@ -71,6 +71,7 @@ public sealed class BackendFaultTests : IAsyncLifetime
             Assert.DoesNotContain("[DONE]", answer, StringComparison.Ordinal);
         }
 
+        await OutcomeAsync("UpstreamTimeout", blocked.Count);
         Assert.False(release.IsSet);
         release.Set();
         await Eventually.TrueAsync(() => Volatile.Read(ref _backend.Running) == 0);
@@ -187,9 +188,9 @@ public sealed class BackendFaultTests : IAsyncLifetime
         Assert.EndsWith("data: [DONE]\n\n", await AskAsync("mock"), StringComparison.Ordinal);
     }
 
-    private async Task OutcomeAsync(string outcome)
+    private async Task OutcomeAsync(string outcome, int count = 1)
     {
-        var line = $"streaming_daemon_streams_total{{backend=\"scripted\",outcome=\"{outcome}\"}} 1\n";
+        var line = $"streaming_daemon_streams_total{{backend=\"scripted\",outcome=\"{outcome}\"}} {count}\n";
         await Eventually.TrueAsync(() =>
         {
             using var text = new MemoryStream();

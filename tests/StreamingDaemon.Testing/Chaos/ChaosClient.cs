@@ -34,11 +34,17 @@ public static class ChaosClient
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
 
-    public static async Task<ChaosResult> PlayAsync(string socketPath, ClientFate fate, string json, bool tcp)
+    /// <param name="socketPath">Of the daemon.</param>
+    /// <param name="fate">What the client does.</param>
+    /// <param name="json">The handoff.</param>
+    /// <param name="tcp">The client's connection is TCP.</param>
+    /// <param name="events">All content events of a whole answer, as they are written.</param>
+    public static async Task<ChaosResult> PlayAsync(
+        string socketPath, ClientFate fate, string json, bool tcp, IReadOnlyList<string> events)
     {
         try
         {
-            return new ChaosResult(fate, await PlayFateAsync(socketPath, fate, json, tcp));
+            return new ChaosResult(fate, await PlayFateAsync(socketPath, fate, json, tcp, events));
         }
         catch (OperationCanceledException)
         {
@@ -46,7 +52,8 @@ public static class ChaosClient
         }
     }
 
-    private static async Task<string?> PlayFateAsync(string socketPath, ClientFate fate, string json, bool tcp)
+    private static async Task<string?> PlayFateAsync(
+        string socketPath, ClientFate fate, string json, bool tcp, IReadOnlyList<string> events)
     {
         switch (fate)
         {
@@ -77,10 +84,11 @@ public static class ChaosClient
 
         var data = fate == ClientFate.MalformedData ? json[..^1] : fate == ClientFate.EmptyData ? "" : json;
         using var client = HandOver(socketPath, data, tcp, fate == ClientFate.SeveralDescriptors);
-        return await BehaveAsync(client, fate);
+        return await BehaveAsync(client, fate, events);
     }
 
-    private static async Task<string?> BehaveAsync(Socket client, ClientFate fate)
+    private static async Task<string?> BehaveAsync(
+        Socket client, ClientFate fate, IReadOnlyList<string> events)
     {
         switch (fate)
         {
@@ -116,27 +124,7 @@ public static class ChaosClient
                 break;
         }
 
-        return Judge(await ReadAsync(client, fate == ClientFate.ReadsSlowly ? 20 : 0));
-    }
-
-    /// <summary>Null for an answer that is whole: a status with its body, or a stream with a known
-    /// end.</summary>
-    private static string? Judge(byte[] answer)
-    {
-        var text = Encoding.UTF8.GetString(answer);
-        var end = text.IndexOf("\r\n\r\n", StringComparison.Ordinal);
-        if (end < 0)
-            return $"no response head in {answer.Length} bytes";
-        if (!text.StartsWith("HTTP/1.1 200 ", StringComparison.Ordinal))
-        {
-            return text.Contains("\"error\"", StringComparison.Ordinal) && text.EndsWith("}\n", StringComparison.Ordinal)
-                ? null : $"an error without its body: {text}";
-        }
-
-        var last = text[(end + 4)..].TrimEnd('\n').Split("\n\n")[^1];
-        return last == "data: [DONE]" || last.StartsWith("data: {\"error\":", StringComparison.Ordinal)
-            || last.StartsWith(": the upstream ended", StringComparison.Ordinal)
-            ? null : $"a stream without an end, of {answer.Length} bytes; last: {last[..Math.Min(80, last.Length)]}";
+        return ChaosAnswer.Judge(await ReadAsync(client, fate == ClientFate.ReadsSlowly ? 20 : 0), events);
     }
 
     private static async Task<byte[]> ReadAsync(Socket socket, int pauseMs)

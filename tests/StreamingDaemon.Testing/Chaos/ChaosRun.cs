@@ -22,6 +22,7 @@ public sealed partial class ChaosRun : IAsyncDisposable
     private readonly ConcurrentDictionary<string, int> _complaints = new();
     private readonly long[] _fates = new long[s_clientFates.Length];
     private long _handoffs;
+    private IReadOnlyList<string> _mockEvents = [];
 
     private ChaosRun(FakeLlmServer upstream, DaemonProcess daemon, TempDirectory directory)
     {
@@ -47,7 +48,7 @@ public sealed partial class ChaosRun : IAsyncDisposable
         s_clientFates.Select(fate => (fate, Volatile.Read(ref _fates[(int)fate])));
 
     /// <summary>Starts both: every deadline is short, so that each is met.</summary>
-    public static async Task<ChaosRun> StartAsync(int maxConnections)
+    public static async Task<ChaosRun> StartAsync(int maxConnections, int rings = 1)
     {
         var upstream = await FakeLlmServer.StartAsync(FakeLlmTransport.H2c);
         upstream.Scenario = ChaosUpstream.AnswerAsync;
@@ -70,6 +71,7 @@ public sealed partial class ChaosRun : IAsyncDisposable
             delay_ms = 10
             [performance]
             benchmark = true
+            rings = {rings}
             """);
         var environment = new Dictionary<string, string>
         {
@@ -77,7 +79,28 @@ public sealed partial class ChaosRun : IAsyncDisposable
             ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString(),
         };
         var daemon = await DaemonProcess.StartAsync(environment, true, "--config", file, "--backend", "openai");
-        return new ChaosRun(upstream, daemon, directory);
+        var run = new ChaosRun(upstream, daemon, directory);
+        await run.LearnMockAsync();
+        return run;
+    }
+
+    /// <summary>Every answer of the mock is the first one, but for the user's number.</summary>
+    private async Task LearnMockAsync()
+    {
+        Interlocked.Increment(ref _handoffs);
+        using var client = Clients.HandOver(Daemon.SocketPath, """{"prompt":"chaos","user_id":0,"backend":"mock"}""");
+        var answer = await Clients.ReadTextAsync(client);
+        _mockEvents = [.. answer[(answer.IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..].Split("\n\n").SkipLast(2)];
+        if (ChaosAnswer.Judge(System.Text.Encoding.UTF8.GetBytes(answer), _mockEvents) is not null
+            || _mockEvents.Count != 18 || _mockEvents[1] != ChaosAnswer.Event("User ID: 0"))
+            throw new InvalidOperationException($"the mock's answer is none: {answer}");
+    }
+
+    private string[] MockEvents(int user)
+    {
+        string[] events = [.. _mockEvents];
+        events[1] = ChaosAnswer.Event($"User ID: {user}");
+        return events;
     }
 
     /// <summary>Keeps so many streams running until <paramref name="goOn"/> says no.</summary>
@@ -98,12 +121,14 @@ public sealed partial class ChaosRun : IAsyncDisposable
         var fate = random.Next(2) == 0 ? ClientFate.ReadsAll : s_clientFates[random.Next(s_clientFates.Length)];
         var upstream = random.Next(2) == 0 ? UpstreamFate.Whole : s_upstreamFates[random.Next(s_upstreamFates.Length)];
         var backend = random.Next(4) == 0 ? "mock" : "openai";
+        var user = random.Next(0, 60);
         var json = $$"""
-            {"prompt":"chaos","user_id":{{random.Next(0, 60)}},"backend":"{{backend}}","test_pattern":"{{upstream}}"}
+            {"prompt":"chaos","user_id":{{user}},"backend":"{{backend}}","test_pattern":"{{upstream}}"}
             """;
         Interlocked.Increment(ref _handoffs);
         Interlocked.Increment(ref _fates[(int)fate]);
-        var result = await ChaosClient.PlayAsync(Daemon.SocketPath, fate, json, tcp: random.Next(8) == 0);
+        var result = await ChaosClient.PlayAsync(Daemon.SocketPath, fate, json, tcp: random.Next(8) == 0,
+            backend == "mock" ? MockEvents(user) : ChaosUpstream.EventsOf(upstream));
         if (result.Complaint is { } complaint)
             _complaints.AddOrUpdate($"{fate}, {backend} {upstream}: {complaint}", 1, (_, count) => count + 1);
     }

@@ -28,7 +28,18 @@ public enum UpstreamFate
 /// <summary>An upstream that does to each stream what its request asks for.</summary>
 public static class ChaosUpstream
 {
+    private const int Floods = 20;
+    private const int Words = 8;
     private static readonly string s_large = new('x', 60_000);
+
+    /// <summary>The content events of the whole answer that it would be.</summary>
+    public static IReadOnlyList<string> EventsOf(UpstreamFate fate) => fate switch
+    {
+        UpstreamFate.Whole or UpstreamFate.Slow =>
+            [ChaosAnswer.Event("first"), .. Enumerable.Range(0, Words).Select(i => ChaosAnswer.Event($" word {i}"))],
+        UpstreamFate.Flood => [ChaosAnswer.Event("first"), .. Enumerable.Repeat(ChaosAnswer.Event(s_large), Floods)],
+        _ => [ChaosAnswer.Event("first")],
+    };
 
     public static async Task AnswerAsync(FakeLlmExchange exchange)
     {
@@ -95,11 +106,11 @@ public static class ChaosUpstream
             case UpstreamFate.Truncated:
                 return;
             case UpstreamFate.Flood:
-                for (var i = 0; i < 20; i++)
+                for (var i = 0; i < Floods; i++)
                     await exchange.SendDeltaAsync(s_large);
                 break;
             default:
-                for (var i = 0; i < 8; i++)
+                for (var i = 0; i < Words; i++)
                 {
                     await exchange.SendDeltaAsync($" word {i}");
                     await Task.Delay(fate == UpstreamFate.Slow ? 50 : 5, left);

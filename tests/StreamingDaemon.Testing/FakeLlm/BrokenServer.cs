@@ -23,6 +23,9 @@ public enum BrokenServerKind
     /// <summary>Answers anything with HTTP/1.1 400, as servers without HTTP/2 answer its preface.</summary>
     Http1BadRequest,
 
+    /// <summary>HTTP/1.1 that sends a chunk of events, and then a chunk's length that is no number.</summary>
+    BadChunk,
+
     /// <summary>HTTP/2 that goes away (GOAWAY, NO_ERROR) before it has taken any stream.</summary>
     GoesAway,
 
@@ -129,6 +132,13 @@ public sealed class BrokenServer : IAsyncDisposable
                 return;
             case BrokenServerKind.Garbage:
                 await stream.WriteAsync(Encoding.ASCII.GetBytes(FakeLlmFaults.Secret + "\r\n\r\n"), _stop.Token);
+                break;
+            case BrokenServerKind.BadChunk:
+                var begun = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + FakeLlmFaults.Begun + "\"}}]}\n\n";
+                await stream.WriteAsync(Encoding.ASCII.GetBytes("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                    + $"Transfer-Encoding: chunked\r\n\r\n{begun.Length:x}\r\n{begun}\r\n"), _stop.Token);
+                await _proceed.Task.WaitAsync(_stop.Token);
+                await stream.WriteAsync(Encoding.ASCII.GetBytes($"{FakeLlmFaults.Secret}\r\n{begun}\r\n"), _stop.Token);
                 break;
             case BrokenServerKind.Http1BadRequest:
                 await stream.WriteAsync("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"u8.ToArray(), _stop.Token);

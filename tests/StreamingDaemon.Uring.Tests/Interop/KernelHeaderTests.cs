@@ -50,6 +50,7 @@ public sealed class KernelHeaderTests
         ("IORING_ENTER_REGISTERED_RING", IoUringConstants.EnterRegisteredRing),
         ("IORING_ENTER_NO_IOWAIT", IoUringConstants.EnterNoIoWait),
         ("IORING_SQ_NEED_WAKEUP", IoUringConstants.SqNeedWakeup),
+        ("IORING_SQ_CQ_OVERFLOW", IoUringConstants.SqCqOverflow),
         ("IOSQE_CQE_SKIP_SUCCESS", IoUringConstants.SqeCqeSkipSuccess),
         ("IORING_CQE_F_MORE", IoUringConstants.CqeMore),
         ("IORING_ACCEPT_MULTISHOT", IoUringConstants.AcceptMultishot),

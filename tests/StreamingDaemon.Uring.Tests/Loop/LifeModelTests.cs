@@ -107,6 +107,9 @@ public sealed class LifeModelTests
 
                 await EndAsync(server);
                 Check(server, witnesses.Values.Sum(w => w.Sends));
+                // Neither a task nor a buffer is left, the loop's own included.
+                Assert.True(await server.Server.HandlersEndedAsync(Clients.Patience));
+                Assert.Equal(0, server.Server.RentedBuffers);
             }
 
             await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
