@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 
 namespace StreamingDaemon.DeployTests;
@@ -36,6 +37,24 @@ public sealed partial class DocumentTests
     }
 
     [Fact]
+    public async Task Descriptors_of_the_capacity_table_are_what_the_daemon_wants()
+    {
+        var page = File.ReadAllText(Tool.InRepository("docs", "operations.md"));
+        var rows = Capacity().Matches(page);
+
+        Assert.Equal(3, rows.Count);
+        foreach (Match row in rows)
+        {
+            var (connections, http2, http1) = (Number(1), Number(2), Number(3));
+            await Descriptors.AreEnoughAsync(http2, connections, http2: true);
+            await Descriptors.AreEnoughAsync(http1, connections, http2: false);
+
+            long Number(int group) => long.Parse(row.Groups[group].Value.Replace(" ", "", StringComparison.Ordinal),
+                CultureInfo.InvariantCulture);
+        }
+    }
+
+    [Fact]
     public void Options_and_tests_that_the_pages_name_exist()
     {
         var reference = File.ReadAllText(Tool.InRepository("docs", "configuration.md"));
@@ -54,6 +73,9 @@ public sealed partial class DocumentTests
                 name => Assert.Contains($" {name}(", tests, StringComparison.Ordinal));
         }
     }
+
+    [GeneratedRegex(@"^\| ([0-9 ]+) \| [^|]* MB \| ([0-9 ]+) \| ([0-9 ]+) \|$", RegexOptions.Multiline)]
+    private static partial Regex Capacity();
 
     [GeneratedRegex("^### (StreamingDaemon.*)$", RegexOptions.Multiline)]
     private static partial Regex Section();
