@@ -40,10 +40,9 @@ internal sealed class TlsTerminator : IAsyncDisposable
     public static async Task<TlsTerminator> StartAsync(Uri behind)
     {
         var terminator = new TlsTerminator(behind);
-        using var tls = new HttpClientHandler
-        {
-            ServerCertificateCustomValidationCallback = HttpClientHandler.DangerousAcceptAnyServerCertificateValidator,
-        };
+        using var tls = new HttpClientHandler();
+        tls.ServerCertificateCustomValidationCallback =
+            HttpClientHandler.DangerousAcceptAnyServerCertificateValidator;
         using var http = new HttpClient(tls);
         await Eventually.TrueAsync(() => terminator.AnswersAsync(http).Result);
         return terminator;
