@@ -36,11 +36,20 @@ install_packages() {
   command -v systemd-analyze >/dev/null || missing+=(systemd)
   command -v promtool >/dev/null || missing+=(prometheus)
   command -v caddy >/dev/null || missing+=(caddy)
+  # Helm's own template engine and functions, for the chart.
+  command -v go >/dev/null || missing+=(golang-go)
+  [ -e /usr/share/gocode/src/github.com/Masterminds/sprig ] || missing+=(golang-github-masterminds-sprig-dev)
+  [ -e /usr/share/gocode/src/github.com/ghodss/yaml ] || missing+=(golang-github-ghodss-yaml-dev)
+  # The rules of others that the files are judged by come from npm (tests/deploy/schemas).
+  command -v node >/dev/null || missing+=(nodejs)
+  command -v npm >/dev/null || missing+=(npm)
   # What the pages tell their readers to run.
   command -v unshare >/dev/null || missing+=(util-linux)
   [ -e /usr/include/liburing.h ] || missing+=(liburing-dev)
   command -v debootstrap >/dev/null || missing+=(debootstrap)
   command -v runc >/dev/null || missing+=(runc)
+  # deploy/seccomp/trace.sh, and what counts system calls.
+  command -v strace >/dev/null || missing+=(strace)
   [ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev)
   # bench/trials.c and bench/floor.c.
   [ -e /usr/include/liburing.h ] || missing+=(liburing-dev)

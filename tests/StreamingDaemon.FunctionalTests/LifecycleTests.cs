@@ -15,6 +15,9 @@ public sealed partial class LifecycleTests
         await using var daemon = await DaemonProcess.StartAsync("--delay", "100");
         Assert.Equal(200, (await daemon.HealthAsync()).Status);
         Assert.Equal(200, (await daemon.HealthAsync("/health/ready")).Status);
+        using var http = new HttpClient { BaseAddress = daemon.MetricsUri };
+        Assert.Contains("\nstreaming_daemon_draining 0\n", await http.GetStringAsync("/metrics"),
+            StringComparison.Ordinal);
         var clients = Enumerable.Range(0, 100).Select(_ => Clients.HandOver(daemon.SocketPath, "{}")).ToList();
         _ = await Clients.ReadUntilAsync(clients[0], "User ID");
 
@@ -26,6 +29,8 @@ public sealed partial class LifecycleTests
         Assert.Equal("draining", body.GetProperty("status").GetString());
         Assert.Equal(503, (await daemon.HealthAsync("/health/ready")).Status);
         Assert.Equal(200, (await daemon.HealthAsync("/health/live")).Status);
+        Assert.Contains("\nstreaming_daemon_draining 1\n", await http.GetStringAsync("/metrics"),
+            StringComparison.Ordinal);
         foreach (var client in clients.Skip(1))
             Assert.True(Answer.Parse(await Clients.ReadToEndAsync(client)).IsDone);
         Assert.EndsWith("data: [DONE]\n\n", await Clients.ReadTextAsync(clients[0]), StringComparison.Ordinal);

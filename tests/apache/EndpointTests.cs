@@ -18,6 +18,24 @@ public sealed class EndpointTests(SharedServers servers)
         Assert.DoesNotContain("://", page, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Address_without_the_slash_leads_to_the_page_whatever_scheme_the_browser_came_with()
+    {
+        string example = File.ReadAllText(Path.Combine(Tools.Repository, "apache", "handoff.conf"));
+        const string begin = "<IfModule alias_module>", end = "</IfModule>";
+        int from = example.IndexOf(begin, StringComparison.Ordinal);
+        string addresses = example[from..(example.IndexOf(end, from, StringComparison.Ordinal) + end.Length)];
+        using var apache = new ApacheServer(Stack.EventWithPhpFpm, extra: addresses);
+
+        // As it comes from a terminator of TLS, which knows the scheme and the port.
+        string answer = Curl.Run("-i", "-H", "Host: chat.example:8443", apache.Url("/chat"));
+
+        Assert.StartsWith("HTTP/1.1 302", answer, StringComparison.Ordinal);
+        Assert.Contains("\nLocation: /chat/\r\n", answer.ReplaceLineEndings("\r\n"),
+            StringComparison.Ordinal);
+        Assert.Equal(404, Curl.Status(apache.Url("/chats")));
+    }
+
     [Theory, MemberData(nameof(Both))]
     public void Json_and_form_posts_are_streamed(Stack stack)
     {

@@ -10,6 +10,7 @@ public enum Front
 {
     Apache,
     Demo,
+    Tls,
 }
 
 /// <summary>The page's address, the daemon behind it, and the model's server behind that.</summary>
@@ -37,7 +38,9 @@ internal sealed class ChatSite : IAsyncDisposable
                 ["OPENAI_HTTP2_ENABLED"] = "false",
                 ["OPENAI_MAX_RETRIES"] = "0",
             };
-            await (front == Front.Apache ? site.StartApacheAsync(all) : site.StartDemoAsync(all));
+            await (front == Front.Demo ? site.StartDemoAsync(all) : site.StartApacheAsync(all));
+            if (front == Front.Tls)
+                site.Url = site.Ending(await TlsTerminator.StartAsync(new Uri(site.Url))).Url;
             return site;
         }
         catch

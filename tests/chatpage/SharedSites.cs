@@ -7,6 +7,9 @@ public sealed class SharedSites : IAsyncDisposable
 
     public static TheoryData<Front> Both => [Front.Apache, Front.Demo];
 
+    /// <summary>Also with TLS that ends in front of httpd: what is true of streams has to stay so.</summary>
+    public static TheoryData<Front> All => [.. Both, Front.Tls];
+
     public async ValueTask DisposeAsync()
     {
         foreach (var site in _running.Values)

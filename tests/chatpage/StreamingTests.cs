@@ -11,7 +11,9 @@ public sealed class StreamingTests(Browser browser, SharedSites sites)
 {
     public static TheoryData<Front> Both => SharedSites.Both;
 
-    [Theory, MemberData(nameof(Both))]
+    public static TheoryData<Front> All => SharedSites.All;
+
+    [Theory, MemberData(nameof(All))]
     public async Task Words_appear_as_they_come_with_the_time_to_the_first(Front front)
     {
         var site = await sites.GetAsync(front);
@@ -38,7 +40,7 @@ public sealed class StreamingTests(Browser browser, SharedSites sites)
         Assert.Equal("", page.Draft);
     }
 
-    [Theory, MemberData(nameof(Both))]
+    [Theory, MemberData(nameof(All))]
     public async Task Stop_button_cancels_the_call_to_the_model(Front front)
     {
         var site = await sites.GetAsync(front);
@@ -59,7 +61,7 @@ public sealed class StreamingTests(Browser browser, SharedSites sites)
         await Eventually.TrueAsync(() => site.EndedAsync("ClientGone").Result == gone + 1);
     }
 
-    [Theory, MemberData(nameof(Both))]
+    [Theory, MemberData(nameof(All))]
     public async Task Closed_tab_cancels_the_call_to_the_model(Front front)
     {
         var site = await sites.GetAsync(front);
@@ -76,7 +78,7 @@ public sealed class StreamingTests(Browser browser, SharedSites sites)
         await request.Aborted.WaitAsync(Clients.Patience);
     }
 
-    [Theory, MemberData(nameof(Both))]
+    [Theory, MemberData(nameof(All))]
     public async Task Question_that_is_stopped_before_the_first_word_goes_back_to_the_box(Front front)
     {
         var site = await sites.GetAsync(front);

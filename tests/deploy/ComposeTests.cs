@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using StreamingDaemon.Testing;
+using YamlDotNet.RepresentationModel;
 
 namespace StreamingDaemon.DeployTests;
 
@@ -46,6 +48,72 @@ public sealed partial class ComposeTests
     }
 
     [Fact]
+    public void Daemon_may_use_the_ring_and_nothing_else_and_has_what_its_connections_want()
+    {
+        var daemon = Service("daemon");
+
+        Assert.Equal(["seccomp=deploy/seccomp/streaming-daemon.json", "no-new-privileges:true"],
+            Words(daemon["security_opt"]));
+        Assert.Equal(["ALL"], Words(daemon["cap_drop"]));
+        Assert.Equal("true", $"{daemon["read_only"]}");
+        Assert.Equal(UnitFile.Service["LimitNOFILE"], $"{daemon["ulimits"]["nofile"]}");
+        var locked = int.Parse($"{daemon["ulimits"]["memlock"]}", CultureInfo.InvariantCulture);
+        Assert.Equal(UnitFile.Service["LimitMEMLOCK"], $"{locked >> 20}M");
+        Assert.Equal(["CMD", "/usr/bin/streaming-daemon", "health"], Words(daemon["healthcheck"]["test"]));
+    }
+
+    [Fact]
+    public void Apache_waits_for_a_healthy_daemon_and_nobody_gains_rights()
+    {
+        var services = (YamlMappingNode)Yaml.Read(Compose)["services"];
+
+        Assert.Equal("service_healthy", $"{Service("apache")["depends_on"]["daemon"]["condition"]}");
+        Assert.Equal("http://127.0.0.1/chat/", Words(Service("apache")["healthcheck"]["test"])[^1]);
+        Assert.Equal("service_healthy", $"{Service("tls")["depends_on"]["apache"]["condition"]}");
+        Assert.All(services.Children.Values,
+            service => Assert.Contains("no-new-privileges:true", Words(service["security_opt"])));
+        // To this machine alone, each of them.
+        Assert.All(services.Children.Values.SelectMany(s => Words(s["ports"])),
+            port => Assert.StartsWith("127.0.0.1:", port, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void What_is_not_asked_for_is_in_a_profile()
+    {
+        var services = (YamlMappingNode)Yaml.Read(Compose)["services"];
+        var profiles = services.Children.ToDictionary(s => $"{s.Key}",
+            s => s.Value is YamlMappingNode service && service.Children.TryGetValue("profiles", out var named)
+                ? Words(named).Single() : "");
+
+        Assert.Equal(new Dictionary<string, string>
+        {
+            ["daemon"] = "",
+            ["apache"] = "",
+            ["tls"] = "tls",
+            ["prometheus"] = "observability",
+            ["grafana"] = "observability",
+        }, profiles);
+    }
+
+    [Theory]
+    [InlineData("", "backend mock")]
+    [InlineData("OPENAI_API_KEY=sk-of-the-test", "backend openai")]
+    public async Task Openai_takes_one_variable(string variable, string backend)
+    {
+        // A shell fills in what Compose does, by the same rules.
+        var environment = ((YamlMappingNode)Service("daemon")["environment"]).Children
+            .Select(v => $"export {v.Key}=\"{v.Value}\"");
+        Assert.Contains("OPENAI_HTTP2_ENABLED", string.Concat(environment), StringComparison.Ordinal);
+        var (exitCode, said, error) = await DaemonProcess.RunUnderAsync(
+            ["env", "-u", "OPENAI_API_KEY", .. variable.Length > 0 ? [variable] : (string[])[],
+                "bash", "-euc", $"{string.Join('\n', environment)}\nexec \"$@\"", "-"],
+            "check", "--socket", "s", "--metrics", "0");
+
+        Assert.True(exitCode == 0, said + error);
+        Assert.Contains(backend, said, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Terminator_of_tls_takes_its_configuration()
     {
         var (exitCode, said) = await Tool.RunAsync(Tool.Caddy, "validate", "--adapter", "caddyfile", "--config",
@@ -53,6 +121,10 @@ public sealed partial class ComposeTests
 
         Assert.True(exitCode == 0, said);
     }
+
+    private static YamlNode Service(string name) => Yaml.Read(Compose)["services"][name];
+
+    private static string[] Words(YamlNode list) => [.. ((YamlSequenceNode)list).Select(word => $"{word}")];
 
     [GeneratedRegex(@"(?:- seccomp=|build: |- (?=\./))([\w./-]+)")]
     private static partial Regex NamedFile();

@@ -41,7 +41,7 @@ public sealed partial class DashboardPictureTests
             ["OPENAI_API_KEY"] = "sk-secret-of-the-test",
             ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString(),
             ["OPENAI_HTTP2_ENABLED"] = "false",
-            ["OPENAI_MAX_RETRIES"] = "0",
+            ["OPENAI_MAX_RETRIES"] = "1",
         };
         await using var daemon = await DaemonProcess.StartAsync(
             environment, true, "--backend", "openai", "--max-connections", $"{MaxConnections}");
@@ -80,7 +80,7 @@ public sealed partial class DashboardPictureTests
 
     private static async Task AnswerAsync(FakeLlmExchange exchange)
     {
-        if (Random.Shared.Next(25) == 0)
+        if (Random.Shared.Next(6) == 0)
         {
             await exchange.RespondAsync(500, "application/json", "{}");
             return;

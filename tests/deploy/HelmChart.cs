@@ -1,80 +1,54 @@
-using System.Globalization;
 using System.Text.RegularExpressions;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>
-/// The chart, rendered by as much of Helm's language as its templates use: a value, the release's name,
-/// <c>add</c>, and <c>if</c> around a file. Anything else is an error.
-/// </summary>
+/// <summary>The chart, rendered by the engine and the functions that Helm itself has: <c>helm.go</c>.</summary>
 internal static partial class HelmChart
 {
-    private static readonly string Directory = Tool.InRepository("deploy", "helm", "streaming-daemon");
+    public const string Directory = "deploy/helm/streaming-daemon";
 
-    /// <summary>All templates rendered, with some values set as by <c>--set</c>.</summary>
-    public static IReadOnlyList<object> Render(string release, params (string Path, string Value)[] set)
+    private static readonly Lazy<Task<string>> Renderer = new(BuildAsync);
+
+    /// <summary>All templates rendered, with some values set as by <c>--set</c>; a list as JSON.</summary>
+    public static async Task<IReadOnlyList<object>> RenderAsync(
+        string release, params (string Path, string Value)[] set) =>
+        Manifests.Read(await TextAsync(release, set));
+
+    /// <summary>The text of all objects.</summary>
+    public static Task<string> TextAsync(string release, params (string Path, string Value)[] set) =>
+        TextOfAsync(Tool.InRepository(Directory), release, set);
+
+    /// <summary>As above of another chart, which may be a copy of ours.</summary>
+    public static async Task<string> TextOfAsync(
+        string chart, string release, params (string Path, string Value)[] set)
     {
-        var values = Values(File.ReadAllLines(Path.Combine(Directory, "values.yaml")));
-        foreach (var (path, value) in set)
-            values[path] = values.ContainsKey(path) ? value : throw new ArgumentException($"no value {path}");
-        var used = new HashSet<string>();
-        var rendered = System.IO.Directory.GetFiles(Path.Combine(Directory, "templates")).Order()
-            .Select(file => Render(File.ReadAllText(file), release, values, used)).ToList();
-        Assert.Equal(values.Keys.Order(), used.Order());
-        return [.. rendered.SelectMany(Manifests.Read)];
+        var (exitCode, said) = await Tool.RunAsync(await Renderer.Value,
+            [chart, release, .. set.Select(s => $"{s.Path}={s.Value}")]);
+        Assert.True(exitCode == 0, said);
+        // A file that is left out leaves no document behind.
+        return string.Concat(Documents().Split(said).Where(d => d.Trim().Length > 0).Select(d => $"---\n{d}"));
     }
 
-    private static string Render(string template, string release, Dictionary<string, string> values,
-        HashSet<string> used)
+    /// <summary>Each value that a template names.</summary>
+    public static IReadOnlySet<string> ValuesUsed() => UsedValue().Matches(string.Concat(System.IO.Directory
+        .GetFiles(Tool.InRepository(Directory, "templates")).Select(File.ReadAllText)))
+        .Select(m => m.Groups[1].Value).ToHashSet();
+
+    /// <summary>Once a run, beside these tests.</summary>
+    private static async Task<string> BuildAsync()
     {
-        if (Condition().Match(template) is { Success: true } condition)
-        {
-            template = Value(condition.Groups[1].Value) == "true" ? condition.Groups[2].Value : "";
-        }
-
-        return Action().Replace(template, action =>
-        {
-            var words = action.Groups[1].Value.Split(' ');
-            return words switch
-            {
-                [".Release.Name"] => release,
-                ["add", var left, var right] => (Number(left) + Number(right)).ToString(CultureInfo.InvariantCulture),
-                [var one] => Value(one),
-                _ => throw new InvalidOperationException($"not of the templates' few words: {action.Value}"),
-            };
-        });
-
-        long Number(string word) => long.Parse(word[0] == '.' ? Value(word) : word, CultureInfo.InvariantCulture);
-
-        string Value(string word)
-        {
-            var path = word.StartsWith(".Values.", StringComparison.Ordinal)
-                ? word[".Values.".Length..] : throw new InvalidOperationException($"not a value: {word}");
-            used.Add(path);
-            return values[path];
-        }
+        var program = Path.Combine(AppContext.BaseDirectory, "helm");
+        // Where Debian's packages of Go's libraries are; nothing is fetched.
+        var (exitCode, said) = await Tool.RunAsync("env", "GO111MODULE=off", "GOPATH=/usr/share/gocode",
+            $"GOCACHE={program}-cache", Tool.Go, "build", "-o", program,
+            Path.Combine(AppContext.BaseDirectory, "helm.go"));
+        Assert.True(exitCode == 0, $"{said}\nThese tests need: apt-get install {Tool.GoPackages}");
+        return program;
     }
 
-    /// <summary>Leaves of values.yaml, which is two levels deep, by their dotted paths.</summary>
-    private static Dictionary<string, string> Values(IEnumerable<string> lines)
-    {
-        var values = new Dictionary<string, string>();
-        var section = "";
-        foreach (var line in lines.Where(l => l.Length > 0 && l.TrimStart()[0] != '#'))
-        {
-            var (name, value) = (line.Split(':')[0].Trim(), line[(line.IndexOf(':', StringComparison.Ordinal) + 1)..].Trim());
-            if (line[0] != ' ')
-                section = value.Length == 0 ? name + "." : "";
-            if (value.Length > 0)
-                values[section + name] = value;
-        }
+    [GeneratedRegex("^---\n", RegexOptions.Multiline)]
+    private static partial Regex Documents();
 
-        return values;
-    }
-
-    [GeneratedRegex(@"^\{\{- if (\S+) \}\}\n(.*)\{\{- end \}\}\n$", RegexOptions.Singleline)]
-    private static partial Regex Condition();
-
-    [GeneratedRegex(@"\{\{-? *(.*?) *-?\}\}")]
-    private static partial Regex Action();
+    [GeneratedRegex(@"\.Values\.([\w.]+)")]
+    private static partial Regex UsedValue();
 }

@@ -1,37 +1,106 @@
 using System.Text.RegularExpressions;
 using k8s.Models;
+using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
 /// <summary>The chart against the kustomize base: two ways to install one thing.</summary>
-public sealed partial class HelmTests
+public sealed partial class HelmTests : IDisposable
 {
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
     [Fact]
-    public void Chart_with_its_defaults_is_the_kustomize_base()
+    public async Task Chart_with_its_defaults_is_the_kustomize_base()
     {
-        var chart = HelmChart.Render("streaming-daemon").Select(o => Instance().Replace(Manifests.Text(o), ""));
+        var chart = (await HelmChart.RenderAsync("streaming-daemon")).Select(Manifests.Text)
+            .Select(text => OfHelmAlone().Replace(text, ""));
 
         Assert.Equal(Manifests.OfBase().Select(Manifests.Text).Order(), chart.Order());
     }
 
     [Fact]
-    public void Values_reach_the_objects_and_the_grace_period_follows_the_drain()
+    public void Every_value_is_used_and_every_one_that_is_used_has_a_default()
     {
-        var objects = HelmChart.Render("chat", ("daemon.shutdownTimeoutSeconds", "300"),
-            ("daemon.backend", "openai"), ("podMonitor.enabled", "false"));
+        var defaults = Yaml.Leaves(File.ReadAllText(Tool.InRepository(HelmChart.Directory, "values.yaml")));
+
+        Assert.Equal(defaults.Keys.Order(), HelmChart.ValuesUsed().Order());
+    }
+
+    [Fact]
+    public async Task Values_reach_the_objects_and_the_grace_period_follows_the_drain()
+    {
+        var objects = await HelmChart.RenderAsync("chat", ("daemon.shutdownTimeoutSeconds", "300"),
+            ("podMonitor.enabled", "false"), ("prometheusRule.enabled", "false"));
 
         var deployment = objects.OfType<V1Deployment>().Single();
         var configuration = objects.OfType<V1ConfigMap>().Single();
         Assert.Equal(330, deployment.Spec.Template.Spec.TerminationGracePeriodSeconds);
         Assert.Equal("300", Manifests.Toml(configuration.Data["config.toml"], "shutdown_timeout_s"));
-        Assert.Equal("openai", Manifests.Toml(configuration.Data["config.toml"], "name"));
         Assert.Equal("chat", deployment.Metadata.Name);
         Assert.Equal("chat", deployment.Spec.Template.Metadata.Labels["app.kubernetes.io/instance"]);
         Assert.Equal(configuration.Metadata.Name,
             deployment.Spec.Template.Spec.Volumes.Single(v => v.Name == "configuration").ConfigMap.Name);
         Assert.Empty(objects.OfType<Manifests.PodMonitor>());
+        Assert.Empty(objects.OfType<Manifests.PrometheusRule>());
     }
 
-    [GeneratedRegex(@"\n *app\.kubernetes\.io/instance: [^\n]*")]
-    private static partial Regex Instance();
+    [Fact]
+    public async Task Changed_configuration_changes_the_pod_and_anything_else_does_not()
+    {
+        static string Sum(IReadOnlyList<object> objects) => objects.OfType<V1Deployment>().Single()
+            .Spec.Template.Metadata.Annotations["checksum/config"];
+
+        var sum = Sum(await HelmChart.RenderAsync("chat"));
+        Assert.Matches("^[0-9a-f]{64}$", sum);
+        Assert.NotEqual(sum, Sum(await HelmChart.RenderAsync("chat", ("rateLimit.requests", "10"))));
+        Assert.Equal(sum, Sum(await HelmChart.RenderAsync("chat", ("replicas", "9"))));
+    }
+
+    [Fact]
+    public async Task Daemon_takes_what_the_values_say_of_the_model_and_the_limits()
+    {
+        var objects = await HelmChart.RenderAsync("chat",
+            ("daemon.backend", "openai"), ("daemon.maxConnections", "1000000"),
+            ("openai.model", "llama"), ("openai.apiBase", "http://llama.chat.svc:8080/v1"),
+            ("openai.http2", "false"), ("rateLimit.requests", "20"),
+            ("rateLimit.windowSeconds", "30"), ("rateLimit.concurrentStreams", "2"),
+            ("daemon.extraEnv", """[{"name":"STREAMING_DAEMON_LOGGING__LEVEL","value":"debug"}]"""));
+        var text = objects.OfType<V1ConfigMap>().Single().Data["config.toml"];
+        var file = _directory.File("config.toml");
+        await File.WriteAllTextAsync(file, text);
+
+        var (exitCode, said, error) = await DaemonProcess.RunAsync(
+            new Dictionary<string, string> { ["OPENAI_API_KEY"] = "sk-of-the-test" },
+            "check", "--config", file, "--socket", _directory.File("s"), "--metrics", "0");
+
+        Assert.True(exitCode == 0, said + error);
+        Assert.Contains("backend openai", said, StringComparison.Ordinal);
+        Assert.Equal(
+            ["1000000", "llama", "http://llama.chat.svc:8080/v1", "false", "20", "30", "2"],
+            ((string[])["max_connections", "model", "api_base", "http2_enabled", "requests", "window_s",
+                "concurrent_streams"]).Select(key => Manifests.Toml(text, key)));
+        var daemon = objects.OfType<V1Deployment>().Single().Spec.Template.Spec.InitContainers.Single();
+        Assert.Equal("debug", daemon.Env.Single(e => e.Name == "STREAMING_DAEMON_LOGGING__LEVEL").Value);
+    }
+
+    [Fact]
+    public async Task Numbers_of_the_file_of_values_are_written_out()
+    {
+        // Without "int" a million of a file is 1e+06 where Helm writes it; one of --set is not.
+        using var copy = new TempDirectory();
+        var (exitCode, said) = await Tool.RunAsync("cp", "--recursive", "--dereference",
+            Tool.InRepository(HelmChart.Directory), copy.File("chart"));
+        Assert.True(exitCode == 0, said);
+        var values = copy.File("chart/values.yaml");
+        await File.WriteAllTextAsync(values, (await File.ReadAllTextAsync(values))
+            .Replace("maxConnections: 10000", "maxConnections: 1000000", StringComparison.Ordinal));
+
+        Assert.Contains("max_connections = 1000000\n", await HelmChart.TextOfAsync(copy.File("chart"), "chat"),
+            StringComparison.Ordinal);
+    }
+
+    [GeneratedRegex(@"\n *app\.kubernetes\.io/instance: [^\n]*|\n *annotations:\n *checksum/config: [^\n]*")]
+    private static partial Regex OfHelmAlone();
 }

@@ -35,9 +35,32 @@ public sealed class KubernetesTests : IDisposable
     [Fact]
     public void Files_of_the_base_are_all_in_the_kustomization()
     {
-        var named = Base.Select(o => o.GetType().Name).Distinct().Count();
+        var named = Manifests.OfBaseDirectory.Resources!
+            .Concat(Manifests.OfBaseDirectory.ConfigMapGenerator!.SelectMany(made => made.Files!))
+            .Append("kustomization.yaml");
 
-        Assert.Equal(Directory.GetFiles(Manifests.BaseDirectory, "*.yaml").Length - 1, named);
+        Assert.Equal(Directory.GetFiles(Manifests.BaseDirectory).Select(Path.GetFileName).Order(), named.Order());
+    }
+
+    [Fact]
+    public void Configuration_is_made_by_kustomize_whose_hash_of_it_makes_new_pods_and_the_pod_refers_to_it()
+    {
+        var made = Manifests.OfBaseDirectory.ConfigMapGenerator!.Single();
+
+        // Made once, and not also written down.
+        Assert.Single(Base.OfType<V1ConfigMap>());
+        Assert.Equal(made.Name, Pod.Volumes.Single(v => v.Name == "configuration").ConfigMap.Name);
+        Assert.Equal(["config.toml"], made.Files);
+    }
+
+    [Fact]
+    public void Rule_of_the_operator_is_the_file_of_alerts()
+    {
+        var alerts = (Manifests.PrometheusRule)Manifests.Read(
+            "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: streaming-daemon\nspec:\n"
+            + string.Concat(File.ReadLines(Expressions.AlertsPath).Select(line => $"  {line}\n"))).Single();
+
+        Assert.Equal(Manifests.Text(alerts), Manifests.Text(Base.OfType<Manifests.PrometheusRule>().Single()));
     }
 
     [Fact]

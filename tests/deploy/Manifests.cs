@@ -17,19 +17,28 @@ internal static class Manifests
         ["policy/v1/PodDisruptionBudget"] = typeof(V1PodDisruptionBudget),
         // No part of Kubernetes itself, and so of no client library: the fields that we use, and no others.
         ["monitoring.coreos.com/v1/PodMonitor"] = typeof(PodMonitor),
+        ["monitoring.coreos.com/v1/PrometheusRule"] = typeof(PrometheusRule),
         ["kustomize.config.k8s.io/v1beta1/Kustomization"] = typeof(Kustomization),
     };
 
     public static string BaseDirectory { get; } = Tool.InRepository("deploy", "kubernetes", "base");
 
-    /// <summary>What the kustomization names, in its order.</summary>
-    public static IReadOnlyList<object> OfBase()
-    {
-        var kustomization = (Kustomization)Read(
-            File.ReadAllText(Path.Combine(BaseDirectory, "kustomization.yaml"))).Single();
-        return [.. kustomization.Resources!.SelectMany(
-            name => Read(File.ReadAllText(Path.Combine(BaseDirectory, name))))];
-    }
+    public static Kustomization OfBaseDirectory { get; } = (Kustomization)Read(
+        File.ReadAllText(Path.Combine(BaseDirectory, "kustomization.yaml"))).Single();
+
+    /// <summary>What the kustomization names and makes, in its order. Kustomize adds a hash of the content to the
+    /// name of what it makes.</summary>
+    public static IReadOnlyList<object> OfBase() =>
+    [
+        .. OfBaseDirectory.Resources!.SelectMany(name => Read(File.ReadAllText(Path.Combine(BaseDirectory, name)))),
+        .. OfBaseDirectory.ConfigMapGenerator!.Select(made => new V1ConfigMap
+        {
+            ApiVersion = "v1",
+            Kind = "ConfigMap",
+            Metadata = new V1ObjectMeta { Name = made.Name },
+            Data = made.Files!.ToDictionary(f => f, f => File.ReadAllText(Path.Combine(BaseDirectory, f))),
+        }),
+    ];
 
     public static IReadOnlyList<object> Read(string yaml) =>
         [.. KubernetesYaml.LoadAllFromString(yaml, Types, strict: true)];
@@ -63,16 +72,63 @@ internal static class Manifests
         public string? Interval { get; set; }
     }
 
+    internal sealed class PrometheusRule
+    {
+        public string? ApiVersion { get; set; }
+        public string? Kind { get; set; }
+        public V1ObjectMeta? Metadata { get; set; }
+        public AlertGroups? Spec { get; set; }
+    }
+
+    /// <summary>Also what a file of Prometheus' own rules is.</summary>
+    internal sealed class AlertGroups
+    {
+        public List<AlertGroup>? Groups { get; set; }
+    }
+
+    internal sealed class AlertGroup
+    {
+        public string? Name { get; set; }
+        public List<Alert>? Rules { get; set; }
+    }
+
+    internal sealed class Alert
+    {
+        [YamlDotNet.Serialization.YamlMember(Alias = "alert", ApplyNamingConventions = false)]
+        public string? Name { get; set; }
+        public string? Expr { get; set; }
+        public string? For { get; set; }
+        public Dictionary<string, string>? Labels { get; set; }
+        public Dictionary<string, string>? Annotations { get; set; }
+    }
+
     internal sealed class Kustomization
     {
         public string? ApiVersion { get; set; }
         public string? Kind { get; set; }
+        public string? Namespace { get; set; }
         public List<string>? Resources { get; set; }
+        public List<MadeConfigMap>? ConfigMapGenerator { get; set; }
+        public List<NamedImage>? Images { get; set; }
         public List<LabelPairs>? Labels { get; set; }
     }
 
     internal sealed class LabelPairs
     {
         public Dictionary<string, string>? Pairs { get; set; }
+    }
+
+    internal sealed class MadeConfigMap
+    {
+        public string? Name { get; set; }
+        public string? Behavior { get; set; }
+        public List<string>? Files { get; set; }
+    }
+
+    internal sealed class NamedImage
+    {
+        public string? Name { get; set; }
+        public string? NewName { get; set; }
+        public string? NewTag { get; set; }
     }
 }

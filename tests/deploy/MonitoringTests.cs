@@ -36,6 +36,26 @@ public sealed class MonitoringTests(MonitoredDaemon daemon) : IClassFixture<Moni
     }
 
     [Fact]
+    public void Panels_tell_the_models_faults_by_reason_its_retries_and_the_drains()
+    {
+        var shown = Expressions.OfDashboard().ToLookup(p => p.Title, p => p.Expression);
+        string[] Metrics(string title) =>
+            [.. shown[title].SelectMany(Expressions.Selectors).Select(s => s.Metric).Distinct()];
+
+        Assert.Equal(["streaming_daemon_upstream_errors_total"], Metrics("Model's errors, by kind"));
+        Assert.Equal(["streaming_daemon_upstream_retries_total"], Metrics("Model asked again, by kind"));
+        Assert.All(shown["Model's errors, by kind"].Concat(shown["Model asked again, by kind"]),
+            query => Assert.StartsWith("sum by (reason)", query, StringComparison.Ordinal));
+        Assert.Contains("streaming_daemon_draining", Metrics("Drains"));
+        // Elsewhere they would be one line among many.
+        Assert.Equal(["Drains"], shown.Where(p => p.Any(e => e.Contains("Drained", StringComparison.Ordinal)))
+            .Select(p => p.Key));
+        // By backend and outcome most of the lines of none, whose handoffs are no stream, would always be zero.
+        Assert.DoesNotContain(shown.SelectMany(p => p),
+            query => query.Contains("(backend, outcome)", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task Every_metric_and_label_of_dashboard_and_alerts_is_exported()
     {
         var promql = string.Join('\n', Expressions.OfDashboard().Select(e => e.Expression))

@@ -106,6 +106,27 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
     }
 
     [Fact]
+    public async Task Trace_finds_no_call_that_the_profile_lacks_and_would_find_one()
+    {
+        // A drain and its streams; all of the tests take minutes.
+        string[] some = ["-class", "*.LifecycleTests"];
+
+        var (exitCode, said) = await TraceAsync(SeccompProfile.Path, some);
+
+        Assert.True(exitCode == 0, said);
+        Assert.Contains("not in the profile: none\n", said, StringComparison.Ordinal);
+        Assert.Matches("in the profile, and not called: .*\\btgkill\\b", said);
+        Assert.DoesNotMatch("not called: .*\\bio_uring_enter\\b", said);
+        // The control: the same with a profile that lacks one.
+        var lacking = _directory.File("lacking.json");
+        var profile = await File.ReadAllTextAsync(SeccompProfile.Path);
+        await File.WriteAllTextAsync(lacking, profile.Replace("\"io_uring_enter\",", "", StringComparison.Ordinal));
+        (exitCode, said) = await TraceAsync(lacking, some);
+        Assert.Equal(1, exitCode);
+        Assert.Contains("not in the profile: io_uring_enter \n", said, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task What_the_daemon_does_not_do_is_refused()
     {
         var program = await Tool.CompileAsync(_directory, "forbidden");
@@ -139,6 +160,12 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
         var missing = SeccompProfile.Names(SeccompProfile.Read()).Except(allowed).Order();
         Assert.Equal(["fchownat", "lchown"], missing);
     }
+
+    private static Task<(int ExitCode, string Output)> TraceAsync(string profile, string[] tests) =>
+        Tool.RunAsync("env",
+        [
+            $"PROFILE={profile}", Tool.InRepository("deploy", "seccomp", "trace.sh"), NativeDaemon.Binary, .. tests,
+        ]);
 
     private async Task<(int ExitCode, string Output)> CheckAsync(params string[] without)
     {

@@ -15,6 +15,12 @@ internal static class Tool
     public static string Promtool => Find("promtool", "prometheus");
     public static string Prometheus => Find("prometheus", "prometheus");
     public static string Caddy => Find("caddy", "caddy");
+    /// <summary>Helm's engine is of Go's standard library, its functions are these packages.</summary>
+    public const string GoPackages = "golang-go golang-github-masterminds-sprig-dev golang-github-ghodss-yaml-dev";
+
+    public static string Go => Find("go", GoPackages);
+    public static string Node => Find("node", "nodejs");
+    public static string Npm => Find("npm", "npm");
     public static string Gcc => Find("gcc", "gcc libc6-dev");
 
     /// <summary>A file or directory of the repository.</summary>

@@ -21,9 +21,17 @@ internal sealed record Excuse(string Page, string Name, string Why)
 
         new("README.md", "docker compose up --build", Engine),
         new("docs/operations.md", "docker compose up -d --build", Engine),
+        new("docs/operations.md", "docker compose up --build", Engine),
+        new("docs/operations.md", "OPENAI_API_KEY=\"$OPENAI_API_KEY\" docker compose up --build", Engine),
+        new("docs/operations.md", "docker compose --profile tls up --build", Engine),
+        new("docs/operations.md", "docker compose build daemon", Engine),
+        new("docs/operations.md", "docker compose ps daemon", Engine),
         new("docs/apache.md", "docker build apache", Engine),
         new("docs/seccomp.md", "docker run --security-opt seccomp=deploy/seccomp/streaming-daemon.json "
             + "--security-opt no-new-privileges …", Engine),
+
+        new("docs/seccomp.md", "deploy/seccomp/trace.sh artifacts/aot/streaming-daemon",
+            "takes minutes; tests/deploy runs it with a few of the tests"),
 
         new("docs/kubernetes.md", "docker build -t \"$REGISTRY/streaming-daemon:0.1.0\" .", Engine),
         new("docs/kubernetes.md",
@@ -32,11 +40,15 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("docs/kubernetes.md",
             "kubectl create secret generic streaming-daemon --from-literal=openai-api-key=\"$OPENAI_API_KEY\"",
             Cluster),
+        new("docs/kubernetes.md",
+            "kubectl create configmap streaming-daemon-seccomp --from-file=deploy/seccomp/streaming-daemon.json \\",
+            Cluster),
+        new("docs/operations.md", "kubectl describe pods --selector app.kubernetes.io/name=streaming-daemon", Cluster),
         new("docs/kubernetes.md", "kubectl apply -k deploy/kubernetes/base", Cluster),
         new("docs/kubernetes.md",
             "helm install streaming-daemon deploy/helm/streaming-daemon --set daemon.backend=openai \\", Cluster),
         new("deploy/helm/streaming-daemon/README.md",
-            "helm install streaming-daemon deploy/helm/streaming-daemon --set daemon.backend=openai", Cluster),
+            "helm install streaming-daemon deploy/helm/streaming-daemon --set daemon.backend=openai \\", Cluster),
 
         new("docs/operations.md",
             "journalctl -u streaming-daemon.service -o cat --since -15min | grep '\"Outcome\":\"UpstreamError\"'",

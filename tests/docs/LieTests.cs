@@ -8,6 +8,8 @@ public sealed class LieTests
     [InlineData("cp apache/handoff.config /etc/apache2/conf-available/")]
     [InlineData("apt-get install streaming-daemon-from-nowhere")]
     [InlineData("systemctl restart streaming-demon")]
+    [InlineData("cp deploy/systemd/* /etc/systemd/system/; systemctl is-active streaming-daemon.socket")]
+    [InlineData("cp deploy/systemd/* /etc/systemd/system/; systemctl start streaming-daemon.socket")]
     [InlineData("systemctl reloaded apache2")]
     [InlineData("systemctl enable --know apache2")]
     [InlineData("dotnet publish -c Debug -r linux-x64 src/StreamingDaemon.Host -o artifacts/aot")]

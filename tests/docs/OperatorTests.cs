@@ -18,6 +18,9 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     private const string Key = "install -m 600 /dev/null /etc/streaming-daemon/environment";
     private const string WithoutPackage =
         "useradd --system --gid www-data --home-dir /nonexistent --shell /usr/sbin/nologin streaming-daemon";
+    private const string StopBoth = "systemctl stop streaming-daemon.socket streaming-daemon.service";
+    private const string BeginAgain = "systemctl reset-failed streaming-daemon.socket streaming-daemon.service";
+    private const string Rules = "install -m 644 deploy/prometheus/alerts.yml /etc/prometheus/streaming-daemon.yml";
     private const string CheckAsItsUser =
         "setpriv --reuid streaming-daemon --regid www-data --clear-groups streaming-daemon check \\";
 
@@ -69,6 +72,35 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     }
 
     [Fact]
+    [Runs(Operations, StopBoth)]
+    [Runs(Operations, BeginAgain)]
+    public async Task Both_units_stop_and_begin_again_and_the_service_alone_brings_its_socket()
+    {
+        await using var machine = await Machine.StartAsync();
+        await InstallByHandAsync(machine);
+        const string Active =
+            "systemctl is-active streaming-daemon.socket && systemctl is-active streaming-daemon.service";
+
+        await machine.RunAsync(Operations, StopBoth);
+        await machine.ShellAsync(
+            "! systemctl is-active streaming-daemon.socket && ! systemctl is-active streaming-daemon.service");
+        await machine.RunAsync(Operations, BeginAgain);
+        await machine.ShellAsync(Active);
+
+        await machine.RunAsync(Operations, StopBoth);
+        await machine.ShellAsync($"systemctl start streaming-daemon.service; {Active}");
+    }
+
+    [Fact]
+    [Runs(Operations, Rules)]
+    public async Task Prometheus_is_given_the_rules()
+    {
+        await using var machine = await Machine.StartAsync();
+
+        Assert.Contains("SUCCESS", await machine.RunAsync(Operations, Rules), StringComparison.Ordinal);
+    }
+
+    [Fact]
     [Runs(Operations, Upgrade)]
     public async Task Newer_package_lets_the_stream_that_runs_end()
     {
@@ -84,6 +116,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
 
     [Fact]
     [Runs(Operations, CheckAsItsUser)]
+    [Runs(Operations, "streaming-daemon check")]
     [Runs(ReadMe, "streaming-daemon --help")]
     [Runs(ReadMe, "streaming-daemon health")]
     [Runs("CHANGELOG.md", "streaming-daemon health")]
@@ -98,8 +131,11 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
         // Where no file of the directory is before the one of the package.
         Assert.Equal("ok\n", await machine.RunAsync(ReadMe, "streaming-daemon health", "/"));
         Assert.Equal("ok\n", await machine.RunAsync("CHANGELOG.md", "streaming-daemon health", "/"));
-        Assert.Contains("would start", await machine.RunAsync("docs/configuration.md", "streaming-daemon check"),
-            StringComparison.Ordinal);
+        foreach (var page in (string[])["docs/configuration.md", Operations])
+        {
+            Assert.Contains("would start", await machine.RunAsync(page, "streaming-daemon check"),
+                StringComparison.Ordinal);
+        }
     }
 
     [Fact]

@@ -11,12 +11,15 @@ internal static partial class Reference
     /// wrong.</summary>
     public static IEnumerable<string> Complaints(string script) =>
         ShellText.Commands(script).SelectMany(
-            words => Of([.. words.SkipWhile(word => word is "{" || ShellText.IsAssignment(word))]));
+            words => Of([.. words.SkipWhile(word => word is "{" or "until" or "do" || ShellText.IsAssignment(word))]));
 
     private static IEnumerable<string> Of(string[] words) => words switch
     {
-        [] or ["}"] => [],
+        [] or ["}" or "done"] or ["sleep", _] => [],
+        // What a command before it prints.
+        ["kubectl", "apply", "-f", "-"] => [],
         ["kubectl", "apply", "-f", var file] => Missing(file),
+        ["kubectl", .. var made, "--dry-run=client", "-o", "yaml"] => Of(["kubectl", .. made]),
         ["kubectl", "apply", "-k", var directory] => Kustomization(directory),
         ["kubectl", "create", "configmap", var name, var from] when Value(from, "--from-file") is { } file =>
             [.. Missing(file), .. NotIn(Manifests, $"configMap: {{name: {name}}}"),
@@ -29,6 +32,10 @@ internal static partial class Reference
 
                 """),
         ["kubectl", "rollout", "status" or "restart", var resource] => Resource(resource),
+        ["kubectl", "describe", "pods", "--selector", var label] =>
+            NotIn(Manifests, $"{label.Replace("=", ": ", StringComparison.Ordinal)}\n"),
+        ["kubectl", "logs", var resource, "--container", var container, "--previous"] =>
+            [.. Resource(resource), .. NotIn(Manifests, $"- name: {container}\n")],
         ["docker", "compose", .. var rest] => Compose(rest),
         ["kubectl", "set", "image", var resource, var image] =>
             [.. Resource(resource), .. NotIn(Manifests, $"- name: {image.Split('=')[0]}\n")],
@@ -36,6 +43,9 @@ internal static partial class Reference
             [.. Missing($"{chart}/Chart.yaml"), .. Values($"{chart}/values.yaml", options)],
         ["docker", "build", .. var options, var directory] when options is [] or ["-t", _] => Image(directory),
         ["docker", "push", _] => [],
+        // Of containers that a command before it has named.
+        ["docker", "exec", _, .. var command] => Started(command),
+        ["docker", "stop", "--time", _, _] or ["docker", "rm", _] => [],
         ["docker", "run", .. var options] => options.Select(o => Value(o, "seccomp")).OfType<string>().SelectMany(Missing),
         ["dotnet", "run", "-c", "Release", "--project", var project, .. var options] =>
             [.. Missing($"{project}/{Path.GetFileName(project)}.csproj"), .. Options(options, SourcesOf(project))],
@@ -49,7 +59,8 @@ internal static partial class Reference
         ["grep", var pattern] => Outcome().Match(pattern) is { Success: true } match
             ? NotIn(File.ReadAllText(At("src/StreamingDaemon.Backends/StreamOutcome.cs")), $" {match.Groups[1].Value},")
             : [$"not a search for an outcome: {pattern}"],
-        [var script, .. var options] when script.StartsWith("bench/", StringComparison.Ordinal) => Script(script, options),
+        [var script, .. var options] when script.StartsWith("bench/", StringComparison.Ordinal)
+            || script.StartsWith("deploy/", StringComparison.Ordinal) => Script(script, options),
         ["./test.sh" or ".ci/run", .. var options] => Script(words[0], options),
         _ => [$"nobody knows how to check: {string.Join(' ', words)}"],
     };
@@ -105,13 +116,27 @@ internal static partial class Reference
                 foreach (var complaint in NotIn(file, $"profiles: [{words[++i]}]"))
                     yield return complaint;
             }
-            else if (words[i] is not ("up" or "down" or "logs" or "ps" or "-d" or "--build")
+            else if (words[i] is "--name" or "--tail")
+                i++;
+            else if (words[i] is "exec")
+            {
+                foreach (var complaint in Started(words[(i += 2)..]).Concat(NotIn(services, $"  {words[i - 1]}:\n")))
+                    yield return complaint;
+                yield break;
+            }
+            else if (words[i] is not ("up" or "down" or "build" or "run" or "logs" or "ps")
+                && words[i] is not ("-d" or "--build" or "--no-deps")
                 && !services.Contains($"  {words[i]}:\n", StringComparison.Ordinal))
             {
                 yield return $"docker-compose.yml has no service {words[i]}";
             }
         }
     }
+
+    /// <summary>A command in the daemon's container, which has no other program.</summary>
+    private static IEnumerable<string> Started(string[] command) => command is ["/usr/bin/streaming-daemon", "health"]
+        ? NotIn(File.ReadAllText(At("Dockerfile")), "ENTRYPOINT [\"/usr/bin/streaming-daemon\"]")
+        : [$"the image has no {string.Join(' ', command)}"];
 
     /// <summary>What a Dockerfile copies from its directory.</summary>
     private static IEnumerable<string> Image(string directory)
@@ -131,7 +156,7 @@ internal static partial class Reference
         if ((File.GetUnixFileMode(At(path)) & UnixFileMode.UserExecute) == 0)
             return [$"{path} may not be executed"];
         var text = File.ReadAllText(At(path));
-        var started = Started().Match(text) is { Success: true } match ? SourcesOf(match.Groups[1].Value) : "";
+        var started = StartedBy().Match(text) is { Success: true } match ? SourcesOf(match.Groups[1].Value) : "";
         return Options(options, text + started);
     }
 
@@ -168,5 +193,5 @@ internal static partial class Reference
     private static partial Regex Copied();
 
     [GeneratedRegex(@"\$root/(bench/\w+)/bin")]
-    private static partial Regex Started();
+    private static partial Regex StartedBy();
 }

@@ -30,10 +30,22 @@ file() {
 }
 said() { sed -n "s/^$2=//p" "$(file "$1")" | head -n 1; }
 pid() { cat "$state/$1" 2>/dev/null || true; }
-active() { [[ $1 == *.socket ]] || { [ -n "$(pid "$1")" ] && [ -d "/proc/$(pid "$1")" ]; }; }
+active() {
+  if [[ $1 == *.socket ]]; then [ -e "$state/$1" ]; else [ -n "$(pid "$1")" ] && [ -d "/proc/$(pid "$1")" ]; fi
+}
+
+# The daemon makes the path itself here; what is the manager's is that it can, and who is there.
+start_socket() {
+  getent passwd "$(said "$1" SocketUser)" >/dev/null && getent group "$(said "$1" SocketGroup)" >/dev/null &&
+    [ -n "$(said "$1" ListenSequentialPacket)" ] || { echo "$1: no such user or group, or no path" >&2; return 1; }
+  : >"$state/$1"
+}
 
 start() {
   active "$1" && return
+  if [[ $1 == *.socket ]]; then start_socket "$1"; return; fi
+  local wanted
+  for wanted in $(said "$1" Wants); do [[ $wanted != *.socket ]] || active "$wanted" || start_socket "$wanted"; done
   local command type user directory
   command=$(said "$1" ExecStart) type=$(said "$1" Type) user=$(said "$1" User) directory=$(said "$1" RuntimeDirectory)
   if [ "$type" = forking ]; then $command; return; fi
@@ -58,6 +70,7 @@ start() {
 }
 stop() {
   active "$1" || return 0
+  if [[ $1 == *.socket ]]; then rm "$state/$1"; return; fi
   kill -TERM "$(pid "$1")"
   while active "$1"; do sleep 0.1; done
 }
@@ -69,10 +82,12 @@ for unit in "${units[@]}"; do
     is-enabled) $real --root=/ is-enabled "$unit" ;;
     enable)
       $real --root=/ enable "$unit"
-      [ $now -eq 0 ] || [[ $unit == *.socket ]] || start "$unit"
+      [ $now -eq 0 ] || start "$unit"
       ;;
     is-active) active "$unit" ;;
-    start) [[ $unit == *.socket ]] || start "$unit" ;;
+    start) start "$unit" ;;
+    # Nothing here fails for good.
+    reset-failed) ;;
     stop) stop "$unit" ;;
     restart) stop "$unit" && start "$unit" ;;
     reload)

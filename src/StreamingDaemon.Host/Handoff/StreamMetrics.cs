@@ -3,6 +3,7 @@ using System.Diagnostics;
 using Prometheus;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Hosting;
 using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Handoff;
@@ -17,7 +18,7 @@ internal sealed class StreamMetrics
     private const string NoBackend = "none";
 
     private readonly Gauge _active, _peak, _max;
-    private readonly Gauge _states;
+    private readonly Gauge _states, _draining;
     private readonly Counter _requests, _bytes, _streams, _events, _upstreamErrors, _upstreamRetries;
     private readonly Histogram _handoff, _firstToken, _duration;
     private readonly ConcurrentDictionary<string, BackendSeries> _series = new();
@@ -32,6 +33,8 @@ internal sealed class StreamMetrics
             "The most connections that were in use.");
         _max = factory.CreateGauge("streaming_daemon_connections_max",
             "Limit of connections in force: max_connections, or what nofile allows.");
+        _draining = factory.CreateGauge("streaming_daemon_draining",
+            "1 while the daemon, told to end, waits for its streams.");
         _requests = factory.CreateCounter("streaming_daemon_requests_total",
             "Handoffs, by status: started, then completed ([DONE] was sent) or failed.", "status");
         _bytes = factory.CreateCounter("streaming_daemon_bytes_total", "Bytes sent to clients.");
@@ -82,12 +85,13 @@ internal sealed class StreamMetrics
     public long Failed => Volatile.Read(ref _failed);
 
     /// <summary>Connects the counters that others own; called once, before anybody scrapes.</summary>
-    public void Observe(HandoffServerStatistics loop, StreamWatchdog watchdog) =>
+    public void Observe(HandoffServerStatistics loop, StreamWatchdog watchdog, DrainSignal drain) =>
         Registry.AddBeforeCollectCallback(() =>
         {
             _active.Set(loop.ActiveConnections);
             _peak.Set(loop.PeakConnections);
             _max.Set(loop.MaxConnections);
+            _draining.Set(drain.IsDraining ? 1 : 0);
             _bytes.IncTo(loop.BytesSent);
             _requests.WithLabels("started").IncTo(Started);
             _requests.WithLabels("completed").IncTo(Completed);

@@ -102,7 +102,7 @@ internal static class DaemonHost
     {
         var metrics = services.GetRequiredService<StreamMetrics>();
         metrics.Observe(services.GetRequiredService<HandoffServer>().Statistics,
-            services.GetRequiredService<StreamWatchdog>());
+            services.GetRequiredService<StreamWatchdog>(), services.GetRequiredService<DrainSignal>());
         DotNetStats.Register(metrics.Registry);
         ObserveCollector(metrics.Registry);
         services.GetRequiredService<ReloadableOptions>().OnChange(options =>

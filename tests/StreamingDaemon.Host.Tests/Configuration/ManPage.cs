@@ -1,13 +1,15 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text;
+using System.Text.RegularExpressions;
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 
 namespace StreamingDaemon.Host.Tests.Configuration;
 
 /// <summary>streaming-daemon(1), in mdoc(7), as the commands and the option table would write it.</summary>
-internal static class ManPage
+internal static partial class ManPage
 {
     public static string FilePath { get; } = Path.GetFullPath(
         Path.Combine(Path.GetDirectoryName(Here())!, "..", "..", "..", "deploy", "debian", "streaming-daemon.1"));
@@ -18,7 +20,7 @@ internal static class ManPage
         var text = new StringBuilder(
             """
             .\" Written by tests/StreamingDaemon.Host.Tests/Configuration/ManPage.cs.
-            .Dd $Mdocdate$
+            .Dd %DATE%
             .Dt STREAMING-DAEMON 1
             .Os
             .Sh NAME
@@ -56,6 +58,7 @@ internal static class ManPage
 
         text.Append(".El\n.Sh CONFIGURATION\nEach of these can be set in a file, or in the environment by its name "
             + "in capitals after\n.Ev STREAMING_DAEMON_ ,\nwith two underscores for the dot.\n"
+            + "Some have a second name there, which other programs read too.\n"
             + ".Bl -tag -width Ds\n");
         foreach (var spec in OptionTable.All.Where(spec => spec.Cli is null))
             text.Append($".It Ic {spec.DottedKey}\n{About(spec)}");
@@ -71,20 +74,50 @@ internal static class ManPage
             .Ev OPENAI_API_KEY .
             .El
             .Sh EXIT STATUS
-            0: done; 1: failed while running; 2: wrong command line or configuration.
-            .Sh SIGNALS
-            .Dv SIGTERM
-            and
+            .Bl -tag -width 128+n
+            .It 0
+            Done; every stream has ended.
+            .It 1
+            The machine refuses something, or the loop failed; standard error says what mends it.
+            .It 2
+            The command line or the configuration is wrong; starting again will not help.
+            .It 128+n
+            Ended by signal n: 130 and 143 for a second
             .Dv SIGINT
-            let running streams end; a second one ends at once.
+            or
+            .Dv SIGTERM .
+            .El
+            .Sh SIGNALS
+            .Bl -tag -width Ds
+            .It Dv SIGTERM , Dv SIGINT
+            Let running streams end, up to timeouts.shutdown_timeout_s; a second one ends at once.
+            .It Dv SIGHUP
+            Reads the configuration again.
+            Log level, timeouts and rate limits change, and what needs a restart is named in the log.
+            With a mistake in it nothing changes.
+            .El
 
             """);
-        return text.ToString();
+        return text.ToString().Replace("%DATE%", Date(), StringComparison.Ordinal);
     }
 
     private static string About(OptionSpec spec) =>
         $"{Escape(spec.Description)}.\n{Escape(spec.Cost)}\nValues: {Escape(spec.Range)}; the default is\n"
-        + $".Ql {Escape(spec.ToHelp(OptionTable.Defaults))} .\n";
+        + $".Ql {Escape(spec.ToHelp(OptionTable.Defaults))} .\n"
+        + (spec.EnvAlias is { } name ? $"In the environment also\n.Ev {name} .\n" : "");
+
+    /// <summary>The release's, as mdoc(7) wants it: the page is the same whenever it is written.</summary>
+    private static string Date()
+    {
+        var changes = Path.Combine(Path.GetDirectoryName(FilePath)!, "..", "..", "CHANGELOG.md");
+        var released = File.ReadLines(changes).First(l => Released().IsMatch(l));
+        var date = Released().Match(released).Groups[1].Value;
+        return DateOnly.ParseExact(date, "yyyy-MM-dd", CultureInfo.InvariantCulture)
+            .ToString("MMMM d, yyyy", CultureInfo.InvariantCulture);
+    }
+
+    [GeneratedRegex(@"^## \[[0-9.]+\] - ([0-9]{4}-[0-9]{2}-[0-9]{2})$")]
+    private static partial Regex Released();
 
     /// <summary>The options that only this command has.</summary>
     private static string Own(Command command) => command.Options.Count == 0 ? "" :

@@ -1,0 +1,72 @@
+using System.Text.RegularExpressions;
+
+namespace StreamingDaemon.DocsTests;
+
+/// <summary>The image of Apache, whose base cannot be had here: its Dockerfile's steps on a machine with the same
+/// programs of Debian's.</summary>
+[Trait("Needs", "NativeAot")]
+public sealed partial class ApacheImageTests
+{
+    [Fact]
+    public async Task Steps_of_the_image_make_an_apache_that_hands_over()
+    {
+        await using var machine = await Machine.StartAsync();
+        var steps = string.Join('\n', Steps(await machine.ShellAsync("cat apache/Dockerfile")));
+
+        var said = await machine.ShellAsync($"{steps}\nenv | grep ^HANDOFF_SOCKET= >/etc/environment-of-the-image");
+
+        Assert.Contains("Syntax OK", said, StringComparison.Ordinal);
+        await machine.ShellAsync("""
+            set -a; . /etc/environment-of-the-image; set +a
+            install -d -o www-data -g www-data -m 750 "${HANDOFF_SOCKET%/*}"
+            setpriv --reuid www-data --regid www-data --clear-groups /native/streaming-daemon \
+              --socket "$HANDOFF_SOCKET" >/tmp/log 2>&1 </dev/null &
+            apache2ctl start
+            """);
+        await machine.UntilAsync("grep -q 'listening on' /tmp/log");
+        Assert.Contains("<title>", await machine.ShellAsync("curl --silent --fail http://127.0.0.1/chat/"),
+            StringComparison.Ordinal);
+        var answer = await machine.ShellAsync(
+            """curl --silent --no-buffer --json '{"prompt":"hello"}' http://127.0.0.1/chat/stream.php""");
+        Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
+    }
+
+    /// <summary>What a Dockerfile says as a shell would, in the directory of the repository.</summary>
+    private static IEnumerable<string> Steps(string dockerfile)
+    {
+        foreach (Match step in Instruction().Matches(dockerfile.Replace("\\\n", " ", StringComparison.Ordinal)))
+        {
+            var (name, text) = (step.Groups[1].Value, step.Groups[2].Value.Trim());
+            var words = text.Split(' ');
+            switch (name)
+            {
+                // Both begin where this machine is: Apache, PHP and the packages that the first stage installs.
+                case "FROM" or "WORKDIR":
+                case "RUN" when text.StartsWith("apt-get ", StringComparison.Ordinal):
+                // The module is made where its source is.
+                case "COPY" when words[^1] == "./":
+                    break;
+                case "RUN" when text == "make":
+                    yield return "make -C apache";
+                    break;
+                case "RUN":
+                    yield return text;
+                    break;
+                case "ENV":
+                    yield return $"export {text}";
+                    break;
+                case "COPY":
+                    yield return $"mkdir -p {words[^1]}";
+                    var sources = words[..^1].Where(w => !w.StartsWith("--", StringComparison.Ordinal))
+                        .Select(w => $"apache/{w.Replace("/module/", "", StringComparison.Ordinal)}");
+                    yield return $"cp {string.Join(' ', sources)} {words[^1]}";
+                    break;
+                default:
+                    throw new InvalidOperationException($"not known here: {step.Value}");
+            }
+        }
+    }
+
+    [GeneratedRegex("^([A-Z]+) (.*)$", RegexOptions.Multiline)]
+    private static partial Regex Instruction();
+}
