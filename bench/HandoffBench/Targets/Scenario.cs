@@ -49,6 +49,7 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
             yield break;
         yield return Upstream("upstream, 10000 x 18", 10_000, chunks: 18, delayMs: 250);
         yield return LongAnswers();
+        yield return Latency();
     }
 
     /// <summary>None where there is no time for them.</summary>
@@ -144,6 +145,15 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
     [
         Target.NoneLost,
         new("CPU a token, us", 13, r => r.CpuSeconds * 1e6 / r.Tokens),
+        Target.Of("allocated a token, B", 512),
+    ]);
+
+    // What a new client waits for where the cores are not full: generator and upstream have the same two.
+    private Scenario Latency() => new("upstream, 400 a second, 50 ms", WithUpstream(2_000, 18, 50, rate: 400),
+    [
+        Target.NoneLost,
+        Target.Of("head p99, ms", 2),
+        Target.Of("first token p99, ms", 10),
     ]);
 
     private TrialPlan Mock(int streams, int delayMs) => new()
@@ -154,15 +164,16 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
         Shape = new AnswerShape(18, IsMock: true),
     };
 
-    // Arrivals at a rate and not at once: a head's latency is to be the daemon's, not the queue's.
-    private TrialPlan WithUpstream(int streams, int chunks, int delayMs) => new()
+    // Arrivals at a rate and not at once: a head's latency is to be the daemon's, not the queue's. It is the
+    // slowest at which the first still runs when the last has come.
+    private TrialPlan WithUpstream(int streams, int chunks, int delayMs, int rate = 2_400) => new()
     {
         Label = "streaming-daemon",
         Daemon = "OPENAI_API_KEY=none OPENAI_INSECURE_SSL=true OPENAI_API_BASE=https://127.0.0.1:@UPORT@/v1 "
             + $"STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS=0 {_common} --backend openai",
         Upstream = string.Create(CultureInfo.InvariantCulture,
             $"{mockLlm} --port @UPORT@ --tls --chunks {chunks} --delay-ms {delayMs}"),
-        Load = Load(streams, 4_000, delayMs),
+        Load = Load(streams, rate, delayMs),
         Shape = new AnswerShape(chunks, IsMock: false),
         WarmUp = 200,
     };

@@ -8,16 +8,19 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// event's text to the sink, and knows how the answer ended. Owns the response.
 /// </summary>
 /// <remarks>
-/// The body writes into it (<see cref="Stream.CopyToAsync(Stream, int, CancellationToken)"/>) instead of being
-/// read from: each read that waits is two objects in the HTTP client and two more above it, a copy that waits
-/// is none. The answer is over at <c>[DONE]</c>, a moment before its body: to dispose the response in that
-/// moment would reset an HTTP/2 stream, and proxies close a connection on which many streams are reset; on
-/// HTTP/1.1 it would cost the connection. So the result is there at once, and the copy goes on to the body's
-/// formal end, for a while.
+/// The body writes into it (<see cref="Stream.CopyToAsync(Stream, int, CancellationToken)"/>) instead of
+/// being read from: each read that waits is two objects in the HTTP client and two more above it, a copy
+/// that waits is none.
+///
+/// The answer is over at <c>[DONE]</c>, a moment before its body: to dispose the response in that moment
+/// would reset an HTTP/2 stream, and proxies close a connection on which many streams are reset; on HTTP/1.1
+/// it would cost the connection. So the result is there at once, and the copy goes on to the body's formal
+/// end, for a while.
 /// </remarks>
 internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
 {
-    /// <summary>What is copied at a time. A token's event is smaller, and each stream holds so much.</summary>
+    /// <summary>What is copied at a time: more than a token's event, and each stream holds so
+    /// much.</summary>
     private const int CopyBytes = 512;
 
     /// <summary>How long the body may take to end, once the answer has, and how much more it may
@@ -114,7 +117,8 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
         }
     }
 
-    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+    public override Task WriteAsync(
+        byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
     public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
@@ -152,7 +156,8 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
         {
             if (_chunks.Text.Length > 0) await WriteToSinkAsync();
             // It may have waited for its client for long.
-            if (Volatile.Read(ref _state) == Aborted) throw new OperationCanceledException(_cancellationToken);
+            if (Volatile.Read(ref _state) == Aborted)
+                throw new OperationCanceledException(_cancellationToken);
             switch (kind)
             {
                 case ChunkKind.Done:

@@ -4,8 +4,8 @@ namespace StreamingDaemon.Uring.Interop;
 
 /// <summary>
 /// Asks the scheduler to run the calling thread soon rather than long (sched_setattr(2), sched_runtime of
-/// SCHED_OTHER, from 6.12). A thread with a shorter slice has an earlier deadline, and takes the core from one
-/// with a longer slice when it wakes up: the loop's turns are short, and everybody waits for them.
+/// SCHED_OTHER, from 6.12). A thread with a shorter slice has an earlier deadline, and takes the core from
+/// one with a longer slice when it wakes up: the loop's turns are short, and everybody waits for them.
 /// </summary>
 internal static unsafe class SchedulingSlice
 {
