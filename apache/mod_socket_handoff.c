@@ -491,7 +491,7 @@ static int hand_over(request_rec *r, const handoff_conf *conf, const char *path,
     daemon_socket daemon;
     apr_os_sock_t client_fd;
     apr_socket_t *client = ap_get_conn_socket(r->connection);
-    int dummy_fd, error, delivered;
+    int dummy_fd, error, delivered, refusals = 0;
 
     if (client == NULL || apr_os_sock_get(&client_fd, client) != APR_SUCCESS || client_fd < 0) {
         LOG(APLOG_ERR, 0, r, "the connection has no socket");
@@ -507,16 +507,29 @@ static int hand_over(request_rec *r, const handoff_conf *conf, const char *path,
     deadline = apr_time_now()
         + apr_time_from_msec((apr_time_t)(conf->max_retries + 1) * conf->connect_timeout_ms
                              + conf->send_timeout_ms + FIRST_BACKOFF_MS * ((1 << conf->max_retries) - 1));
-    error = connect_daemon(r, conf, path, deadline, &daemon);
-    if (error != 0) {
-        close(dummy_fd);
-        LOG(APLOG_ERR, error, r, "cannot connect to the daemon at %s", path);
-        return HTTP_SERVICE_UNAVAILABLE;
-    }
+    for (;;) {
+        apr_time_t sent_by;
 
-    deadline = apr_time_now() + apr_time_from_msec(conf->send_timeout_ms);
-    /* Without data one zero byte goes: a descriptor cannot travel alone. */
-    error = send_handoff(&daemon, client_fd, length ? data : "", length ? length : 1, deadline, &delivered);
+        error = connect_daemon(r, conf, path, deadline, &daemon);
+        if (error != 0) {
+            close(dummy_fd);
+            LOG(APLOG_ERR, error, r, "cannot connect to the daemon at %s", path);
+            return HTTP_SERVICE_UNAVAILABLE;
+        }
+
+        sent_by = apr_time_now() + apr_time_from_msec(conf->send_timeout_ms);
+        if (refusals > 0 && sent_by > deadline)
+            sent_by = deadline;
+        /* Without data one zero byte goes: a descriptor cannot travel alone. */
+        error = send_handoff(&daemon, client_fd, length ? data : "", length ? length : 1, sent_by, &delivered);
+        /* The daemon gave this connection up, for another who came with a message, or because it ends: nobody
+         * but us has the client, and the next connection may be luckier. */
+        if (error != EPIPE || delivered || refusals >= conf->max_retries)
+            break;
+        LOG(APLOG_DEBUG, error, r, "the daemon at %s closed before the handoff, connecting again", path);
+        close(daemon.fd);
+        refusals++;
+    }
     if (error != 0 && !delivered) {
         release_daemon(&daemon, dummy_fd);
         LOG(APLOG_ERR, error, r, "cannot send %" APR_SIZE_T_FMT

@@ -20,7 +20,12 @@ internal sealed class ApacheServer : IDisposable
     private readonly ChildProcess process;
     private readonly PhpFpm? fpm;
 
-    public ApacheServer(Stack stack, int maxWorkers = 20, string extra = "")
+    /// <param name="stack">How PHP runs.</param>
+    /// <param name="maxWorkers">The most requests at a time.</param>
+    /// <param name="extra">Further lines of configuration.</param>
+    /// <param name="environment">Variables of its own, as <c>NAME=value</c>.</param>
+    public ApacheServer(
+        Stack stack, int maxWorkers = 20, string extra = "", IEnumerable<string>? environment = null)
     {
         try
         {
@@ -43,7 +48,8 @@ internal sealed class ApacheServer : IDisposable
                 Extra = extra.Replace("{root}", root, StringComparison.Ordinal),
             }.ToString());
             // In a session of its own: prefork ends by a SIGTERM to its process group, which would be ours.
-            process = new ChildProcess(Tools.SetSid, [Tools.Apache, "-f", configuration, "-DFOREGROUND"]);
+            process = new ChildProcess(Tools.SetSid,
+                ["env", .. environment ?? [], Tools.Apache, "-f", configuration, "-DFOREGROUND"]);
             Wait.Until(() => Answers() || process.HasExited, () => $"httpd does not answer.\n{Log}");
             if (process.HasExited)
                 throw new InvalidOperationException($"httpd ended.\n{process.Output}{Log}");

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Text;
 
 namespace StreamingDaemon.ApacheTests;
 
@@ -25,6 +26,35 @@ public sealed class RestartTests
         var answers = browsers.End();
         Assert.All(answers, answer => Expect.WholeStream(answer));
         Wait.Until(() => old.HasExited, () => "The old daemon does not end.");
+    }
+
+    [Theory, MemberData(nameof(Both))]
+    public void Daemon_that_closes_between_connect_and_send_is_asked_again(Stack stack)
+    {
+        string directory = Directory.CreateTempSubdirectory("late-sendmsg-").FullName;
+        try
+        {
+            // Its worker removes a file in it.
+            File.SetUnixFileMode(directory, (UnixFileMode)0b111_111_111);
+            string preload = Path.Combine(directory, "late-sendmsg.so"), once = Path.Combine(directory, "once");
+            File.WriteAllText(once, "");
+            Tools.Compile(Path.Combine(Tools.Repository, "tests/apache/late-sendmsg.c"), preload);
+            using var apache = new ApacheServer(
+                stack, environment: [$"LD_PRELOAD={preload}", $"LATE_SENDMSG_ONCE={once}"]);
+            using var listener = new HandoffListener(apache.DefaultSocket);
+            using var curl = Curl.Start(apache.Url(ApacheServer.HandoffPath(apache.DefaultSocket)));
+
+            listener.AcceptOne().Dispose();
+
+            Assert.Equal("""{"prompt":"hello"}""", Encoding.UTF8.GetString(listener.Serve("served")));
+            curl.WaitForExit(Wait.Limit);
+            Assert.Equal("served", curl.Output.Trim());
+            Assert.False(File.Exists(once));
+        }
+        finally
+        {
+            Directory.Delete(directory, recursive: true);
+        }
     }
 
     /// <summary>One after the other, some milliseconds apart; each asks for a handoff.</summary>

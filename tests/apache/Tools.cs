@@ -29,6 +29,15 @@ internal static class Tools
     /// <summary>Our module, compiled once a run, outside of the working tree.</summary>
     public static string HandoffModule => builtModule.Value;
 
+    /// <summary>Makes a shared object of a C file.</summary>
+    public static void Compile(string source, string sharedObject)
+    {
+        var (exitCode, output) = ChildProcess.Run(Find("gcc", "gcc"),
+            "-shared", "-fPIC", "-Wall", "-Werror", "-o", sharedObject, source, "-ldl");
+        if (exitCode != 0)
+            throw new InvalidOperationException($"{source} does not compile:\n{output}");
+    }
+
     private static string BuildModule()
     {
         _ = Apxs;
