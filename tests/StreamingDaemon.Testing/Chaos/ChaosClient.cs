@@ -107,7 +107,7 @@ public static class ChaosClient
                 return null;
             case ClientFate.NeverReads:
                 // Until the daemon gives up, or has nothing more to say.
-                var left = Environment.TickCount64 + 2_000;
+                var left = Environment.TickCount64 + 3_500;
                 while (Environment.TickCount64 < left && !client.Poll(0, SelectMode.SelectError))
                     await Task.Delay(50);
                 return null;
