@@ -12,6 +12,10 @@ internal sealed record Figure(string Name, Func<TrialResult, double?> Value, boo
 {
     private static readonly double[] s_percentiles = [50, 95, 99, 99.9, 100];
 
+    /// <summary>Calls that tokens cause: a loop's turns and its wakes, by io_uring or epoll. The rest is a
+    /// stream's beginning and end, and the runtime's threads.</summary>
+    private static readonly string[] s_perToken = ["io_uring_enter", "epoll_wait", "write", "sendto"];
+
     /// <summary>All of them, in the order of the table.</summary>
     public static IReadOnlyList<Figure> All { get; } =
         [.. Outcomes(), .. Costs(), .. Latencies(), .. Others()];
@@ -64,6 +68,8 @@ internal sealed record Figure(string Name, Func<TrialResult, double?> Value, boo
             r => PerEvent(r, r.After.InvoluntarySwitches - r.Before.InvoluntarySwitches), true),
         new("system calls a token",
             r => r.Syscalls is { } s ? Finite((double)s.Calls.Values.Sum() / s.Tokens) : null, true),
+        new("enter and wake calls a token", r => r.Syscalls is { } s
+            ? Finite((double)s_perToken.Sum(name => s.Calls.GetValueOrDefault(name)) / s.Tokens) : null, true),
         new("collections",
             r => r.Runtime is { Collections.Count: > 0 } c ? c.Collections.Values.Sum() : null),
         new("allocated a token, B", r => Finite(r.Runtime?.AllocatedBytes / r.Tokens), true),

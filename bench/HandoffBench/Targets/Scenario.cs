@@ -113,7 +113,7 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
             Target.NoneLost,
             Target.Of("CPU an event, floors", 3),
             Target.Of("gap error p99, ms", 5),
-            .. isQuick ? (Target[])[] : [Target.Of("system calls a token", 0.1)],
+            .. isQuick ? (Target[])[] : [Target.Of("enter and wake calls a token", 0.1)],
         ])
         { CountsSyscalls = !isQuick };
 
