@@ -35,6 +35,7 @@ public sealed class WorkerSlotTests
         using var next = Clients.HandOver(daemon.SocketPath, "{}");
         Assert.EndsWith("data: [DONE]\n\n", await Clients.ReadTextAsync(next), StringComparison.Ordinal);
         Assert.Equal(1, Volatile.Read(ref backend.Calls));
+        await daemon.CountsAsync("outcome=\"Completed\"} 1");
         Assert.Equal(2, daemon.Lines.All.Count);
     }
 

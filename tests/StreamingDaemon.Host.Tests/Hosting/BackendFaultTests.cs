@@ -30,7 +30,8 @@ public sealed class BackendFaultTests : IAsyncLifetime
             {
                 FirstTokenTimeoutMs = 500,
                 IdleTimeoutMs = 500,
-                StreamTimeoutMs = 1_000,
+                // Longer than a pool whose threads all block takes to have a thread for each stream.
+                StreamTimeoutMs = 20_000,
                 WriteTimeoutMs = 300,
             },
             Logging = defaults.Logging with { Level = "error" },
