@@ -1,6 +1,8 @@
 using System.ClientModel;
 using System.ClientModel.Primitives;
 using System.Diagnostics;
+using System.Net.Http;
+using System.Net.Http.Headers;
 using OpenAI;
 using OpenAI.Chat;
 
@@ -14,6 +16,8 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
 {
     /// <summary>Longest id or pattern passed on in a header.</summary>
     private const int MaxHeaderLength = 256;
+
+    private static readonly RequestOptions s_requestOptions = CreateRequestOptions();
 
     private readonly OpenAIOptions _options;
     private readonly UpstreamTransport _transport;
@@ -34,16 +38,18 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
         _options = options;
         _failures = new UpstreamFailures(options);
         _retries = retries;
-        _transport = UpstreamTransport.Create(options);
+        _transport = new UpstreamTransport(options);
         var clientOptions = new OpenAIClientOptions
         {
             Endpoint = options.ApiBase,
             Transport = _transport,
             // The SDK's knows neither how long the client's head may wait nor what else is failing.
-            RetryPolicy = new ClientRetryPolicy(maxRetries: 0),
+            RetryPolicy = UpstreamTransport.NoRetries,
             NetworkTimeout = Timeout.InfiniteTimeSpan,
             EnableDistributedTracing = false,
+            ClientLoggingOptions = new ClientLoggingOptions { EnableLogging = false },
         };
+        clientOptions.AddPolicy(UpstreamTransport.Written, PipelinePosition.BeforeTransport);
         _client = new ChatClient(options.Model, new ApiKeyCredential(options.ApiKey), clientOptions);
     }
 
@@ -81,10 +87,12 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     private async Task<BackendResult> AttemptAsync(
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
     {
-        PipelineResponse response;
+        HttpResponseMessage response;
         try
         {
-            response = await SendAsync(request, cancellationToken);
+            using var body = new ChatRequestBody(request, request.Model ?? _options.Model);
+            using var message = await WriteAsync(request, body);
+            response = await _transport.SendAsync(message, cancellationToken);
         }
         catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
         {
@@ -99,57 +107,60 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     }
 
     private Task<BackendResult> RelayAsync(
-        PipelineResponse response, IDeltaSink sink, CancellationToken cancellationToken)
+        HttpResponseMessage response, IDeltaSink sink, CancellationToken cancellationToken)
     {
         _retries.OnAccepted();
-        var relay = new AnswerRelay(
-            response, sink, _options.MaxEventBytes, _options.ApiKey, response.Status, cancellationToken);
-        return relay.RunAsync(response.ContentStream!);
+        var relay = new AnswerRelay(response, sink, _options.MaxEventBytes, _options.ApiKey,
+            (int)response.StatusCode, cancellationToken);
+        return relay.RunAsync(response.Content.ReadAsStream(cancellationToken));
     }
 
     private async Task<BackendResult> RefusedAsync(
-        PipelineResponse response, string? contentType, CancellationToken cancellationToken)
+        HttpResponseMessage response, string? contentType, CancellationToken cancellationToken)
     {
         using (response)
         {
-            response.Headers.TryGetValue("Retry-After", out var retryAfter);
-            var failed = await _failures.FromResponseAsync(
-                response.Status, contentType, response.ContentStream, cancellationToken);
+            var failed = await _failures.FromResponseAsync((int)response.StatusCode, contentType,
+                response.Content.ReadAsStream(cancellationToken), cancellationToken);
+            var retryAfter = ValueOf(response.Headers.NonValidated, "Retry-After");
             return failed with { RetryAfter = RetryAfter.Parse(retryAfter, DateTimeOffset.UtcNow) };
         }
     }
 
-    private async Task<PipelineResponse> SendAsync(
-        StreamRequest request, CancellationToken cancellationToken)
+    /// <summary>Has the SDK write the request, which it does without waiting for anything.</summary>
+    private async ValueTask<HttpRequestMessage> WriteAsync(StreamRequest request, ChatRequestBody body)
     {
-        var options = new RequestOptions
-        {
-            BufferResponse = false,
-            ErrorOptions = ClientErrorBehaviors.NoThrow,
-            CancellationToken = cancellationToken,
-        };
-        // Must not name event streams here: see UpstreamTransport.OnSendingRequest.
-        options.SetHeader("Accept", "application/json");
-        if (IsHeaderSafe(request.TestPattern)) options.SetHeader("X-Test-Pattern", request.TestPattern!);
+        var message = UpstreamTransport.RequestOf(await _client.CompleteChatAsync(body, s_requestOptions));
+        if (IsHeaderSafe(request.TestPattern))
+            message.Headers.TryAddWithoutValidation("X-Test-Pattern", request.TestPattern);
         if (IsHeaderSafe(request.RequestId))
         {
             // The first is what gateways log, the second what the official API does.
-            options.SetHeader("X-Request-Id", request.RequestId);
-            options.SetHeader("X-Client-Request-Id", request.RequestId);
+            message.Headers.TryAddWithoutValidation("X-Request-Id", request.RequestId);
+            message.Headers.TryAddWithoutValidation("X-Client-Request-Id", request.RequestId);
         }
 
-        using var body = new ChatRequestBody(request, request.Model ?? _options.Model);
-        var result = await _client.CompleteChatAsync(body, options);
-        return result.GetRawResponse();
+        return message;
     }
 
-    private static bool IsEventStream(PipelineResponse response, out string? contentType)
+    private static RequestOptions CreateRequestOptions()
     {
-        response.Headers.TryGetValue("Content-Type", out contentType);
-        if (response.Status is < 200 or >= 300 || response.ContentStream is null) return false;
+        var options = new RequestOptions { BufferResponse = false, ErrorOptions = ClientErrorBehaviors.NoThrow };
+        // Must not name event streams here: see UpstreamTransport.SendAsync.
+        options.SetHeader("Accept", "application/json");
+        return options;
+    }
+
+    private static bool IsEventStream(HttpResponseMessage response, out string? contentType)
+    {
+        contentType = ValueOf(response.Content.Headers.NonValidated, "Content-Type");
+        if (!response.IsSuccessStatusCode) return false;
         return UpstreamErrorWord.FromContentType(contentType) is { } mediaType
             && mediaType.Equals("text/event-stream", StringComparison.OrdinalIgnoreCase);
     }
+
+    private static string? ValueOf(in HttpHeadersNonValidated headers, string name) =>
+        headers.TryGetValues(name, out var values) ? values.ToString() : null;
 
     private static bool IsHeaderSafe(string? value) => value is { Length: > 0 and <= MaxHeaderLength }
         && !value.AsSpan().ContainsAnyExceptInRange('!', '~');

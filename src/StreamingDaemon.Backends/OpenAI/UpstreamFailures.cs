@@ -1,4 +1,3 @@
-using System.ClientModel;
 using System.Net.Http;
 using System.Net.Sockets;
 using System.Security.Authentication;
@@ -26,8 +25,8 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
     /// <summary>True for what the network and the upstream cause; anything else is a fault of
     /// ours.</summary>
     public static bool IsUpstreams(Exception exception) => exception is IOException or HttpRequestException
-        or ClientResultException or OperationCanceledException or ObjectDisposedException or SocketException
-        or AuthenticationException or EventTooLongException;
+        or OperationCanceledException or ObjectDisposedException or SocketException or AuthenticationException
+        or EventTooLongException;
 
     /// <summary>A server without HTTP/2 may read its preface and wait for the rest of a request.</summary>
     public string? MendOfSilence => _isPriorKnowledge && !_hasAnswered

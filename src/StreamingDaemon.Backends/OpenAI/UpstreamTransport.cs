@@ -1,25 +1,35 @@
+using System.ClientModel;
 using System.ClientModel.Primitives;
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Http;
-using System.Net.Http.Headers;
 using System.Net.Security;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>The one connection pool of a backend, and which HTTP version its requests ask for.</summary>
-internal sealed class UpstreamTransport : HttpClientPipelineTransport
+/// <remarks>
+/// The SDK writes the request and its transport sends it: not inside the SDK's pipeline, which would wait for
+/// the answer in sixteen methods, an object and a wake-up each, but after it, in one. So the pipeline ends
+/// with <see cref="Written"/>, what it returns is the request as it is to be sent, and retries, time limits
+/// and the reading of the answer are all this backend's.
+/// </remarks>
+internal sealed class UpstreamTransport : PipelineTransport, IDisposable
 {
-    private static readonly MediaTypeWithQualityHeaderValue s_eventStream = new("text/event-stream");
+    private const string Accept = "Accept";
+    private const string EventStream = "text/event-stream";
 
-    private readonly HttpClient _client;
+    private readonly HttpMessageInvoker _client;
     private readonly Version _version;
     private readonly HttpVersionPolicy _versionPolicy;
+    private Uri? _known;
 
-    private UpstreamTransport(HttpClient client, OpenAIOptions options)
-        : base(client)
+    public UpstreamTransport(OpenAIOptions options)
+        : base(enableLogging: false, loggerFactory: null)
     {
-        _client = client;
+        // No HttpClient: its total time is not for streams that live for minutes, which the daemon's
+        // watchdogs end, and a token source for each request is all that it would add.
+        _client = new HttpMessageInvoker(CreateHandler(options));
         var isTls = options.ApiBase.Scheme == Uri.UriSchemeHttps;
         _version = options.Http2Enabled ? HttpVersion.Version20 : HttpVersion.Version11;
         // Without TLS there is no ALPN to agree on a version: HTTP/2 is then prior knowledge, or nothing.
@@ -28,33 +38,50 @@ internal sealed class UpstreamTransport : HttpClientPipelineTransport
             : HttpVersionPolicy.RequestVersionExact;
     }
 
-    [SuppressMessage("Reliability", "CA2000", Justification = "Owned by the transport, disposed with it.")]
-    public static UpstreamTransport Create(OpenAIOptions options)
-    {
-        // Streams live for minutes; the daemon's watchdogs end them, not a total time of the client's.
-        var client = new HttpClient(CreateHandler(options)) { Timeout = Timeout.InfiniteTimeSpan };
-        return new UpstreamTransport(client, options);
-    }
+    /// <summary>The end of the SDK's pipeline: the request is written.</summary>
+    public static PipelinePolicy Written { get; } = new WrittenPolicy();
 
+    /// <summary>In the place of the SDK's retries.</summary>
+    public static PipelinePolicy NoRetries { get; } = new NextPolicy();
+
+    /// <summary>The request that the SDK wrote.</summary>
+    public static HttpRequestMessage RequestOf(ClientResult result) =>
+        ((WrittenResponse)result.GetRawResponse()).Request;
+
+    /// <summary>Sends it; returns when the head of the response has come.</summary>
     /// <remarks>
-    /// The Accept header is set here, below the SDK's pipeline. Where the pipeline itself sees
+    /// The Accept header is set here, behind the SDK's pipeline. Where the pipeline itself sees
     /// <c>text/event-stream</c> (System.ClientModel 1.16 and later), it keeps a copy of the body, follows
     /// redirects, buffers each event without limit, and after a broken stream sends the prompt again.
     /// </remarks>
-    protected override void OnSendingRequest(PipelineMessage message, HttpRequestMessage httpRequest)
+    public Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
     {
-        httpRequest.Version = _version;
-        httpRequest.VersionPolicy = _versionPolicy;
-        httpRequest.Headers.Accept.Clear();
-        httpRequest.Headers.Accept.Add(s_eventStream);
+        request.Version = _version;
+        request.VersionPolicy = _versionPolicy;
+        request.Headers.Remove(Accept);
+        request.Headers.TryAddWithoutValidation(Accept, EventStream);
+        return _client.SendAsync(request, cancellationToken);
     }
 
-    protected override void Dispose(bool disposing)
+    /// <summary>An address that was parsed before, where it is the same again: it always is.</summary>
+    public Uri? Known(Uri? address)
     {
-        // The base class leaves a client that was passed in to its owner: us.
-        if (disposing) _client.Dispose();
-        base.Dispose(disposing);
+        var known = _known;
+        if (known is not null && known.OriginalString == address?.OriginalString)
+            return known;
+        return _known = address;
     }
+
+    public void Dispose() => _client.Dispose();
+
+    protected override PipelineMessage CreateMessageCore() => new Message(new UpstreamRequest(this));
+
+    /// <summary>Not reached: the policy before it ends the pipeline.</summary>
+    protected override void ProcessCore(PipelineMessage message) => throw new NotSupportedException();
+
+    /// <inheritdoc cref="ProcessCore"/>
+    protected override ValueTask ProcessCoreAsync(PipelineMessage message) =>
+        throw new NotSupportedException();
 
     private static SocketsHttpHandler CreateHandler(OpenAIOptions options)
     {
@@ -80,7 +107,7 @@ internal sealed class UpstreamTransport : HttpClientPipelineTransport
             KeepAlivePingDelay = TimeSpan.FromSeconds(30),
             KeepAlivePingTimeout = TimeSpan.FromSeconds(20),
             // Disposing an HTTP/1.1 response must end its connection now, not after reading on for 2 s.
-            // What ends well is drained by ResponseDrain instead.
+            // What ends well is drained by AnswerRelay instead.
             ResponseDrainTimeout = TimeSpan.Zero,
         };
         // The handler puts TLS on top where the scheme asks for it.
@@ -93,4 +120,67 @@ internal sealed class UpstreamTransport : HttpClientPipelineTransport
     [SuppressMessage("Security", "CA5359", Justification = "What OPENAI_INSECURE_SSL asks for.")]
     private static SslClientAuthenticationOptions TrustAnyone() =>
         new() { RemoteCertificateValidationCallback = static (_, _, _, _) => true };
+
+    private sealed class Message(UpstreamRequest request) : PipelineMessage(request)
+    {
+        public void OnWritten() => Response = new WrittenResponse(request.Message);
+    }
+
+    private sealed class NextPolicy : PipelinePolicy
+    {
+        public override void Process(
+            PipelineMessage message, IReadOnlyList<PipelinePolicy> pipeline, int currentIndex) =>
+            pipeline[currentIndex + 1].Process(message, pipeline, currentIndex + 1);
+
+        public override ValueTask ProcessAsync(
+            PipelineMessage message, IReadOnlyList<PipelinePolicy> pipeline, int currentIndex) =>
+            pipeline[currentIndex + 1].ProcessAsync(message, pipeline, currentIndex + 1);
+    }
+
+    private sealed class WrittenPolicy : PipelinePolicy
+    {
+        public override void Process(
+            PipelineMessage message, IReadOnlyList<PipelinePolicy> pipeline, int currentIndex) =>
+            ((Message)message).OnWritten();
+
+        public override ValueTask ProcessAsync(
+            PipelineMessage message, IReadOnlyList<PipelinePolicy> pipeline, int currentIndex)
+        {
+            Process(message, pipeline, currentIndex);
+            return ValueTask.CompletedTask;
+        }
+    }
+
+    /// <summary>Carries the request out of the SDK's pipeline, in the place of a response that has not come
+    /// yet.</summary>
+    private sealed class WrittenResponse(HttpRequestMessage request) : PipelineResponse
+    {
+        public HttpRequestMessage Request { get; } = request;
+
+        public override int Status => throw NotYet();
+
+        public override string ReasonPhrase => throw NotYet();
+
+        public override Stream? ContentStream
+        {
+            get => throw NotYet();
+            set => throw NotYet();
+        }
+
+        public override BinaryData Content => throw NotYet();
+
+        protected override PipelineResponseHeaders HeadersCore => throw NotYet();
+
+        public override BinaryData BufferContent(CancellationToken cancellationToken = default) =>
+            throw NotYet();
+
+        public override ValueTask<BinaryData> BufferContentAsync(
+            CancellationToken cancellationToken = default) => throw NotYet();
+
+        public override void Dispose()
+        {
+        }
+
+        private static InvalidOperationException NotYet() => new("the request has not been sent");
+    }
 }
