@@ -37,10 +37,11 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
     private readonly int _maxEventBytes;
     private readonly int _status;
     private readonly CancellationToken _cancellationToken;
-    private readonly CancellationTokenSource _stop = new();
     private readonly SseReader _events = new();
     private readonly ChunkReader _chunks;
     private EventLimit _limit;
+    private CancellationTokenRegistration _registration;
+    private Timer? _restLimit;
     private ManualResetValueTaskSourceCore<BackendResult> _result;
     private Exception? _faultOfSink;
     private int _state = Reading;
@@ -82,13 +83,14 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
     /// <summary>Brings the whole answer to the sink. Called once.</summary>
     /// <exception cref="OperationCanceledException">The client's token fired.</exception>
     /// <remarks>What the sink throws goes through.</remarks>
-    public async Task<BackendResult> RunAsync(Stream body)
+    public ValueTask<BackendResult> RunAsync(Stream body)
     {
-        using var registration = _cancellationToken.UnsafeRegister(
+        var version = _result.Version;
+        _registration = _cancellationToken.UnsafeRegister(
             static relay => ((AnswerRelay)relay!).Abort(), this);
         _sink.OnResponseStarted();
         _ = CopyAsync(body);
-        return await new ValueTask<BackendResult>(this, _result.Version);
+        return new ValueTask<BackendResult>(this, version);
     }
 
     /// <summary>Events of what has come. Pooled, for the day when a sink makes it wait.</summary>
@@ -145,7 +147,6 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
     private void Abort()
     {
         if (Interlocked.Exchange(ref _state, Aborted) == Writing) _response.Dispose();
-        _stop.Cancel();
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
@@ -192,7 +193,9 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
     private void End(in BackendResult result)
     {
         _isOver = true;
-        _stop.CancelAfter(LimitOfRestMs);
+        _registration.Unregister();
+        _restLimit = new Timer(
+            static response => ((IDisposable)response!).Dispose(), _response, LimitOfRestMs, Timeout.Infinite);
         _result.SetResult(result);
     }
 
@@ -201,7 +204,7 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
         Exception? fault = null;
         try
         {
-            await body.CopyToAsync(this, CopyBytes, _stop.Token);
+            await body.CopyToAsync(this, CopyBytes, _cancellationToken);
         }
         catch (Exception exception)
         {
@@ -210,8 +213,8 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
 
         var isOver = _isOver;
         _isOver = true;
-        // Not disposed: the client's token may be firing into it.
-        if (isOver) _stop.CancelAfter(Timeout.Infinite);
+        _registration.Dispose();
+        _restLimit?.Dispose();
         _response.Dispose();
         _events.Dispose();
         var sawFinishReason = _chunks.SawFinishReason;

@@ -16,24 +16,36 @@ internal sealed class ChatRequestBody : BinaryContent
     private static readonly JsonWriterOptions s_writerOptions =
         new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
+    /// <summary>The largest buffer that a thread keeps for its next request.</summary>
+    private const int MaxKeptBytes = 16 * 1024;
+
+    [ThreadStatic]
+    private static ArrayBufferWriter<byte>? t_buffer;
+
+    [ThreadStatic]
+    private static Utf8JsonWriter? t_writer;
+
     // Not pooled: an upstream may answer before it has taken the whole body, and then a send in flight still
     // reads these bytes. It holds its own reference; the collector sorts it out.
     private ReadOnlyMemory<byte> _bytes;
 
     public ChatRequestBody(StreamRequest request, string model)
     {
-        var buffer = new ArrayBufferWriter<byte>(512);
-        using var writer = new Utf8JsonWriter(buffer, s_writerOptions);
-        writer.WriteStartObject();
-        writer.WriteString("model"u8, model);
-        WriteMessages(writer, request);
-        if (request.MaxTokens is { } maxTokens) writer.WriteNumber("max_tokens"u8, maxTokens);
-        if (request.Temperature is { } temperature && double.IsFinite(temperature))
-            writer.WriteNumber("temperature"u8, temperature);
-        writer.WriteBoolean("stream"u8, true);
-        writer.WriteEndObject();
-        writer.Flush();
-        _bytes = buffer.WrittenMemory;
+        var buffer = t_buffer ??= new ArrayBufferWriter<byte>(1024);
+        var writer = t_writer ??= new Utf8JsonWriter(buffer, s_writerOptions);
+        try
+        {
+            Write(writer, request, model);
+            writer.Flush();
+            _bytes = buffer.WrittenSpan.ToArray();
+        }
+        finally
+        {
+            buffer.ResetWrittenCount();
+            writer.Reset();
+            // A long conversation's is let go.
+            if (buffer.Capacity > MaxKeptBytes) (t_buffer, t_writer) = (null, null);
+        }
     }
 
     public override bool TryComputeLength(out long length)
@@ -49,6 +61,18 @@ internal sealed class ChatRequestBody : BinaryContent
         stream.Write(_bytes.Span);
 
     public override void Dispose() => _bytes = default;
+
+    private static void Write(Utf8JsonWriter writer, StreamRequest request, string model)
+    {
+        writer.WriteStartObject();
+        writer.WriteString("model"u8, model);
+        WriteMessages(writer, request);
+        if (request.MaxTokens is { } maxTokens) writer.WriteNumber("max_tokens"u8, maxTokens);
+        if (request.Temperature is { } temperature && double.IsFinite(temperature))
+            writer.WriteNumber("temperature"u8, temperature);
+        writer.WriteBoolean("stream"u8, true);
+        writer.WriteEndObject();
+    }
 
     private static void WriteMessages(Utf8JsonWriter writer, StreamRequest request)
     {

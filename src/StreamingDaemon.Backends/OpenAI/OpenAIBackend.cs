@@ -106,7 +106,7 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
             : await RefusedAsync(response, contentType, cancellationToken);
     }
 
-    private Task<BackendResult> RelayAsync(
+    private ValueTask<BackendResult> RelayAsync(
         HttpResponseMessage response, IDeltaSink sink, CancellationToken cancellationToken)
     {
         _retries.OnAccepted();

@@ -66,7 +66,7 @@ public sealed class UpstreamFuzz
         var sink = new RecordingSink();
         var relay = new AnswerRelay(new Nothing(), sink, MaxEventBytes, "sk-of-the-test", 200, default);
         // Nothing here ever waits.
-        var end = relay.RunAsync(body).GetAwaiter().GetResult();
+        var end = relay.RunAsync(body).AsTask().GetAwaiter().GetResult();
         return (string.Join('|', sink.Texts), end);
     }
 
