@@ -103,6 +103,14 @@ for project in StreamingDaemon.Uring.Tests StreamingDaemon.Backends.Tests Stream
   StreamingDaemon.Bench.Tests StreamingDaemon.FunctionalTests; do
   run_tests "$project" "tests/$project/bin/Debug/net10.0/$project"
 done
+# What a token allocates is a promise of the release build: a debug build makes objects of async methods.
+backends_tests=tests/StreamingDaemon.Backends.Tests
+if dotnet build $backends_tests -c Release -v quiet; then
+  run_tests "StreamingDaemon.Backends.Tests, Release" \
+    $backends_tests/bin/Release/net10.0/StreamingDaemon.Backends.Tests -class '*AllocationTests'
+else
+  failed=$((failed + 1))
+fi
 deploy_tests=tests/deploy/bin/Debug/net10.0/StreamingDaemon.DeployTests
 chat_page_tests=tests/chatpage/bin/Debug/net10.0/StreamingDaemon.ChatPageTests
 docs_tests=tests/docs/bin/Debug/net10.0/StreamingDaemon.DocsTests
