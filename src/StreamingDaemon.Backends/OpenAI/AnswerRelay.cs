@@ -194,8 +194,8 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
     {
         _isOver = true;
         _registration.Unregister();
-        _restLimit = new Timer(
-            static response => ((IDisposable)response!).Dispose(), _response, LimitOfRestMs, Timeout.Infinite);
+        _restLimit = new Timer(static response => ((IDisposable)response!).Dispose(),
+            _response, LimitOfRestMs, Timeout.Infinite);
         _result.SetResult(result);
     }
 

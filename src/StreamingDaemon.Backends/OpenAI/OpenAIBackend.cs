@@ -9,7 +9,7 @@ using OpenAI.Chat;
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// Any server that speaks <c>/chat/completions</c>. The official SDK sends the request; its answer is read
+/// Any server that speaks <c>/chat/completions</c>. The official SDK writes the request; its answer is read
 /// as bytes, because the SDK's own streaming makes a dozen objects of each token.
 /// </summary>
 internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
@@ -68,7 +68,21 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
         for (var retries = 0; ; retries++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            var result = await AttemptAsync(request, sink, cancellationToken);
+            HttpResponseMessage? response = null;
+            var result = default(BackendResult);
+            try
+            {
+                using var body = new ChatRequestBody(request, request.Model ?? _options.Model);
+                using var message = await WriteAsync(request, body);
+                response = await _transport.SendAsync(message, cancellationToken);
+            }
+            catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                result = _failures.FromSending(exception);
+            }
+
+            if (response is not null) result = await ReadAsync(response, sink, cancellationToken);
             var left = request.RetryWindow - Stopwatch.GetElapsedTime(start);
             if (!_retries.TryPlan(result, retries, left, out var wait))
             {
@@ -84,26 +98,13 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
 
     public void Dispose() => _transport.Dispose();
 
-    private async Task<BackendResult> AttemptAsync(
-        StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
+    private ValueTask<BackendResult> ReadAsync(
+        HttpResponseMessage response, IDeltaSink sink, CancellationToken cancellationToken)
     {
-        HttpResponseMessage response;
-        try
-        {
-            using var body = new ChatRequestBody(request, request.Model ?? _options.Model);
-            using var message = await WriteAsync(request, body);
-            response = await _transport.SendAsync(message, cancellationToken);
-        }
-        catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            return _failures.FromSending(exception);
-        }
-
         _failures.OnAnswer();
         return IsEventStream(response, out var contentType)
-            ? await RelayAsync(response, sink, cancellationToken)
-            : await RefusedAsync(response, contentType, cancellationToken);
+            ? RelayAsync(response, sink, cancellationToken)
+            : new(RefusedAsync(response, contentType, cancellationToken));
     }
 
     private ValueTask<BackendResult> RelayAsync(
@@ -145,7 +146,11 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
 
     private static RequestOptions CreateRequestOptions()
     {
-        var options = new RequestOptions { BufferResponse = false, ErrorOptions = ClientErrorBehaviors.NoThrow };
+        var options = new RequestOptions
+        {
+            BufferResponse = false,
+            ErrorOptions = ClientErrorBehaviors.NoThrow,
+        };
         // Must not name event streams here: see UpstreamTransport.SendAsync.
         options.SetHeader("Accept", "application/json");
         return options;

@@ -54,7 +54,8 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
     /// <c>text/event-stream</c> (System.ClientModel 1.16 and later), it keeps a copy of the body, follows
     /// redirects, buffers each event without limit, and after a broken stream sends the prompt again.
     /// </remarks>
-    public Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    public Task<HttpResponseMessage> SendAsync(
+        HttpRequestMessage request, CancellationToken cancellationToken)
     {
         request.Version = _version;
         request.VersionPolicy = _versionPolicy;

@@ -141,27 +141,40 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             result = new BackendResult(StreamOutcome.InternalError, e.GetType().Name);
         }
 
-        await ConcludeAsync(session, result).ConfigureAwait(false);
+        // Not in a method of its own, which would be an object for each stream.
+        if (TryConclude(session, result, StreamEnd.For(result)))
+            Report(session, result, await session.Client.Ended.ConfigureAwait(false));
     }
 
-    /// <summary>The one end of each stream: what the client is told, what is given back, what is said of
-    /// it.</summary>
     private async Task ConcludeAsync(StreamSession session, BackendResult result, StreamEnd? refusal = null)
+    {
+        if (TryConclude(session, result, refusal ?? StreamEnd.For(result)))
+            Report(session, result, await session.Client.Ended.ConfigureAwait(false));
+    }
+
+    /// <summary>The one end of each stream: what the client is told, and what is given back.</summary>
+    /// <returns>False where it had its end already.</returns>
+    private bool TryConclude(StreamSession session, in BackendResult result, StreamEnd? end)
     {
         if (!session.TryConclude())
         {
             // It may have been given its worker after the other looked for one.
             session.Worker?.Dispose();
-            return;
+            return false;
         }
 
         // Before the end is sent: whoever has read it may ask again at once. That the client still reads what
         // was sent costs no upstream, and is no stream of its user's any more.
         session.Permit.Dispose();
-        Finish(session, result, refusal ?? StreamEnd.For(result));
+        Finish(session, result, end);
         _watchdog.Remove(session);
         session.Worker?.Dispose();
-        var end = await session.Client.Ended.ConfigureAwait(false);
+        return true;
+    }
+
+    /// <summary>What is said of it, once the client has all of it or is gone.</summary>
+    private void Report(StreamSession session, in BackendResult result, ClientEnd end)
+    {
         var outcome = Combine(result.Outcome, end);
         _accessLog.Write(session, outcome, result);
         _metrics.OnStreamEnded(session, outcome, result.Fault);
