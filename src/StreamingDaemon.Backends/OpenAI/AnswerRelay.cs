@@ -37,11 +37,11 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
     private readonly int _maxEventBytes;
     private readonly int _status;
     private readonly CancellationToken _cancellationToken;
+    private readonly CancellationTokenSource _stop = new();
     private readonly SseReader _events = new();
     private readonly ChunkReader _chunks;
     private EventLimit _limit;
     private CancellationTokenRegistration _registration;
-    private Timer? _restLimit;
     private ManualResetValueTaskSourceCore<BackendResult> _result;
     private Exception? _faultOfSink;
     private int _state = Reading;
@@ -147,6 +147,7 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
     private void Abort()
     {
         if (Interlocked.Exchange(ref _state, Aborted) == Writing) _response.Dispose();
+        _stop.Cancel();
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
@@ -193,9 +194,9 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
     private void End(in BackendResult result)
     {
         _isOver = true;
+        // The client may go: what is left of the body still comes to its end.
         _registration.Unregister();
-        _restLimit = new Timer(static response => ((IDisposable)response!).Dispose(),
-            _response, LimitOfRestMs, Timeout.Infinite);
+        _stop.CancelAfter(LimitOfRestMs);
         _result.SetResult(result);
     }
 
@@ -204,7 +205,7 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
         Exception? fault = null;
         try
         {
-            await body.CopyToAsync(this, CopyBytes, _cancellationToken);
+            await body.CopyToAsync(this, CopyBytes, _stop.Token);
         }
         catch (Exception exception)
         {
@@ -214,7 +215,8 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
         var isOver = _isOver;
         _isOver = true;
         _registration.Dispose();
-        _restLimit?.Dispose();
+        // Not disposed: the client's token may be firing into it.
+        if (isOver) _stop.CancelAfter(Timeout.Infinite);
         _response.Dispose();
         _events.Dispose();
         var sawFinishReason = _chunks.SawFinishReason;
