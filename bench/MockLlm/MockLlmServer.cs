@@ -42,7 +42,9 @@ internal sealed class MockLlmServer : IAsyncDisposable
             var usage = Environment.CpuUsage;
             return string.Create(CultureInfo.InvariantCulture,
                 $"requests={Volatile.Read(ref _requests)} user_seconds={usage.UserTime.TotalSeconds:0.000} "
-                + $"system_seconds={usage.PrivilegedTime.TotalSeconds:0.000}");
+                + $"system_seconds={usage.PrivilegedTime.TotalSeconds:0.000} "
+                + $"collections={GC.CollectionCount(0)},{GC.CollectionCount(1)},{GC.CollectionCount(2)} "
+                + $"pause_seconds={GC.GetTotalPauseDuration().TotalSeconds:0.000}");
         }
     }
 
