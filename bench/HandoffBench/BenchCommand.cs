@@ -99,6 +99,8 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
             Patience = TimeSpan.FromSeconds(Value(options.Patience)),
             Request = Encoding.UTF8.GetBytes(Value(options.Request)!),
             DelayMs = Value(options.DelayMs),
+            ConnectFirst = Value(options.ConnectFirst),
+            ReadEveryMs = Value(options.ReadEvery),
         };
         var limit = Native.RaiseDescriptorLimit();
         if (load.Slots + OtherDescriptors > limit)

@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.NetworkInformation;
 using System.Net.Sockets;
 using StreamingDaemon.Bench.Load;
 using StreamingDaemon.Bench.Streams;
@@ -11,9 +13,10 @@ public sealed class LoadRunTests
     private static readonly LoadPlan s_plan = new() { Request = Bytes("{}"), Patience = TimeSpan.FromSeconds(20) };
 
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void Every_stream_is_counted_once_and_by_what_became_of_it(bool tcp)
+    [InlineData(false, false, 0)]
+    [InlineData(true, false, 0)]
+    [InlineData(true, true, 20)]
+    public void Every_stream_is_counted_once_and_by_what_became_of_it(bool tcp, bool connectFirst, int readEveryMs)
     {
         using var silent = new ClientsHeldOpen();
         using var daemon = new FakeDaemon((number, client) =>
@@ -39,7 +42,14 @@ public sealed class LoadRunTests
             }
         });
 
-        var result = Run(daemon, s_plan with { Streams = 50, Tcp = tcp, Patience = TimeSpan.FromSeconds(1) });
+        var result = Run(daemon, s_plan with
+        {
+            Streams = 50,
+            Tcp = tcp,
+            ConnectFirst = connectFirst,
+            ReadEveryMs = readEveryMs,
+            Patience = TimeSpan.FromSeconds(1),
+        });
 
         Assert.Equal(50, result.Total);
         Assert.Equal(10, result.Good);
@@ -49,6 +59,33 @@ public sealed class LoadRunTests
         // Whole to the last byte, but without an end.
         Assert.Equal(10, result.Verdicts[StreamVerdict.TimedOut]);
         Assert.Equal(10, result.Timings.Duration.TotalCount);
+    }
+
+    [Fact]
+    public void Clients_that_are_to_be_connected_first_are_before_the_first_handoff()
+    {
+        var connections = 0;
+        using var held = new ClientsHeldOpen();
+        using var daemon = new FakeDaemon((number, client) =>
+        {
+            held.Add(client);
+            if (number == 0)
+            {
+                var port = ((IPEndPoint)client.LocalEndPoint!).Port;
+                connections = IPGlobalProperties.GetIPGlobalProperties().GetActiveTcpConnections()
+                    .Count(c => c.LocalEndPoint.Port == port && c.State == TcpState.Established);
+            }
+
+            if (number < 49)
+                return;
+            foreach (var waiting in held.Take())
+                Send(waiting, Whole);
+        });
+
+        var result = Run(daemon, s_plan with { Streams = 50, Tcp = true, ConnectFirst = true });
+
+        Assert.Equal(50, connections);
+        Assert.Equal(50, result.Good);
     }
 
     [Fact]

@@ -15,6 +15,7 @@ internal sealed class HandoffThread : IDisposable
     private readonly IClientPairs _pairs;
     private readonly HandoffSender _sender;
     private readonly ConcurrentQueue<int> _free = new();
+    private readonly Queue<(int Browser, int Server)> _connected = new();
     private readonly SemaphoreSlim _freeCount = new(0);
     private readonly Thread _thread;
     private long _start;
@@ -47,6 +48,15 @@ internal sealed class HandoffThread : IDisposable
 
     public string? FirstError { get; private set; }
 
+    /// <summary>Makes every client before the clock runs, if the plan wants that; before
+    /// <see cref="Start"/>.</summary>
+    /// <exception cref="SystemCallException">Two descriptors a client are too many.</exception>
+    public void ConnectFirst()
+    {
+        for (var i = 0; i < _plan.Streams && _plan is { ConnectFirst: true, IsClosedLoop: false }; i++)
+            _connected.Enqueue(_pairs.Create());
+    }
+
     public void Start(long startAt)
     {
         _start = startAt;
@@ -74,6 +84,12 @@ internal sealed class HandoffThread : IDisposable
 
     public void Dispose()
     {
+        while (_connected.TryDequeue(out var pair))
+        {
+            _ = Native.Close(pair.Browser);
+            _ = Native.Close(pair.Server);
+        }
+
         _sender.Dispose();
         _pairs.Dispose();
         _freeCount.Dispose();
@@ -130,7 +146,7 @@ internal sealed class HandoffThread : IDisposable
 
     private bool Begin(int index, long due)
     {
-        var (browser, server) = _pairs.Create();
+        var (browser, server) = _connected.TryDequeue(out var pair) ? pair : _pairs.Create();
         var error = _sender.Send(server);
         _ = Native.Close(server);
         if (error != 0)

@@ -27,6 +27,16 @@ internal sealed record LoadPlan
     /// <summary>Between two events at their source, milliseconds: what a gap is compared with.</summary>
     public double DelayMs { get; init; }
 
+    /// <summary>Open loop: every client is connected before the clock runs, for what times no connecting:
+    /// goodput. Two descriptors a client until it is handed over.</summary>
+    public bool ConnectFirst { get; init; }
+
+    /// <summary>
+    /// Milliseconds between two looks at all sockets; 0 reads each as soon as there is something. A read for
+    /// several events leaves the cores to the daemon, for what times no event: goodput.
+    /// </summary>
+    public int ReadEveryMs { get; init; }
+
     public bool IsClosedLoop => Concurrency > 0;
 
     /// <summary>Streams that can be open at a time.</summary>
