@@ -20,6 +20,7 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
     private const string EventStream = "text/event-stream";
 
     private readonly HttpMessageInvoker _client;
+    private readonly StandbyConnection? _standby;
     private readonly Version _version;
     private readonly HttpVersionPolicy _versionPolicy;
     private Uri? _known;
@@ -29,8 +30,9 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
     {
         // No HttpClient: its total time is not for streams that live for minutes, which the daemon's
         // watchdogs end, and a token source for each request is all that it would add.
-        _client = new HttpMessageInvoker(CreateHandler(options));
         var isTls = options.ApiBase.Scheme == Uri.UriSchemeHttps;
+        _standby = isTls && options is { Http2Enabled: true, ApiSocket: null } ? CreateStandby(options) : null;
+        _client = new HttpMessageInvoker(CreateHandler(options, _standby));
         _version = options.Http2Enabled ? HttpVersion.Version20 : HttpVersion.Version11;
         // Without TLS there is no ALPN to agree on a version: HTTP/2 is then prior knowledge, or nothing.
         _versionPolicy = options.Http2Enabled && isTls
@@ -73,7 +75,11 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
         return _known = address;
     }
 
-    public void Dispose() => _client.Dispose();
+    public void Dispose()
+    {
+        _client.Dispose();
+        _standby?.Dispose();
+    }
 
     protected override PipelineMessage CreateMessageCore() => new Message(new UpstreamRequest(this));
 
@@ -84,7 +90,17 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
     protected override ValueTask ProcessCoreAsync(PipelineMessage message) =>
         throw new NotSupportedException();
 
-    private static SocketsHttpHandler CreateHandler(OpenAIOptions options)
+    private static StandbyConnection CreateStandby(OpenAIOptions options)
+    {
+        var tls = options.InsecureSsl ? TrustAnyone() : new SslClientAuthenticationOptions();
+        tls.TargetHost = options.ApiBase.IdnHost;
+        tls.ApplicationProtocols = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
+        tls.AllowRenegotiation = false; // RFC 9113, 9.2.1
+        return new StandbyConnection(
+            TimeSpan.FromMilliseconds(options.ConnectTimeoutMs), TimeSpan.FromSeconds(30), tls);
+    }
+
+    private static SocketsHttpHandler CreateHandler(OpenAIOptions options, StandbyConnection? standby)
     {
         var handler = new SocketsHttpHandler
         {
@@ -114,6 +130,8 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
         // The handler puts TLS on top where the scheme asks for it.
         if (options.ApiSocket is { } path)
             handler.ConnectCallback = (_, token) => ApiSocket.ConnectAsync(path, token);
+        else if (standby is not null)
+            handler.ConnectCallback = (context, token) => standby.ConnectAsync(context.DnsEndPoint, token);
         if (options.InsecureSsl) handler.SslOptions = TrustAnyone();
         return handler;
     }
