@@ -102,6 +102,7 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
         HttpResponseMessage response, IDeltaSink sink, CancellationToken cancellationToken)
     {
         _failures.OnAnswer();
+        _transport.OnAnswer();
         return IsEventStream(response, out var contentType)
             ? RelayAsync(response, sink, cancellationToken)
             : new(RefusedAsync(response, contentType, cancellationToken));

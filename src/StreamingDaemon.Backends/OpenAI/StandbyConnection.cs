@@ -30,6 +30,7 @@ internal sealed class StandbyConnection : IDisposable
     private Socket? _socket;
     private long _lastAsked;
     private bool _isOpening, _isUseless, _isDisposed;
+    private volatile bool _hasAnswered;
 
     /// <param name="connectTimeout">Until it must stand.</param>
     /// <param name="lifetime">Unused for so long, it is closed: servers close what says nothing.</param>
@@ -43,6 +44,16 @@ internal sealed class StandbyConnection : IDisposable
             Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
+    /// <summary>One stands ready, and the upstream has not closed it.</summary>
+    internal bool IsReady
+    {
+        get
+        {
+            lock (_gate)
+                return _socket is not null && IsOpen(_socket);
+        }
+    }
+
     /// <summary>For <see cref="SocketsHttpHandler.ConnectCallback"/>: the one that stands ready, TLS included,
     /// or a new one without TLS, which the handler then puts on top.</summary>
     /// <exception cref="SocketException">The upstream cannot be reached.</exception>
@@ -52,6 +63,14 @@ internal sealed class StandbyConnection : IDisposable
         if (opensNext)
             _ = OpenAsync(upstream);
         return ready is null ? DialAsync(upstream, cancellationToken) : new ValueTask<Stream>(ready);
+    }
+
+    /// <summary>The upstream answered a request, so that what was asked for last was no attempt in
+    /// vain.</summary>
+    public void OnAnswer()
+    {
+        if (!_hasAnswered)
+            _hasAnswered = true;
     }
 
     public void Dispose()
@@ -102,8 +121,10 @@ internal sealed class StandbyConnection : IDisposable
         lock (_gate)
         {
             var now = Stopwatch.GetTimestamp();
-            var isRising = _lastAsked != 0 && Stopwatch.GetElapsedTime(_lastAsked, now) < s_succession;
+            // An upstream that is down is asked for connections too: by each retry.
+            var isRising = _hasAnswered && Stopwatch.GetElapsedTime(_lastAsked, now) < s_succession;
             _lastAsked = now;
+            _hasAnswered = false;
             var (ready, socket) = (_ready, _socket);
             (_ready, _socket) = (null, null);
             if (ready is not null && !IsOpen(socket!))

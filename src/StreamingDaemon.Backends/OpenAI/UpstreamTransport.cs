@@ -66,6 +66,9 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
         return _client.SendAsync(request, cancellationToken);
     }
 
+    /// <summary>A response's head came.</summary>
+    public void OnAnswer() => _standby?.OnAnswer();
+
     /// <summary>An address that was parsed before, where it is the same again: it always is.</summary>
     public Uri? Known(Uri? address)
     {

@@ -31,12 +31,14 @@ internal sealed class Upstream : IAsyncDisposable
     /// <param name="transport">How the server listens.</param>
     /// <param name="configure">Changes the options that fit that.</param>
     /// <param name="scenario">Answers; null for the default answer.</param>
+    /// <param name="streamsPerConnection">What it allows over HTTP/2.</param>
     public static async Task<Upstream> StartAsync(
         FakeLlmTransport transport = FakeLlmTransport.H2c,
         Func<OpenAIOptions, OpenAIOptions>? configure = null,
-        Func<FakeLlmExchange, Task>? scenario = null)
+        Func<FakeLlmExchange, Task>? scenario = null,
+        int streamsPerConnection = 100)
     {
-        var server = await FakeLlmServer.StartAsync(transport);
+        var server = await FakeLlmServer.StartAsync(transport, streamsPerConnection);
         if (scenario is not null) server.Scenario = scenario;
         var options = new OpenAIOptions
         {

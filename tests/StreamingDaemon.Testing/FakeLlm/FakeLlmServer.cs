@@ -44,11 +44,15 @@ public sealed class FakeLlmServer : IAsyncDisposable
 {
     private readonly WebApplication _app;
     private readonly X509Certificate2? _certificate;
+    private readonly ConcurrentDictionary<string, ConnectionContext> _connections = new();
+    private readonly int _streamsPerConnection;
+    private int _connectionsSoFar;
     private readonly ConcurrentQueue<FakeLlmRequest> _requests = new();
     private readonly Channel<FakeLlmRequest> _arrivals = Channel.CreateUnbounded<FakeLlmRequest>();
 
-    private FakeLlmServer(FakeLlmTransport transport)
+    private FakeLlmServer(FakeLlmTransport transport, int streamsPerConnection)
     {
+        _streamsPerConnection = streamsPerConnection;
         Transport = transport;
         if (transport is FakeLlmTransport.UnixHttp1 or FakeLlmTransport.UnixH2c or FakeLlmTransport.UnixTls)
             SocketPath = Path.Combine(Path.GetTempPath(), $"llm-{Guid.NewGuid():N}.sock");
@@ -81,13 +85,20 @@ public sealed class FakeLlmServer : IAsyncDisposable
     /// <summary>All requests so far, oldest first.</summary>
     public IReadOnlyCollection<FakeLlmRequest> Requests => _requests;
 
+    /// <summary>Connections that are open now, TLS included.</summary>
+    public int OpenConnections => _connections.Count;
+
+    /// <summary>Connections so far, those whose TLS failed not counted.</summary>
+    public int ConnectionsSoFar => Volatile.Read(ref _connectionsSoFar);
+
     private bool IsTls => Transport
         is FakeLlmTransport.Http2Tls or FakeLlmTransport.Http1Tls or FakeLlmTransport.UnixTls;
 
     /// <summary>Starts a server; its scenario is the default one until set.</summary>
-    public static async Task<FakeLlmServer> StartAsync(FakeLlmTransport transport = FakeLlmTransport.Http1)
+    public static async Task<FakeLlmServer> StartAsync(
+        FakeLlmTransport transport = FakeLlmTransport.Http1, int streamsPerConnection = 100)
     {
-        var server = new FakeLlmServer(transport);
+        var server = new FakeLlmServer(transport, streamsPerConnection);
         await server._app.StartAsync();
         server.BaseAddress = server.FindBaseAddress();
         return server;
@@ -97,6 +108,13 @@ public sealed class FakeLlmServer : IAsyncDisposable
     /// <exception cref="TimeoutException">None came within <paramref name="limit"/>.</exception>
     public async Task<FakeLlmRequest> NextRequestAsync(TimeSpan limit) =>
         await _arrivals.Reader.ReadAsync().AsTask().WaitAsync(limit);
+
+    /// <summary>Ends all connections, whatever they carry.</summary>
+    public void AbortConnections()
+    {
+        foreach (var connection in _connections.Values)
+            connection.Abort();
+    }
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
@@ -124,6 +142,7 @@ public sealed class FakeLlmServer : IAsyncDisposable
         // A scenario may be slow to read or to write on purpose.
         options.Limits.MinRequestBodyDataRate = null;
         options.Limits.MinResponseDataRate = null;
+        options.Limits.Http2.MaxStreamsPerConnection = _streamsPerConnection;
         if (SocketPath is not null) options.ListenUnixSocket(SocketPath, Listen);
         else options.Listen(System.Net.IPAddress.Loopback, 0, Listen);
     }
@@ -143,6 +162,19 @@ public sealed class FakeLlmServer : IAsyncDisposable
             return next(connection);
         });
         if (_certificate is not null) listen.UseHttps(_certificate);
+        listen.Use(next => async connection =>
+        {
+            Interlocked.Increment(ref _connectionsSoFar);
+            _connections[connection.ConnectionId] = connection;
+            try
+            {
+                await next(connection);
+            }
+            finally
+            {
+                _connections.TryRemove(connection.ConnectionId, out _);
+            }
+        });
     }
 
     private Uri FindBaseAddress()
