@@ -3,7 +3,7 @@ namespace StreamingDaemon.MockLlm;
 /// <summary>How the mock answers, and on what.</summary>
 /// <param name="Port">On 127.0.0.1; 0 is any free one.</param>
 /// <param name="IsTls">With a certificate of its own that nobody trusts.</param>
-/// <param name="HttpVersion">2, or 1 for HTTP/1.1 only. With TLS, 2 offers both (ALPN).</param>
+/// <param name="HttpVersion">2 (prior knowledge, or ALPN with TLS), or 1 for HTTP/1.1.</param>
 /// <param name="Chunks">With text; the finish and [DONE] follow.</param>
 /// <param name="DelayMs">Before each but the first of them.</param>
 /// <param name="FirstDelayMs">Before the first.</param>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -9,30 +10,48 @@ namespace StreamingDaemon.MockLlm;
 
 /// <summary>
 /// An OpenAI-compatible upstream that is never the bottleneck: no routing, no JSON, one shared timer, bytes
-/// made beforehand. <c>POST /v1/chat/completions</c> streams, <c>GET /cpu</c> says what it cost.
+/// made beforehand, and over HTTP/2 no server either but its own. <c>POST /v1/chat/completions</c> streams,
+/// <c>GET /cpu</c> says what it cost.
 /// </summary>
 internal sealed class MockLlmServer : IAsyncDisposable
 {
     private readonly MockLlmOptions _options;
     private readonly ChunkScript _script;
     private readonly PaceWheel _wheel = new();
-    private readonly WebApplication _app;
+    private readonly Http2Server? _http2;
+    private readonly WebApplication? _http1;
+    private readonly X509Certificate2? _certificate;
     private long _requests;
 
     public MockLlmServer(MockLlmOptions options)
     {
         _options = options;
         _script = new ChunkScript(options.Chunks, options.TextBytes);
+        _certificate = options.IsTls ? SelfSignedCertificate.Create() : null;
+        if (options.HttpVersion == 2)
+        {
+            _http2 = new Http2Server(options, new Http2Answers(_wheel, _script, options.FirstDelayMs,
+                options.DelayMs, () => Interlocked.Increment(ref _requests), () => CpuReport), _certificate);
+            return;
+        }
+
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.UseKestrelHttpsConfiguration();
         builder.WebHost.ConfigureKestrel(Configure);
-        _app = builder.Build();
-        _app.Run(HandleAsync);
+        _http1 = builder.Build();
+        _http1.Run(HandleAsync);
     }
 
     /// <summary>What a client takes as its API base.</summary>
-    public string BaseAddress => new UriBuilder(_app.Urls.Single()) { Path = "/v1" }.Uri.ToString();
+    public string BaseAddress
+    {
+        get
+        {
+            var port = _http2?.Port ?? new Uri(_http1!.Urls.Single()).Port;
+            return $"{(_options.IsTls ? "https" : "http")}://127.0.0.1:{port}/v1";
+        }
+    }
 
     /// <summary>CPU of this process so far, in a line.</summary>
     public string CpuReport
@@ -48,25 +67,29 @@ internal sealed class MockLlmServer : IAsyncDisposable
         }
     }
 
-    public Task StartAsync() => _app.StartAsync();
+    public Task StartAsync()
+    {
+        _http2?.Start();
+        return _http1?.StartAsync() ?? Task.CompletedTask;
+    }
 
-    /// <summary>Until SIGTERM or SIGINT.</summary>
-    public Task WaitForShutdownAsync() => _app.WaitForShutdownAsync();
-
-    public ValueTask DisposeAsync() => _app.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        _http2?.Dispose();
+        if (_http1 is not null)
+            await _http1.DisposeAsync();
+        _certificate?.Dispose();
+    }
 
     private void Configure(KestrelServerOptions options)
     {
         options.AddServerHeader = false;
         options.Limits.MinResponseDataRate = null;
-        options.Limits.Http2.MaxStreamsPerConnection = _options.MaxStreams;
         options.Listen(IPAddress.Loopback, _options.Port, listen =>
         {
-            // Without TLS nothing tells the versions apart on a port (RFC 9113, 3.3: prior knowledge).
-            listen.Protocols = _options.HttpVersion == 1 ? HttpProtocols.Http1
-                : _options.IsTls ? HttpProtocols.Http1AndHttp2 : HttpProtocols.Http2;
-            if (_options.IsTls)
-                listen.UseHttps(SelfSignedCertificate.Create());
+            listen.Protocols = HttpProtocols.Http1;
+            if (_certificate is not null)
+                listen.UseHttps(_certificate);
         });
     }
 

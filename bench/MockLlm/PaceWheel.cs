@@ -3,6 +3,16 @@ using System.Threading.Tasks.Sources;
 
 namespace StreamingDaemon.MockLlm;
 
+/// <summary>Waits on a <see cref="PaceWheel"/>.</summary>
+internal interface IPaced
+{
+    /// <summary>When its delay ends, in the wheel's milliseconds.</summary>
+    long DueAt { get; }
+
+    /// <summary>It has ended; on the wheel's thread.</summary>
+    void OnDue();
+}
+
 /// <summary>
 /// One timer for every stream's delays: a thousand buckets of a millisecond, turned by one thread. A delay
 /// counts from the moment the last one ended, not from when its stream got round to asking: a busy moment
@@ -12,9 +22,9 @@ internal sealed class PaceWheel
 {
     private const int Buckets = 1024;
     private readonly Lock _gate = new();
-    private readonly List<StreamPace>[] _buckets =
-        [.. Enumerable.Range(0, Buckets).Select(_ => new List<StreamPace>())];
-    private readonly List<StreamPace> _due = [];
+    private readonly List<IPaced>[] _buckets =
+        [.. Enumerable.Range(0, Buckets).Select(_ => new List<IPaced>())];
+    private readonly List<IPaced> _due = [];
     private readonly long _start = Stopwatch.GetTimestamp();
     private long _turned;
 
@@ -23,8 +33,11 @@ internal sealed class PaceWheel
     /// <summary>Whole milliseconds since the wheel's start.</summary>
     public long Now => (long)Stopwatch.GetElapsedTime(_start).TotalMilliseconds;
 
+    /// <summary>Called on the wheel's thread when all that is due has been told so.</summary>
+    public Action? Turned { get; set; }
+
     /// <returns>False where the moment has passed already.</returns>
-    internal bool TryAdd(StreamPace pace, long due)
+    internal bool TryAdd(IPaced pace, long due)
     {
         lock (_gate)
         {
@@ -49,12 +62,13 @@ internal sealed class PaceWheel
             }
 
             foreach (var pace in _due)
-                pace.Complete();
+                pace.OnDue();
             _due.Clear();
+            Turned?.Invoke();
         }
     }
 
-    private void Collect(List<StreamPace> bucket, long now)
+    private void Collect(List<IPaced> bucket, long now)
     {
         for (var i = bucket.Count - 1; i >= 0; i--)
         {
@@ -68,12 +82,12 @@ internal sealed class PaceWheel
 }
 
 /// <summary>One stream's delays, one after the other; no allocation for each.</summary>
-internal sealed class StreamPace(PaceWheel wheel) : IValueTaskSource
+internal sealed class StreamPace(PaceWheel wheel) : IPaced, IValueTaskSource
 {
     private ManualResetValueTaskSourceCore<bool> _source = new() { RunContinuationsAsynchronously = true };
 
-    /// <summary>When the delay that is waited for ends, in the wheel's milliseconds.</summary>
-    internal long DueAt { get; private set; } = wheel.Now;
+    /// <inheritdoc/>
+    public long DueAt { get; private set; } = wheel.Now;
 
     /// <summary>Waits until so long after the end of the last delay.</summary>
     public ValueTask WaitAsync(int milliseconds)
@@ -85,7 +99,8 @@ internal sealed class StreamPace(PaceWheel wheel) : IValueTaskSource
         return wheel.TryAdd(this, DueAt) ? new ValueTask(this, _source.Version) : ValueTask.CompletedTask;
     }
 
-    internal void Complete() => _source.SetResult(true);
+    /// <inheritdoc/>
+    public void OnDue() => _source.SetResult(true);
 
     void IValueTaskSource.GetResult(short token) => _source.GetResult(token);
 

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using StreamingDaemon.MockLlm;
 
 // An OpenAI-compatible upstream for measurements; see bench/README.md.
@@ -7,7 +8,7 @@ Option<int> Number(string name, int value, string description) =>
 
 var port = Number("--port", 8081, "Port on 127.0.0.1; 0 is any free one");
 var tls = new Option<bool>("--tls") { Description = "TLS with a self-signed certificate" };
-var http = Number("--http", 2, "2 (h2c, or ALPN with --tls), or 1 for HTTP/1.1 only");
+var http = Number("--http", 2, "2 (h2c, or by ALPN with --tls), or 1 for HTTP/1.1");
 http.AcceptOnlyFromAmong("1", "2");
 var chunks = Number("--chunks", 18, "Chunks with text");
 var delay = Number("--delay-ms", 50, "Before each piece but the first");
@@ -23,13 +24,22 @@ root.SetAction(async (arguments, _) =>
     // A collection here stops every stream at once, for tens of milliseconds, and would be taken for the daemon's
     // delay: no bounded load fills this, of which only what is used becomes resident.
     GC.TryStartNoGCRegion(4L << 30);
+    var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+    void End(PosixSignalContext signal)
+    {
+        signal.Cancel = true;
+        ended.TrySetResult();
+    }
+
+    using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, End);
+    using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, End);
     await using var server = new MockLlmServer(new MockLlmOptions(
         arguments.GetValue(port), arguments.GetValue(tls), arguments.GetValue(http),
         arguments.GetValue(chunks), arguments.GetValue(delay), arguments.GetValue(firstDelay),
         arguments.GetValue(size), arguments.GetValue(maxStreams)));
     await server.StartAsync();
     Console.WriteLine($"listening on {server.BaseAddress}");
-    await server.WaitForShutdownAsync();
+    await ended.Task;
     Console.WriteLine(server.CpuReport);
     return 0;
 });

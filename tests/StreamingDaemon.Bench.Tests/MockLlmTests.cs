@@ -31,6 +31,53 @@ public sealed class MockLlmTests
         Assert.Equal(Script(3, 0), await response.Content.ReadAsStringAsync());
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Answers_and_prompts_of_more_than_a_window_arrive_whole_beside_each_other(bool tls)
+    {
+        const int textBytes = 200_000;
+        await using var server = new MockLlmServer(
+            s_options with { IsTls = tls, TextBytes = textBytes, MaxStreams = 8 });
+        await server.StartAsync();
+        using var client = Client(2);
+        var prompt = new string('x', 300_000);
+        async Task<string> AskAsync()
+        {
+            using var content = new StringContent(prompt);
+            using var response =
+                await client.PostAsync(new Uri($"{server.BaseAddress}/chat/completions"), content);
+            return await response.Content.ReadAsStringAsync();
+        }
+
+        var answers = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => AskAsync()))
+            .WaitAsync(TimeSpan.FromSeconds(30));
+
+        Assert.All(answers, answer => Assert.Equal(Script(3, textBytes), answer));
+    }
+
+    [Fact]
+    public async Task A_stream_that_the_client_resets_leaves_the_others_alone()
+    {
+        await using var server = new MockLlmServer(s_options with { Chunks = 50, DelayMs = 10 });
+        await server.StartAsync();
+        using var client = Client(2);
+        var address = new Uri($"{server.BaseAddress}/chat/completions");
+        using var content = new StringContent("{}");
+        using var other = new StringContent("{}");
+        var whole = client.PostAsync(address, content);
+        using var request = new HttpRequestMessage(HttpMethod.Post, address)
+        { Content = other, Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        using (var left = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead))
+        {
+            await using var body = await left.Content.ReadAsStreamAsync();
+            Assert.NotEqual(0, await body.ReadAsync(new byte[1]));
+        }
+
+        using var response = await whole;
+        Assert.Equal(Script(50, 0), await response.Content.ReadAsStringAsync());
+    }
+
     [Fact]
     public async Task What_it_used_is_told_on_request()
     {
@@ -42,7 +89,8 @@ public sealed class MockLlmTests
 
         var report = await client.GetStringAsync(new Uri(new Uri(server.BaseAddress), "/cpu"));
 
-        Assert.Matches(@"^requests=1 user_seconds=\d+\.\d{3} system_seconds=\d+\.\d{3}\n$", report);
+        Assert.Matches(@"^requests=1 user_seconds=\d+\.\d{3} system_seconds=\d+\.\d{3} "
+            + @"collections=\d+,\d+,\d+ pause_seconds=\d+\.\d{3}\n$", report);
     }
 
     [Fact]

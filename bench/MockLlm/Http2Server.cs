@@ -1,0 +1,99 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
+
+namespace StreamingDaemon.MockLlm;
+
+/// <summary>
+/// Serves HTTP/2 straight from the wheel: its thread writes what is due of all streams of a connection in one
+/// piece. A server that is made for all there is in HTTP takes longer for a chunk than the daemon that is to
+/// be measured.
+/// </summary>
+internal sealed class Http2Server : IDisposable
+{
+    private const int SendBufferBytes = 1 << 20;
+
+    private readonly MockLlmOptions _options;
+    private readonly Http2Answers _answers;
+    private readonly Socket _listener = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+    private readonly SslServerAuthenticationOptions? _tls;
+    private readonly List<Http2Connection> _touched = [];
+
+    /// <param name="options">Where and how to listen.</param>
+    /// <param name="answers">What is answered, and when.</param>
+    /// <param name="certificate">For TLS, or null.</param>
+    public Http2Server(MockLlmOptions options, Http2Answers answers, X509Certificate2? certificate)
+    {
+        _options = options;
+        _answers = answers;
+        _answers.Wheel.Turned = FlushTouched;
+        _tls = certificate is null ? null : new SslServerAuthenticationOptions
+        {
+            ServerCertificateContext = SslStreamCertificateContext.Create(certificate, null),
+            ApplicationProtocols = [SslApplicationProtocol.Http2],
+        };
+    }
+
+    public int Port => ((IPEndPoint)_listener.LocalEndPoint!).Port;
+
+    public void Start()
+    {
+        _listener.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+        _listener.Bind(new IPEndPoint(IPAddress.Loopback, _options.Port));
+        _listener.Listen(512);
+        _ = AcceptAsync();
+    }
+
+    public void Dispose() => _listener.Dispose();
+
+    /// <summary>Has something to be written when the wheel has turned; on its thread.</summary>
+    internal void Touch(Http2Connection connection) => _touched.Add(connection);
+
+    private void FlushTouched()
+    {
+        foreach (var connection in _touched)
+            connection.Flush();
+        _touched.Clear();
+    }
+
+    private async Task AcceptAsync()
+    {
+        try
+        {
+            while (true)
+                _ = ServeAsync(await _listener.AcceptAsync());
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // Disposed.
+        }
+    }
+
+    private async Task ServeAsync(Socket socket)
+    {
+        socket.NoDelay = true;
+        socket.SendBufferSize = SendBufferBytes;
+        Stream wire = new NetworkStream(socket, ownsSocket: true);
+        try
+        {
+            if (_tls is not null)
+            {
+                var secure = new SslStream(wire);
+                wire = secure;
+                await secure.AuthenticateAsServerAsync(_tls);
+            }
+
+            await new Http2Connection(this, _answers, wire, _options.MaxStreams).RunAsync();
+        }
+        catch (Exception e) when (e is IOException or AuthenticationException or ObjectDisposedException)
+        {
+            // The client left, or wants something else.
+        }
+        finally
+        {
+            await wire.DisposeAsync();
+        }
+    }
+}
