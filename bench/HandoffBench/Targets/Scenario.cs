@@ -154,6 +154,7 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
         Target.NoneLost,
         Target.Of("head p99, ms", 2),
         Target.Of("first token p99, ms", 10),
+        Target.Of("allocated a token, B", 512),
     ]);
 
     private TrialPlan Mock(int streams, int delayMs) => new()

@@ -160,9 +160,8 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     private static bool IsEventStream(HttpResponseMessage response, out string? contentType)
     {
         contentType = ValueOf(response.Content.Headers.NonValidated, "Content-Type");
-        if (!response.IsSuccessStatusCode) return false;
-        return UpstreamErrorWord.FromContentType(contentType) is { } mediaType
-            && mediaType.Equals("text/event-stream", StringComparison.OrdinalIgnoreCase);
+        return response.IsSuccessStatusCode && UpstreamErrorWord.MediaType(contentType)
+            .Equals("text/event-stream", StringComparison.OrdinalIgnoreCase);
     }
 
     private static string? ValueOf(in HttpHeadersNonValidated headers, string name) =>

@@ -47,12 +47,18 @@ internal static class UpstreamErrorWord
     /// <summary>A Content-Type without its parameters, for the log; null where it is none.</summary>
     public static string? FromContentType(string? contentType)
     {
-        var mediaType = contentType.AsSpan();
-        if (mediaType.IndexOf(';') is >= 0 and var end) mediaType = mediaType[..end];
-        mediaType = mediaType.Trim();
+        var mediaType = MediaType(contentType);
         return mediaType.Length is > 0 and <= MaxLength && !mediaType.ContainsAnyExcept(s_mediaTypeCharacters)
             ? mediaType.ToString()
             : null;
+    }
+
+    /// <summary>A Content-Type without its parameters, whatever it is.</summary>
+    public static ReadOnlySpan<char> MediaType(string? contentType)
+    {
+        var mediaType = contentType.AsSpan();
+        if (mediaType.IndexOf(';') is >= 0 and var end) mediaType = mediaType[..end];
+        return mediaType.Trim();
     }
 
     private static string? Word(JsonElement error, string name, string apiKey)
