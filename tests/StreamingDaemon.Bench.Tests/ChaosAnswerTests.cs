@@ -24,7 +24,7 @@ public sealed class ChaosAnswerTests
         Assert.Null(Judge(answer));
 
     [Theory]
-    [InlineData("", "no response head")]
+    [InlineData("", ChaosAnswer.Nothing)]
     [InlineData("HTTP/1.1 502 Bad Gateway\r\n\r\n{\"error\":", "an error without its body")]
     [InlineData(Head, "cut inside an event")]
     [InlineData(Head + A + B, "without an end")]

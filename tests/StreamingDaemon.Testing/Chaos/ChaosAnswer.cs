@@ -9,6 +9,9 @@ public static class ChaosAnswer
     private const string Done = "data: [DONE]";
     private const string KeepAlive = ": keep-alive";
 
+    /// <summary>What is wrong with no answer at all.</summary>
+    public const string Nothing = "no response head in 0 bytes";
+
     /// <summary>A content event of plain text, as it is written.</summary>
     public static string Event(string text) => $"data: {{\"content\":\"{text}\"}}";
 

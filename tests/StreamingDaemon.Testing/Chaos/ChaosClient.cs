@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using System.Text;
 
@@ -83,8 +84,14 @@ public static class ChaosClient
         }
 
         var data = fate == ClientFate.MalformedData ? json[..^1] : fate == ClientFate.EmptyData ? "" : json;
+        var begun = Stopwatch.GetTimestamp();
         using var client = HandOver(socketPath, data, tcp, fate == ClientFate.SeveralDescriptors);
-        return await BehaveAsync(client, fate, events);
+        var handedOver = Stopwatch.GetElapsedTime(begun);
+        if (await BehaveAsync(client, fate, events) is not { } complaint)
+            return null;
+        // A peer that was kept from its message for longer than the daemon waits for one has no client there.
+        return complaint == ChaosAnswer.Nothing && handedOver.TotalMilliseconds >= ChaosRun.HandoffTimeoutMs
+            ? null : $"{complaint}; handed over in {handedOver.TotalMilliseconds:0} ms";
     }
 
     private static async Task<string?> BehaveAsync(

@@ -14,6 +14,9 @@ public sealed record ChaosSample(long Handoffs, TimeSpan Elapsed, long ResidentK
 /// </summary>
 public sealed partial class ChaosRun : IAsyncDisposable
 {
+    /// <summary>How long the daemon waits for a peer's message.</summary>
+    public const int HandoffTimeoutMs = 500;
+
     private static readonly HttpClient s_http = new() { Timeout = TimeSpan.FromSeconds(20) };
     private static readonly UpstreamFate[] s_upstreamFates = Enum.GetValues<UpstreamFate>();
     private static readonly ClientFate[] s_clientFates = Enum.GetValues<ClientFate>();
@@ -61,7 +64,7 @@ public sealed partial class ChaosRun : IAsyncDisposable
             [streaming]
             head_wait_ms = 300
             [timeouts]
-            handoff_timeout_ms = 500
+            handoff_timeout_ms = {HandoffTimeoutMs}
             first_token_timeout_ms = 700
             idle_timeout_ms = 600
             stream_timeout_ms = 3000
