@@ -7,14 +7,14 @@ using System.Net.Sockets;
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// Opens the next HTTP/2 connection before it is needed. The HTTP client asks for one when all streams of those
-/// it has are taken, and whoever comes while it is opened waits for TCP and TLS: two round trips or more. Here
-/// one stands ready instead, where connections have been asked for in quick succession, as they are while load
-/// rises; a site that one connection is enough for never opens a second.
+/// Opens the next HTTP/2 connection before it is needed. The HTTP client asks for one when all streams of
+/// those it has are taken, and whoever comes while it is opened waits for TCP and TLS: two round trips or
+/// more. Here one stands ready instead, where connections have been asked for in quick succession, as they
+/// are while load rises; a site that one connection is enough for never opens a second.
 /// </summary>
 /// <remarks>
-/// What goes wrong here costs nobody a request: then the client opens its connection itself, and explains what
-/// fails.
+/// What goes wrong here costs nobody a request: then the client opens its connection itself, and explains
+/// what fails.
 /// </remarks>
 internal sealed class StandbyConnection : IDisposable
 {
@@ -54,8 +54,8 @@ internal sealed class StandbyConnection : IDisposable
         }
     }
 
-    /// <summary>For <see cref="SocketsHttpHandler.ConnectCallback"/>: the one that stands ready, TLS included,
-    /// or a new one without TLS, which the handler then puts on top.</summary>
+    /// <summary>For <see cref="SocketsHttpHandler.ConnectCallback"/>: the one that stands ready, TLS
+    /// included, or a new one without TLS, which the handler then puts on top.</summary>
     /// <exception cref="SocketException">The upstream cannot be reached.</exception>
     public ValueTask<Stream> ConnectAsync(EndPoint upstream, CancellationToken cancellationToken)
     {
@@ -81,7 +81,8 @@ internal sealed class StandbyConnection : IDisposable
         _expiry.Dispose();
     }
 
-    private static async ValueTask<Stream> DialAsync(EndPoint upstream, CancellationToken cancellationToken) =>
+    private static async ValueTask<Stream> DialAsync(
+        EndPoint upstream, CancellationToken cancellationToken) =>
         new NetworkStream(await ConnectSocketAsync(upstream, cancellationToken), ownsSocket: true);
 
     private static async ValueTask<Socket> ConnectSocketAsync(
@@ -100,11 +101,12 @@ internal sealed class StandbyConnection : IDisposable
         }
     }
 
-    /// <summary>False where the upstream has closed it. Readable it is in any case: the tickets of TLS 1.3 and
-    /// HTTP/2's settings wait there.</summary>
+    /// <summary>False where the upstream has closed it. Readable it is in any case: the tickets of TLS 1.3
+    /// and HTTP/2's settings wait there.</summary>
     private static bool IsOpen(Socket socket)
     {
-        const int ipProtoTcp = 6, tcpInfo = 11, established = 1; // tcp(7), <linux/tcp.h>: tcpi_state is first.
+        // tcp(7), <linux/tcp.h>: tcpi_state is the first byte.
+        const int ipProtoTcp = 6, tcpInfo = 11, established = 1;
         Span<byte> state = stackalloc byte[1];
         try
         {

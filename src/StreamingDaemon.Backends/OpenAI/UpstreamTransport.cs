@@ -31,7 +31,8 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
         // No HttpClient: its total time is not for streams that live for minutes, which the daemon's
         // watchdogs end, and a token source for each request is all that it would add.
         var isTls = options.ApiBase.Scheme == Uri.UriSchemeHttps;
-        _standby = isTls && options is { Http2Enabled: true, ApiSocket: null } ? CreateStandby(options) : null;
+        if (isTls && options is { Http2Enabled: true, ApiSocket: null })
+            _standby = CreateStandby(options);
         _client = new HttpMessageInvoker(CreateHandler(options, _standby));
         _version = options.Http2Enabled ? HttpVersion.Version20 : HttpVersion.Version11;
         // Without TLS there is no ALPN to agree on a version: HTTP/2 is then prior knowledge, or nothing.
