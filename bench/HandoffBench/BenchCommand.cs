@@ -103,7 +103,7 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
             ReadEveryMs = Value(options.ReadEvery),
         };
         var limit = Native.RaiseDescriptorLimit();
-        if (load.Slots + OtherDescriptors > limit)
+        if (load.Descriptors + OtherDescriptors > limit)
         {
             throw new FormatException($"{load.Slots} streams at a time need more descriptors than the "
                 + $"{limit} that are allowed: raise the hard limit (ulimit -Hn)");

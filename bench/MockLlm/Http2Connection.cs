@@ -38,7 +38,8 @@ internal sealed class Http2Connection(
     private static readonly byte[] s_textHead = [0x88, 0x0f, 0x10, 10, .. "text/plain"u8];
 
     /// <summary>Until the client leaves.</summary>
-    /// <exception cref="IOException">The connection broke, or is no HTTP/2.</exception>
+    /// <exception cref="IOException">The connection broke.</exception>
+    /// <exception cref="InvalidDataException">It is no HTTP/2.</exception>
     public async Task RunAsync()
     {
         var buffer = new byte[64 * 1024];

@@ -87,7 +87,8 @@ internal sealed class Http2Server : IDisposable
 
             await new Http2Connection(this, _answers, wire, _options.MaxStreams).RunAsync();
         }
-        catch (Exception e) when (e is IOException or AuthenticationException or ObjectDisposedException)
+        catch (Exception e) when (e is IOException or InvalidDataException or AuthenticationException
+            or ObjectDisposedException)
         {
             // The client left, or wants something else.
         }

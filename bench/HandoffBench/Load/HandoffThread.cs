@@ -53,7 +53,7 @@ internal sealed class HandoffThread : IDisposable
     /// <exception cref="SystemCallException">Two descriptors a client are too many.</exception>
     public void ConnectFirst()
     {
-        for (var i = 0; i < _plan.Streams && _plan is { ConnectFirst: true, IsClosedLoop: false }; i++)
+        for (var i = 0; _plan.ConnectsFirst && i < _plan.Streams; i++)
             _connected.Enqueue(_pairs.Create());
     }
 

@@ -41,4 +41,10 @@ internal sealed record LoadPlan
 
     /// <summary>Streams that can be open at a time.</summary>
     public int Slots => IsClosedLoop ? Concurrency : Streams;
+
+    /// <summary>What the clients hold at most.</summary>
+    public int Descriptors => ConnectsFirst ? 2 * Slots : Slots;
+
+    /// <summary>The closed loop makes its clients one by one.</summary>
+    public bool ConnectsFirst => ConnectFirst && !IsClosedLoop;
 }
