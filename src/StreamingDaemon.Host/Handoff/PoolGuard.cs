@@ -1,39 +1,66 @@
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// Adds threads to a pool whose threads all block. By itself it adds one or two a second, and every stream
-/// would wait for them. Threads that were there from the start would be in each other's way, and in the
-/// loop's, whenever there is more to do than cores.
+/// Gives the thread pool the workers that <see cref="WorkerPolicy"/> says, from looks a few milliseconds
+/// apart. The pool's own search for their number (hill climbing) is off: it has throughput in mind, and tries
+/// more of them every second.
 /// </summary>
-internal sealed class PoolGuard
+internal sealed class PoolGuard : IThreadPoolWorkItem
 {
-    private const int More = 8;
-    private const int Most = 64;
+    /// <summary>So little work between two looks cannot make any late, unless by blocking.</summary>
+    private const int FewItems = 16;
 
-    /// <summary>Looks in a row at a pool that has work and does none.</summary>
-    private const int StuckLooks = 2;
+    /// <summary>Somebody who set another number of threads has their reasons.</summary>
+    private static readonly bool IsForced = MinWorkers() != Environment.ProcessorCount;
 
+    private readonly WorkerPolicy _policy = new(Environment.ProcessorCount);
+    private bool _begun;
+    private bool _probeWaits;
     private long _completed;
-    private int _stuck;
 
     public void Look()
     {
-        var completed = ThreadPool.CompletedWorkItemCount;
-        if (!IsStuck(ThreadPool.PendingWorkItemCount, completed))
+        if (IsForced)
             return;
-        ThreadPool.GetMinThreads(out var workers, out var ports);
-        if (workers < Most)
-            ThreadPool.SetMinThreads(Math.Min(Most, workers + More), ports);
+        if (!_begun)
+        {
+            _begun = true;
+            Limit(_policy.Workers);
+        }
+
+        var completed = ThreadPool.CompletedWorkItemCount;
+        ThreadPool.GetMaxThreads(out var most, out _);
+        ThreadPool.GetAvailableThreads(out var available, out _);
+        var late = Volatile.Read(ref _probeWaits);
+        var pending = ThreadPool.PendingWorkItemCount;
+        var reading = new PoolReading(pending, completed, Busy: most - available, late);
+        if (_policy.Look(reading))
+            Limit(_policy.Workers);
+        if (!late && completed - _completed >= FewItems)
+        {
+            Volatile.Write(ref _probeWaits, true);
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        }
+
+        _completed = completed;
     }
 
-    /// <returns>True where work waits and none was done for two looks.</returns>
-    internal bool IsStuck(long pending, long completed)
+    void IThreadPoolWorkItem.Execute() => Volatile.Write(ref _probeWaits, false);
+
+    /// <summary>The pool's goal, not its limit: whatever blocks may still be given more by the runtime. A goal
+    /// comes down with a limit, and does not go up with it.</summary>
+    private static void Limit(int workers)
     {
-        _stuck = pending > 0 && completed == _completed ? _stuck + 1 : 0;
-        _completed = completed;
-        if (_stuck < StuckLooks)
-            return false;
-        _stuck = 0;
-        return true;
+        ThreadPool.GetMinThreads(out _, out var minPorts);
+        ThreadPool.GetMaxThreads(out var most, out var maxPorts);
+        ThreadPool.SetMinThreads(workers, minPorts);
+        ThreadPool.SetMaxThreads(workers, maxPorts);
+        ThreadPool.SetMaxThreads(most, maxPorts);
+    }
+
+    private static int MinWorkers()
+    {
+        ThreadPool.GetMinThreads(out var workers, out _);
+        return workers;
     }
 }

@@ -14,6 +14,9 @@ internal sealed class StreamWatchdog : IDisposable
     /// <summary>How late a deadline may be noticed.</summary>
     private const int SweepMs = 50;
 
+    /// <summary>How late a pool that is behind may be noticed.</summary>
+    private const int LookMs = 10;
+
     /// <summary>How long a backend may take to notice that its call was cancelled: some awaits ignore their
     /// token, and some backends block.</summary>
     private const int CancelPatienceMs = 1_000;
@@ -65,26 +68,34 @@ internal sealed class StreamWatchdog : IDisposable
 
     private void Run()
     {
-        while (true)
+        while (WaitForStreams())
         {
-            lock (_gate)
-            {
-                _waits = true;
-                while (_sessions.Count == 0 && !_disposed)
-                {
-                    _snapshot = [];
-                    Monitor.Wait(_gate);
-                }
+            Thread.Sleep(LookMs);
+            _pool.Look();
+            if (Environment.TickCount64 < _dueMs)
+                continue;
+            Sweep();
+            _dueMs = Environment.TickCount64 + SweepMs;
+        }
+    }
 
-                _waits = false;
-                if (_disposed)
-                    return;
+    /// <returns>False at the end.</returns>
+    private bool WaitForStreams()
+    {
+        lock (_gate)
+        {
+            if (_sessions.Count > 0 || _disposed)
+                return !_disposed;
+            _waits = true;
+            while (_sessions.Count == 0 && !_disposed)
+            {
+                _snapshot = [];
+                Monitor.Wait(_gate);
             }
 
+            _waits = false;
             _dueMs = Environment.TickCount64 + SweepMs;
-            Thread.Sleep(SweepMs);
-            Sweep();
-            _pool.Look();
+            return !_disposed;
         }
     }
 
