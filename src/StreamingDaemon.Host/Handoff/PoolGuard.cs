@@ -47,8 +47,8 @@ internal sealed class PoolGuard : IThreadPoolWorkItem
 
     void IThreadPoolWorkItem.Execute() => Volatile.Write(ref _probeWaits, false);
 
-    /// <summary>The pool's goal, not its limit: whatever blocks may still be given more by the runtime. A goal
-    /// comes down with a limit, and does not go up with it.</summary>
+    /// <summary>The pool's goal, not its limit: whatever blocks may still be given more by the runtime. A
+    /// goal comes down with a limit, and does not go up with it.</summary>
     private static void Limit(int workers)
     {
         ThreadPool.GetMinThreads(out _, out var minPorts);
