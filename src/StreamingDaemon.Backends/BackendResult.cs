@@ -7,7 +7,7 @@ namespace StreamingDaemon.Backends;
 /// upstream's, which quotes prompts and keys, but for the short names that it gives to its errors. Never
 /// shown to the client.</param>
 /// <param name="UpstreamStatus">The upstream's HTTP status, where there was one.</param>
-public readonly record struct BackendResult(
+public sealed record BackendResult(
     StreamOutcome Outcome, string? Reason = null, int? UpstreamStatus = null)
 {
     /// <summary>A whole answer.</summary>

@@ -4,8 +4,15 @@ namespace StreamingDaemon.Backends;
 /// not changed once a backend has it.</summary>
 public record StreamRequest
 {
-    /// <summary>Correlates logs, error events and the upstream's own logs.</summary>
-    public string RequestId { get; set; } = "";
+    private string? _requestId;
+
+    /// <summary>Correlates logs, error events and the upstream's own logs. Where it was not set it is made
+    /// when somebody asks, and stays.</summary>
+    public string RequestId
+    {
+        get => Volatile.Read(ref _requestId) ?? MakeRequestId();
+        set => _requestId = value;
+    }
 
     /// <summary>The application's user, 0 where it named none.</summary>
     public long UserId { get; set; }
@@ -35,6 +42,15 @@ public record StreamRequest
     /// <summary>How long from the call on a failed attempt may still be followed by another: a retry that
     /// would begin later is not made. Zero or less: none is.</summary>
     public TimeSpan RetryWindow { get; set; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>A request id where none was set.</summary>
+    protected virtual string NewRequestId() => "";
+
+    private string MakeRequestId()
+    {
+        var made = NewRequestId();
+        return Interlocked.CompareExchange(ref _requestId, made, null) ?? made;
+    }
 }
 
 /// <summary>One message of a conversation. <paramref name="Role"/> is passed on verbatim.</summary>

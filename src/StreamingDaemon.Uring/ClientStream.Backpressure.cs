@@ -7,7 +7,7 @@ namespace StreamingDaemon.Uring;
 
 // Backpressure: how a producer waits for a client that is behind, and how the loop wakes it. It waits before
 // it posts, so that what one client holds never passes the limit.
-public sealed partial class ClientStream : IValueTaskSource<bool>
+public sealed partial class ClientStream
 {
     /// <summary>A flush larger than the limit travels in pieces of this.</summary>
     private const int LargestPiece = 16 * 1024;
@@ -17,9 +17,8 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
     private const int EndReserve = 1024;
 
     // One waiter, woken by the loop once the client took enough of what is unsent.
-    private ManualResetValueTaskSourceCore<bool> _room = new() { RunContinuationsAsynchronously = true };
+    private RoomSource? _room;
     private int _waiting;
-    private long _wakeAtUnsent;
     private long _unsent;
 
     /// <summary>Bytes that were flushed and that the kernel has not taken.</summary>
@@ -85,30 +84,33 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
         if (IsClosed || HasRoomFor(bytes))
             return new ValueTask<bool>(!IsClosed);
 
-        _room.Reset();
+        // Most clients are never behind, and hold none.
+        _room ??= new RoomSource();
+        var room = _room.Reset();
         // Not at the first byte of room: a producer that is far ahead is woken for a good part at once.
         var wakeAt = Math.Min(Limit / 2, Limit - bytes);
-        Volatile.Write(ref _wakeAtUnsent, wakeAt);
+        _room.WakeAtUnsent = wakeAt;
         Interlocked.Exchange(ref _waiting, 1);
         // The loop may have made room, or closed, between the look above and the flag: then nobody wakes us.
         if ((Volatile.Read(ref _unsent) <= wakeAt || IsClosed) && Interlocked.Exchange(ref _waiting, 0) == 1)
             return new ValueTask<bool>(!IsClosed);
         return cancellationToken.CanBeCanceled
-            ? WaitCancellableAsync(cancellationToken)
-            : new ValueTask<bool>(this, _room.Version);
+            ? WaitCancellableAsync(room, cancellationToken)
+            : room;
     }
 
-    private async ValueTask<bool> WaitCancellableAsync(CancellationToken cancellationToken)
+    private async ValueTask<bool> WaitCancellableAsync(
+        ValueTask<bool> room, CancellationToken cancellationToken)
     {
         using var registration = cancellationToken.UnsafeRegister(
             static (state, token) => ((ClientStream)state!).CancelWait(token), this);
-        return await new ValueTask<bool>(this, _room.Version).ConfigureAwait(false);
+        return await room.ConfigureAwait(false);
     }
 
     private void CancelWait(CancellationToken token)
     {
         if (Interlocked.Exchange(ref _waiting, 0) == 1)
-            _room.SetException(new OperationCanceledException(token));
+            _room!.SetException(new OperationCanceledException(token));
     }
 
     // What follows is called by the loop.
@@ -121,20 +123,39 @@ public sealed partial class ClientStream : IValueTaskSource<bool>
             return;
         var unsent = Interlocked.Add(ref _unsent, -bytes);
         Debug.Assert(unsent >= 0, "bytes were sent that nobody had flushed");
-        if (Volatile.Read(ref _waiting) == 1 && unsent <= Volatile.Read(ref _wakeAtUnsent))
+        if (Volatile.Read(ref _waiting) == 1 && unsent <= _room!.WakeAtUnsent)
             WakeWaiter();
     }
 
     private void WakeWaiter()
     {
         if (Interlocked.Exchange(ref _waiting, 0) == 1)
-            _room.SetResult(!IsClosed);
+            _room!.SetResult(!IsClosed);
     }
 
-    bool IValueTaskSource<bool>.GetResult(short token) => _room.GetResult(token);
+    /// <summary>What the producer awaits, again and again.</summary>
+    private sealed class RoomSource : IValueTaskSource<bool>
+    {
+        private ManualResetValueTaskSourceCore<bool> _core = new() { RunContinuationsAsynchronously = true };
 
-    ValueTaskSourceStatus IValueTaskSource<bool>.GetStatus(short token) => _room.GetStatus(token);
+        /// <summary>Written before the flag that somebody waits is set, read after it was seen.</summary>
+        public long WakeAtUnsent { get; set; }
 
-    void IValueTaskSource<bool>.OnCompleted(Action<object?> continuation, object? state, short token,
-        ValueTaskSourceOnCompletedFlags flags) => _room.OnCompleted(continuation, state, token, flags);
+        public ValueTask<bool> Reset()
+        {
+            _core.Reset();
+            return new ValueTask<bool>(this, _core.Version);
+        }
+
+        public void SetResult(bool hasRoom) => _core.SetResult(hasRoom);
+
+        public void SetException(Exception exception) => _core.SetException(exception);
+
+        public bool GetResult(short token) => _core.GetResult(token);
+
+        public ValueTaskSourceStatus GetStatus(short token) => _core.GetStatus(token);
+
+        public void OnCompleted(Action<object?> continuation, object? state, short token,
+            ValueTaskSourceOnCompletedFlags flags) => _core.OnCompleted(continuation, state, token, flags);
+    }
 }

@@ -22,9 +22,8 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     private byte[]? _buffer;
     private int _written;
     private NativeBuffer _handoffData;
-    private int _handoffDataReleased;
-    private TaskCompletionSource<ClientEnd>? _ended;
-    private int _end = (int)ClientEnd.None;
+    private bool _handoffDataReleased;
+    private Task? _handling;
     private volatile bool _isGone;
     private volatile bool _allowsKeepAlive;
 
@@ -47,7 +46,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     /// <summary>The handoff data, valid until <see cref="ReleaseHandoffData"/> or the end of the
     /// handler.</summary>
     public ReadOnlySpan<byte> HandoffData =>
-        Volatile.Read(ref _handoffDataReleased) == 0 ? _handoffData.Bytes : [];
+        Volatile.Read(ref _handoffDataReleased) ? [] : _handoffData.Bytes;
 
     /// <summary>When the handoff was accepted (<see cref="System.Diagnostics.Stopwatch"/> ticks).</summary>
     public long AcceptedTimestamp { get; }
@@ -64,35 +63,6 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     /// thread pool.</summary>
     public void Cancel() => _ = _cancellation.CancelAsync();
 
-    /// <summary>Ends when the loop is done with the stream: the end of stream was sent, or the client
-    /// dropped.</summary>
-    public Task<ClientEnd> Ended
-    {
-        get
-        {
-            // Made when somebody asks, which is at the end of most streams: those that run hold none.
-            if (Volatile.Read(ref _ended) is null)
-            {
-                Interlocked.CompareExchange(ref _ended,
-                    new TaskCompletionSource<ClientEnd>(TaskCreationOptions.RunContinuationsAsynchronously),
-                    null);
-                if (Volatile.Read(ref _end) is not (int)ClientEnd.None and var end)
-                    _ended.TrySetResult((ClientEnd)end);
-            }
-
-            return _ended!.Task;
-        }
-    }
-
-    /// <summary>The loop is done with this stream; called once or more often. Continuations run on the
-    /// thread pool.</summary>
-    internal void OnEnded(ClientEnd end)
-    {
-        // A full fence: whoever makes the source after our look at it sees the end.
-        Interlocked.CompareExchange(ref _end, (int)end, (int)ClientEnd.None);
-        Volatile.Read(ref _ended)?.TrySetResult((ClientEnd)_end);
-    }
-
     /// <summary>Bytes that the kernel took; final once <see cref="Ended"/> has ended.</summary>
     public long BytesSent { get; private set; }
 
@@ -103,7 +73,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     /// <summary>Gives the handoff data's buffer back before the stream ends.</summary>
     public void ReleaseHandoffData()
     {
-        if (Interlocked.Exchange(ref _handoffDataReleased, 1) == 0)
+        if (!Interlocked.Exchange(ref _handoffDataReleased, true))
             _loop.Buffers.Return(ref _handoffData);
     }
 
@@ -196,13 +166,29 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     }
 
     /// <summary>Calls the handler.</summary>
-    internal void Begin() => _ = RunAsync();
-
-    private async Task RunAsync()
+    internal void Begin()
     {
         try
         {
-            await _loop.Handler.HandleAsync(this).ConfigureAwait(false);
+            _handling = _loop.Handler.HandleAsync(this);
+        }
+        catch (Exception e)
+        {
+            _handling = Task.FromException(e);
+        }
+
+        // An async method that awaited it would be twice the size of this delegate, for each stream.
+        if (_handling.IsCompleted)
+            OnHandled();
+        else
+            _handling.ConfigureAwait(false).GetAwaiter().UnsafeOnCompleted(OnHandled);
+    }
+
+    private void OnHandled()
+    {
+        try
+        {
+            _handling!.GetAwaiter().GetResult();
         }
         catch (Exception e)
         {

@@ -13,7 +13,8 @@ public interface IHandoffHandler
     /// </summary>
     Task HandleAsync(ClientStream client);
 
-    /// <summary><see cref="HandleAsync"/> threw; the client is aborted if it was not ended.</summary>
+    /// <summary><see cref="HandleAsync"/> threw; the client is aborted if it was not ended. Must
+    /// not throw: there is nobody above it.</summary>
     void OnFault(ClientStream client, Exception exception);
 
     /// <summary>A handoff ended before there was a client to answer. Called on the thread pool.</summary>

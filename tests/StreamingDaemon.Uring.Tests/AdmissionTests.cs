@@ -170,7 +170,7 @@ public sealed class AdmissionTests
     {
         var before = OpenDescriptors.SocketsAndRings();
         await using (var server = await RunningServer.StartAsync(
-            client => client.Ended,
+            client => client.Ended.AsTask(),
             options => options with { Budget = Budget(connections: 1, refusals: 1, handoffs: 4) }))
         {
             var clients = Enumerable.Range(0, 20).Select(_ => Clients.HandOver(server.SocketPath, "{}")).ToList();

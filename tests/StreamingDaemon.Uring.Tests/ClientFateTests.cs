@@ -153,7 +153,7 @@ public sealed class ClientFateTests
             {
                 client.Write("end"u8);
                 client.Complete();
-                return client.Ended;
+                return client.Ended.AsTask();
             },
             options => options with { MaxDrainBytes = 100_000, DrainTimeoutMs = 600_000 });
         using var browser = Clients.HandOverTcp(server.SocketPath, "{}");

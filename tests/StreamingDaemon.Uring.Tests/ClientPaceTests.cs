@@ -208,7 +208,7 @@ public sealed class ClientPaceTests
     public async Task Half_closed_client_that_is_kept_does_not_keep_the_loop_awake(bool tcp)
     {
         await using var server = await RunningServer.StartAsync(
-            client => client.Ended, options => options with { KeepHalfClosed = true });
+            client => client.Ended.AsTask(), options => options with { KeepHalfClosed = true });
         using var client = tcp ? Clients.HandOverTcp(server.SocketPath, "{}") : Clients.HandOver(server.SocketPath, "{}");
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 1);
         client.Shutdown(SocketShutdown.Send);

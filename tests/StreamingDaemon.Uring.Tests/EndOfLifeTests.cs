@@ -48,7 +48,7 @@ public sealed class EndOfLifeTests
     [Fact]
     public async Task Stop_ends_although_handoffs_keep_coming()
     {
-        await using var server = await RunningServer.StartAsync(client => client.Ended);
+        await using var server = await RunningServer.StartAsync(client => client.Ended.AsTask());
         var clients = new List<Socket>();
         var handing = Task.Run(() =>
         {
@@ -152,7 +152,7 @@ public sealed class EndOfLifeTests
     [Fact]
     public async Task Client_that_was_reset_before_its_handoff_is_told_from_a_wrong_descriptor()
     {
-        await using var server = await RunningServer.StartAsync(client => client.Ended);
+        await using var server = await RunningServer.StartAsync(client => client.Ended.AsTask());
         var (browser, theirs) = Clients.TcpPair();
         browser.LingerState = new LingerOption(true, 0);
         browser.Dispose();

@@ -14,7 +14,7 @@ public sealed class HandoffFaultTests
     {
         Encoding.UTF8.GetBytes(client.Admission.ToString(), client);
         client.Complete();
-        return client.Ended;
+        return client.Ended.AsTask();
     }
 
     [Fact]

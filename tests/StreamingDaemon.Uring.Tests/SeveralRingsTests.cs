@@ -77,7 +77,7 @@ public sealed class SeveralRingsTests
     public async Task Limit_of_connections_is_that_of_all_loops_and_a_place_on_any_serves_who_waits()
     {
         await using var server = await StartAsync(
-            client => client.Admission == HandoffAdmission.Admitted ? BeginAndStayAsync(client) : client.Ended,
+            client => client.Admission == HandoffAdmission.Admitted ? BeginAndStayAsync(client) : client.Ended.AsTask(),
             options => options with
             {
                 Budget = new(1_000_000, 100, MaxConnections: 4, Refusals: 2, Handoffs: 8, 1_000_000),

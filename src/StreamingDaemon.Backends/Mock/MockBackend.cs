@@ -25,26 +25,14 @@ internal sealed class MockBackend(MockOptions options) : IStreamingBackend, IDis
     {
         sink.OnResponseStarted();
         using var delay = _wheel.CreateDelay(cancellationToken);
-        await delay.WaitAsync(options.LatencyMs);
-
-        var buffer = ArrayPool<byte>.Shared.Rent(MockScript.MaxDynamicBytes);
-        try
+        for (var n = 0; n < MockScript.EventCount; n++)
         {
-            var length = MockScript.WriteGreeting(request, buffer);
-            await WriteAsync(sink, buffer.AsMemory(0, length), cancellationToken);
-            await delay.WaitAsync(options.DelayMs);
-            length = MockScript.WriteUser(request, buffer);
-            await WriteAsync(sink, buffer.AsMemory(0, length), cancellationToken);
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
-
-        foreach (var text in MockScript.Static)
-        {
-            await delay.WaitAsync(options.DelayMs);
-            await WriteAsync(sink, text, cancellationToken);
+            await delay.WaitAsync(n == 0 ? options.LatencyMs : options.DelayMs);
+            sink.OnUpstreamActivity();
+            // No local lives over an await that need not: each is in the object that a stream holds.
+            await (n < MockScript.DynamicCount
+                ? WriteDynamicAsync(n, request, sink, cancellationToken)
+                : sink.WriteAsync(new StreamDelta(MockScript.StaticText(n)), cancellationToken));
         }
 
         return BackendResult.Completed;
@@ -56,10 +44,18 @@ internal sealed class MockBackend(MockOptions options) : IStreamingBackend, IDis
     private static int Shortest(int one, int other) =>
         one == 0 || other == 0 ? Math.Max(one, other) : Math.Min(one, other);
 
-    private static ValueTask WriteAsync(
-        IDeltaSink sink, ReadOnlyMemory<byte> text, CancellationToken cancellationToken)
+    private static async ValueTask WriteDynamicAsync(
+        int n, StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
     {
-        sink.OnUpstreamActivity();
-        return sink.WriteAsync(new StreamDelta(text), cancellationToken);
+        var buffer = ArrayPool<byte>.Shared.Rent(MockScript.MaxDynamicBytes);
+        try
+        {
+            var length = MockScript.WriteDynamic(n, request, buffer);
+            await sink.WriteAsync(new StreamDelta(buffer.AsMemory(0, length)), cancellationToken);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 }

@@ -9,14 +9,16 @@ internal static class MockScript
     /// <summary>Content events of one answer.</summary>
     public const int EventCount = 18;
 
+    /// <summary>The first of them are made for the request.</summary>
+    public const int DynamicCount = 2;
+
     /// <summary>Longest preview of a prompt, bytes of UTF-8, as the other daemons have it.</summary>
     private const int PreviewBytes = 50;
 
     /// <summary>Room for the longest of the texts made for a request.</summary>
     public const int MaxDynamicBytes = 128;
 
-    /// <summary>Texts 3 to 18.</summary>
-    public static ReadOnlyMemory<byte>[] Static { get; } =
+    private static readonly byte[][] s_static =
     [
         Bytes("Apache has handed this connection over and gone back to work."),
         Bytes("Each event you read left through one io_uring."),
@@ -36,18 +38,23 @@ internal static class MockScript
         Bytes("[DONE-CONTENT]"),
     ];
 
-    /// <summary>Writes the first text: who answers, and the start of what was asked.</summary>
+    /// <summary>The n-th text, from <see cref="DynamicCount"/> on; the first is 0.</summary>
+    public static byte[] StaticText(int n) => s_static[n - DynamicCount];
+
+    /// <summary>Writes the n-th text, below <see cref="DynamicCount"/>.</summary>
     /// <returns>Bytes written.</returns>
-    public static int WriteGreeting(StreamRequest request, Span<byte> destination)
+    public static int WriteDynamic(int n, StreamRequest request, Span<byte> destination) =>
+        n == 0 ? WriteGreeting(request, destination) : WriteUser(request, destination);
+
+    /// <summary>Who answers, and the start of what was asked.</summary>
+    private static int WriteGreeting(StreamRequest request, Span<byte> destination)
     {
         var greeting = "Hello from streaming-daemon (.NET, io_uring)! Prompt: "u8;
         greeting.CopyTo(destination);
         return greeting.Length + WritePreview(PromptOf(request), destination[greeting.Length..]);
     }
 
-    /// <summary>Writes the second text.</summary>
-    /// <returns>Bytes written.</returns>
-    public static int WriteUser(StreamRequest request, Span<byte> destination)
+    private static int WriteUser(StreamRequest request, Span<byte> destination)
     {
         Utf8.TryWrite(destination, $"User ID: {request.UserId}", out var written);
         return written;

@@ -17,7 +17,7 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// it would cost the connection. So the result is there at once, and the copy goes on to the body's formal
 /// end, for a while.
 /// </remarks>
-internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
+internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>, IThreadPoolWorkItem
 {
     /// <summary>What is copied at a time: more than a token's event, and each stream holds so
     /// much.</summary>
@@ -31,6 +31,9 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
     private const int Reading = 0;
     private const int Writing = 1;
     private const int Aborted = 2;
+
+    private const int RestIsTimed = 1;
+    private const int RestIsOver = 2;
 
     private readonly IDisposable _response;
     private readonly IDeltaSink _sink;
@@ -46,6 +49,7 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
     private Exception? _faultOfSink;
     private int _state = Reading;
     private bool _isOver;
+    private int _rest;
     private int _restBytes;
 
     /// <param name="response">Disposed when its body has ended, or is not wanted any more.</param>
@@ -191,13 +195,19 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
     }
 
     /// <summary>The answer is over, and the body not yet.</summary>
-    private void End(in BackendResult result)
+    private void End(BackendResult result)
     {
         _isOver = true;
         // The client may go: what is left of the body still comes to its end.
         _registration.Unregister();
-        _stop.CancelAfter(LimitOfRestMs);
+        // Most bodies have ended by then, and need no timer.
+        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
         _result.SetResult(result);
+    }
+
+    void IThreadPoolWorkItem.Execute()
+    {
+        if (Interlocked.CompareExchange(ref _rest, RestIsTimed, 0) == 0) _stop.CancelAfter(LimitOfRestMs);
     }
 
     private async Task CopyAsync(Stream body)
@@ -216,7 +226,7 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>
         _isOver = true;
         _registration.Dispose();
         // Not disposed: the client's token may be firing into it.
-        if (isOver) _stop.CancelAfter(Timeout.Infinite);
+        if (Interlocked.Exchange(ref _rest, RestIsOver) == RestIsTimed) _stop.CancelAfter(Timeout.Infinite);
         _response.Dispose();
         _events.Dispose();
         var sawFinishReason = _chunks.SawFinishReason;

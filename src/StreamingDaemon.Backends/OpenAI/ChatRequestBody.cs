@@ -48,6 +48,8 @@ internal sealed class ChatRequestBody : BinaryContent
         }
     }
 
+    public ReadOnlyMemory<byte> Bytes => _bytes;
+
     public override bool TryComputeLength(out long length)
     {
         length = _bytes.Length;

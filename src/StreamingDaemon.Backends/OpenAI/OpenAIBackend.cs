@@ -69,7 +69,7 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
         {
             cancellationToken.ThrowIfCancellationRequested();
             HttpResponseMessage? response = null;
-            var result = default(BackendResult);
+            BackendResult? failed = null;
             try
             {
                 using var body = new ChatRequestBody(request, request.Model ?? _options.Model);
@@ -79,10 +79,10 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
             catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                result = _failures.FromSending(exception);
+                failed = _failures.FromSending(exception);
             }
 
-            if (response is not null) result = await ReadAsync(response, sink, cancellationToken);
+            var result = failed ?? await ReadAsync(response!, sink, cancellationToken);
             var left = request.RetryWindow - Stopwatch.GetElapsedTime(start);
             if (!_retries.TryPlan(result, retries, left, out var wait))
             {

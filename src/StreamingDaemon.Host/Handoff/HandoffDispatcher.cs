@@ -60,7 +60,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             // A defect of ours, before anything was sent: the client is told, and the line is written, as of
             // any stream that fails.
             _log.Fault(e);
-            request ??= new HandoffRequest { RequestId = RequestId.Next() };
+            request ??= new HandoffRequest();
             session ??= new StreamSession(client, request, _backends.Default, _metrics);
             return ConcludeAsync(session, new BackendResult(StreamOutcome.InternalError, e.GetType().Name));
         }
@@ -122,7 +122,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             if (_options.Streaming.HeadWaitMs == 0)
                 session.EnsureHead();
             // The thread that brings the handoffs goes on with the next; backends are the pool's.
-            await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+            await Task.Yield();
             session.Worker = await _workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
             // The pool may have been so full that the turn came when the stream was over.
             session.Cancelled.ThrowIfCancellationRequested();
@@ -154,7 +154,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
 
     /// <summary>The one end of each stream: what the client is told, and what is given back.</summary>
     /// <returns>False where it had its end already.</returns>
-    private bool TryConclude(StreamSession session, in BackendResult result, StreamEnd? end)
+    private bool TryConclude(StreamSession session, BackendResult result, StreamEnd? end)
     {
         if (!session.TryConclude())
         {
@@ -173,7 +173,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     }
 
     /// <summary>What is said of it, once the client has all of it or is gone.</summary>
-    private void Report(StreamSession session, in BackendResult result, ClientEnd end)
+    private void Report(StreamSession session, BackendResult result, ClientEnd end)
     {
         var outcome = Combine(result.Outcome, end);
         _accessLog.Write(session, outcome, result);

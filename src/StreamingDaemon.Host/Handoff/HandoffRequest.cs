@@ -25,5 +25,7 @@ internal sealed record HandoffRequest : StreamRequest
 
     public bool HasPrompt => Messages.Count > 0 || !string.IsNullOrEmpty(Prompt);
 
+    protected override string NewRequestId() => Handoff.RequestId.Next();
+
     public void NoteUnusable(string field) => (_unusable ??= []).Add(field);
 }

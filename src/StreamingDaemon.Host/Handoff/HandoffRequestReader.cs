@@ -22,7 +22,7 @@ internal static class HandoffRequestReader
         data = data.Trim("\0 \t\r\n"u8);
         if (data.IsEmpty)
         {
-            request = new HandoffRequest { RequestId = RequestId.Next() };
+            request = new HandoffRequest();
             return true;
         }
 
@@ -42,7 +42,7 @@ internal static class HandoffRequestReader
             // Malformed, or nested deeper than any handoff is.
         }
 
-        request = new HandoffRequest { RequestId = RequestId.Next() };
+        request = new HandoffRequest();
         return false;
     }
 
@@ -81,7 +81,8 @@ internal static class HandoffRequestReader
                 reader.Skip();
         }
 
-        request.RequestId = RequestId.FromApplication(requestId);
+        if (!string.IsNullOrEmpty(requestId))
+            request.RequestId = RequestId.FromApplication(requestId);
         return request;
     }
 

@@ -7,20 +7,21 @@ internal static class RequestId
 {
     public const int MaxLength = 128;
 
+    /// <summary>"sd-", two numbers of 64 bits, "-".</summary>
+    private const int MaxOwnLength = 36;
+
     // Unique over restarts without a random number a stream: the start time in front, a counter behind.
     private static readonly string Prefix = "sd-"
         + DateTimeOffset.UtcNow.ToUnixTimeMilliseconds().ToString("x", CultureInfo.InvariantCulture) + "-";
     private static long _last;
 
-    public static string Next() =>
-        Prefix + Interlocked.Increment(ref _last).ToString("x", CultureInfo.InvariantCulture);
+    public static string Next() => string.Create(CultureInfo.InvariantCulture, stackalloc char[MaxOwnLength],
+        $"{Prefix}{Interlocked.Increment(ref _last):x}");
 
     /// <summary>Keeps what may stand in a header, a log line and a JSON string as it is; the rest becomes
     /// '_'.</summary>
-    public static string FromApplication(string? given)
+    public static string FromApplication(string given)
     {
-        if (string.IsNullOrEmpty(given))
-            return Next();
         var cut = given.Length > MaxLength ? given[..MaxLength] : given;
         return string.Create(cut.Length, cut, static (span, text) =>
         {

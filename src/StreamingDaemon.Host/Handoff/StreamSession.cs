@@ -6,7 +6,7 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>Where a stream is on its way to the first token.</summary>
-internal enum StreamState
+internal enum StreamState : byte
 {
     /// <summary>LLM_QUEUED: waits for a worker slot.</summary>
     Queued,
@@ -28,9 +28,11 @@ internal sealed class StreamSession : IDeltaSink
     private readonly ClientStream _client;
     private readonly StreamMetrics _metrics;
     private int _cancelOutcome = -1;
-    private int _concluded;
+    private bool _concluded;
     private long _lastActivityMs;
     private long _pendingSinceMs;
+    private TimeSpan _timeToFirstToken;
+    private ushort _errorStatus;
     private bool _waitingForClient;
     private bool _headSent;
     private bool _responseStarted;
@@ -93,7 +95,7 @@ internal sealed class StreamSession : IDeltaSink
     public int Events { get; private set; }
 
     /// <summary>From the acceptance of the handoff to the first delta; null where none came.</summary>
-    public TimeSpan? TimeToFirstToken { get; private set; }
+    public TimeSpan? TimeToFirstToken => Events == 0 ? null : _timeToFirstToken;
 
     /// <summary>Index in the watchdog's list, or -1; the watchdog's own.</summary>
     internal int WatchIndex { get; set; } = -1;
@@ -119,7 +121,7 @@ internal sealed class StreamSession : IDeltaSink
 
     /// <summary>True for the first who comes to end the stream: its backend, or the watchdog over a backend
     /// that does not come back.</summary>
-    public bool TryConclude() => Interlocked.Exchange(ref _concluded, 1) == 0;
+    public bool TryConclude() => !Interlocked.Exchange(ref _concluded, true);
 
     /// <summary>Sends the head now, unless it was or the stream is over.</summary>
     public void EnsureHead()
@@ -156,12 +158,13 @@ internal sealed class StreamSession : IDeltaSink
             flush = _client.FlushAsync(Cancelled);
         }
 
-        if (Events++ == 0)
+        if (Events == 0)
         {
             State = StreamState.Streaming;
-            TimeToFirstToken = Stopwatch.GetElapsedTime(_client.AcceptedTimestamp);
+            _timeToFirstToken = Stopwatch.GetElapsedTime(_client.AcceptedTimestamp);
         }
 
+        Events++;
         _metrics.OnEvent();
         if (!flush.IsCompleted)
             Volatile.Write(ref _waitingForClient, true);
@@ -199,7 +202,7 @@ internal sealed class StreamSession : IDeltaSink
         {
             ResponseHead.WriteError(session._client, end!.Status, end.Message, session.Request.RequestId,
                 end.RetryAfterSeconds, session.Request.ResponseHeaders.Span);
-            session.ErrorStatus = end.Status;
+            session._errorStatus = (ushort)end.Status;
         }
     }, end);
 
@@ -214,7 +217,7 @@ internal sealed class StreamSession : IDeltaSink
     }
 
     /// <summary>The HTTP status, where it was not 200.</summary>
-    public int? ErrorStatus { get; private set; }
+    public int? ErrorStatus => _errorStatus == 0 ? null : _errorStatus;
 
     private void Finish(Action<StreamSession, StreamEnd?> write, StreamEnd? end)
     {

@@ -39,8 +39,9 @@ public sealed class AllocationTests
         for (var stream = 0; stream < 1000; stream++) await backend.StreamAsync(request, sink, default);
         var perStream = (GC.GetAllocatedBytesForCurrentThread() - before) / 1000;
 
-        // One delay and one task a stream, nothing for each of the 18 events.
-        Assert.InRange(perStream, 0, 400);
+        // One delay and one task a stream, in a debug build one object for each of the two texts that are
+        // made for it, and nothing for each of the 18 events.
+        Assert.InRange(perStream, 0, 640);
     }
 
     private static async Task<int> ReadAsync()

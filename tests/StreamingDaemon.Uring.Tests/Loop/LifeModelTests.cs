@@ -174,7 +174,7 @@ public sealed class LifeModelTests
         {
             Interlocked.Increment(ref _handled);
             var stream = _streams[int.Parse(Encoding.UTF8.GetString(client.HandoffData), null)];
-            _ = client.Ended.ContinueWith(
+            _ = client.Ended.AsTask().ContinueWith(
                 ended =>
                 {
                     stream.End = ended.Result;

@@ -207,7 +207,7 @@ public sealed class RingFaultTests
         // The closes of the handoff's own connection are among what the kernel is never given.
         var before = OpenDescriptors.SocketsAndRings();
         var server = await RunningServer.StartAsync(
-            client => client.Ended,
+            client => client.Ended.AsTask(),
             options => options with
             {
                 RingFault = (in EnterCall call) =>
