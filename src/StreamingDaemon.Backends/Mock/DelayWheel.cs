@@ -104,16 +104,15 @@ internal sealed class DelayWheel(int shortestMs = 1) : IDisposable
     {
         while (true)
         {
-            int sleepMs;
+            long wakeTick;
             lock (_gate)
             {
                 while (_count == 0 && !_disposed) Monitor.Wait(_gate);
                 if (_disposed) return;
-                sleepMs = (int)Math.Clamp(NextTick() - ElapsedTicks(out _), 1, Math.Max(1, shortestMs));
+                wakeTick = Math.Min(NextTick(), ElapsedTicks(out _) + Math.Max(1, shortestMs));
             }
 
-            // By the kernel's high-resolution timers, some 60 us late.
-            Thread.Sleep(sleepMs);
+            PreciseSleep.Until(_startTimestamp + wakeTick * (Stopwatch.Frequency / 1000));
             Complete(Turn());
         }
     }
