@@ -1,9 +1,11 @@
 using System.Text;
+using System.Text.Json;
+using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.MockLlm;
 
 /// <summary>
-/// The answer, made once: every stream is sent these same bytes, so that no stream costs an encoding.
+/// An answer, made once: every stream is sent these same bytes, so that no stream costs an encoding.
 /// </summary>
 internal sealed class ChunkScript
 {
@@ -20,17 +22,21 @@ internal sealed class ChunkScript
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(chunks, 1);
         ArgumentOutOfRangeException.ThrowIfNegative(textBytes);
-        Pieces =
-        [
-            .. Enumerable.Range(0, chunks).Select(i =>
-                Event(Chunk($$"""{"content":"{{Text(i, textBytes)}}"}""", "null"))),
-            Event(Chunk("{}", "\"stop\"")),
-            Event("[DONE]"),
-        ];
+        Pieces = [.. Enumerable.Range(0, chunks).Select(i => TextEvent(Text(i, textBytes))), .. End("stop")];
     }
+
+    /// <param name="pattern">What a header asked for.</param>
+    public ChunkScript(TestPattern pattern) =>
+        Pieces = [.. pattern.Texts.Select(TextEvent), .. pattern.FinishReason is { } reason ? End(reason) : []];
 
     /// <summary>What is written with a delay between each two: the chunks, the finish, [DONE].</summary>
     public IReadOnlyList<ReadOnlyMemory<byte>> Pieces { get; }
+
+    private static ReadOnlyMemory<byte> TextEvent(string text) =>
+        Event(Chunk($$"""{"content":"{{text}}"}""", "null"));
+
+    private static ReadOnlyMemory<byte>[] End(string finishReason) =>
+        [Event(Chunk("{}", $"\"{JsonEncodedText.Encode(finishReason)}\"")), Event("[DONE]")];
 
     private static string Text(int index, int bytes)
     {

@@ -3,22 +3,12 @@ using System.Buffers.Binary;
 
 namespace StreamingDaemon.MockLlm;
 
-/// <summary>What all streams are answered with.</summary>
-/// <param name="Wheel">Says when.</param>
-/// <param name="Script">The bytes.</param>
-/// <param name="FirstDelayMs">Before the first piece.</param>
-/// <param name="DelayMs">Before each other.</param>
-/// <param name="OnRequest">Counts them.</param>
-/// <param name="Report">The text of <c>GET /cpu</c>.</param>
-internal sealed record Http2Answers(PaceWheel Wheel, ChunkScript Script, int FirstDelayMs, int DelayMs,
-    Action OnRequest, Func<string> Report);
-
 /// <summary>
 /// The server's end of a connection: as much of RFC 9113 as equal answers need. A request's headers are not
 /// read: one with a body is a chat completion, one without asks for the report.
 /// </summary>
 internal sealed class Http2Connection(
-    Http2Server server, Http2Answers answers, Stream wire, int maxStreams)
+    Http2Server server, Answers answers, Stream wire, int maxStreams)
 {
     private const int FrameHeadBytes = 9, MaxFrameBytes = 16_384;
     private const byte Data = 0, Headers = 1, Reset = 3, Settings = 4, Ping = 6, WindowUpdate = 8;

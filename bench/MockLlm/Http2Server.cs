@@ -16,18 +16,21 @@ internal sealed class Http2Server : IDisposable
     private const int SendBufferBytes = 1 << 20;
 
     private readonly MockLlmOptions _options;
-    private readonly Http2Answers _answers;
-    private readonly Socket _listener = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+    private readonly Answers _answers;
+    private readonly Socket _listener;
     private readonly SslServerAuthenticationOptions? _tls;
     private readonly List<Http2Connection> _touched = [];
 
     /// <param name="options">Where and how to listen.</param>
     /// <param name="answers">What is answered, and when.</param>
     /// <param name="certificate">For TLS, or null.</param>
-    public Http2Server(MockLlmOptions options, Http2Answers answers, X509Certificate2? certificate)
+    public Http2Server(MockLlmOptions options, Answers answers, X509Certificate2? certificate)
     {
         _options = options;
         _answers = answers;
+        _listener = options.Socket is null
+            ? new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+            : new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         _answers.Wheel.Turned = FlushTouched;
         _tls = certificate is null ? null : new SslServerAuthenticationOptions
         {
@@ -40,8 +43,16 @@ internal sealed class Http2Server : IDisposable
 
     public void Start()
     {
-        _listener.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
-        _listener.Bind(new IPEndPoint(IPAddress.Loopback, _options.Port));
+        if (_options.Socket is { } path)
+        {
+            _listener.Bind(new UnixDomainSocketEndPoint(path));
+        }
+        else
+        {
+            _listener.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+            _listener.Bind(new IPEndPoint(IPAddress.Loopback, _options.Port));
+        }
+
         _listener.Listen(512);
         _ = AcceptAsync();
     }
@@ -73,7 +84,8 @@ internal sealed class Http2Server : IDisposable
 
     private async Task ServeAsync(Socket socket)
     {
-        socket.NoDelay = true;
+        if (_options.Socket is null)
+            socket.NoDelay = true;
         socket.SendBufferSize = SendBufferBytes;
         Stream wire = new NetworkStream(socket, ownsSocket: true);
         try

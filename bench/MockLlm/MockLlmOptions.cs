@@ -9,5 +9,8 @@ namespace StreamingDaemon.MockLlm;
 /// <param name="FirstDelayMs">Before the first.</param>
 /// <param name="TextBytes">Of each chunk; 0 is a word.</param>
 /// <param name="MaxStreams">Streams that a client may have on one HTTP/2 connection.</param>
+/// <param name="Socket">Path of a Unix socket, in the place of the port.</param>
+/// <param name="ReadsRequests">Answers each by its path and its header X-Test-Pattern, which over HTTP/2 costs
+/// a server that reads them; over HTTP/1.1 they always are.</param>
 internal sealed record MockLlmOptions(int Port, bool IsTls, int HttpVersion, int Chunks, int DelayMs,
-    int FirstDelayMs, int TextBytes, int MaxStreams);
+    int FirstDelayMs, int TextBytes, int MaxStreams, string? Socket = null, bool ReadsRequests = false);

@@ -15,9 +15,14 @@ var delay = Number("--delay-ms", 50, "Before each piece but the first");
 var firstDelay = Number("--first-delay-ms", 0, "Before the first piece");
 var size = Number("--size", 0, "Bytes of text in a chunk; 0 is a word");
 var maxStreams = Number("--max-streams", 100, "Streams on one HTTP/2 connection");
+var socket = new Option<string?>("--socket") { Description = "Path of a Unix socket, in the place of the port" };
+var reads = new Option<bool>("--read-requests")
+{
+    Description = "Answer by path and X-Test-Pattern over HTTP/2 too (HTTP/1.1 always does); costs more CPU",
+};
 var root = new RootCommand("Answers every chat completion with the same stream, and says what that cost.")
 {
-    port, tls, http, chunks, delay, firstDelay, size, maxStreams,
+    port, tls, http, chunks, delay, firstDelay, size, maxStreams, socket, reads,
 };
 root.SetAction(async (arguments, _) =>
 {
@@ -36,9 +41,10 @@ root.SetAction(async (arguments, _) =>
     await using var server = new MockLlmServer(new MockLlmOptions(
         arguments.GetValue(port), arguments.GetValue(tls), arguments.GetValue(http),
         arguments.GetValue(chunks), arguments.GetValue(delay), arguments.GetValue(firstDelay),
-        arguments.GetValue(size), arguments.GetValue(maxStreams)));
+        arguments.GetValue(size), arguments.GetValue(maxStreams), arguments.GetValue(socket),
+        arguments.GetValue(reads)));
     await server.StartAsync();
-    Console.WriteLine($"listening on {server.BaseAddress}");
+    Console.WriteLine($"listening on {arguments.GetValue(socket) ?? server.BaseAddress}");
     await ended.Task;
     Console.WriteLine(server.CpuReport);
     return 0;

@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Bench.Report;
 using StreamingDaemon.MockLlm;
@@ -76,6 +77,80 @@ public sealed class MockLlmTests
 
         using var response = await whole;
         Assert.Equal(Script(50, 0), await response.Content.ReadAsStringAsync());
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task A_server_that_reads_requests_answers_by_path_and_counts(int version)
+    {
+        await using var server =
+            new MockLlmServer(s_options with { HttpVersion = version, ReadsRequests = true });
+        await server.StartAsync();
+        using var client = Client(version);
+        var address = new Uri(server.BaseAddress);
+        using var content = new StringContent("{}");
+        using var answer = await client.PostAsync(new Uri($"{address}/chat/completions"), content);
+
+        Assert.Equal(Script(3, 0), await answer.Content.ReadAsStringAsync());
+        Assert.Equal("""{"status":"ok"}""", await client.GetStringAsync(new Uri(address, "/health")));
+        Assert.Equal("""{"total_requests":1}""", await client.GetStringAsync(new Uri(address, "/stats")));
+        using var reset = await client.PostAsync(new Uri(address, "/stats/reset"), null);
+        Assert.Equal("""{"total_requests":0}""", await client.GetStringAsync(new Uri(address, "/stats")));
+        Assert.Contains("\"id\":\"mock\"", await client.GetStringAsync(new Uri($"{address}/models")),
+            StringComparison.Ordinal);
+        using var other = await client.GetAsync(new Uri(address, "/other"));
+        Assert.Equal(HttpStatusCode.NotFound, other.StatusCode);
+    }
+
+    [Theory]
+    [InlineData("unicode", 35, "stop")]
+    [InlineData("short", 49, "stop")]
+    [InlineData("long", 3, "stop")]
+    [InlineData("finish:length", 6, "length")]
+    [InlineData("finish:", 6, "stop")]
+    [InlineData("abort:7", 7, null)]
+    [InlineData("abort:x", 5, null)]
+    [InlineData("of nobody", 3, "stop")]
+    public async Task A_test_pattern_is_answered_as_asked_for(string name, int chunks, string? finish)
+    {
+        await using var server =
+            new MockLlmServer(s_options with { ReadsRequests = true, DelayMs = 0 });
+        await server.StartAsync();
+        using var client = Client(2);
+        client.DefaultRequestHeaders.Add("X-Test-Pattern", name);
+        using var content = new StringContent("{}");
+
+        using var response = await client.PostAsync(new Uri($"{server.BaseAddress}/chat/completions"), content);
+
+        var answer = await response.Content.ReadAsStringAsync();
+        Assert.Equal(name, response.Headers.GetValues("X-Test-Pattern-Applied").Single());
+        Assert.Equal(chunks, answer.Split("\"content\":").Length - 1);
+        Assert.Equal(finish is not null, answer.EndsWith("data: [DONE]\n\n", StringComparison.Ordinal));
+        Assert.Equal(finish is not null,
+            answer.Contains($"\"finish_reason\":\"{finish}\"", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_Unix_socket_that_anyone_may_use_is_served_and_taken_away(bool reads)
+    {
+        var path = Path.Combine(Path.GetTempPath(), $"mock-llm-{Guid.NewGuid():n}");
+        await using (var server = new MockLlmServer(s_options with { Socket = path, ReadsRequests = reads }))
+        {
+            await server.StartAsync();
+            using var client = Client(2, path);
+            using var content = new StringContent("{}");
+
+            using var response =
+                await client.PostAsync(new Uri($"{server.BaseAddress}/chat/completions"), content);
+
+            Assert.Equal(Script(3, 0), await response.Content.ReadAsStringAsync());
+            Assert.Equal("rw-rw-rw-", Mode(path));
+        }
+
+        Assert.False(File.Exists(path));
     }
 
     [Fact]
@@ -163,14 +238,30 @@ public sealed class MockLlmTests
         string.Concat(new ChunkScript(chunks, textBytes).Pieces.Select(p => Encoding.UTF8.GetString(p.Span)));
 
     [SuppressMessage("Security", "CA5359", Justification = "The mock's certificate is its own.")]
-    private static HttpClient Client(int version)
+    private static HttpClient Client(int version, string? socketPath = null)
     {
         var handler = new SocketsHttpHandler();
+        if (socketPath is not null)
+        {
+            handler.ConnectCallback = async (_, token) =>
+            {
+                var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+                await socket.ConnectAsync(new UnixDomainSocketEndPoint(socketPath), token);
+                return new NetworkStream(socket, ownsSocket: true);
+            };
+        }
+
         handler.SslOptions.RemoteCertificateValidationCallback = (_, _, _, _) => true;
         return new HttpClient(handler)
         {
             DefaultRequestVersion = version == 2 ? HttpVersion.Version20 : HttpVersion.Version11,
             DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
         };
+    }
+
+    private static string Mode(string path)
+    {
+        var mode = (int)File.GetUnixFileMode(path);
+        return string.Concat(Enumerable.Range(0, 9).Select(i => (mode & 0x100 >> i) == 0 ? '-' : "rwx"[i % 3]));
     }
 }

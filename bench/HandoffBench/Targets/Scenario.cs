@@ -43,6 +43,8 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
         yield return Paced(5_000, 50);
         if (!isQuick)
             yield return Paced(15_000, 200);
+        if (!isQuick)
+            yield return Steady();
         yield return Memory();
         yield return Upstream("upstream, 2000 x 18", 2_000, chunks: 18, delayMs: 50);
         if (isQuick)
@@ -116,6 +118,17 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
             .. isQuick ? (Target[])[] : [Target.Of("enter and wake calls a token", 0.1)],
         ])
         { CountsSyscalls = !isQuick };
+
+    // As many come as go, and about a core is left idle.
+    private Scenario Steady() => new("mock, 2000 a second, 50 ms", Mock(16_000, 50) with
+    {
+        Load = Load(16_000, 2_000, 50),
+    },
+    [
+        Target.NoneLost,
+        Target.Of("gap error p99, ms", 5),
+        Target.Of("allocated a token, B", 64),
+    ]);
 
     private Scenario Memory() => new("memory, 5000 paced mock", Mock(5_000, 100) with
     {
