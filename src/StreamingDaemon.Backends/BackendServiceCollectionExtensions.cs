@@ -8,11 +8,13 @@ namespace StreamingDaemon.Backends;
 /// disposes.</summary>
 public static class BackendServiceCollectionExtensions
 {
-    /// <summary>Adds "mock", which answers without an LLM.</summary>
+    /// <summary>Adds "mock", which answers without an LLM; in bursts, where there is an
+    /// <see cref="IWriteBursts"/>.</summary>
     public static IServiceCollection AddMockBackend(this IServiceCollection services, MockOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        return services.AddSingleton<IStreamingBackend>(_ => new MockBackend(options));
+        return services.AddSingleton<IStreamingBackend>(services =>
+            new MockBackend(options, services.GetService<IWriteBursts>()));
     }
 
     /// <summary>Adds "openai": any server that speaks <c>/chat/completions</c>.</summary>

@@ -14,7 +14,8 @@ namespace StreamingDaemon.Backends.Mock;
 /// </remarks>
 /// <param name="shortestMs">The shortest delay that will be asked for, milliseconds: where nothing is due,
 /// the thread sleeps so long, because nothing that comes meanwhile is due before it wakes.</param>
-internal sealed class DelayWheel(int shortestMs = 1) : IDisposable
+/// <param name="bursts">Told of what runs together.</param>
+internal sealed class DelayWheel(int shortestMs = 1, IWriteBursts? bursts = null) : IDisposable
 {
     /// <summary>A power of two; with ticks of 1 ms one turn is about a second, so that the usual delay of
     /// 50 ms is looked at once, and one of a minute sixty times.</summary>
@@ -33,6 +34,8 @@ internal sealed class DelayWheel(int shortestMs = 1) : IDisposable
 
     /// <summary>False where the system is to give no thread, for tests.</summary>
     internal Func<bool>? MayStartThread { get; init; }
+
+    internal IWriteBursts? Bursts => bursts;
 
     /// <summary>Delays that wait now; for tests.</summary>
     internal int PendingCount

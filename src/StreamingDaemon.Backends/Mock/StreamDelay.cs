@@ -58,13 +58,22 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
 
     void IThreadPoolWorkItem.Execute()
     {
-        for (var delay = this; delay is not null;)
+        var bursts = _wheel.Bursts;
+        bursts?.BeginBurst();
+        try
         {
-            // Read first: once its stream goes on, right here, it may link its delay again.
-            var next = delay.Next;
-            delay.Next = null;
-            delay.End();
-            delay = next;
+            for (var delay = this; delay is not null;)
+            {
+                // Read first: once its stream goes on, right here, it may link its delay again.
+                var next = delay.Next;
+                delay.Next = null;
+                delay.End();
+                delay = next;
+            }
+        }
+        finally
+        {
+            bursts?.EndBurst();
         }
     }
 

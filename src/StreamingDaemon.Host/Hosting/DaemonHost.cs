@@ -73,6 +73,7 @@ internal static class DaemonHost
         services.AddSingleton(reread);
         services.AddSingleton<OptionsReloader>();
         services.AddSingleton<ServiceNotifier>();
+        services.AddSingleton<IWriteBursts, LoopWriteBursts>();
         services.AddMockBackend(options.Mock);
         if (options.OpenAI is { } openAI)
             services.AddOpenAIBackend(openAI);

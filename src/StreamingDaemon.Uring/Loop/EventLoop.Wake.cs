@@ -28,7 +28,7 @@ internal sealed partial class EventLoop
     public void Post(ClientStream stream)
     {
         // Refused by a loop that has ended, which has ended the stream too.
-        if (_channel.Writer.TryWrite(stream))
+        if (_channel.Writer.TryWrite(stream) && !WakeBurst.Defers(this))
             Wake();
     }
 

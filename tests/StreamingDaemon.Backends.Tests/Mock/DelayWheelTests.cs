@@ -141,4 +141,53 @@ public sealed class DelayWheelTests
         wheel.Dispose();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting.WithinLimit());
     }
+
+    [Fact]
+    public async Task Delays_that_end_together_run_in_bursts_that_end_whatever_happens()
+    {
+        var bursts = new CountingBursts();
+        using var wheel = new DelayWheel(1, bursts);
+        async Task WaitAsync(int index)
+        {
+            using var delay = wheel.CreateDelay(CancellationToken.None);
+            // As a backend's: inside the work item, and not wherever the test runs.
+            await delay.WaitAsync(50).ConfigureAwait(false);
+            Assert.True(bursts.IsOpen);
+            if (index % 10 == 0) throw new InvalidOperationException("a stream's fault");
+        }
+
+        var waiting = Enumerable.Range(0, 200).Select(WaitAsync).ToArray();
+
+        await Assert.ThrowsAsync<InvalidOperationException>(() => Task.WhenAll(waiting).WithinLimit());
+        Assert.Equal(20, waiting.Count(wait => wait.IsFaulted));
+        // This may be running in the last of them, whose end comes a moment after what ran in it.
+        await Task.Yield();
+        Assert.True(SpinWait.SpinUntil(() => bursts.Begun == bursts.Ended, TestLimits.Wait));
+        Assert.InRange(bursts.Begun, 1, 199);
+    }
+
+    private sealed class CountingBursts : IWriteBursts
+    {
+        private readonly ThreadLocal<bool> _isOpen = new();
+        private int _begun;
+        private int _ended;
+
+        public bool IsOpen => _isOpen.Value;
+
+        public int Begun => Volatile.Read(ref _begun);
+
+        public int Ended => Volatile.Read(ref _ended);
+
+        public void BeginBurst()
+        {
+            _isOpen.Value = true;
+            Interlocked.Increment(ref _begun);
+        }
+
+        public void EndBurst()
+        {
+            _isOpen.Value = false;
+            Interlocked.Increment(ref _ended);
+        }
+    }
 }
