@@ -24,6 +24,7 @@ public static class BackendServiceCollectionExtensions
         this IServiceCollection services, OpenAIOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        return services.AddSingleton<IStreamingBackend>(_ => new OpenAIBackend(options));
+        return services.AddSingleton<IStreamingBackend>(services =>
+            new OpenAIBackend(options, services.GetService<IWriteBursts>()));
     }
 }

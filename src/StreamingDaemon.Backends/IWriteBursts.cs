@@ -1,9 +1,9 @@
 namespace StreamingDaemon.Backends;
 
 /// <summary>
-/// Brackets what a backend writes to many sinks one after the other, on one thread: what takes the events on
+/// Brackets what a backend writes to its sinks one after the other, on one thread: what takes the events on
 /// is woken once, at the end, and finds them together. For bursts of some hundred microseconds: nothing of
-/// one is sent before its end, unless what takes it on is awake.
+/// one is sent before its end, unless what takes it on is awake. They may nest.
 /// </summary>
 public interface IWriteBursts
 {
@@ -12,4 +12,8 @@ public interface IWriteBursts
 
     /// <summary>Ends it, on the same thread.</summary>
     void EndBurst();
+
+    /// <summary>Ends it, on the same thread, where more is likely to follow from what the thread pool has
+    /// queued: what takes the events on is woken after that.</summary>
+    void EndBurstLater();
 }

@@ -62,18 +62,80 @@ public sealed class WakeBurstTests
     }
 
     [Fact]
-    public async Task Bursts_of_a_thread_do_not_nest_and_one_that_flushed_nothing_is_none()
+    public async Task Of_nested_bursts_the_outermost_counts()
     {
-        var (second, ended) = await OnOneThread(() =>
+        var streams = new List<ClientStream>();
+        await using var server = await RunningServer.StartAsync(client => Keep(streams, client));
+        var sockets = await ConnectAsync(server, streams);
+
+        var sentBefore = await OnOneThread(() =>
         {
             WakeBurst.Begin();
-            var second = Record.Exception(WakeBurst.Begin);
+            WakeBurst.Begin();
+            FlushAll(streams);
             WakeBurst.End();
-            return (second, Record.Exception(WakeBurst.End));
+            var sent = SpinWait.SpinUntil(() => server.Server.Statistics.BytesSent > 0, LongMs);
+            WakeBurst.End();
+            return sent;
         });
 
-        Assert.IsType<InvalidOperationException>(second);
-        Assert.Null(ended);
+        Assert.False(sentBefore);
+        await AssertAllReadAsync(sockets);
+    }
+
+    [Fact]
+    public async Task Bursts_that_end_later_wake_the_loop_by_themselves()
+    {
+        var streams = new List<ClientStream>();
+        await using var server = await RunningServer.StartAsync(client => Keep(streams, client));
+        var sockets = await ConnectAsync(server, streams);
+
+        // From several threads, each time with the loop asleep or not, as it comes.
+        await Task.WhenAll(streams.Chunk(5).Select(some => Task.Run(() =>
+        {
+            foreach (var stream in some)
+            {
+                WakeBurst.Begin();
+                FlushAll([stream]);
+                WakeBurst.EndLater();
+            }
+        })));
+
+        await AssertAllReadAsync(sockets);
+    }
+
+    [Fact]
+    public async Task Bursts_that_end_later_do_not_wait_for_a_pool_whose_threads_all_block()
+    {
+        var streams = new List<ClientStream>();
+        await using var server = await RunningServer.StartAsync(client => Keep(streams, client));
+        var sockets = await ConnectAsync(server, streams);
+        using var freed = new ManualResetEventSlim();
+        var blocked = Enumerable.Range(0, 200).Select(_ => Task.Run(freed.Wait)).ToArray();
+        // The pool adds a thread or two a second, which is too late for any of this.
+        var sent = await OnOneThread(() =>
+        {
+            try
+            {
+                foreach (var stream in streams)
+                {
+                    WakeBurst.Begin();
+                    FlushAll([stream]);
+                    WakeBurst.EndLater();
+                }
+
+                return SpinWait.SpinUntil(
+                    () => server.Server.Statistics.BytesSent > 0, Testing.Clients.Patience);
+            }
+            finally
+            {
+                freed.Set();
+            }
+        });
+
+        Assert.True(sent);
+        await Task.WhenAll(blocked);
+        await AssertAllReadAsync(sockets);
     }
 
     private static async Task Keep(List<ClientStream> streams, ClientStream client)

@@ -70,6 +70,9 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>, ITh
         _cancellationToken = cancellationToken;
     }
 
+    /// <summary>Told of what is written together.</summary>
+    public IWriteBursts? Bursts { get; init; }
+
     public override bool CanRead => false;
 
     public override bool CanSeek => false;
@@ -114,7 +117,7 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>, ITh
         try
         {
             _sink.OnUpstreamActivity();
-            await RelayAsync(bytes[.._limit.Accept(bytes.Span)]);
+            await RelayInBurst(bytes[.._limit.Accept(bytes.Span)]);
             if (_limit.IsExceeded && !_isOver) throw new EventTooLongException(_maxEventBytes);
         }
         finally
@@ -152,6 +155,21 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>, ITh
     {
         if (Interlocked.Exchange(ref _state, Aborted) == Writing) _response.Dispose();
         _stop.Cancel();
+    }
+
+    /// <summary>The connection's other streams, whose tokens came with this one's, are queued behind
+    /// it.</summary>
+    private ValueTask RelayInBurst(ReadOnlyMemory<byte> bytes)
+    {
+        Bursts?.BeginBurst();
+        try
+        {
+            return RelayAsync(bytes);
+        }
+        finally
+        {
+            Bursts?.EndBurstLater();
+        }
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]

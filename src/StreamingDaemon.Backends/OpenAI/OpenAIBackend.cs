@@ -24,11 +24,13 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     private readonly UpstreamFailures _failures;
     private readonly RetryPolicy _retries;
     private readonly ChatClient _client;
+    private readonly IWriteBursts? _bursts;
 
     /// <exception cref="ArgumentException">There is no key.</exception>
-    public OpenAIBackend(OpenAIOptions options)
+    public OpenAIBackend(OpenAIOptions options, IWriteBursts? bursts = null)
         : this(options, new RetryPolicy(options.MaxRetries))
     {
+        _bursts = bursts;
     }
 
     /// <exception cref="ArgumentException">There is no key.</exception>
@@ -113,7 +115,10 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     {
         _retries.OnAccepted();
         var relay = new AnswerRelay(response, sink, _options.MaxEventBytes, _options.ApiKey,
-            (int)response.StatusCode, cancellationToken);
+            (int)response.StatusCode, cancellationToken)
+        {
+            Bursts = _bursts,
+        };
         return relay.RunAsync(response.Content.ReadAsStream(cancellationToken));
     }
 

@@ -9,4 +9,6 @@ internal sealed class LoopWriteBursts : IWriteBursts
     public void BeginBurst() => WakeBurst.Begin();
 
     public void EndBurst() => WakeBurst.End();
+
+    public void EndBurstLater() => WakeBurst.EndLater();
 }

@@ -10,18 +10,17 @@ internal sealed class PoolGuard : IThreadPoolWorkItem
     /// <summary>So little work between two looks cannot make any late, unless by blocking.</summary>
     private const int FewItems = 16;
 
-    /// <summary>Somebody who set another number of threads has their reasons.</summary>
-    private static readonly bool IsForced = MinWorkers() != Environment.ProcessorCount;
+    /// <summary>Whoever set another number of threads than the runtime does has their reasons. Asked once:
+    /// later it is ours.</summary>
+    private static readonly int Least = MinWorkers() == Environment.ProcessorCount ? 1 : MinWorkers();
 
-    private readonly WorkerPolicy _policy = new(Environment.ProcessorCount);
+    private readonly WorkerPolicy _policy = new(Environment.ProcessorCount, Least);
     private bool _begun;
     private bool _probeWaits;
     private long _completed;
 
     public void Look()
     {
-        if (IsForced)
-            return;
         if (!_begun)
         {
             _begun = true;

@@ -12,8 +12,12 @@ internal readonly record struct PoolReading(long Pending, long Completed, int Bu
 /// to do, and a core that sleeps is dear to wake for a token's few microseconds. More as soon as work waits,
 /// and many more where all of them block: by itself the pool adds one or two a second.
 /// </summary>
-internal sealed class WorkerPolicy(int cores)
+/// <param name="cores">Processors: more workers than these are for those who block.</param>
+/// <param name="least">To begin with, and never fewer.</param>
+internal sealed class WorkerPolicy(int cores, int least = 1)
 {
+    private readonly int _least = least;
+
     /// <summary>Where all workers block, so many are added, up to so many.</summary>
     private const int More = 8;
     private const int Most = 64;
@@ -43,7 +47,7 @@ internal sealed class WorkerPolicy(int cores)
 
     /// <summary>Workers from one look to the next: the number of processors at most, unless they
     /// block.</summary>
-    public int Workers { get; private set; } = 1;
+    public int Workers { get; private set; } = least;
 
     /// <returns>True where the pool is to be given <see cref="Workers"/>, which may be as many as
     /// before: the pool too adds some by itself.</returns>
@@ -84,9 +88,9 @@ internal sealed class WorkerPolicy(int cores)
         var busiest = _busiest;
         BeginCalm();
         // Those who block are counted one by one: which of them comes back is not known.
-        if (busiest > cores || busyOnAverage > TryBelow * Workers)
+        if (busiest > Math.Max(cores, _least) || busyOnAverage > TryBelow * Workers)
             return false;
-        var fewer = Workers > cores ? cores : Math.Max(1, Workers - Math.Max(1, Workers / 4));
+        var fewer = Math.Max(_least, Workers > cores ? cores : Workers - Math.Max(1, Workers / 4));
         _trying = fewer < Workers;
         Workers = fewer;
         return true;

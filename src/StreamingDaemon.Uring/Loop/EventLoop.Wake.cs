@@ -6,12 +6,17 @@ namespace StreamingDaemon.Uring.Loop;
 
 // The facet that other threads touch: the Channel of streams that have something to send, the eventfd, the
 // requests to drain or stop.
-internal sealed partial class EventLoop
+internal sealed partial class EventLoop : IThreadPoolWorkItem
 {
+    /// <summary>So many bursts may wait for the pool's queue before the loop is woken for them.</summary>
+    private const int MostBurstsQueued = 16;
+
     private readonly Channel<ClientStream> _channel;
     private readonly ChannelReader<ClientStream> _reader;
     private readonly EventFd _wakeEvent = new();
     private int _sleeping;
+    private int _burstsQueued;
+    private int _isWakeQueued;
     private int _drainRequested;
     private int _stopRequested;
     private int _trimRequested;
@@ -66,6 +71,34 @@ internal sealed partial class EventLoop
         Interlocked.MemoryBarrier();
         if (Volatile.Read(ref _sleeping) == 1 && Interlocked.Exchange(ref _sleeping, 0) == 1)
             _wakeEvent.Signal();
+    }
+
+    /// <summary>Wakes the loop, if it sleeps, once the pool has come to what is queued by now: that is more
+    /// for it to send, as likely as not. From any thread.</summary>
+    public void WakeLater()
+    {
+        // As in Wake.
+        Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref _sleeping) == 0)
+            return;
+        if (Interlocked.Increment(ref _burstsQueued) >= MostBurstsQueued)
+        {
+            Volatile.Write(ref _burstsQueued, 0);
+            Wake();
+        }
+        else if (Interlocked.Exchange(ref _isWakeQueued, 1) == 0)
+        {
+            // Behind what this worker queued for itself, which it does first.
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        }
+    }
+
+    void IThreadPoolWorkItem.Execute()
+    {
+        Volatile.Write(ref _burstsQueued, 0);
+        // Before the wake: who finds it queued has enqueued what that wake is for.
+        Interlocked.Exchange(ref _isWakeQueued, 0);
+        Wake();
     }
 
     private bool RequestsPending() =>

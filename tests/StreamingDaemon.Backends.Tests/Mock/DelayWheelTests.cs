@@ -184,6 +184,8 @@ public sealed class DelayWheelTests
             Interlocked.Increment(ref _begun);
         }
 
+        public void EndBurstLater() => EndBurst();
+
         public void EndBurst()
         {
             _isOpen.Value = false;

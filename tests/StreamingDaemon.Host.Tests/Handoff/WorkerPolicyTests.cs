@@ -82,6 +82,24 @@ public sealed class WorkerPolicyTests
         Assert.Equal(1, _policy.Workers);
     }
 
+    [Theory]
+    [InlineData(2)]
+    [InlineData(9)]
+    public void Number_that_somebody_set_is_the_least(int least)
+    {
+        var policy = new WorkerPolicy(Cores, least);
+        for (var look = 0; look < 1_000; look++)
+            policy.Look(new PoolReading(Pending: 1, Completed: look, Busy: 0, Late: false));
+        Assert.Equal(least, policy.Workers);
+
+        for (var look = 0; look < 12; look++)
+            policy.Look(new PoolReading(Pending: 1, Completed: 1_000, Busy: policy.Workers, Late: false));
+        Assert.True(policy.Workers > least);
+        for (var look = 0; look < 1_000; look++)
+            policy.Look(new PoolReading(Pending: 1, Completed: 2_000 + look, Busy: 0, Late: false));
+        Assert.Equal(least, policy.Workers);
+    }
+
     [Fact]
     public void Workers_that_are_all_busy_stay()
     {
