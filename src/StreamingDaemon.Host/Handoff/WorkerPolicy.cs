@@ -16,8 +16,6 @@ internal readonly record struct PoolReading(long Pending, long Completed, int Bu
 /// <param name="least">To begin with, and never fewer.</param>
 internal sealed class WorkerPolicy(int cores, int least = 1)
 {
-    private readonly int _least = least;
-
     /// <summary>Where all workers block, so many are added, up to so many.</summary>
     private const int More = 8;
     private const int Most = 64;
@@ -36,6 +34,7 @@ internal sealed class WorkerPolicy(int cores, int least = 1)
     /// <summary>Fewer are tried where so large a part of the workers was busy.</summary>
     private const double TryBelow = 0.75;
 
+    private readonly int _least = least;
     private long _completed;
     private int _stuck;
     private int _late;
@@ -71,9 +70,12 @@ internal sealed class WorkerPolicy(int cores, int least = 1)
         if (_trying)
             _calmNeeded = Math.Min(_calmNeeded * 2, MostCalmLooks);
         BeginCalm();
-        var grows = Workers < most;
-        Workers = Math.Min(workers, most);
-        return grows;
+        workers = Math.Min(workers, most);
+        // Where there were more than that to begin with, they stay.
+        if (workers <= Workers)
+            return false;
+        Workers = workers;
+        return true;
     }
 
     private bool Calm(int busy)

@@ -101,6 +101,18 @@ public sealed class WorkerPolicyTests
     }
 
     [Fact]
+    public void More_than_64_to_begin_with_do_not_become_fewer_where_all_of_them_block()
+    {
+        var policy = new WorkerPolicy(Cores, least: 100);
+
+        for (var look = 0; look < 50; look++)
+        {
+            Assert.False(policy.Look(new PoolReading(Pending: 1, Completed: 0, Busy: 100, Late: false)));
+            Assert.Equal(100, policy.Workers);
+        }
+    }
+
+    [Fact]
     public void Workers_that_are_all_busy_stay()
     {
         GrowTo(Cores);
