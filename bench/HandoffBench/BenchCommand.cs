@@ -100,7 +100,7 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
             Request = Encoding.UTF8.GetBytes(Value(options.Request)!),
             DelayMs = Value(options.DelayMs),
             ConnectFirst = Value(options.ConnectFirst),
-            ReadEveryMs = Value(options.ReadEvery),
+            ReadAtEnd = Value(options.ReadAtEnd),
         };
         var limit = Native.RaiseDescriptorLimit();
         if (load.Descriptors + OtherDescriptors > limit)

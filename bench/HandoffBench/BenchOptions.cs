@@ -33,8 +33,8 @@ internal sealed class BenchOptions
         Number("--delay-ms", "Between two events at their source, ms: what gaps are compared with", 50);
     public Option<bool> ConnectFirst { get; } = new("--connect-first")
     { Description = "Open loop: make all clients before the clock runs; two descriptors each until handed over" };
-    public Option<int> ReadEvery { get; } = Integer("--read-every-ms",
-        "Look at all sockets once in so many ms: cheaper, for goodput; 0 reads each event as it comes", 0);
+    public Option<bool> ReadAtEnd { get; } = new("--read-at-end")
+    { Description = "Read an answer once it has ended: cheaper, for goodput; no event is timed" };
     public Option<int> WarmUp { get; } = Integer("--warm-up", "Streams before the ones that count", 0);
     public Option<double> Settle { get; } =
         Number("--settle", "Seconds after the load until memory is looked at for the last time", 1);
@@ -51,7 +51,7 @@ internal sealed class BenchOptions
     public IEnumerable<Option> All =>
     [
         Daemon, Label, Upstream, Streams, Rate, Concurrency, Duration, Tcp, Request, Events, Expect, DelayMs,
-        ConnectFirst, ReadEvery, WarmUp, Settle, Patience, Rounds, Syscalls, Floor, Json, Svg,
+        ConnectFirst, ReadAtEnd, WarmUp, Settle, Patience, Rounds, Syscalls, Floor, Json, Svg,
     ];
 
     private static Option<string[]> Many(string name, string description) =>

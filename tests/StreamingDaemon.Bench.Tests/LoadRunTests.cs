@@ -13,10 +13,11 @@ public sealed class LoadRunTests
     private static readonly LoadPlan s_plan = new() { Request = Bytes("{}"), Patience = TimeSpan.FromSeconds(20) };
 
     [Theory]
-    [InlineData(false, false, 0)]
-    [InlineData(true, false, 0)]
-    [InlineData(true, true, 20)]
-    public void Every_stream_is_counted_once_and_by_what_became_of_it(bool tcp, bool connectFirst, int readEveryMs)
+    [InlineData(false, false, false)]
+    [InlineData(true, false, false)]
+    [InlineData(true, true, true)]
+    [InlineData(false, false, true)]
+    public void Every_stream_is_counted_once_and_by_what_became_of_it(bool tcp, bool connectFirst, bool readAtEnd)
     {
         using var silent = new ClientsHeldOpen();
         using var daemon = new FakeDaemon((number, client) =>
@@ -47,7 +48,7 @@ public sealed class LoadRunTests
             Streams = 50,
             Tcp = tcp,
             ConnectFirst = connectFirst,
-            ReadEveryMs = readEveryMs,
+            ReadAtEnd = readAtEnd,
             Patience = TimeSpan.FromSeconds(1),
         });
 

@@ -2,7 +2,20 @@ using System.Runtime.InteropServices;
 
 namespace StreamingDaemon.Bench.Interop;
 
-/// <summary>One epoll, level-triggered, for reading.</summary>
+/// <summary>When an <see cref="Epoll"/> speaks of a descriptor.</summary>
+internal enum Watch
+{
+    /// <summary>As long as there is something to read.</summary>
+    Data = Native.EpollIn,
+
+    /// <summary>Once for what has come since the last time: the kernel looks at it once, not twice.</summary>
+    NewData = Native.EpollIn | Native.EpollPeerShut | Native.EpollEdge,
+
+    /// <summary>When the other side has ended the stream, whatever there is to read before.</summary>
+    End = Native.EpollPeerShut,
+}
+
+/// <summary>One epoll, for reading.</summary>
 internal sealed unsafe class Epoll : IDisposable
 {
     /// <summary>epoll_wait takes this many events at most in one call.</summary>
@@ -18,11 +31,12 @@ internal sealed unsafe class Epoll : IDisposable
 
     /// <summary>Watches a descriptor; from any thread.</summary>
     /// <param name="fd">The descriptor.</param>
-    /// <param name="tag">What <see cref="TagAt"/> says when it is readable.</param>
-    public void Add(int fd, int tag)
+    /// <param name="tag">What <see cref="TagAt"/> says of it.</param>
+    /// <param name="watch">What for.</param>
+    public void Add(int fd, int tag, Watch watch)
     {
         var entry = stackalloc byte[16];
-        *(int*)entry = Native.EpollIn;
+        *(int*)entry = (int)watch;
         *(long*)(entry + s_dataOffset) = tag;
         Native.Check(Native.EpollControl(_fd, Native.EpollAdd, fd, entry), "epoll_ctl");
     }
@@ -34,7 +48,7 @@ internal sealed unsafe class Epoll : IDisposable
     /// </summary>
     public void Remove(int fd) => _ = Native.EpollControl(_fd, Native.EpollDelete, fd, null);
 
-    /// <summary>Waits; returns the number of readable descriptors, 0 after the time-out.</summary>
+    /// <summary>Waits; returns the number of descriptors that there is something of, 0 after the time-out.</summary>
     public int Wait(int timeoutMs)
     {
         var count = Native.EpollWait(_fd, _entries, BatchSize, timeoutMs);
@@ -44,6 +58,10 @@ internal sealed unsafe class Epoll : IDisposable
     }
 
     public int TagAt(int index) => (int)*(long*)(_entries + index * s_entryBytes + s_dataOffset);
+
+    /// <summary>Nothing comes after what is there to be read: the end, or an error.</summary>
+    public bool HasEndedAt(int index) => (*(int*)(_entries + index * s_entryBytes)
+        & (Native.EpollPeerShut | Native.EpollHangUp | Native.EpollError)) != 0;
 
     public void Dispose()
     {

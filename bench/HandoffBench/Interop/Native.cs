@@ -11,7 +11,8 @@ internal static unsafe partial class Native
     public const int AfUnix = 1, AfInet = 2;
     public const int SockStream = 1, SockSeqPacket = 5;
     public const int CloseOnExec = 0x80000, NonBlocking = 0x800;
-    public const int EpollIn = 1, EpollAdd = 1, EpollDelete = 2;
+    public const int EpollIn = 1, EpollError = 0x8, EpollHangUp = 0x10, EpollPeerShut = 0x2000, EpollEdge = 1 << 31;
+    public const int EpollAdd = 1, EpollDelete = 2;
     public const int NoSignal = 0x4000, DontWait = 0x40;
     public const int ErrorInterrupted = 4, ErrorAgain = 11, ErrorConnectionReset = 104;
     private const int ResourceDescriptors = 7, ClockTicks = 2;

@@ -162,7 +162,7 @@ internal sealed class HandoffThread : IDisposable
         _slots[index] = new ClientSlot { Fd = browser, DueAt = due };
         Volatile.Write(ref _begun, _begun + 1);
         // From here on the slot is the reader's: epoll_ctl is the fence.
-        _epoll.Add(browser, index);
+        _epoll.Add(browser, index, _plan.ReadAtEnd ? Watch.End : Watch.NewData);
         return true;
     }
 }

@@ -32,10 +32,10 @@ internal sealed record LoadPlan
     public bool ConnectFirst { get; init; }
 
     /// <summary>
-    /// Milliseconds between two looks at all sockets; 0 reads each as soon as there is something. A read for
-    /// several events leaves the cores to the daemon, for what times no event: goodput.
+    /// Reads an answer when it has ended, not as it comes: it must fit into the socket's buffer. That leaves
+    /// the cores to the daemon, for what times no event: goodput.
     /// </summary>
-    public int ReadEveryMs { get; init; }
+    public bool ReadAtEnd { get; init; }
 
     public bool IsClosedLoop => Concurrency > 0;
 

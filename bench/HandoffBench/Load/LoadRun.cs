@@ -73,28 +73,27 @@ internal sealed class LoadRun : IDisposable
 
     private void ReadWhatIsThere()
     {
-        if (_plan.ReadEveryMs > 0)
-            Thread.Sleep(_plan.ReadEveryMs);
-        // Each once: on a busy daemon the first has more to read by the time that the last has been read.
-        var looks = _plan.ReadEveryMs > 0 ? (_plan.Slots + Epoll.BatchSize - 1) / Epoll.BatchSize : 1;
-        int count;
-        do
+        var count = _epoll.Wait(PollMs);
+        for (var i = 0; i < count; i++)
         {
-            count = _epoll.Wait(PollMs);
-            for (var i = 0; i < count; i++)
-                Read(_epoll.TagAt(i));
+            var slot = _epoll.TagAt(i);
+            // No further event will come of one that has ended. Of the others it will, where less came than
+            // there was room for (epoll(7), Q9).
+            while (Read(slot) || (_epoll.HasEndedAt(i) && _slots[slot].Fd > 0))
+            {
+            }
         }
-        while (count == Epoll.BatchSize && --looks > 0);
     }
 
-    private unsafe void Read(int index)
+    /// <returns>Whether there may be more to read now.</returns>
+    private unsafe bool Read(int index)
     {
         ref var slot = ref _slots[index];
         nint count;
         fixed (byte* buffer = _buffer)
             count = Native.Receive(slot.Fd, buffer, (nuint)_buffer.Length, Native.DontWait);
         if (count < 0 && Native.Errno is Native.ErrorAgain or Native.ErrorInterrupted)
-            return;
+            return Native.Errno == Native.ErrorInterrupted;
         var now = Stopwatch.GetTimestamp();
         if (count < 0)
         {
@@ -115,7 +114,10 @@ internal sealed class LoadRun : IDisposable
                 _expected.Events, now);
             if (verdict != StreamVerdict.Open)
                 End(index, verdict);
+            return verdict == StreamVerdict.Open && count == _buffer.Length;
         }
+
+        return false;
     }
 
     private void End(int index, StreamVerdict verdict)

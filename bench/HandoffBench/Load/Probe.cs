@@ -39,7 +39,7 @@ internal static class Probe
         }
 
         _ = Native.Close(server);
-        epoll.Add(browser, 0);
+        epoll.Add(browser, 0, Watch.Data);
         try
         {
             return ReadToEnd(browser, epoll, patience);

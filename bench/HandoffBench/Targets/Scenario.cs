@@ -86,13 +86,13 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
     };
 
     // Over TCP, where the kernel carries a packet to its receiver in the sender's time: there the loop is
-    // what a core is full of. The generator has the same two cores: it connects before, and reads rarely.
+    // what a core is full of. The generator has the same two cores: it connects before, and reads an answer at its end.
     private Comparison TwoRings() => new("rings, 8000 mock, 20 ms, TCP",
         [.. ((int[])[1, 2]).Select(rings => Mock(8_000, 20) with
         {
             Label = rings == 1 ? "1 ring" : $"{rings} rings",
             Daemon = $"{_common} --delay 20 --rings {rings}",
-            Load = Load(8_000, 0, 20) with { Tcp = true, ConnectFirst = true, ReadEveryMs = 50 },
+            Load = Load(8_000, 0, 20) with { Tcp = true, ConnectFirst = true, ReadAtEnd = true },
         })],
         [
             ComparedTarget.NoneLost,
