@@ -30,6 +30,29 @@ public sealed class DaemonFiguresTests
         Assert.Throws<FormatException>(() => ProcStat.Parse(line));
 
     [Fact]
+    public void What_the_host_took_is_of_the_time_that_was_wanted_and_idle_cores_of_all_time()
+    {
+        var before = MachineCpu.Parse("cpu  100 0 100 1000 50 0 10 5 0 0");
+        var after = MachineCpu.Parse("cpu  160 10 120 1080 70 5 5 25 0 0");
+
+        var passed = after.Since(before);
+
+        // 60 + 10 + 20 + 5 - 5 busy, 80 + 20 idle, 20 stolen.
+        Assert.Equal(new MachineCpu(90, 100, 20), passed);
+        Assert.Equal(20.0 / 110, passed.StolenShare);
+        Assert.Equal(2 * 100.0 / 210, passed.IdleCores(2));
+        Assert.Null(default(MachineCpu).StolenShare);
+        Assert.Null(default(MachineCpu).IdleCores(2));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("cpu0 1 2 3 4 5 6 7 8 9 10")]
+    [InlineData("cpu  1 2 3 4 5 6 7")]
+    public void A_machine_without_a_steal_column_is_not_one_that_nothing_was_stolen_from(string line) =>
+        Assert.Throws<FormatException>(() => MachineCpu.Parse(line));
+
+    [Fact]
     public async Task The_processs_own_times_agree_with_what_the_runtime_says()
     {
         using var directory = new TempDirectory();

@@ -94,6 +94,8 @@ internal sealed record Figure(string Name, Func<TrialResult, double?> Value, boo
     [
         new("generator's CPU, s", r => r.OwnCpuSeconds),
         new("upstream's CPU, s", r => r.UpstreamCpuSeconds),
+        new("cores left idle", r => r.Machine.IdleCores(Environment.ProcessorCount)),
+        new("stolen by the host, % of busy time", r => r.Machine.StolenShare * 100),
     ];
 
     private static double? PerEvent(TrialResult result, long count) => Finite((double)count / result.Events);

@@ -61,7 +61,6 @@ internal sealed class Trial : IDisposable
                 null);
         }
 
-
         var peakIsOfLoad = _daemon.Tree.ResetPeak();
         var runtimeBefore = Scrape();
         var upstreamBefore = _upstream?.Tree.Usage().CpuSeconds;
@@ -76,7 +75,9 @@ internal sealed class Trial : IDisposable
             if (Volatile.Read(ref running) is { } load)
                 progress.Show(load.Progress.Begun, load.Progress.Ended, _plan.Load);
         });
+        var machineBefore = MachineCpu.Read();
         var result = RunLoad(_plan.Load, expected, load => Volatile.Write(ref running, load));
+        var machine = MachineCpu.Read().Since(machineBefore);
         var after = _daemon.Tree.Usage();
         own.Refresh();
         var ownAfter = own.TotalProcessorTime;
@@ -100,6 +101,7 @@ internal sealed class Trial : IDisposable
             Runtime = runtime,
             OwnCpuSeconds = (ownAfter - ownBefore).TotalSeconds,
             UpstreamCpuSeconds = upstreamAfter - upstreamBefore,
+            Machine = machine,
         };
     }
 

@@ -42,6 +42,9 @@ internal sealed class TrialResult
     /// <summary>CPU of the upstream, where there is one.</summary>
     public required double? UpstreamCpuSeconds { get; init; }
 
+    /// <summary>All cores, over the load.</summary>
+    public required MachineCpu Machine { get; init; }
+
     /// <summary>What the kernel alone charges for one event, measured in the same minute; µs.</summary>
     public double? FloorMicroseconds { get; set; }
 
