@@ -12,6 +12,17 @@ internal sealed class LoadRun : IDisposable
 {
     private const int PollMs = 50;
 
+    /// <summary>What there is to read of a stream after a read.</summary>
+    private enum ReadState
+    {
+        /// <summary>Nothing now, unless its end is known to have come.</summary>
+        Empty,
+        More,
+
+        /// <summary>It has ended: its slot may be another stream's by now.</summary>
+        Over,
+    }
+
     private readonly LoadPlan _plan;
     private readonly ExpectedStream _expected;
     private readonly Epoll _epoll = new();
@@ -79,45 +90,47 @@ internal sealed class LoadRun : IDisposable
             var slot = _epoll.TagAt(i);
             // No further event will come of one that has ended. Of the others it will, where less came than
             // there was room for (epoll(7), Q9).
-            while (Read(slot) || (_epoll.HasEndedAt(i) && _slots[slot].Fd > 0))
+            ReadState state;
+            do
             {
+                state = Read(slot);
             }
+            while (state == ReadState.More || (state == ReadState.Empty && _epoll.HasEndedAt(i)));
         }
     }
 
-    /// <returns>Whether there may be more to read now.</returns>
-    private unsafe bool Read(int index)
+    private unsafe ReadState Read(int index)
     {
         ref var slot = ref _slots[index];
         nint count;
         fixed (byte* buffer = _buffer)
             count = Native.Receive(slot.Fd, buffer, (nuint)_buffer.Length, Native.DontWait);
         if (count < 0 && Native.Errno is Native.ErrorAgain or Native.ErrorInterrupted)
-            return Native.Errno == Native.ErrorInterrupted;
+            return Native.Errno == Native.ErrorInterrupted ? ReadState.More : ReadState.Empty;
         var now = Stopwatch.GetTimestamp();
         if (count < 0)
         {
             End(index, StreamVerdict.Reset);
-        }
-        else if (count == 0)
-        {
-            var verdict = slot.Checker.End(_expected);
-            if (verdict == StreamVerdict.Good)
-                _result.Timings.OnGood(slot.DueAt, now);
-            End(index, verdict);
-        }
-        else
-        {
-            var before = slot.Checker.MarksReached;
-            var verdict = slot.Checker.Accept(_buffer.AsSpan(0, (int)count), _expected);
-            _result.Timings.OnProgress(slot.DueAt, ref slot.LastEventAt, before, slot.Checker.MarksReached,
-                _expected.Events, now);
-            if (verdict != StreamVerdict.Open)
-                End(index, verdict);
-            return verdict == StreamVerdict.Open && count == _buffer.Length;
+            return ReadState.Over;
         }
 
-        return false;
+        var verdict = slot.Checker.End(_expected);
+        if (count > 0)
+        {
+            var before = slot.Checker.MarksReached;
+            verdict = slot.Checker.Accept(_buffer.AsSpan(0, (int)count), _expected);
+            _result.Timings.OnProgress(slot.DueAt, ref slot.LastEventAt, before, slot.Checker.MarksReached,
+                _expected.Events, now);
+            if (verdict == StreamVerdict.Open)
+                return count == _buffer.Length ? ReadState.More : ReadState.Empty;
+        }
+        else if (verdict == StreamVerdict.Good)
+        {
+            _result.Timings.OnGood(slot.DueAt, now);
+        }
+
+        End(index, verdict);
+        return ReadState.Over;
     }
 
     private void End(int index, StreamVerdict verdict)
