@@ -14,9 +14,12 @@ internal sealed unsafe partial class HandoffListener : IDisposable
     {
         this.path = path;
         listener = new Socket(AddressFamily.Unix, type, ProtocolType.Unspecified);
-        listener.Bind(new UnixDomainSocketEndPoint(path));
-        File.SetUnixFileMode(path, (UnixFileMode)0b110_110_110);
+        // Under its name only when it listens and may be connected to: httpd does not try again after EACCES.
+        string unready = path + ".new";
+        listener.Bind(new UnixDomainSocketEndPoint(unready));
+        File.SetUnixFileMode(unready, (UnixFileMode)0b110_110_110);
         listener.Listen(backlog);
+        File.Move(unready, path);
     }
 
     /// <summary>Takes the next handoff, answers the client with a line, and returns the data.</summary>

@@ -4,6 +4,9 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Cli;
 
+/// <summary>Beside nothing else: a signal to this process drains every daemon that runs in it.</summary>
+[CollectionDefinition(nameof(SignalTests), DisableParallelization = true)]
+[Collection(nameof(SignalTests))]
 public sealed partial class SignalTests : IDisposable
 {
     private readonly Sandbox _sandbox = new();
