@@ -62,7 +62,7 @@ internal sealed class ApacheConfiguration
         <VirtualHost *:{Port}>
             ServerName patient.test
             SocketHandoffConnectTimeoutMs 10000
-            SocketHandoffMaxRetries 10
+            SocketHandoffMaxRetries 8
         </VirtualHost>
         <VirtualHost *:{Port}>
             ServerName parts.test

@@ -90,7 +90,8 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
     };
 
     // Over TCP, where the kernel carries a packet to its receiver in the sender's time: there the loop is
-    // what a core is full of. The generator has the same two cores: it connects before, and reads an answer at its end.
+    // what a core is full of. The generator has the same two cores: it connects before, and reads an answer
+    // at its end.
     private Comparison TwoRings() => new("rings, 8000 mock, 20 ms, TCP",
         [.. ((int[])[1, 2]).Select(rings => Mock(8_000, 20) with
         {
@@ -144,6 +145,7 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
         Target.Of("memory a stream, KB", 2.5),
         new("memory at the end, of that at rest", 1.2,
             r => (double)r.Settled.ResidentKb / r.AtRest.ResidentKb),
+        Target.Of("allocated a token, B", 64),
     ]);
 
     private Scenario Upstream(string name, int streams, int chunks, int delayMs) =>
@@ -154,6 +156,7 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
             Target.Of("head p99, ms", 2),
             Target.Of("first token p99, ms", 10),
             Target.Of("memory a stream, KB", 12),
+            Target.Of("allocated a token, B", 512),
         ])
         { Rounds = Rounds };
 
