@@ -1,0 +1,56 @@
+using System.Text;
+using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
+using Xunit;
+
+namespace StreamingDaemon.Uring.Tests;
+
+/// <summary>What an event costs the loop once its stream runs.</summary>
+public sealed class SteadyLoopTests
+{
+    private const int WarmUp = 50, Events = 200;
+
+    [Fact]
+    public async Task Event_in_steady_state_is_one_submission_and_no_allocated_byte_on_the_loops_thread()
+    {
+        long allocated = 0, sends = 0, sendsBefore = 0, sendsAfter = 0, before = 0, after = 0;
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                for (var i = 1; i <= WarmUp + Events; i++)
+                {
+                    if (i == WarmUp + 1)
+                        (before, sendsBefore) = (Volatile.Read(ref allocated), Volatile.Read(ref sends));
+                    Encoding.UTF8.GetBytes("event.", client);
+                    await client.FlushAsync();
+                    await Eventually.TrueAsync(() => client.BytesSent == 6L * i);
+                }
+
+                (after, sendsAfter) = (Volatile.Read(ref allocated), Volatile.Read(ref sends));
+                client.Complete();
+            },
+            options => options with
+            {
+                RingFault = (in EnterCall call) =>
+                {
+                    // Called by the loop's thread.
+                    for (var i = 0; i < call.SubmissionCount; i++)
+                    {
+                        if (call.Submission(i).Opcode == IoUringConstants.OpSend)
+                            Volatile.Write(ref sends, sends + 1);
+                    }
+
+                    Volatile.Write(ref allocated, GC.GetAllocatedBytesForCurrentThread());
+                    return call.Proceed();
+                },
+            });
+        using var client = Clients.HandOver(server.SocketPath, "{}");
+
+        Assert.Equal(6 * (WarmUp + Events), (await Clients.ReadTextAsync(client)).Length);
+
+        Assert.Equal(Events, sendsAfter - sendsBefore);
+        Assert.True(before > 0);
+        Assert.Equal(0, after - before);
+    }
+}
