@@ -49,8 +49,15 @@ public sealed partial class ClientStream
             _gate.Exit(useMemoryBarrier: false);
         }
 
+        if (changes)
+            PostAgain();
+    }
+
+    /// <summary>Makes the loop look at the stream.</summary>
+    private void PostAgain()
+    {
         // The exchange is a full fence: what was put in is seen by whoever finds the stream in the Channel.
-        if (changes && Interlocked.Exchange(ref _isPosted, 1) == 0)
+        if (Interlocked.Exchange(ref _isPosted, 1) == 0)
             _loop.Post(this);
     }
 

@@ -165,9 +165,9 @@ public sealed partial class ClientStream : IBufferWriter<byte>
         DropBuffer();
     }
 
-    /// <summary>Calls the handler.</summary>
-    internal void Begin()
+    private void CallHandler()
     {
+        _loop.Statistics.OnClientStarted();
         try
         {
             _handling = _loop.Handler.HandleAsync(this);
@@ -188,7 +188,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     {
         try
         {
-            _handling!.GetAwaiter().GetResult();
+            _handling?.GetAwaiter().GetResult();
         }
         catch (Exception e)
         {

@@ -42,6 +42,10 @@ public enum HandoffRejection
     /// <summary>The kernel refused to receive.</summary>
     ReceiveFailed,
 
+    /// <summary>The client's socket answered no check within the handoff timeout: somebody else holds its
+    /// lock.</summary>
+    CheckTimedOut,
+
     /// <summary>Neither the peer's user nor its group is allowed to hand over.</summary>
     PeerNotAllowed,
 }

@@ -1,5 +1,6 @@
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Ring;
 
 namespace StreamingDaemon.Uring;
 
@@ -25,6 +26,7 @@ public sealed class HandoffServer
 
     /// <summary>The first of them accepts. Empty until all are there.</summary>
     private volatile EventLoop[] _loops = [];
+    private ServerThreads? _threads;
     private int _running;
     private int _startCalled;
 
@@ -74,6 +76,8 @@ public sealed class HandoffServer
         var started = 0;
         try
         {
+            _threads = new ServerThreads(_options);
+            Statistics.HungThreads = CountHung;
             // The one that accepts last: who finds its socket finds all of them.
             for (; started < others.Length; started++)
                 others[started] = await StartLoopAsync(started + 1, null).ConfigureAwait(false);
@@ -84,18 +88,24 @@ public sealed class HandoffServer
             _completion.TrySetException(e);
             foreach (var loop in others.AsSpan(0, started))
                 loop.RequestDrain();
+            _threads?.End();
             throw;
         }
     }
+
+    private (int Releases, int Checks, int Calls) CountHung() => (
+        _threads!.Releaser.Hung + _threads.ForeignReleaser.Hung,
+        _loops.Sum(static loop => loop.HungChecks), _loops.Sum(static loop => loop.Hung));
 
     private Task<EventLoop> StartLoopAsync(int index, EventLoop[]? others)
     {
         var made = new TaskCompletionSource<EventLoop>(TaskCreationOptions.RunContinuationsAsynchronously);
         // The ring belongs to the thread that made it (SINGLE_ISSUER), hence all on the loop's own.
-        ServerThread.Start(index == 0 ? "io_uring loop" : $"io_uring loop {index + 1}",
-            () => RunLoop(index, others, made), _options);
+        ServerThread.Start(NameOf(index), () => RunLoop(index, others, made), _options);
         return made.Task;
     }
+
+    private static string NameOf(int index) => index == 0 ? "io_uring loop" : $"io_uring loop {index + 1}";
 
     /// <summary>
     /// Removes the socket's path, takes what is in the accept queue, closes the listener; running streams go
@@ -178,7 +188,10 @@ public sealed class HandoffServer
         EventLoop loop;
         try
         {
-            loop = new EventLoop(_options, _handler, _counters[index], _places, others);
+            loop = new EventLoop(_options, _handler, _counters[index], _places, _threads!, others)
+            {
+                Replace = call => ReplaceThread(index, call),
+            };
         }
         catch (Exception e)
         {
@@ -195,12 +208,24 @@ public sealed class HandoffServer
         }
 
         made.TrySetResult(loop);
+        RunToEnd(loop, () => true);
+    }
+
+    /// <param name="loop">The loop.</param>
+    /// <param name="begin">False if it is another thread's.</param>
+    private void RunToEnd(EventLoop loop, Func<bool> begin)
+    {
         try
         {
+            if (!begin())
+                return;
             loop.Run();
             loop.Dispose();
-            if (Interlocked.Decrement(ref _running) == 0)
-                _completion.TrySetResult();
+            OnLoopEnded();
+        }
+        catch (LoopReplacedException e)
+        {
+            loop.OnCallReturned(e.Call);
         }
         catch (Exception e)
         {
@@ -208,6 +233,51 @@ public sealed class HandoffServer
             _completion.TrySetException(e);
             // No more than half a server would be left.
             Stop();
+            OnLoopEnded();
         }
+    }
+
+    private void OnLoopEnded()
+    {
+        if (Interlocked.Decrement(ref _running) != 0)
+            return;
+        // The last ones to release anything have.
+        _threads!.End();
+        _completion.TrySetResult();
+    }
+
+    /// <summary>Starts another thread for a loop whose own hangs in a call.</summary>
+    private void ReplaceThread(int index, long call)
+    {
+        try
+        {
+            ServerThread.Start(NameOf(index), () => TakeOver(_loops[index], call), _options);
+        }
+        catch (HandoffServerException)
+        {
+            // No thread is to be had: the next look tries again.
+        }
+    }
+
+    private void TakeOver(EventLoop loop, long call)
+    {
+        IoUring ring;
+        try
+        {
+            ring = loop.CreateRing();
+        }
+        catch (HandoffServerException)
+        {
+            // No ring is to be had: the next look tries again.
+            return;
+        }
+
+        RunToEnd(loop, () =>
+        {
+            var isOurs = loop.TryTakeOver(call, ring);
+            if (!isOurs)
+                ring.Dispose();
+            return isOurs;
+        });
     }
 }

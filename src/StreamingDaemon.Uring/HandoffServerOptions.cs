@@ -1,3 +1,4 @@
+using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 
 namespace StreamingDaemon.Uring;
@@ -48,6 +49,15 @@ public sealed record HandoffServerOptions
 
     /// <summary>False where there is to be no thread of that name, for tests.</summary>
     internal Func<string, bool>? MayStartThread { get; init; }
+
+    /// <summary>Stands between the loop and a client's socket, for tests.</summary>
+    internal ClientCallFault? CallFault { get; init; }
+
+    /// <summary>The kernel's workers make all calls on clients' sockets, for tests.</summary>
+    internal bool AlwaysUsesWorkers { get; init; }
+
+    /// <summary>Told of each descriptor that a loop gives up, on its thread, for tests.</summary>
+    internal Action<int>? Releasing { get; init; }
 
     /// <summary>Stands between the ring and the kernel, for tests.</summary>
     internal RingFault? RingFault { get; init; }

@@ -51,21 +51,23 @@ public sealed class HandoffDeadlineTests
             HandoffTimeoutMs = 30,
             RingFault = (in EnterCall call) =>
             {
-                var (before, closes) = (looks, false);
+                var before = looks;
                 for (var i = 0; i < call.SubmissionCount; i++)
                 {
                     ref var entry = ref call.Submission(i);
                     if (IsReceive(entry.UserData) && (entry.OperationFlags & SocketConstants.MsgDontWait) != 0)
                         looks++;
-                    closes |= entry.Opcode == IoUringConstants.OpClose;
                 }
 
-                if (moment == Moment.BeforeTheClose && closes)
-                    Send();
                 var result = call.Proceed();
                 if (looks > before && looks == (int)moment + 1)
                     Send();
                 return result;
+            },
+            Releasing = _ =>
+            {
+                if (moment == Moment.BeforeTheClose)
+                    Send();
             },
         });
 

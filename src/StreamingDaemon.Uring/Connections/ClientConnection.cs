@@ -34,6 +34,12 @@ internal sealed class ClientConnection(int index) : LoopTimer
     public ClientState State;
     public ClientStream? Stream;
 
+    /// <summary>Who handed it over.</summary>
+    public HandoffPeer Peer;
+
+    /// <summary>It seemed to be gone before its socket was checked.</summary>
+    public bool SeemsGone;
+
     /// <summary>Bytes that the kernel reads from; <see cref="Sent"/> of them are gone.</summary>
     public NativeBuffer Sending;
     public int Sent;
@@ -70,7 +76,19 @@ internal sealed class ClientConnection(int index) : LoopTimer
     /// possible.</summary>
     public OperationKind SendingKind;
     public bool IsWatched;
+
+    /// <summary>Our end of the stream is being shut down.</summary>
+    public bool IsShuttingDown;
+
+    /// <summary>What it still sends is being read, or waited for.</summary>
     public bool IsReceiving;
+
+    /// <summary>What is in flight where <see cref="IsReceiving"/> is set.</summary>
+    public OperationKind ReceivingKind;
+
+    /// <summary>A thread that was left behind is inside a call on its socket: that call's result comes when
+    /// the thread comes back.</summary>
+    public bool IsHeldUp;
 
     /// <summary>Does it count against the limit of connections (or was it taken only to be
     /// refused)?</summary>
@@ -78,5 +96,5 @@ internal sealed class ClientConnection(int index) : LoopTimer
     public long BytesDrained;
     public ClientEnd End;
 
-    public bool HasOperationInFlight => IsSending || IsWatched || IsReceiving;
+    public bool HasOperationInFlight => IsSending || IsWatched || IsReceiving || IsShuttingDown;
 }

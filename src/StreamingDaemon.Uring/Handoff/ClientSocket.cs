@@ -7,35 +7,46 @@ namespace StreamingDaemon.Uring.Handoff;
 internal static class ClientSocket
 {
     /// <summary>
-    /// Looks whether it can be streamed to, and makes it so, in as few calls as say it: they are most of what
-    /// a short stream costs in calls.
+    /// Is it a stream socket of a kind that we know? Asks only what the kernel answers without the socket's
+    /// lock (sk_getsockopt), because somebody else may hold that lock: for the loop's thread. A file is no
+    /// socket, and is not asked anything.
     /// </summary>
-    /// <returns>Null for a connected stream socket, else why it is none.</returns>
+    public static bool IsKnownKind(int fd)
+    {
+        if (LinuxNative.GetSockOpt(fd, SolSocket, SoDomain, out var family) < 0
+            || LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) < 0 || type != SockStream)
+            return false;
+        if (family == AfUnix)
+            return true;
+        // poll(2) of these takes no lock (tcp_poll, mptcp_poll); that of others may.
+        return family is AfInet or AfInet6
+            && LinuxNative.GetSockOpt(fd, SolSocket, SoProtocol, out var protocol) == 0
+            && protocol is IpProtoTcp or IpProtoMpTcp;
+    }
+
+    /// <summary>
+    /// Looks whether it is connected, and makes it ready to stream to. These calls take the socket's lock,
+    /// so they wait for as long as another holder of the socket wants.
+    /// </summary>
+    /// <returns>Null if it is ready, else why it is not.</returns>
     public static HandoffRejection? Prepare(int fd)
     {
         // One that listens has no peer either.
         if (LinuxNative.GetPeerFamily(fd, out var family) < 0)
             return WhyWithoutPeer(fd);
-        // A token is a small packet that must not wait for the previous one's acknowledgement. Only TCP knows
-        // the option: where it is taken, that answers the question for the type too.
-        var isTcp = family is AfInet or AfInet6
-            && LinuxNative.SetSockOpt(fd, IpProtoTcp, TcpNoDelay, 1) == 0;
-        if (!isTcp && !IsStream(fd))
-            return HandoffRejection.NotAStreamSocket;
-        // Whoever opened it may have asked for it: the last close would wait for the reader, in this thread,
-        // or throw away what he has not read yet. Unix sockets do not do it.
-        if (family != AfUnix)
-            _ = LinuxNative.SetNoLinger(fd);
+        if (family == AfUnix)
+            return null;
+        // A token is a small packet that must not wait for the previous one's acknowledgement.
+        _ = LinuxNative.SetSockOpt(fd, IpProtoTcp, TcpNoDelay, 1);
+        // Its opener may have asked for it: the close would throw away what the client has not read yet.
+        _ = LinuxNative.SetNoLinger(fd);
         return null;
     }
 
     /// <summary>A connection that was reset, or a socket that never was one: TCP_INFO's state would tell a
     /// reset one (CLOSE) no better. Its error does: a reset leaves one, to be read once.</summary>
     private static HandoffRejection WhyWithoutPeer(int fd) =>
-        IsStream(fd) && LinuxNative.GetSockOpt(fd, SolSocket, SoError, out var error) == 0 && error != 0
+        LinuxNative.GetSockOpt(fd, SolSocket, SoError, out var error) == 0 && error != 0
             ? HandoffRejection.ClientGone
             : HandoffRejection.NotAStreamSocket;
-
-    private static bool IsStream(int fd) =>
-        LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) == 0 && type == SockStream;
 }

@@ -36,6 +36,10 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
 
     /// <summary>What came was only looked at.</summary>
     public bool HasUnreadMessage;
+
+    /// <summary>A stream that is only looked at to its end (SO_PEEK_OFF): reading it would release surplus
+    /// descriptors on the loop's thread.</summary>
+    public bool OnlyLooks;
     public bool DescriptorsTruncated;
 
     /// <summary>How often its descriptor was cut off.</summary>
@@ -60,8 +64,8 @@ internal unsafe struct HandoffMemory(byte* pointer)
     private const int VectorOffset = 64;
     private const int ControlOffset = 128;
 
-    // CMSG_SPACE of SCM_MAX_FD descriptors: 16 + 253 * 4, aligned to 8.
-    private const int ControlBytes = 1032;
+    // CMSG_LEN of one descriptor. The kernel installs no more of them than fit, and drops the others.
+    private const int ControlBytes = 20;
 
     public readonly byte* Pointer = pointer;
 
@@ -70,7 +74,10 @@ internal unsafe struct HandoffMemory(byte* pointer)
     public readonly byte* Data => Pointer + HeaderBytes;
 
     /// <summary>Readies the header to receive at most <paramref name="room"/> bytes at an offset.</summary>
-    public readonly MessageHeader* Prepare(int offset, int room)
+    /// <param name="offset">Bytes that are here already.</param>
+    /// <param name="room">Bytes more.</param>
+    /// <param name="takesDescriptor">There is room for a descriptor too.</param>
+    public readonly MessageHeader* Prepare(int offset, int room, bool takesDescriptor)
     {
         var vector = (IoVector*)(Pointer + VectorOffset);
         *vector = new IoVector { Base = Data + offset, Length = (nuint)room };
@@ -80,36 +87,29 @@ internal unsafe struct HandoffMemory(byte* pointer)
             Vectors = vector,
             VectorCount = 1,
             Control = Pointer + ControlOffset,
-            ControlLength = ControlBytes,
+            ControlLength = takesDescriptor ? (nuint)ControlBytes : 0,
         };
         return header;
     }
 
     public readonly int ReceivedFlags => ((MessageHeader*)Pointer)->Flags;
 
-    /// <summary>Copies the descriptors that came with the last message.</summary>
-    /// <returns>How many.</returns>
-    public readonly int ReadDescriptors(Span<int> descriptors)
+    /// <summary>The descriptor that came with the last message.</summary>
+    /// <param name="isClient">The peer sent it; else the kernel added it (SCM_PIDFD).</param>
+    /// <returns>-1 if none came.</returns>
+    public readonly int TakeDescriptor(out bool isClient)
     {
+        isClient = false;
         var header = (MessageHeader*)Pointer;
-        var count = 0;
-        var position = (byte*)header->Control;
-        var end = position + header->ControlLength;
-        while (position + sizeof(ControlHeader) <= end)
+        var control = (ControlHeader*)header->Control;
+        if (header->ControlLength < ControlBytes || control->Length < ControlBytes
+            || control->Level != SocketConstants.SolSocket
+            || control->Type is not (SocketConstants.ScmRights or SocketConstants.ScmPidFd))
         {
-            var control = (ControlHeader*)position;
-            if (control->Length < (nuint)sizeof(ControlHeader) || control->Length > (nuint)(end - position))
-                break;
-            if (control->Level == SocketConstants.SolSocket && control->Type == SocketConstants.ScmRights)
-            {
-                var here = ((int)control->Length - sizeof(ControlHeader)) / sizeof(int);
-                for (var i = 0; i < here && count < descriptors.Length; i++)
-                    descriptors[count++] = ((int*)(position + sizeof(ControlHeader)))[i];
-            }
-
-            position += (control->Length + 7) & ~(nuint)7;
+            return -1;
         }
 
-        return count;
+        isClient = control->Type == SocketConstants.ScmRights;
+        return *(int*)(control + 1);
     }
 }

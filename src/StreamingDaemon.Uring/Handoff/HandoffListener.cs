@@ -14,7 +14,6 @@ internal sealed class HandoffListener : IDisposable
     /// <summary>Streams stand still while the loop waits for the lock.</summary>
     private const int UnlinkPatienceMs = 100;
 
-    private readonly bool _isPassed;
     private FileIdentity _identity;
     private bool _refusesMore;
 
@@ -22,10 +21,13 @@ internal sealed class HandoffListener : IDisposable
     {
         Path = path;
         Fd = fd;
-        _isPassed = isPassed;
+        IsPassed = isPassed;
     }
 
     public int Fd { get; private set; }
+
+    /// <summary>The service manager has it too, and may set its options at any time.</summary>
+    public bool IsPassed { get; }
 
     /// <summary>Where clients find it.</summary>
     public string Path { get; }
@@ -94,6 +96,7 @@ internal sealed class HandoffListener : IDisposable
         _ = FileNative.Fcntl(fd, FileNative.SetDescriptorFlags, FileNative.CloseOnExec);
         var flags = FileNative.Fcntl(fd, FileNative.GetStatusFlags, 0);
         _ = FileNative.Fcntl(fd, FileNative.SetStatusFlags, flags | SockNonBlock);
+        AncillaryData.TurnOff(fd);
         return new HandoffListener(FileNative.BoundPath(fd), fd, isPassed: true);
     }
 
@@ -199,7 +202,7 @@ internal sealed class HandoffListener : IDisposable
     /// <returns>A connection, or a negative errno: EAGAIN where there is none left.</returns>
     public int AcceptQueued()
     {
-        if (_isPassed)
+        if (IsPassed)
             return -Errno.Again;
         if (!_refusesMore)
         {
@@ -213,12 +216,19 @@ internal sealed class HandoffListener : IDisposable
         return LinuxNative.Accept(Fd);
     }
 
+    /// <summary>Gives the descriptor up: closing it releases what is queued and was not accepted.</summary>
+    /// <returns>-1 if that was done before.</returns>
+    public int TakeDescriptor()
+    {
+        var fd = Fd;
+        Fd = -1;
+        return fd;
+    }
+
     public void Dispose()
     {
-        if (Fd < 0)
-            return;
-        _ = LinuxNative.Close(Fd);
-        Fd = -1;
+        if (TakeDescriptor() is >= 0 and var fd)
+            _ = LinuxNative.Close(fd);
     }
 
     private static void RemoveIfStale(string path)

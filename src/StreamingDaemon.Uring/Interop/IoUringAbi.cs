@@ -105,15 +105,6 @@ internal struct GetEventsArgument
     public ulong Timespec;
 }
 
-/// <summary><c>struct io_uring_rsrc_update</c>, as IORING_REGISTER_RING_FDS takes it.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct ResourceUpdate
-{
-    public uint Offset;
-    public uint Reserved;
-    public ulong Data;
-}
-
 /// <summary><c>struct __kernel_timespec</c>.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct KernelTimespec

@@ -11,10 +11,10 @@ internal static class IoUringConstants
     public const byte OpRecvMsg = 10;
     public const byte OpAccept = 13;
     public const byte OpAsyncCancel = 14;
-    public const byte OpClose = 19;
     public const byte OpRead = 22;
     public const byte OpSend = 26;
     public const byte OpRecv = 27;
+    public const byte OpShutdown = 34;
 
     // io_uring_setup(2) flags.
     public const uint SetupSqPoll = 1u << 1;
@@ -41,7 +41,6 @@ internal static class IoUringConstants
     public const uint EnterSqWakeup = 1u << 1;
     public const uint EnterSqWait = 1u << 2;
     public const uint EnterExtArg = 1u << 3;
-    public const uint EnterRegisteredRing = 1u << 4;
 
     /// <summary>6.15, with <see cref="FeatureNoIoWait"/>.</summary>
     public const uint EnterNoIoWait = 1u << 7;
@@ -51,6 +50,7 @@ internal static class IoUringConstants
     public const uint SqCqOverflow = 1u << 1;
 
     // Entry flags and completion flags.
+    public const byte SqeAsync = 1 << 4;
     public const byte SqeCqeSkipSuccess = 1 << 6;
     public const uint CqeMore = 1u << 1;
 
@@ -62,8 +62,4 @@ internal static class IoUringConstants
     // mmap(2) offsets.
     public const long OffsetSqRing = 0;
     public const long OffsetSqes = 0x10000000;
-
-    // io_uring_register(2).
-    public const uint RegisterRingFds = 20;
-    public const uint UnregisterRingFds = 21;
 }

@@ -14,12 +14,13 @@ internal static unsafe partial class LinuxNative
     // The same numbers on every architecture since 5.1 (asm-generic/unistd.h).
     public const long SysIoUringSetup = 425;
     public const long SysIoUringEnter = 426;
-    public const long SysIoUringRegister = 427;
 
     // Older calls, whose numbers differ (x86: arch/x86/entry/syscalls/syscall_64.tbl).
     private static readonly bool s_isX64 = RuntimeInformation.ProcessArchitecture == Architecture.X64;
     public static long SysSchedSetAttr => s_isX64 ? 314 : 274;
     public static long SysSchedGetAttr => s_isX64 ? 315 : 275;
+    public static long SysGetTid => s_isX64 ? 186 : 178;
+    public static long SysTgKill => s_isX64 ? 234 : 131;
 
     public const int ProtReadWrite = 0x3;
     public const int MapShared = 0x1;
@@ -93,6 +94,12 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "recv", SetLastError = true)]
     private static partial nint RecvRaw(int fd, void* buffer, nuint length, int flags);
 
+    [LibraryImport("libc", EntryPoint = "send", SetLastError = true)]
+    private static partial nint SendRaw(int fd, void* buffer, nuint length, int flags);
+
+    [LibraryImport("libc", EntryPoint = "signal")]
+    public static partial nint SetSignalHandler(int signal, nint handler);
+
     [LibraryImport("libc", EntryPoint = "shutdown", SetLastError = true)]
     private static partial int ShutdownRaw(int fd, int how);
 
@@ -133,9 +140,6 @@ internal static unsafe partial class LinuxNative
 
     public static int IoUringEnter(int fd, uint submit, uint wait, uint flags, void* argument, nuint size) =>
         Result(Syscall(SysIoUringEnter, fd, submit, wait, flags, (long)argument, (long)size));
-
-    public static int IoUringRegister(int fd, uint opcode, void* argument, uint count) =>
-        Result(Syscall(SysIoUringRegister, fd, opcode, (long)argument, count, 0, 0));
 
     /// <summary>sched_getattr(2) of the calling thread.</summary>
     public static int SchedGetAttributes(SchedulingSlice.Attributes* attributes, uint size) =>
@@ -195,6 +199,16 @@ internal static unsafe partial class LinuxNative
 
     public static int Recv(int fd, void* buffer, int length, int flags) =>
         Result(RecvRaw(fd, buffer, (nuint)length, flags));
+
+    public static int Send(int fd, void* buffer, int length, int flags) =>
+        Result(SendRaw(fd, buffer, (nuint)length, flags));
+
+    /// <summary>gettid(2): the kernel's number of the calling thread.</summary>
+    public static int GetThreadId() => Result(Syscall(SysGetTid, 0, 0, 0, 0, 0, 0));
+
+    /// <summary>tgkill(2): sends a signal to one thread of this process.</summary>
+    public static int SignalThread(int threadId, int signal) =>
+        Result(Syscall(SysTgKill, Environment.ProcessId, threadId, signal, 0, 0, 0));
 
     public static int Shutdown(int fd, int how) => Result(ShutdownRaw(fd, how));
 

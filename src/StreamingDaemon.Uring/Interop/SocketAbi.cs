@@ -69,10 +69,29 @@ internal static class SocketConstants
     public const int SoPeerCred = 17;
     public const int SoAcceptConn = 30;
     public const int SoLinger = 13;
+    public const int SoPassCred = 16;
+    public const int SoTimestamp = 29;
+    public const int SoPassSec = 34;
+    public const int SoTimestampNs = 35;
+    public const int SoTimestamping = 37;
+    public const int SoProtocol = 38;
     public const int SoDomain = 39;
+    public const int SoPeekOff = 42;
+
+    /// <summary>6.5.</summary>
+    public const int SoPassPidFd = 76;
+
+    /// <summary>6.17.</summary>
+    public const int SoInq = 84;
     public const int IpProtoTcp = 6;
+
+    /// <summary>Multipath TCP.</summary>
+    public const int IpProtoMpTcp = 262;
     public const int TcpNoDelay = 1;
     public const int ScmRights = 1;
+
+    /// <summary>6.5: a descriptor of the sending process, pidfd_open(2).</summary>
+    public const int ScmPidFd = 4;
 
     /// <summary>TIOCOUTQ of asm-generic/ioctls.h, on x86-64 and arm64.</summary>
     public const nuint SioCOutQ = 0x5411;
@@ -84,6 +103,7 @@ internal static class SocketConstants
     public const int MsgNoSignal = 0x4000;
     public const int MsgCmsgCloExec = 0x40000000;
 
+    public const uint PollIn = 0x1;
     public const uint PollOut = 0x4;
     public const uint PollErr = 0x8;
     public const uint PollHup = 0x10;
@@ -92,9 +112,6 @@ internal static class SocketConstants
     public const int ShutRd = 0;
     public const int ShutWr = 1;
     public const int EfdCloExec = 0x80000;
-
-    /// <summary>SCM_MAX_FD: the most descriptors one message carries.</summary>
-    public const int ScmMaxFd = 253;
 }
 
 /// <summary>The errno values that this project tells apart (Linux, x86-64 and arm64).</summary>

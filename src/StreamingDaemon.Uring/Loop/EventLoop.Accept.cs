@@ -127,17 +127,20 @@ internal sealed unsafe partial class EventLoop
     private void StartHandoff(int fd)
     {
         Statistics.OnAccepted();
+        MarkBusy();
+        if (_listener!.IsPassed)
+            AncillaryData.TurnOff(fd);
         if (!IsAllowed(fd))
         {
             NotifyRejected(HandoffRejection.PeerNotAllowed, fd);
-            SubmitClose(fd);
+            Release(fd);
             return;
         }
 
         if (_stopped)
         {
             NotifyRejected(HandoffRejection.ServerStopped, fd);
-            SubmitClose(fd);
+            Release(fd);
             return;
         }
 
@@ -173,7 +176,7 @@ internal sealed unsafe partial class EventLoop
             }
         }
 
-        listener.Dispose();
+        Release(listener.TakeDescriptor());
     }
 
     /// <summary>Asks for the message. Its time runs from here on: until there is memory for it, it is we who

@@ -25,14 +25,16 @@ internal sealed unsafe partial class EventLoop
         var client = _clients[index];
         Debug.Assert(client.State == ClientState.Free, "a slot in use was handed out");
         client.Fd = received.Fd;
+        client.Peer = received.Peer;
         client.State = ClientState.Streaming;
         client.LastSendMs = ClientConnection.NeverSent;
         client.IsAdmitted = received.Admission != HandoffAdmission.OverCapacity;
         client.Stream = new ClientStream(
             this, client, received.Data, received.Admission, received.AcceptedTimestamp);
         _clientCount++;
-        Statistics.OnClientStarted();
         ArmWatch(client);
+        // Until its socket is checked, which somebody else may hold up.
+        _timers.Set(client, _nowMs + Options.HandoffTimeoutMs);
         OnHandlerCalled();
         _handlerThread.Post(client.Stream);
         return client;
@@ -60,8 +62,12 @@ internal sealed unsafe partial class EventLoop
             return;
         if (stream.EndRequested == StreamEndRequest.Abort)
             BeginClose(client, ClientEnd.Aborted);
+        else if (client.SeemsGone)
+            BeginClose(client, ClientEnd.ClientGone);
         else if (client.State == ClientState.Streaming)
             MarkDirty(client);
+        // The end of its check may be all that it waited for.
+        FinishCloseIfIdle(client);
     }
 
     private void MarkDirty(ClientConnection client)
@@ -83,8 +89,11 @@ internal sealed unsafe partial class EventLoop
     /// together.</summary>
     private void StartDirtySends()
     {
-        foreach (var client in _dirty)
+        // A send may end at once, and its client be in the list again: that is for the next turn.
+        var count = _dirty.Count;
+        for (var i = 0; i < count; i++)
         {
+            var client = _dirty[i];
             // Twice in the list where it was held and could not be any longer.
             if (!client.IsDirty)
                 continue;
@@ -93,7 +102,7 @@ internal sealed unsafe partial class EventLoop
                 SendPendingOrEnd(client);
         }
 
-        _dirty.Clear();
+        _dirty.RemoveRange(0, count);
     }
 
     private void SendPendingOrEnd(ClientConnection client)
@@ -111,8 +120,8 @@ internal sealed unsafe partial class EventLoop
         {
             client.Sent = 0;
             client.LastSendMs = _nowMs;
-            SubmitSend(client);
             ExpectProgress(client);
+            SubmitSend(client);
         }
         else if (endRequested != StreamEndRequest.None)
         {
@@ -122,22 +131,14 @@ internal sealed unsafe partial class EventLoop
 
     private void SubmitSend(ClientConnection client)
     {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpSend;
-        entry->Fd = client.Fd;
-        entry->Address = (ulong)(client.Sending.Pointer + client.Sent);
-        entry->Length = (uint)(client.Sending.Length - client.Sent);
-        entry->OperationFlags = MsgNoSignal;
-        entry->UserData = UserData.Pack(OperationKind.ClientSend, client.Generation, client.Index);
         client.IsSending = true;
         client.SendingKind = OperationKind.ClientSend;
         Statistics.OnSendSubmitted();
+        CallClient(client, OperationKind.ClientSend);
     }
 
-    private void OnSendCompleted(ClientConnection client, uint generation, int result)
+    private void OnSendCompleted(ClientConnection client, int result)
     {
-        if ((client.Generation & UserData.GenerationMask) != generation)
-            return;
         client.IsSending = false;
         if (result > 0)
         {
@@ -154,7 +155,6 @@ internal sealed unsafe partial class EventLoop
 
         if (result == -Errno.Again)
         {
-            // Kernels before 6.x may answer so on O_NONBLOCK sockets; newer ones park the send themselves.
             SubmitWritablePoll(client);
         }
         else if (result is -Errno.NoBufs or -Errno.NoMem)
@@ -173,8 +173,8 @@ internal sealed unsafe partial class EventLoop
         }
         else if (client.Sent < client.Sending.Length)
         {
-            SubmitSend(client);
             ExpectProgress(client);
+            SubmitSend(client);
         }
         else
         {
@@ -200,10 +200,8 @@ internal sealed unsafe partial class EventLoop
         client.SendingKind = OperationKind.ClientWritable;
     }
 
-    private void OnClientWritable(ClientConnection client, uint generation, int result)
+    private void OnClientWritable(ClientConnection client, int result)
     {
-        if ((client.Generation & UserData.GenerationMask) != generation)
-            return;
         client.IsSending = false;
         if (client.State != ClientState.Streaming)
             FinishCloseIfIdle(client);
@@ -213,15 +211,15 @@ internal sealed unsafe partial class EventLoop
             SubmitSend(client);
     }
 
-    private void OnClientWatch(ClientConnection client, uint generation, in CompletionEntry completion)
+    private void OnClientWatch(ClientConnection client, in CompletionEntry completion)
     {
-        if ((client.Generation & UserData.GenerationMask) != generation)
-            return;
         client.IsWatched = (completion.Flags & CqeMore) != 0;
         if (client.State != ClientState.Streaming)
             FinishCloseIfIdle(client);
         else if (IsInterrupted(completion.Result))
             ArmWatch(client);
+        else if (client.Stream!.IsToldWhenChecked())
+            client.SeemsGone = true;
         else if (completion.Result < 0)
             BeginClose(client, ClientEnd.SocketError);
         else if (!Options.KeepHalfClosed || (completion.Result & (PollHup | PollErr)) != 0)

@@ -48,7 +48,11 @@ internal sealed unsafe partial class EventLoop
 
     private void OnClientDeadline(ClientConnection client)
     {
-        if (client.State == ClientState.Draining)
+        if (client.Stream?.AwaitsCheck == true)
+            _timers.Set(client, _nowMs + Options.HandoffTimeoutMs);
+        else if (client.Stream?.TryTimeOutCheck() == true)
+            TimeOutCheck(client);
+        else if (client.State == ClientState.Draining)
             BeginClose(client, ClientEnd.Completed);
         else if (client.State == ClientState.Closing && client.IsWatched)
             SubmitCancel(OperationKind.ClientWatch, client.Generation, client.Index);
@@ -60,6 +64,12 @@ internal sealed unsafe partial class EventLoop
             ProbeProgress(client);
         else if (!client.IsInsideFlush && !client.Stream!.HasWork)
             SendKeepAlive(client);
+    }
+
+    private void TimeOutCheck(ClientConnection client)
+    {
+        ReportRejection(HandoffRejection.CheckTimedOut, client.Peer);
+        BeginClose(client, ClientEnd.SocketError);
     }
 
     /// <summary>
@@ -96,8 +106,8 @@ internal sealed unsafe partial class EventLoop
     private void SendAgain(ClientConnection client)
     {
         client.IsStalled = false;
-        SubmitSend(client);
         _timers.Set(client, _nowMs + ProbeMs);
+        SubmitSend(client);
     }
 
     private void SendKeepAlive(ClientConnection client)
@@ -106,8 +116,8 @@ internal sealed unsafe partial class EventLoop
         client.Sending = _keepAlive;
         client.Sent = 0;
         client.IsSendingKeepAlive = true;
-        SubmitSend(client);
         ExpectProgress(client);
+        SubmitSend(client);
     }
 
     private void ReleaseSending(ClientConnection client)

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using static StreamingDaemon.Uring.Interop.IoUringConstants;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
@@ -18,6 +19,7 @@ internal sealed unsafe partial class EventLoop
     /// <summary>What draining clients send is read to here, all of them at once: nobody looks at
     /// it.</summary>
     private NativeBuffer _scratch;
+    private readonly List<Release> _releases = [];
     private bool _draining;
     private bool _stopped;
 
@@ -25,40 +27,68 @@ internal sealed unsafe partial class EventLoop
     private void BeginDrain(ClientConnection client)
     {
         client.State = ClientState.Draining;
-        // A plain system call: IORING_OP_SHUTDOWN always goes to a kernel worker thread, and this cannot
-        // block.
-        _ = LinuxNative.Shutdown(client.Fd, ShutWr);
         ReportEnd(client, ClientEnd.Completed);
         // One who was only told that there is no room makes room for the next who waits to be told.
         var patienceMs = !client.IsAdmitted && _places.Waiting > 0
             ? Math.Min(Options.DrainTimeoutMs, CrowdedDrainTimeoutMs)
             : Options.DrainTimeoutMs;
         _timers.Set(client, _nowMs + patienceMs);
-        SubmitDrain(client);
+        client.IsShuttingDown = true;
+        CallClient(client, OperationKind.ClientShutdown);
     }
 
-    private void SubmitDrain(ClientConnection client)
+    private void OnShutDown(ClientConnection client)
+    {
+        client.IsShuttingDown = false;
+        if (client.State == ClientState.Closing)
+            FinishCloseIfIdle(client);
+        else
+            SubmitReadablePoll(client);
+    }
+
+    private void SubmitReadablePoll(ClientConnection client)
     {
         var entry = _ring.NextEntry();
-        entry->Opcode = OpRecv;
+        entry->Opcode = OpPollAdd;
         entry->Fd = client.Fd;
-        entry->Address = (ulong)_scratch.Pointer;
-        entry->Length = ScratchBytes;
-        entry->UserData = UserData.Pack(OperationKind.ClientDrain, client.Generation, client.Index);
+        entry->OperationFlags = PollIn;
+        entry->UserData = UserData.Pack(OperationKind.ClientReadable, client.Generation, client.Index);
         client.IsReceiving = true;
+        client.ReceivingKind = OperationKind.ClientReadable;
     }
 
-    private void OnDrained(ClientConnection client, uint generation, int result)
+    private void OnReadable(ClientConnection client, int result)
     {
-        if ((client.Generation & UserData.GenerationMask) != generation)
-            return;
+        client.IsReceiving = false;
+        if (client.State == ClientState.Closing)
+        {
+            FinishCloseIfIdle(client);
+        }
+        else if (IsInterrupted(result))
+        {
+            SubmitReadablePoll(client);
+        }
+        else if (result < 0)
+        {
+            BeginClose(client, ClientEnd.Completed);
+        }
+        else
+        {
+            client.IsReceiving = true;
+            client.ReceivingKind = OperationKind.ClientRead;
+            CallClient(client, OperationKind.ClientRead);
+        }
+    }
+
+    private void OnRead(ClientConnection client, int result)
+    {
         client.IsReceiving = false;
         client.BytesDrained += Math.Max(0, result);
         if (client.State == ClientState.Closing)
             FinishCloseIfIdle(client);
         else if ((result > 0 || result is -Errno.Again or -Errno.Intr)
                  && client.BytesDrained < Options.MaxDrainBytes)
-            SubmitDrain(client);
+            SubmitReadablePoll(client);
         else if (result == 0 && client.IsWatched && !Options.KeepHalfClosed)
             // The end that we read here is what the watch waits for: it ends by itself, and needs no cancel.
             client.State = ClientState.Closing;
@@ -79,7 +109,7 @@ internal sealed unsafe partial class EventLoop
         if (client.IsWatched)
             SubmitCancel(OperationKind.ClientWatch, client.Generation, client.Index);
         if (client.IsReceiving)
-            SubmitCancel(OperationKind.ClientDrain, client.Generation, client.Index);
+            SubmitCancel(client.ReceivingKind, client.Generation, client.Index);
         FinishCloseIfIdle(client);
     }
 
@@ -95,18 +125,23 @@ internal sealed unsafe partial class EventLoop
         entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
     }
 
-    private void SubmitClose(int fd)
+    /// <summary>Has a descriptor that came from outside closed, off this thread.</summary>
+    private void Release(int fd, bool hasUnreadMessage = false)
     {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpClose;
-        entry->Flags = SqeCqeSkipSuccess;
-        entry->Fd = fd;
-        entry->UserData = UserData.Pack(OperationKind.Close, 0, 0);
+        Options.Releasing?.Invoke(fd);
+        _releases.Add(new Release(fd, hasUnreadMessage));
+    }
+
+    /// <summary>Once a turn.</summary>
+    private void HandOverReleases()
+    {
+        if (_releases.Count > 0)
+            _threads.Releaser.Post(_releases);
     }
 
     private void FinishCloseIfIdle(ClientConnection client)
     {
-        if (client.State == ClientState.Closing && !client.HasOperationInFlight)
+        if (client.State == ClientState.Closing && !client.HasOperationInFlight && client.Stream!.TryLetGo())
             FreeClient(client);
     }
 
@@ -116,8 +151,8 @@ internal sealed unsafe partial class EventLoop
             return;
         client.End = end;
         client.Stream!.OnClosed(end);
-        // With a send in flight the count of its bytes is still to come.
-        if (!client.IsSending)
+        // With a send in flight the count of its bytes is still to come, unless that may take for ever.
+        if (!client.IsSending || client.IsHeldUp)
             client.Stream.OnEnded(end);
     }
 
@@ -126,12 +161,12 @@ internal sealed unsafe partial class EventLoop
         Debug.Assert(!client.HasOperationInFlight, "the kernel still points into this slot's memory");
         _timers.Remove(client);
         client.Stream!.OnEnded(client.End);
-        SubmitClose(client.Fd);
+        Release(client.Fd);
         ReleaseSending(client);
         client.Fd = -1;
         client.State = ClientState.Free;
         client.Stream = null;
-        client.IsInsideFlush = client.IsStalled = false;
+        client.IsInsideFlush = client.IsStalled = client.SeemsGone = false;
         client.Sent = 0;
         client.BytesDrained = 0;
         client.End = ClientEnd.None;
@@ -190,7 +225,8 @@ internal sealed unsafe partial class EventLoop
                 continue;
             ReportEnd(client, ClientEnd.ServerStopped);
             client.Stream!.OnEnded(client.End);
-            _ = LinuxNative.Close(client.Fd);
+            if (client.Stream.TryLetGo())
+                Release(client.Fd);
             client.State = ClientState.Free;
         }
 
@@ -199,7 +235,7 @@ internal sealed unsafe partial class EventLoop
             foreach (var fd in (ReadOnlySpan<int>)[handoff.Fd, handoff.ClientFd])
             {
                 if (fd >= 0)
-                    _ = LinuxNative.Close(fd);
+                    Release(fd);
             }
         }
 

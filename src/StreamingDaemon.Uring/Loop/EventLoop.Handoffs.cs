@@ -25,31 +25,31 @@ internal sealed unsafe partial class EventLoop
     private void ArmReceive(HandoffConnection handoff)
     {
         // One byte more than is accepted, so that a stream's excess is seen; a message's is by MSG_TRUNC.
-        var header = handoff.Memory.Prepare(handoff.Received, Options.MaxHandoffBytes + 1 - handoff.Received);
+        var header = handoff.Memory.Prepare(handoff.Received,
+            Options.MaxHandoffBytes + 1 - handoff.Received, takesDescriptor: handoff.ClientFd < 0);
         var entry = _ring.NextEntry();
         entry->Opcode = OpRecvMsg;
         entry->Fd = handoff.Fd;
         entry->Address = (ulong)header;
         entry->Length = 1;
-        // Only looked at: where our table has no place for the client's descriptor, the message stays, to be
-        // asked for again, and the client is not lost.
-        entry->OperationFlags = MsgCmsgCloExec | (OnlyLooks(handoff) ? MsgPeek : 0u)
+        // Only looked at. If our table has no place for the client's descriptor, the message stays, to be
+        // asked for again, and the client is not lost. And taking a message releases the descriptors in it
+        // that we have no room for, here.
+        entry->OperationFlags = MsgCmsgCloExec | MsgPeek
             | (handoff.IsExpired || handoff.IsProbe ? MsgDontWait : 0u);
         entry->UserData = UserData.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         handoff.IsReceiving = true;
     }
 
-    private void OnHandoffReceived(HandoffConnection handoff, uint generation, int result)
+    private void OnHandoffReceived(HandoffConnection handoff, int result)
     {
-        if ((handoff.Generation & UserData.GenerationMask) != generation)
-            return;
         handoff.IsReceiving = false;
         if (handoff.IsProbe)
             handoff.IsProbe = _isProbing = false;
         if (result >= 0)
         {
-            handoff.HasUnreadMessage = OnlyLooks(handoff);
-            TakeDescriptors(handoff);
+            handoff.HasUnreadMessage = true;
+            TakeDescriptor(handoff);
         }
 
         if (handoff.IsClosing)
@@ -80,7 +80,7 @@ internal sealed unsafe partial class EventLoop
             return;
         }
 
-        if (Options.UseStreamSocket && handoff.HasUnreadMessage && result > 0)
+        if (Options.UseStreamSocket && result > 0)
             result = ReadOn(handoff, result);
         handoff.Boundary.Feed(new ReadOnlySpan<byte>(handoff.Memory.Data + handoff.Received, result));
         handoff.Received += result;
@@ -98,14 +98,19 @@ internal sealed unsafe partial class EventLoop
         ReceiveOn(handoff);
     }
 
-    /// <summary>A message until its end; of a stream, what comes before the client and with it.</summary>
-    private bool OnlyLooks(HandoffConnection handoff) => !Options.UseStreamSocket || handoff.ClientFd < 0;
-
-    /// <summary>Takes from a stream what was looked at. Its descriptors are here by now: without room for
-    /// them, recv(2) drops them.</summary>
-    /// <returns>The bytes that were taken: those of the look.</returns>
+    /// <summary>Takes from a stream what was looked at, if no surplus descriptor came with it.</summary>
+    /// <returns>The bytes of the look.</returns>
     private static int ReadOn(HandoffConnection handoff, int length)
     {
+        if (handoff.OnlyLooks)
+            return length;
+        if ((handoff.Memory.ReceivedFlags & MsgCTrunc) != 0)
+        {
+            // Taking it here would release them here. The next look begins behind it (socket(7)).
+            handoff.OnlyLooks = LinuxNative.SetSockOpt(handoff.Fd, SolSocket, SoPeekOff, length) == 0;
+            return length;
+        }
+
         handoff.HasUnreadMessage = false;
         var taken = LinuxNative.Recv(
             handoff.Fd, handoff.Memory.Data + handoff.Received, length, MsgDontWait);
@@ -113,18 +118,23 @@ internal sealed unsafe partial class EventLoop
         return Math.Max(0, taken);
     }
 
-    /// <summary>Keeps the first descriptor of a handoff and closes every other.</summary>
-    private static void TakeDescriptors(HandoffConnection handoff)
+    /// <summary>Keeps the first descriptor of a handoff.</summary>
+    private void TakeDescriptor(HandoffConnection handoff)
     {
-        Span<int> descriptors = stackalloc int[ScmMaxFd];
-        var count = handoff.Memory.ReadDescriptors(descriptors);
-        for (var i = 0; i < count; i++)
-        {
-            if (handoff.ClientFd < 0 && !handoff.IsClosing)
-                handoff.ClientFd = descriptors[i];
-            else
-                _ = LinuxNative.Close(descriptors[i]);
-        }
+        var fd = handoff.Memory.TakeDescriptor(out var isClient);
+        if (isClient && !handoff.IsClosing)
+            handoff.ClientFd = fd;
+        else if (fd >= 0)
+            ReleaseUnknown(fd);
+    }
+
+    /// <summary>As <see cref="Release"/>, of what may be no socket.</summary>
+    private void ReleaseUnknown(int fd)
+    {
+        if (ClientSocket.IsKnownKind(fd))
+            Release(fd);
+        else
+            _threads.ForeignReleaser.Post(new Release(fd));
     }
 
     private void FinishHandoff(HandoffConnection handoff)
@@ -135,9 +145,9 @@ internal sealed unsafe partial class EventLoop
                 : handoff.Received == 0 ? HandoffRejection.PeerClosed
                 : HandoffRejection.NoDescriptor);
         }
-        else if (ClientSocket.Prepare(handoff.ClientFd) is { } reason)
+        else if (!ClientSocket.IsKnownKind(handoff.ClientFd))
         {
-            RejectHandoff(handoff, reason);
+            RejectHandoff(handoff, HandoffRejection.NotAStreamSocket);
         }
         else if (_withoutPlace.Count == 0 && _places.TryTake(out var admission))
         {
@@ -160,7 +170,8 @@ internal sealed unsafe partial class EventLoop
         data.Append(new ReadOnlySpan<byte>(handoff.Memory.Data, length));
         if (admission == HandoffAdmission.Admitted && handoff.IsTruncated)
             admission = HandoffAdmission.TooLarge;
-        var client = new ReceivedClient(handoff.ClientFd, data, admission, handoff.AcceptedTimestamp);
+        var client = new ReceivedClient(
+            handoff.ClientFd, PeerOf(handoff.Fd), data, admission, handoff.AcceptedTimestamp);
         Interlocked.Increment(ref loop._load);
         if (loop == this)
         {
@@ -184,11 +195,13 @@ internal sealed unsafe partial class EventLoop
         EndHandoff(handoff);
     }
 
-    private void NotifyRejected(HandoffRejection reason, int fd)
+    private void NotifyRejected(HandoffRejection reason, int fd) => ReportRejection(reason, PeerOf(fd));
+
+    /// <summary>From any thread.</summary>
+    internal void ReportRejection(HandoffRejection reason, HandoffPeer peer)
     {
         Statistics.OnRejected();
         OnHandlerCalled();
-        var peer = PeerOf(fd);
         // Logging may block: not here.
         ThreadPool.UnsafeQueueUserWorkItem(static state =>
         {
@@ -215,33 +228,18 @@ internal sealed unsafe partial class EventLoop
         Debug.Assert(!handoff.IsReceiving, "the kernel still points into this slot's memory");
         _timers.Remove(handoff);
         if (handoff.ClientFd >= 0)
-            _ = LinuxNative.Close(handoff.ClientFd);
-        if (handoff.HasUnreadMessage)
-            SubmitDiscard(handoff.Fd);
-        SubmitClose(handoff.Fd);
+            ReleaseUnknown(handoff.ClientFd);
+        Release(handoff.Fd, handoff.HasUnreadMessage);
         _handoffMemory.Return(ref handoff.Memory, handoff.Received);
         handoff.Fd = handoff.ClientFd = -1;
         handoff.Received = handoff.TimesCut = 0;
         handoff.IsClosing = handoff.IsTruncated = handoff.DescriptorsTruncated = false;
-        handoff.HasUnreadMessage = handoff.IsExpired = handoff.RefusesMore = false;
+        handoff.HasUnreadMessage = handoff.OnlyLooks = handoff.IsExpired = handoff.RefusesMore = false;
         if (handoff.IsProbe)
             handoff.IsProbe = _isProbing = false;
         handoff.Boundary = default;
         handoff.Generation++;
         _handoffCount--;
         _freeHandoffs.Push(handoff.Index);
-    }
-
-    /// <summary>Takes the message that was only looked at: a peer that waits for the end of its connection
-    /// would read ECONNRESET instead (unix(7) resets what is closed with unread data).</summary>
-    private void SubmitDiscard(int fd)
-    {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpRecv;
-        entry->Flags = SqeCqeSkipSuccess;
-        entry->Fd = fd;
-        entry->Address = (ulong)_scratch.Pointer;
-        entry->OperationFlags = MsgDontWait;
-        entry->UserData = UserData.Pack(OperationKind.Discard, 0, 0);
     }
 }

@@ -1,6 +1,5 @@
 using System.Threading.Channels;
 using StreamingDaemon.Uring.Connections;
-using StreamingDaemon.Uring.Interop;
 
 namespace StreamingDaemon.Uring.Loop;
 
@@ -15,9 +14,10 @@ internal sealed partial class EventLoop
 
     /// <summary>A client whose place is taken, and who is to be served.</summary>
     private readonly struct ReceivedClient(
-        int fd, NativeBuffer data, HandoffAdmission admission, long acceptedTimestamp)
+        int fd, HandoffPeer peer, NativeBuffer data, HandoffAdmission admission, long acceptedTimestamp)
     {
         public readonly int Fd = fd;
+        public readonly HandoffPeer Peer = peer;
         public readonly NativeBuffer Data = data;
         public readonly HandoffAdmission Admission = admission;
         public readonly long AcceptedTimestamp = acceptedTimestamp;
@@ -52,6 +52,7 @@ internal sealed partial class EventLoop
     {
         while (_passed.Reader.TryRead(out var passed))
         {
+            MarkBusy();
             var client = StartClient(passed);
             if (_stopped)
                 BeginClose(client, ClientEnd.ServerStopped);
@@ -71,7 +72,7 @@ internal sealed partial class EventLoop
         _passed.Writer.TryComplete();
         while (_passed.Reader.TryRead(out var passed))
         {
-            _ = LinuxNative.Close(passed.Fd);
+            Release(passed.Fd);
             GiveBack(passed);
         }
     }

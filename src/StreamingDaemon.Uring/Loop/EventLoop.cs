@@ -19,7 +19,9 @@ internal sealed partial class EventLoop : IDisposable
     /// producers.</summary>
     private const int StreamsPerTurn = 4096;
 
-    private readonly IoUring _ring;
+    private readonly ServerThreads _threads;
+    private IoUring _ring;
+    private long _entersBefore;
     private readonly HandoffListener? _listener;
     private readonly TimerWheel _timers;
     private readonly Action<LoopTimer> _fireTimer;
@@ -40,16 +42,20 @@ internal sealed partial class EventLoop : IDisposable
     /// <param name="handler">Called for each client.</param>
     /// <param name="statistics">Counted in by this loop alone.</param>
     /// <param name="places">Those of all loops.</param>
+    /// <param name="threads">Those that all loops share.</param>
     /// <param name="others">The loop is to accept, for itself and these; null where another one
     /// does.</param>
     /// <exception cref="HandoffServerException">Either is refused.</exception>
     public EventLoop(HandoffServerOptions options, IHandoffHandler handler, LoopStatistics statistics,
-        ClientPlaces places, EventLoop[]? others)
+        ClientPlaces places, ServerThreads threads, EventLoop[]? others)
     {
         _options = options;
         Handler = handler;
         Statistics = statistics;
         _places = places;
+        _threads = threads;
+        if (options.AlwaysUsesWorkers)
+            (_usesWorkers, _usesWorkersUntilMs) = (true, long.MaxValue);
         _others = others;
         // Bounded by the number of streams: each is in it once at most.
         _channel = Channel.CreateUnbounded<ClientStream>(new UnboundedChannelOptions { SingleReader = true });
@@ -57,7 +63,7 @@ internal sealed partial class EventLoop : IDisposable
         _timers = new TimerWheel(_nowMs);
         _fireTimer = FireTimer;
         _handoffMemory = new HandoffMemoryPool(options.MaxHandoffBytes, options.MayMapHandoffs);
-        _ring = IoUring.Create((uint)options.RingEntries, options.SqPoll, options.RingFault);
+        _ring = CreateRing();
         try
         {
             _scratch = _buffers.Rent(ScratchBytes);
@@ -84,7 +90,15 @@ internal sealed partial class EventLoop : IDisposable
             _wakeEvent.Dispose();
             throw;
         }
+
+        threads.Monitor.Add(this);
+        threads.Monitor.Add(_handlerThread);
     }
+
+    /// <summary>A ring of the calling thread.</summary>
+    /// <exception cref="HandoffServerException">The kernel refuses it.</exception>
+    public IoUring CreateRing() =>
+        IoUring.Create((uint)Options.RingEntries, Options.SqPoll, Options.RingFault);
 
     /// <summary>Replaced by other threads: what is set from it is set anew for each use.</summary>
     public HandoffServerOptions Options
@@ -109,14 +123,19 @@ internal sealed partial class EventLoop : IDisposable
 
     public LoopStatistics Statistics { get; }
 
+    /// <summary>Threads that hang in checks of new clients. From any thread.</summary>
+    public int HungChecks => _handlerThread.Hung;
+
     /// <summary>Turns until a drain has ended or <see cref="RequestStop"/> was answered.</summary>
     /// <exception cref="HandoffServerException">The ring failed; nothing is streamed any more.</exception>
     public void Run()
     {
         SchedulingSlice.ShortenForThisThread();
+        Volatile.Write(ref _threadId, LinuxNative.GetThreadId());
         ArmWake();
         while (!IsFinished())
         {
+            TakeReturnedCalls();
             TakePassedClients();
             DrainChannel();
             EndWindow();
@@ -124,20 +143,31 @@ internal sealed partial class EventLoop : IDisposable
             ApplyRequests();
             if (_listener is not null)
                 ContinueAccepting(_listener);
+            HandOverReleases();
             WaitForCompletions();
             TakeCompletions();
             _nowMs = ClockMs();
             _timers.Advance(_nowMs, _fireTimer);
-            Statistics.OnTurn(_ring.EnterCalls);
+            MayLeaveWorkers();
+            Statistics.OnTurn(_entersBefore + _ring.EnterCalls);
+            if (_clientCount == 0 && _handoffCount == 0)
+                Volatile.Write(ref _busy, 0);
         }
 
-        // The last closes were queued after the last enter.
-        _ring.Flush();
         _ranToEnd = true;
     }
 
+    /// <summary>There is a client or a handoff: calls may hang.</summary>
+    private void MarkBusy()
+    {
+        if (_busy != 0)
+            return;
+        Volatile.Write(ref _busy, 1);
+        _threads.Monitor.Wake();
+    }
+
     private bool IsFinished() =>
-        _draining && _listener is not { Fd: >= 0 } && _handoffCount == 0 && _clientCount == 0
+        _draining && _listener is not { Fd: >= 0 } && _handoffCount == 0 && ClientsToEnd() == 0
         && !_passed.Reader.TryPeek(out _);
 
     private void WaitForCompletions()
@@ -148,7 +178,8 @@ internal sealed partial class EventLoop : IDisposable
         _sleeping = 1;
         Interlocked.MemoryBarrier();
         var mustWait = _dirty.Count == 0 && !_ring.TryPeekCompletion() && !_reader.TryPeek(out _)
-            && !_passed.Reader.TryPeek(out _) && !RequestsPending() && !MayServeHeld() && !IsFinished();
+            && !_passed.Reader.TryPeek(out _) && _returnedCalls.IsEmpty && !RequestsPending() && !MayServeHeld()
+            && !IsFinished();
         var result = _ring.Enter(mustWait ? 1u : 0u, mustWait ? SleepMs() : 0);
         Volatile.Write(ref _sleeping, 0);
         if (result is -Errno.Again or -Errno.Busy && !_ring.TryPeekCompletion())
@@ -168,9 +199,8 @@ internal sealed partial class EventLoop : IDisposable
 
     private void Dispatch(in CompletionEntry completion)
     {
-        var slot = UserData.SlotOf(completion.UserData);
-        var generation = UserData.GenerationOf(completion.UserData);
-        switch (UserData.KindOf(completion.UserData))
+        var kind = UserData.KindOf(completion.UserData);
+        switch (kind)
         {
             case OperationKind.Wake:
                 OnWake(completion.Result);
@@ -179,26 +209,42 @@ internal sealed partial class EventLoop : IDisposable
                 OnAccept(completion);
                 break;
             case OperationKind.HandoffReceive:
-                OnHandoffReceived(_handoffs[slot], generation, completion.Result);
+                var handoff = _handoffs[UserData.SlotOf(completion.UserData)];
+                if (IsCurrent(handoff.Generation, completion))
+                    OnHandoffReceived(handoff, completion.Result);
                 break;
-            case OperationKind.ClientSend:
-                OnSendCompleted(_clients[slot], generation, completion.Result);
+            case OperationKind.Cancel:
+                // Only failures are posted. One that finds nothing was late, which is its normal race.
                 break;
+            default:
+                var client = _clients[UserData.SlotOf(completion.UserData)];
+                if (IsCurrent(client.Generation, completion))
+                    DispatchTo(client, kind, completion);
+                break;
+        }
+    }
+
+    /// <summary>Is a completion its slot's, or that of a previous user?</summary>
+    private static bool IsCurrent(uint generation, in CompletionEntry completion) =>
+        (generation & UserData.GenerationMask) == UserData.GenerationOf(completion.UserData);
+
+    private void DispatchTo(ClientConnection client, OperationKind kind, in CompletionEntry completion)
+    {
+        switch (kind)
+        {
             case OperationKind.ClientWatch:
-                OnClientWatch(_clients[slot], generation, completion);
+                OnClientWatch(client, completion);
                 break;
             case OperationKind.ClientWritable:
-                OnClientWritable(_clients[slot], generation, completion.Result);
+                OnClientWritable(client, completion.Result);
                 break;
-            case OperationKind.ClientDrain:
-                OnDrained(_clients[slot], generation, completion.Result);
+            case OperationKind.ClientReadable:
+                OnReadable(client, completion.Result);
                 break;
-            case OperationKind.Cancel or OperationKind.Discard:
-                // Only failures are posted. A cancel that finds nothing was late, which is its normal race; a
-                // discard finds nothing where the connection was reset.
-                break;
-            case OperationKind.Close:
-                Debug.Fail("close failed: a descriptor was closed twice");
+            default:
+                // A worker's: while it was under way, the slot was not freed.
+                _workerCalls--;
+                OnClientCall(client, kind, completion.Result);
                 break;
         }
     }
@@ -221,19 +267,19 @@ internal sealed partial class EventLoop : IDisposable
     public void Dispose()
     {
         _listener?.Unlink();
-        _listener?.Dispose();
+        if (_listener?.TakeDescriptor() is >= 0 and var listener)
+            Release(listener);
         DismissOthers();
-        if (!_ranToEnd)
-            _ring.CloseUnsubmitted();
         // The ring first: once it is closed the kernel holds no pointer into the memory below.
         _ring.Dispose();
         _wakeEvent.Dispose();
         DropPassedClients();
         AbandonAll();
+        HandOverReleases();
         _handlerThread.End();
-        // After a failure the kernel may still be at work for a ring that is being torn down: the memory
-        // stays, for the moment that the process has left.
-        if (!_ranToEnd)
+        // After a failure the kernel may still be at work for a ring that is being torn down, and a thread
+        // that was left behind sends from the memory: it stays, for the moment that the process has left.
+        if (!_ranToEnd || _heldUp.Count > 0)
             return;
         _buffers.Return(ref _scratch);
         _buffers.Return(ref _keepAlive);

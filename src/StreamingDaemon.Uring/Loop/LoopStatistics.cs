@@ -1,6 +1,7 @@
 namespace StreamingDaemon.Uring.Loop;
 
-/// <summary>Counters of one loop: written by it alone, read from any thread.</summary>
+/// <summary>Counters of one loop: each written by the loop alone, unless it says otherwise. Read from any
+/// thread.</summary>
 internal sealed class LoopStatistics
 {
     private long _accepted;
@@ -27,9 +28,11 @@ internal sealed class LoopStatistics
 
     public void OnAccepted() => Volatile.Write(ref _accepted, _accepted + 1);
 
-    public void OnRejected() => Volatile.Write(ref _rejected, _rejected + 1);
+    /// <summary>From any thread.</summary>
+    public void OnRejected() => Interlocked.Increment(ref _rejected);
 
-    public void OnClientStarted() => Volatile.Write(ref _started, _started + 1);
+    /// <summary>From any thread.</summary>
+    public void OnClientStarted() => Interlocked.Increment(ref _started);
 
     public void OnBytesSent(int bytes) => Volatile.Write(ref _bytesSent, _bytesSent + bytes);
 

@@ -10,10 +10,10 @@ internal enum OperationKind : byte
     ClientWatch,
     ClientSend,
     ClientWritable,
-    ClientDrain,
+    ClientReadable,
+    ClientRead,
+    ClientShutdown,
     Cancel,
-    Close,
-    Discard,
 }
 
 /// <summary>

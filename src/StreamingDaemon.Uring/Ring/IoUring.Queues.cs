@@ -85,7 +85,7 @@ internal sealed unsafe partial class IoUring
     }
 
     internal int EnterKernel(uint submit, uint wait, uint flags, GetEventsArgument* argument) =>
-        LinuxNative.IoUringEnter(_enterFd, submit, wait, flags, argument, (nuint)sizeof(GetEventsArgument));
+        LinuxNative.IoUringEnter(_fd, submit, wait, flags, argument, (nuint)sizeof(GetEventsArgument));
 
     internal bool TryAppend(in SubmissionEntry entry)
     {
@@ -119,18 +119,6 @@ internal sealed unsafe partial class IoUring
             _ = Enter(0, 0);
             if (SubmissionsPending() > 0)
                 Thread.Sleep(1);
-        }
-    }
-
-    /// <summary>Closes what was to be closed by entries that the kernel was never given: after enter has
-    /// failed for good. A polling kernel thread may still take them; then it is left to that.</summary>
-    public void CloseUnsubmitted()
-    {
-        for (var i = 0; !_sqPoll && i < SubmissionsPending(); i++)
-        {
-            ref var entry = ref PendingSubmission(i);
-            if (entry.Opcode == OpClose)
-                _ = LinuxNative.Close(entry.Fd);
         }
     }
 

@@ -27,7 +27,6 @@ internal sealed unsafe partial class IoUring : IDisposable
     private readonly uint _cqMask;
     private readonly CompletionEntry* _completions;
 
-    private readonly int _enterFd;
     private readonly uint _enterFlags;
     private readonly bool _sqPoll;
     private readonly RingFault? _fault;
@@ -69,9 +68,9 @@ internal sealed unsafe partial class IoUring : IDisposable
                 array[i] = i;
         }
 
-        _enterFd = RegisterRingFd(fd);
+        // Not registered with its thread (IORING_REGISTER_RING_FDS): that holds the ring's file, and only
+        // that thread could let go of it (see Dispose).
         _enterFlags = EnterGetEvents | EnterExtArg
-            | (_enterFd == fd ? 0 : EnterRegisteredRing)
             | ((Features & FeatureNoIoWait) != 0 ? EnterNoIoWait : 0);
     }
 
@@ -151,26 +150,16 @@ internal sealed unsafe partial class IoUring : IDisposable
             fault);
     }
 
-    /// <summary>Registers the ring's descriptor (5.18), which spares a lookup in each enter.</summary>
-    /// <returns>The index to enter with, or <paramref name="fd"/> itself where the kernel declines.</returns>
-    private static int RegisterRingFd(int fd)
-    {
-        var update = new ResourceUpdate { Offset = uint.MaxValue, Data = (ulong)fd };
-        return LinuxNative.IoUringRegister(fd, RegisterRingFds, &update, 1) == 1 ? (int)update.Offset : fd;
-    }
-
-    /// <summary>Closes the ring. Called by the owning thread, when nothing is in flight any more.</summary>
+    /// <summary>
+    /// Closes the ring. By the owning thread if nothing is in flight any more. By another one if the owner
+    /// hangs in a call that is not the ring's and never touches the ring again: what is in flight is
+    /// cancelled by the kernel, and lets go of its files.
+    /// </summary>
     public void Dispose()
     {
         if (_disposed)
             return;
         _disposed = true;
-        if (_enterFd != _fd)
-        {
-            var update = new ResourceUpdate { Offset = (uint)_enterFd };
-            _ = LinuxNative.IoUringRegister(_fd, UnregisterRingFds, &update, 1);
-        }
-
         _ = LinuxNative.MUnmap(_entries, _entriesSize);
         _ = LinuxNative.MUnmap(_rings, _ringsSize);
         _ = LinuxNative.Close(_fd);

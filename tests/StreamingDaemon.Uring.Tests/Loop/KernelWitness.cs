@@ -44,16 +44,41 @@ internal sealed class KernelWitness(Random random, bool faulty)
         return result;
     }
 
+    /// <summary>A call on a client's socket, which is made at once.</summary>
+    public int Call(in ClientCall call)
+    {
+        if (call.Kind == OperationKind.ClientSend)
+            Sends++;
+        if (!faulty || call.Kind == OperationKind.ClientShutdown)
+            return call.Proceed();
+        if (random.Next(12) != 0)
+            return call.Proceed(call.Kind == OperationKind.ClientSend && random.Next(4) == 0
+                ? random.Next(1, 50)
+                : int.MaxValue);
+        Faults++;
+        return Passing[random.Next(call.Kind == OperationKind.ClientRead ? 3 : Passing.Length)];
+    }
+
+    /// <summary>A descriptor is given up.</summary>
+    public void OnReleasing(int released)
+    {
+        foreach (var (userData, fd) in _inFlight)
+        {
+            if (fd == released)
+                throw new InvalidOperationException($"{Name(userData)} is in flight on {fd}, which is closed");
+        }
+    }
+
     private void Break(ref SubmissionEntry entry)
     {
         var kind = UserData.KindOf(entry.UserData);
         if (kind == OperationKind.ClientSend && entry.Opcode != 0 && random.Next(4) == 0)
             entry.Length = (uint)random.Next(1, (int)Math.Min(entry.Length, 50) + 1);
-        if (kind is not (OperationKind.ClientSend or OperationKind.HandoffReceive or OperationKind.ClientDrain)
+        if (kind is not (OperationKind.ClientSend or OperationKind.HandoffReceive or OperationKind.ClientRead)
             || entry.Opcode == 0 || random.Next(12) != 0)
             return;
         // A NOP in its place: nothing was done, and its completion says why.
-        _faults[entry.UserData] = Passing[random.Next(kind == OperationKind.ClientDrain ? 3 : Passing.Length)];
+        _faults[entry.UserData] = Passing[random.Next(kind == OperationKind.ClientRead ? 3 : Passing.Length)];
         entry = new SubmissionEntry { UserData = entry.UserData, Fd = entry.Fd };
         Faults++;
     }
@@ -62,15 +87,7 @@ internal sealed class KernelWitness(Random random, bool faulty)
     {
         switch (UserData.KindOf(entry.UserData))
         {
-            case OperationKind.Close:
-                foreach (var (userData, fd) in _inFlight)
-                {
-                    if (fd == entry.Fd)
-                        throw new InvalidOperationException($"{Name(userData)} is in flight on {fd}, which is closed");
-                }
-
-                break;
-            case OperationKind.Cancel or OperationKind.Discard or OperationKind.Wake or OperationKind.Accept:
+            case OperationKind.Cancel or OperationKind.Wake or OperationKind.Accept:
                 break;
             default:
                 if (!_inFlight.TryAdd(entry.UserData, entry.Fd))

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Text;
 using System.Threading.Channels;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
 
@@ -94,7 +95,10 @@ public sealed class LifeModelTests
                 KeepAliveIntervalMs = _random.Next(0, 10),
                 KeepHalfClosed = _random.Next(2) == 0,
                 Rings = _random.Next(1, 4),
+                AlwaysUsesWorkers = _random.Next(3) == 0,
                 RingFault = (in EnterCall call) => witnesses.Value!.Enter(call),
+                CallFault = (in ClientCall call) => witnesses.Value!.Call(call),
+                Releasing = fd => witnesses.Value!.OnReleasing(fd),
             }))
             {
                 for (var i = 0; i < 400; i++)

@@ -80,6 +80,25 @@ public sealed class RingFaultTests
     public async Task Short_sends_are_continued(int length)
     {
         var shortened = 0;
+        await StreamThroughAsync(Untouched, options => options with
+        {
+            CallFault = (in ClientCall call) =>
+            {
+                if (call.Kind != OperationKind.ClientSend || call.Length <= length)
+                    return call.Proceed();
+                shortened++;
+                return call.Proceed(length);
+            },
+        });
+        Assert.True(shortened > 1000, $"{shortened} shortened");
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(5)]
+    public async Task Short_sends_of_the_kernels_workers_are_continued(int length)
+    {
+        var shortened = 0;
         await StreamThroughAsync((in EnterCall call) =>
         {
             for (var i = 0; i < call.SubmissionCount; i++)
@@ -92,7 +111,7 @@ public sealed class RingFaultTests
             }
 
             return call.Proceed();
-        });
+        }, options => options with { AlwaysUsesWorkers = true });
         Assert.True(shortened > 1000, $"{shortened} shortened");
     }
 
@@ -110,7 +129,9 @@ public sealed class RingFaultTests
     [InlineData((int)OperationKind.Accept, Errno.ConnAborted)]
     [InlineData((int)OperationKind.Accept, Errno.NoBufs)]
     [InlineData((int)OperationKind.Accept, Errno.MFile)]
-    [InlineData((int)OperationKind.ClientDrain, Errno.Canceled)]
+    [InlineData((int)OperationKind.ClientReadable, Errno.Canceled)]
+    [InlineData((int)OperationKind.ClientRead, Errno.Intr)]
+    [InlineData((int)OperationKind.ClientRead, Errno.Again)]
     [InlineData((int)OperationKind.Wake, Errno.Canceled)]
     [InlineData((int)OperationKind.Wake, Errno.Again)]
     public async Task Operation_that_fails_for_a_passing_reason_is_made_again(int kind, int errno)
@@ -139,6 +160,29 @@ public sealed class RingFaultTests
             }
 
             return result;
+        }, options => options with { AlwaysUsesWorkers = true });
+        Assert.True(failed > 0, "nothing failed");
+    }
+
+    [Theory]
+    [InlineData((int)OperationKind.ClientSend, Errno.Intr)]
+    [InlineData((int)OperationKind.ClientSend, Errno.Again)]
+    [InlineData((int)OperationKind.ClientSend, Errno.NoBufs)]
+    [InlineData((int)OperationKind.ClientSend, Errno.NoMem)]
+    [InlineData((int)OperationKind.ClientRead, Errno.Intr)]
+    [InlineData((int)OperationKind.ClientRead, Errno.Again)]
+    public async Task Call_that_fails_for_a_passing_reason_is_made_again(int kind, int errno)
+    {
+        var (seen, failed) = (0, 0);
+        await StreamThroughAsync(Untouched, options => options with
+        {
+            CallFault = (in ClientCall call) =>
+            {
+                if (call.Kind != (OperationKind)kind || seen++ % 3 != 0)
+                    return call.Proceed();
+                failed++;
+                return -errno;
+            },
         });
         Assert.True(failed > 0, "nothing failed");
     }
@@ -177,7 +221,7 @@ public sealed class RingFaultTests
                 {
                     var userData = call.Submission(i).UserData;
                     if (UserData.KindOf(userData) is not (OperationKind.HandoffReceive or OperationKind.ClientSend
-                        or OperationKind.ClientWatch or OperationKind.ClientDrain))
+                        or OperationKind.ClientWatch or OperationKind.ClientRead or OperationKind.ClientReadable))
                         continue;
                     past.Add(userData);
                     generations[SlotOf(userData)] = UserData.GenerationOf(userData);
@@ -194,6 +238,7 @@ public sealed class RingFaultTests
 
                 return call.Proceed();
             },
+            options => options with { AlwaysUsesWorkers = true },
             rounds: 5);
         Assert.True(late > 100, $"{late} late");
 
@@ -204,7 +249,6 @@ public sealed class RingFaultTests
     [Fact]
     public async Task Error_of_enter_that_is_not_known_ends_the_server_with_the_reason()
     {
-        // The closes of the handoff's own connection are among what the kernel is never given.
         var before = OpenDescriptors.SocketsAndRings();
         var server = await RunningServer.StartAsync(
             client => client.Ended.AsTask(),
@@ -214,7 +258,7 @@ public sealed class RingFaultTests
                 {
                     for (var i = 0; i < call.SubmissionCount; i++)
                     {
-                        if (call.Submission(i).Opcode == IoUringConstants.OpClose)
+                        if (UserData.KindOf(call.Submission(i).UserData) == OperationKind.ClientWatch)
                             return -Errno.Inval;
                     }
 
@@ -230,6 +274,8 @@ public sealed class RingFaultTests
         client.Dispose();
         await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
     }
+
+    private static int Untouched(in EnterCall call) => call.Proceed();
 
     /// <summary>Streams numbers to many clients, some of whom leave, through a faulty kernel; then drains.</summary>
     private static async Task StreamThroughAsync(RingFault fault,

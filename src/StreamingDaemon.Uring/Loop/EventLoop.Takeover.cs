@@ -1,0 +1,142 @@
+using System.Collections.Concurrent;
+using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
+
+namespace StreamingDaemon.Uring.Loop;
+
+// Replacing the loop's thread while it hangs in a call on one client's socket. The thread is deep in the
+// kernel and cannot be freed; everything else is ours. A new thread makes a new ring and arms there what was
+// in flight in the old one. All that ever waits in a ring has no effect before its completion is taken: polls,
+// accepts, looks at messages, the eventfd. So nothing is lost or done twice.
+internal sealed partial class EventLoop : IHangWatched
+{
+    /// <summary>Clients whose call has not come back.</summary>
+    private readonly List<ClientConnection> _heldUp = [];
+
+    private readonly ConcurrentQueue<ReturnedCall> _returnedCalls = new();
+    private readonly HangWatch _hangWatch = new();
+    private int _threadId;
+    private int _busy;
+
+    /// <summary>Starts a thread that calls <see cref="TryTakeOver"/> with the call's number, and runs the loop
+    /// if that succeeds. Set before the loop runs.</summary>
+    public Action<long>? Replace { get; set; }
+
+    /// <summary>Threads that were left behind and have not come back. From any thread.</summary>
+    public int Hung => Volatile.Read(ref _hungThreads);
+
+    private int _hungThreads;
+
+    bool IHangWatched.IsBusy => Volatile.Read(ref _busy) != 0;
+
+    void IHangWatched.LookForHang()
+    {
+        var call = Volatile.Read(ref _call);
+        if (_hangWatch.Hangs(call, Volatile.Read(ref _threadId)))
+            Replace?.Invoke(call);
+    }
+
+    /// <summary>A call has come back to the thread that was replaced. From that thread, its last act
+    /// here.</summary>
+    public void OnCallReturned(in ReturnedCall call)
+    {
+        Interlocked.Decrement(ref _hungThreads);
+        _returnedCalls.Enqueue(call);
+        Wake();
+    }
+
+    /// <summary>Takes the loop over from a thread that hangs in the call of that number. On the thread that
+    /// will <see cref="Run"/>.</summary>
+    /// <param name="call">The number.</param>
+    /// <param name="ring">A new one, the calling thread's.</param>
+    /// <returns>False if the call has returned.</returns>
+    public bool TryTakeOver(long call, IoUring ring)
+    {
+        if (Interlocked.CompareExchange(ref _call, call + 1, call) != call)
+            return false;
+        Interlocked.Increment(ref _hungThreads);
+        _isCalling = false;
+        var client = _calledClient!;
+        client.IsHeldUp = true;
+        _heldUp.Add(client);
+        _nowMs = ClockMs();
+        _usesWorkers = true;
+        _usesWorkersUntilMs = Math.Max(_usesWorkersUntilMs, _nowMs + WorkersForMs);
+        var old = _ring;
+        _entersBefore += old.EnterCalls;
+        _ring = ring;
+        // What has completed there brings descriptors.
+        while (old.TryTakeCompletion(out var completion))
+            Dispatch(completion);
+        old.Dispose();
+        ArmAgain();
+        return true;
+    }
+
+    private void ArmAgain()
+    {
+        _acceptsArmed = 0;
+        _acceptIsMultishot = _acceptsCancelled = false;
+        foreach (var handoff in _handoffs)
+        {
+            if (!handoff.IsReceiving)
+                continue;
+            handoff.IsReceiving = false;
+            if (handoff.IsClosing)
+                FreeHandoff(handoff);
+            else
+                ArmReceive(handoff);
+        }
+
+        foreach (var client in _clients)
+        {
+            if (client.State != ClientState.Free)
+                ArmAgain(client);
+        }
+    }
+
+    private void ArmAgain(ClientConnection client)
+    {
+        var wasWatched = client.IsWatched;
+        client.IsWatched = false;
+        // A send, a read or a shutdown that was under way is the one that hangs: workers had none.
+        var waitsToWrite = client.IsSending && client.SendingKind == OperationKind.ClientWritable;
+        var waitsToRead = client.IsReceiving && client.ReceivingKind == OperationKind.ClientReadable;
+        client.IsSending &= !waitsToWrite;
+        client.IsReceiving &= !waitsToRead;
+        if (client.State == ClientState.Closing)
+        {
+            FinishCloseIfIdle(client);
+            return;
+        }
+
+        if (wasWatched)
+            ArmWatch(client);
+        if (waitsToWrite)
+            SubmitWritablePoll(client);
+        if (waitsToRead)
+            SubmitReadablePoll(client);
+    }
+
+    private void TakeReturnedCalls()
+    {
+        while (_returnedCalls.TryDequeue(out var call))
+        {
+            // Its slot was not freed meanwhile: the call was in flight.
+            call.Client.IsHeldUp = false;
+            _heldUp.Remove(call.Client);
+            OnClientCall(call.Client, call.Kind, call.Result);
+        }
+    }
+
+    /// <summary>Clients that the loop must see to their end. One whose call hangs while it is closed has had
+    /// its end.</summary>
+    private int ClientsToEnd()
+    {
+        var count = _clientCount;
+        foreach (var client in _heldUp)
+            count -= client.State == ClientState.Closing ? 1 : 0;
+        return count;
+    }
+}

@@ -1,0 +1,73 @@
+namespace StreamingDaemon.Uring.Loop;
+
+/// <summary>
+/// The thread that notices calls which do not return: releases and calls on sockets that others hold too.
+/// It sleeps while there is neither a client nor a handoff.
+/// </summary>
+internal sealed class HangMonitor
+{
+    /// <summary>Between two looks. Three of them find a hang: streams stand still for 40 to 60 ms.</summary>
+    private const int PauseMs = 20;
+
+    private readonly object _gate = new();
+    private volatile IHangWatched[] _watched = [];
+    private bool _waits;
+    private bool _ended;
+
+    /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
+    public HangMonitor(HandoffServerOptions options) => ServerThread.Start("hang monitor", Run, options);
+
+    public void Add(IHangWatched watched)
+    {
+        lock (_gate)
+            _watched = [.. _watched, watched];
+    }
+
+    /// <summary>Something became busy. From any thread; a look at a flag unless the monitor sleeps.</summary>
+    public void Wake()
+    {
+        // Pairs with the fence in WaitForWork: what became busy before our look at the flag.
+        Interlocked.MemoryBarrier();
+        if (!Volatile.Read(ref _waits))
+            return;
+        lock (_gate)
+            Monitor.Pulse(_gate);
+    }
+
+    public void End()
+    {
+        lock (_gate)
+        {
+            _ended = true;
+            Monitor.Pulse(_gate);
+        }
+    }
+
+    private void Run()
+    {
+        while (WaitForWork())
+        {
+            Thread.Sleep(PauseMs);
+            foreach (var watched in _watched)
+                watched.LookForHang();
+        }
+    }
+
+    private bool WaitForWork()
+    {
+        lock (_gate)
+        {
+            while (!_ended)
+            {
+                Volatile.Write(ref _waits, true);
+                Interlocked.MemoryBarrier();
+                if (Array.Exists(_watched, static watched => watched.IsBusy))
+                    break;
+                Monitor.Wait(_gate);
+            }
+
+            Volatile.Write(ref _waits, false);
+            return !_ended;
+        }
+    }
+}
