@@ -46,6 +46,8 @@ public sealed partial class ClientStream
 
         var before = Interlocked.Exchange(ref _check, Over);
         var hasTimedOut = (before & State) == TimedOut;
+        if ((before & Notify) != 0)
+            PostAgain();
         if (rejection is { } reason && !hasTimedOut)
             _loop.ReportRejection(reason, peer);
         if (rejection is not null || hasTimedOut)
@@ -55,8 +57,6 @@ public sealed partial class ClientStream
         }
         else
         {
-            if ((before & Notify) != 0)
-                PostAgain();
             CallHandler();
         }
     }

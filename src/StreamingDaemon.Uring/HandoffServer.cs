@@ -33,7 +33,7 @@ public sealed class HandoffServer
     /// <summary>Creates a server; nothing happens before <see cref="StartAsync"/>.</summary>
     public HandoffServer(HandoffServerOptions options, IHandoffHandler handler)
     {
-        _options = options;
+        _options = options with { OnThreadReplaced = ReportReplacement };
         _handler = handler;
         _counters = [.. Enumerable.Range(0, Math.Max(1, options.Rings)).Select(_ => new LoopStatistics())];
         Statistics = new HandoffServerStatistics(_counters, _places);
@@ -93,9 +93,21 @@ public sealed class HandoffServer
         }
     }
 
-    private (int Releases, int Checks, int Calls) CountHung() => (
-        _threads!.Releaser.Hung + _threads.ForeignReleaser.Hung,
-        _loops.Sum(static loop => loop.HungChecks), _loops.Sum(static loop => loop.Hung));
+    private void ReportReplacement(HungWork work) => ThreadPool.UnsafeQueueUserWorkItem(
+        static report => report.Handler.OnThreadReplaced(report.Work), (Handler: _handler, Work: work),
+        preferLocal: false);
+
+    private (HungThreads Releases, HungThreads Checks, HungThreads Calls) CountHung()
+    {
+        var (checks, calls) = (default(HungThreads), default(HungThreads));
+        foreach (var loop in _loops)
+        {
+            checks += loop.HungChecks;
+            calls += loop.HungCalls;
+        }
+
+        return (_threads!.Releaser.HungThreads + _threads.OddReleaser.HungThreads, checks, calls);
+    }
 
     private Task<EventLoop> StartLoopAsync(int index, EventLoop[]? others)
     {

@@ -50,6 +50,9 @@ public sealed record HandoffServerOptions
     /// <summary>False where there is to be no thread of that name, for tests.</summary>
     internal Func<string, bool>? MayStartThread { get; init; }
 
+    /// <summary>Told of each thread that hung and was replaced. Set by the server.</summary>
+    internal Action<HungWork>? OnThreadReplaced { get; init; }
+
     /// <summary>Stands between the loop and a client's socket, for tests.</summary>
     internal ClientCallFault? CallFault { get; init; }
 

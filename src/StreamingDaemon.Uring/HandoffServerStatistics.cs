@@ -38,17 +38,17 @@ public sealed class HandoffServerStatistics
     /// <summary>Calls of io_uring_enter.</summary>
     public long EnterCalls => Sum(static l => l.EnterCalls);
 
-    /// <summary>Threads that hang in closing what came from outside, now.</summary>
-    public int HungReleases => HungThreads?.Invoke().Releases ?? 0;
+    /// <summary>Threads in closing what came from outside.</summary>
+    public HungThreads HungReleases => HungThreads?.Invoke().Releases ?? default;
 
-    /// <summary>Threads that hang in checking a client's socket, now.</summary>
-    public int HungChecks => HungThreads?.Invoke().Checks ?? 0;
+    /// <summary>Threads in the check of a new client's socket.</summary>
+    public HungThreads HungChecks => HungThreads?.Invoke().Checks ?? default;
 
-    /// <summary>Threads of loops that hang in a call on a client's socket, now; each was replaced.</summary>
-    public int HungCalls => HungThreads?.Invoke().Calls ?? 0;
+    /// <summary>Threads of loops, in a call on a client's socket.</summary>
+    public HungThreads HungCalls => HungThreads?.Invoke().Calls ?? default;
 
     /// <summary>Set by the server's start.</summary>
-    internal Func<(int Releases, int Checks, int Calls)>? HungThreads { get; set; }
+    internal Func<(HungThreads Releases, HungThreads Checks, HungThreads Calls)>? HungThreads { get; set; }
 
     /// <summary>Clients connected now, without those that are only told that the limit is reached.</summary>
     public int ActiveConnections => _places.Admitted;

@@ -19,4 +19,10 @@ public interface IHandoffHandler
 
     /// <summary>A handoff ended before there was a client to answer. Called on the thread pool.</summary>
     void OnRejected(HandoffRejection reason, HandoffPeer peer);
+
+    /// <summary>A thread hung and another one goes on: somebody holds a socket that was handed over, or its
+    /// release takes long. Called on the thread pool.</summary>
+    void OnThreadReplaced(HungWork work)
+    {
+    }
 }

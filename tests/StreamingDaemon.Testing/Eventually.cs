@@ -16,4 +16,16 @@ public static class Eventually
             await Task.Delay(5);
         }
     }
+
+    public static async Task TrueAsync(Func<Task<bool>> condition, TimeSpan? patience = null,
+        [CallerArgumentExpression(nameof(condition))] string? text = null)
+    {
+        var deadline = Environment.TickCount64 + (long)(patience ?? TimeSpan.FromSeconds(20)).TotalMilliseconds;
+        while (!await condition())
+        {
+            if (Environment.TickCount64 > deadline)
+                throw new TimeoutException($"did not come true: {text}");
+            await Task.Delay(5);
+        }
+    }
 }

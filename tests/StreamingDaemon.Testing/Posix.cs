@@ -43,6 +43,9 @@ public static unsafe partial class Posix
 
     public static int Close(int fd) => CloseRaw(fd);
 
+    /// <summary>Another descriptor of the same file; it outlives a process that this one starts.</summary>
+    public static int Duplicate(int fd) => Check(DupRaw(fd), "dup");
+
     /// <summary>Signals again and again: one that comes right after another may be taken for its echo.</summary>
     public static Task KillUntilAsync(int pid, int signal, Func<bool> hasExited) => Eventually.TrueAsync(() =>
     {

@@ -10,8 +10,8 @@ public sealed class ThreadShortageTests
     /// first's.</summary>
     [Theory]
     [InlineData(1, "hang monitor")]
-    [InlineData(2, "releases")]
-    [InlineData(3, "foreign releases")]
+    [InlineData(2, "odd releases")]
+    [InlineData(3, "releases")]
     [InlineData(4, "io_uring loop 2")]
     [InlineData(5, "handoffs")]
     [InlineData(6, "io_uring loop")]

@@ -83,6 +83,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         _log.Dropped(reason, peer);
     }
 
+    public void OnThreadReplaced(HungWork work) => _log.ThreadReplaced(work);
+
     private IStreamingBackend BackendFor(HandoffRequest request)
     {
         if (request.Backend is { } name && !_backends.TryGet(name, out _))

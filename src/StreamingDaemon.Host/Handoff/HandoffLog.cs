@@ -38,6 +38,25 @@ internal sealed partial class HandoffLog(LogSampler samples, ILogger<HandoffLog>
             LogUnknownBackend(_logger, AccessLog.Printable(backend), used, requestId);
     }
 
+    /// <summary>Somebody holds what was handed over.</summary>
+    public void ThreadReplaced(HungWork work)
+    {
+        if (!samples.Admits($"another thread took over: {work}"))
+            return;
+        switch (work)
+        {
+            case HungWork.Release:
+                LogHungRelease(_logger);
+                break;
+            case HungWork.Check:
+                LogHungCheck(_logger);
+                break;
+            case HungWork.Loop:
+                LogHungLoop(_logger);
+                break;
+        }
+    }
+
     public void Fault(Exception exception)
     {
         if (samples.Admits($"a stream failed in the daemon itself: {exception.GetType().Name}"))
@@ -73,6 +92,20 @@ internal sealed partial class HandoffLog(LogSampler samples, ILogger<HandoffLog>
         + "request {RequestId}")]
     private static partial void LogUnknownBackend(ILogger logger, string backend, string @default,
         string requestId);
+
+    [LoggerMessage(EventId = 18, Level = LogLevel.Warning, Message =
+        "closing a descriptor that was handed over takes long. Other streams go on")]
+    private static partial void LogHungRelease(ILogger logger);
+
+    [LoggerMessage(EventId = 19, Level = LogLevel.Warning, Message =
+        "a new client's socket does not answer: the process that handed it over still uses it. Other streams "
+        + "go on")]
+    private static partial void LogHungCheck(ILogger logger);
+
+    [LoggerMessage(EventId = 9, Level = LogLevel.Warning, Message =
+        "a client's socket does not answer: another process still uses it. Another thread runs the loop now, "
+        + "and the kernel's workers send for it until no socket hangs")]
+    private static partial void LogHungLoop(ILogger logger);
 
     [LoggerMessage(EventId = 11, Level = LogLevel.Error, Message = "a stream failed in the daemon itself")]
     private static partial void LogFault(ILogger logger, Exception exception);

@@ -18,8 +18,8 @@ internal sealed class StreamMetrics
     private const string NoBackend = "none";
 
     private readonly Gauge _active, _peak, _max;
-    private readonly Gauge _states, _draining;
-    private readonly Counter _requests, _bytes, _streams, _events, _upstreamErrors, _upstreamRetries;
+    private readonly Gauge _states, _draining, _hung;
+    private readonly Counter _replaced, _requests, _bytes, _streams, _events, _upstreamErrors, _upstreamRetries;
     private readonly Histogram _handoff, _firstToken, _duration;
     private readonly ConcurrentDictionary<string, BackendSeries> _series = new();
     private long _started, _completed, _failed, _eventCount;
@@ -35,6 +35,10 @@ internal sealed class StreamMetrics
             "Limit of connections in force: max_connections, or what nofile allows.");
         _draining = factory.CreateGauge("streaming_daemon_draining",
             "1 while the daemon, told to end, waits for its streams.");
+        _hung = factory.CreateGauge("streaming_daemon_hung_threads",
+            "Threads that hang in a system call on what was handed over, by the work they did.", "work");
+        _replaced = factory.CreateCounter("streaming_daemon_replaced_threads_total",
+            "Threads that hung in such a call and were replaced, by the work they did.", "work");
         _requests = factory.CreateCounter("streaming_daemon_requests_total",
             "Handoffs, by status: started, then completed ([DONE] was sent) or failed.", "status");
         _bytes = factory.CreateCounter("streaming_daemon_bytes_total", "Bytes sent to clients.");
@@ -92,6 +96,9 @@ internal sealed class StreamMetrics
             _peak.Set(loop.PeakConnections);
             _max.Set(loop.MaxConnections);
             _draining.Set(drain.IsDraining ? 1 : 0);
+            SetHung("release", loop.HungReleases);
+            SetHung("check", loop.HungChecks);
+            SetHung("loop", loop.HungCalls);
             _bytes.IncTo(loop.BytesSent);
             _requests.WithLabels("started").IncTo(Started);
             _requests.WithLabels("completed").IncTo(Completed);
@@ -102,6 +109,12 @@ internal sealed class StreamMetrics
             _states.WithLabels("llm_pending").Set(pending);
             _states.WithLabels("streaming").Set(streaming);
         });
+
+    private void SetHung(string work, HungThreads threads)
+    {
+        _hung.WithLabels(work).Set(threads.Now);
+        _replaced.WithLabels(work).IncTo(threads.Ever);
+    }
 
     public void OnHandoff(long acceptedTimestamp)
     {

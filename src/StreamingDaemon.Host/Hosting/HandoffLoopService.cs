@@ -16,13 +16,22 @@ internal sealed partial class HandoffLoopService(
     ServiceNotifier notifier, LoopWatchdog alive, IHostApplicationLifetime lifetime,
     ILogger<HandoffLoopService> logger) : BackgroundService, IHostedLifecycleService
 {
+    // What follows the time that streams have to end: a second in all, whatever clients and peers do.
+
     /// <summary>How long error events may take to reach the clients that a stop has cut.</summary>
-    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan LastWords = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>How long a loop may take to drop the clients that are left.</summary>
+    private static readonly TimeSpan LastTurns = TimeSpan.FromMilliseconds(200);
 
     /// <summary>How long the last lines of the access log may take after the last client.</summary>
-    private static readonly TimeSpan LastLines = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LastLines = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>How much longer than the streams' time the service manager is asked to wait.</summary>
+    private static readonly TimeSpan ManagerPatience = TimeSpan.FromSeconds(10);
 
     private readonly ILogger _logger = logger;
+
     /// <summary>False where the host stops without having started.</summary>
     private readonly TaskCompletionSource<bool> _listening =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -95,7 +104,7 @@ internal sealed partial class HandoffLoopService(
         var active = server.Statistics.ActiveConnections;
         var patience = TimeSpan.FromSeconds(options.Current.Timeouts.ShutdownTimeoutS);
         LogDraining(_logger, active, options.Current.Timeouts.ShutdownTimeoutS);
-        notifier.Stopping($"draining {active} connections", patience + 2 * LastWords);
+        notifier.Stopping($"draining {active} connections", patience + ManagerPatience);
         server.BeginDrain();
         if (await EndsWithinAsync(patience).ConfigureAwait(false))
         {
@@ -108,7 +117,7 @@ internal sealed partial class HandoffLoopService(
         if (await EndsWithinAsync(LastWords).ConfigureAwait(false))
             return;
         server.Stop();
-        if (!await EndsWithinAsync(LastWords).ConfigureAwait(false))
+        if (!await EndsWithinAsync(LastTurns).ConfigureAwait(false))
             throw new HandoffServerException("the loop does not turn; its clients are cut as it is");
     }
 

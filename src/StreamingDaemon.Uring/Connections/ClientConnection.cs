@@ -86,15 +86,20 @@ internal sealed class ClientConnection(int index) : LoopTimer
     /// <summary>What is in flight where <see cref="IsReceiving"/> is set.</summary>
     public OperationKind ReceivingKind;
 
-    /// <summary>A thread that was left behind is inside a call on its socket: that call's result comes when
-    /// the thread comes back.</summary>
-    public bool IsHeldUp;
+    /// <summary>It had its end, but a call on its socket does not return: the loop does not wait for
+    /// it.</summary>
+    public bool IsLeftBehind;
 
     /// <summary>Does it count against the limit of connections (or was it taken only to be
     /// refused)?</summary>
     public bool IsAdmitted;
     public long BytesDrained;
     public ClientEnd End;
+
+    /// <summary>A call that takes its socket's lock is under way.</summary>
+    public bool HasCallInFlight => IsShuttingDown
+        || (IsSending && SendingKind == OperationKind.ClientSend)
+        || (IsReceiving && ReceivingKind == OperationKind.ClientRead);
 
     public bool HasOperationInFlight => IsSending || IsWatched || IsReceiving || IsShuttingDown;
 }

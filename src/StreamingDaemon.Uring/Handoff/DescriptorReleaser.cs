@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Loop;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
@@ -7,10 +8,11 @@ namespace StreamingDaemon.Uring.Handoff;
 /// <summary>A descriptor to close.</summary>
 /// <param name="Fd">The number, the releaser's from now on.</param>
 /// <param name="HasUnreadMessage">A message was looked at and is still in its queue.</param>
-internal readonly record struct Release(int Fd, bool HasUnreadMessage = false);
+/// <param name="MayWait">The close, or that of what the message holds, is known to be odd.</param>
+internal readonly record struct Release(int Fd, bool HasUnreadMessage = false, bool MayWait = false);
 
 /// <summary>
-/// Closes what came from outside, off the loop: the last close of a socket with SO_LINGER waits for its
+/// Closes what came from outside, off the loop. The last close of a socket with SO_LINGER waits for its
 /// reader, that of a large file for its pages, and closing a connection closes every descriptor in its unread
 /// messages.
 /// </summary>
@@ -25,37 +27,88 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
     /// <summary>Nothing else in this process uses it, and the system ignores it by default.</summary>
     private const int SigUrg = 23;
 
-    private readonly byte[] _nothing = GC.AllocateUninitializedArray<byte>(1, pinned: true);
+    private readonly DescriptorReleaser? _odd;
+    private long _lookedAt;
 
     /// <param name="name">Of the thread.</param>
+    /// <param name="odd">Gets what may wait; null if this one does.</param>
     /// <param name="options">What the server was told.</param>
     /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
-    public DescriptorReleaser(string name, HandoffServerOptions options)
-        : base(name, MostHung, options) => _ = LinuxNative.SetSignalHandler(SigUrg, HarmlessFunction());
+    public DescriptorReleaser(string name, DescriptorReleaser? odd, HandoffServerOptions options)
+        : base(name, HungWork.Release, MostHung, options)
+    {
+        _odd = odd;
+        _ = LinuxNative.SetSignalHandler(SigUrg, HarmlessFunction());
+    }
+
+    /// <inheritdoc/>
+    protected override bool MustSleepToHang => false;
 
     /// <summary>What the signal calls: it must be safe in a signal handler, which no managed code is.
     /// abs(3) takes an int, as a handler does, and only computes.</summary>
-    private static nint HarmlessFunction() => System.Runtime.InteropServices.NativeLibrary.GetExport(
-        System.Runtime.InteropServices.NativeLibrary.GetMainProgramHandle(), "abs");
+    private static nint HarmlessFunction() =>
+        NativeLibrary.GetExport(NativeLibrary.GetMainProgramHandle(), "abs");
+
+    /// <summary>Only now is nothing posted to the other one any more.</summary>
+    protected override void OnEnded() => _odd?.End();
 
     protected override void Gather() => Thread.Sleep(GatherMs);
 
-    protected override unsafe void Process(Release item, Worker worker)
+    protected override void Process(Release item, Worker worker)
     {
         worker.BeginCall();
-        if (item.HasUnreadMessage)
+        if (_odd is not null && IsOdd(ref item))
         {
-            // A peer that waits for the end of its connection would read ECONNRESET instead: unix(7) resets
-            // what is closed with unread data.
-            fixed (byte* nothing = _nothing)
-                _ = LinuxNative.Recv(item.Fd, nothing, 0, MsgDontWait);
+            _odd.Post(item);
+        }
+        else
+        {
+            TakeMessage(ref item);
+            _ = LinuxNative.Close(item.Fd);
         }
 
-        _ = LinuxNative.Close(item.Fd);
         worker.EndCall();
     }
 
+    /// <summary>Asks only what the kernel answers at once. Whoever else holds the socket may change it until
+    /// the close: then that one waits.</summary>
+    private static bool IsOdd(ref Release item)
+    {
+        if (item.MayWait)
+            return true;
+        TakeMessage(ref item);
+        return HoldsMessage(item.Fd) || LinuxNative.HasLinger(item.Fd);
+    }
+
+    /// <summary>A peer that waits for the end of its connection would read ECONNRESET instead: unix(7) resets
+    /// what is closed with unread data.</summary>
+    private static unsafe void TakeMessage(ref Release item)
+    {
+        byte nothing;
+        if (item.HasUnreadMessage)
+            _ = LinuxNative.Recv(item.Fd, &nothing, 0, MsgDontWait);
+        item = item with { HasUnreadMessage = false };
+    }
+
+    /// <summary>Is there a message that nobody has looked at? Of a client's TCP socket it is none of ours:
+    /// looking would take its lock.</summary>
+    private static unsafe bool HoldsMessage(int fd)
+    {
+        if (LinuxNative.GetSockOpt(fd, SolSocket, SoDomain, out var family) < 0 || family != AfUnix)
+            return false;
+        byte one;
+        var vector = new IoVector { Base = &one, Length = 1 };
+        var header = new MessageHeader { Vectors = &vector, VectorCount = 1 };
+        return LinuxNative.RecvMsg(fd, &header, MsgPeek | MsgDontWait) > 0 || (header.Flags & MsgCTrunc) != 0;
+    }
+
     /// <summary>A signal ends the wait of a lingering close; the kernel sends the rest behind it
-    /// (sk_stream_wait_close, tcp_close).</summary>
-    protected override void OnHung(Worker worker) => _ = LinuxNative.SignalThread(worker.ThreadId, SigUrg);
+    /// (sk_stream_wait_close, tcp_close). One that comes to any other call does nothing.</summary>
+    protected override void OnLook(Worker worker)
+    {
+        var call = worker.Call;
+        if ((call & 1) != 0 && call == _lookedAt)
+            _ = LinuxNative.SignalThread(worker.ThreadId, SigUrg);
+        _lookedAt = call;
+    }
 }

@@ -91,6 +91,9 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "sendmsg", SetLastError = true)]
     private static partial nint SendMsgRaw(int fd, MessageHeader* message, int flags);
 
+    [LibraryImport("libc", EntryPoint = "recvmsg", SetLastError = true)]
+    private static partial nint RecvMsgRaw(int fd, MessageHeader* message, int flags);
+
     [LibraryImport("libc", EntryPoint = "recv", SetLastError = true)]
     private static partial nint RecvRaw(int fd, void* buffer, nuint length, int flags);
 
@@ -197,6 +200,9 @@ internal static unsafe partial class LinuxNative
     public static int SendMsg(int fd, MessageHeader* message, int flags) =>
         Result(SendMsgRaw(fd, message, flags));
 
+    public static int RecvMsg(int fd, MessageHeader* message, int flags) =>
+        Result(RecvMsgRaw(fd, message, flags));
+
     public static int Recv(int fd, void* buffer, int length, int flags) =>
         Result(RecvRaw(fd, buffer, (nuint)length, flags));
 
@@ -247,6 +253,15 @@ internal static unsafe partial class LinuxNative
 
     public static int SetSockOpt(int fd, int level, int name, int value) =>
         Result(SetSockOptRaw(fd, level, name, &value, sizeof(int)));
+
+    /// <summary>Is SO_LINGER on? The kernel answers without the socket's lock.</summary>
+    public static bool HasLinger(int fd)
+    {
+        var linger = stackalloc int[2];
+        uint length = 2 * sizeof(int);
+        return Result(GetSockOptRaw(fd, SocketConstants.SolSocket, SocketConstants.SoLinger, linger, &length))
+            == 0 && linger[0] != 0;
+    }
 
     /// <summary>Turns SO_LINGER off (socket(7), struct linger): close neither waits nor resets.</summary>
     public static int SetNoLinger(int fd)

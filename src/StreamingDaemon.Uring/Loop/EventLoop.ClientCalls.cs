@@ -25,7 +25,6 @@ internal sealed unsafe partial class EventLoop
     /// <summary>Odd while this loop's thread is inside such a call; raised by it, or by who replaces
     /// it.</summary>
     private long _call;
-    private ClientConnection? _calledClient;
 
     private bool _isCalling;
     private OperationKind _nextCall;
@@ -64,7 +63,6 @@ internal sealed unsafe partial class EventLoop
     {
         // The client's generation as it is now: by the return it may be somebody else's.
         var (call, generation) = (_call + 1, client.Generation);
-        _calledClient = client;
         Volatile.Write(ref _call, call);
         var result = Options.CallFault is { } fault
             ? fault(new ClientCall(kind, client.Fd, BytesOf(client, kind), LengthOf(client, kind)))

@@ -54,8 +54,8 @@ internal sealed unsafe partial class EventLoop
             TimeOutCheck(client);
         else if (client.State == ClientState.Draining)
             BeginClose(client, ClientEnd.Completed);
-        else if (client.State == ClientState.Closing && client.IsWatched)
-            SubmitCancel(OperationKind.ClientWatch, client.Generation, client.Index);
+        else if (client.State == ClientState.Closing)
+            OnCloseTooLong(client);
         else if (client.State != ClientState.Streaming)
             return;
         else if (client.IsStalled)
@@ -64,6 +64,14 @@ internal sealed unsafe partial class EventLoop
             ProbeProgress(client);
         else if (!client.IsInsideFlush && !client.Stream!.HasWork)
             SendKeepAlive(client);
+    }
+
+    private void OnCloseTooLong(ClientConnection client)
+    {
+        if (client.IsWatched)
+            SubmitCancel(OperationKind.ClientWatch, client.Generation, client.Index);
+        if (client.HasCallInFlight || !client.HasOperationInFlight)
+            LeaveBehind(client);
     }
 
     private void TimeOutCheck(ClientConnection client)

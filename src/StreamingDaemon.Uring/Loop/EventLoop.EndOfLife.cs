@@ -20,6 +20,11 @@ internal sealed unsafe partial class EventLoop
     /// it.</summary>
     private NativeBuffer _scratch;
     private readonly List<Release> _releases = [];
+    /// <summary>A call on a closing client's socket that takes longer hangs: it waits for nobody but who
+    /// holds the socket's lock.</summary>
+    private const int LeaveBehindAfterMs = 100;
+
+    private int _leftBehind;
     private bool _draining;
     private bool _stopped;
 
@@ -110,6 +115,8 @@ internal sealed unsafe partial class EventLoop
             SubmitCancel(OperationKind.ClientWatch, client.Generation, client.Index);
         if (client.IsReceiving)
             SubmitCancel(client.ReceivingKind, client.Generation, client.Index);
+        if (client.HasCallInFlight)
+            _timers.Set(client, _nowMs + LeaveBehindAfterMs);
         FinishCloseIfIdle(client);
     }
 
@@ -126,10 +133,10 @@ internal sealed unsafe partial class EventLoop
     }
 
     /// <summary>Has a descriptor that came from outside closed, off this thread.</summary>
-    private void Release(int fd, bool hasUnreadMessage = false)
+    private void Release(int fd, bool hasUnreadMessage = false, bool mayWait = false)
     {
         Options.Releasing?.Invoke(fd);
-        _releases.Add(new Release(fd, hasUnreadMessage));
+        _releases.Add(new Release(fd, hasUnreadMessage, mayWait));
     }
 
     /// <summary>Once a turn.</summary>
@@ -141,8 +148,22 @@ internal sealed unsafe partial class EventLoop
 
     private void FinishCloseIfIdle(ClientConnection client)
     {
-        if (client.State == ClientState.Closing && !client.HasOperationInFlight && client.Stream!.TryLetGo())
+        if (client.State != ClientState.Closing || client.HasOperationInFlight)
+            return;
+        if (client.Stream!.TryLetGo())
             FreeClient(client);
+        else
+            _timers.Set(client, _nowMs + LeaveBehindAfterMs);
+    }
+
+    /// <summary>It is closing, and a call on its socket, or the check of it, does not return.</summary>
+    private void LeaveBehind(ClientConnection client)
+    {
+        if (client.IsLeftBehind)
+            return;
+        client.IsLeftBehind = true;
+        _leftBehind++;
+        client.Stream!.OnEnded(client.End);
     }
 
     private static void ReportEnd(ClientConnection client, ClientEnd end)
@@ -151,8 +172,8 @@ internal sealed unsafe partial class EventLoop
             return;
         client.End = end;
         client.Stream!.OnClosed(end);
-        // With a send in flight the count of its bytes is still to come, unless that may take for ever.
-        if (!client.IsSending || client.IsHeldUp)
+        // With a send in flight the count of its bytes is still to come.
+        if (!client.IsSending)
             client.Stream.OnEnded(end);
     }
 
@@ -160,13 +181,14 @@ internal sealed unsafe partial class EventLoop
     {
         Debug.Assert(!client.HasOperationInFlight, "the kernel still points into this slot's memory");
         _timers.Remove(client);
+        _leftBehind -= client.IsLeftBehind ? 1 : 0;
         client.Stream!.OnEnded(client.End);
         Release(client.Fd);
         ReleaseSending(client);
         client.Fd = -1;
         client.State = ClientState.Free;
         client.Stream = null;
-        client.IsInsideFlush = client.IsStalled = client.SeemsGone = false;
+        client.IsInsideFlush = client.IsStalled = client.SeemsGone = client.IsLeftBehind = false;
         client.Sent = 0;
         client.BytesDrained = 0;
         client.End = ClientEnd.None;

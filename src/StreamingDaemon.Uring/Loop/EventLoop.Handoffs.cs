@@ -125,16 +125,7 @@ internal sealed unsafe partial class EventLoop
         if (isClient && !handoff.IsClosing)
             handoff.ClientFd = fd;
         else if (fd >= 0)
-            ReleaseUnknown(fd);
-    }
-
-    /// <summary>As <see cref="Release"/>, of what may be no socket.</summary>
-    private void ReleaseUnknown(int fd)
-    {
-        if (ClientSocket.IsKnownKind(fd))
-            Release(fd);
-        else
-            _threads.ForeignReleaser.Post(new Release(fd));
+            Release(fd, mayWait: true);
     }
 
     private void FinishHandoff(HandoffConnection handoff)
@@ -227,9 +218,12 @@ internal sealed unsafe partial class EventLoop
     {
         Debug.Assert(!handoff.IsReceiving, "the kernel still points into this slot's memory");
         _timers.Remove(handoff);
+        // What is in its message may be what waits, if that brought more than one descriptor, or a wrong one.
+        var isOdd = handoff.ClientFd >= 0 || (handoff.Memory.Pointer is not null
+            && (handoff.Memory.ReceivedFlags & MsgCTrunc) != 0);
         if (handoff.ClientFd >= 0)
-            ReleaseUnknown(handoff.ClientFd);
-        Release(handoff.Fd, handoff.HasUnreadMessage);
+            Release(handoff.ClientFd, mayWait: true);
+        Release(handoff.Fd, handoff.HasUnreadMessage, isOdd);
         _handoffMemory.Return(ref handoff.Memory, handoff.Received);
         handoff.Fd = handoff.ClientFd = -1;
         handoff.Received = handoff.TimesCut = 0;

@@ -11,9 +11,6 @@ namespace StreamingDaemon.Uring.Loop;
 // accepts, looks at messages, the eventfd. So nothing is lost or done twice.
 internal sealed partial class EventLoop : IHangWatched
 {
-    /// <summary>Clients whose call has not come back.</summary>
-    private readonly List<ClientConnection> _heldUp = [];
-
     private readonly ConcurrentQueue<ReturnedCall> _returnedCalls = new();
     private readonly HangWatch _hangWatch = new();
     private int _threadId;
@@ -23,10 +20,11 @@ internal sealed partial class EventLoop : IHangWatched
     /// if that succeeds. Set before the loop runs.</summary>
     public Action<long>? Replace { get; set; }
 
-    /// <summary>Threads that were left behind and have not come back. From any thread.</summary>
-    public int Hung => Volatile.Read(ref _hungThreads);
+    private int _hungNow;
+    private long _hungEver;
 
-    private int _hungThreads;
+    /// <summary>Threads of this loop that were left behind. From any thread.</summary>
+    public HungThreads HungCalls => new(Volatile.Read(ref _hungNow), Volatile.Read(ref _hungEver));
 
     bool IHangWatched.IsBusy => Volatile.Read(ref _busy) != 0;
 
@@ -41,7 +39,7 @@ internal sealed partial class EventLoop : IHangWatched
     /// here.</summary>
     public void OnCallReturned(in ReturnedCall call)
     {
-        Interlocked.Decrement(ref _hungThreads);
+        Interlocked.Decrement(ref _hungNow);
         _returnedCalls.Enqueue(call);
         Wake();
     }
@@ -55,11 +53,9 @@ internal sealed partial class EventLoop : IHangWatched
     {
         if (Interlocked.CompareExchange(ref _call, call + 1, call) != call)
             return false;
-        Interlocked.Increment(ref _hungThreads);
+        Interlocked.Increment(ref _hungNow);
+        Interlocked.Increment(ref _hungEver);
         _isCalling = false;
-        var client = _calledClient!;
-        client.IsHeldUp = true;
-        _heldUp.Add(client);
         _nowMs = ClockMs();
         _usesWorkers = true;
         _usesWorkersUntilMs = Math.Max(_usesWorkersUntilMs, _nowMs + WorkersForMs);
@@ -71,6 +67,7 @@ internal sealed partial class EventLoop : IHangWatched
             Dispatch(completion);
         old.Dispose();
         ArmAgain();
+        Options.OnThreadReplaced?.Invoke(HungWork.Loop);
         return true;
     }
 
@@ -124,19 +121,7 @@ internal sealed partial class EventLoop : IHangWatched
         while (_returnedCalls.TryDequeue(out var call))
         {
             // Its slot was not freed meanwhile: the call was in flight.
-            call.Client.IsHeldUp = false;
-            _heldUp.Remove(call.Client);
             OnClientCall(call.Client, call.Kind, call.Result);
         }
-    }
-
-    /// <summary>Clients that the loop must see to their end. One whose call hangs while it is closed has had
-    /// its end.</summary>
-    private int ClientsToEnd()
-    {
-        var count = _clientCount;
-        foreach (var client in _heldUp)
-            count -= client.State == ClientState.Closing ? 1 : 0;
-        return count;
     }
 }

@@ -124,7 +124,7 @@ internal sealed partial class EventLoop : IDisposable
     public LoopStatistics Statistics { get; }
 
     /// <summary>Threads that hang in checks of new clients. From any thread.</summary>
-    public int HungChecks => _handlerThread.Hung;
+    public HungThreads HungChecks => _handlerThread.HungThreads;
 
     /// <summary>Turns until a drain has ended or <see cref="RequestStop"/> was answered.</summary>
     /// <exception cref="HandoffServerException">The ring failed; nothing is streamed any more.</exception>
@@ -167,7 +167,7 @@ internal sealed partial class EventLoop : IDisposable
     }
 
     private bool IsFinished() =>
-        _draining && _listener is not { Fd: >= 0 } && _handoffCount == 0 && ClientsToEnd() == 0
+        _draining && _listener is not { Fd: >= 0 } && _handoffCount == 0 && _clientCount == _leftBehind
         && !_passed.Reader.TryPeek(out _);
 
     private void WaitForCompletions()
@@ -277,9 +277,9 @@ internal sealed partial class EventLoop : IDisposable
         AbandonAll();
         HandOverReleases();
         _handlerThread.End();
-        // After a failure the kernel may still be at work for a ring that is being torn down, and a thread
-        // that was left behind sends from the memory: it stays, for the moment that the process has left.
-        if (!_ranToEnd || _heldUp.Count > 0)
+        // After a failure the kernel may still be at work for a ring that is being torn down, and a call that
+        // hangs sends from the memory: it stays, for the moment that the process has left.
+        if (!_ranToEnd || _leftBehind > 0)
             return;
         _buffers.Return(ref _scratch);
         _buffers.Return(ref _keepAlive);

@@ -6,7 +6,7 @@ namespace StreamingDaemon.Uring.Loop;
 /// </summary>
 /// <param name="options">What the server was told.</param>
 internal sealed class HandlerThread(HandoffServerOptions options)
-    : ReplaceableThread<ClientStream>("handoffs", MostHung, options)
+    : ReplaceableThread<ClientStream>("handoffs", HungWork.Check, MostHung, options)
 {
     /// <summary>Checks that may hang at a time, each on a thread of its own and each because of somebody who
     /// holds the client's socket. Beyond them sockets are not checked.</summary>

@@ -24,13 +24,14 @@ internal sealed class HangWatch
     private int _looks;
 
     /// <param name="call">Odd while a call is under way; each call has its own number.</param>
-    /// <param name="threadId">The kernel's number of the thread that makes it.</param>
+    /// <param name="threadId">The kernel's number of the thread that makes it; 0 if it need not sleep.</param>
     /// <returns>True if the same call was seen often enough, and its thread sleeps in the kernel.</returns>
     public bool Hangs(long call, int threadId)
     {
         if ((call & 1) == 0 || call != _call)
             (_call, _looks) = (call, 0);
         _looks++;
-        return (call & 1) != 0 && _looks >= LooksUntilHung && BlockedThread.Sleeps(threadId);
+        return (call & 1) != 0 && _looks >= LooksUntilHung
+            && (threadId == 0 || BlockedThread.Sleeps(threadId));
     }
 }

@@ -15,27 +15,35 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     private readonly Queue<T> _items = new();
     private readonly HandoffServerOptions _options;
     private readonly string _name;
+    private readonly HungWork _work;
     private readonly int _mostHung;
     private Worker _worker;
     private bool _waits;
     private bool _ended;
     private int _hung;
+    private long _replaced;
 
     /// <param name="name">Of the thread.</param>
+    /// <param name="work">What it does.</param>
     /// <param name="mostHung">Threads that may be left behind at a time; one more is waited for.</param>
     /// <param name="options">What the server was told.</param>
     /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
-    protected ReplaceableThread(string name, int mostHung, HandoffServerOptions options)
+    protected ReplaceableThread(
+        string name, HungWork work, int mostHung, HandoffServerOptions options)
     {
         _name = name;
+        _work = work;
         _mostHung = mostHung;
         _options = options;
         _worker = new Worker();
         Start(_worker);
     }
 
-    /// <summary>Threads that were left behind and have not come back. From any thread.</summary>
-    public int Hung => Volatile.Read(ref _hung);
+    /// <summary>Threads that were left behind. From any thread.</summary>
+    public HungThreads HungThreads => new(Hung, Volatile.Read(ref _replaced));
+
+    /// <summary>Those of them that have not come back.</summary>
+    protected int Hung => Volatile.Read(ref _hung);
 
     /// <summary>Is anything queued, or in work? From any thread.</summary>
     public bool IsBusy
@@ -88,8 +96,16 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     {
     }
 
-    /// <summary>A thread was found in a call that hangs. From the thread that watches.</summary>
-    protected virtual void OnHung(Worker worker)
+    /// <summary>All that was posted before the end is done, but for what hangs.</summary>
+    protected virtual void OnEnded()
+    {
+    }
+
+    /// <summary>Is a call that takes its time without sleeping no hang?</summary>
+    protected virtual bool MustSleepToHang => true;
+
+    /// <summary>By the thread that watches, at each look.</summary>
+    protected virtual void OnLook(Worker worker)
     {
     }
 
@@ -109,6 +125,8 @@ internal abstract class ReplaceableThread<T> : IHangWatched
         SchedulingSlice.ShortenForThisThread();
         while (TryTake(worker, out var item))
             Process(item, worker);
+        if (ReferenceEquals(worker, _worker))
+            OnEnded();
     }
 
     private bool TryTake(Worker worker, out T item)
@@ -142,10 +160,8 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     public void LookForHang()
     {
         var worker = _worker;
-        if (!worker.Watch.Hangs(worker.Call, worker.ThreadId))
-            return;
-        OnHung(worker);
-        if (Hung < _mostHung)
+        OnLook(worker);
+        if (worker.Watch.Hangs(worker.Call, MustSleepToHang ? worker.ThreadId : 0) && Hung < _mostHung)
             Replace();
     }
 
@@ -159,7 +175,10 @@ internal abstract class ReplaceableThread<T> : IHangWatched
                 Start(next);
                 _worker = next;
                 _hung++;
+                _replaced++;
             }
+
+            _options.OnThreadReplaced?.Invoke(_work);
         }
         catch (HandoffServerException)
         {

@@ -11,8 +11,8 @@ internal sealed class ServerThreads
         Monitor = new HangMonitor(options);
         try
         {
-            Releaser = new DescriptorReleaser("releases", options);
-            ForeignReleaser = new DescriptorReleaser("foreign releases", options);
+            OddReleaser = new DescriptorReleaser("odd releases", null, options);
+            Releaser = new DescriptorReleaser("releases", OddReleaser, options);
         }
         catch
         {
@@ -21,7 +21,7 @@ internal sealed class ServerThreads
         }
 
         Monitor.Add(Releaser);
-        Monitor.Add(ForeignReleaser);
+        Monitor.AddOdd(OddReleaser);
     }
 
     public HangMonitor Monitor { get; }
@@ -29,15 +29,17 @@ internal sealed class ServerThreads
     /// <summary>Closes sockets, and the module's connections.</summary>
     public DescriptorReleaser Releaser { get; }
 
-    /// <summary>Closes what is no socket. A file system may hang in each close of its files, whoever else
-    /// has them open: no socket waits behind them.</summary>
-    public DescriptorReleaser ForeignReleaser { get; }
+    /// <summary>Closes what may wait: what is no socket (a file system may hang in each close of its files),
+    /// what lingers, what has unread messages. None of the others waits behind them.</summary>
+    public DescriptorReleaser OddReleaser { get; }
 
     /// <summary>Each ends when it has done what was posted.</summary>
     public void End()
     {
         Monitor.End();
-        Releaser?.End();
-        ForeignReleaser?.End();
+        if (Releaser is not null)
+            Releaser.End();
+        else
+            OddReleaser?.End();
     }
 }

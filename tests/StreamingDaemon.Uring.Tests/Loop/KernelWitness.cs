@@ -49,6 +49,9 @@ internal sealed class KernelWitness(Random random, bool faulty)
     {
         if (call.Kind == OperationKind.ClientSend)
             Sends++;
+        // Long enough that the thread is found to hang, and replaced.
+        if (faulty && random.Next(200) == 0)
+            Thread.Sleep(150);
         if (!faulty || call.Kind == OperationKind.ClientShutdown)
             return call.Proceed();
         if (random.Next(12) != 0)

@@ -1,0 +1,27 @@
+namespace StreamingDaemon.Uring;
+
+/// <summary>Threads that hang in one kind of call on what came from outside.</summary>
+/// <param name="Now">Those that hang at the moment.</param>
+/// <param name="Ever">Those that were replaced because they did, since the start.</param>
+public readonly record struct HungThreads(int Now, long Ever)
+{
+    /// <summary>Both sums.</summary>
+    public static HungThreads operator +(HungThreads left, HungThreads right) =>
+        new(left.Now + right.Now, left.Ever + right.Ever);
+
+    /// <inheritdoc cref="op_Addition"/>
+    public static HungThreads Add(HungThreads left, HungThreads right) => left + right;
+}
+
+/// <summary>What a thread does when it hangs in a call on what came from outside.</summary>
+public enum HungWork
+{
+    /// <summary>It closes a descriptor.</summary>
+    Release,
+
+    /// <summary>It checks a new client's socket.</summary>
+    Check,
+
+    /// <summary>It runs a loop.</summary>
+    Loop,
+}

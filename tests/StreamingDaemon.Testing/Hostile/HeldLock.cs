@@ -1,0 +1,95 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Testing.Hostile;
+
+/// <summary>
+/// Holds the lock of a TCP socket: a send from memory whose page fault nobody answers (userfaultfd(2)). As root, since
+/// the fault is the kernel's own.
+/// </summary>
+public sealed unsafe partial class HeldLock : IDisposable
+{
+    private const int PageBytes = 4096;
+    private const long SysUserFaultFd = 323; // x86-64
+    private const long SysUserFaultFdArm64 = 282;
+    private const int CloExec = 0x80000;
+    private const nuint ApiRequest = 0xC018AA3F; // UFFDIO_API
+    private const nuint RegisterRequest = 0xC020AA00; // UFFDIO_REGISTER
+    private const nuint ZeroPageRequest = 0xC020AA04; // UFFDIO_ZEROPAGE
+    private const ulong Api = 0xAA;
+    private const ulong Missing = 1;
+
+    private readonly int _faults;
+    private readonly byte* _page;
+    private readonly Thread _holder;
+    private bool _released;
+
+    /// <summary>Holds the lock from the return on, until the object is disposed.</summary>
+    public HeldLock(int socket)
+    {
+        var number = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? SysUserFaultFd : SysUserFaultFdArm64;
+        _faults = (int)Syscall(number, CloExec);
+        if (_faults < 0)
+            throw new PosixException("userfaultfd", Marshal.GetLastPInvokeError());
+        var api = stackalloc ulong[3] { Api, 0, 0 };
+        Check(Ioctl(_faults, ApiRequest, api), "UFFDIO_API");
+        _page = MMap(null, PageBytes, 3, 0x22, -1, 0);
+        var register = stackalloc ulong[4] { (ulong)_page, PageBytes, Missing, 0 };
+        Check(Ioctl(_faults, RegisterRequest, register), "UFFDIO_REGISTER");
+
+        var threadId = 0;
+        _holder = new Thread(() =>
+        {
+            Volatile.Write(ref threadId, GetTid());
+            _ = Send(socket, _page, PageBytes, 0x4000);
+        })
+        { IsBackground = true };
+        _holder.Start();
+        var deadline = Environment.TickCount64 + 10_000;
+        while (threadId == 0 || !SleepsInFault(threadId))
+        {
+            if (Environment.TickCount64 > deadline)
+                throw new TimeoutException("the send does not fault");
+            Thread.Sleep(1);
+        }
+    }
+
+    public void Dispose()
+    {
+        if (_released)
+            return;
+        _released = true;
+        var range = stackalloc ulong[4] { (ulong)_page, PageBytes, 0, 0 };
+        Check(Ioctl(_faults, ZeroPageRequest, range), "UFFDIO_ZEROPAGE");
+        _holder.Join();
+        _ = Posix.Close(_faults);
+        _ = MUnmap(_page, PageBytes);
+    }
+
+    /// <summary>The kernel's name of the function in which a thread waits.</summary>
+    private static bool SleepsInFault(int threadId) =>
+        File.ReadAllText($"/proc/self/task/{threadId}/wchan").Contains("handle_userfault", StringComparison.Ordinal);
+
+    private static void Check(int result, string call)
+    {
+        if (result < 0)
+            throw new PosixException(call, Marshal.GetLastPInvokeError());
+    }
+
+    private static int GetTid() =>
+        (int)Syscall(RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 186 : 178, 0);
+
+    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
+    private static partial long Syscall(long number, long argument);
+
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    private static partial int Ioctl(int fd, nuint request, void* argument);
+
+    [LibraryImport("libc", EntryPoint = "mmap")]
+    private static partial byte* MMap(void* address, nuint length, int protection, int flags, int fd, long offset);
+
+    [LibraryImport("libc", EntryPoint = "munmap")]
+    private static partial int MUnmap(void* address, nuint length);
+
+    [LibraryImport("libc", EntryPoint = "send")]
+    private static partial nint Send(int fd, void* bytes, nuint length, int flags);
+}

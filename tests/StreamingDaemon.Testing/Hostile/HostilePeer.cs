@@ -1,0 +1,257 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Testing.Hostile;
+
+/// <summary>
+/// A local process that may connect to the handoff socket and means harm. Each act leaves the daemon with a descriptor
+/// whose release, or whose use, waits for as long as this object lives.
+/// </summary>
+public sealed partial class HostilePeer(string socketPath, int type = Posix.SockSeqPacket) : IDisposable
+{
+    private const int FarAwaySeconds = 60_000;
+    private static readonly byte[] s_prompt = """{"prompt":"hostile"}"""u8.ToArray();
+
+    private readonly List<IDisposable> _held = [];
+
+    /// <summary>The acts by name.</summary>
+    public static IReadOnlyList<string> Acts { get; } =
+    [
+        nameof(LingerInAnUnreadMessage), nameof(LingerSetLater), nameof(LingeringSurplus), nameof(LingerBehindAPipe),
+        nameof(LingerInASecondMessage), nameof(LingerWithoutData), nameof(LargeFile), nameof(LargeFileAsSurplus),
+        nameof(LockHeldAtTheHandoff), nameof(LockHeldLater), nameof(LockHeldAtTheEnd), nameof(ReaderThatStops),
+    ];
+
+    /// <summary>Commits an act.</summary>
+    public Task CommitAsync(string act) => act switch
+    {
+        nameof(LingerInAnUnreadMessage) => LingerInAnUnreadMessage(),
+        nameof(LingerSetLater) => LingerSetLater(),
+        nameof(LingeringSurplus) => LingeringSurplus(),
+        nameof(LingerBehindAPipe) => LingerBehindAPipe(),
+        nameof(LingerInASecondMessage) => LingerInASecondMessage(),
+        nameof(LingerWithoutData) => LingerWithoutData(),
+        nameof(LargeFile) => LargeFile(),
+        nameof(LargeFileAsSurplus) => LargeFileAsSurplus(),
+        nameof(LockHeldAtTheHandoff) => LockHeldAtTheHandoff(),
+        nameof(LockHeldLater) => LockHeldLater(),
+        nameof(LockHeldAtTheEnd) => LockHeldAtTheEnd(),
+        nameof(ReaderThatStops) => ReaderThatStops(),
+        _ => throw new ArgumentException(act),
+    };
+
+    public void Dispose()
+    {
+        foreach (var held in Enumerable.Reverse(_held))
+            held.Dispose();
+    }
+
+    /// <summary>Of a peer that may not hand over, or whose connection ends before it is read.</summary>
+    private Task LingerInAnUnreadMessage()
+    {
+        var linger = Lingering();
+        HandOver(s_prompt, linger);
+        _ = Posix.Close(linger);
+        return Task.CompletedTask;
+    }
+
+    private async Task LingerSetLater()
+    {
+        var (browser, server) = SmallPair();
+        Hold(browser);
+        var ours = (int)server.Handle;
+        HandOver(s_prompt, ours);
+        // The answer has begun: its socket was good when it was checked.
+        await ReadSomeAsync(browser);
+        Fill(server);
+        server.LingerState = new LingerOption(true, FarAwaySeconds);
+        server.Dispose();
+        browser.Shutdown(SocketShutdown.Send);
+    }
+
+    private Task LingeringSurplus()
+    {
+        var (left, right) = Posix.SocketPair();
+        Hold(Posix.ToSocket(left));
+        int[] surplus = [.. Enumerable.Range(0, 20).Select(_ => Lingering())];
+        HandOver(s_prompt, [right, .. surplus]);
+        CloseAll([right, .. surplus]);
+        return Task.CompletedTask;
+    }
+
+    private Task LingerBehindAPipe()
+    {
+        var (read, write) = Posix.Pipe();
+        var linger = Lingering();
+        HandOver(s_prompt, read, linger);
+        CloseAll([read, write, linger]);
+        return Task.CompletedTask;
+    }
+
+    private Task LingerInASecondMessage()
+    {
+        var (left, right) = Posix.SocketPair();
+        Hold(Posix.ToSocket(left));
+        var connection = Posix.ConnectUnix(socketPath, type);
+        var linger = Lingering();
+        _ = Posix.SendDescriptors(connection, s_prompt, right);
+        Try(() => Posix.SendDescriptors(connection, s_prompt, linger));
+        CloseAll([connection, right, linger]);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Half a handoff, if the socket is a stream: it times out.</summary>
+    private Task LingerWithoutData()
+    {
+        var connection = Posix.ConnectUnix(socketPath, type);
+        var linger = Lingering();
+        _ = Posix.SendDescriptors(connection, "{"u8, linger);
+        _ = Posix.Close(linger);
+        _held.Add(Posix.ToSocket(connection));
+        return Task.CompletedTask;
+    }
+
+    private Task LargeFile()
+    {
+        var file = NewLargeFile();
+        HandOver(s_prompt, file);
+        _ = Posix.Close(file);
+        return Task.CompletedTask;
+    }
+
+    private Task LargeFileAsSurplus()
+    {
+        var (left, right) = Posix.SocketPair();
+        Hold(Posix.ToSocket(left));
+        var file = NewLargeFile();
+        HandOver(s_prompt, right, file);
+        CloseAll([right, file]);
+        return Task.CompletedTask;
+    }
+
+    private Task LockHeldAtTheHandoff()
+    {
+        var (browser, server) = Clients.TcpPair();
+        Hold(browser);
+        Hold(server);
+        _held.Add(new HeldLock((int)server.Handle));
+        HandOver(s_prompt, (int)server.Handle);
+        return Task.CompletedTask;
+    }
+
+    private async Task LockHeldLater()
+    {
+        var (browser, server) = Clients.TcpPair();
+        Hold(browser);
+        Hold(server);
+        HandOver(s_prompt, (int)server.Handle);
+        await ReadSomeAsync(browser);
+        _held.Add(new HeldLock((int)server.Handle));
+    }
+
+    /// <summary>As the stream ends: its shutdown, the reads behind it, its close.</summary>
+    private async Task LockHeldAtTheEnd()
+    {
+        var (browser, server) = Clients.TcpPair();
+        Hold(browser);
+        Hold(server);
+        HandOver("""{"prompt":""}"""u8, (int)server.Handle);
+        await Clients.ReadUntilAsync(browser, "message 17");
+        _held.Add(new HeldLock((int)server.Handle));
+    }
+
+    private Task ReaderThatStops()
+    {
+        var (browser, server) = SmallPair();
+        Hold(browser);
+        Fill(server);
+        server.LingerState = new LingerOption(true, FarAwaySeconds);
+        HandOver(s_prompt, (int)server.Handle);
+        server.LingerState = new LingerOption(true, FarAwaySeconds);
+        server.Dispose();
+        return Task.CompletedTask;
+    }
+
+    /// <summary>A descriptor whose last close waits: its send queue is full, and nobody reads.</summary>
+    private int Lingering()
+    {
+        var (browser, server) = SmallPair();
+        Hold(browser);
+        Fill(server);
+        server.LingerState = new LingerOption(true, FarAwaySeconds);
+        var fd = Posix.Duplicate((int)server.Handle);
+        server.Dispose();
+        return fd;
+    }
+
+    private static (Socket Browser, Socket Server) SmallPair()
+    {
+        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listener.Listen(1);
+        var browser = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+        {
+            ReceiveBufferSize = 2048,
+        };
+        browser.Connect(listener.LocalEndPoint!);
+        return (browser, listener.Accept());
+    }
+
+    private static void Fill(Socket server)
+    {
+        server.Blocking = false;
+        var bytes = new byte[64 * 1024];
+        Try(() =>
+        {
+            while (true)
+                _ = server.Send(bytes);
+        });
+        server.Blocking = true;
+    }
+
+    private static int NewLargeFile()
+    {
+        var fd = MemfdCreate("large", 1);
+        if (fd < 0 || Fallocate(fd, 0, 0, 256L << 20) < 0)
+            throw new PosixException("memfd_create", Marshal.GetLastPInvokeError());
+        return fd;
+    }
+
+    private static async Task ReadSomeAsync(Socket browser) =>
+        await browser.ReceiveAsync(new byte[512]).WaitAsync(Clients.Patience);
+
+    private void HandOver(ReadOnlySpan<byte> data, params ReadOnlySpan<int> descriptors)
+    {
+        var connection = Posix.ConnectUnix(socketPath, type);
+        _ = Posix.SendDescriptors(connection, data, descriptors);
+        _ = Posix.Close(connection);
+    }
+
+    private void Hold(IDisposable held) => _held.Add(held);
+
+    private static void CloseAll(IEnumerable<int> descriptors)
+    {
+        foreach (var fd in descriptors)
+            _ = Posix.Close(fd);
+    }
+
+    private static void Try(Action act)
+    {
+        try
+        {
+            act();
+        }
+        catch (Exception e) when (e is SocketException or PosixException)
+        {
+            // The queue is full, or the daemon has let go: as far as it went.
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int MemfdCreate(string name, uint flags);
+
+    [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
+    private static partial int Fallocate(int fd, int mode, long offset, long length);
+}

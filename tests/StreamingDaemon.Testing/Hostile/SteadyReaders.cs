@@ -1,0 +1,128 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+
+namespace StreamingDaemon.Testing.Hostile;
+
+/// <summary>
+/// Readers of a daemon's mock backend, one stream after another each, that say how long they waited between two reads
+/// at most. What this process itself was held up is told apart.
+/// </summary>
+public sealed class SteadyReaders : IAsyncDisposable
+{
+    private readonly CancellationTokenSource _stop = new();
+    private readonly string _socketPath;
+    private readonly int _type;
+    private readonly List<Task> _tasks = [];
+    private readonly List<string> _complaints = [];
+    private long _worstGapTicks;
+    private long _worstLateTicks;
+    private long _events;
+    private int _begun;
+
+    public SteadyReaders(string socketPath, int readers, int type = Posix.SockSeqPacket)
+    {
+        (_socketPath, _type) = (socketPath, type);
+        for (var i = 0; i < readers; i++)
+            _tasks.Add(Task.Run(ReadOnAsync));
+        _tasks.Add(Task.Factory.StartNew(MeasureLateness, TaskCreationOptions.LongRunning));
+        Readers = readers;
+    }
+
+    public int Readers { get; }
+
+    /// <summary>Reads so far.</summary>
+    public long Events => Volatile.Read(ref _events);
+
+    /// <summary>Readers that have read anything.</summary>
+    public int Begun => Volatile.Read(ref _begun);
+
+    /// <summary>The longest that a reader waited, since <see cref="Forget"/>.</summary>
+    public TimeSpan WorstGap => Stopwatch.GetElapsedTime(0, Volatile.Read(ref _worstGapTicks));
+
+    /// <summary>The longest that a pause of 10 ms took beyond them in this process.</summary>
+    public TimeSpan WorstLateness => Stopwatch.GetElapsedTime(0, Volatile.Read(ref _worstLateTicks));
+
+    /// <summary>Answers that were not whole.</summary>
+    public IReadOnlyList<string> Complaints
+    {
+        get
+        {
+            lock (_complaints)
+                return [.. _complaints];
+        }
+    }
+
+    /// <summary>Begins to measure anew.</summary>
+    public void Forget()
+    {
+        Volatile.Write(ref _worstGapTicks, 0);
+        Volatile.Write(ref _worstLateTicks, 0);
+    }
+
+    /// <summary>Lets each stream come to its end, and none begin.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        await Task.WhenAll(_tasks).WaitAsync(Clients.Patience);
+        _stop.Dispose();
+    }
+
+    private async Task ReadOnAsync()
+    {
+        var buffer = new byte[16 * 1024];
+        var isFirst = true;
+        while (!_stop.IsCancellationRequested)
+        {
+            var last = Stopwatch.GetTimestamp();
+            using var browser = HandOver();
+            var (total, end) = (0, "");
+            while (true)
+            {
+                var read = await browser.ReceiveAsync(buffer, SocketFlags.None);
+                var now = Stopwatch.GetTimestamp();
+                if (read == 0)
+                    break;
+                Raise(ref _worstGapTicks, now - last);
+                last = now;
+                total += read;
+                end = System.Text.Encoding.UTF8.GetString(buffer, 0, read);
+                Interlocked.Increment(ref _events);
+                if (isFirst)
+                    Interlocked.Increment(ref _begun);
+                isFirst = false;
+            }
+
+            if (end.EndsWith("data: [DONE]\n\n", StringComparison.Ordinal))
+                continue;
+            lock (_complaints)
+                _complaints.Add($"an answer of {total} bytes ends with '{end}'");
+        }
+    }
+
+    private Socket HandOver()
+    {
+        var (browser, server) = Clients.TcpPair();
+        Clients.HandOverDescriptor(_socketPath, """{"prompt":"steady"}"""u8, (int)server.Handle, _type);
+        server.Dispose();
+        return browser;
+    }
+
+    private void MeasureLateness()
+    {
+        var pause = TimeSpan.FromMilliseconds(10);
+        while (!_stop.IsCancellationRequested)
+        {
+            var before = Stopwatch.GetTimestamp();
+            Thread.Sleep(pause);
+            Raise(ref _worstLateTicks, Stopwatch.GetTimestamp() - before - (pause.Ticks * Stopwatch.Frequency / 10_000_000));
+        }
+    }
+
+    private static void Raise(ref long most, long value)
+    {
+        long seen;
+        while (value > (seen = Volatile.Read(ref most)) && Interlocked.CompareExchange(ref most, value, seen) != seen)
+        {
+        }
+    }
+}
