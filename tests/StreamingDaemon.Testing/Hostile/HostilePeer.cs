@@ -52,7 +52,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
     {
         var linger = Lingering();
         HandOver(s_prompt, linger);
-        _ = Posix.Close(linger);
+        CloseAll([linger]);
         return Task.CompletedTask;
     }
 
@@ -66,7 +66,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         await ReadSomeAsync(browser);
         Fill(server);
         server.LingerState = new LingerOption(true, FarAwaySeconds);
-        server.Dispose();
+        CloseAll([Detach(server)]);
         browser.Shutdown(SocketShutdown.Send);
     }
 
@@ -107,7 +107,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         var connection = Posix.ConnectUnix(socketPath, type);
         var linger = Lingering();
         _ = Posix.SendDescriptors(connection, "{"u8, linger);
-        _ = Posix.Close(linger);
+        CloseAll([linger]);
         _held.Add(Posix.ToSocket(connection));
         return Task.CompletedTask;
     }
@@ -169,7 +169,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         server.LingerState = new LingerOption(true, FarAwaySeconds);
         HandOver(s_prompt, (int)server.Handle);
         server.LingerState = new LingerOption(true, FarAwaySeconds);
-        server.Dispose();
+        CloseAll([Detach(server)]);
         return Task.CompletedTask;
     }
 
@@ -180,9 +180,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         Hold(browser);
         Fill(server);
         server.LingerState = new LingerOption(true, FarAwaySeconds);
-        var fd = Posix.Duplicate((int)server.Handle);
-        server.Dispose();
-        return fd;
+        return Detach(server);
     }
 
     private static (Socket Browser, Socket Server) SmallPair()
@@ -230,10 +228,18 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
 
     private void Hold(IDisposable held) => _held.Add(held);
 
+    /// <summary>On threads of their own: if the daemon was faster, the close that waits is this one.</summary>
     private static void CloseAll(IEnumerable<int> descriptors)
     {
         foreach (var fd in descriptors)
-            _ = Posix.Close(fd);
+            new Thread(() => Posix.Close(fd)) { IsBackground = true }.Start();
+    }
+
+    private static int Detach(Socket socket)
+    {
+        var fd = Posix.Duplicate((int)socket.Handle);
+        socket.Dispose();
+        return fd;
     }
 
     private static void Try(Action act)

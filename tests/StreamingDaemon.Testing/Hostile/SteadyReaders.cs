@@ -5,7 +5,7 @@ namespace StreamingDaemon.Testing.Hostile;
 
 /// <summary>
 /// Readers of a daemon's mock backend, one stream after another each, that say how long they waited between two reads
-/// at most. What this process itself was held up is told apart.
+/// at most.
 /// </summary>
 public sealed class SteadyReaders : IAsyncDisposable
 {
@@ -15,7 +15,6 @@ public sealed class SteadyReaders : IAsyncDisposable
     private readonly List<Task> _tasks = [];
     private readonly List<string> _complaints = [];
     private long _worstGapTicks;
-    private long _worstLateTicks;
     private long _events;
     private int _begun;
 
@@ -24,7 +23,6 @@ public sealed class SteadyReaders : IAsyncDisposable
         (_socketPath, _type) = (socketPath, type);
         for (var i = 0; i < readers; i++)
             _tasks.Add(Task.Run(ReadOnAsync));
-        _tasks.Add(Task.Factory.StartNew(MeasureLateness, TaskCreationOptions.LongRunning));
         Readers = readers;
     }
 
@@ -39,9 +37,6 @@ public sealed class SteadyReaders : IAsyncDisposable
     /// <summary>The longest that a reader waited, since <see cref="Forget"/>.</summary>
     public TimeSpan WorstGap => Stopwatch.GetElapsedTime(0, Volatile.Read(ref _worstGapTicks));
 
-    /// <summary>The longest that a pause of 10 ms took beyond them in this process.</summary>
-    public TimeSpan WorstLateness => Stopwatch.GetElapsedTime(0, Volatile.Read(ref _worstLateTicks));
-
     /// <summary>Answers that were not whole.</summary>
     public IReadOnlyList<string> Complaints
     {
@@ -53,11 +48,7 @@ public sealed class SteadyReaders : IAsyncDisposable
     }
 
     /// <summary>Begins to measure anew.</summary>
-    public void Forget()
-    {
-        Volatile.Write(ref _worstGapTicks, 0);
-        Volatile.Write(ref _worstLateTicks, 0);
-    }
+    public void Forget() => Volatile.Write(ref _worstGapTicks, 0);
 
     /// <summary>Lets each stream come to its end, and none begin.</summary>
     public async ValueTask DisposeAsync()
@@ -105,17 +96,6 @@ public sealed class SteadyReaders : IAsyncDisposable
         Clients.HandOverDescriptor(_socketPath, """{"prompt":"steady"}"""u8, (int)server.Handle, _type);
         server.Dispose();
         return browser;
-    }
-
-    private void MeasureLateness()
-    {
-        var pause = TimeSpan.FromMilliseconds(10);
-        while (!_stop.IsCancellationRequested)
-        {
-            var before = Stopwatch.GetTimestamp();
-            Thread.Sleep(pause);
-            Raise(ref _worstLateTicks, Stopwatch.GetTimestamp() - before - (pause.Ticks * Stopwatch.Frequency / 10_000_000));
-        }
     }
 
     private static void Raise(ref long most, long value)
