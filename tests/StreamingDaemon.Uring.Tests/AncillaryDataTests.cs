@@ -1,0 +1,75 @@
+using System.Net.Sockets;
+using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Interop;
+using Xunit;
+
+namespace StreamingDaemon.Uring.Tests;
+
+/// <summary>Control messages that the kernel adds because somebody set an option.</summary>
+public sealed class AncillaryDataTests
+{
+    private const int Handoffs = 50;
+
+    public static TheoryData<int, bool> Options
+    {
+        get
+        {
+            var options = new TheoryData<int, bool>();
+            foreach (var option in (int[])[SocketConstants.SoPassCred, SocketConstants.SoPassPidFd,
+                SocketConstants.SoPassSec, SocketConstants.SoTimestamp, SocketConstants.SoTimestampNs])
+            {
+                options.Add(option, false);
+                options.Add(option, true);
+            }
+
+            return options;
+        }
+    }
+
+    [Theory, MemberData(nameof(Options))]
+    public async Task Option_of_a_passed_listener_costs_no_client_and_no_descriptor(int option, bool later)
+    {
+        using var directory = new TempDirectory();
+        var path = directory.File("passed");
+        using var listener = new Socket(AddressFamily.Unix, SocketType.Seqpacket, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint(path));
+        listener.Listen(100);
+        if (!later)
+            TurnOn(listener, option);
+        var passed = Posix.Duplicate((int)listener.Handle);
+        await using var server = await RunningServer.StartAsync(
+            client =>
+            {
+                client.Complete();
+                return Task.CompletedTask;
+            },
+            options => options with { PassedSocket = passed });
+        if (later)
+            TurnOn(listener, option);
+        var before = OpenDescriptorsOfAnyKind();
+
+        for (var i = 0; i < Handoffs; i++)
+        {
+            using var client = Clients.HandOver(path, "{}");
+            Assert.Empty(await Clients.ReadToEndAsync(client));
+        }
+
+        Assert.Equal(Handoffs, server.Server.Statistics.Started);
+        Assert.Empty(server.Rejections);
+        await Eventually.TrueAsync(() => OpenDescriptorsOfAnyKind() < before + Handoffs);
+    }
+
+    private static int OpenDescriptorsOfAnyKind() => Directory.GetFileSystemEntries("/proc/self/fd").Length;
+
+    private static void TurnOn(Socket listener, int option)
+    {
+        try
+        {
+            listener.SetRawSocketOption(SocketConstants.SolSocket, option, BitConverter.GetBytes(1));
+        }
+        catch (SocketException) when (option == SocketConstants.SoPassPidFd && Environment.OSVersion.Version < new Version(6, 5))
+        {
+            // A kernel that does not have it cannot be asked for it.
+        }
+    }
+}
