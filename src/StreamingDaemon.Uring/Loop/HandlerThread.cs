@@ -1,3 +1,5 @@
+using StreamingDaemon.Uring.Interop;
+
 namespace StreamingDaemon.Uring.Loop;
 
 /// <summary>
@@ -11,6 +13,8 @@ internal sealed class HandlerThread(HandoffServerOptions options)
     /// <summary>Checks that may hang at a time, each on a thread of its own and each because of somebody who
     /// holds the client's socket. Beyond them sockets are not checked.</summary>
     private const int MostHung = 16;
+
+    protected override void OnStarted() => SchedulingSlice.ShortenForThisThread();
 
     protected override void Process(ClientStream item, Worker worker) =>
         item.Begin(worker, mayWait: Hung < MostHung);

@@ -91,6 +91,11 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     /// <summary>Does the work of one item.</summary>
     protected abstract void Process(T item, Worker worker);
 
+    /// <summary>Called first by each thread.</summary>
+    protected virtual void OnStarted()
+    {
+    }
+
     /// <summary>Called before the first item after a pause.</summary>
     protected virtual void Gather()
     {
@@ -122,7 +127,7 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     private void Run(Worker worker)
     {
         worker.ThreadId = LinuxNative.GetThreadId();
-        SchedulingSlice.ShortenForThisThread();
+        OnStarted();
         while (TryTake(worker, out var item))
             Process(item, worker);
         if (ReferenceEquals(worker, _worker))
