@@ -10,11 +10,20 @@ public static class BackendServiceCollectionExtensions
 {
     /// <summary>Adds "mock", which answers without an LLM; in bursts, where there is an
     /// <see cref="IWriteBursts"/>.</summary>
-    public static IServiceCollection AddMockBackend(this IServiceCollection services, MockOptions options)
+    /// <param name="services">Gains the backend.</param>
+    /// <param name="options">Its options.</param>
+    /// <param name="isPrepared">Its thread is made before the first stream.</param>
+    public static IServiceCollection AddMockBackend(
+        this IServiceCollection services, MockOptions options, bool isPrepared = false)
     {
         ArgumentNullException.ThrowIfNull(options);
         return services.AddSingleton<IStreamingBackend>(services =>
-            new MockBackend(options, services.GetService<IWriteBursts>()));
+        {
+            var mock = new MockBackend(options, services.GetService<IWriteBursts>());
+            if (isPrepared)
+                mock.Prepare();
+            return mock;
+        });
     }
 
     /// <summary>Adds "openai": any server that speaks <c>/chat/completions</c>.</summary>

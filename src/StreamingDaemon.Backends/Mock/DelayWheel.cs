@@ -73,6 +73,23 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBursts? bursts = null
         Complete(orphans);
     }
 
+    /// <summary>Makes the thread now, for a time when the system gives none. If it gives none now, the first
+    /// delay asks again.</summary>
+    public void Prepare()
+    {
+        lock (_gate)
+        {
+            try
+            {
+                if (_thread is null) StartThread();
+            }
+            catch (Exception e) when (e is OutOfMemoryException or ThreadStartException)
+            {
+                // The stream that needs it fails, and says so.
+            }
+        }
+    }
+
     /// <returns>False where the delay was cancelled before; it is then not on the wheel.</returns>
     internal bool TryAdd(StreamDelay delay, int milliseconds)
     {

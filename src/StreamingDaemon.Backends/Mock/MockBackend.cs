@@ -39,6 +39,9 @@ internal sealed class MockBackend(MockOptions options, IWriteBursts? bursts = nu
         return BackendResult.Completed;
     }
 
+    /// <summary>Makes the thread of the pauses before the first stream.</summary>
+    public void Prepare() => _wheel.Prepare();
+
     public void Dispose() => _wheel.Dispose();
 
     /// <summary>Of two pauses, where 0 is none.</summary>

@@ -13,7 +13,8 @@ internal sealed class CliActions : ICliActions
         DaemonOptions options, Func<DaemonOptions> reread, CancellationToken cancellationToken) =>
         Explained(async () =>
         {
-            using var daemon = new DaemonRun(options, reread);
+            ThreadReserve.Fill();
+            using var daemon = new DaemonRun(options, reread, signals: new ProcessSignals());
             await daemon.StartAsync(cancellationToken);
             return await daemon.WaitAsync(cancellationToken);
         });

@@ -29,7 +29,9 @@ internal static class DemoCommand
                 Timeouts = options.Timeouts with { ShutdownTimeoutS = 5 },
                 Logging = options.Logging with { Level = "warning" },
             };
-            using var daemon = new DaemonRun(demonstration, reread: () => demonstration);
+            ThreadReserve.Fill();
+            using var daemon = new DaemonRun(demonstration, reread: () => demonstration,
+                signals: new ProcessSignals());
             await using var front = DemoFront.Listen(port, socketPath);
             await daemon.StartAsync(cancellationToken);
 

@@ -74,7 +74,7 @@ internal static class DaemonHost
         services.AddSingleton<OptionsReloader>();
         services.AddSingleton<ServiceNotifier>();
         services.AddSingleton<IWriteBursts, LoopWriteBursts>();
-        services.AddMockBackend(options.Mock);
+        services.AddMockBackend(options.Mock, isPrepared: options.Backend.Name == "mock");
         if (options.OpenAI is { } openAI)
             services.AddOpenAIBackend(openAI);
         services.AddSingleton(provider =>

@@ -16,12 +16,18 @@ internal sealed class DaemonRun : IDisposable
     /// <param name="options">As they were read.</param>
     /// <param name="reread">Reads them again, for SIGHUP.</param>
     /// <param name="more">Adds backends beside the built-in ones.</param>
-    public DaemonRun(
-        DaemonOptions options, Func<DaemonOptions> reread, Action<IServiceCollection>? more = null)
+    /// <param name="signals">Those of this process, if the daemon is to have them.</param>
+    public DaemonRun(DaemonOptions options, Func<DaemonOptions> reread,
+        Action<IServiceCollection>? more = null, ProcessSignals? signals = null)
     {
         _options = options;
         _log = new DaemonLog(options.Logging);
-        _host = DaemonHost.Build(options, reread, _log, more);
+        _host = DaemonHost.Build(options, reread, _log, services =>
+        {
+            if (signals is not null)
+                services.AddSingleton(signals);
+            more?.Invoke(services);
+        });
     }
 
     /// <summary>For the summary, where nobody may read standard error.</summary>

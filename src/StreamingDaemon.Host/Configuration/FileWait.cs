@@ -1,0 +1,46 @@
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>
+/// The call into a file system that a thread is in, for another thread that watches it. A file of a dead NFS
+/// or FUSE server holds the call, and nothing ends it.
+/// </summary>
+internal sealed class FileWait
+{
+    [ThreadStatic]
+    private static FileWait? t_ofThread;
+
+    private volatile string? _path;
+    private long _sinceMs;
+
+    /// <summary>Lets this thread's calls be seen.</summary>
+    public static FileWait OfThisThread() => t_ofThread ??= new FileWait();
+
+    /// <summary>The path that has not answered for so long, or null.</summary>
+    public string? Silent(TimeSpan patience)
+    {
+        var path = _path;
+        return path is not null && Environment.TickCount64 - Volatile.Read(ref _sinceMs)
+            >= patience.TotalMilliseconds ? path : null;
+    }
+
+    /// <summary>A call begins; it ends when the result is disposed.</summary>
+    public static Scope Begin(string path)
+    {
+        if (t_ofThread is { } wait)
+        {
+            Volatile.Write(ref wait._sinceMs, Environment.TickCount64);
+            wait._path = path;
+        }
+
+        return default;
+    }
+
+    internal readonly struct Scope : IDisposable
+    {
+        public void Dispose()
+        {
+            if (t_ofThread is { } wait)
+                wait._path = null;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>
+/// Reads a file of the configuration, if it is one. A FIFO, a device or an endless file in its place is named
+/// and not read.
+/// </summary>
+internal static unsafe partial class RegularFile
+{
+    public const int MaxBytes = 1024 * 1024;
+
+    // fcntl.h: O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC; the same on x86-64 and arm64.
+    private const int OpenFlags = 0x800 | 0x100 | 0x80000;
+
+    // statx(2): the buffer, and where its fields are, is the same on every architecture.
+    private const int StatxBytes = 256;
+    private const int ModeOffset = 28;
+    private const int SizeOffset = 40;
+    private const uint StatxTypeAndSize = 0x1 | 0x200;
+    private const int AtCurrentDirectory = -100;
+    private const int AtEmptyPath = 0x1000;
+
+    private const int TypeMask = 0xF000; // S_IFMT
+    private const int TypeRegular = 0x8000; // S_IFREG
+    private const int TypeDirectory = 0x4000; // S_IFDIR
+
+    private const int Eintr = 4;
+    private const int Eagain = 11;
+
+    [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8,
+        SetLastError = true)]
+    private static partial int Open(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
+    private static partial nint Read(int fd, byte* buffer, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "close")]
+    private static partial int Close(int fd);
+
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8,
+        SetLastError = true)]
+    private static partial int Statx(int directory, string path, int flags, uint mask, byte* buffer);
+
+    /// <summary>Is there anything at the path, whatever it is?</summary>
+    public static bool Exists(string path)
+    {
+        using var wait = FileWait.Begin(path);
+        return path.Length > 0 && TryStat(AtCurrentDirectory, path, out _, out _);
+    }
+
+    public static bool IsDirectory(string path)
+    {
+        using var wait = FileWait.Begin(path);
+        return TryStat(AtCurrentDirectory, path, out var mode, out _) && (mode & TypeMask) == TypeDirectory;
+    }
+
+    /// <summary>Reads all of it.</summary>
+    /// <returns>Null, or what is wrong, as it reads after the path.</returns>
+    public static string? TryRead(string path, out byte[] content)
+    {
+        content = [];
+        using var wait = FileWait.Begin(path);
+        // Looked at first: the mere opening of a device may do something, as with a watchdog or a tape.
+        if (!TryStat(AtCurrentDirectory, path, out var mode, out var size))
+            return LastError();
+        if (Refuse(mode, size) is { } problem)
+            return problem;
+        var fd = Open(path, OpenFlags);
+        if (fd < 0)
+            return LastError();
+        try
+        {
+            // It may have been replaced in between.
+            return !TryStat(fd, "", out mode, out size) ? LastError()
+                : Refuse(mode, size) ?? TryReadAll(fd, out content);
+        }
+        finally
+        {
+            _ = Close(fd);
+        }
+    }
+
+    /// <summary>Files of /proc have the size 0, and any file may grow meanwhile: the size is no bound.
+    /// </summary>
+    private static string? TryReadAll(int fd, out byte[] content)
+    {
+        content = [];
+        var buffer = new byte[MaxBytes + 1];
+        var length = 0;
+        while (length < buffer.Length)
+        {
+            nint read;
+            fixed (byte* free = &buffer[length])
+                read = Read(fd, free, (nuint)(buffer.Length - length));
+            if (read == 0)
+            {
+                content = buffer[..length];
+                return null;
+            }
+
+            if (read > 0)
+                length += (int)read;
+            else if (Marshal.GetLastPInvokeError() != Eintr)
+                return LastError();
+        }
+
+        return TooLarge;
+    }
+
+    private const string TooLarge = "is larger than 1 MiB, the most that is read";
+
+    private static string? Refuse(int mode, ulong size) => (mode & TypeMask) switch
+    {
+        TypeRegular => size > MaxBytes ? TooLarge : null,
+        TypeDirectory => Not("a directory"),
+        0x1000 => Not("a FIFO or a pipe"),
+        0x2000 => Not("a character device"),
+        0x6000 => Not("a block device"),
+        0xC000 => Not("a socket"),
+        _ => Not("no file"),
+    };
+
+    private static string Not(string what) => $"is {what}; expected a regular file";
+
+    private static bool TryStat(int directory, string path, out int mode, out ulong size)
+    {
+        var buffer = stackalloc byte[StatxBytes];
+        var found = Statx(directory, path, path.Length == 0 ? AtEmptyPath : 0, StatxTypeAndSize, buffer) == 0;
+        var bytes = new ReadOnlySpan<byte>(buffer, StatxBytes);
+        mode = found ? BitConverter.ToUInt16(bytes[ModeOffset..]) : 0;
+        size = found ? BitConverter.ToUInt64(bytes[SizeOffset..]) : 0;
+        return found;
+    }
+
+    private static string LastError()
+    {
+        var errno = Marshal.GetLastPInvokeError();
+        return errno == Eagain
+            ? "cannot be read without waiting: another process holds a lease on it, or it is no plain file"
+            : $"cannot be read: {Marshal.GetPInvokeErrorMessage(errno)}";
+    }
+}

@@ -1,0 +1,35 @@
+using System.Diagnostics;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+/// <summary>A daemon that the system gives no further thread, as with TasksMax= or RLIMIT_NPROC reached.</summary>
+internal static class NoThreads
+{
+    /// <summary>A user whom nobody else is: the limit counts a user's threads, and does not bind root.</summary>
+    private const string Uid = "61234";
+
+    private static string[] AsUser => Posix.EffectiveUid() != 0
+        ? [] : ["setpriv", $"--reuid={Uid}", $"--regid={Uid}", "--clear-groups"];
+
+    /// <summary>Starts a daemon that the limit can bind.</summary>
+    /// <param name="redirections">Of the shell that starts it.</param>
+    /// <param name="environment">NAME=value, for the shell.</param>
+    /// <param name="arguments">Of the daemon.</param>
+    public static Task<LaunchedDaemon> StartAsync(
+        string redirections, IEnumerable<string> environment, params string[] arguments)
+    {
+        var set = string.Concat(environment.Select(variable => $"export {variable}; "));
+        return LaunchedDaemon.StartByAsync(
+            $"{set}chmod 777 . && exec {string.Join(' ', AsUser)} \"$@\" {redirections}", arguments);
+    }
+
+    /// <summary>From now on clone(2) answers EAGAIN.</summary>
+    public static async Task ExhaustAsync(int pid)
+    {
+        string[] command = [.. AsUser, "prlimit", "--pid", $"{pid}", "--nproc=1:1"];
+        using var tool = Process.Start(command[0], command[1..]);
+        await tool.WaitForExitAsync().WaitAsync(Clients.Patience);
+        Assert.Equal(0, tool.ExitCode);
+    }
+}

@@ -1,0 +1,110 @@
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+/// <summary>The limit of tasks is reached while the daemon runs.</summary>
+public sealed class NoThreadsTests : IDisposable
+{
+    private const int SigHup = 1;
+    private const int SigInt = 2;
+    private const int SigTerm = 15;
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    /// <summary>Idle workers of the pool that may end do so at once.</summary>
+    private const string NoIdleWorkers = "DOTNET_ThreadPool_ThreadTimeoutMs=1";
+
+    private string Log => _directory.File("log");
+
+    [Theory]
+    [InlineData(SigTerm)]
+    [InlineData(SigInt)]
+    public async Task Signal_with_no_thread_to_be_had_drains_and_streams_end_whole(int signal)
+    {
+        await using var daemon = await NoThreads.StartAsync($"2>{Log}", [NoIdleWorkers], "--delay", "100");
+        using var client = Clients.HandOver(daemon.SocketPath, "{}");
+        var answer = await Clients.ReadUntilAsync(client, "\n\n");
+        await NoThreads.ExhaustAsync(daemon.Process.Id);
+
+        daemon.Signal(signal);
+
+        answer += await Clients.ReadTextAsync(client);
+        Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+        Assert.False(File.Exists(daemon.SocketPath));
+        Assert.Contains("draining", await File.ReadAllTextAsync(Log), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Second_signal_with_no_thread_to_be_had_ends_at_once(bool isLogFull)
+    {
+        using var full = new FullPipe();
+        await using var daemon = await NoThreads.StartAsync(
+            $"2>{(isLogFull ? full.Path : Log)}", [NoIdleWorkers], "--delay", "20000");
+        using var client = Clients.HandOver(daemon.SocketPath, "{}");
+        _ = await Clients.ReadUntilAsync(client, "\n\n");
+        await NoThreads.ExhaustAsync(daemon.Process.Id);
+
+        daemon.Signal(SigTerm);
+        await Eventually.TrueAsync(() => !File.Exists(daemon.SocketPath));
+        await Posix.KillUntilAsync(daemon.Process.Id, SigInt, () => daemon.Process.HasExited);
+
+        Assert.Equal(130, await daemon.ExitCodeAsync());
+    }
+
+    [Fact]
+    public async Task Reload_with_no_thread_to_be_had_is_made_on_the_thread_that_waits_for_it()
+    {
+        var file = _directory.File("c.toml");
+        await File.WriteAllTextAsync(file, "");
+        File.SetUnixFileMode(_directory.Path, (UnixFileMode)0x1FF);
+        await using var daemon = await NoThreads.StartAsync($"2>{Log}", [NoIdleWorkers], "--config", file);
+        await NoThreads.ExhaustAsync(daemon.Process.Id);
+
+        for (var i = 1; i <= 3; i++)
+        {
+            await File.WriteAllTextAsync(file, $"[timeouts]\nidle_timeout_ms = {i}\n");
+            daemon.Signal(SigHup);
+            await Eventually.TrueAsync(() => Count("\"Changed\":\"timeouts.idle_timeout_ms\"") == i);
+        }
+
+        daemon.Signal(SigTerm);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+    }
+
+    [Fact]
+    public async Task Streams_with_no_thread_to_be_had_are_received_served_timed_out_and_drained()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync("hello");
+            if (exchange.Request.Headers.ContainsKey("X-Test-Pattern"))
+                await exchange.WaitForAbortAsync(Clients.Patience);
+            else
+                await exchange.SendDoneAsync();
+        };
+        // No metrics port: nothing but the streams needs the runtime's sockets.
+        await using var daemon = await NoThreads.StartAsync($"2>{Log}",
+            [NoIdleWorkers, .. upstream.OpenAIEnvironment(false).Select(pair => $"{pair.Key}={pair.Value}"),
+                "STREAMING_DAEMON_TIMEOUTS__IDLE_TIMEOUT_MS=300"], "--backend", "openai");
+        await NoThreads.ExhaustAsync(daemon.Process.Id);
+
+        var whole = await daemon.AskAsync("""{"prompt":"x"}""");
+        var cut = await daemon.AskAsync("""{"prompt":"x","test_pattern":"silent"}""");
+        var many = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => daemon.AskAsync("""{"prompt":"x"}""")));
+        daemon.Signal(SigTerm);
+
+        Assert.True(whole.IsDone);
+        Assert.All(many, answer => Assert.True(answer.IsDone));
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+        Assert.Equal(1, Count("\"Outcome\":\"UpstreamTimeout\""));
+        Assert.False(cut.IsDone);
+    }
+
+    private int Count(string text) => File.ReadLines(Log).Count(l => l.Contains(text, StringComparison.Ordinal));
+}
