@@ -83,8 +83,9 @@ internal static class CommandLine
     private static void Connect(CommandTree tree, ICliActions actions, CliSurroundings surroundings)
     {
         var sources = surroundings.Sources;
+        // Read again in a thread of the daemon's own.
         tree.Root.SetAction((result, cancel) => actions.RunAsync(
-            Load(tree, result, sources), () => Load(tree, result, sources), cancel));
+            Load(tree, result, sources), () => Read(tree, result, sources), cancel));
         tree.Check.SetAction((result, _) =>
         {
             var json = result.GetValue(tree.Json);
@@ -117,7 +118,11 @@ internal static class CommandLine
         });
     }
 
+    /// <summary>In a thread that may hang, and with a bound.</summary>
     private static DaemonOptions Load(CommandTree tree, ParseResult result, ConfigurationSources sources) =>
+        ConfigurationRead.Load(() => Read(tree, result, sources));
+
+    private static DaemonOptions Read(CommandTree tree, ParseResult result, ConfigurationSources sources) =>
         DaemonOptionsLoader.Load(new CliReader(tree, result).Values(), sources);
 
     private static int Refuse(TextWriter error, IEnumerable<string> problems)

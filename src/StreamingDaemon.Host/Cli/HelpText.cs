@@ -7,6 +7,7 @@ namespace StreamingDaemon.Host.Cli;
 /// <summary>What the command line says of itself, beyond its options.</summary>
 internal static class HelpText
 {
+    private const int ShorterThanAnyKey = 12;
     private const string SeeHelp = "see " + CommandLine.ProgramName + " --help";
 
     /// <summary>Printed below the options.</summary>
@@ -48,12 +49,25 @@ internal static class HelpText
         }
     }
 
+    /// <summary>What follows an unknown option, or stands alone, may be a key: no more is shown of it than
+    /// can be none.</summary>
     private static string Unknown(string word, CommandTree tree, ParseResult result)
     {
+        var name = word.Split('=')[0];
+        var closest = word.Length > 2 && Spelling.Closest(name, tree.NamesFor(result)) is { } near
+            && near != word ? near : null;
         var what = word.StartsWith('-') ? "option" : "argument";
-        return Spelling.Closest(word.Split('=')[0], tree.NamesFor(result)) is { } closest && word.Length > 2
-            && closest != word
-            ? $"unknown {what} '{word}'; did you mean {closest}?"
-            : $"unknown {what} '{word}'; {SeeHelp}";
+        return $"unknown {what}{Shown(word, name, closest)}; "
+            + (closest is null ? SeeHelp : $"did you mean {closest}?");
+    }
+
+    private static string Shown(string word, string name, string? closest)
+    {
+        if (word.Length <= ShorterThanAnyKey)
+            return $" '{word}'";
+        if (closest is not null || name.StartsWith("--", StringComparison.Ordinal))
+            return $" '{name}'";
+        // A short option may have its value right behind it.
+        return name.StartsWith('-') ? $" '{name[..2]}'" : "";
     }
 }

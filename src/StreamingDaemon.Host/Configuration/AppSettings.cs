@@ -10,7 +10,7 @@ internal static class AppSettings
 {
     public const string FileName = "appsettings.json";
 
-    private static readonly JsonDocumentOptions s_options = new()
+    private static readonly JsonReaderOptions s_options = new()
     {
         CommentHandling = JsonCommentHandling.Skip,
         AllowTrailingCommas = true,
@@ -19,35 +19,69 @@ internal static class AppSettings
     public static List<RawSetting> Read(string path, ConfigurationErrors errors)
     {
         var settings = new List<RawSetting>();
+        if (RegularFile.TryRead(path, out var bytes) is { } problem)
+        {
+            errors.Add(path, problem);
+            return settings;
+        }
+
         try
         {
-            using var document = JsonDocument.Parse(File.ReadAllBytes(path), s_options);
-            if (document.RootElement.ValueKind == JsonValueKind.Object)
-                Collect(document.RootElement, "", path, settings);
+            var reader = new Utf8JsonReader(bytes, s_options);
+            reader.Read();
+            if (reader.TokenType == JsonTokenType.StartObject)
+                new Walk(path, bytes, settings).Collect(ref reader, "");
             else
                 errors.Add(path, "the root is not an object; expected { \"server\": { … } }");
+            if (settings.Count > RawSetting.Most)
+                errors.Add(path, $"holds more than {RawSetting.Most} settings");
+            // What follows the root is read too: it is wrong.
+            while (reader.Read())
+                reader.Skip();
         }
         catch (JsonException e)
         {
             // Its message quotes the file; the position is enough, and the file may hold a key.
             errors.Add($"{path}:{e.LineNumber + 1}:{e.BytePositionInLine + 1}", "not valid JSON");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (InvalidOperationException)
         {
-            errors.Add(path, $"cannot be read: {e.Message}");
+            errors.Add(path, "not valid JSON: it is not UTF-8");
         }
+
         return settings;
     }
 
-    private static void Collect(JsonElement parent, string prefix, string path, List<RawSetting> settings)
+    /// <summary>One way through the file, which counts its lines.</summary>
+    private sealed class Walk(string path, byte[] bytes, List<RawSetting> settings)
     {
-        foreach (var property in parent.EnumerateObject())
+        private int _line = 1;
+        private int _counted;
+
+        public void Collect(ref Utf8JsonReader reader, string prefix)
         {
-            var key = prefix + property.Name;
-            if (property.Value.ValueKind == JsonValueKind.Object)
-                Collect(property.Value, key + ":", path, settings);
-            else
-                settings.Add(Setting(key, property.Value, $"{path}: {key.Replace(':', '.')}"));
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            {
+                var line = LineAt((int)reader.TokenStartIndex);
+                var key = prefix + reader.GetString();
+                reader.Read();
+                if (reader.TokenType == JsonTokenType.StartObject)
+                    Collect(ref reader, key + ":");
+                else if (settings.Count > RawSetting.Most)
+                    reader.Skip();
+                else
+                    settings.Add(Setting(key, JsonElement.ParseValue(ref reader), Origin(key, line)));
+            }
+        }
+
+        private string Origin(string key, int line) =>
+            OptionTable.NameToShow(key) is { } name ? $"{path}: {name}" : $"{path}:{line}";
+
+        private int LineAt(int offset)
+        {
+            _line += bytes.AsSpan(_counted, offset - _counted).Count((byte)'\n');
+            _counted = offset;
+            return _line;
         }
     }
 

@@ -14,12 +14,24 @@ internal sealed class ConfigurationException(IReadOnlyList<string> errors)
 /// </summary>
 internal sealed class ConfigurationErrors
 {
-    private readonly List<string> _errors = [];
+    /// <summary>Any more are counted. A file of another kind is wrong in every line.</summary>
+    public const int Most = 30;
 
-    public void Add(string origin, string problem) => _errors.Add($"{origin}: {problem}");
+    private readonly List<string> _errors = [];
+    private int _more;
+
+    public void Add(string origin, string problem)
+    {
+        if (_errors.Count < Most)
+            _errors.Add($"{origin}: {problem}");
+        else
+            _more++;
+    }
 
     public void ThrowIfAny()
     {
+        if (_more > 0)
+            throw new ConfigurationException([.. _errors, $"configuration: and {_more} more mistakes"]);
         if (_errors.Count > 0)
             throw new ConfigurationException([.. _errors]);
     }

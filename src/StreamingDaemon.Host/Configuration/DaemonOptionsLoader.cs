@@ -38,6 +38,8 @@ internal sealed record ConfigurationSources
 /// <summary>Command line over environment over TOML over appsettings.json over defaults.</summary>
 internal static class DaemonOptionsLoader
 {
+    /// <summary>Reads what there is, in this thread, which may hang in it: see
+    /// <see cref="ConfigurationRead"/>.</summary>
     /// <exception cref="ConfigurationException">Anything is wrong; all of it is in the message.</exception>
     public static DaemonOptions Load(CliValues cli, ConfigurationSources sources)
     {
@@ -46,16 +48,16 @@ internal static class DaemonOptionsLoader
         var builder = new ConfigurationBuilder();
 
         var appSettings = Path.Combine(sources.BaseDirectory, AppSettings.FileName);
-        if (File.Exists(appSettings))
+        if (RegularFile.Exists(appSettings))
             builder.AddInMemoryCollection(reader.ReadFile(AppSettings.Read(appSettings, errors)));
         var file = FindFile(cli.ConfigFile, sources.SearchPaths, errors);
         if (file is not null)
-            builder.AddTomlFile(file, optional: false, reloadOnChange: false, reader.ReadToml);
+            builder.AddTomlFile(file, optional: false, reader.ReadToml);
         var environment = EnvironmentSettings.Read(sources.Environment, errors);
         builder.AddInMemoryCollection(reader.ReadCanonical(environment));
         builder.AddInMemoryCollection(reader.ReadCanonical(cli.Settings));
 
-        var configuration = Build(builder, file, errors);
+        var configuration = builder.Build();
         errors.ThrowIfAny();
         var options = Bind(configuration) with { ConfigFile = file };
         CheckTogether(options, errors);
@@ -66,30 +68,17 @@ internal static class DaemonOptionsLoader
     private static string? FindFile(
         string? named, IReadOnlyList<string> searchPaths, ConfigurationErrors errors)
     {
+        // Of any kind: a directory there, as a bind mount of a missing file makes one, is no absent file.
         if (named is null)
-            return searchPaths.FirstOrDefault(File.Exists);
-        if (File.Exists(named))
+            return searchPaths.FirstOrDefault(RegularFile.Exists);
+        var isDirectory = RegularFile.IsDirectory(named);
+        if (!isDirectory && RegularFile.Exists(named))
             return Path.GetFullPath(named);
         errors.Add("--config", named.Length == 0
             ? "the path is empty; expected a TOML file"
-            : Directory.Exists(named) ? $"{named} is a directory; expected a TOML file"
+            : isDirectory ? $"{named} is a directory; expected a TOML file"
             : $"{named} does not exist or cannot be reached; expected a TOML file");
         return null;
-    }
-
-    /// <summary>The TOML file is read here, by its provider.</summary>
-    private static IConfigurationRoot Build(
-        ConfigurationBuilder builder, string? file, ConfigurationErrors errors)
-    {
-        try
-        {
-            return builder.Build();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
-        {
-            errors.Add(file ?? "configuration", $"cannot be read: {(e.InnerException ?? e).Message}");
-            return new ConfigurationBuilder().Build();
-        }
     }
 
     /// <summary>

@@ -34,11 +34,33 @@ internal static partial class OptionTable
 
     private static readonly Dictionary<string, OptionSpec> s_byVariable = Variables();
 
+    /// <summary>Every section and every name of an option.</summary>
+    private static readonly HashSet<string> s_words = new(
+        [.. Sections, .. All.SelectMany(spec => spec.FlatNames.Append(spec.Name))],
+        StringComparer.OrdinalIgnoreCase);
+
     /// <summary>The option that a file means by <paramref name="key"/>.</summary>
     public static OptionSpec? Find(string key) => s_bySpelling.GetValueOrDefault(key);
 
     /// <summary>The option that an environment variable sets.</summary>
     public static OptionSpec? FindVariable(string name) => s_byVariable.GetValueOrDefault(name);
+
+    /// <summary>The key as a message may show it: that of an option, or a misspelt one. Null for any other:
+    /// it may be a secret in the wrong place, as in <c>"sk-…" = 1</c>.</summary>
+    public static string? NameToShow(string key)
+    {
+        var segments = key.Split(':', 4);
+        var isOurs = segments.Length < 4 && segments.All(IsWordOfOurs);
+        return isOurs ? key.Replace(':', '.') : null;
+    }
+
+    /// <summary>What a message about a setting of a file begins with, with the key if it may be shown.
+    /// </summary>
+    public static string OriginOf(string place, string key) =>
+        NameToShow(key) is { } name ? $"{place}: {name}" : place;
+
+    private static bool IsWordOfOurs(string word) =>
+        s_words.Contains(word) || s_words.Any(known => Spelling.IsSlip(word, known));
 
     /// <summary>What to write instead of a key that no option has.</summary>
     public static string Suggest(string key)

@@ -24,6 +24,9 @@ internal enum RawKind
 /// </summary>
 internal sealed class RawSetting(string key, string text, RawKind kind, string origin)
 {
+    /// <summary>That a file may hold. The daemon has about 70 options.</summary>
+    public const int Most = 1_000;
+
     /// <summary>Path as written, segments joined by a colon.</summary>
     public string Key => key;
 

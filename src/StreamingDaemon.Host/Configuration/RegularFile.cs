@@ -86,18 +86,22 @@ internal static unsafe partial class RegularFile
     private static string? TryReadAll(int fd, out byte[] content)
     {
         content = [];
-        var buffer = new byte[MaxBytes + 1];
+        // Some files of /proc take whole words or pages only.
+        var buffer = new byte[MaxBytes + 4096];
         var length = 0;
         while (length < buffer.Length)
         {
             nint read;
             fixed (byte* free = &buffer[length])
                 read = Read(fd, free, (nuint)(buffer.Length - length));
-            if (read == 0)
+            if (read == 0 && length <= MaxBytes)
             {
                 content = buffer[..length];
                 return null;
             }
+
+            if (read == 0)
+                break;
 
             if (read > 0)
                 length += (int)read;

@@ -29,12 +29,19 @@ internal sealed class SettingsReader(ConfigurationErrors errors)
         foreach (var error in document.Errors)
             errors.Add(error.Origin, error.Message);
         var strangers = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
-        foreach (var (name, origin) in document.Tables)
+        foreach (var (name, isArray, place) in document.Tables)
         {
-            if (origin.EndsWith("]]", StringComparison.Ordinal))
-                errors.Add(origin, $"no option is an array of tables; write [{name}]");
+            var shown = OptionTable.NameToShow(name.Replace('.', ':'));
+            if (isArray)
+            {
+                errors.Add(shown is null ? place : $"{place}: [[{shown}]]",
+                    $"no option is an array of tables; write [{shown ?? "section"}]");
+            }
             else if (!s_sections.Contains(name) && strangers.Add(name))
-                errors.Add(origin, $"unknown section; {SuggestSection(name)}");
+            {
+                errors.Add(shown is null ? place : $"{place}: [{shown}]",
+                    $"unknown section; {SuggestSection(name)}");
+            }
         }
         // One message for a section that does not exist says it for each of its keys. And the very same key
         // twice is no TOML at all, which is told already.

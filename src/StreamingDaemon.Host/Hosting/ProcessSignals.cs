@@ -8,8 +8,8 @@ namespace StreamingDaemon.Host.Hosting;
 /// The signals of the process, one by one, on a thread that is made before they are needed.
 /// </summary>
 /// <remarks>
-/// PosixSignalRegistration starts a thread for each SIGTERM and SIGINT. If the system gives no thread by then
-/// (RLIMIT_NPROC, TasksMax), that throws in a callback of native code, and the process aborts with every
+/// PosixSignalRegistration starts a thread for each SIGTERM and SIGINT. If the system gives no thread by
+/// then (RLIMIT_NPROC, TasksMax), that throws in a callback of native code, and the process aborts with every
 /// stream. SIGHUP it queues to the thread pool, which may have no thread either.
 /// <para>
 /// The registration still installs the handlers and makes the runtime's own thread, which reads from a pipe
@@ -26,7 +26,7 @@ internal sealed unsafe partial class ProcessSignals
     private const int SigHup = 1;
     private const nint DefaultHandler = 0; // SIG_DFL
 
-    /// <summary>The kernel keeps one of a kind while it is pending. This many say no more than a few do.</summary>
+    /// <summary>This many say no more than a few do. The kernel itself keeps one of a kind.</summary>
     private const int MostWaiting = 64;
 
     private static ProcessSignals? s_current;
@@ -45,7 +45,7 @@ internal sealed unsafe partial class ProcessSignals
         PreparedThread.Start("signals", Run);
         if (Interlocked.CompareExchange(ref s_current, this, null) is not null)
             throw new InvalidOperationException("The signals of a process are taken once.");
-        // If nohup or apt starts the daemon, SIGHUP is ignored, and the runtime leaves an ignored signal alone.
+        // nohup and apt start the daemon with SIGHUP ignored, and the runtime leaves it ignored.
         _ = SetHandler(SigHup, DefaultHandler);
         foreach (var signal in (ReadOnlySpan<PosixSignal>)
             [PosixSignal.SIGTERM, PosixSignal.SIGINT, PosixSignal.SIGHUP])

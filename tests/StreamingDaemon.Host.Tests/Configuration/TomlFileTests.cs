@@ -126,7 +126,7 @@ public sealed class TomlFileTests : IDisposable
     [InlineData("[sever]\nbacklog = 5\nsocket = 'x'", "1: [sever]: unknown section; did you mean [server]?")]
     [InlineData("[[server]]\nbacklog = 5", "1: [[server]]: no option is an array of tables; write [server]")]
     [InlineData("[mock]\nzzzzzzzzzz = 5",
-        "2: mock.zzzzzzzzzz: unknown key; [mock] takes delay_ms, latency_ms")]
+        "2: unknown key; [mock] takes delay_ms, latency_ms")]
     [InlineData("[server]\nmax_connections = 'many'",
         "2: server.max_connections: \"many\" is a string; expected an integer from 1 to 1000000")]
     [InlineData("[server]\nmax_connections = '5'",
@@ -192,7 +192,7 @@ public sealed class TomlFileTests : IDisposable
 
     [Fact]
     public void What_is_no_TOML_is_refused_with_line_and_column() => Assert.StartsWith(
-        "streaming-daemon.toml:2:11: Unexpected token end-of-line",
+        "streaming-daemon.toml:2:11: the value is missing",
         _sandbox.TomlError("[server]\nbacklog = \n"));
 
     [Fact]
@@ -272,6 +272,6 @@ public sealed class TomlFileTests : IDisposable
         var builder = new ConfigurationBuilder().AddTomlFile(path);
         var refused = Assert.Throws<InvalidDataException>(builder.Build);
 
-        Assert.Contains("any.toml:2:", refused.InnerException?.Message);
+        Assert.Contains("any.toml:2:", refused.Message);
     }
 }

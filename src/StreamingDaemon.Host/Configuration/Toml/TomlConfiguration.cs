@@ -1,7 +1,4 @@
-using System.Text;
 using Microsoft.Extensions.Configuration;
-using Microsoft.Extensions.FileProviders;
-using Microsoft.Extensions.FileProviders.Physical;
 
 namespace StreamingDaemon.Host.Configuration.Toml;
 
@@ -11,79 +8,41 @@ namespace StreamingDaemon.Host.Configuration.Toml;
 /// </summary>
 internal static class TomlConfigurationExtensions
 {
-    public static IConfigurationBuilder AddTomlFile(
-        this IConfigurationBuilder builder,
-        string path,
-        bool optional = false,
-        bool reloadOnChange = false) =>
-        builder.AddTomlFile(path, optional, reloadOnChange, select: null);
-
     /// <param name="builder">Gains the file as its next layer.</param>
-    /// <param name="path">The file; relative is relative to the builder's base path.</param>
+    /// <param name="path">The file.</param>
     /// <param name="optional">A missing file is an empty one.</param>
-    /// <param name="reloadOnChange">Read again whenever the file changes.</param>
     /// <param name="select">
     /// What of the document goes into the configuration, and under which keys; without one all of it does.
     /// </param>
-    public static IConfigurationBuilder AddTomlFile(
-        this IConfigurationBuilder builder,
-        string path,
-        bool optional,
-        bool reloadOnChange,
-        Func<TomlDocument, IDictionary<string, string?>>? select)
-    {
-        var source = new TomlConfigurationSource
-        {
-            Path = path,
-            Optional = optional,
-            ReloadOnChange = reloadOnChange,
-            Select = select,
-        };
-        var directory = Path.GetDirectoryName(path);
-        if (Path.IsPathRooted(path) && Directory.Exists(directory))
-        {
-            // The provider that would be chosen otherwise does not see files whose name begins with a dot.
-            source.FileProvider = new PhysicalFileProvider(directory, ExclusionFilters.None);
-            source.Path = Path.GetFileName(path);
-        }
-        return builder.Add(source);
-    }
+    public static IConfigurationBuilder AddTomlFile(this IConfigurationBuilder builder, string path,
+        bool optional = false, Func<TomlDocument, IDictionary<string, string?>>? select = null) =>
+        builder.Add(new TomlConfigurationSource(path, optional, select));
 }
 
-/// <inheritdoc/>
-internal sealed class TomlConfigurationSource : FileConfigurationSource
+/// <summary>Reads by <see cref="RegularFile"/>: the framework's own sources open whatever is there, and wait
+/// for it.</summary>
+internal sealed class TomlConfigurationSource(
+    string path, bool optional, Func<TomlDocument, IDictionary<string, string?>>? select)
+    : ConfigurationProvider, IConfigurationSource
 {
-    public Func<TomlDocument, IDictionary<string, string?>>? Select { get; init; }
+    public IConfigurationProvider Build(IConfigurationBuilder builder) => this;
 
-    public override IConfigurationProvider Build(IConfigurationBuilder builder)
+    public override void Load()
     {
-        EnsureDefaults(builder);
-        return new TomlConfigurationProvider(this);
-    }
-}
-
-/// <inheritdoc/>
-internal sealed class TomlConfigurationProvider(TomlConfigurationSource source)
-    : FileConfigurationProvider(source)
-{
-    public override void Load(Stream stream)
-    {
-        // Strict: a path with a character that stands for an unreadable one would be another path. And no
-        // other encoding is guessed from the first bytes: TOML is UTF-8.
-        using var reader = new StreamReader(stream, new UTF8Encoding(false, throwOnInvalidBytes: true),
-            detectEncodingFromByteOrderMarks: false);
-        var file = Source.FileProvider?.GetFileInfo(Source.Path ?? "").PhysicalPath ?? Source.Path ?? "";
-        var document = TomlDocument.Parse(reader.ReadToEnd().TrimStart('\ufeff'), file);
-        Data = source.Select is { } select ? select(document) : Everything(document);
+        if (optional && !RegularFile.Exists(path))
+            return;
+        var document = TomlDocument.Read(path);
+        Data = select is null ? Everything(document) : select(document);
     }
 
     private static Dictionary<string, string?> Everything(TomlDocument document)
     {
         if (document.Errors.Count > 0)
         {
-            throw new FormatException(string.Join(
+            throw new InvalidDataException(string.Join(
                 Environment.NewLine, document.Errors.Select(error => $"{error.Origin}: {error.Message}")));
         }
+
         var data = new Dictionary<string, string?>(StringComparer.OrdinalIgnoreCase);
         foreach (var setting in document.Settings)
             data[setting.Key] = setting.Kind == RawKind.Integer ? $"{setting.Number}" : setting.Text;

@@ -1,4 +1,6 @@
+using System.Text;
 using System.Text.RegularExpressions;
+using Tomlyn;
 using Tomlyn.Parsing;
 using Tomlyn.Syntax;
 
@@ -7,16 +9,24 @@ namespace StreamingDaemon.Host.Configuration.Toml;
 /// <summary>What is wrong with a file as TOML, before any option is looked at.</summary>
 internal sealed record TomlSyntaxError(string Origin, string Message);
 
+/// <summary>A <c>[table]</c> or <c>[[array of tables]]</c>, and the line of its header.</summary>
+internal sealed record TomlTable(string Name, bool IsArray, string Place);
+
 /// <summary>
 /// A TOML file as a list of settings with their lines. Read from Tomlyn's syntax tree: its mapping to
 /// objects needs reflection, and forgets where a value stood.
 /// </summary>
 internal sealed partial class TomlDocument
 {
+    private const int DeepestKey = 16;
+
+    private static readonly UTF8Encoding s_utf8 = new(false, throwOnInvalidBytes: true);
+
     private readonly List<RawSetting> _settings = [];
     private readonly List<TomlSyntaxError> _errors = [];
-    private readonly List<(string Name, string Origin)> _tables = [];
+    private readonly List<TomlTable> _tables = [];
     private readonly string _file;
+    private int _deepest;
 
     private TomlDocument(string file) => _file = file;
 
@@ -26,39 +36,83 @@ internal sealed partial class TomlDocument
     /// <summary>
     /// Each <c>[table]</c> header, so that an empty one with a misspelt name is not overlooked.
     /// </summary>
-    public IReadOnlyList<(string Name, string Origin)> Tables => _tables;
+    public IReadOnlyList<TomlTable> Tables => _tables;
+
+    /// <summary>Reads and parses a file. What is wrong with either is in <see cref="Errors"/>.</summary>
+    public static TomlDocument Read(string path)
+    {
+        if (RegularFile.TryRead(path, out var bytes) is { } problem)
+            return Broken(path, path, problem);
+        try
+        {
+            // Strict: a path with a character that stands for an unreadable one would be another path. And
+            // no other encoding is guessed from the first bytes: TOML is UTF-8.
+            return Parse(s_utf8.GetString(bytes).TrimStart('\ufeff'), path);
+        }
+        catch (DecoderFallbackException)
+        {
+            return Broken(path, path, "cannot be read: it is not UTF-8");
+        }
+    }
 
     public static TomlDocument Parse(string text, string file)
     {
         var document = new TomlDocument(file);
-        var syntax = SyntaxParser.Parse(text, file, validate: false);
-        // After an error of structure the tree is a guess. A leading zero is told by whoever knows what the
-        // option takes, so that the message can say what to write instead.
-        var broken = syntax.Diagnostics.Where(message => !IsLeadingZero(message)).ToList();
-        if (broken.Count == 0)
+        try
         {
-            broken = [.. SyntaxParser.Parse(text, file, validate: true).Diagnostics
-                .Where(message => !IsLeadingZero(message))];
-            document.Collect(syntax);
+            document.Parse(text);
         }
-        // A message of the parser may quote the file, and the file may hold a key.
-        var secret = text.Contains("api_key", StringComparison.OrdinalIgnoreCase);
-        foreach (var message in broken.OrderBy(message => message.Span.Start.Offset))
-            document._errors.Add(document.Explain(message, secret));
+        catch (TomlException)
+        {
+            // Its message may quote the file. What it is thrown for is a limit of the parser's own.
+            return Broken(file, file, "arrays or tables are nested too deeply; no option nests them");
+        }
+
         return document;
     }
 
-    private static bool IsLeadingZero(DiagnosticMessage message) =>
-        message.Message.StartsWith("Unexpected leading zero", StringComparison.Ordinal);
-
-    private TomlSyntaxError Explain(DiagnosticMessage message, bool secret)
+    private static TomlDocument Broken(string file, string origin, string problem)
     {
-        var start = message.Span.Start;
-        var again = Redefinition().Match(message.Message);
-        var text = again.Success
-            ? $"{again.Groups[1].Value.Trim()} is already defined on line {again.Groups[2].Value}; keep one"
-            : secret ? Quotation().Replace(message.Message, "…") : message.Message;
-        return new TomlSyntaxError($"{_file}:{start.Line + 1}:{start.Column + 1}", text);
+        var document = new TomlDocument(file);
+        document._errors.Add(new TomlSyntaxError(origin, problem));
+        return document;
+    }
+
+    private void Parse(string text)
+    {
+        var syntax = SyntaxParser.Parse(text, _file, validate: false);
+        // After an error of structure the tree is a guess. A leading zero is told by whoever knows what the
+        // option takes, so that the message can say what to write instead.
+        if (TryExplain(syntax))
+            return;
+        Collect(syntax);
+        // The second pass costs more than the first, and a file of so many settings is wrong already.
+        if (IsTooMuch)
+        {
+            _errors.Add(new TomlSyntaxError(_file,
+                $"holds more than {RawSetting.Most} settings, or a key of more than {DeepestKey} parts"));
+            _settings.Clear();
+            _tables.Clear();
+            return;
+        }
+
+        _ = TryExplain(SyntaxParser.Parse(text, _file, validate: true));
+    }
+
+    private bool IsTooMuch => _settings.Count + _tables.Count > RawSetting.Most || _deepest > DeepestKey;
+
+    private bool TryExplain(DocumentSyntax syntax)
+    {
+        var broken = syntax.Diagnostics.Where(message => !TomlProblem.IsLeadingZero(message))
+            .Take(ConfigurationErrors.Most).OrderBy(message => message.Span.Start.Offset).ToList();
+        foreach (var message in broken)
+        {
+            var start = message.Span.Start;
+            _errors.Add(new TomlSyntaxError(
+                $"{_file}:{start.Line + 1}:{start.Column + 1}", TomlProblem.Explain(message)));
+        }
+
+        return broken.Count > 0;
     }
 
     private void Collect(DocumentSyntax syntax)
@@ -67,9 +121,11 @@ internal sealed partial class TomlDocument
             Collect([], pair);
         foreach (var table in syntax.Tables)
         {
+            if (IsTooMuch)
+                return;
             var path = Path(table.Name);
-            var name = string.Join('.', path);
-            _tables.Add((name, At(table, table is TableArraySyntax ? $"[[{name}]]" : $"[{name}]")));
+            _tables.Add(new TomlTable(
+                string.Join('.', path), table is TableArraySyntax, At(table)));
             foreach (var pair in table.Items)
                 Collect(path, pair);
         }
@@ -77,6 +133,8 @@ internal sealed partial class TomlDocument
 
     private void Collect(IEnumerable<string> parent, KeyValueSyntax pair)
     {
+        if (IsTooMuch)
+            return;
         string[] path = [.. parent, .. Path(pair.Key)];
         if (pair.Value is InlineTableSyntax inline)
         {
@@ -88,7 +146,7 @@ internal sealed partial class TomlDocument
             return;
         }
         var key = string.Join(':', path);
-        var origin = At(pair, string.Join('.', path));
+        var origin = OptionTable.OriginOf(At(pair), key);
         _settings.Add(pair.Value switch
         {
             StringValueSyntax value => new RawSetting(key, value.Value ?? "", RawKind.String, origin),
@@ -118,7 +176,7 @@ internal sealed partial class TomlDocument
             : new RawSetting(key, "", RawKind.Other, origin);
     }
 
-    private static List<string> Path(KeySyntax? key)
+    private List<string> Path(KeySyntax? key)
     {
         var path = new List<string>();
         if (key is null)
@@ -126,6 +184,7 @@ internal sealed partial class TomlDocument
         path.Add(Segment(key.Key));
         foreach (var dotted in key.DotKeys)
             path.Add(Segment(dotted.Key));
+        _deepest = Math.Max(_deepest, path.Count);
         return path;
     }
 
@@ -136,13 +195,7 @@ internal sealed partial class TomlDocument
         _ => "",
     };
 
-    private string At(SyntaxNode node, string what) => $"{_file}:{node.Span.Start.Line + 1}: {what}";
-
-    [GeneratedRegex(@"^The key `([^`]+)` is already defined at \((\d+),")]
-    private static partial Regex Redefinition();
-
-    [GeneratedRegex("`.*`", RegexOptions.Singleline)]
-    private static partial Regex Quotation();
+    private string At(SyntaxNode node) => $"{_file}:{node.Span.Start.Line + 1}";
 
     [GeneratedRegex("^[+-]?0[0-9_]")]
     private static partial Regex LeadingZero();

@@ -1,0 +1,34 @@
+using System.Diagnostics;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+/// <summary>A file that nobody can open, as one of a dead NFS or FUSE server: open(2) waits.</summary>
+internal sealed class HeldOpen : IDisposable
+{
+    private readonly Process _holder;
+
+    private HeldOpen(Process holder) => _holder = holder;
+
+    public static async Task<HeldOpen> OfAsync(TempDirectory directory, string file)
+    {
+        var holder = Process.Start(new ProcessStartInfo(CTool.Compile(directory, "hold-open"), [file])
+        { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        Assert.Equal("held", await holder.StandardOutput.ReadLineAsync());
+        return new HeldOpen(holder);
+    }
+
+    /// <summary>Lets everybody go on who waits.</summary>
+    public async Task ReleaseAsync()
+    {
+        _holder.StandardInput.Close();
+        await _holder.WaitForExitAsync().WaitAsync(Clients.Patience);
+    }
+
+    public void Dispose()
+    {
+        if (!_holder.HasExited)
+            _holder.Kill();
+        _holder.Dispose();
+    }
+}

@@ -1,0 +1,117 @@
+using System.Net.Sockets;
+
+namespace StreamingDaemon.Testing;
+
+/// <summary>What may stand in a configuration file's place.</summary>
+public enum OddFileKind
+{
+    Fifo,
+    LinkToEndlessDevice,
+    LinkToTerminal,
+    LinkToItself,
+    Directory,
+    Socket,
+    Sparse3GB,
+    OneByteTooLarge,
+    EndlessProcFile,
+    NotUtf8,
+    Zeros,
+    NestedArrays,
+    NestedTables,
+    EndlessKey,
+    ManyKeys,
+    ManyTables,
+    OneKeyAgainAndAgain,
+    Garbage,
+    BrokenToml,
+    UnknownNames,
+}
+
+/// <summary>Makes them.</summary>
+public static class OddFile
+{
+    /// <summary>In each file that is text. No message may quote it.</summary>
+    public const string Secret = "sk-proj-0dd5ecret";
+
+    private const int MiB = 1024 * 1024;
+
+    /// <summary>Puts such a file at the path, for whatever was there.</summary>
+    public static void Place(string path, OddFileKind kind)
+    {
+        Remove(path);
+        switch (kind)
+        {
+            case OddFileKind.Fifo:
+                if (Posix.MakeFifo(path) != 0)
+                    throw new IOException("mkfifo failed");
+                break;
+            case OddFileKind.LinkToEndlessDevice:
+                File.CreateSymbolicLink(path, "/dev/zero");
+                break;
+            case OddFileKind.LinkToTerminal:
+                File.CreateSymbolicLink(path, "/dev/ptmx");
+                break;
+            case OddFileKind.LinkToItself:
+                File.CreateSymbolicLink(path, path);
+                break;
+            case OddFileKind.EndlessProcFile:
+                // A regular file of size 0, with eight bytes for each page of 128 TiB.
+                File.CreateSymbolicLink(path, "/proc/self/pagemap");
+                break;
+            case OddFileKind.Directory:
+                Directory.CreateDirectory(path);
+                break;
+            case OddFileKind.Socket:
+                using (var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+                {
+                    // .NET removes the path of a socket that it closes.
+                    socket.Bind(new UnixDomainSocketEndPoint(path + ".s"));
+                    File.Move(path + ".s", path);
+                }
+
+                break;
+            case OddFileKind.Sparse3GB:
+                using (var sparse = File.Create(path))
+                    sparse.SetLength(3L * 1024 * MiB);
+                break;
+            default:
+                File.WriteAllBytes(path, Content(kind));
+                break;
+        }
+    }
+
+    /// <summary>Of a file that is one, and holds what it should not.</summary>
+    private static byte[] Content(OddFileKind kind) => kind switch
+    {
+        OddFileKind.NotUtf8 => [.. "[openai]\napi_key = '"u8, 0xFF, 0xFE, (byte)'\''],
+        OddFileKind.Zeros => new byte[MiB],
+        _ => System.Text.Encoding.ASCII.GetBytes(kind switch
+        {
+            OddFileKind.OneByteTooLarge => "#" + new string('x', MiB),
+            OddFileKind.NestedArrays => "a = " + new string('[', MiB - 4),
+            OddFileKind.NestedTables => "a = " + Repeated("{a=", 300_000),
+            OddFileKind.EndlessKey => "a" + Repeated(".a", 500_000) + " = 1",
+            OddFileKind.ManyKeys => Numbered(100_000, "k", "=1\n"),
+            OddFileKind.ManyTables => Numbered(100_000, "[t", "]\n"),
+            OddFileKind.OneKeyAgainAndAgain => Repeated("a=1\n", 260_000),
+            OddFileKind.Garbage => new string('@', MiB),
+            OddFileKind.BrokenToml => $"[openai]\napi_key {Secret}\n[timeouts]\nidle_timeout_ms = {Secret}\n",
+            OddFileKind.UnknownNames => $"\"{Secret}\" = '{Secret}'\n[{Secret}]\nmodel = '{Secret}'\n",
+            _ => throw new ArgumentOutOfRangeException(nameof(kind)),
+        }),
+    };
+
+    private static string Repeated(string text, int times) => string.Concat(Enumerable.Repeat(text, times));
+
+    private static string Numbered(int count, string before, string after) =>
+        string.Concat(Enumerable.Range(0, count).Select(i => $"{before}{i}{after}"));
+
+    /// <summary>A link is removed, and not what it leads to.</summary>
+    private static void Remove(string path)
+    {
+        if (Directory.Exists(path) && new FileInfo(path).LinkTarget is null)
+            Directory.Delete(path);
+        else
+            File.Delete(path);
+    }
+}
