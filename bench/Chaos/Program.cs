@@ -27,6 +27,9 @@ Print();
 Console.WriteLine("\nclients");
 foreach (var (fate, count) in run.Fates)
     Console.WriteLine($"  {fate,-24}{count,10}");
+Console.WriteLine($"\noperator, {run.Operator.Refusals} reloads refused");
+foreach (var (act, count) in run.Operator.Acts.OrderBy(a => a.Key, StringComparer.Ordinal))
+    Console.WriteLine($"  {act,-24}{count,10}");
 Console.WriteLine("\noutcomes");
 foreach (var (outcome, count) in outcomes.OrderBy(o => o.Key, StringComparer.Ordinal))
     Console.WriteLine($"  {outcome,-34}{count,10}");
@@ -36,7 +39,7 @@ Console.WriteLine($"\nhandoffs {run.Handoffs}, outcomes {sum}; sockets {sockets}
     + $"complaints {run.Complaints.Values.Sum()}");
 foreach (var (complaint, count) in run.Complaints.OrderByDescending(c => c.Value).Take(40))
     Console.WriteLine($"  {count,6}  {complaint}");
-if (run.Daemon.ErrorText.Split('\n').FirstOrDefault(l => l.Contains("\"@l\":\"Error\"", StringComparison.Ordinal)) is { } error)
+if (run.Daemon.LogLines("\"@l\":\"Error\"").FirstOrDefault(l => !ChaosOperator.IsOfMaking(l)) is { } error)
     Console.WriteLine($"the daemon's first error: {error}");
 var growth = MemoryCurve.Judge(memory);
 if (growth is not null)

@@ -23,6 +23,13 @@ public enum OddFileKind
     ManyTables,
     OneKeyAgainAndAgain,
     Garbage,
+    FewNestedArrays,
+    FewNestedTables,
+    LongKey,
+    SomeKeys,
+    SomeTables,
+    SomeGarbage,
+    ZerosInComment,
     BrokenToml,
     UnknownNames,
 }
@@ -71,11 +78,14 @@ public static class OddFile
 
                 break;
             case OddFileKind.Sparse3GB:
-                using (var sparse = File.Create(path))
+                using (var sparse = File.Create(path + ".new"))
                     sparse.SetLength(3L * 1024 * MiB);
+                File.Move(path + ".new", path);
                 break;
             default:
-                File.WriteAllBytes(path, Content(kind));
+                // By rename: half of a file might be a good one.
+                File.WriteAllBytes(path + ".new", Content(kind));
+                File.Move(path + ".new", path);
                 break;
         }
     }
@@ -95,6 +105,14 @@ public static class OddFile
             OddFileKind.ManyTables => Numbered(100_000, "[t", "]\n"),
             OddFileKind.OneKeyAgainAndAgain => Repeated("a=1\n", 260_000),
             OddFileKind.Garbage => new string('@', MiB),
+            // Below the bound of what is parsed at all.
+            OddFileKind.FewNestedArrays => "a = " + new string('[', 60_000),
+            OddFileKind.FewNestedTables => "a = " + Repeated("{a=", 20_000),
+            OddFileKind.LongKey => "a" + Repeated(".a", 30_000) + " = 1",
+            OddFileKind.SomeKeys => Numbered(7_000, "k", "=1\n"),
+            OddFileKind.SomeTables => $"[{new string('x', 30_000)}]\n" + Numbered(3_000, "[t", "]\n"),
+            OddFileKind.SomeGarbage => new string('@', 60_000),
+            OddFileKind.ZerosInComment => "#" + new string('\0', 60_000),
             OddFileKind.BrokenToml => $"[openai]\napi_key {Secret}\n[timeouts]\nidle_timeout_ms = {Secret}\n",
             OddFileKind.UnknownNames => $"\"{Secret}\" = '{Secret}'\n[{Secret}]\nmodel = '{Secret}'\n",
             _ => throw new ArgumentOutOfRangeException(nameof(kind)),

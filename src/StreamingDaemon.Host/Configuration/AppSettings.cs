@@ -63,7 +63,7 @@ internal static class AppSettings
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
                 var line = LineAt((int)reader.TokenStartIndex);
-                var key = prefix + reader.GetString();
+                var key = prefix + RawSetting.Cut(reader.GetString()!);
                 reader.Read();
                 if (reader.TokenType == JsonTokenType.StartObject)
                     Collect(ref reader, key + ":");

@@ -8,8 +8,8 @@ namespace StreamingDaemon.Host.Configuration;
 /// </summary>
 internal sealed class ConfigurationRead(Func<DaemonOptions> read)
 {
-    /// <summary>What the parser may use. Its recursion is bounded by <see cref="Toml.TomlLimits"/>.</summary>
-    public const int StackBytes = 16 * 1024 * 1024;
+    /// <summary>What the parsers may use. They go no deeper than 64 levels.</summary>
+    public const int StackBytes = 2 * 1024 * 1024;
 
     /// <summary>How long one file may take to answer. A start says so within 2 s.</summary>
     public static readonly TimeSpan FilePatience = TimeSpan.FromMilliseconds(1_500);

@@ -27,6 +27,12 @@ internal sealed class RawSetting(string key, string text, RawKind kind, string o
     /// <summary>That a file may hold. The daemon has about 70 options.</summary>
     public const int Most = 1_000;
 
+    /// <summary>A part of a key. One that is longer than any of ours comes back once for each setting below
+    /// it.</summary>
+    public static string Cut(string part) => part.Length <= LongestPart ? part : part[..LongestPart] + "…";
+
+    private const int LongestPart = 64;
+
     /// <summary>Path as written, segments joined by a colon.</summary>
     public string Key => key;
 

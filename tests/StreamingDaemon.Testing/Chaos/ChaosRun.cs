@@ -27,10 +27,11 @@ public sealed partial class ChaosRun : IAsyncDisposable
     private long _handoffs;
     private IReadOnlyList<string> _mockEvents = [];
 
-    private ChaosRun(FakeLlmServer upstream, DaemonProcess daemon, TempDirectory directory)
+    private ChaosRun(FakeLlmServer upstream, DaemonProcess daemon, TempDirectory directory, string file)
     {
         _upstream = upstream;
         _directory = directory;
+        Operator = new ChaosOperator(daemon, file);
         Daemon = daemon;
         SocketsAtRest = daemon.OpenSockets();
     }
@@ -38,6 +39,9 @@ public sealed partial class ChaosRun : IAsyncDisposable
     private readonly TempDirectory _directory;
 
     public DaemonProcess Daemon { get; }
+
+    /// <summary>Who reloads good and odd files meanwhile.</summary>
+    public ChaosOperator Operator { get; }
 
     public int SocketsAtRest { get; }
 
@@ -83,7 +87,7 @@ public sealed partial class ChaosRun : IAsyncDisposable
             ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString(),
         };
         var daemon = await DaemonProcess.StartAsync(environment, true, "--config", file, "--backend", "openai");
-        var run = new ChaosRun(upstream, daemon, directory);
+        var run = new ChaosRun(upstream, daemon, directory, file);
         await run.LearnMockAsync();
         return run;
     }
@@ -116,7 +120,8 @@ public sealed partial class ChaosRun : IAsyncDisposable
             while (goOn(Handoffs))
                 await PlayOneAsync(random);
         }));
-        await Task.WhenAll(players);
+        var playing = Task.WhenAll(players);
+        await Task.WhenAll(playing, Operator.PlayAsync(seed, () => !playing.IsCompleted));
     }
 
     private async Task PlayOneAsync(Random random)

@@ -26,9 +26,10 @@ internal sealed partial class TomlDocument
     private readonly List<TomlSyntaxError> _errors = [];
     private readonly List<TomlTable> _tables = [];
     private readonly string _file;
+    private readonly TomlText _text;
     private int _deepest;
 
-    private TomlDocument(string file) => _file = file;
+    private TomlDocument(string file, TomlText text) => (_file, _text) = (file, text);
 
     public IReadOnlyList<RawSetting> Settings => _settings;
     public IReadOnlyList<TomlSyntaxError> Errors => _errors;
@@ -57,10 +58,10 @@ internal sealed partial class TomlDocument
 
     public static TomlDocument Parse(string text, string file)
     {
-        var document = new TomlDocument(file);
+        var document = new TomlDocument(file, TomlText.Of(text));
         try
         {
-            document.Parse(text);
+            document.Parse();
         }
         catch (TomlException)
         {
@@ -73,14 +74,21 @@ internal sealed partial class TomlDocument
 
     private static TomlDocument Broken(string file, string origin, string problem)
     {
-        var document = new TomlDocument(file);
+        var document = new TomlDocument(file, TomlText.Of(""));
         document._errors.Add(new TomlSyntaxError(origin, problem));
         return document;
     }
 
-    private void Parse(string text)
+    private void Parse()
     {
-        var syntax = SyntaxParser.Parse(text, _file, validate: false);
+        if (_text.IsTooLong)
+        {
+            _errors.Add(new TomlSyntaxError(
+                _file, $"holds more than {TomlText.Most / 1024} KiB besides comments"));
+            return;
+        }
+
+        var syntax = SyntaxParser.Parse(_text.Text, _file, validate: false);
         // After an error of structure the tree is a guess. A leading zero is told by whoever knows what the
         // option takes, so that the message can say what to write instead.
         if (TryExplain(syntax))
@@ -96,7 +104,7 @@ internal sealed partial class TomlDocument
             return;
         }
 
-        _ = TryExplain(SyntaxParser.Parse(text, _file, validate: true));
+        _ = TryExplain(SyntaxParser.Parse(_text.Text, _file, validate: true));
     }
 
     private bool IsTooMuch => _settings.Count + _tables.Count > RawSetting.Most || _deepest > DeepestKey;
@@ -109,7 +117,8 @@ internal sealed partial class TomlDocument
         {
             var start = message.Span.Start;
             _errors.Add(new TomlSyntaxError(
-                $"{_file}:{start.Line + 1}:{start.Column + 1}", TomlProblem.Explain(message)));
+                $"{_file}:{_text.LineOf(start.Line + 1)}:{start.Column + 1}",
+                TomlProblem.Explain(message, _text)));
         }
 
         return broken.Count > 0;
@@ -188,14 +197,14 @@ internal sealed partial class TomlDocument
         return path;
     }
 
-    private static string Segment(BareKeyOrStringValueSyntax? segment) => segment switch
+    private static string Segment(BareKeyOrStringValueSyntax? segment) => RawSetting.Cut(segment switch
     {
         BareKeySyntax bare => bare.Key?.Text ?? "",
         StringValueSyntax quoted => quoted.Value ?? "",
         _ => "",
-    };
+    });
 
-    private string At(SyntaxNode node) => $"{_file}:{node.Span.Start.Line + 1}";
+    private string At(SyntaxNode node) => $"{_file}:{_text.LineOf(node.Span.Start.Line + 1)}";
 
     [GeneratedRegex("^[+-]?0[0-9_]")]
     private static partial Regex LeadingZero();

@@ -1,0 +1,66 @@
+using System.Text;
+
+namespace StreamingDaemon.Host.Configuration.Toml;
+
+/// <summary>
+/// What of a file the parser is given: all but blank lines and lines of comment. The parser makes objects of
+/// each token and of each mistake, so a megabyte of them takes hundreds; a megabyte of comment must not.
+/// </summary>
+internal sealed class TomlText
+{
+    /// <summary>Characters besides comments. Every option set at its longest takes a tenth of it.</summary>
+    public const int Most = 64 * 1024;
+
+    private readonly List<int> _lines = [];
+    private int _next;
+
+    private TomlText(string text)
+    {
+        // In text of several lines, a line that begins with # is no comment.
+        var multiLine = Math.Min(IndexOrEnd(text, "\"\"\""), IndexOrEnd(text, "'''"));
+        var kept = new StringBuilder();
+        for (var begin = 0; begin < text.Length; _next++)
+        {
+            var end = text.IndexOf('\n', begin) is >= 0 and var found ? found + 1 : text.Length;
+            var line = text.AsSpan(begin, end - begin);
+            if (end > multiLine || !IsBlankOrComment(line))
+            {
+                if (kept.Length + line.Length > Most)
+                {
+                    IsTooLong = true;
+                    break;
+                }
+
+                kept.Append(line);
+                _lines.Add(_next);
+            }
+
+            begin = end;
+        }
+
+        Text = kept.ToString();
+    }
+
+    public string Text { get; }
+
+    public bool IsTooLong { get; }
+
+    public static TomlText Of(string text) => new(text);
+
+    /// <summary>The file's number of a line of <see cref="Text"/>; both from 1.</summary>
+    public int LineOf(int line) => 1 + (line <= _lines.Count ? _lines[line - 1] : _next);
+
+    private static int IndexOrEnd(string text, string what) =>
+        text.IndexOf(what, StringComparison.Ordinal) is >= 0 and var found ? found : text.Length;
+
+    /// <summary>A control character is a mistake in a comment too, and is left for the parser to find.
+    /// </summary>
+    private static bool IsBlankOrComment(ReadOnlySpan<char> line)
+    {
+        line = line.TrimEnd("\r\n").Trim(" \t");
+        if (line.IsEmpty)
+            return true;
+        return line[0] == '#' && line.IndexOfAnyInRange('\0', '\b') < 0
+            && line.IndexOfAnyInRange('\n', '\x1f') < 0 && !line.Contains('\x7f');
+    }
+}
