@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using StreamingDaemon.Testing.Chaos;
 
-// Random faults on both sides of one daemon; see bench/README.md.
+// Random faults on both sides of one daemon, and of its operator; see bench/README.md.
 //   chaos [--seconds N | --streams N] [--at-once N] [--rings N] [--seed N]
 long Option(string name, long otherwise) => Array.IndexOf(args, name) is >= 0 and var at && at + 1 < args.Length
     ? long.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;

@@ -76,6 +76,26 @@ public sealed class ServiceManagerTests : IDisposable
         Assert.DoesNotContain(manager.Seen, m => m.StartsWith("WATCHDOG", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public async Task Manager_is_told_of_a_reload_that_is_given_up()
+    {
+        var file = _directory.File("c.toml");
+        await File.WriteAllTextAsync(file, "");
+        using var manager = new NotifySocket(_directory, isAbstract: false);
+        await using var daemon = await DaemonProcess.StartAsync(
+            new Dictionary<string, string> { ["NOTIFY_SOCKET"] = manager.Name }, false, "--config", file);
+        _ = await manager.NextAsync("READY=1");
+        using var held = await HeldOpen.OfAsync(_directory, file);
+
+        daemon.Signal(SigHup);
+
+        _ = await manager.NextAsync("RELOADING=1");
+        Assert.Contains($"STATUS=not reloaded: {file}: does not answer", await manager.NextAsync("READY=1"),
+            StringComparison.Ordinal);
+        daemon.Signal(SigTerm);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+    }
+
     [Theory]
     [InlineData(1, "io_uring loop")]
     [InlineData(2, "io_uring loop 2")]
