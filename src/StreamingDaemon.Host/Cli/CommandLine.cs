@@ -1,7 +1,10 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using System.ComponentModel;
 using System.Net.Sockets;
 using System.Reflection;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
 
@@ -14,6 +17,8 @@ namespace StreamingDaemon.Host.Cli;
 internal static class CommandLine
 {
     public const string ProgramName = "streaming-daemon";
+
+    private const int StandardError = 2;
 
     public static string Version { get; } =
         typeof(CommandLine).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!
@@ -134,5 +139,20 @@ internal static class CommandLine
 
     /// <summary>Says what is wrong; where nobody reads it, not for long.</summary>
     internal static void Say(TextWriter error, string problem) =>
-        Bounded.Run(() => error.WriteLine($"{ProgramName}: {problem}"), TimeSpan.FromSeconds(2));
+        Bounded.Run(() => Write(error, $"{ProgramName}: {problem}"), TimeSpan.FromSeconds(2));
+
+    private static void Write(TextWriter error, string line)
+    {
+        try
+        {
+            error.WriteLine(line);
+        }
+        catch (Win32Exception)
+        {
+            // Before its first line the console starts a thread for signals, and there was none to be had.
+            using var stream = new FileStream(
+                new SafeFileHandle(StandardError, ownsHandle: false), FileAccess.Write, bufferSize: 0);
+            stream.Write(Encoding.UTF8.GetBytes(line + "\n"));
+        }
+    }
 }

@@ -47,9 +47,17 @@ internal sealed unsafe partial class ProcessSignals
             throw new InvalidOperationException("The signals of a process are taken once.");
         // nohup and apt start the daemon with SIGHUP ignored, and the runtime leaves it ignored.
         _ = SetHandler(SigHup, DefaultHandler);
-        foreach (var signal in (ReadOnlySpan<PosixSignal>)
-            [PosixSignal.SIGTERM, PosixSignal.SIGINT, PosixSignal.SIGHUP])
-            _registrations.Add(PosixSignalRegistration.Create(signal, OnRegistered));
+        try
+        {
+            foreach (var signal in (ReadOnlySpan<PosixSignal>)
+                [PosixSignal.SIGTERM, PosixSignal.SIGINT, PosixSignal.SIGHUP])
+                _registrations.Add(PosixSignalRegistration.Create(signal, OnRegistered));
+        }
+        catch (TypeInitializationException)
+        {
+            throw new HandoffServerException(PreparedThread.Refusal(".NET SigHandler"));
+        }
+
         SetPosixSignalHandler(&OnSignal);
     }
 
