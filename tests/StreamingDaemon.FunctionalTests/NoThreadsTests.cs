@@ -20,7 +20,7 @@ public sealed class NoThreadsTests : IDisposable
     [Theory]
     [InlineData(SigTerm)]
     [InlineData(SigInt)]
-    public async Task Signal_with_no_thread_to_be_had_drains_and_streams_end_whole(int signal)
+    public async Task Signal_without_a_free_thread_drains_and_streams_end_whole(int signal)
     {
         await using var daemon = await NoThreads.StartAsync($"2>{Log}", [NoIdleWorkers], "--delay", "100");
         using var client = Clients.HandOver(daemon.SocketPath, "{}");
@@ -39,7 +39,7 @@ public sealed class NoThreadsTests : IDisposable
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task Second_signal_with_no_thread_to_be_had_ends_at_once(bool isLogFull)
+    public async Task Second_signal_without_a_free_thread_ends_at_once(bool isLogFull)
     {
         using var full = new FullPipe();
         await using var daemon = await NoThreads.StartAsync(
@@ -56,7 +56,7 @@ public sealed class NoThreadsTests : IDisposable
     }
 
     [Fact]
-    public async Task Reload_with_no_thread_to_be_had_is_made_on_the_thread_that_waits_for_it()
+    public async Task Reload_without_a_free_thread_is_made_on_the_thread_that_waits_for_it()
     {
         var file = _directory.File("c.toml");
         await File.WriteAllTextAsync(file, "");
@@ -76,7 +76,7 @@ public sealed class NoThreadsTests : IDisposable
     }
 
     [Fact]
-    public async Task Streams_with_no_thread_to_be_had_are_received_served_timed_out_and_drained()
+    public async Task Streams_without_a_free_thread_are_received_served_timed_out_and_drained()
     {
         await using var upstream = await FakeLlmServer.StartAsync();
         upstream.Scenario = async exchange =>

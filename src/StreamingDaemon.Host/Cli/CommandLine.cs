@@ -149,7 +149,7 @@ internal static class CommandLine
         }
         catch (Win32Exception)
         {
-            // Before its first line the console starts a thread for signals, and there was none to be had.
+            // Before its first line the console starts a thread for signals, and the system gave none.
             using var stream = new FileStream(
                 new SafeFileHandle(StandardError, ownsHandle: false), FileAccess.Write, bufferSize: 0);
             stream.Write(Encoding.UTF8.GetBytes(line + "\n"));
