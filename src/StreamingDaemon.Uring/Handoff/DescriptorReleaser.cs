@@ -5,11 +5,29 @@ using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Handoff;
 
-/// <summary>A descriptor to close.</summary>
-/// <param name="Fd">The number, the releaser's from now on.</param>
-/// <param name="HasUnreadMessage">A message was looked at and is still in its queue.</param>
-/// <param name="MayWait">The close, or that of what the message holds, is known to be odd.</param>
-internal readonly record struct Release(int Fd, bool HasUnreadMessage = false, bool MayWait = false);
+/// <summary>What a descriptor to close is.</summary>
+internal enum ReleaseKind : byte
+{
+    /// <summary>A connection of the module, which only we hold.</summary>
+    Connection,
+
+    /// <summary>As <see cref="Connection"/>; its first message was looked at, and is still in its
+    /// queue.</summary>
+    ConnectionWithMessage,
+
+    /// <summary>A client's socket.</summary>
+    Client,
+
+    /// <summary>As <see cref="ConnectionWithMessage"/>; what is in the message may take its time to
+    /// close.</summary>
+    OddConnection,
+
+    /// <summary>Anything whose close may take its time.</summary>
+    Odd,
+}
+
+/// <summary>A descriptor to close; the releaser's from now on.</summary>
+internal readonly record struct Release(int Fd, ReleaseKind Kind);
 
 /// <summary>
 /// Closes what came from outside, off the loop. The last close of a socket with SO_LINGER waits for its
@@ -22,7 +40,7 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
     private const int MostHung = 64;
 
     /// <summary>What ends within it is closed together: one wake-up of the thread for many.</summary>
-    private const int GatherMs = 2;
+    private const int GatherMs = 5;
 
     /// <summary>Nothing else in this process uses it, and the system ignores it by default.</summary>
     private const int SigUrg = 23;
@@ -57,45 +75,49 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
     protected override void Process(Release item, Worker worker)
     {
         worker.BeginCall();
-        if (_odd is not null && IsOdd(ref item))
+        if (_odd is not null && IsOdd(item))
         {
             _odd.Post(item);
         }
         else
         {
-            TakeMessage(ref item);
+            if (item.Kind == ReleaseKind.OddConnection)
+                TakeMessage(item.Fd);
             _ = LinuxNative.Close(item.Fd);
         }
 
         worker.EndCall();
     }
 
-    /// <summary>Asks only what the kernel answers at once. Whoever else holds the socket may change it until
+    /// <summary>Asks only what the kernel answers at once. Whoever else holds a socket may change it until
     /// the close: then that one waits.</summary>
-    private static bool IsOdd(ref Release item)
+    private static bool IsOdd(Release item)
     {
-        if (item.MayWait)
-            return true;
-        TakeMessage(ref item);
-        return HoldsMessage(item.Fd) || LinuxNative.HasLinger(item.Fd);
+        switch (item.Kind)
+        {
+            case ReleaseKind.Connection:
+                return HoldsMessage(item.Fd);
+            case ReleaseKind.ConnectionWithMessage:
+                TakeMessage(item.Fd);
+                return HoldsMessage(item.Fd);
+            case ReleaseKind.Client:
+                return LinuxNative.HasLinger(item.Fd);
+            default:
+                return true;
+        }
     }
 
     /// <summary>A peer that waits for the end of its connection would read ECONNRESET instead: unix(7) resets
     /// what is closed with unread data.</summary>
-    private static unsafe void TakeMessage(ref Release item)
+    private static unsafe void TakeMessage(int fd)
     {
         byte nothing;
-        if (item.HasUnreadMessage)
-            _ = LinuxNative.Recv(item.Fd, &nothing, 0, MsgDontWait);
-        item = item with { HasUnreadMessage = false };
+        _ = LinuxNative.Recv(fd, &nothing, 0, MsgDontWait);
     }
 
-    /// <summary>Is there a message that nobody has looked at? Of a client's TCP socket it is none of ours:
-    /// looking would take its lock.</summary>
+    /// <summary>Is there a message that nobody has looked at?</summary>
     private static unsafe bool HoldsMessage(int fd)
     {
-        if (LinuxNative.GetSockOpt(fd, SolSocket, SoDomain, out var family) < 0 || family != AfUnix)
-            return false;
         byte one;
         var vector = new IoVector { Base = &one, Length = 1 };
         var header = new MessageHeader { Vectors = &vector, VectorCount = 1 };

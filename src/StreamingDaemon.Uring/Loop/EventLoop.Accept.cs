@@ -133,14 +133,14 @@ internal sealed unsafe partial class EventLoop
         if (!IsAllowed(fd))
         {
             NotifyRejected(HandoffRejection.PeerNotAllowed, fd);
-            Release(fd);
+            Release(fd, ReleaseKind.Connection);
             return;
         }
 
         if (_stopped)
         {
             NotifyRejected(HandoffRejection.ServerStopped, fd);
-            Release(fd);
+            Release(fd, ReleaseKind.Connection);
             return;
         }
 
@@ -176,7 +176,7 @@ internal sealed unsafe partial class EventLoop
             }
         }
 
-        Release(listener.TakeDescriptor());
+        Release(listener.TakeDescriptor(), ReleaseKind.Odd);
     }
 
     /// <summary>Asks for the message. Its time runs from here on: until there is memory for it, it is we who

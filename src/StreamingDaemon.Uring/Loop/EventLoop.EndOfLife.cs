@@ -133,10 +133,10 @@ internal sealed unsafe partial class EventLoop
     }
 
     /// <summary>Has a descriptor that came from outside closed, off this thread.</summary>
-    private void Release(int fd, bool hasUnreadMessage = false, bool mayWait = false)
+    private void Release(int fd, ReleaseKind kind)
     {
         Options.Releasing?.Invoke(fd);
-        _releases.Add(new Release(fd, hasUnreadMessage, mayWait));
+        _releases.Add(new Release(fd, kind));
     }
 
     /// <summary>Once a turn.</summary>
@@ -183,7 +183,7 @@ internal sealed unsafe partial class EventLoop
         _timers.Remove(client);
         _leftBehind -= client.IsLeftBehind ? 1 : 0;
         client.Stream!.OnEnded(client.End);
-        Release(client.Fd);
+        Release(client.Fd, ReleaseKind.Client);
         ReleaseSending(client);
         client.Fd = -1;
         client.State = ClientState.Free;
@@ -248,17 +248,16 @@ internal sealed unsafe partial class EventLoop
             ReportEnd(client, ClientEnd.ServerStopped);
             client.Stream!.OnEnded(client.End);
             if (client.Stream.TryLetGo())
-                Release(client.Fd);
+                Release(client.Fd, ReleaseKind.Client);
             client.State = ClientState.Free;
         }
 
         foreach (var handoff in _handoffs)
         {
-            foreach (var fd in (ReadOnlySpan<int>)[handoff.Fd, handoff.ClientFd])
-            {
-                if (fd >= 0)
-                    Release(fd);
-            }
+            if (handoff.Fd >= 0)
+                Release(handoff.Fd, ReleaseKind.Odd);
+            if (handoff.ClientFd >= 0)
+                Release(handoff.ClientFd, ReleaseKind.Odd);
         }
 
         _channel.Writer.TryComplete();

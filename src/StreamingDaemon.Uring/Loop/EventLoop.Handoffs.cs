@@ -125,7 +125,7 @@ internal sealed unsafe partial class EventLoop
         if (isClient && !handoff.IsClosing)
             handoff.ClientFd = fd;
         else if (fd >= 0)
-            Release(fd, mayWait: true);
+            Release(fd, ReleaseKind.Odd);
     }
 
     private void FinishHandoff(HandoffConnection handoff)
@@ -222,8 +222,9 @@ internal sealed unsafe partial class EventLoop
         var isOdd = handoff.ClientFd >= 0 || (handoff.Memory.Pointer is not null
             && (handoff.Memory.ReceivedFlags & MsgCTrunc) != 0);
         if (handoff.ClientFd >= 0)
-            Release(handoff.ClientFd, mayWait: true);
-        Release(handoff.Fd, handoff.HasUnreadMessage, isOdd);
+            Release(handoff.ClientFd, ReleaseKind.Odd);
+        Release(handoff.Fd, isOdd ? ReleaseKind.OddConnection
+            : handoff.HasUnreadMessage ? ReleaseKind.ConnectionWithMessage : ReleaseKind.Connection);
         _handoffMemory.Return(ref handoff.Memory, handoff.Received);
         handoff.Fd = handoff.ClientFd = -1;
         handoff.Received = handoff.TimesCut = 0;

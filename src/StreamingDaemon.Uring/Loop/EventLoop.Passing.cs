@@ -1,5 +1,6 @@
 using System.Threading.Channels;
 using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Handoff;
 
 namespace StreamingDaemon.Uring.Loop;
 
@@ -72,7 +73,7 @@ internal sealed partial class EventLoop
         _passed.Writer.TryComplete();
         while (_passed.Reader.TryRead(out var passed))
         {
-            Release(passed.Fd);
+            Release(passed.Fd, ReleaseKind.Odd);
             GiveBack(passed);
         }
     }

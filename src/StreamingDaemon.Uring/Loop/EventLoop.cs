@@ -268,7 +268,7 @@ internal sealed partial class EventLoop : IDisposable
     {
         _listener?.Unlink();
         if (_listener?.TakeDescriptor() is >= 0 and var listener)
-            Release(listener);
+            Release(listener, ReleaseKind.Odd);
         DismissOthers();
         // The ring first: once it is closed the kernel holds no pointer into the memory below.
         _ring.Dispose();
