@@ -22,6 +22,11 @@ public interface IStreamingBackend
     /// <summary>True where a request without <c>prompt</c> and <c>messages</c> is an error (400).</summary>
     bool RequiresPrompt { get; }
 
+    /// <summary>Bytes of memory that a stream takes while it runs, its request and its pending output not
+    /// counted: measured, and the most of what may be. It may change with what the upstream turns out to
+    /// speak.</summary>
+    int BytesPerStream => 4 * 1024;
+
     /// <summary>What to try where the upstream says nothing at all, for the log; null where there is
     /// nothing.</summary>
     string? MendOfSilence => null;

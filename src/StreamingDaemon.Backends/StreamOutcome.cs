@@ -27,6 +27,9 @@ public enum StreamOutcome
     /// <summary>All connections were in use.</summary>
     OverCapacity,
 
+    /// <summary>Streams held all the memory they may, or the process had none left.</summary>
+    OverMemory,
+
     /// <summary>The handoff itself could not be used.</summary>
     BadHandoff,
 

@@ -1,7 +1,7 @@
 namespace StreamingDaemon.Backends;
 
-/// <summary>What the application asked for, as read from the handoff data. Filled by whoever makes it, and
-/// not changed once a backend has it.</summary>
+/// <summary>What the application asked for, as read from the handoff data. Filled by whoever makes it; a
+/// backend that has it changes nothing but what <see cref="ReleasePrompt"/> does.</summary>
 public record StreamRequest
 {
     private string? _requestId;
@@ -42,6 +42,22 @@ public record StreamRequest
     /// <summary>How long from the call on a failed attempt may still be followed by another: a retry that
     /// would begin later is not made. Zero or less: none is.</summary>
     public TimeSpan RetryWindow { get; set; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Lets the texts go: from here on the backend does not read them. To be called when they are
+    /// written, and again when no retry can need what was written.</summary>
+    /// <param name="stillHeld">Bytes of them that the backend keeps in another form.</param>
+    public void ReleasePrompt(int stillHeld = 0)
+    {
+        Prompt = System = null;
+        Messages = [];
+        OnPromptReleased(stillHeld);
+    }
+
+    /// <summary>The texts were let go.</summary>
+    /// <param name="stillHeld">Bytes of them that the backend keeps in another form.</param>
+    protected virtual void OnPromptReleased(int stillHeld)
+    {
+    }
 
     /// <summary>A request id where none was set.</summary>
     protected virtual string NewRequestId() => "";

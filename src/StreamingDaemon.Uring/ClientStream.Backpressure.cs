@@ -27,7 +27,10 @@ public sealed partial class ClientStream
     private long Limit =>
         Math.Max(_loop.Options.MaxPendingBytes - EndReserve, _loop.Options.MaxPendingBytes / 2);
 
-    private bool HasRoomFor(int bytes) => Volatile.Read(ref _unsent) + bytes <= Limit;
+    /// <summary>While memory is tight, one flush at a time for each client: what all of them together have
+    /// ahead would else pass the budget, however small each one's limit is.</summary>
+    private bool HasRoomFor(int bytes) => Volatile.Read(ref _unsent) is var unsent
+        && unsent + bytes <= Limit && (unsent == 0 || !_loop.Options.Memory.IsTight);
 
     private ValueTask<bool> FlushWhenThereIsRoomAsync(CancellationToken cancellationToken)
     {
@@ -88,7 +91,7 @@ public sealed partial class ClientStream
         _room ??= new RoomSource();
         var room = _room.Reset();
         // Not at the first byte of room: a producer that is far ahead is woken for a good part at once.
-        var wakeAt = Math.Min(Limit / 2, Limit - bytes);
+        var wakeAt = _loop.Options.Memory.IsTight ? 0 : Math.Min(Limit / 2, Limit - bytes);
         _room.WakeAtUnsent = wakeAt;
         Interlocked.Exchange(ref _waiting, 1);
         // The loop may have made room, or closed, between the look above and the flag: then nobody wakes us.

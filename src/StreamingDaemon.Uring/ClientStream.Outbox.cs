@@ -58,7 +58,7 @@ public sealed partial class ClientStream
     {
         // The exchange is a full fence: what was put in is seen by whoever finds the stream in the Channel.
         if (Interlocked.Exchange(ref _isPosted, 1) == 0)
-            _loop.Post(this);
+            PostToLoop();
     }
 
     /// <summary>With the gate held.</summary>

@@ -28,9 +28,12 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     private volatile bool _allowsKeepAlive;
 
     internal ClientStream(EventLoop loop, ClientConnection connection, NativeBuffer handoffData,
-        HandoffAdmission admission, long acceptedTimestamp)
+        HandoffAdmission admission, int streamBytes, long acceptedTimestamp)
     {
         _loop = loop;
+        _streamBytes = streamBytes;
+        if (admission == HandoffAdmission.Admitted)
+            _requestBytes = MemoryBudget.ForHandoff(handoffData.Length);
         Connection = connection;
         _handoffData = handoffData;
         Admission = admission;
@@ -196,11 +199,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>
         }
         finally
         {
-            if (EndRequested == StreamEndRequest.None)
-                Abort();
-            ReleaseHandoffData();
-            DropBuffer();
-            _loop.OnHandlerReturned();
+            EndHandling();
         }
     }
 

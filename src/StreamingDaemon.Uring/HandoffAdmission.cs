@@ -9,6 +9,10 @@ public enum HandoffAdmission
     /// <summary>All connections are in use: to be told so and ended.</summary>
     OverCapacity,
 
+    /// <summary>Streams hold all the memory they may: to be told so and ended. Its handoff data may be
+    /// missing.</summary>
+    OverMemory,
+
     /// <summary>The handoff data was longer than accepted and is cut: to be told so and ended.</summary>
     TooLarge,
 }

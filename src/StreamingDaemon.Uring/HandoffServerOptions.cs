@@ -41,6 +41,10 @@ public sealed record HandoffServerOptions
     /// for each.</summary>
     public int DescriptorsPerConnection { get; init; } = 1;
 
+    /// <summary>What streams may hold of memory; above it they are admitted as
+    /// <see cref="HandoffAdmission.OverMemory"/>.</summary>
+    public MemoryBudget Memory { get; init; } = MemoryBudget.Unlimited;
+
     /// <summary>Replaces the budget of this process, for tests.</summary>
     internal DescriptorBudget? Budget { get; init; }
 

@@ -133,7 +133,15 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBursts? bursts = null
             }
 
             PreciseSleep.Until(_startTimestamp + wakeTick * (Stopwatch.Frequency / 1000));
-            Complete(Turn());
+            try
+            {
+                Complete(Turn());
+            }
+            catch (OutOfMemoryException)
+            {
+                // A stream found none as it went on. The others are due again with the next turn.
+                Thread.Sleep(1);
+            }
         }
     }
 
@@ -202,8 +210,21 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBursts? bursts = null
             for (var i = 1; i < DelaysPerWorkItem && last.Next is not null; i++) last = last.Next;
             var rest = last.Next;
             last.Next = null;
-            ThreadPool.UnsafeQueueUserWorkItem(delays, preferLocal: false);
+            Run(delays);
             delays = rest;
+        }
+    }
+
+    private static void Run(StreamDelay delays)
+    {
+        try
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(delays, preferLocal: false);
+        }
+        catch (OutOfMemoryException)
+        {
+            // Not even for a place in the queue: they run here.
+            ((IThreadPoolWorkItem)delays).Execute();
         }
     }
 

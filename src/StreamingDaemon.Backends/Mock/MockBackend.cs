@@ -31,6 +31,7 @@ internal sealed class MockBackend(MockOptions options, IWriteBursts? bursts = nu
             await delay.WaitAsync(n == 0 ? options.LatencyMs : options.DelayMs);
             sink.OnUpstreamActivity();
             // No local lives over an await that need not: each is in the object that a stream holds.
+            if (n == MockScript.DynamicCount) request.ReleasePrompt();
             await (n < MockScript.DynamicCount
                 ? WriteDynamicAsync(n, request, sink, cancellationToken)
                 : sink.WriteAsync(new StreamDelta(MockScript.StaticText(n)), cancellationToken));

@@ -225,7 +225,16 @@ internal sealed class AnswerRelay : Stream, IValueTaskSource<BackendResult>, ITh
 
     void IThreadPoolWorkItem.Execute()
     {
-        if (Interlocked.CompareExchange(ref _rest, RestIsTimed, 0) == 0) _stop.CancelAfter(LimitOfRestMs);
+        if (Interlocked.CompareExchange(ref _rest, RestIsTimed, 0) != 0) return;
+        try
+        {
+            _stop.CancelAfter(LimitOfRestMs);
+        }
+        catch (OutOfMemoryException)
+        {
+            // No timer: then the rest is not waited for.
+            _response.Dispose();
+        }
     }
 
     private async Task CopyAsync(Stream body)

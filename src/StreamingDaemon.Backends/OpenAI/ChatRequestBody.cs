@@ -6,9 +6,9 @@ using System.Text.Json;
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// The JSON of one chat completion request. Lets go of its bytes when disposed: the response keeps its
-/// request alive until the stream's end, and ten thousand long conversations must not stay in memory for
-/// half a minute.
+/// The JSON of one chat completion request, for all its attempts. Lets go of its bytes when disposed: the
+/// connection keeps its request alive until the stream's end, and ten thousand long conversations must not
+/// stay in memory for half a minute.
 /// </summary>
 internal sealed class ChatRequestBody : BinaryContent
 {

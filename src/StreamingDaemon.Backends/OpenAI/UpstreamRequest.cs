@@ -65,6 +65,15 @@ internal sealed class UpstreamRequest : PipelineRequest
             ? new ReadOnlyMemoryContent(bytes)
             : new Body(content);
 
+    /// <summary>Once the response's head is here: the connection holds its request until the response has
+    /// ended, and with it a short body, whose content does not forget. A short one was sent before the head
+    /// was waited for; a long one may still be on its way, and forgets by itself.</summary>
+    public static void LetBodyGo(HttpRequestMessage message)
+    {
+        if (message.Content is ReadOnlyMemoryContent)
+            message.Content = null;
+    }
+
     /// <summary>The headers, as text that nobody parses. Content-Type waits for its content.</summary>
     private sealed class HeaderView(UpstreamRequest request) : PipelineRequestHeaders
     {

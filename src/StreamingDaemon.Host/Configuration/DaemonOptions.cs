@@ -49,6 +49,10 @@ internal sealed record ServerOptions
     /// <summary>1 to 1000000.</summary>
     public int MaxConnections { get; init; } = 10_000;
 
+    /// <summary>Bytes that the process may take in all; 0 is what its container, its unit or the machine
+    /// allows.</summary>
+    public long MaxMemory { get; init; }
+
     /// <summary>Asked of listen(2); the kernel caps it at net.core.somaxconn.</summary>
     public int Backlog { get; init; } = 65_535;
 

@@ -64,6 +64,17 @@ internal static partial class OptionTable
             Description = "Streams at once; further handoffs are answered with 503",
             Cost = "Each costs a file descriptor and a slot: LimitNOFILE must allow more than this.",
         },
+        new OptionSpec<long>(
+            new ByteSizeType(64L << 20, 1L << 40, zero: "what the container, the unit or the machine allows"),
+            o => o.Server.MaxMemory, (o, v) => o with { Server = o.Server with { MaxMemory = v } })
+        {
+            Key = "server:max_memory",
+            Cli = new("--max-memory", null, "BYTES"),
+            Description = "Memory of the whole process; a handoff that three quarters of it do not hold is "
+                + "answered with 503",
+            Cost = "Each stream takes 4 to 112 KB by its backend, and until it is answered four times its "
+                + "prompt. More than the machine gives ends the process instead.",
+        },
         new OptionSpec<int>(
             new IntType(1, 65_535),
             o => o.Server.Backlog, (o, v) => o with { Server = o.Server with { Backlog = v } })

@@ -51,7 +51,8 @@ internal sealed partial class AccessLog(
     {
         StreamOutcome.UpstreamError or StreamOutcome.UpstreamTimeout or StreamOutcome.UpstreamTruncated
             or StreamOutcome.InternalError => LogLevel.Warning,
-        StreamOutcome.BadHandoff or StreamOutcome.OverCapacity when samples.Admits($"stream {outcome}") =>
+        StreamOutcome.BadHandoff or StreamOutcome.OverCapacity or StreamOutcome.OverMemory
+            when samples.Admits($"stream {outcome}") =>
             LogLevel.Warning,
         _ => LogLevel.Information,
     };

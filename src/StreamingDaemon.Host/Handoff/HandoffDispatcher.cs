@@ -46,11 +46,14 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         try
         {
             _metrics.OnHandoff(client.AcceptedTimestamp);
-            var readable = HandoffRequestReader.TryRead(client.HandoffData, out request);
+            var readable = HandoffRequestReader.TryRead(client.HandoffData, out request,
+                withPrompt: client.Admission == HandoffAdmission.Admitted);
             client.ReleaseHandoffData();
+            request.Client = client;
             if (request.Unusable.Count > 0)
                 _log.Unusable(request.Unusable, request.RequestId);
             session = new StreamSession(client, request, BackendFor(request), _metrics);
+            client.ExpectBytesPerStream(session.Backend.BytesPerStream);
             return Refusal(session, readable) is { } refusal
                 ? ConcludeAsync(session, new BackendResult(refusal.Outcome, refusal.End.Message), refusal.End)
                 : StreamAsync(session);
@@ -62,25 +65,39 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             _log.Fault(e);
             request ??= new HandoffRequest();
             session ??= new StreamSession(client, request, _backends.Default, _metrics);
-            return ConcludeAsync(session, new BackendResult(StreamOutcome.InternalError, e.GetType().Name));
+            return ConcludeAsync(session, FaultOf(e));
         }
     }
 
     public void OnFault(ClientStream client, Exception exception)
     {
-        _metrics.OnFault();
-        _log.Fault(exception);
+        try
+        {
+            _metrics.OnFault();
+            _log.Fault(exception);
+        }
+        catch (OutOfMemoryException)
+        {
+            OutOfMemory.Survive();
+        }
     }
 
     public void OnRejected(HandoffRejection reason, HandoffPeer peer)
     {
-        _metrics.OnRejected(reason switch
+        try
         {
-            HandoffRejection.ClientGone => StreamOutcome.ClientGone,
-            HandoffRejection.ServerStopped => StreamOutcome.Drained,
-            _ => StreamOutcome.BadHandoff,
-        });
-        _log.Dropped(reason, peer);
+            _metrics.OnRejected(reason switch
+            {
+                HandoffRejection.ClientGone => StreamOutcome.ClientGone,
+                HandoffRejection.ServerStopped => StreamOutcome.Drained,
+                _ => StreamOutcome.BadHandoff,
+            });
+            _log.Dropped(reason, peer);
+        }
+        catch (OutOfMemoryException)
+        {
+            OutOfMemory.Survive();
+        }
     }
 
     public void OnThreadReplaced(HungWork work) => _log.ThreadReplaced(work);
@@ -99,6 +116,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         {
             case HandoffAdmission.OverCapacity:
                 return (StreamEnd.OverCapacity, StreamOutcome.OverCapacity);
+            case HandoffAdmission.OverMemory:
+                return (StreamEnd.OverMemory, StreamOutcome.OverMemory);
             case HandoffAdmission.TooLarge:
                 return (StreamEnd.HandoffTooLarge, StreamOutcome.BadHandoff);
         }
@@ -140,7 +159,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         catch (Exception e)
         {
             _log.BackendFault(e, session.Backend.Name, session.Request.RequestId);
-            result = new BackendResult(StreamOutcome.InternalError, e.GetType().Name);
+            result = FaultOf(e);
         }
 
         // Not in a method of its own, which would be an object for each stream.
@@ -187,6 +206,10 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         ? RetryWindowAfterHead
         : TimeSpan.FromMilliseconds(
             _options.Streaming.HeadWaitMs - (Environment.TickCount64 - session.StartedMs));
+
+    private static BackendResult FaultOf(Exception exception) => new(
+        exception is OutOfMemoryException ? StreamOutcome.OverMemory : StreamOutcome.InternalError,
+        exception.GetType().Name);
 
     private static BackendResult Cancelled(StreamSession session)
     {

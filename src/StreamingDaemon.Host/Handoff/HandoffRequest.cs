@@ -1,4 +1,5 @@
 using StreamingDaemon.Backends;
+using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Handoff;
 
@@ -24,6 +25,11 @@ internal sealed record HandoffRequest : StreamRequest
     public IReadOnlyList<string> Unusable => _unusable ?? (IReadOnlyList<string>)[];
 
     public bool HasPrompt => Messages.Count > 0 || !string.IsNullOrEmpty(Prompt);
+
+    /// <summary>Told what the prompt still takes of memory.</summary>
+    public ClientStream? Client { get; set; }
+
+    protected override void OnPromptReleased(int stillHeld) => Client?.HoldRequest(stillHeld);
 
     protected override string NewRequestId() => Handoff.RequestId.Next();
 

@@ -15,9 +15,14 @@ internal static class HandoffRequestReader
     /// <summary>
     /// Reads a JSON object, with NULs and white space around it allowed; nothing at all is an empty object.
     /// </summary>
+    /// <param name="data">As it was received.</param>
+    /// <param name="request">What was read.</param>
+    /// <param name="withPrompt">False for a client that is refused: its texts are skipped, and cost
+    /// nothing.</param>
     /// <returns>False where the data is no JSON object; the request then holds a request id and
     /// defaults.</returns>
-    public static bool TryRead(ReadOnlySpan<byte> data, out HandoffRequest request)
+    public static bool TryRead(
+        ReadOnlySpan<byte> data, out HandoffRequest request, bool withPrompt = true)
     {
         data = data.Trim("\0 \t\r\n"u8);
         if (data.IsEmpty)
@@ -31,7 +36,7 @@ internal static class HandoffRequestReader
             var reader = new Utf8JsonReader(data, ReaderOptions);
             if (reader.Read() && reader.TokenType == JsonTokenType.StartObject)
             {
-                request = ReadObject(ref reader);
+                request = ReadObject(ref reader, withPrompt);
                 // Whatever stands behind the object makes it malformed.
                 if (!reader.Read())
                     return true;
@@ -46,14 +51,16 @@ internal static class HandoffRequestReader
         return false;
     }
 
-    private static HandoffRequest ReadObject(ref Utf8JsonReader reader)
+    private static HandoffRequest ReadObject(ref Utf8JsonReader reader, bool withPrompt)
     {
         var request = new HandoffRequest();
         string? requestId = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             // Duplicates: the last one wins, as in PHP and Go.
-            if (JsonText.Equals(ref reader, "prompt"u8))
+            if (!withPrompt && IsText(ref reader))
+                reader.Skip();
+            else if (JsonText.Equals(ref reader, "prompt"u8))
                 request.Prompt = Text(ref reader, "prompt", request) ?? request.Prompt;
             else if (JsonText.Equals(ref reader, "messages"u8))
                 request.Messages = ReadMessages(ref reader, request);
@@ -85,6 +92,9 @@ internal static class HandoffRequestReader
             request.RequestId = RequestId.FromApplication(requestId);
         return request;
     }
+
+    private static bool IsText(ref Utf8JsonReader reader) => JsonText.Equals(ref reader, "prompt"u8)
+        || JsonText.Equals(ref reader, "messages"u8) || JsonText.Equals(ref reader, "system"u8);
 
     private static void ReadUserId(ref Utf8JsonReader reader, HandoffRequest request)
     {

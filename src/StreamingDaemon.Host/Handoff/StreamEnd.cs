@@ -20,6 +20,9 @@ internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeco
     public static readonly StreamEnd HandoffTooLarge = new(413, "The handoff data is too large.");
     public static readonly StreamEnd OverCapacity = new(503, "The server is at its limit of streams.", 5);
 
+    public static readonly StreamEnd OverMemory =
+        new(503, "The server is at its limit of memory.", DefaultRetryAfterSeconds);
+
     /// <summary>A user's own limit; <paramref name="retryAfterSeconds"/> from now it may have
     /// room.</summary>
     public static StreamEnd RateLimited(int retryAfterSeconds) =>
@@ -43,6 +46,7 @@ internal sealed record StreamEnd(int Status, string Message, int? RetryAfterSeco
         StreamOutcome.UpstreamTimeout => UpstreamTimeout,
         StreamOutcome.StreamTimeout => StreamTimeout,
         StreamOutcome.Drained => Drained,
+        StreamOutcome.OverMemory => OverMemory,
         StreamOutcome.InternalError => InternalError,
         _ => null,
     };

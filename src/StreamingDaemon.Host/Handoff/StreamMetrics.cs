@@ -89,7 +89,10 @@ internal sealed class StreamMetrics
     public long Failed => Volatile.Read(ref _failed);
 
     /// <summary>Connects the counters that others own; called once, before anybody scrapes.</summary>
-    public void Observe(HandoffServerStatistics loop, StreamWatchdog watchdog, DrainSignal drain) =>
+    public void Observe(HandoffServerStatistics loop, StreamWatchdog watchdog, DrainSignal drain,
+        MemoryBudget memory)
+    {
+        new MemoryMetrics(Registry).Observe(memory);
         Registry.AddBeforeCollectCallback(() =>
         {
             _active.Set(loop.ActiveConnections);
@@ -109,6 +112,7 @@ internal sealed class StreamMetrics
             _states.WithLabels("llm_pending").Set(pending);
             _states.WithLabels("streaming").Set(streaming);
         });
+    }
 
     private void SetHung(string work, HungThreads threads)
     {

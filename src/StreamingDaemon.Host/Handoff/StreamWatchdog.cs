@@ -1,5 +1,6 @@
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Handoff;
 
@@ -68,15 +69,32 @@ internal sealed class StreamWatchdog : IDisposable
 
     private void Run()
     {
-        while (WaitForStreams())
+        while (MayGoOn())
         {
+        }
+    }
+
+    /// <returns>False at the end.</returns>
+    private bool MayGoOn()
+    {
+        try
+        {
+            if (!WaitForStreams())
+                return false;
             Thread.Sleep(LookMs);
             _pool.Look();
             if (Environment.TickCount64 < _dueMs)
-                continue;
+                return true;
             Sweep();
             _dueMs = Environment.TickCount64 + SweepMs;
         }
+        catch (OutOfMemoryException)
+        {
+            // Deadlines are looked at again: what was due is due still.
+            OutOfMemory.Survive();
+        }
+
+        return true;
     }
 
     /// <returns>False at the end.</returns>

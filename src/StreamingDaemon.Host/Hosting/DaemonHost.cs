@@ -80,6 +80,8 @@ internal static class DaemonHost
         services.AddSingleton(provider =>
             new BackendRegistry(provider.GetServices<IStreamingBackend>(), options.Backend.Name));
 
+        services.AddSingleton(provider => MemoryLimit.BudgetFor(
+            options.Server.MaxMemory, provider.GetServices<IStreamingBackend>()));
         services.AddSingleton<DrainSignal>();
         services.AddSingleton<StreamWatchdog>();
         services.AddSingleton<UserLimits>();
@@ -90,7 +92,11 @@ internal static class DaemonHost
         services.AddSingleton<HandoffLog>();
         services.AddSingleton<IHandoffHandler, HandoffDispatcher>();
         services.AddSingleton(provider =>
-            new HandoffServer(ServerOptionsOf(options) with { PassedSocket = passedSocket },
+            new HandoffServer(ServerOptionsOf(options) with
+            {
+                PassedSocket = passedSocket,
+                Memory = provider.GetRequiredService<MemoryBudget>(),
+            },
                 provider.GetRequiredService<IHandoffHandler>()));
         services.AddSingleton<LoopWatchdog>();
         services.AddSingleton<HandoffLoopService>();
@@ -103,7 +109,8 @@ internal static class DaemonHost
     {
         var metrics = services.GetRequiredService<StreamMetrics>();
         metrics.Observe(services.GetRequiredService<HandoffServer>().Statistics,
-            services.GetRequiredService<StreamWatchdog>(), services.GetRequiredService<DrainSignal>());
+            services.GetRequiredService<StreamWatchdog>(), services.GetRequiredService<DrainSignal>(),
+            services.GetRequiredService<MemoryBudget>());
         DotNetStats.Register(metrics.Registry);
         ObserveCollector(metrics.Registry);
         services.GetRequiredService<ReloadableOptions>().OnChange(options =>

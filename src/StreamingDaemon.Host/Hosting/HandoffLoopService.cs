@@ -91,6 +91,12 @@ internal sealed partial class HandoffLoopService(
             await server.HandlersEndedAsync(LastLines).ConfigureAwait(false);
             return ExitCode.Success;
         }
+        catch (OutOfMemoryException)
+        {
+            // The loop could not go on, and there is no memory for a stop in order.
+            OutOfMemory.End();
+            return ExitCode.Failure;
+        }
         catch (Exception e)
         {
             LogLoopFailed(_logger, e);

@@ -51,9 +51,16 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
 
     private void Look()
     {
-        var statistics = server.Statistics;
-        if (IsBurstOver(statistics.ActiveConnections, statistics.TakeRecentPeak()))
-            Trim();
+        try
+        {
+            var statistics = server.Statistics;
+            if (IsBurstOver(statistics.ActiveConnections, statistics.TakeRecentPeak()))
+                Trim();
+        }
+        catch (OutOfMemoryException)
+        {
+            OutOfMemory.Survive();
+        }
     }
 
     private void Trim()

@@ -9,7 +9,8 @@ namespace StreamingDaemon.Uring.Connections;
 /// Producers rent, the loop returns. Free blocks are kept up to a bound for each size; a client that is idle
 /// holds none.
 /// </summary>
-internal sealed unsafe class NativeBufferPool : IDisposable
+/// <param name="budget">Counts what is allocated, free blocks included.</param>
+internal sealed unsafe class NativeBufferPool(MemoryBudget? budget = null) : IDisposable
 {
     private const int SmallestShift = 8;
     private const int LargestShift = 30;
@@ -44,7 +45,7 @@ internal sealed unsafe class NativeBufferPool : IDisposable
         _rented++;
         _gate.Exit(useMemoryBarrier: false);
         if (block is null)
-            block = (byte*)NativeMemory.Alloc((nuint)1 << shift);
+            block = Allocate(shift);
         return new NativeBuffer(block, shift);
     }
 
@@ -56,7 +57,7 @@ internal sealed unsafe class NativeBufferPool : IDisposable
         Enter();
         _rented--;
         Debug.Assert(_rented >= 0, "a block was returned twice");
-        var isKept = (long)_freeCount[shift] << shift < KeptBytesPerSize;
+        var isKept = (long)_freeCount[shift] << shift < KeptBytesPerSize && budget?.IsTight != true;
         if (isKept)
         {
             *(byte**)buffer.Pointer = _free[shift];
@@ -66,7 +67,7 @@ internal sealed unsafe class NativeBufferPool : IDisposable
 
         _gate.Exit(useMemoryBarrier: false);
         if (!isKept)
-            NativeMemory.Free(buffer.Pointer);
+            Free(buffer.Pointer, shift);
         buffer = default;
     }
 
@@ -97,13 +98,38 @@ internal sealed unsafe class NativeBufferPool : IDisposable
             while (block is not null)
             {
                 var next = *(byte**)block;
-                NativeMemory.Free(block);
+                Free(block, shift);
                 block = next;
             }
         }
     }
 
     public void Dispose() => Trim();
+
+    private byte* Allocate(int shift)
+    {
+        byte* block;
+        try
+        {
+            block = (byte*)NativeMemory.Alloc((nuint)1 << shift);
+        }
+        catch (OutOfMemoryException)
+        {
+            Enter();
+            _rented--;
+            _gate.Exit(useMemoryBarrier: false);
+            throw;
+        }
+
+        budget?.Hold(1L << shift);
+        return block;
+    }
+
+    private void Free(byte* block, int shift)
+    {
+        NativeMemory.Free(block);
+        budget?.Return(1L << shift);
+    }
 
     private void Enter()
     {

@@ -157,12 +157,13 @@ internal sealed unsafe partial class EventLoop
         Debug.Assert(handoff.ClientFd >= 0, "a handoff that has ended was served");
         var length = Math.Min(handoff.Received, Options.MaxHandoffBytes);
         var loop = LeastLoaded();
-        var data = loop._buffers.Rent(length);
-        data.Append(new ReadOnlySpan<byte>(handoff.Memory.Data, length));
         if (admission == HandoffAdmission.Admitted && handoff.IsTruncated)
             admission = HandoffAdmission.TooLarge;
-        var client = new ReceivedClient(
-            handoff.ClientFd, PeerOf(handoff.Fd), data, admission, handoff.AcceptedTimestamp);
+        admission = AdmitToMemory(admission, ref length, out var streamBytes);
+        var data = loop._buffers.Rent(length);
+        data.Append(new ReadOnlySpan<byte>(handoff.Memory.Data, length));
+        var client = new ReceivedClient(handoff.ClientFd, PeerOf(handoff.Fd), data, admission, streamBytes,
+            handoff.AcceptedTimestamp);
         Interlocked.Increment(ref loop._load);
         if (loop == this)
         {

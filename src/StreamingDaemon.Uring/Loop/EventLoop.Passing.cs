@@ -15,8 +15,10 @@ internal sealed partial class EventLoop
 
     /// <summary>A client whose place is taken, and who is to be served.</summary>
     private readonly struct ReceivedClient(
-        int fd, HandoffPeer peer, NativeBuffer data, HandoffAdmission admission, long acceptedTimestamp)
+        int fd, HandoffPeer peer, NativeBuffer data, HandoffAdmission admission, int streamBytes,
+        long acceptedTimestamp)
     {
+        public readonly int StreamBytes = streamBytes;
         public readonly int Fd = fd;
         public readonly HandoffPeer Peer = peer;
         public readonly NativeBuffer Data = data;
@@ -82,6 +84,8 @@ internal sealed partial class EventLoop
     private void GiveBack(in ReceivedClient client)
     {
         var data = client.Data;
+        if (client.Admission == HandoffAdmission.Admitted)
+            Options.Memory.Return(client.StreamBytes + MemoryBudget.ForHandoff(data.Length));
         _buffers.Return(ref data);
         Interlocked.Decrement(ref _load);
         _places.Return(client.Admission != HandoffAdmission.OverCapacity);

@@ -25,7 +25,7 @@ internal sealed partial class EventLoop : IDisposable
     private readonly HandoffListener? _listener;
     private readonly TimerWheel _timers;
     private readonly Action<LoopTimer> _fireTimer;
-    private readonly NativeBufferPool _buffers = new();
+    private readonly NativeBufferPool _buffers;
     private readonly HandoffMemoryPool _handoffMemory;
     private readonly HandlerThread _handlerThread;
     private volatile HandoffServerOptions _options;
@@ -62,6 +62,7 @@ internal sealed partial class EventLoop : IDisposable
         _reader = _channel.Reader;
         _timers = new TimerWheel(_nowMs);
         _fireTimer = FireTimer;
+        _buffers = new NativeBufferPool(options.Memory);
         _handoffMemory = new HandoffMemoryPool(options.MaxHandoffBytes, options.MayMapHandoffs);
         _ring = CreateRing();
         try

@@ -16,6 +16,17 @@ internal sealed class HandlerThread(HandoffServerOptions options)
 
     protected override void OnStarted() => SchedulingSlice.ShortenForThisThread();
 
-    protected override void Process(ClientStream item, Worker worker) =>
-        item.Begin(worker, mayWait: Hung < MostHung);
+    protected override void Process(ClientStream item, Worker worker)
+    {
+        try
+        {
+            item.Begin(worker, mayWait: Hung < MostHung);
+        }
+        catch (OutOfMemoryException)
+        {
+            // Not even for its refusal: its connection is closed, and the next one may have more luck.
+            OutOfMemory.Survive();
+            item.EndHandling();
+        }
+    }
 }

@@ -1,0 +1,74 @@
+namespace StreamingDaemon.Uring;
+
+/// <summary>
+/// Bytes that streams, their requests and their pending output may hold together. One for all loops; from any
+/// thread. Admission looks at one sum: an interlocked add for a stream, and none for a token.
+/// </summary>
+/// <param name="limit">Above this no stream is admitted.</param>
+/// <param name="bytesPerStream">What a stream costs beside its request and its pending output.</param>
+public sealed class MemoryBudget(long limit, int bytesPerStream)
+{
+    /// <summary>Bytes of memory for a byte of a handoff, until the backend has written its request: the text
+    /// as UTF-16, the request's body, and as much again for what is garbage by then.</summary>
+    public const int PerHandoffByte = 4;
+
+    /// <summary>A refused client's handoff may be read, for its request id and its headers, while less than
+    /// this part of the limit is held above it. Beyond, it is refused unread.</summary>
+    private const int RefusalShare = 16;
+
+    private long _held;
+    private long _refused;
+    private int _bytesPerStream = bytesPerStream;
+
+    /// <summary>Without a limit: nothing is refused.</summary>
+    public static MemoryBudget Unlimited => new(long.MaxValue / 2, 0);
+
+    /// <summary>Above this no stream is admitted.</summary>
+    public long Limit { get; } = limit;
+
+    /// <summary>What is held at the moment.</summary>
+    public long Held => Volatile.Read(ref _held);
+
+    /// <summary>Streams that were refused for want of memory.</summary>
+    public long Refused => Volatile.Read(ref _refused);
+
+    /// <summary>More is held than admits another stream: clients that are behind are given no more
+    /// ahead.</summary>
+    public bool IsTight => Held > Limit;
+
+    /// <summary>What a stream costs beside its request and its pending output. It changes if the upstream
+    /// turns out to need a connection for each.</summary>
+    public int BytesPerStream
+    {
+        get => Volatile.Read(ref _bytesPerStream);
+        set => Volatile.Write(ref _bytesPerStream, value);
+    }
+
+    /// <summary>Bytes that a handoff holds from its admission until its request is written.</summary>
+    internal static long ForHandoff(int bytes) => (long)PerHandoffByte * bytes;
+
+    /// <summary>Admits a stream, whose bytes are to be given back with <see cref="Return"/>.</summary>
+    /// <param name="handoffBytes">Length of its handoff.</param>
+    /// <param name="stream">What it holds until its end, without its request.</param>
+    /// <returns>False if there is no room; then nothing is held.</returns>
+    internal bool TryAdmit(int handoffBytes, out int stream)
+    {
+        stream = BytesPerStream;
+        var bytes = stream + ForHandoff(handoffBytes);
+        if (Interlocked.Add(ref _held, bytes) <= Limit)
+            return true;
+        Interlocked.Add(ref _held, -bytes);
+        Interlocked.Increment(ref _refused);
+        stream = 0;
+        return false;
+    }
+
+    /// <summary>May the handoff of a refused client be kept until it was read?</summary>
+    internal bool MayReadRefused(int handoffBytes) => Held + handoffBytes <= Limit + (Limit / RefusalShare);
+
+    /// <summary>Holds as many bytes, whatever the limit is: of streams that were admitted.</summary>
+    internal void Hold(long bytes) => Interlocked.Add(ref _held, bytes);
+
+    /// <summary>Gives bytes back.</summary>
+    internal void Return(long bytes) => Interlocked.Add(ref _held, -bytes);
+}

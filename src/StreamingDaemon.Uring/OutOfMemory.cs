@@ -1,0 +1,66 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Uring;
+
+/// <summary>
+/// What becomes of an <see cref="OutOfMemoryException"/>. The daemon's own threads count it and go on; if
+/// they cannot, or it comes on a thread of the runtime's, the process ends with a sentence and exit code 1. No
+/// unhandled exception, which would be a core dump and exit code 134.
+/// </summary>
+public static partial class OutOfMemory
+{
+    private const int StandardError = 2;
+
+    /// <summary>How long a thread waits that found no memory: until others have given some back.</summary>
+    private const int PauseMs = 10;
+
+    private static long s_survived;
+
+    /// <summary>How often a thread of the daemon's found no memory, and went on.</summary>
+    public static long Survived => Volatile.Read(ref s_survived);
+
+    private static ReadOnlySpan<byte> Sentence =>
+        "streaming-daemon: out of memory: the process ends. Raise the limit of memory of the container or the "u8;
+
+    private static ReadOnlySpan<byte> Mend => "unit, or lower server.max_memory or server.max_connections\n"u8;
+
+    /// <summary>From here on, the exception ends the process as said above if nobody catches it.</summary>
+    public static void Watch()
+    {
+        // Both are resolved now: later there may be no memory for it.
+        Say([]);
+        System.Runtime.ExceptionServices.ExceptionHandling.SetUnhandledExceptionHandler(static exception =>
+        {
+            if (exception is OutOfMemoryException)
+                End();
+            return false;
+        });
+    }
+
+    /// <summary>A thread of the daemon's found no memory, and goes on after a moment.</summary>
+    public static void Survive()
+    {
+        Interlocked.Increment(ref s_survived);
+        Thread.Sleep(PauseMs);
+    }
+
+    /// <summary>Ends the process with a sentence and exit code 1. Allocates nothing.</summary>
+    public static void End()
+    {
+        Say(Sentence);
+        Say(Mend);
+        Exit(1);
+    }
+
+    private static unsafe void Say(ReadOnlySpan<byte> text)
+    {
+        fixed (byte* bytes = text)
+            _ = Write(StandardError, bytes, (nuint)text.Length);
+    }
+
+    [LibraryImport("libc", EntryPoint = "write")]
+    private static unsafe partial nint Write(int fd, byte* bytes, nuint length);
+
+    [LibraryImport("libc", EntryPoint = "_exit")]
+    private static partial void Exit(int status);
+}
