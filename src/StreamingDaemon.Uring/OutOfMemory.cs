@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 
 namespace StreamingDaemon.Uring;
@@ -29,12 +30,9 @@ public static partial class OutOfMemory
     {
         // Both are resolved now: later there may be no memory for it.
         Say([]);
-        System.Runtime.ExceptionServices.ExceptionHandling.SetUnhandledExceptionHandler(static exception =>
-        {
-            if (exception is OutOfMemoryException)
-                End();
-            return false;
-        });
+        // Asked first, and without an allocation, but not for each of the runtime's own threads.
+        ExceptionHandling.SetUnhandledExceptionHandler(static exception => EndIfOutOfMemory(exception));
+        AppDomain.CurrentDomain.UnhandledException += static (_, fault) => EndIfOutOfMemory(fault.ExceptionObject);
     }
 
     /// <summary>A thread of the daemon's found no memory, and goes on after a moment.</summary>
@@ -50,6 +48,14 @@ public static partial class OutOfMemory
         Say(Sentence);
         Say(Mend);
         Exit(1);
+    }
+
+    /// <returns>False: whatever else it is, is unhandled.</returns>
+    private static bool EndIfOutOfMemory(object fault)
+    {
+        if (fault is OutOfMemoryException)
+            End();
+        return false;
     }
 
     private static unsafe void Say(ReadOnlySpan<byte> text)

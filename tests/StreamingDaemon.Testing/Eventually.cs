@@ -17,6 +17,7 @@ public static class Eventually
         }
     }
 
+    /// <summary>As above, of a condition that has to be asked for.</summary>
     public static async Task TrueAsync(Func<Task<bool>> condition, TimeSpan? patience = null,
         [CallerArgumentExpression(nameof(condition))] string? text = null)
     {

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.ClientModel;
 using System.Text.Encodings.Web;
 using System.Text.Json;
@@ -16,53 +15,78 @@ internal sealed class ChatRequestBody : BinaryContent
     private static readonly JsonWriterOptions s_writerOptions =
         new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    /// <summary>The largest buffer that a thread keeps for its next request.</summary>
-    private const int MaxKeptBytes = 16 * 1024;
+    /// <summary>What a thread keeps for its next request. Most requests are written into it, and copied
+    /// once.</summary>
+    private const int KeptBytes = 16 * 1024;
+
+    /// <summary>A socket keeps the buffer of its last send until the next one, which over HTTP/1.1 comes with the
+    /// next request. So the last bytes are few: the connection copies those into a buffer of its own.</summary>
+    private const int LastBytes = 1024;
+
+    /// <summary>Characters of a text that are written at a time: the writer asks for six bytes for each, in
+    /// one piece.</summary>
+    private const int CharsAtATime = 2 * 1024;
 
     [ThreadStatic]
-    private static ArrayBufferWriter<byte>? t_buffer;
+    private static SegmentWriter? t_buffer;
 
     [ThreadStatic]
     private static Utf8JsonWriter? t_writer;
 
     // Not pooled: an upstream may answer before it has taken the whole body, and then a send in flight still
     // reads these bytes. It holds its own reference; the collector sorts it out.
-    private ReadOnlyMemory<byte> _bytes;
+    private ReadOnlyMemory<byte>[] _pieces;
 
     public ChatRequestBody(StreamRequest request, string model)
     {
-        var buffer = t_buffer ??= new ArrayBufferWriter<byte>(1024);
+        var buffer = t_buffer ??= new SegmentWriter(KeptBytes);
         var writer = t_writer ??= new Utf8JsonWriter(buffer, s_writerOptions);
         try
         {
             Write(writer, request, model);
             writer.Flush();
-            _bytes = buffer.WrittenSpan.ToArray();
+            _pieces = buffer.Take();
+            foreach (var piece in _pieces) Length += piece.Length;
         }
         finally
         {
-            buffer.ResetWrittenCount();
+            buffer.Reset();
             writer.Reset();
-            // A long conversation's is let go.
-            if (buffer.Capacity > MaxKeptBytes) (t_buffer, t_writer) = (null, null);
         }
     }
 
-    public ReadOnlyMemory<byte> Bytes => _bytes;
+    /// <summary>Bytes of the JSON.</summary>
+    public int Length { get; }
 
     public override bool TryComputeLength(out long length)
     {
-        length = _bytes.Length;
+        length = Length;
         return true;
     }
 
-    public override Task WriteToAsync(Stream stream, CancellationToken cancellationToken = default) =>
-        stream.WriteAsync(_bytes, cancellationToken).AsTask();
+    public override async Task WriteToAsync(Stream stream, CancellationToken cancellationToken = default)
+    {
+        // Those of now: whoever sends may outlive them.
+        var pieces = _pieces;
+        for (var i = 0; i < pieces.Length; i++)
+        {
+            var rest = pieces[i];
+            if (i == pieces.Length - 1 && rest.Length > LastBytes)
+            {
+                await stream.WriteAsync(rest[..^LastBytes], cancellationToken);
+                rest = rest[^LastBytes..];
+            }
 
-    public override void WriteTo(Stream stream, CancellationToken cancellationToken = default) =>
-        stream.Write(_bytes.Span);
+            await stream.WriteAsync(rest, cancellationToken);
+        }
+    }
 
-    public override void Dispose() => _bytes = default;
+    public override void WriteTo(Stream stream, CancellationToken cancellationToken = default)
+    {
+        foreach (var piece in _pieces) stream.Write(piece.Span);
+    }
+
+    public override void Dispose() => _pieces = [];
 
     private static void Write(Utf8JsonWriter writer, StreamRequest request, string model)
     {
@@ -96,7 +120,24 @@ internal sealed class ChatRequestBody : BinaryContent
     {
         writer.WriteStartObject();
         writer.WriteString("role"u8, role);
-        writer.WriteString("content"u8, content);
+        WriteText(writer, content);
         writer.WriteEndObject();
+    }
+
+    private static void WriteText(Utf8JsonWriter writer, string text)
+    {
+        if (text.Length <= CharsAtATime)
+        {
+            writer.WriteString("content"u8, text);
+            return;
+        }
+
+        writer.WritePropertyName("content"u8);
+        for (var offset = 0; offset < text.Length; offset += CharsAtATime)
+        {
+            var length = Math.Min(CharsAtATime, text.Length - offset);
+            writer.WriteStringValueSegment(text.AsSpan(offset, length),
+                isFinalSegment: offset + length == text.Length);
+        }
     }
 }

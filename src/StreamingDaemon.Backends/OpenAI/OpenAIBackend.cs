@@ -71,7 +71,7 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
         var start = Stopwatch.GetTimestamp();
         // Retries send the same bytes, half of what the texts take.
         using var body = new ChatRequestBody(request, request.Model ?? _options.Model);
-        request.ReleasePrompt(body.Bytes.Length);
+        request.ReleasePrompt(body.Length);
         for (var retries = 0; ; retries++)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -81,7 +81,6 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
             {
                 using var message = await WriteAsync(request, body);
                 response = await _transport.SendAsync(message, cancellationToken);
-                UpstreamRequest.LetBodyGo(message);
             }
             catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
             {

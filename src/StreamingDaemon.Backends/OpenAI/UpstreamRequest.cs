@@ -61,18 +61,9 @@ internal sealed class UpstreamRequest : PipelineRequest
     /// <summary>Of content that it does not know, the HTTP client waits for the answer while it sends, which
     /// costs two tasks; for a short one, whose bytes it has, it sends first.</summary>
     private static HttpContent ContentOf(BinaryContent content) =>
-        content is ChatRequestBody { Bytes: { Length: <= MostSentAtOnce } bytes }
-            ? new ReadOnlyMemoryContent(bytes)
+        content is ChatRequestBody { Length: <= MostSentAtOnce }
+            ? new ShortBody(content)
             : new Body(content);
-
-    /// <summary>Once the response's head is here: the connection holds its request until the response has
-    /// ended, and with it a short body, whose content does not forget. A short one was sent before the head
-    /// was waited for; a long one may still be on its way, and forgets by itself.</summary>
-    public static void LetBodyGo(HttpRequestMessage message)
-    {
-        if (message.Content is ReadOnlyMemoryContent)
-            message.Content = null;
-    }
 
     /// <summary>The headers, as text that nobody parses. Content-Type waits for its content.</summary>
     private sealed class HeaderView(UpstreamRequest request) : PipelineRequestHeaders
@@ -138,6 +129,20 @@ internal sealed class UpstreamRequest : PipelineRequest
 
     /// <summary>The SDK's content as the HTTP client takes it.</summary>
     private sealed class Body(BinaryContent content) : HttpContent
+    {
+        protected override bool TryComputeLength(out long length) => content.TryComputeLength(out length);
+
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
+            content.WriteToAsync(stream);
+
+        protected override Task SerializeToStreamAsync(
+            Stream stream, TransportContext? context, CancellationToken cancellationToken) =>
+            content.WriteToAsync(stream, cancellationToken);
+    }
+
+    /// <summary>As above, of the kind whose bytes the HTTP client takes to be there. They are not its own: the
+    /// connection holds its content until the response has ended.</summary>
+    private sealed class ShortBody(BinaryContent content) : ByteArrayContent([])
     {
         protected override bool TryComputeLength(out long length) => content.TryComputeLength(out length);
 

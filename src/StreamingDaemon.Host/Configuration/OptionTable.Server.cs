@@ -72,7 +72,7 @@ internal static partial class OptionTable
             Cli = new("--max-memory", null, "BYTES"),
             Description = "Memory of the whole process; a handoff that three quarters of it do not hold is "
                 + "answered with 503",
-            Cost = "Each stream takes 4 to 112 KB by its backend, and until it is answered four times its "
+            Cost = "Each stream takes 4 to 112 KB by its backend, and until it is answered one to five times its "
                 + "prompt. More than the machine gives ends the process instead.",
         },
         new OptionSpec<int>(

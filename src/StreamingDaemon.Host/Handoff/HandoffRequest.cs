@@ -29,7 +29,8 @@ internal sealed record HandoffRequest : StreamRequest
     /// <summary>Told what the prompt still takes of memory.</summary>
     public ClientStream? Client { get; set; }
 
-    protected override void OnPromptReleased(int stillHeld) => Client?.HoldRequest(stillHeld);
+    // A quarter more: pieces of a long body are not filled to their end, and the collector needs room.
+    protected override void OnPromptReleased(int stillHeld) => Client?.HoldRequest(stillHeld + (stillHeld / 4));
 
     protected override string NewRequestId() => Handoff.RequestId.Next();
 

@@ -121,14 +121,18 @@ internal sealed unsafe class NativeBufferPool(MemoryBudget? budget = null) : IDi
             throw;
         }
 
-        budget?.Hold(1L << shift);
+        budget?.Hold(CostOf(shift));
         return block;
     }
+
+    /// <summary>A quarter more: what the allocator cannot use between blocks of many sizes, and what a producer
+    /// that waits for its client holds besides. Measured with 3000 clients that read nothing.</summary>
+    private static long CostOf(int shift) => (1L << shift) + (1L << (shift - 2));
 
     private void Free(byte* block, int shift)
     {
         NativeMemory.Free(block);
-        budget?.Return(1L << shift);
+        budget?.Return(CostOf(shift));
     }
 
     private void Enter()

@@ -57,7 +57,7 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
 }
 
 /// <summary>Where one handoff is received: a message header, room for descriptors, and the data.</summary>
-internal unsafe struct HandoffMemory(byte* pointer)
+internal unsafe struct HandoffMemory(byte* pointer, int capacity)
 {
     /// <summary>The first page holds what the kernel is told; the data starts behind it.</summary>
     private const int HeaderBytes = 4096;
@@ -68,6 +68,9 @@ internal unsafe struct HandoffMemory(byte* pointer)
     private const int ControlBytes = 20;
 
     public readonly byte* Pointer = pointer;
+
+    /// <summary>Bytes of data that it holds.</summary>
+    public readonly int Capacity = capacity;
 
     public static int BytesFor(int maxHandoffBytes) => HeaderBytes + ((maxHandoffBytes + 1 + 4095) & ~4095);
 

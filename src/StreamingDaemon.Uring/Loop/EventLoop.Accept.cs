@@ -94,7 +94,7 @@ internal sealed unsafe partial class EventLoop
     private bool MayAccept() =>
         _handoffCount <= MostHandoffs && HeldCount == 0 && !_backoff.IsSet;
 
-    private int MostHandoffs => _budget!.Handoffs;
+    private int MostHandoffs => Math.Min(_budget!.Handoffs, HandoffsInMemory);
 
     private int HeldCount => _withoutPlace.Count + _unreceived.Count;
 
@@ -211,6 +211,7 @@ internal sealed unsafe partial class EventLoop
 
     private void ServeHeld()
     {
+        ServeAwaitingLargerMemory();
         while (_withoutPlace.Count > 0 && _places.TryTake(out var admission))
         {
             var handoff = _withoutPlace.Dequeue();

@@ -24,9 +24,15 @@ internal sealed unsafe partial class EventLoop
 
     private void ArmReceive(HandoffConnection handoff)
     {
-        // One byte more than is accepted, so that a stream's excess is seen; a message's is by MSG_TRUNC.
-        var header = handoff.Memory.Prepare(handoff.Received,
-            Options.MaxHandoffBytes + 1 - handoff.Received, takesDescriptor: handoff.ClientFd < 0);
+        var room = handoff.Memory.Capacity - handoff.Received;
+        if (room == 0)
+        {
+            AwaitLargerMemory(handoff);
+            return;
+        }
+
+        var header = handoff.Memory.Prepare(
+            handoff.Received, room, takesDescriptor: handoff.ClientFd < 0);
         var entry = _ring.NextEntry();
         entry->Opcode = OpRecvMsg;
         entry->Fd = handoff.Fd;
@@ -72,6 +78,12 @@ internal sealed unsafe partial class EventLoop
         }
 
         handoff.DescriptorsTruncated |= isCutOff;
+        if (NeedsLargerMemory(handoff))
+        {
+            AwaitLargerMemory(handoff);
+            return;
+        }
+
         if (result == 0 && handoff.RefusesMore && !isCutOff
             && (Options.UseStreamSocket || handoff.ClientFd < 0))
         {

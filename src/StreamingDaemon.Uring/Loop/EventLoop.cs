@@ -63,7 +63,7 @@ internal sealed partial class EventLoop : IDisposable
         _timers = new TimerWheel(_nowMs);
         _fireTimer = FireTimer;
         _buffers = new NativeBufferPool(options.Memory);
-        _handoffMemory = new HandoffMemoryPool(options.MaxHandoffBytes, options.MayMapHandoffs);
+        _handoffMemory = NewHandoffMemory(options);
         _ring = CreateRing();
         try
         {

@@ -21,7 +21,7 @@ internal sealed class Upstream : IAsyncDisposable
     public RecordingSink Sink { get; set; } = new();
 
     /// <remarks>On a loaded machine, too, the window is open for every retry.</remarks>
-    public static StreamRequest Prompt { get; } =
+    public static StreamRequest Prompt =>
         new() { RequestId = "req-1", Prompt = "Hello", RetryWindow = TestLimits.Wait };
 
     /// <summary>A backend whose retries follow at once, or after their Retry-After.</summary>

@@ -82,6 +82,10 @@ public sealed class FakeLlmServer : IAsyncDisposable
     /// <summary>Milliseconds between the chunks of the built-in scenarios.</summary>
     public int ChunkDelayMs { get; set; }
 
+    /// <summary>Reads a request's body, but does not remember it: for loads, and for tests of who else
+    /// does.</summary>
+    public bool ForgetsBodies { get; set; }
+
     /// <summary>All requests so far, oldest first.</summary>
     public IReadOnlyCollection<FakeLlmRequest> Requests => _requests;
 
@@ -186,8 +190,7 @@ public sealed class FakeLlmServer : IAsyncDisposable
 
     private async Task AnswerAsync(HttpContext context)
     {
-        using var reader = new StreamReader(context.Request.Body, Encoding.UTF8);
-        var request = new FakeLlmRequest(context, await reader.ReadToEndAsync());
+        var request = new FakeLlmRequest(context, await ReadBodyAsync(context.Request.Body));
         _requests.Enqueue(request);
         _arrivals.Writer.TryWrite(request);
         try
@@ -203,5 +206,17 @@ public sealed class FakeLlmServer : IAsyncDisposable
         {
             request.OnEnded();
         }
+    }
+
+    private async Task<string> ReadBodyAsync(Stream body)
+    {
+        if (ForgetsBodies)
+        {
+            await body.CopyToAsync(Stream.Null);
+            return "";
+        }
+
+        using var reader = new StreamReader(body, Encoding.UTF8);
+        return await reader.ReadToEndAsync();
     }
 }
