@@ -8,8 +8,8 @@ namespace StreamingDaemon.Uring;
 /// <param name="bytesPerStream">What a stream costs beside its request and its pending output.</param>
 public sealed class MemoryBudget(long limit, int bytesPerStream)
 {
-    /// <summary>Bytes of memory for a byte of a handoff, until the backend has written its request: two for the
-    /// text as UTF-16, one for the request's body, and two for what is garbage by then.</summary>
+    /// <summary>Bytes of memory for a byte of a handoff, until the backend has written its request: two for
+    /// the text as UTF-16, one for the request's body, and two for what is garbage by then.</summary>
     public const int PerHandoffByte = 5;
 
     /// <summary>A refused client's handoff may be read, for its request id and its headers, while less than

@@ -4,9 +4,9 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Uring;
 
 /// <summary>
-/// What becomes of an <see cref="OutOfMemoryException"/>. The daemon's own threads count it and go on; if
-/// they cannot, or it comes on a thread of the runtime's, the process ends with a sentence and exit code 1. No
-/// unhandled exception, which would be a core dump and exit code 134.
+/// What becomes of an <see cref="OutOfMemoryException"/>. The daemon's own threads count it and go on. If
+/// they cannot, or it comes on a thread of the runtime, the process ends with a sentence and exit code 1.
+/// An unhandled exception would be a core dump and exit code 134.
 /// </summary>
 public static partial class OutOfMemory
 {
@@ -21,9 +21,9 @@ public static partial class OutOfMemory
     public static long Survived => Volatile.Read(ref s_survived);
 
     private static ReadOnlySpan<byte> Sentence =>
-        "streaming-daemon: out of memory: the process ends. Raise the limit of memory of the container or the "u8;
+        "streaming-daemon: out of memory, the process ends. Raise the memory limit of the container "u8;
 
-    private static ReadOnlySpan<byte> Mend => "unit, or lower server.max_memory or server.max_connections\n"u8;
+    private static ReadOnlySpan<byte> Mend => "or unit, or lower server.max_memory or max_connections\n"u8;
 
     /// <summary>From here on, the exception ends the process as said above if nobody catches it.</summary>
     public static void Watch()
@@ -32,7 +32,8 @@ public static partial class OutOfMemory
         Say([]);
         // Asked first, and without an allocation, but not for each of the runtime's own threads.
         ExceptionHandling.SetUnhandledExceptionHandler(static exception => EndIfOutOfMemory(exception));
-        AppDomain.CurrentDomain.UnhandledException += static (_, fault) => EndIfOutOfMemory(fault.ExceptionObject);
+        AppDomain.CurrentDomain.UnhandledException +=
+            static (_, fault) => EndIfOutOfMemory(fault.ExceptionObject);
     }
 
     /// <summary>A thread of the daemon's found no memory, and goes on after a moment.</summary>

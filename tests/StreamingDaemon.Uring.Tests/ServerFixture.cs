@@ -24,6 +24,9 @@ internal sealed class RunningServer : IAsyncDisposable, IHandoffHandler
 
     public List<Exception> Faults { get; } = [];
 
+    /// <summary>May throw, as whoever has no memory does.</summary>
+    public Action? OnFaultToo { get; set; }
+
     public static async Task<RunningServer> StartAsync(Func<ClientStream, Task> handle,
         Func<HandoffServerOptions, HandoffServerOptions>? with = null)
     {
@@ -38,6 +41,7 @@ internal sealed class RunningServer : IAsyncDisposable, IHandoffHandler
     {
         lock (Faults)
             Faults.Add(exception);
+        OnFaultToo?.Invoke();
     }
 
     public void OnRejected(HandoffRejection reason, HandoffPeer peer)

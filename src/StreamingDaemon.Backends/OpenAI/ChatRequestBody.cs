@@ -19,8 +19,8 @@ internal sealed class ChatRequestBody : BinaryContent
     /// once.</summary>
     private const int KeptBytes = 16 * 1024;
 
-    /// <summary>A socket keeps the buffer of its last send until the next one, which over HTTP/1.1 comes with the
-    /// next request. So the last bytes are few: the connection copies those into a buffer of its own.</summary>
+    /// <summary>A socket keeps the buffer of its last send until the next one, which over HTTP/1.1 comes
+    /// with the next request. So the last bytes are few: the connection copies those into its own.</summary>
     private const int LastBytes = 1024;
 
     /// <summary>Characters of a text that are written at a time: the writer asks for six bytes for each, in

@@ -3,8 +3,8 @@ using System.Buffers;
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// Where a request's JSON is written. A long one is kept in pieces: to double one array until it holds a long
-/// conversation leaves as much again for the collector, in its heap of large objects, which it cleans up last.
+/// Where a request's JSON is written. A long one is kept in pieces: doubling one array until it holds a long
+/// conversation leaves as much again in the collector's heap of large objects, which is cleaned up last.
 /// </summary>
 internal sealed class SegmentWriter : IBufferWriter<byte>
 {

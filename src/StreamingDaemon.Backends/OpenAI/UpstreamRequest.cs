@@ -140,8 +140,8 @@ internal sealed class UpstreamRequest : PipelineRequest
             content.WriteToAsync(stream, cancellationToken);
     }
 
-    /// <summary>As above, of the kind whose bytes the HTTP client takes to be there. They are not its own: the
-    /// connection holds its content until the response has ended.</summary>
+    /// <summary>As <see cref="Body"/>, but of the kind that the HTTP client sends first. The bytes are not
+    /// its own: the connection holds its content until the response has ended.</summary>
     private sealed class ShortBody(BinaryContent content) : ByteArrayContent([])
     {
         protected override bool TryComputeLength(out long length) => content.TryComputeLength(out length);

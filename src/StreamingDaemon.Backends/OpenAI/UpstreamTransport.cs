@@ -86,7 +86,7 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
             Volatile.Write(ref _isConnectionEach, true);
     }
 
-    /// <summary>HTTP/1.1 takes a connection for each stream, and an upstream with TLS may choose it.</summary>
+    /// <summary>HTTP/1.1 takes a connection for each stream. An upstream with TLS may choose it.</summary>
     private bool IsConnectionEach => Volatile.Read(ref _isConnectionEach);
 
     /// <inheritdoc cref="IStreamingBackend.BytesPerStream"/>

@@ -65,15 +65,16 @@ internal static partial class OptionTable
             Cost = "Each costs a file descriptor and a slot: LimitNOFILE must allow more than this.",
         },
         new OptionSpec<long>(
-            new ByteSizeType(64L << 20, 1L << 40, zero: "what the container, the unit or the machine allows"),
-            o => o.Server.MaxMemory, (o, v) => o with { Server = o.Server with { MaxMemory = v } })
+            new ByteSizeType(64L << 20, 1L << 40, zero: "what container, unit or machine allow"),
+            o => o.Server.MaxMemory,
+            (o, v) => o with { Server = o.Server with { MaxMemory = v } })
         {
             Key = "server:max_memory",
             Cli = new("--max-memory", null, "BYTES"),
-            Description = "Memory of the whole process; a handoff that three quarters of it do not hold is "
-                + "answered with 503",
-            Cost = "Each stream takes 4 to 112 KB by its backend, and until it is answered one to five times its "
-                + "prompt. More than the machine gives ends the process instead.",
+            Description = "Memory that the process may take, bytes; above three quarters of it handoffs are "
+                + "answered with 503. 0 is the limit of the container, the unit or the machine",
+            Cost = "A value above what the system gives ends the process instead. docs/operations.md says "
+                + "what a stream costs.",
         },
         new OptionSpec<int>(
             new IntType(1, 65_535),

@@ -30,7 +30,8 @@ internal sealed record HandoffRequest : StreamRequest
     public ClientStream? Client { get; set; }
 
     // A quarter more: pieces of a long body are not filled to their end, and the collector needs room.
-    protected override void OnPromptReleased(int stillHeld) => Client?.HoldRequest(stillHeld + (stillHeld / 4));
+    protected override void OnPromptReleased(int stillHeld) =>
+        Client?.HoldRequest(stillHeld + (stillHeld / 4));
 
     protected override string NewRequestId() => Handoff.RequestId.Next();
 

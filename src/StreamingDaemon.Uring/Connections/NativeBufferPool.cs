@@ -125,8 +125,9 @@ internal sealed unsafe class NativeBufferPool(MemoryBudget? budget = null) : IDi
         return block;
     }
 
-    /// <summary>A quarter more: what the allocator cannot use between blocks of many sizes, and what a producer
-    /// that waits for its client holds besides. Measured with 3000 clients that read nothing.</summary>
+    /// <summary>A quarter more: what the allocator cannot use between blocks of many sizes, and what a
+    /// producer that waits for its client holds besides. Measured with 3000 clients that read
+    /// nothing.</summary>
     private static long CostOf(int shift) => (1L << shift) + (1L << (shift - 2));
 
     private void Free(byte* block, int shift)

@@ -96,16 +96,15 @@ internal sealed unsafe class HandoffMemoryPool(
         private readonly List<nint> _mappings = [];
         private readonly Stack<nint> _free = new();
 
+        private nuint MappingBytes => (nuint)_areaBytes * (nuint)areasPerMapping;
+
         public bool TryTake(Func<bool>? mayMap, out HandoffMemory memory)
         {
             memory = default;
             if (_free.Count == 0)
             {
-                if (mayMap?.Invoke() == false
-                    || LinuxNative.MMap((nuint)_areaBytes * (nuint)areasPerMapping, -1, 0, out var mapping) < 0)
-                {
+                if (mayMap?.Invoke() == false || LinuxNative.MMap(MappingBytes, -1, 0, out var mapping) < 0)
                     return false;
-                }
 
                 _mappings.Add((nint)mapping);
                 for (var i = areasPerMapping - 1; i >= 0; i--)
@@ -127,7 +126,7 @@ internal sealed unsafe class HandoffMemoryPool(
         public void Unmap()
         {
             foreach (var mapping in _mappings)
-                _ = LinuxNative.MUnmap((void*)mapping, (nuint)_areaBytes * (nuint)areasPerMapping);
+                _ = LinuxNative.MUnmap((void*)mapping, MappingBytes);
             _mappings.Clear();
             _free.Clear();
         }

@@ -29,8 +29,8 @@ internal sealed unsafe partial class EventLoop
         client.State = ClientState.Streaming;
         client.LastSendMs = ClientConnection.NeverSent;
         client.IsAdmitted = received.Admission != HandoffAdmission.OverCapacity;
-        client.Stream = new ClientStream(
-            this, client, received.Data, received.Admission, received.StreamBytes, received.AcceptedTimestamp);
+        client.Stream = new ClientStream(this, client, received.Data, received.Admission,
+            received.StreamBytes, received.AcceptedTimestamp);
         _clientCount++;
         ArmWatch(client);
         // Until its socket is checked, which somebody else may hold up.

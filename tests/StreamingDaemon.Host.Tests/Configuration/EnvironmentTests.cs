@@ -28,6 +28,7 @@ public sealed class EnvironmentTests : IDisposable
         "server:socket_mode" => "0600",
         "server:socket_group" => "other",
         "server:socket_type" => "stream",
+        "server:max_memory" => "256Mi",
         "backend:name" => "openai",
         "logging:level" => "error",
         "logging:format" => "json",
