@@ -53,6 +53,9 @@ public sealed class HandoffServer
     /// <summary>Native buffers that are in use, of every loop.</summary>
     internal int RentedBuffers => _loops.Sum(l => l.Buffers.Rented);
 
+    /// <summary>What streams may hold of memory.</summary>
+    public MemoryBudget Memory => _options.Memory;
+
     /// <summary>Where the server listens, once it does: that of the options, or of the passed
     /// socket.</summary>
     public string SocketPath => Accepting?.SocketPath ?? _options.SocketPath;

@@ -48,6 +48,7 @@ internal sealed partial class HandoffLoopService(
         var asked = now.Server.MaxConnections;
         if (server.Budget is { } budget && budget.MaxConnections < asked)
             LogDescriptors(_logger, budget.Explain(asked));
+        LogMemory(_logger, server.Memory.Limit >> 20, server.Memory.BytesPerStream >> 10);
         LogListening(_logger, server.SocketPath,
             now.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
             now.Backend.Name, server.Statistics.MaxConnections);
@@ -147,6 +148,10 @@ internal sealed partial class HandoffLoopService(
 
     [LoggerMessage(EventId = 25, Level = LogLevel.Warning, Message = "nofile: {Detail}")]
     private static partial void LogDescriptors(ILogger logger, string detail);
+
+    [LoggerMessage(EventId = 26, Level = LogLevel.Information, Message =
+        "streams may hold {MiB} MiB of memory, at {KiB} KiB each and five bytes for each of their handoff")]
+    private static partial void LogMemory(ILogger logger, long miB, int kiB);
 
     [LoggerMessage(EventId = 21, Level = LogLevel.Information, Message =
         "no new handoffs; {Active} connections have {Seconds} s to end")]

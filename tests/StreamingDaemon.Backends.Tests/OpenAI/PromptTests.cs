@@ -86,6 +86,17 @@ public sealed class PromptTests
         }
     }
 
+    [Fact]
+    public async Task Upstream_that_chooses_http1_over_tls_costs_a_connection_for_each_stream_from_then_on()
+    {
+        await using var upstream = await Upstream.StartAsync(FakeLlmTransport.Http1Tls);
+        var before = upstream.Backend.BytesPerStream;
+
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
+
+        Assert.Equal((16 * 1024, 112 * 1024), (before, upstream.Backend.BytesPerStream));
+    }
+
     private static string ContentOf(string body)
     {
         using var document = JsonDocument.Parse(body);
