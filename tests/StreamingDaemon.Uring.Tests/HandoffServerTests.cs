@@ -186,7 +186,7 @@ public sealed class HandoffServerTests
 
         await Eventually.TrueAsync(() => server.Rejections.Count == 5);
         Assert.All(server.Rejections, r => Assert.Equal(HandoffRejection.NotAStreamSocket, r));
-        await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() == before);
+        await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
         foreach (var fd in new[] { pipeRead, pipeWrite, datagram, datagramPeer, packet, packetPeer, unconnected })
             Assert.Equal(0, Posix.Close(fd));
     }
@@ -207,7 +207,7 @@ public sealed class HandoffServerTests
         using (var client = Posix.ToSocket(browser))
             Assert.Equal("{}", await Clients.ReadTextAsync(client));
 
-        await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() == before);
+        await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
     }
 
     [Fact]

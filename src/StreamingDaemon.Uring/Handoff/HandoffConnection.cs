@@ -42,6 +42,9 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     public bool OnlyLooks;
     public bool DescriptorsTruncated;
 
+    /// <summary>More than one descriptor came.</summary>
+    public bool HasSurplus;
+
     /// <summary>How often its descriptor was cut off.</summary>
     public int TimesCut;
     public JsonBoundary Boundary;
@@ -97,6 +100,12 @@ internal unsafe struct HandoffMemory(byte* pointer, int capacity)
 
     public readonly int ReceivedFlags => ((MessageHeader*)Pointer)->Flags;
 
+    /// <summary>There was no room for a descriptor that came with the last message.</summary>
+    public readonly bool IsCut => (ReceivedFlags & SocketConstants.MsgCTrunc) != 0;
+
+    /// <summary>One came with the last message, and had room.</summary>
+    public readonly bool HasDescriptor => ((MessageHeader*)Pointer)->ControlLength >= ControlBytes;
+
     /// <summary>The descriptor that came with the last message.</summary>
     /// <param name="isClient">The peer sent it; else the kernel added it (SCM_PIDFD).</param>
     /// <returns>-1 if none came.</returns>
@@ -105,7 +114,7 @@ internal unsafe struct HandoffMemory(byte* pointer, int capacity)
         isClient = false;
         var header = (MessageHeader*)Pointer;
         var control = (ControlHeader*)header->Control;
-        if (header->ControlLength < ControlBytes || control->Length < ControlBytes
+        if (!HasDescriptor || control->Length < ControlBytes
             || control->Level != SocketConstants.SolSocket
             || control->Type is not (SocketConstants.ScmRights or SocketConstants.ScmPidFd))
         {

@@ -56,6 +56,9 @@ internal sealed unsafe partial class EventLoop
         {
             handoff.HasUnreadMessage = true;
             TakeDescriptor(handoff);
+            // A message that is looked at once more has its first descriptor cut off: that is here already.
+            handoff.HasSurplus |= handoff.ClientFd >= 0 && handoff.Memory.IsCut
+                && (handoff.Memory.HasDescriptor || Options.UseStreamSocket);
         }
 
         if (handoff.IsClosing)
@@ -70,7 +73,7 @@ internal sealed unsafe partial class EventLoop
             return;
         }
 
-        var isCutOff = handoff.ClientFd < 0 && (handoff.Memory.ReceivedFlags & MsgCTrunc) != 0;
+        var isCutOff = handoff.ClientFd < 0 && handoff.Memory.IsCut;
         if (isCutOff && MayHaveRoomLater(handoff))
         {
             ReceiveLater(handoff);
@@ -116,7 +119,7 @@ internal sealed unsafe partial class EventLoop
     {
         if (handoff.OnlyLooks)
             return length;
-        if ((handoff.Memory.ReceivedFlags & MsgCTrunc) != 0)
+        if (handoff.Memory.IsCut)
         {
             // Taking it here would release them here. The next look begins behind it (socket(7)).
             handoff.OnlyLooks = LinuxNative.SetSockOpt(handoff.Fd, SolSocket, SoPeekOff, length) == 0;
@@ -232,8 +235,7 @@ internal sealed unsafe partial class EventLoop
         Debug.Assert(!handoff.IsReceiving, "the kernel still points into this slot's memory");
         _timers.Remove(handoff);
         // What is in its message may be what waits, if that brought more than one descriptor, or a wrong one.
-        var isOdd = handoff.ClientFd >= 0 || (handoff.Memory.Pointer is not null
-            && (handoff.Memory.ReceivedFlags & MsgCTrunc) != 0);
+        var isOdd = handoff.ClientFd >= 0 || handoff.HasSurplus || handoff.DescriptorsTruncated;
         if (handoff.ClientFd >= 0)
             Release(handoff.ClientFd, ReleaseKind.Odd);
         Release(handoff.Fd, isOdd ? ReleaseKind.OddConnection
@@ -242,7 +244,7 @@ internal sealed unsafe partial class EventLoop
         handoff.Fd = handoff.ClientFd = -1;
         handoff.Received = handoff.TimesCut = 0;
         handoff.IsClosing = handoff.IsTruncated = handoff.DescriptorsTruncated = false;
-        handoff.HasUnreadMessage = handoff.OnlyLooks = handoff.IsExpired = handoff.RefusesMore = false;
+        handoff.HasSurplus = handoff.HasUnreadMessage = handoff.OnlyLooks = handoff.IsExpired = handoff.RefusesMore = false;
         if (handoff.IsProbe)
             handoff.IsProbe = _isProbing = false;
         handoff.Boundary = default;

@@ -56,14 +56,27 @@ internal sealed class HangMonitor
         while (WaitForWork())
         {
             Thread.Sleep(_odd?.IsBusy == true ? OddPauseMs : PauseMs);
-            _odd?.LookForHang();
-            var now = Environment.TickCount64;
-            if (now < dueMs)
-                continue;
-            dueMs = now + PauseMs;
-            foreach (var watched in _watched)
-                watched.LookForHang();
+            try
+            {
+                Look(ref dueMs);
+            }
+            catch (OutOfMemoryException)
+            {
+                // The next look may find more.
+                OutOfMemory.Survive();
+            }
         }
+    }
+
+    private void Look(ref long dueMs)
+    {
+        _odd?.LookForHang();
+        var now = Environment.TickCount64;
+        if (now < dueMs)
+            return;
+        dueMs = now + PauseMs;
+        foreach (var watched in _watched)
+            watched.LookForHang();
     }
 
     private bool WaitForWork()
