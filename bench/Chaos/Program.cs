@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using StreamingDaemon.Testing.Chaos;
 
-// Random faults on both sides of one daemon, and of its operator; see bench/README.md.
+// Random faults on both sides of one daemon, of its operator and of a hostile peer; see bench/README.md.
 //   chaos [--seconds N | --streams N] [--at-once N] [--rings N] [--seed N]
 long Option(string name, long otherwise) => Array.IndexOf(args, name) is >= 0 and var at && at + 1 < args.Length
     ? long.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;
@@ -29,6 +29,9 @@ foreach (var (fate, count) in run.Fates)
     Console.WriteLine($"  {fate,-24}{count,10}");
 Console.WriteLine($"\noperator, {run.Operator.Refusals} reloads refused");
 foreach (var (act, count) in run.Operator.Acts.OrderBy(a => a.Key, StringComparer.Ordinal))
+    Console.WriteLine($"  {act,-24}{count,10}");
+Console.WriteLine("\nhostile peer");
+foreach (var (act, count) in run.Peer.Acts.OrderBy(a => a.Key, StringComparer.Ordinal))
     Console.WriteLine($"  {act,-24}{count,10}");
 Console.WriteLine("\noutcomes");
 foreach (var (outcome, count) in outcomes.OrderBy(o => o.Key, StringComparer.Ordinal))

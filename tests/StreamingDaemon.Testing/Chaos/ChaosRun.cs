@@ -32,6 +32,7 @@ public sealed partial class ChaosRun : IAsyncDisposable
         _upstream = upstream;
         _directory = directory;
         Operator = new ChaosOperator(daemon, file);
+        Peer = new ChaosPeer(daemon.SocketPath);
         Daemon = daemon;
         SocketsAtRest = daemon.OpenSockets();
     }
@@ -42,6 +43,9 @@ public sealed partial class ChaosRun : IAsyncDisposable
 
     /// <summary>Who reloads good and odd files meanwhile.</summary>
     public ChaosOperator Operator { get; }
+
+    /// <summary>Who keeps what it hands over, and misuses it.</summary>
+    public ChaosPeer Peer { get; }
 
     public int SocketsAtRest { get; }
 
@@ -121,7 +125,8 @@ public sealed partial class ChaosRun : IAsyncDisposable
                 await PlayOneAsync(random);
         }));
         var playing = Task.WhenAll(players);
-        await Task.WhenAll(playing, Operator.PlayAsync(seed, () => !playing.IsCompleted));
+        await Task.WhenAll(playing, Operator.PlayAsync(seed, () => !playing.IsCompleted),
+            Peer.PlayAsync(seed, () => Interlocked.Increment(ref _handoffs), () => !playing.IsCompleted));
     }
 
     private async Task PlayOneAsync(Random random)

@@ -11,7 +11,7 @@ namespace StreamingDaemon.Testing.Hostile;
 public sealed partial class HostilePeer(string socketPath, int type = Posix.SockSeqPacket) : IDisposable
 {
     private const int FarAwaySeconds = 60_000;
-    private static readonly byte[] s_prompt = """{"prompt":"hostile"}"""u8.ToArray();
+    private static readonly byte[] s_prompt = """{"prompt":"hostile","backend":"mock"}"""u8.ToArray();
 
     private readonly List<IDisposable> _held = [];
 
@@ -156,7 +156,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         var (browser, server) = Clients.TcpPair();
         Hold(browser);
         Hold(server);
-        HandOver("""{"prompt":""}"""u8, (int)server.Handle);
+        HandOver("""{"prompt":"","backend":"mock"}"""u8, (int)server.Handle);
         await Clients.ReadUntilAsync(browser, "message 17");
         _held.Add(new HeldLock((int)server.Handle));
     }
