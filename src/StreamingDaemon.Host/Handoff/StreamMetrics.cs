@@ -19,7 +19,8 @@ internal sealed class StreamMetrics
 
     private readonly Gauge _active, _peak, _max;
     private readonly Gauge _states, _draining, _hung;
-    private readonly Counter _replaced, _requests, _bytes, _streams, _events, _upstreamErrors, _upstreamRetries;
+    private readonly Counter _replaced, _requests, _bytes, _streams, _events;
+    private readonly Counter _upstreamErrors, _upstreamRetries;
     private readonly Histogram _handoff, _firstToken, _duration;
     private readonly ConcurrentDictionary<string, BackendSeries> _series = new();
     private long _started, _completed, _failed, _eventCount;

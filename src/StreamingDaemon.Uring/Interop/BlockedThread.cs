@@ -6,7 +6,8 @@ namespace StreamingDaemon.Uring.Interop;
 /// <summary>Tells a thread that sleeps in the kernel from one that only waits for a core.</summary>
 internal static class BlockedThread
 {
-    /// <summary>Does the thread of this process sleep in the kernel (proc_pid_stat(5), state S or D)?</summary>
+    /// <summary>Does the thread of this process sleep in the kernel (proc_pid_stat(5), state S or
+    /// D)?</summary>
     /// <param name="threadId">The kernel's number of it, gettid(2).</param>
     /// <returns>True too if /proc cannot be read: better one thread too many than none.</returns>
     public static bool Sleeps(int threadId)

@@ -244,7 +244,8 @@ internal sealed unsafe partial class EventLoop
         handoff.Fd = handoff.ClientFd = -1;
         handoff.Received = handoff.TimesCut = 0;
         handoff.IsClosing = handoff.IsTruncated = handoff.DescriptorsTruncated = false;
-        handoff.HasSurplus = handoff.HasUnreadMessage = handoff.OnlyLooks = handoff.IsExpired = handoff.RefusesMore = false;
+        handoff.HasSurplus = handoff.HasUnreadMessage = handoff.OnlyLooks = false;
+        handoff.IsExpired = handoff.RefusesMore = false;
         if (handoff.IsProbe)
             handoff.IsProbe = _isProbing = false;
         handoff.Boundary = default;

@@ -7,8 +7,8 @@ namespace StreamingDaemon.Uring.Loop;
 
 // Replacing the loop's thread while it hangs in a call on one client's socket. The thread is deep in the
 // kernel and cannot be freed; everything else is ours. A new thread makes a new ring and arms there what was
-// in flight in the old one. All that ever waits in a ring has no effect before its completion is taken: polls,
-// accepts, looks at messages, the eventfd. So nothing is lost or done twice.
+// in flight in the old one. All that ever waits in a ring has no effect before its completion is taken:
+// polls, accepts, looks at messages, the eventfd. So nothing is lost or done twice.
 internal sealed partial class EventLoop : IHangWatched
 {
     private readonly ConcurrentQueue<ReturnedCall> _returnedCalls = new();
@@ -16,8 +16,8 @@ internal sealed partial class EventLoop : IHangWatched
     private int _threadId;
     private int _busy;
 
-    /// <summary>Starts a thread that calls <see cref="TryTakeOver"/> with the call's number, and runs the loop
-    /// if that succeeds. Set before the loop runs.</summary>
+    /// <summary>Starts a thread that calls <see cref="TryTakeOver"/> with the call's number, and runs the
+    /// loop if that succeeds. Set before the loop runs.</summary>
     public Action<long>? Replace { get; set; }
 
     private int _hungNow;

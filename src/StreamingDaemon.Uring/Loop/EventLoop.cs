@@ -179,8 +179,8 @@ internal sealed partial class EventLoop : IDisposable
         _sleeping = 1;
         Interlocked.MemoryBarrier();
         var mustWait = _dirty.Count == 0 && !_ring.TryPeekCompletion() && !_reader.TryPeek(out _)
-            && !_passed.Reader.TryPeek(out _) && _returnedCalls.IsEmpty && !RequestsPending() && !MayServeHeld()
-            && !IsFinished();
+            && !_passed.Reader.TryPeek(out _) && _returnedCalls.IsEmpty && !RequestsPending()
+            && !MayServeHeld() && !IsFinished();
         var result = _ring.Enter(mustWait ? 1u : 0u, mustWait ? SleepMs() : 0);
         Volatile.Write(ref _sleeping, 0);
         if (result is -Errno.Again or -Errno.Busy && !_ring.TryPeekCompletion())

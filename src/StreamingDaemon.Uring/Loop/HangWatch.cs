@@ -24,7 +24,8 @@ internal sealed class HangWatch
     private int _looks;
 
     /// <param name="call">Odd while a call is under way; each call has its own number.</param>
-    /// <param name="threadId">The kernel's number of the thread that makes it; 0 if it need not sleep.</param>
+    /// <param name="threadId">The kernel's number of the thread that makes it; 0 if it need not
+    /// sleep.</param>
     /// <returns>True if the same call was seen often enough, and its thread sleeps in the kernel.</returns>
     public bool Hangs(long call, int threadId)
     {
