@@ -13,12 +13,11 @@ internal static class ClientSocket
     /// </summary>
     public static bool IsKnownKind(int fd)
     {
-        if (LinuxNative.GetSockOpt(fd, SolSocket, SoDomain, out var family) < 0
-            || LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) < 0 || type != SockStream)
+        if (LinuxNative.GetSockOpt(fd, SolSocket, SoDomain, out var family) < 0)
             return false;
         if (family == AfUnix)
-            return true;
-        // poll(2) of these takes no lock (tcp_poll, mptcp_poll); that of others may.
+            return LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) == 0 && type == SockStream;
+        // These are streams. poll(2) of them takes no lock (tcp_poll, mptcp_poll); that of others may.
         return family is AfInet or AfInet6
             && LinuxNative.GetSockOpt(fd, SolSocket, SoProtocol, out var protocol) == 0
             && protocol is IpProtoTcp or IpProtoMpTcp;

@@ -40,7 +40,7 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
     private const int MostHung = 64;
 
     /// <summary>What ends within it is closed together: one wake-up of the thread for many.</summary>
-    private const int GatherMs = 5;
+    private const int GatherMs = 10;
 
     /// <summary>Nothing else in this process uses it, and the system ignores it by default.</summary>
     private const int SigUrg = 23;
@@ -69,6 +69,10 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
 
     /// <summary>Only now is nothing posted to the other one any more.</summary>
     protected override void OnEnded() => _odd?.End();
+
+    protected override void OnStarted() => SchedulingSlice.YieldToOthers();
+
+    protected override bool Gathers => true;
 
     protected override void Gather() => Thread.Sleep(GatherMs);
 

@@ -13,6 +13,7 @@ internal static unsafe class SchedulingSlice
     public const ulong Shortest = 100_000;
 
     private const int ResetOnFork = 0x01;
+    private const uint Batch = 3;
 
     /// <summary>Set here for the calling thread, and not for those that it starts. Nothing where the kernel
     /// is older, where a filter forbids it, and where the operator has chosen another policy or a higher
@@ -26,6 +27,19 @@ internal static unsafe class SchedulingSlice
         attributes.Size = Attributes.FirstSize;
         attributes.Flags = ResetOnFork;
         attributes.Runtime = Shortest;
+        _ = LinuxNative.SchedSetAttributes(&attributes);
+    }
+
+    /// <summary>Lets the calling thread take no core from another one when it wakes up (SCHED_BATCH, sched(7)):
+    /// for work that nobody waits for.</summary>
+    public static void YieldToOthers()
+    {
+        Attributes attributes;
+        if (LinuxNative.SchedGetAttributes(&attributes, Attributes.FirstSize) < 0 || attributes.Policy != 0)
+            return;
+        attributes.Size = Attributes.FirstSize;
+        attributes.Policy = Batch;
+        attributes.Flags = 0;
         _ = LinuxNative.SchedSetAttributes(&attributes);
     }
 

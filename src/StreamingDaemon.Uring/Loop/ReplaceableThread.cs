@@ -96,6 +96,9 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     {
     }
 
+    /// <summary>Is <see cref="Gather"/> to be called?</summary>
+    protected virtual bool Gathers => false;
+
     /// <summary>Called before the first item after a pause.</summary>
     protected virtual void Gather()
     {
@@ -154,6 +157,8 @@ internal abstract class ReplaceableThread<T> : IHangWatched
             }
 
             _waits = false;
+            if (!Gathers)
+                return _items.TryDequeue(out item!);
         }
 
         Gather();
