@@ -60,6 +60,10 @@ public sealed class HandoffServer
     /// socket.</summary>
     public string SocketPath => Accepting?.SocketPath ?? _options.SocketPath;
 
+    /// <summary>Why the socket's path is still there after the end, in a sentence; null if it is
+    /// not.</summary>
+    public string? PathLeft => Accepting?.PathLeft;
+
     /// <summary>What the limit of descriptors is spent on; null before the start.</summary>
     public DescriptorBudget? Budget => Accepting?.Budget;
 

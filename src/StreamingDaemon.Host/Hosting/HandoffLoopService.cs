@@ -88,6 +88,8 @@ internal sealed partial class HandoffLoopService(
             if (server.Completion.IsCompleted)
                 await server.Completion.ConfigureAwait(false);
             await DrainAsync().ConfigureAwait(false);
+            if (server.PathLeft is { } reason)
+                LogPathLeft(_logger, server.SocketPath, reason);
             // What became of the last streams is still being written down.
             await server.HandlersEndedAsync(LastLines).ConfigureAwait(false);
             return ExitCode.Success;
@@ -163,6 +165,10 @@ internal sealed partial class HandoffLoopService(
     [LoggerMessage(EventId = 23, Level = LogLevel.Warning, Message =
         "time is up: ending {Active} connections with an error event")]
     private static partial void LogCutting(ILogger logger, int active);
+
+    [LoggerMessage(EventId = 26, Level = LogLevel.Warning, Message =
+        "{Socket} is left behind: {Reason}")]
+    private static partial void LogPathLeft(ILogger logger, string socket, string reason);
 
     [LoggerMessage(EventId = 24, Level = LogLevel.Critical, Message = "the handoff loop failed")]
     private static partial void LogLoopFailed(ILogger logger, Exception exception);

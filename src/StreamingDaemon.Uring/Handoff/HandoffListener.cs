@@ -11,8 +11,8 @@ namespace StreamingDaemon.Uring.Handoff;
 /// </summary>
 internal sealed class HandoffListener : IDisposable
 {
-    /// <summary>Streams stand still while the loop waits for the lock.</summary>
-    private const int UnlinkPatienceMs = 100;
+    /// <summary>How long the lock is waited for when there are no streams any more.</summary>
+    public const int LastPatienceMs = 100;
 
     private FileIdentity _identity;
     private bool _refusesMore;
@@ -31,6 +31,9 @@ internal sealed class HandoffListener : IDisposable
 
     /// <summary>Where clients find it.</summary>
     public string Path { get; }
+
+    /// <summary>Why <see cref="Unlink"/> left the path; null if it did not.</summary>
+    public string? Left { get; private set; }
 
     /// <exception cref="HandoffServerException">The path cannot be listened on, or the passed socket is not
     /// what is needed; the message says why.</exception>
@@ -56,7 +59,7 @@ internal sealed class HandoffListener : IDisposable
             }
             else
             {
-                RemoveIfStale(path);
+                SocketPath.RemoveIfStale(path);
                 if (group is null)
                     listener.ListenAt(path, options, null);
                 else
@@ -109,8 +112,7 @@ internal sealed class HandoffListener : IDisposable
         var directory = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path))!;
         var beside = System.IO.Path.Combine(directory, $".{Environment.ProcessId}.new");
         // Of a process with our number that was killed in the midst of this; the lock keeps others out.
-        if (SocketPath.IsTaken(beside))
-            _ = LinuxNative.Unlink(beside);
+        SocketPath.RemoveIfStale(beside);
         ListenAt(beside, options, group);
         // The identity is the inode's, and goes with it.
         var error = replace ? FileNative.Rename(beside, Path) : FileNative.Link(beside, Path);
@@ -130,7 +132,7 @@ internal sealed class HandoffListener : IDisposable
         if (error == 0)
         {
             var umask = LinuxNative.Umask(0x1FF & ~(uint)mode);
-            error = BindTo(path);
+            error = SocketPath.WithAddress(path, address => LinuxNative.Bind(Fd, address));
             _ = LinuxNative.Umask(umask);
         }
 
@@ -144,26 +146,11 @@ internal sealed class HandoffListener : IDisposable
             (call, error) = ("listen", LinuxNative.Listen(Fd, options.Backlog));
         if (error == 0)
             return;
-        _ = LinuxNative.Unlink(path);
+        if (SocketPath.Is(path, _identity))
+            _ = LinuxNative.Unlink(path);
         throw call == "chown" && error == -Errno.Perm
             ? SocketPath.MayNotGiveTo(options.SocketGroup!)
             : SocketPath.Failure(call, path, error);
-    }
-
-    /// <summary>The name beside a path may be longer than a socket's address: then it is found from its
-    /// directory's descriptor.</summary>
-    private int BindTo(string path)
-    {
-        if (Encoding.UTF8.GetByteCount(path) <= UnixAddress.MaxPathBytes)
-            return LinuxNative.Bind(Fd, SocketPath.AddressOf(path));
-        var directory = FileNative.Open(System.IO.Path.GetDirectoryName(path)!,
-            FileNative.OpenPath | FileNative.OpenCloExec, 0);
-        if (directory < 0)
-            return directory;
-        var name = $"/proc/self/fd/{directory}/{System.IO.Path.GetFileName(path)}";
-        var error = LinuxNative.Bind(Fd, SocketPath.AddressOf(name));
-        _ = LinuxNative.Close(directory);
-        return error;
     }
 
     private static int SetGroup(string path, uint group, HandoffServerOptions options, ref string call)
@@ -176,23 +163,27 @@ internal sealed class HandoffListener : IDisposable
         return FileNative.Chmod(path, options.SocketMode);
     }
 
-    /// <summary>Removes the path, if it still names our socket.</summary>
-    public void Unlink()
+    /// <summary>Removes the path, if it still names our socket. If the lock is held, a later call tries
+    /// again.</summary>
+    /// <param name="patienceMs">How long another holder of the lock is waited for. None while there are
+    /// streams: they would stand still as long.</param>
+    public void Unlink(int patienceMs = 0)
     {
         if (_identity == default)
             return;
         try
         {
-            using var held = SocketPathLock.Take(Path, UnlinkPatienceMs);
-            if (FileIdentity.Read(Path, out var now) == 0 && now.IsSameFile(_identity))
+            using var held = SocketPathLock.Take(Path, patienceMs);
+            if (SocketPath.Is(Path, _identity))
                 _ = LinuxNative.Unlink(Path);
+            _identity = default;
+            Left = null;
         }
-        catch (HandoffServerException)
+        catch (HandoffServerException e)
         {
             // Without the lock it might be a successor's by now: it stays, and the next start finds it stale.
+            Left = e.Message;
         }
-
-        _identity = default;
     }
 
     /// <summary>
@@ -229,14 +220,5 @@ internal sealed class HandoffListener : IDisposable
     {
         if (TakeDescriptor() is >= 0 and var fd)
             _ = LinuxNative.Close(fd);
-    }
-
-    private static void RemoveIfStale(string path)
-    {
-        if (!SocketPath.IsStale(path))
-            return;
-        var error = LinuxNative.Unlink(path);
-        if (error < 0 && error != -Errno.NoEnt)
-            throw SocketPath.Failure("unlink of the stale socket", path, error);
     }
 }

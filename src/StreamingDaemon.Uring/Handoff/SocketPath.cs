@@ -24,11 +24,30 @@ internal static class SocketPath
         return address;
     }
 
+    /// <summary>Removes a stale socket from the path, if one is there.</summary>
+    /// <exception cref="HandoffServerException">Something is there that must be left alone, or it cannot be
+    /// removed.</exception>
+    public static void RemoveIfStale(string path)
+    {
+        // Another program may have bound a new one since it was found stale.
+        if (!IsStale(path, out var stale) || !Is(path, stale))
+            return;
+        var error = LinuxNative.Unlink(path);
+        if (error < 0 && error != -Errno.NoEnt)
+            throw Failure("unlink of the stale socket", path, error);
+    }
+
+    /// <summary>Does the path still name this file?</summary>
+    public static bool Is(string path, in FileIdentity file) =>
+        FileIdentity.Read(path, out var now) == 0 && now.IsSameFile(file);
+
     /// <summary>Whether a socket stands at the path.</summary>
     /// <exception cref="HandoffServerException">Something else does, and must be left alone.</exception>
-    public static bool IsTaken(string path)
+    public static bool IsTaken(string path) => IsTaken(path, out _);
+
+    private static bool IsTaken(string path, out FileIdentity existing)
     {
-        var status = FileIdentity.Read(path, out var existing);
+        var status = FileIdentity.Read(path, out existing);
         if (status == -Errno.NoEnt)
             return false;
         if (status < 0)
@@ -41,9 +60,12 @@ internal static class SocketPath
 
     /// <summary>Whether a stale socket stands at the path, to be replaced.</summary>
     /// <exception cref="HandoffServerException">Something is there that must be left alone.</exception>
-    public static bool IsStale(string path)
+    public static bool IsStale(string path) => IsStale(path, out _);
+
+    /// <summary>As above, and which one it is.</summary>
+    public static bool IsStale(string path, out FileIdentity stale)
     {
-        if (!IsTaken(path))
+        if (!IsTaken(path, out stale))
             return false;
         switch (Probe(path))
         {
@@ -54,8 +76,13 @@ internal static class SocketPath
             case -Errno.NoEnt:
                 return false;
             case -Errno.ConnRefused:
-                // Nobody listens: left behind by a daemon that was killed.
-                return true;
+                // Nobody listens: left behind by a daemon that was killed, if it is of our user. A server of
+                // another user may only be stopped, and wants its socket back.
+                var user = FileNative.EffectiveUser;
+                return stale.Owner == user ? true : throw new HandoffServerException(
+                    $"{path}: nobody listens on this socket, but it belongs to user {stale.Owner} and this "
+                    + $"process is user {user}; it is left as it is. Remove it, or choose another path with "
+                    + "--socket", Errno.AddrInUse);
             case var other:
                 throw Failure("connect, to see whether a daemon listens there", path, other);
         }
@@ -109,8 +136,23 @@ internal static class SocketPath
         var fd = LinuxNative.Socket(AfUnix, SockSeqPacket | SockCloExec | SockNonBlock);
         if (fd < 0)
             return fd;
-        var result = LinuxNative.Connect(fd, AddressOf(path));
+        var result = WithAddress(path, address => LinuxNative.Connect(fd, address));
         _ = LinuxNative.Close(fd);
+        return result;
+    }
+
+    /// <summary>Calls with the path's address. The name beside a path may be longer than a socket's address:
+    /// then it is found from its directory's descriptor.</summary>
+    public static int WithAddress(string path, Func<UnixAddress, int> call)
+    {
+        if (Encoding.UTF8.GetByteCount(path) <= UnixAddress.MaxPathBytes)
+            return call(AddressOf(path));
+        var directory = FileNative.Open(Path.GetDirectoryName(path)!,
+            FileNative.OpenPath | FileNative.OpenCloExec, 0);
+        if (directory < 0)
+            return directory;
+        var result = call(AddressOf($"/proc/self/fd/{directory}/{Path.GetFileName(path)}"));
+        _ = LinuxNative.Close(directory);
         return result;
     }
 }

@@ -8,8 +8,9 @@ namespace StreamingDaemon.Uring.Handoff;
 /// would remove what its successor has just put there.
 /// </summary>
 /// <remarks>
-/// flock(2) on a file beside the path, so that a killed holder holds nothing. The holder removes the file,
-/// and whoever waited for it sees that it is gone and takes a new one.
+/// flock(2) on a file beside the path, so that a killed holder holds nothing. The holder removes the file; a
+/// start that waited for it sees that it is gone and makes a new one. Only a file of this user's, empty and
+/// under one name, is ever locked or removed: anything else at that name is somebody's, and stays as it is.
 /// </remarks>
 internal readonly struct SocketPathLock : IDisposable
 {
@@ -29,43 +30,85 @@ internal readonly struct SocketPathLock : IDisposable
         _fd = fd;
     }
 
-    /// <exception cref="HandoffServerException">The directory does not allow it, or somebody else holds it
-    /// all the time.</exception>
+    /// <summary>Takes the lock, waiting for another holder as long as the patience allows.</summary>
+    /// <exception cref="HandoffServerException">The directory does not allow it, the file is not ours, or
+    /// another process holds it all the time.</exception>
     public static SocketPathLock Take(string socketPath, int patienceMs)
     {
         var path = socketPath + Suffix;
         var deadline = Environment.TickCount64 + patienceMs;
         while (true)
         {
-            var fd = FileNative.Open(path, FileNative.OpenReadWrite | FileNative.OpenCreate
-                | FileNative.OpenCloExec | FileNative.OpenNoFollow, OwnerOnly);
-            if (fd < 0)
-                throw SocketPath.Failure("open", path, fd);
-            var status = FileNative.FLock(fd, FileNative.LockExclusive | FileNative.LockNonBlocking);
-            if (status == 0 && IsStillAt(path, fd))
+            var fd = TryTake(path);
+            if (fd >= 0)
                 return new SocketPathLock(path, fd);
-            _ = LinuxNative.Close(fd);
-            if (status is not (0 or -Errno.Again or -Errno.Intr))
-                throw SocketPath.Failure("flock", path, status);
-            if (Environment.TickCount64 > deadline)
+            if (Environment.TickCount64 >= deadline)
             {
                 throw new HandoffServerException(
-                    $"{path}: another process has held it for {patienceMs} ms; end that process",
-                    Errno.Again);
+                    $"{path}: another process holds this lock, and did not release it within {patienceMs} ms. "
+                    + "End that process", Errno.Again);
             }
 
-            if (status != 0)
-                Thread.Sleep(1);
+            Thread.Sleep(1);
         }
     }
 
     public void Dispose()
     {
-        _ = LinuxNative.Unlink(_path);
+        // Not what somebody has put there, or written into it, meanwhile.
+        if (FileIdentity.Read(_fd, out var ours) == 0 && ours.IsEmptyFile && IsStillAt(_path, ours))
+            _ = LinuxNative.Unlink(_path);
         _ = LinuxNative.Close(_fd);
     }
 
-    private static bool IsStillAt(string path, int fd) =>
-        FileIdentity.Read(fd, out var ours) == 0 && FileIdentity.Read(path, out var there) == 0
-        && ours.IsSameFile(there);
+    /// <summary>One attempt, which waits for nobody.</summary>
+    /// <returns>The locked file, or -EAGAIN: another process holds it, or has just removed it.</returns>
+    private static int TryTake(string path)
+    {
+        const int Flags = FileNative.OpenReadWrite | FileNative.OpenCloExec | FileNative.OpenNonBlock;
+        var flags = Flags | FileNative.OpenNoFollow;
+        var fd = FileNative.Open(path, flags | FileNative.OpenCreate | FileNative.OpenExclusive, OwnerOnly);
+        if (fd == -Errno.Exist)
+        {
+            // Looked at before it is opened: the open alone does something to some devices.
+            if (!IsThereAndOurs(path))
+                return -Errno.Again;
+            fd = FileNative.Open(path, flags, 0);
+            // Removed meanwhile; or a lease is on it (F_SETLEASE), which an open would wait for.
+            if (fd is -Errno.NoEnt or -Errno.Again)
+                return -Errno.Again;
+        }
+
+        if (fd < 0)
+            throw SocketPath.Failure("open", path, fd);
+        var status = FileNative.FLock(fd, FileNative.LockExclusive | FileNative.LockNonBlocking);
+        if (status == 0 && FileIdentity.Read(fd, out var ours) == 0 && IsStillAt(path, ours))
+            return fd;
+        _ = LinuxNative.Close(fd);
+        return status is 0 or -Errno.Again or -Errno.Intr
+            ? -Errno.Again
+            : throw SocketPath.Failure("flock", path, status);
+    }
+
+    /// <returns>False if nothing is there any more.</returns>
+    private static bool IsThereAndOurs(string path)
+    {
+        var status = FileIdentity.Read(path, out var there);
+        if (status == -Errno.NoEnt)
+            return false;
+        if (status < 0)
+            throw SocketPath.Failure("stat", path, status);
+        // No link: it is being removed at this moment.
+        if (there.Links == 0)
+            return false;
+        var user = FileNative.EffectiveUser;
+        if (there.IsEmptyFile && there.Owner == user)
+            return true;
+        throw new HandoffServerException($"{path}: is {there.Kind} of user {there.Owner}, and not a lock of this "
+            + $"process's user {user}; it is left as it is. Move it away, or choose another path with --socket",
+            Errno.Exist);
+    }
+
+    private static bool IsStillAt(string path, in FileIdentity file) =>
+        FileIdentity.Read(path, out var there) == 0 && file.IsSameFile(there);
 }

@@ -11,6 +11,8 @@ internal static unsafe partial class FileNative
 {
     public const int OpenReadWrite = 0x2;
     public const int OpenCreate = 0x40;
+    public const int OpenExclusive = 0x80;
+    public const int OpenNonBlock = 0x800;
     public const int OpenCloExec = 0x80000;
     public const int OpenPath = 0x200000;
     public const int LockExclusive = 0x2;
@@ -76,6 +78,9 @@ internal static unsafe partial class FileNative
         public uint Id;
         public byte** Members;
     }
+
+    /// <summary>Whose files are this process's own.</summary>
+    public static uint EffectiveUser => GetEffectiveUser();
 
     public static int Open(string path, int flags, uint mode) => Result(OpenRaw(path, flags, mode));
 

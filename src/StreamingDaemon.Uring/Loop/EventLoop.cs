@@ -84,7 +84,7 @@ internal sealed partial class EventLoop : IDisposable
         }
         catch
         {
-            _listener?.Unlink();
+            _listener?.Unlink(HandoffListener.LastPatienceMs);
             _listener?.Dispose();
             _handlerThread?.End();
             _ring.Dispose();
@@ -110,6 +110,9 @@ internal sealed partial class EventLoop : IDisposable
 
     /// <summary>Where it accepts; null where another loop does.</summary>
     public string? SocketPath => _listener?.Path;
+
+    /// <summary>Why the path is still there after the end; null if it is not.</summary>
+    public string? PathLeft => _listener?.Left;
 
     /// <summary>Of the whole process; null where another loop accepts.</summary>
     public DescriptorBudget? Budget => _budget;
@@ -267,7 +270,7 @@ internal sealed partial class EventLoop : IDisposable
     /// did.</summary>
     public void Dispose()
     {
-        _listener?.Unlink();
+        _listener?.Unlink(HandoffListener.LastPatienceMs);
         if (_listener?.TakeDescriptor() is >= 0 and var listener)
             Release(listener, ReleaseKind.Odd);
         DismissOthers();

@@ -1,0 +1,57 @@
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+/// <summary>Somebody's file at the name of the daemon's lock, <c>SOCKET.lock</c>.</summary>
+public sealed class ForeignFileTests : IDisposable
+{
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("--takeover")]
+    public async Task Start_beside_somebodys_lock_file_is_exit_1_and_the_file_stays(string takeover)
+    {
+        var socket = _directory.File("s");
+        await File.WriteAllTextAsync(socket + ".lock", "mine");
+
+        var (exitCode, _, error) = await DaemonProcess.RunAsync(
+            ["--socket", socket, .. takeover.Split(' ', StringSplitOptions.RemoveEmptyEntries)]);
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains($"{socket}.lock: is a file with content", error, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", error, StringComparison.Ordinal);
+        Assert.Equal("mine", await File.ReadAllTextAsync(socket + ".lock"));
+        Assert.False(File.Exists(socket));
+    }
+
+    [Fact]
+    public async Task Start_beside_a_fifo_at_the_locks_name_does_not_wait_for_its_writer()
+    {
+        var socket = _directory.File("s");
+        Assert.Equal(0, Posix.MakeFifo(socket + ".lock"));
+
+        var (exitCode, _, error) = await DaemonProcess.RunAsync("--socket", socket);
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains("is a FIFO", error, StringComparison.Ordinal);
+        Assert.True(File.Exists(socket + ".lock"));
+    }
+
+    [Fact]
+    public async Task Stop_beside_somebodys_lock_file_leaves_both_and_says_so_once()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+        await File.WriteAllTextAsync(daemon.SocketPath + ".lock", "mine");
+
+        daemon.Signal(15);
+
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+        Assert.Equal("mine", await File.ReadAllTextAsync(daemon.SocketPath + ".lock"));
+        Assert.Contains("is a file with content", Assert.Single(daemon.LogLines("is left behind")),
+            StringComparison.Ordinal);
+        Assert.True(File.Exists(daemon.SocketPath));
+    }
+}
