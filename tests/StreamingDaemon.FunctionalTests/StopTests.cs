@@ -73,7 +73,7 @@ public sealed class StopTests
         using var scraper = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         await scraper.ConnectAsync(new IPEndPoint(IPAddress.Loopback, daemon.MetricsPort));
         await scraper.SendAsync("GET /metr"u8.ToArray());
-        // Kestrel has taken it: an answer over another connection came later.
+        // It was taken: an answer over another connection came later.
         _ = await daemon.HealthAsync();
 
         daemon.Signal(SigTerm);

@@ -7,78 +7,64 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Endpoints;
 
 /// <summary>
-/// <c>/health</c> for people and load balancers, <c>/health/live</c> (restart me where this fails) and
-/// <c>/health/ready</c> (send me nothing where this fails) for orchestrators. 200 or 503.
+/// <c>/health</c> for people and load balancers, <c>/health/live</c> (restart me if this fails) and
+/// <c>/health/ready</c> (send me nothing if this fails) for orchestrators. 200 or 503.
 /// </summary>
-internal static class HealthEndpoints
+internal sealed class HealthEndpoints(
+    DaemonOptions options, HandoffServer server, DrainSignal drain, StreamWatchdog watchdog)
 {
-    /// <summary>A loop that has not turned for this long after it was woken does not turn.</summary>
-    private static readonly TimeSpan TurnPatience = TimeSpan.FromSeconds(1);
+    public static bool IsOne(string path) =>
+        path is "/health" or "/healthz" or "/health/live" or "/health/ready";
 
-    /// <summary>Some probes ask with HEAD: the status is all they want.</summary>
-    private static readonly string[] Methods = ["GET", "HEAD"];
-
-    public static void MapHealthEndpoints(this IEndpointRouteBuilder routes)
+    /// <summary>How the daemon is.</summary>
+    /// <param name="check">That of this request: the loop must turn after it has come.</param>
+    /// <param name="isLate">Has the loop had its time to turn?</param>
+    /// <returns>Null if it is too early to say.</returns>
+    public string? StatusBy(ref TurnCheck? check, bool isLate)
     {
-        RequestDelegate health = WriteHealthAsync, live = WriteLiveAsync, ready = WriteReadyAsync;
-        routes.MapMethods("/health", Methods, health);
-        routes.MapMethods("/healthz", Methods, health);
-        routes.MapMethods("/health/live", Methods, live);
-        routes.MapMethods("/health/ready", Methods, ready);
-    }
-
-    private static async Task WriteHealthAsync(HttpContext context)
-    {
-        var status = await StatusOf(context);
-        var services = context.RequestServices;
-        var options = services.GetRequiredService<DaemonOptions>();
-        var statistics = services.GetRequiredService<HandoffServer>().Statistics;
-        await WriteAsync(context, status, json =>
+        // The loop of a drained daemon has ended, as it should, a moment before the process does.
+        if (drain.IsDraining)
+            return "draining";
+        // HTTP is there a moment before the loop is.
+        if (!server.HasStarted)
+            return "starting";
+        check ??= server.CheckTurns();
+        return check.Look() switch
         {
-            json.WriteString("version", DaemonVersion.Text);
-            json.WriteStartObject("connections");
-            json.WriteNumber("active", statistics.ActiveConnections);
-            json.WriteNumber("peak", statistics.PeakConnections);
-            json.WriteNumber("max", statistics.MaxConnections);
-            json.WriteEndObject();
-            var (queued, pending, streaming) = services.GetRequiredService<StreamWatchdog>().CountStates();
-            json.WriteStartObject("streams");
-            json.WriteNumber("llm_queued", queued);
-            json.WriteNumber("llm_pending", pending);
-            json.WriteNumber("streaming", streaming);
-            json.WriteEndObject();
-            json.WriteString("backend", options.Backend.Name);
-        });
+            true => "ok",
+            false => "stuck",
+            null => isLate ? "stuck" : null,
+        };
     }
 
-    private static async Task WriteLiveAsync(HttpContext context)
+    public HttpAnswer Answer(string path, string status) => path switch
     {
         // Neither a drain nor a start is a reason to be restarted.
-        var status = await StatusOf(context);
-        await WriteAsync(context, status is "draining" or "starting" ? "ok" : status, null);
+        "/health/live" => Write(status is "draining" or "starting" ? "ok" : status, null),
+        "/health/ready" => Write(status, null),
+        _ => Write(status, WriteMore),
+    };
+
+    private void WriteMore(Utf8JsonWriter json)
+    {
+        var statistics = server.Statistics;
+        json.WriteString("version", DaemonVersion.Text);
+        json.WriteStartObject("connections");
+        json.WriteNumber("active", statistics.ActiveConnections);
+        json.WriteNumber("peak", statistics.PeakConnections);
+        json.WriteNumber("max", statistics.MaxConnections);
+        json.WriteEndObject();
+        var (queued, pending, streaming) = watchdog.CountStates();
+        json.WriteStartObject("streams");
+        json.WriteNumber("llm_queued", queued);
+        json.WriteNumber("llm_pending", pending);
+        json.WriteNumber("streaming", streaming);
+        json.WriteEndObject();
+        json.WriteString("backend", options.Backend.Name);
     }
 
-    private static async Task WriteReadyAsync(HttpContext context) =>
-        await WriteAsync(context, await StatusOf(context), null);
-
-    private static async Task<string> StatusOf(HttpContext context)
+    private static HttpAnswer Write(string status, Action<Utf8JsonWriter>? more)
     {
-        var services = context.RequestServices;
-        var draining = services.GetRequiredService<DrainSignal>().IsDraining;
-        var server = services.GetRequiredService<HandoffServer>();
-        // HTTP is there a moment before the loop is.
-        if (!draining && !server.HasStarted)
-            return "starting";
-        var turning = await server.IsTurningAsync(TurnPatience, context.RequestAborted);
-        // The loop of a drained daemon has ended, as it should, a moment before the process does.
-        return draining ? "draining" : turning ? "ok" : "stuck";
-    }
-
-    private static async Task WriteAsync(HttpContext context, string status, Action<Utf8JsonWriter>? more)
-    {
-        context.Response.StatusCode = status == "ok" ? 200 : 503;
-        context.Response.ContentType = "application/json";
-        context.Response.Headers.CacheControl = "no-store";
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer))
         {
@@ -89,6 +75,7 @@ internal static class HealthEndpoints
         }
 
         buffer.WriteByte((byte)'\n');
-        await context.Response.Body.WriteAsync(buffer.ToArray(), context.RequestAborted);
+        return new HttpAnswer(status == "ok" ? 200 : 503, "application/json", buffer.ToArray(),
+            "Cache-Control: no-store\r\n");
     }
 }

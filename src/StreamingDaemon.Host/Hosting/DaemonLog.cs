@@ -28,10 +28,8 @@ internal sealed class DaemonLog : IDisposable
         _level = new LoggingLevelSwitch(LevelOf(options));
         _logger = new LoggerConfiguration()
             .MinimumLevel.ControlledBy(_level)
-            // Kestrel and the host tell of themselves at information.
+            // The host tells of itself at information.
             .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
-            // A line for each connection above its limit.
-            .MinimumLevel.Override("Microsoft.AspNetCore.Server.Kestrel", LogEventLevel.Error)
             // What a start fails of is said once, by the command that started it.
             .MinimumLevel.Override("Microsoft.Extensions.Hosting.Internal.Host", LogEventLevel.Fatal)
             .MinimumLevel.Override("System", LogEventLevel.Warning)

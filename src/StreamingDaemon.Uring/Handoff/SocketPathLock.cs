@@ -45,8 +45,8 @@ internal readonly struct SocketPathLock : IDisposable
             if (Environment.TickCount64 >= deadline)
             {
                 throw new HandoffServerException(
-                    $"{path}: another process holds this lock, and did not release it within {patienceMs} ms. "
-                    + "End that process", Errno.Again);
+                    $"{path}: another process holds this lock, and did not release it within "
+                    + $"{patienceMs} ms. End that process", Errno.Again);
             }
 
             Thread.Sleep(1);
@@ -104,9 +104,9 @@ internal readonly struct SocketPathLock : IDisposable
         var user = FileNative.EffectiveUser;
         if (there.IsEmptyFile && there.Owner == user)
             return true;
-        throw new HandoffServerException($"{path}: is {there.Kind} of user {there.Owner}, and not a lock of this "
-            + $"process's user {user}; it is left as it is. Move it away, or choose another path with --socket",
-            Errno.Exist);
+        throw new HandoffServerException(
+            $"{path}: is {there.Kind} of user {there.Owner}, and not a lock of this process's user {user}; it "
+            + "is left as it is. Move it away, or choose another path with --socket", Errno.Exist);
     }
 
     private static bool IsStillAt(string path, in FileIdentity file) =>

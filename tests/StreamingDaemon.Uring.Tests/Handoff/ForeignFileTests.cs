@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 using StreamingDaemon.Testing;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
@@ -75,8 +76,12 @@ public sealed partial class ForeignFileTests : IDisposable
     public void Lock_that_is_written_to_while_it_is_held_is_not_removed()
     {
         using (SocketPathLock.Take(_path, 0))
-        using (var file = new FileStream(_lock, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
-            file.Write("mine"u8);
+        {
+            // Not by a stream of .NET's, which would want the lock.
+            var fd = FileNative.Open(_lock, FileNative.OpenReadWrite, 0);
+            using var file = new SafeFileHandle(fd, ownsHandle: true);
+            RandomAccess.Write(file, "mine"u8, 0);
+        }
 
         Assert.Equal("mine", File.ReadAllText(_lock));
     }

@@ -1,0 +1,52 @@
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Host.Endpoints;
+
+/// <summary>poll(2) over some sockets. <see cref="Socket.Select(System.Collections.IList,
+/// System.Collections.IList, System.Collections.IList, int)"/> would allocate in each turn.</summary>
+internal sealed unsafe partial class PollSet(int most)
+{
+    public const short In = 0x1;
+    public const short Out = 0x4;
+
+    /// <summary>POLLERR, POLLHUP, POLLNVAL: reported whether asked for or not.</summary>
+    public const short Gone = 0x8 | 0x10 | 0x20;
+
+    private readonly PollFd[] _entries = new PollFd[most];
+    private int _count;
+
+    private struct PollFd
+    {
+        public int Fd;
+        public short Events;
+        public short Returned;
+    }
+
+    [LibraryImport("libc", EntryPoint = "poll")]
+    private static partial int Poll(PollFd* entries, nuint count, int timeoutMs);
+
+    public void Clear() => _count = 0;
+
+    /// <summary>Adds a socket; poll(2) passes over null.</summary>
+    public void Add(Socket? socket, short events)
+    {
+        _entries[_count++] = new PollFd { Fd = (int)(socket?.Handle ?? -1), Events = events };
+    }
+
+    /// <summary>Waits; -1 is for ever. An interruption ends it too.</summary>
+    public void Wait(int timeoutMs)
+    {
+        fixed (PollFd* entries = _entries)
+        {
+            if (Poll(entries, (nuint)_count, timeoutMs) < 0)
+            {
+                foreach (ref var entry in _entries.AsSpan(0, _count))
+                    entry.Returned = 0;
+            }
+        }
+    }
+
+    /// <summary>What the socket that was added as the <paramref name="index"/>th reported.</summary>
+    public short Result(int index) => _entries[index].Returned;
+}
