@@ -15,10 +15,13 @@ public static class HandoffClient
     /// <param name="socketPath">Path of the daemon's socket; SEQPACKET, or STREAM where it is one.</param>
     /// <param name="clientSocket">The descriptor to pass.</param>
     /// <param name="data">Handoff data; where it is empty one NUL byte is sent, as the module does.</param>
+    /// <param name="patience">How long a daemon that stands still with a full queue is waited for; without it
+    /// for good.</param>
     /// <exception cref="HandoffServerException">The daemon is not there, or does not take it.</exception>
-    public static unsafe void Send(string socketPath, int clientSocket, ReadOnlySpan<byte> data)
+    public static unsafe void Send(
+        string socketPath, int clientSocket, ReadOnlySpan<byte> data, TimeSpan patience = default)
     {
-        var fd = Connect(socketPath);
+        var fd = Connect(socketPath, patience);
         try
         {
             ReadOnlySpan<byte> nothing = [0];
@@ -56,7 +59,7 @@ public static class HandoffClient
         }
     }
 
-    private static int Connect(string socketPath)
+    private static int Connect(string socketPath, TimeSpan patience)
     {
         var address = SocketPath.AddressOf(socketPath);
         var error = -Errno.Prototype;
@@ -65,6 +68,9 @@ public static class HandoffClient
             var fd = LinuxNative.Socket(AfUnix, type | SockCloExec);
             if (fd < 0)
                 throw Failure("socket", socketPath, fd);
+            // It bounds connect(2) too (unix_stream_connect in Linux).
+            if (patience > TimeSpan.Zero)
+                _ = LinuxNative.SetSendTimeout(fd, (long)patience.TotalMilliseconds);
             error = LinuxNative.Connect(fd, address);
             if (error == 0)
                 return fd;
@@ -110,6 +116,10 @@ public static class HandoffClient
     }
 
     private static HandoffServerException Failure(string call, string path, int error) => new(
-        $"{path}: {call}: {LinuxNative.Describe(error)}."
-        + (-error is Errno.NoEnt or Errno.ConnRefused ? " Is the daemon running?" : ""), -error);
+        $"{path}: {call}: {LinuxNative.Describe(error)}." + -error switch
+        {
+            Errno.NoEnt or Errno.ConnRefused => " Is the daemon running?",
+            Errno.Again => " The daemon stands still: its queue is full.",
+            _ => "",
+        }, -error);
 }

@@ -32,21 +32,51 @@ public static class StartChecks
     /// starts.</summary>
     public static void RaiseDescriptorLimit() => LinuxNative.RaiseDescriptorLimit();
 
+    /// <summary>What one check may take: a dead file server or a group database that does not answer would
+    /// hold it for good.</summary>
+    public static TimeSpan Patience { get; } = TimeSpan.FromSeconds(2);
+
     /// <summary>Runs every check, in order of cause.</summary>
     public static IReadOnlyList<CheckResult> Run(HandoffServerOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        var environment = RingSetupDiagnosis.Environment.Read();
+        var environment = new Lazy<RingSetupDiagnosis.Environment>(RingSetupDiagnosis.Environment.Read);
         return
         [
-            Kernel(environment),
-            Permission(environment),
-            Seccomp(environment),
-            Ring(options),
-            new CheckResult("memlock", CheckStatus.Ok, $"RLIMIT_MEMLOCK is {environment.MemlockLimit} bytes"),
-            Descriptors(options),
-            Socket(options),
+            Bounded("kernel", () => Kernel(environment.Value)),
+            Bounded("io_uring_disabled", () => Permission(environment.Value)),
+            Bounded("seccomp", () => Seccomp(environment.Value)),
+            // A ring belongs to the thread that made it, which this one is.
+            Bounded("io_uring", () => TryRing(options)),
+            Bounded("memlock", () => new CheckResult("memlock", CheckStatus.Ok,
+                $"RLIMIT_MEMLOCK is {environment.Value.MemlockLimit} bytes")),
+            Bounded("nofile", () => Descriptors(options)),
+            Bounded("socket", () => Socket(options)),
         ];
+    }
+
+    /// <summary>Makes a check on a thread of its own, and leaves that behind if it does not end.</summary>
+    internal static CheckResult Bounded(string name, Func<CheckResult> check)
+    {
+        CheckResult? result = null;
+        var thread = new Thread(() => Volatile.Write(ref result, Caught(name, check))) { IsBackground = true };
+        thread.Start();
+        thread.Join(Patience);
+        return Volatile.Read(ref result) ?? new(name, CheckStatus.Failed,
+            $"no answer within {Patience.TotalSeconds} s: a file system or a database of users that this check "
+            + "asks does not answer");
+    }
+
+    private static CheckResult Caught(string name, Func<CheckResult> check)
+    {
+        try
+        {
+            return check();
+        }
+        catch (Exception e)
+        {
+            return new(name, CheckStatus.Failed, e.Message);
+        }
     }
 
     private static CheckResult Kernel(RingSetupDiagnosis.Environment environment) =>
@@ -68,16 +98,6 @@ public static class StartChecks
 
     private static CheckResult Seccomp(RingSetupDiagnosis.Environment environment) =>
         new("seccomp", CheckStatus.Ok, environment.SeccompFiltered ? "a filter is on" : "no filter");
-
-    private static CheckResult Ring(HandoffServerOptions options)
-    {
-        CheckResult? result = null;
-        // A ring belongs to the thread that made it.
-        var thread = new Thread(() => result = TryRing(options));
-        thread.Start();
-        thread.Join();
-        return result!;
-    }
 
     private static CheckResult TryRing(HandoffServerOptions options)
     {

@@ -6,11 +6,11 @@ namespace StreamingDaemon.FunctionalTests;
 /// <summary>The small C programs of these tests, compiled where they are used.</summary>
 internal static class CTool
 {
-    public static string Compile(TempDirectory directory, string name)
+    public static string Compile(TempDirectory directory, string name, params string[] options)
     {
         var output = directory.File(name);
         using var compiler = Process.Start("gcc",
-            ["-Wall", "-Werror", "-o", output, Path.Combine(AppContext.BaseDirectory, name + ".c")]);
+            ["-Wall", "-Werror", .. options, "-o", output, Path.Combine(AppContext.BaseDirectory, name + ".c")]);
         compiler.WaitForExit();
         Assert.Equal(0, compiler.ExitCode);
         return output;

@@ -131,6 +131,32 @@ public static unsafe partial class Posix
         }
     }
 
+    /// <summary>One recvmsg(2) of a handoff: its data is dropped, its descriptor is the caller's.</summary>
+    public static int ReceiveDescriptor(int fd)
+    {
+        const int MostBytes = 64 * 1024;
+        var bytes = new byte[MostBytes];
+        var message = stackalloc byte[56];
+        var vector = stackalloc byte[16];
+        var control = stackalloc byte[24];
+        new Span<byte>(message, 56).Clear();
+        fixed (byte* data = bytes)
+        {
+            *(byte**)vector = data;
+            *(nuint*)(vector + 8) = MostBytes;
+            *(byte**)(message + 16) = vector;
+            *(nuint*)(message + 24) = 1;
+            *(byte**)(message + 32) = control;
+            *(nuint*)(message + 40) = 24;
+            Check((int)ReceiveMsgRaw(fd, message, 0), "recvmsg");
+        }
+
+        return *(nuint*)(message + 40) >= 20 ? *(int*)(control + 16) : throw new PosixException("recvmsg", 0);
+    }
+
+    [LibraryImport("libc", EntryPoint = "recvmsg", SetLastError = true)]
+    private static partial nint ReceiveMsgRaw(int fd, byte* message, int flags);
+
     /// <summary>Wraps a descriptor; the socket owns it from then on.</summary>
     public static Socket ToSocket(int fd) => new(new SafeSocketHandle(fd, ownsHandle: true));
 

@@ -19,17 +19,12 @@ internal sealed class CliActions : ICliActions
             return await daemon.WaitAsync(cancellationToken);
         });
 
-    public Task<int> CheckAsync(DaemonOptions options, bool json)
+    public Task<int> CheckAsync(DaemonOptions options, bool json) => Explained(() =>
     {
         var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
         results.Add(MetricsPort.Check(options.Monitoring));
         if (options.OpenAI?.ApiSocket is { } path)
-        {
-            results.Add(ApiSocket.Check(path) is { } problem
-                ? new("upstream", CheckStatus.Warning, $"OPENAI_API_SOCKET {problem}: requests would fail")
-                : new("upstream", CheckStatus.Ok, $"OPENAI_API_SOCKET {path}: somebody listens"));
-        }
-
+            results.Add(CheckUpstream(path));
         // It was read and found good, or we would not be here.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
             $"good; backend {options.Backend.Name}, socket mode "
@@ -37,6 +32,16 @@ internal sealed class CliActions : ICliActions
         CheckReport.Write(Console.Out, results, json);
         return Task.FromResult(
             results.Exists(r => r.Status == CheckStatus.Failed) ? ExitCode.Failure : ExitCode.Success);
+    });
+
+    private static CheckResult CheckUpstream(string path)
+    {
+        // What is said if the look does not end, as with a path on a server that is gone.
+        string? problem = $"{path}: this path's file system does not answer";
+        Bounded.Run(() => problem = ApiSocket.Check(path), StartChecks.Patience);
+        return problem is null
+            ? new("upstream", CheckStatus.Ok, $"OPENAI_API_SOCKET {path}: somebody listens")
+            : new("upstream", CheckStatus.Warning, $"OPENAI_API_SOCKET {problem}: requests would fail");
     }
 
     public Task<int> HealthAsync(DaemonOptions options, bool json, CancellationToken cancellationToken) =>

@@ -38,7 +38,8 @@ internal sealed class CommandTree
     public Option<string[]> Prompt { get; } = Value("--prompt", null, "TEXT", "What to ask");
     public Option<string[]> Data { get; } = Value("--data", null, "JSON", "The handoff's JSON object");
     public Option<string[]> Timeout { get; } = Value("--timeout", null, "SECONDS",
-        $"Longest that the whole answer may take; {SendTimeout.Range} [default: {DefaultSendTimeout}]");
+        $"Longest that the whole answer may take; without a limit {DefaultSendTimeout} s of silence end it; "
+        + $"{SendTimeout.Range} [default: {DefaultSendTimeout}]");
 
     /// <summary>The options of the table, each with its spec.</summary>
     public IReadOnlyList<(OptionSpec Spec, Option<string[]> Option)> Table { get; }

@@ -14,6 +14,10 @@ internal static class HealthCommand
     /// <summary>The daemon answers within its own patience of one second, or does not.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
 
+    /// <summary>Its answer has some hundred bytes. What is larger, a redirect or no HTTP is not its.</summary>
+    private const int MaxBodyBytes = 64 * 1024;
+    private const int MaxHeadKib = 16;
+
     /// <returns>0 where /health/ready answers 200, and 1 otherwise.</returns>
     public static async Task<int> RunAsync(MonitoringOptions monitoring, bool json, TextWriter output,
         CancellationToken cancellationToken)
@@ -32,24 +36,36 @@ internal static class HealthCommand
         var address =
             $"{Reachable(IPAddress.Parse(monitoring.MetricsAddress))}:{monitoring.MetricsPort}";
         // A proxy of the environment's has no part in this.
-        using var handler = new SocketsHttpHandler { UseProxy = false, ConnectTimeout = Patience };
-        using var http = new HttpClient(handler) { Timeout = Patience };
+        using var handler = new SocketsHttpHandler
+        {
+            UseProxy = false,
+            UseCookies = false,
+            AllowAutoRedirect = false,
+            ConnectTimeout = Patience,
+            MaxResponseHeadersLength = MaxHeadKib,
+            MaxResponseDrainSize = 0,
+        };
+        using var http = new HttpClient(handler)
+        { Timeout = Patience, MaxResponseContentBufferSize = MaxBodyBytes };
         try
         {
             var ready = new Uri($"http://{address}/health/ready");
             using var response = await http.GetAsync(ready, cancellationToken);
-            if (response.StatusCode == HttpStatusCode.OK)
-                return ("ok", null);
             var status = StatusIn(await response.Content.ReadAsByteArrayAsync(cancellationToken));
-            return (status ?? "unknown", $"{address} answered {(int)response.StatusCode}");
-        }
-        catch (HttpRequestException e)
-        {
-            return ("unreachable", $"{address}: {e.InnerException?.Message ?? e.Message}");
+            if (response.StatusCode == HttpStatusCode.OK && status == "ok")
+                return ("ok", null);
+            return (status is null or "ok" ? "unknown" : status,
+                $"{address} answered {(int)response.StatusCode}" + (status is null ? ", not as a daemon does" : ""));
         }
         catch (TaskCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
             return ("unreachable", $"{address}: no answer within {Patience.TotalSeconds} s");
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            // Whatever a stranger at that port may cause; the words may be its own.
+            return ("unreachable",
+                PrintedText.Sentence($"{address}: {e.InnerException?.Message ?? e.Message}"));
         }
     }
 
@@ -64,7 +80,7 @@ internal static class HealthCommand
             ? $"[{address}]" : $"{address}";
     }
 
-    /// <summary>The daemon's own word, where it is the daemon that answered.</summary>
+    /// <summary>The daemon's own word, if it is the daemon that answered.</summary>
     private static string? StatusIn(byte[] body)
     {
         try
@@ -72,10 +88,11 @@ internal static class HealthCommand
             using var document = JsonDocument.Parse(body);
             return document.RootElement.ValueKind == JsonValueKind.Object
                 && document.RootElement.TryGetProperty("status", out var status)
-                && status.ValueKind == JsonValueKind.String && status.GetString() is not "ok" and var word
+                && status.ValueKind == JsonValueKind.String
+                && status.GetString() is ("ok" or "starting" or "draining" or "stuck") and var word
                 ? word : null;
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             return null;
         }

@@ -90,9 +90,9 @@ internal static class DemoCommand
         {
             done |= line == "data: [DONE]";
             if (status != 200)
-                Console.WriteLine(line);
+                Console.WriteLine(PrintedText.ForOutput(line));
             else if (ContentOf(line) is { } text)
-                Console.Write(text + between);
+                Console.Write(PrintedText.ForOutput(text) + between);
         }
 
         Console.WriteLine();
@@ -105,9 +105,16 @@ internal static class DemoCommand
         const string Data = "data: ";
         if (!line.StartsWith(Data + "{", StringComparison.Ordinal))
             return null;
-        using var document = JsonDocument.Parse(line.AsMemory(Data.Length));
-        return document.RootElement.TryGetProperty("content", out var content) ? content.GetString()
-            : document.RootElement.TryGetProperty("error", out var error) ? $"\n[error: {error.GetString()}]"
-            : null;
+        try
+        {
+            using var document = JsonDocument.Parse(line.AsMemory(Data.Length));
+            return document.RootElement.TryGetProperty("content", out var content) ? content.GetString()
+                : document.RootElement.TryGetProperty("error", out var error) ? $"\n[error: {error.GetString()}]"
+                : null;
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return null;
+        }
     }
 }

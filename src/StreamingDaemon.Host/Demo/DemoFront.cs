@@ -16,7 +16,12 @@ internal sealed class DemoFront : IAsyncDisposable
 {
     private const int MaxHeadBytes = 16 * 1024;
     private const int MaxBodyBytes = 200 * 1024;
-    private static readonly TimeSpan RequestPatience = TimeSpan.FromSeconds(10);
+
+    /// <summary>For a request, for its answer, and for the daemon to take it.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
+    /// <summary>Connections at once; more wait in the kernel's queue.</summary>
+    private readonly SemaphoreSlim _places = new(256);
 
     private readonly Socket _listener;
     private readonly string _socketPath;
@@ -54,12 +59,14 @@ internal sealed class DemoFront : IAsyncDisposable
         while (!end.IsCompleted)
         {
             Socket browser;
+            await _places.WaitAsync(CancellationToken.None);
             try
             {
                 browser = await _listener.AcceptAsync();
             }
             catch (Exception e) when (e is SocketException or ObjectDisposedException)
             {
+                _places.Release();
                 // Closed for the end; or a browser that left before it was taken.
                 if (_listener.SafeHandle.IsClosed)
                     return;
@@ -83,7 +90,7 @@ internal sealed class DemoFront : IAsyncDisposable
         {
             try
             {
-                using var timeout = new CancellationTokenSource(RequestPatience);
+                using var timeout = new CancellationTokenSource(Patience);
                 var request = await DemoRequest.ReadAsync(browser, MaxHeadBytes, MaxBodyBytes, timeout.Token);
                 switch (request)
                 {
@@ -96,7 +103,7 @@ internal sealed class DemoFront : IAsyncDisposable
                         break;
                     case { Method: "POST", Path: "/stream.php" }:
                         // The daemon's from here on: ours is only a copy, and is closed without a word.
-                        HandoffClient.Send(_socketPath, (int)browser.Handle, request.HandoffData());
+                        HandoffClient.Send(_socketPath, (int)browser.Handle, request.HandoffData(), Patience);
                         break;
                     default:
                         await AnswerAsync(browser, "404 Not Found", "text/plain", "Not found\n"u8.ToArray());
@@ -112,6 +119,10 @@ internal sealed class DemoFront : IAsyncDisposable
             {
                 // The browser left, or said nothing.
             }
+            finally
+            {
+                _places.Release();
+            }
         }
     }
 
@@ -120,8 +131,9 @@ internal sealed class DemoFront : IAsyncDisposable
         var head = string.Create(CultureInfo.InvariantCulture,
             $"HTTP/1.1 {status}\r\nContent-Type: {contentType}\r\nContent-Length: {body.Length}\r\n"
             + $"Connection: close\r\n\r\n");
-        await browser.SendAsync(Encoding.ASCII.GetBytes(head));
-        await browser.SendAsync(body);
+        using var timeout = new CancellationTokenSource(Patience);
+        await browser.SendAsync(Encoding.ASCII.GetBytes(head), timeout.Token);
+        await browser.SendAsync(body, timeout.Token);
         browser.Shutdown(SocketShutdown.Send);
     }
 

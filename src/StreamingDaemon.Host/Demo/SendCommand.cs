@@ -8,53 +8,64 @@ namespace StreamingDaemon.Host.Demo;
 /// <summary><c>send</c>: hands one socket to a running daemon and prints the stream as it comes.</summary>
 internal static class SendCommand
 {
+    /// <summary>For silence if the whole answer has no limit of time. A daemon sends a keep-alive each 15 s, or
+    /// ends the stream after 300 s, unless it is configured otherwise.</summary>
+    private static readonly TimeSpan SilencePatience = TimeSpan.FromSeconds(CommandTree.DefaultSendTimeout);
+
     /// <param name="socketPath">Of the daemon.</param>
     /// <param name="data">What is handed over.</param>
     /// <param name="timeoutS">Seconds for all of it, or 0.</param>
     /// <param name="output">Takes the answer.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    /// <returns>0 where the answer ended with [DONE], else 1.</returns>
+    /// <returns>0 if the answer ended with [DONE], else 1.</returns>
     public static async Task<int> RunAsync(
         string socketPath, byte[] data, int timeoutS, TextWriter output, CancellationToken cancellationToken)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        if (timeoutS > 0)
-            limit.CancelAfter(TimeSpan.FromSeconds(timeoutS));
+        limit.CancelAfter(timeoutS > 0 ? TimeSpan.FromSeconds(timeoutS) : SilencePatience);
         try
         {
-            // A daemon that stands still with a full queue holds connect(2) for as long.
-            using var client = await Task.Run(() => HandoffClient.Open(socketPath, data), limit.Token)
-                .WaitAsync(limit.Token);
-            return await PrintAsync(client, output, limit.Token);
+            // Off this thread: connect(2) and sendmsg(2) wait for a daemon that stands still, and the output
+            // for whoever reads it.
+            return await Task.Run(() => ExchangeAsync(socketPath, data, output, () =>
+            {
+                if (timeoutS == 0)
+                    limit.CancelAfter(SilencePatience);
+            }, limit.Token), limit.Token).WaitAsync(limit.Token);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            CommandLine.Say(Console.Error,
-                $"{socketPath}: the answer did not end within {timeoutS} s (--timeout)");
+            CommandLine.Say(Console.Error, $"{socketPath}: " + (timeoutS > 0
+                ? $"the answer did not end within {timeoutS} s (--timeout)"
+                : $"nothing was sent for {SilencePatience.TotalSeconds} s"));
+            return ExitCode.Failure;
+        }
+        catch (IOException e)
+        {
+            CommandLine.Say(Console.Error, $"{socketPath}: {e.Message}");
             return ExitCode.Failure;
         }
     }
 
-    private static async Task<int> PrintAsync(
-        Socket client, TextWriter output, CancellationToken cancellationToken)
+    private static async Task<int> ExchangeAsync(string socketPath, byte[] data, TextWriter output,
+        Action heard, CancellationToken cancellationToken)
     {
+        using var client = HandoffClient.Open(socketPath, data);
         var answer = new AnswerReader(client);
         var status = await answer.ReadHeadAsync(cancellationToken);
         if (status != 200)
-        {
-            await Console.Error.WriteLineAsync(status == 0
-                ? "the daemon closed the connection without an answer"
-                : $"HTTP status {status}");
-        }
-
+            CommandLine.Say(Console.Error, $"HTTP status {status}");
         var done = false;
         while (await answer.ReadLineAsync(cancellationToken) is { } line)
         {
+            heard();
             done |= line == "data: [DONE]";
-            await output.WriteLineAsync(line);
+            await output.WriteLineAsync(PrintedText.ForOutput(line));
             await output.FlushAsync(cancellationToken);
         }
 
+        if (status == 200 && !done)
+            throw new IOException("the answer ended before its [DONE]");
         return done ? ExitCode.Success : ExitCode.Failure;
     }
 

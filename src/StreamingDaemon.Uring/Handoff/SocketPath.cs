@@ -8,6 +8,9 @@ namespace StreamingDaemon.Uring.Handoff;
 /// <summary>What a socket's path may be, and what stands there now. Changes nothing.</summary>
 internal static class SocketPath
 {
+    /// <summary>Within the patience of <see cref="StartChecks"/>, whose check then names the group.</summary>
+    private const int GroupPatienceMs = 1_500;
+
     /// <exception cref="HandoffServerException">The path is empty or too long for a socket.</exception>
     public static unsafe UnixAddress AddressOf(string path)
     {
@@ -95,16 +98,42 @@ internal static class SocketPath
         if (uint.TryParse(group, NumberStyles.None, CultureInfo.InvariantCulture, out var id)
             && id != uint.MaxValue)
             return id;
-        var error = FileNative.FindGroup(group, out id);
+        var error = FindGroup(group, out id);
         return error switch
         {
             0 => id,
+            -Errno.TimedOut => throw new HandoffServerException(
+                $"server.socket_group '{group}': the database of groups did not answer within "
+                + $"{GroupPatienceMs} ms. Mend it (nsswitch.conf), or give the group's number",
+                Errno.TimedOut),
             -Errno.NoEnt => throw new HandoffServerException(
                 $"server.socket_group: this machine has no group '{group}'. Create it with groupadd, or name "
                 + "one that exists", Errno.NoEnt),
             _ => throw new HandoffServerException(
                 $"server.socket_group '{group}': getgrnam_r: {LinuxNative.Describe(error)}", -error),
         };
+    }
+
+    /// <summary>Asks the database of groups, which may be a server that does not answer (nsswitch.conf(5)):
+    /// on a thread that is left behind then.</summary>
+    private static int FindGroup(string group, out uint id)
+    {
+        (int Error, uint Id)? found = null;
+        var gate = new Lock();
+        var thread = new Thread(() =>
+        {
+            var error = FileNative.FindGroup(group, out var number);
+            lock (gate)
+                found = (error, number);
+        })
+        { IsBackground = true };
+        thread.Start();
+        thread.Join(GroupPatienceMs);
+        lock (gate)
+        {
+            id = found?.Id ?? 0;
+            return found?.Error ?? -Errno.TimedOut;
+        }
     }
 
     /// <exception cref="HandoffServerException">There is no such group, or this process may not give the

@@ -141,6 +141,14 @@ internal static unsafe partial class LinuxNative
             2 * sizeof(int)));
     }
 
+    /// <summary>Bounds sends and connects that wait (SO_SNDTIMEO of socket(7), struct timeval).</summary>
+    public static int SetSendTimeout(int fd, long milliseconds)
+    {
+        var time = stackalloc long[2] { milliseconds / 1000, milliseconds % 1000 * 1000 };
+        return Result(SetSockOptRaw(fd, SocketConstants.SolSocket, SocketConstants.SoSndTimeO, time,
+            2 * sizeof(long)));
+    }
+
     /// <summary>The address family of a connected socket's peer (sa_family_t); else a negative errno
     /// (ENOTCONN, ENOTSOCK).</summary>
     public static int GetPeerFamily(int fd, out int family)

@@ -75,6 +75,7 @@ internal static class SocketConstants
     public const int SoTimestampNs = 35;
     public const int SoTimestamping = 37;
     public const int SoProtocol = 38;
+    public const int SoSndTimeO = 21;
     public const int SoDomain = 39;
     public const int SoPeekOff = 42;
 

@@ -71,6 +71,7 @@ public sealed class KernelHeaderTests
         ("SO_ERROR", SocketConstants.SoError),
         ("SO_PEERCRED", SocketConstants.SoPeerCred),
         ("SO_ACCEPTCONN", SocketConstants.SoAcceptConn),
+        ("SO_SNDTIMEO", SocketConstants.SoSndTimeO),
         ("SO_LINGER", SocketConstants.SoLinger),
         ("sizeof(struct linger)", 2 * sizeof(int)),
         ("IPPROTO_TCP", SocketConstants.IpProtoTcp),
