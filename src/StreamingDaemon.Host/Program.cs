@@ -2,9 +2,18 @@ using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Hosting;
 using StreamingDaemon.Uring;
 
-OutOfMemory.Watch();
-SharedArrayPool.Enlarge();
-StandardStreams.Fill();
-// The runtime does it only where it compiles at run time.
-StartChecks.RaiseDescriptorLimit();
-return await CommandLine.InvokeAsync(args, new CliActions());
+AppDomain.CurrentDomain.UnhandledException += LastWords.OnUnhandled;
+try
+{
+    SharedArrayPool.Enlarge();
+    StandardStreams.Fill();
+    StandardStreams.OutliveFullFiles();
+    // The runtime does it only where it compiles at run time.
+    StartChecks.RaiseDescriptorLimit();
+    return await CommandLine.InvokeAsync(args, new CliActions());
+}
+catch (Exception e) when (LastWords.Explain(e) is not null)
+{
+    LastWords.Say(LastWords.Explain(e)!);
+    return ExitCode.Failure;
+}

@@ -32,6 +32,9 @@ public static class StartChecks
     /// starts.</summary>
     public static void RaiseDescriptorLimit() => LinuxNative.RaiseDescriptorLimit();
 
+    /// <summary>The limit of a thread's stack in bytes (RLIMIT_STACK).</summary>
+    public static long StackBytes => (long)Math.Min(StackLimit.Read(), long.MaxValue);
+
     /// <summary>What one check may take: a dead file server or a group database that does not answer would
     /// hold it for good.</summary>
     public static TimeSpan Patience { get; } = TimeSpan.FromSeconds(2);
@@ -59,12 +62,13 @@ public static class StartChecks
     internal static CheckResult Bounded(string name, Func<CheckResult> check)
     {
         CheckResult? result = null;
-        var thread = new Thread(() => Volatile.Write(ref result, Caught(name, check))) { IsBackground = true };
+        var thread = new Thread(() => Volatile.Write(ref result, Caught(name, check)))
+        { IsBackground = true };
         thread.Start();
         thread.Join(Patience);
         return Volatile.Read(ref result) ?? new(name, CheckStatus.Failed,
-            $"no answer within {Patience.TotalSeconds} s: a file system or a database of users that this check "
-            + "asks does not answer");
+            $"no answer within {Patience.TotalSeconds} s: a file system or a database of users that this "
+            + "check asks does not answer");
     }
 
     private static CheckResult Caught(string name, Func<CheckResult> check)

@@ -13,9 +13,12 @@ internal sealed class CliActions : ICliActions
         DaemonOptions options, Func<DaemonOptions> reread, CancellationToken cancellationToken) =>
         Explained(async () =>
         {
+            StartNeeds.Demand(DaemonHost.ServerOptionsOf(options));
             ThreadReserve.Fill();
             using var daemon = new DaemonRun(options, reread, signals: new ProcessSignals());
             await daemon.StartAsync(cancellationToken);
+            // Until here a want of memory is most likely one of threads or address space: LastWords says so.
+            OutOfMemory.Watch();
             return await daemon.WaitAsync(cancellationToken);
         });
 
@@ -49,7 +52,11 @@ internal sealed class CliActions : ICliActions
 
     public Task<int> DemoAsync(DaemonOptions options, int port, bool once,
         CancellationToken cancellationToken) =>
-        Explained(() => DemoCommand.RunAsync(options, port, once, cancellationToken));
+        Explained(() =>
+        {
+            StartNeeds.Demand(DaemonHost.ServerOptionsOf(options));
+            return DemoCommand.RunAsync(options, port, once, cancellationToken);
+        });
 
     public Task<int> SendAsync(string socket, string? prompt, string? data, int timeoutS,
         CancellationToken cancellationToken) =>
@@ -69,17 +76,10 @@ internal sealed class CliActions : ICliActions
             CommandLine.Say(Console.Error, e.Message);
             return ExitCode.Failure;
         }
-        catch (Exception e) when (IsShortage(e))
+        catch (Exception e) when (LastWords.Explain(e) is not null)
         {
-            CommandLine.Say(Console.Error, "the system refuses memory or a thread. Raise its limit of tasks: "
-                + "TasksMax= of the unit, the container's limit of pids, or ulimit -u; or give it memory");
+            CommandLine.Say(Console.Error, LastWords.Explain(e)!);
             return ExitCode.Failure;
         }
     }
-
-    /// <summary>What the runtime throws where pthread_create(3) fails: a thread for the log, or the
-    /// deadlines.</summary>
-    private static bool IsShortage(Exception exception) => exception
-        is OutOfMemoryException or ThreadStartException
-        or TaskSchedulerException { InnerException: OutOfMemoryException or ThreadStartException };
 }

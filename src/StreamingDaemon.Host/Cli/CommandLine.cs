@@ -42,6 +42,11 @@ internal static class CommandLine
         {
             return Refuse(surroundings.Error, e.Errors);
         }
+        catch (Exception e) when (LastWords.Explain(e) is not null)
+        {
+            Say(surroundings.Error, LastWords.Explain(e)!);
+            return ExitCode.Failure;
+        }
         catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
         {
             // The machine's fault and not the program's: the sentence says it, a stack trace does not.
@@ -137,22 +142,17 @@ internal static class CommandLine
         return ExitCode.Usage;
     }
 
-    /// <summary>Says what is wrong; where nobody reads it, not for long.</summary>
-    internal static void Say(TextWriter error, string problem) =>
-        Bounded.Run(() => Write(error, $"{ProgramName}: {problem}"), TimeSpan.FromSeconds(2));
-
-    private static void Write(TextWriter error, string line)
+    /// <summary>Says what is wrong; if nobody reads it, not for long.</summary>
+    internal static void Say(TextWriter error, string problem) => Bounded.Run(() =>
     {
         try
         {
-            error.WriteLine(line);
+            error.WriteLine($"{ProgramName}: {problem}");
         }
-        catch (Win32Exception)
+        catch (Exception e) when (LastWords.Explain(e) is not null)
         {
-            // Before its first line the console starts a thread for signals, and the system gave none.
-            using var stream = new FileStream(
-                new SafeFileHandle(StandardError, ownsHandle: false), FileAccess.Write, bufferSize: 0);
-            stream.Write(Encoding.UTF8.GetBytes(line + "\n"));
+            // The runtime's console wants something of the system before its first word.
+            LastWords.Say(problem);
         }
-    }
+    }, TimeSpan.FromSeconds(2));
 }

@@ -14,7 +14,7 @@ internal static class HealthCommand
     /// <summary>The daemon answers within its own patience of one second, or does not.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
 
-    /// <summary>Its answer has some hundred bytes. What is larger, a redirect or no HTTP is not its.</summary>
+    /// <summary>Its answer has some hundred bytes. What is larger is not its.</summary>
     private const int MaxBodyBytes = 64 * 1024;
     private const int MaxHeadKib = 16;
 
@@ -54,8 +54,9 @@ internal static class HealthCommand
             var status = StatusIn(await response.Content.ReadAsByteArrayAsync(cancellationToken));
             if (response.StatusCode == HttpStatusCode.OK && status == "ok")
                 return ("ok", null);
+            var stranger = status is null ? ", not as a daemon does" : "";
             return (status is null or "ok" ? "unknown" : status,
-                $"{address} answered {(int)response.StatusCode}" + (status is null ? ", not as a daemon does" : ""));
+                $"{address} answered {(int)response.StatusCode}{stranger}");
         }
         catch (TaskCanceledException) when (!cancellationToken.IsCancellationRequested)
         {

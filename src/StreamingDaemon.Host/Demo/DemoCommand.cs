@@ -17,7 +17,7 @@ internal static class DemoCommand
     public static async Task<int> RunAsync(DaemonOptions options, int port, bool once,
         CancellationToken cancellationToken)
     {
-        var directory = Directory.CreateTempSubdirectory("streaming-daemon-");
+        var directory = MakeDirectory();
         // The second Ctrl-C ends the process where it is, and passes by every finally.
         AppDomain.CurrentDomain.ProcessExit += (_, _) => Remove(directory);
         try
@@ -54,6 +54,19 @@ internal static class DemoCommand
         finally
         {
             Remove(directory);
+        }
+    }
+
+    private static DirectoryInfo MakeDirectory()
+    {
+        try
+        {
+            return Directory.CreateTempSubdirectory("streaming-daemon-");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new IOException($"{Path.GetTempPath()}: no directory can be made there: "
+                + $"{e.Message.TrimEnd('.')}. Name another one in TMPDIR", e);
         }
     }
 
@@ -109,7 +122,8 @@ internal static class DemoCommand
         {
             using var document = JsonDocument.Parse(line.AsMemory(Data.Length));
             return document.RootElement.TryGetProperty("content", out var content) ? content.GetString()
-                : document.RootElement.TryGetProperty("error", out var error) ? $"\n[error: {error.GetString()}]"
+                : document.RootElement.TryGetProperty("error", out var error)
+                    ? $"\n[error: {error.GetString()}]"
                 : null;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)

@@ -8,8 +8,8 @@ namespace StreamingDaemon.Host.Demo;
 /// <summary><c>send</c>: hands one socket to a running daemon and prints the stream as it comes.</summary>
 internal static class SendCommand
 {
-    /// <summary>For silence if the whole answer has no limit of time. A daemon sends a keep-alive each 15 s, or
-    /// ends the stream after 300 s, unless it is configured otherwise.</summary>
+    /// <summary>For silence if the whole answer has no limit of time. A daemon sends a keep-alive each 15 s,
+    /// or ends the stream after 300 s, unless it is configured otherwise.</summary>
     private static readonly TimeSpan SilencePatience = TimeSpan.FromSeconds(CommandTree.DefaultSendTimeout);
 
     /// <param name="socketPath">Of the daemon.</param>

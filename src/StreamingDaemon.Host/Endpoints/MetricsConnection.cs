@@ -69,8 +69,28 @@ internal sealed class MetricsConnection(Socket socket, long nowMs) : IDisposable
     /// <summary>May there be a further request in what was read with the one before?</summary>
     public bool MayHaveMore => Wait == MetricsWait.Request && _mayHaveMore;
 
+    /// <summary>Does what poll(2) reported.</summary>
+    public void Move(short events, long nowMs)
+    {
+        try
+        {
+            if (Wait is MetricsWait.Answer or MetricsWait.Reader && (events & PollSet.Gone) != 0)
+                IsClosed = true;
+            else if (Wait == MetricsWait.Reader && events != 0)
+                SendMore(nowMs);
+            else if (events != 0)
+                Read(nowMs);
+            IsClosed |= Wait != MetricsWait.Answer && nowMs >= DeadlineMs;
+        }
+        catch
+        {
+            IsClosed = true;
+            throw;
+        }
+    }
+
     /// <summary>Reads what has come, and takes a request from it if one is whole.</summary>
-    public void Read(long nowMs)
+    private void Read(long nowMs)
     {
         if (Wait is MetricsWait.Answer or MetricsWait.Reader)
             return;
@@ -117,7 +137,7 @@ internal sealed class MetricsConnection(Socket socket, long nowMs) : IDisposable
         SendMore(nowMs);
     }
 
-    public void SendMore(long nowMs)
+    private void SendMore(long nowMs)
     {
         var count = Socket.Send(_output.AsSpan(_sent), SocketFlags.None, out var error);
         if (error is not (SocketError.Success or SocketError.WouldBlock))

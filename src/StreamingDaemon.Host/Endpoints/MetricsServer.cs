@@ -30,11 +30,11 @@ internal sealed partial class MetricsServer(
     /// <summary>With so many in the accept queue there is no grace. 512 are accepted in 8 graces.</summary>
     private const int Crowd = 512;
 
-    /// <summary>For a burst of connections: a full queue makes a client connect again a second later.</summary>
+    /// <summary>For a burst: if the queue is full a client connects again a second later.</summary>
     private const int Backlog = 4096;
 
-    /// <summary>For answers that are under way at the stop: a scraper that does not read must not hold
-    /// it.</summary>
+    /// <summary>For answers that are under way at the stop: a scraper that does not read must not
+    /// hold it.</summary>
     private const int StopMs = 1_000;
 
     /// <summary>Accepted at most before the others are looked at again.</summary>
@@ -125,7 +125,7 @@ internal sealed partial class MetricsServer(
         _poll.Wait(TimeoutMs(nowMs));
         nowMs = Environment.TickCount64;
         for (var i = 0; i < _connections.Count; i++)
-            Move(_connections[i], _poll.Result(i + 1), nowMs);
+            _connections[i].Move(_poll.Result(i + 1), nowMs);
         RemoveClosed();
         if (accepts && _poll.Result(0) != 0)
             Accept(nowMs);
@@ -153,27 +153,6 @@ internal sealed partial class MetricsServer(
         }
 
         return due == long.MaxValue ? -1 : (int)Math.Clamp(due - nowMs, 0, int.MaxValue);
-    }
-
-    /// <summary>Does what poll(2) reported.</summary>
-    private static void Move(MetricsConnection connection, short events, long nowMs)
-    {
-        try
-        {
-            if (connection.Wait is MetricsWait.Answer or MetricsWait.Reader && (events & PollSet.Gone) != 0)
-                connection.Close();
-            else if (connection.Wait == MetricsWait.Reader && events != 0)
-                connection.SendMore(nowMs);
-            else if (events != 0)
-                connection.Read(nowMs);
-            if (connection.Wait != MetricsWait.Answer && nowMs >= connection.DeadlineMs)
-                connection.Close();
-        }
-        catch
-        {
-            connection.Close();
-            throw;
-        }
     }
 
     private void Answer(MetricsConnection connection, long nowMs)
@@ -237,7 +216,7 @@ internal sealed partial class MetricsServer(
 
         _connections.Add(connection);
         // Most often the request is there by now.
-        Move(connection, PollSet.In, nowMs);
+        connection.Move(PollSet.In, nowMs);
         RemoveClosed();
     }
 
@@ -281,7 +260,7 @@ internal sealed partial class MetricsServer(
     private static bool HasSentMeanwhile(MetricsConnection connection, long nowMs)
     {
         if (connection.Wait == MetricsWait.Request && !connection.MayHaveMore)
-            Move(connection, PollSet.In, nowMs);
+            connection.Move(PollSet.In, nowMs);
         return connection.Wait == MetricsWait.Answer;
     }
 

@@ -11,6 +11,8 @@ internal static partial class StandardStreams
     private const int ReadWrite = 0x2; // O_RDWR
     private const int GetDescriptorFlags = 1; // F_GETFD
     private const int CloseOnExec = 1; // FD_CLOEXEC
+    private const int SizeExceeded = 25; // SIGXFSZ
+    private const nint Ignored = 1; // SIG_IGN
 
     [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Open(string path, int flags);
@@ -20,6 +22,13 @@ internal static partial class StandardStreams
 
     [LibraryImport("libc", EntryPoint = "fcntl")]
     private static partial int Fcntl(int fd, int command, int argument);
+
+    [LibraryImport("libc", EntryPoint = "signal")]
+    private static partial nint SetHandler(int signal, nint handler);
+
+    /// <summary>A log file at its limit of size (RLIMIT_FSIZE) fails to be written; SIGXFSZ would end the
+    /// process instead.</summary>
+    public static void OutliveFullFiles() => _ = SetHandler(SizeExceeded, Ignored);
 
     /// <summary>Puts /dev/null where nothing is. To be called before anything else is opened.</summary>
     public static void Fill()
@@ -38,7 +47,10 @@ internal static partial class StandardStreams
         if (IsTheRuntimes(1))
             Console.SetOut(TextWriter.Null);
         if (IsTheRuntimes(2))
+        {
             Console.SetError(TextWriter.Null);
+            LastWords.IsMuted = true;
+        }
     }
 
     private static bool IsTheRuntimes(int fd) => Fcntl(fd, GetDescriptorFlags, 0) is > 0 and var flags

@@ -105,8 +105,8 @@ internal readonly struct SocketPathLock : IDisposable
         if (there.IsEmptyFile && there.Owner == user)
             return true;
         throw new HandoffServerException(
-            $"{path}: is {there.Kind} of user {there.Owner}, and not a lock of this process's user {user}; it "
-            + "is left as it is. Move it away, or choose another path with --socket", Errno.Exist);
+            $"{path}: is {there.Kind} of user {there.Owner}, and not a lock of this process's user {user}; "
+            + "it is left as it is. Move it away, or choose another path with --socket", Errno.Exist);
     }
 
     private static bool IsStillAt(string path, in FileIdentity file) =>

@@ -127,6 +127,7 @@ public sealed class KernelHeaderTests
         ("MAP_ANONYMOUS", LinuxNative.MapAnonymous),
         ("MAP_POPULATE", LinuxNative.MapPopulate),
         ("MADV_DONTNEED", LinuxNative.MadvDontNeed),
+        ("RLIMIT_STACK", StackLimit.Resource),
         ("RLIMIT_NOFILE", LinuxNative.RLimitNoFile),
         ("W_OK | X_OK", LinuxNative.AccessWriteAndSearch),
         ("AT_FDCWD", FileIdentity.AtFdCwd),

@@ -1,0 +1,149 @@
+using System.Diagnostics;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+/// <summary>A start that the system refuses something: one sentence, exit code 1, and no socket.</summary>
+public sealed class ShortageTests : IDisposable
+{
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    [Theory]
+    [InlineData(64)]
+    [InlineData(128)]
+    public async Task Stack_that_is_too_small_ends_the_start_with_the_least(int kib)
+    {
+        if (IsBuildOfTests())
+            Assert.Skip("the runtime that compiles as it goes needs a larger stack before it runs our code");
+
+        await RefusedAsync($"the limit of a stack is {kib} KiB, and the least is 256", "prlimit", $"--stack={kib * 1024}");
+    }
+
+    [Fact]
+    public async Task System_without_proc_ends_the_start_and_says_so()
+    {
+        if (IsBuildOfTests())
+            Assert.Skip("the runtime that compiles as it goes finds its own files by /proc");
+
+        await RefusedAsync("/proc is not there", "unshare", "-rm", "sh", "-c", "mount -t tmpfs none /proc && exec \"$@\"", "sh");
+    }
+
+    /// <summary>Counted for the user, of whom nobody else has a process: from the least with which the runtime
+    /// itself starts to one that is enough.</summary>
+    [Fact]
+    public async Task Start_under_any_limit_of_tasks_is_whole_or_a_sentence_and_exit_1()
+    {
+        if (!Environment.IsPrivilegedProcess || IsBuildOfTests())
+            Assert.Skip("wants root, and a binary that any user may run");
+        var binary = _directory.File("daemon");
+        File.Copy(DaemonProcess.Command()[0], binary);
+        File.SetUnixFileMode(_directory.Path, (UnixFileMode)0x1FF);
+        var (refused, started) = (0, 0);
+
+        for (var limit = 3; limit <= 40 && started < 2; limit++)
+        {
+            var start = new ProcessStartInfo("setpriv", ["--reuid", "61743", "--regid", "61743", "--clear-groups",
+                "prlimit", $"--nproc={limit}:{limit}", binary, "--socket", _directory.File($"s{limit}"), "--delay", "0"])
+            { RedirectStandardError = true };
+            using var process = Process.Start(start)!;
+            var first = await process.StandardError.ReadLineAsync().WaitAsync(Clients.Patience);
+            if (first?.Contains("listening on", StringComparison.Ordinal) == true)
+            {
+                started++;
+                process.Kill();
+                await process.WaitForExitAsync();
+                continue;
+            }
+
+            await process.WaitForExitAsync().WaitAsync(Clients.Patience);
+            Assert.Equal((limit, 1), (limit, process.ExitCode));
+            Assert.StartsWith("streaming-daemon: the system ", first, StringComparison.Ordinal);
+            Assert.Contains("TasksMax=", first, StringComparison.Ordinal);
+            Assert.Equal("", await process.StandardError.ReadToEndAsync());
+            Assert.False(File.Exists(_directory.File($"s{limit}")));
+            refused++;
+        }
+
+        Assert.True(refused > 5 && started == 2, $"{refused} refused, {started} started");
+    }
+
+    [Theory]
+    [InlineData(4)]
+    [InlineData(5)]
+    [InlineData(8)]
+    [InlineData(10)]
+    [InlineData(20)]
+    public async Task Hardly_any_descriptors_end_the_start_with_a_sentence(int limit)
+    {
+        if (IsBuildOfTests())
+            Assert.Skip("the runtime that compiles as it goes opens more files before it runs our code");
+
+        await RefusedAsync("ulimit -n", "prlimit", $"--nofile={limit}:{limit}");
+    }
+
+    [Theory]
+    [InlineData(100)]
+    [InlineData(150)]
+    [InlineData(500)]
+    [InlineData(700)]
+    public async Task Start_under_a_limit_of_address_space_is_whole_or_a_sentence_and_exit_1(int mib)
+    {
+        if (IsBuildOfTests())
+            Assert.Skip("the runtime that compiles as it goes ends by itself");
+        var start = DaemonProcess.StartInfo(null, _directory.Path, ["--socket", _directory.File("s"), "--delay", "0"],
+            "prlimit", $"--as={mib * 1024L * 1024}");
+        using var process = Process.Start(start)!;
+        var first = await process.StandardError.ReadLineAsync().WaitAsync(Clients.Patience);
+        if (first?.Contains("listening on", StringComparison.Ordinal) == true)
+            process.Kill();
+        await process.WaitForExitAsync().WaitAsync(Clients.Patience);
+
+        if (first?.Contains("listening on", StringComparison.Ordinal) == true)
+            return;
+        Assert.Equal(1, process.ExitCode);
+        Assert.StartsWith("streaming-daemon: ", first, StringComparison.Ordinal);
+        Assert.Equal("", await process.StandardError.ReadToEndAsync());
+    }
+
+    [Fact]
+    public async Task Log_file_at_its_limit_of_size_ends_nothing()
+    {
+        if (IsBuildOfTests())
+            Assert.Skip("the runtime that compiles as it goes makes files of its code");
+        await using var daemon = await LaunchedDaemon.StartByAsync(
+            $"ulimit -f 0; exec \"$@\" 2>>{_directory.File("log")}", "--delay", "0");
+
+        Assert.True((await daemon.AskAsync("{}")).IsDone);
+        daemon.Signal(15);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+    }
+
+    [Fact]
+    public async Task Demo_without_a_directory_for_temporary_files_names_it()
+    {
+        var (exitCode, _, error) = await DaemonProcess.RunAsync(
+            new Dictionary<string, string> { ["TMPDIR"] = "/no-such-directory" }, "demo", "--once", "--port", "0");
+
+        Assert.Equal(1, exitCode);
+        Assert.StartsWith("streaming-daemon: /no-such-directory/: no directory can be made there", error,
+            StringComparison.Ordinal);
+        Assert.Contains("TMPDIR", error, StringComparison.Ordinal);
+    }
+
+    private async Task RefusedAsync(string said, params string[] wrapper)
+    {
+        var (exitCode, _, error) = await DaemonProcess.RunUnderAsync(
+            wrapper, "--socket", _directory.File("s"), "--delay", "0");
+
+        Assert.Equal(1, exitCode);
+        Assert.StartsWith("streaming-daemon: ", error, StringComparison.Ordinal);
+        Assert.Contains(said, error, StringComparison.Ordinal);
+        Assert.Single(error.TrimEnd('\n').Split('\n'));
+        Assert.False(File.Exists(_directory.File("s")));
+    }
+
+    /// <summary>Is it the build that was made with the tests, and none that was published?</summary>
+    private static bool IsBuildOfTests() => DaemonProcess.Command()[0] == "dotnet";
+}
