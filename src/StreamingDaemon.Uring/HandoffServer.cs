@@ -170,20 +170,21 @@ public sealed class HandoffServer
     public async Task<bool> IsTurningAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
     {
         var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
-        var check = CheckTurns();
+        var waitingFor = _loops.Select(loop => (Loop: loop, loop.Statistics.Turns)).ToList();
+        if (waitingFor.Count == 0 || Completion.IsCompleted)
+            return false;
         while (true)
         {
-            if (check.Look() is { } turns)
-                return turns;
-            if (Environment.TickCount64 > deadline)
+            foreach (var (loop, _) in waitingFor)
+                loop.Wake();
+            waitingFor.RemoveAll(w => w.Loop.Statistics.Turns != w.Turns || w.Loop.RanToEnd);
+            if (waitingFor.Count == 0)
+                return true;
+            if (Completion.IsCompleted || Environment.TickCount64 > deadline)
                 return false;
             await Task.Delay(1, cancellationToken).ConfigureAwait(false);
         }
     }
-
-    /// <summary>As <see cref="IsTurningAsync"/>, for a thread that waits by itself and needs none of the
-    /// pool's.</summary>
-    public TurnCheck CheckTurns() => new(_loops, Completion);
 
     /// <summary>Waits until every call of the handler has returned; they may go on a moment after their
     /// client, and after <see cref="Completion"/>.</summary>

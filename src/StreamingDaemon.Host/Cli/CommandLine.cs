@@ -1,10 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
-using System.ComponentModel;
 using System.Net.Sockets;
 using System.Reflection;
-using System.Text;
-using Microsoft.Win32.SafeHandles;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
 

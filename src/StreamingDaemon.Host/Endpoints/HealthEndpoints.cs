@@ -10,61 +10,76 @@ namespace StreamingDaemon.Host.Endpoints;
 /// <c>/health</c> for people and load balancers, <c>/health/live</c> (restart me if this fails) and
 /// <c>/health/ready</c> (send me nothing if this fails) for orchestrators. 200 or 503.
 /// </summary>
-internal sealed class HealthEndpoints(
-    DaemonOptions options, HandoffServer server, DrainSignal drain, StreamWatchdog watchdog)
+internal static class HealthEndpoints
 {
-    public static bool IsOne(string path) =>
-        path is "/health" or "/healthz" or "/health/live" or "/health/ready";
+    /// <summary>A loop that has not turned for this long after it was woken does not turn. Below a second,
+    /// which is what probes wait.</summary>
+    private static readonly TimeSpan TurnPatience = TimeSpan.FromMilliseconds(800);
 
-    /// <summary>How the daemon is.</summary>
-    /// <param name="check">That of this request: the loop must turn after it has come.</param>
-    /// <param name="isLate">Has the loop had its time to turn?</param>
-    /// <returns>Null if it is too early to say.</returns>
-    public string? StatusBy(ref TurnCheck? check, bool isLate)
+    /// <summary>Some probes ask with HEAD: the status is all they want.</summary>
+    private static readonly string[] Methods = ["GET", "HEAD"];
+
+    public static void MapHealthEndpoints(this IEndpointRouteBuilder routes)
     {
-        // The loop of a drained daemon has ended, as it should, a moment before the process does.
-        if (drain.IsDraining)
-            return "draining";
-        // HTTP is there a moment before the loop is.
-        if (!server.HasStarted)
-            return "starting";
-        check ??= server.CheckTurns();
-        return check.Look() switch
-        {
-            true => "ok",
-            false => "stuck",
-            null => isLate ? "stuck" : null,
-        };
+        RequestDelegate health = WriteHealthAsync, live = WriteLiveAsync, ready = WriteReadyAsync;
+        routes.MapMethods("/health", Methods, health);
+        routes.MapMethods("/healthz", Methods, health);
+        routes.MapMethods("/health/live", Methods, live);
+        routes.MapMethods("/health/ready", Methods, ready);
     }
 
-    public HttpAnswer Answer(string path, string status) => path switch
+    private static async Task WriteHealthAsync(HttpContext context)
+    {
+        var status = await StatusOf(context);
+        var services = context.RequestServices;
+        var options = services.GetRequiredService<DaemonOptions>();
+        var statistics = services.GetRequiredService<HandoffServer>().Statistics;
+        await WriteAsync(context, status, json =>
+        {
+            json.WriteString("version", DaemonVersion.Text);
+            json.WriteStartObject("connections");
+            json.WriteNumber("active", statistics.ActiveConnections);
+            json.WriteNumber("peak", statistics.PeakConnections);
+            json.WriteNumber("max", statistics.MaxConnections);
+            json.WriteEndObject();
+            var (queued, pending, streaming) = services.GetRequiredService<StreamWatchdog>().CountStates();
+            json.WriteStartObject("streams");
+            json.WriteNumber("llm_queued", queued);
+            json.WriteNumber("llm_pending", pending);
+            json.WriteNumber("streaming", streaming);
+            json.WriteEndObject();
+            json.WriteString("backend", options.Backend.Name);
+        });
+    }
+
+    private static async Task WriteLiveAsync(HttpContext context)
     {
         // Neither a drain nor a start is a reason to be restarted.
-        "/health/live" => Write(status is "draining" or "starting" ? "ok" : status, null),
-        "/health/ready" => Write(status, null),
-        _ => Write(status, WriteMore),
-    };
-
-    private void WriteMore(Utf8JsonWriter json)
-    {
-        var statistics = server.Statistics;
-        json.WriteString("version", DaemonVersion.Text);
-        json.WriteStartObject("connections");
-        json.WriteNumber("active", statistics.ActiveConnections);
-        json.WriteNumber("peak", statistics.PeakConnections);
-        json.WriteNumber("max", statistics.MaxConnections);
-        json.WriteEndObject();
-        var (queued, pending, streaming) = watchdog.CountStates();
-        json.WriteStartObject("streams");
-        json.WriteNumber("llm_queued", queued);
-        json.WriteNumber("llm_pending", pending);
-        json.WriteNumber("streaming", streaming);
-        json.WriteEndObject();
-        json.WriteString("backend", options.Backend.Name);
+        var status = await StatusOf(context);
+        await WriteAsync(context, status is "draining" or "starting" ? "ok" : status, null);
     }
 
-    private static HttpAnswer Write(string status, Action<Utf8JsonWriter>? more)
+    private static async Task WriteReadyAsync(HttpContext context) =>
+        await WriteAsync(context, await StatusOf(context), null);
+
+    private static async Task<string> StatusOf(HttpContext context)
     {
+        var services = context.RequestServices;
+        var draining = services.GetRequiredService<DrainSignal>().IsDraining;
+        var server = services.GetRequiredService<HandoffServer>();
+        // HTTP is there a moment before the loop is.
+        if (!draining && !server.HasStarted)
+            return "starting";
+        var turning = await server.IsTurningAsync(TurnPatience, context.RequestAborted);
+        // The loop of a drained daemon has ended, as it should, a moment before the process does.
+        return draining ? "draining" : turning ? "ok" : "stuck";
+    }
+
+    private static async Task WriteAsync(HttpContext context, string status, Action<Utf8JsonWriter>? more)
+    {
+        context.Response.StatusCode = status == "ok" ? 200 : 503;
+        context.Response.ContentType = "application/json";
+        context.Response.Headers.CacheControl = "no-store";
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer))
         {
@@ -75,7 +90,7 @@ internal sealed class HealthEndpoints(
         }
 
         buffer.WriteByte((byte)'\n');
-        return new HttpAnswer(status == "ok" ? 200 : 503, "application/json", buffer.ToArray(),
-            "Cache-Control: no-store\r\n");
+        context.Response.ContentLength = buffer.Length;
+        await context.Response.Body.WriteAsync(buffer.ToArray(), context.RequestAborted);
     }
 }

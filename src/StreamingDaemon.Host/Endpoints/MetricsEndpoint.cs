@@ -1,19 +1,26 @@
-using StreamingDaemon.Host.Handoff;
+using System.Diagnostics;
 
 namespace StreamingDaemon.Host.Endpoints;
 
 /// <summary><c>GET /metrics</c> and <c>GET /</c>: the Prometheus text format, version 0.0.4.</summary>
-internal sealed class MetricsEndpoint(StreamMetrics metrics)
+internal static class MetricsEndpoint
 {
     private const string ContentType = "text/plain; version=0.0.4; charset=utf-8";
 
-    public static bool IsIt(string path) => path is "/" or "/metrics";
-
-    public HttpAnswer Answer()
+    public static void MapMetricsEndpoint(this IEndpointRouteBuilder routes)
     {
-        using var text = new MemoryStream();
-        // Into memory nothing is waited for: this is done when it returns.
-        metrics.Registry.CollectAndExportAsTextAsync(text).GetAwaiter().GetResult();
-        return new HttpAnswer(200, ContentType, text.ToArray());
+        RequestDelegate serve = WriteAsync;
+        routes.MapGet("/metrics", serve);
+        routes.MapGet("/", serve);
+    }
+
+    private static async Task WriteAsync(HttpContext context)
+    {
+        var since = context.Features.Get<ProbeConnection>()?.RequestedAt ?? Stopwatch.GetTimestamp();
+        var text = context.RequestServices.GetRequiredService<MetricsText>().CollectedSince(since);
+        context.Response.ContentType = ContentType;
+        context.Response.ContentLength = text.Length;
+        // In one piece: the registry writes by the word, and each word would be a send(2).
+        await context.Response.Body.WriteAsync(text, context.RequestAborted);
     }
 }

@@ -8,7 +8,9 @@ namespace StreamingDaemon.Host.Endpoints;
 internal sealed unsafe partial class PollSet(int most)
 {
     public const short In = 0x1;
-    public const short Out = 0x4;
+
+    /// <summary>POLLRDHUP: the peer sends nothing more.</summary>
+    public const short PeerEnded = 0x2000;
 
     /// <summary>POLLERR, POLLHUP, POLLNVAL: reported whether asked for or not.</summary>
     public const short Gone = 0x8 | 0x10 | 0x20;

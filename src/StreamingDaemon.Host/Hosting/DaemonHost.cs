@@ -1,3 +1,4 @@
+using Microsoft.AspNetCore.Hosting;
 using Prometheus;
 using Serilog;
 using StreamingDaemon.Backends;
@@ -8,12 +9,12 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Hosting;
 
-/// <summary>Puts the daemon together: a generic host, with HTTP if a metrics port is set.</summary>
+/// <summary>Puts the daemon together: a generic host, with Kestrel if a metrics port is set.</summary>
 internal static class DaemonHost
 {
-    /// <summary>What is left after the streams have ended, above all answers of the metrics port that are
-    /// under way: a scraper that sent half a request must not hold the stop.</summary>
-    private static readonly TimeSpan StopPatience = TimeSpan.FromSeconds(2);
+    /// <summary>What Kestrel gets for requests that are under way when the streams have ended: a scraper that
+    /// sent half a request must not hold the stop.</summary>
+    private static readonly TimeSpan HttpPatience = TimeSpan.FromSeconds(1);
 
     /// <param name="options">As they were read.</param>
     /// <param name="reread">Reads them again, for SIGHUP.</param>
@@ -24,14 +25,42 @@ internal static class DaemonHost
     public static IHost Build(DaemonOptions options, Func<DaemonOptions> reread, DaemonLog log,
         Action<IServiceCollection>? more = null)
     {
-        // Nothing from the environment or from files: the options are all there is.
-        var builder = Microsoft.Extensions.Hosting.Host.CreateEmptyApplicationBuilder(
-            new HostApplicationBuilderSettings { DisableDefaults = true });
+        if (options.Monitoring.MetricsPort == 0)
+        {
+            // Nothing from the environment or from files: the options are all there is.
+            var bare = Microsoft.Extensions.Hosting.Host.CreateEmptyApplicationBuilder(
+                new HostApplicationBuilderSettings { DisableDefaults = true });
+            AddDaemon(bare.Services, options, reread, log);
+            more?.Invoke(bare.Services);
+            var host = bare.Build();
+            Connect(host.Services);
+            return host;
+        }
+
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         AddDaemon(builder.Services, options, reread, log);
         more?.Invoke(builder.Services);
-        var host = builder.Build();
-        Connect(host.Services);
-        return host;
+        builder.Services.AddRoutingCore();
+        builder.Services.AddSingleton<MetricsText>();
+        // Before Kestrel's own transport, which is taken only if there is none.
+        builder.Services.AddProbeGate();
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            // Scrapers come once in 15 to 60 seconds, ask for little and at once.
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
+            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(10);
+            // No request here has a body. Of one that is larger the rest is not waited for.
+            kestrel.Limits.MaxRequestBodySize = 1024;
+            kestrel.Listen(MetricsPort.EndPointOf(options.Monitoring));
+        });
+        var application = builder.Build();
+        Connect(application.Services);
+        application.UseProbeGate();
+        application.UseRouting();
+        application.MapMetricsEndpoint();
+        application.MapHealthEndpoints();
+        return application;
     }
 
     private static void AddDaemon(
@@ -40,7 +69,7 @@ internal static class DaemonHost
         var passedSocket = SocketActivation.Take();
         services.AddSerilog(log.Logger);
         services.AddSingleton(log);
-        services.Configure<HostOptions>(host => host.ShutdownTimeout = StopPatience);
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = HttpPatience);
         services.AddSingleton(options);
         services.AddSingleton(new ReloadableOptions(options));
         services.AddSingleton(reread);
@@ -72,12 +101,6 @@ internal static class DaemonHost
             },
                 provider.GetRequiredService<IHandoffHandler>()));
         services.AddSingleton<LoopWatchdog>();
-        services.AddSingleton<HealthEndpoints>();
-        services.AddSingleton<MetricsEndpoint>();
-        services.AddSingleton<MetricsAnswers>();
-        // First: whoever finds the socket's path finds a daemon that can be asked how it is.
-        if (options.Monitoring.MetricsPort != 0)
-            services.AddHostedService<MetricsServer>();
         services.AddSingleton<HandoffLoopService>();
         services.AddHostedService(provider => provider.GetRequiredService<HandoffLoopService>());
         services.AddHostedService<MemoryTrimmer>();

@@ -28,8 +28,10 @@ internal sealed class DaemonLog : IDisposable
         _level = new LoggingLevelSwitch(LevelOf(options));
         _logger = new LoggerConfiguration()
             .MinimumLevel.ControlledBy(_level)
-            // The host tells of itself at information.
+            // Kestrel and the host tell of themselves at information.
             .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
+            // Its warnings are of what strangers send, and they send as much as they like.
+            .MinimumLevel.Override("Microsoft.AspNetCore.Server.Kestrel", LogEventLevel.Error)
             // What a start fails of is said once, by the command that started it.
             .MinimumLevel.Override("Microsoft.Extensions.Hosting.Internal.Host", LogEventLevel.Fatal)
             .MinimumLevel.Override("System", LogEventLevel.Warning)

@@ -39,7 +39,7 @@ internal sealed partial class HandoffLoopService(
     /// <summary>The exit code of the process, once the host has stopped.</summary>
     public int Result { get; private set; }
 
-    /// <summary>After every hosted service has started, HTTP too.</summary>
+    /// <summary>After every hosted service has started, Kestrel too.</summary>
     /// <exception cref="HandoffServerException">The ring or the socket is refused.</exception>
     public async Task StartedAsync(CancellationToken cancellationToken)
     {

@@ -5,7 +5,7 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Hosting;
 
-/// <summary>The address that HTTP listens on: tried by <c>check</c>, and named where it is
+/// <summary>The address that Kestrel listens on: tried by <c>check</c>, and named if it is
 /// refused.</summary>
 internal static class MetricsPort
 {

@@ -12,13 +12,14 @@ internal static class StartNeeds
     /// and the start waits for ever.</summary>
     private const long LeastStack = 256 * 1024;
 
-    /// <summary>The runtime's: gate and timer of the pool, signals, sockets, the log's. Their stacks have the
-    /// size of the limit, and take address space.</summary>
-    private const int RuntimeThreads = 5;
+    /// <summary>The runtime's: gate and timer of the pool, signals, sockets, the log's, Kestrel's timer.
+    /// Their stacks have the size of the limit, and take address space.</summary>
+    private const int RuntimeThreads = 6;
     private const int MostWorkers = 4;
 
-    /// <summary>Deadlines, metrics, those of the loops: their stacks are small.</summary>
-    private const int OwnThreads = 4;
+    /// <summary>Deadlines, hang monitor, releases, odd releases, signals, reload, last words, mock pauses,
+    /// probe gate: their stacks are small.</summary>
+    private const int OwnThreads = 9;
     private const int SmallStack = 512 * 1024;
 
     /// <exception cref="HandoffServerException">One is not there; the message says which, and what mends
