@@ -1,6 +1,5 @@
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Loop;
-using StreamingDaemon.Uring.Ring;
 
 namespace StreamingDaemon.Uring;
 
@@ -15,7 +14,7 @@ namespace StreamingDaemon.Uring;
 /// server.BeginDrain();             // no new handoffs; running streams go on
 /// await server.Completion;         // ends when the last client has
 /// </code></example>
-public sealed class HandoffServer
+public sealed partial class HandoffServer
 {
     private readonly IHandoffHandler _handler;
     private readonly ClientPlaces _places = new();
@@ -98,22 +97,6 @@ public sealed class HandoffServer
             _threads?.End();
             throw;
         }
-    }
-
-    private void ReportReplacement(HungWork work) => ThreadPool.UnsafeQueueUserWorkItem(
-        static report => report.Handler.OnThreadReplaced(report.Work), (Handler: _handler, Work: work),
-        preferLocal: false);
-
-    private (HungThreads Releases, HungThreads Checks, HungThreads Calls) CountHung()
-    {
-        var (checks, calls) = (default(HungThreads), default(HungThreads));
-        foreach (var loop in _loops)
-        {
-            checks += loop.HungChecks;
-            calls += loop.HungCalls;
-        }
-
-        return (_threads!.Releaser.HungThreads + _threads.OddReleaser.HungThreads, checks, calls);
     }
 
     private Task<EventLoop> StartLoopAsync(int index, EventLoop[]? others)
@@ -263,40 +246,5 @@ public sealed class HandoffServer
         // The last ones to release anything have.
         _threads!.End();
         _completion.TrySetResult();
-    }
-
-    /// <summary>Starts another thread for a loop whose own hangs in a call.</summary>
-    private void ReplaceThread(int index, long call)
-    {
-        try
-        {
-            ServerThread.Start(NameOf(index), () => TakeOver(_loops[index], call), _options);
-        }
-        catch (HandoffServerException)
-        {
-            // No thread is to be had: the next look tries again.
-        }
-    }
-
-    private void TakeOver(EventLoop loop, long call)
-    {
-        IoUring ring;
-        try
-        {
-            ring = loop.CreateRing();
-        }
-        catch (HandoffServerException)
-        {
-            // No ring is to be had: the next look tries again.
-            return;
-        }
-
-        RunToEnd(loop, () =>
-        {
-            var isOurs = loop.TryTakeOver(call, ring);
-            if (!isOurs)
-                ring.Dispose();
-            return isOurs;
-        });
     }
 }

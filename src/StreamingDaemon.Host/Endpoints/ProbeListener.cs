@@ -63,6 +63,7 @@ internal sealed partial class ProbeListener : IConnectionListener
         _factory.Dispose();
     }
 
-    [LoggerMessage(EventId = 61, Level = LogLevel.Error, Message = "a connection to the metrics port is lost")]
+    [LoggerMessage(EventId = 61, Level = LogLevel.Error,
+        Message = "a connection to the metrics port is lost")]
     private static partial void LogFault(ILogger logger, Exception exception);
 }

@@ -30,8 +30,8 @@ internal static unsafe class SchedulingSlice
         _ = LinuxNative.SchedSetAttributes(&attributes);
     }
 
-    /// <summary>Lets the calling thread take no core from another one when it wakes up (SCHED_BATCH, sched(7)):
-    /// for work that nobody waits for.</summary>
+    /// <summary>Lets the calling thread take no core from another one when it wakes up (SCHED_BATCH,
+    /// sched(7)): for work that nobody waits for.</summary>
     public static void YieldToOthers()
     {
         Attributes attributes;

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using StreamingDaemon.Uring.Connections;
 using StreamingDaemon.Uring.Interop;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;
 
@@ -86,7 +87,10 @@ internal sealed unsafe partial class EventLoop
     /// </summary>
     private void ProbeProgress(ClientConnection client)
     {
-        var unsent = LinuxNative.GetUnsentBytes(client.Fd);
+        // Multipath TCP would take the socket's lock for the answer (mptcp_ioctl).
+        var isAsked = LinuxNative.GetSockOpt(client.Fd, SolSocket, SoProtocol, out var protocol) == 0
+            && protocol != IpProtoMpTcp;
+        var unsent = isAsked ? LinuxNative.GetUnsentBytes(client.Fd) : -1;
         // The first look only learns from where it falls; it is not held against the client.
         if (client.UnsentInKernel < 0 || (unsent >= 0 && unsent < client.UnsentInKernel))
             client.ProgressMs = _nowMs;

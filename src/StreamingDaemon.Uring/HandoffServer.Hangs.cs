@@ -1,0 +1,59 @@
+using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Ring;
+
+namespace StreamingDaemon.Uring;
+
+// Threads that hang in calls on what came from outside: counted, told of and, if they run a loop, replaced.
+public sealed partial class HandoffServer
+{
+    private void ReportReplacement(HungWork work) => ThreadPool.UnsafeQueueUserWorkItem(
+        static report => report.Handler.OnThreadReplaced(report.Work), (Handler: _handler, Work: work),
+        preferLocal: false);
+
+    private (HungThreads Releases, HungThreads Checks, HungThreads Calls) CountHung()
+    {
+        var (checks, calls) = (default(HungThreads), default(HungThreads));
+        foreach (var loop in _loops)
+        {
+            checks += loop.HungChecks;
+            calls += loop.HungCalls;
+        }
+
+        return (_threads!.Releaser.HungThreads + _threads.OddReleaser.HungThreads, checks, calls);
+    }
+
+    /// <summary>Starts another thread for a loop whose own hangs in a call.</summary>
+    private void ReplaceThread(int index, long call)
+    {
+        try
+        {
+            ServerThread.Start(NameOf(index), () => TakeOver(_loops[index], call), _options);
+        }
+        catch (HandoffServerException)
+        {
+            // No thread is to be had: the next look tries again.
+        }
+    }
+
+    private void TakeOver(EventLoop loop, long call)
+    {
+        IoUring ring;
+        try
+        {
+            ring = loop.CreateRing();
+        }
+        catch (HandoffServerException)
+        {
+            // No ring is to be had: the next look tries again.
+            return;
+        }
+
+        RunToEnd(loop, () =>
+        {
+            var isOurs = loop.TryTakeOver(call, ring);
+            if (!isOurs)
+                ring.Dispose();
+            return isOurs;
+        });
+    }
+}
