@@ -12,6 +12,26 @@ public sealed class KeepAliveTests
     private static HandoffServerOptions Every(int intervalMs, HandoffServerOptions options) =>
         options with { KeepAlive = Encoding.UTF8.GetBytes(Comment), KeepAliveIntervalMs = intervalMs };
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(10)]
+    public async Task Stream_whose_first_flush_comes_late_is_left_alone_until_then(int keepAliveMs)
+    {
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                // Ten times the time that a handoff, and the check of its socket, may take.
+                await Task.Delay(300);
+                Encoding.UTF8.GetBytes("head", client);
+                await client.FlushAsync();
+                client.Complete();
+            },
+            options => Every(keepAliveMs, options) with { HandoffTimeoutMs = 30 });
+        using var client = Clients.HandOver(server.SocketPath, "{}");
+
+        Assert.Equal("head", await Clients.ReadTextAsync(client));
+    }
+
     [Fact]
     public async Task Silent_stream_is_kept_alive_once_its_producer_allows_it_and_no_sooner()
     {

@@ -38,10 +38,14 @@ internal sealed unsafe partial class EventLoop
         _timers.Set(client, _nowMs + ProbeMs);
     }
 
+    /// <summary>Not before the first flush was sent: the timer of the check may still run.</summary>
+    private bool MayKeepAlive(ClientConnection client) => _keepAlive.Length > 0
+        && client.LastSendMs != ClientConnection.NeverSent && client.Stream!.AllowsKeepAlive;
+
     /// <summary>Everything was sent: the next thing is a token, or the keep-alive in its place.</summary>
     private void ExpectSilence(ClientConnection client)
     {
-        if (_keepAlive.Length > 0 && client.Stream!.AllowsKeepAlive)
+        if (MayKeepAlive(client))
             _timers.Set(client, _nowMs + Options.KeepAliveIntervalMs);
         else
             TimerWheel.Clear(client);
@@ -63,7 +67,7 @@ internal sealed unsafe partial class EventLoop
             SendAgain(client);
         else if (client.IsSending)
             ProbeProgress(client);
-        else if (!client.IsInsideFlush && !client.Stream!.HasWork)
+        else if (MayKeepAlive(client) && !client.IsInsideFlush && !client.Stream!.HasWork)
             SendKeepAlive(client);
     }
 
