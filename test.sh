@@ -101,7 +101,7 @@ dotnet build StreamingDaemon.sln -c Debug -v quiet || fail "the build failed"
 
 for project in StreamingDaemon.Uring.Tests StreamingDaemon.Backends.Tests StreamingDaemon.Host.Tests \
   StreamingDaemon.Bench.Tests StreamingDaemon.FunctionalTests; do
-  run_tests "$project" "tests/$project/bin/Debug/net10.0/$project"
+  run_tests "$project" "tests/$project/bin/Debug/net10.0/$project" -trait- Needs=NativeAot
 done
 # What a token allocates is a promise of the release build: a debug build makes objects of async methods.
 backends_tests=tests/StreamingDaemon.Backends.Tests

@@ -3,7 +3,9 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>A start that the system refuses something: one sentence, exit code 1, and no socket.</summary>
+/// <summary>A start that the system refuses something: one sentence, exit code 1, and no socket. Of the Native AOT
+/// binary: a runtime that compiles as it goes is refused it first. test.sh leaves these out of its other run.</summary>
+[Trait("Needs", "NativeAot")]
 public sealed class ShortageTests : IDisposable
 {
     private readonly TempDirectory _directory = new();
