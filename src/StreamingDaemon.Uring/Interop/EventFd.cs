@@ -15,7 +15,12 @@ internal sealed unsafe class EventFd : IDisposable
     {
         Fd = LinuxNative.EventFd();
         if (Fd < 0)
-            throw new HandoffServerException($"eventfd: {LinuxNative.Describe(Fd)}", -Fd);
+        {
+            throw new HandoffServerException(
+                $"eventfd: {LinuxNative.Describe(Fd)}. Raise the limit of descriptors: ulimit -n 20000; "
+                + "systemd: LimitNOFILE=20000; Docker: --ulimit nofile=20000", -Fd);
+        }
+
         _handle = new SafeFileHandle(Fd, ownsHandle: true);
         Buffer = (ulong*)NativeMemory.AllocZeroed(sizeof(ulong));
     }

@@ -218,13 +218,20 @@ internal sealed unsafe partial class EventLoop
             FinishCloseIfIdle(client);
         else if (IsInterrupted(completion.Result))
             ArmWatch(client);
-        else if (client.Stream!.IsToldWhenChecked())
-            client.SeemsGone = true;
         else if (completion.Result < 0)
             BeginClose(client, ClientEnd.SocketError);
         else if (!Options.KeepHalfClosed || (completion.Result & (PollHup | PollErr)) != 0)
-            BeginClose(client, ClientEnd.ClientGone);
+            OnGone(client);
         else if (!client.IsWatched)
             ArmWatch(client);
+    }
+
+    private void OnGone(ClientConnection client)
+    {
+        // One that never was connected looks the same until it is checked.
+        if (client.Stream!.IsToldWhenChecked())
+            client.SeemsGone = true;
+        else
+            BeginClose(client, ClientEnd.ClientGone);
     }
 }
