@@ -44,7 +44,7 @@ public sealed class ShortageTests : IDisposable
         File.SetUnixFileMode(_directory.Path, (UnixFileMode)0x1FF);
         var (refused, started) = (0, 0);
 
-        for (var limit = 4; limit <= 40 && started < 2; limit++)
+        for (var limit = 3; limit <= 40 && started < 2; limit++)
         {
             var start = new ProcessStartInfo("setpriv", ["--reuid", "61743", "--regid", "61743", "--clear-groups",
                 "prlimit", $"--nproc={limit}:{limit}", binary, "--socket", _directory.File($"s{limit}"), "--delay", "0"])
