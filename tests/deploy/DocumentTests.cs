@@ -170,7 +170,7 @@ public sealed partial class DocumentTests
     [GeneratedRegex(@"(?:streaming-daemon(?:-apache)?:|newTag: )([0-9]+\.[0-9]+\.[0-9]+)")]
     private static partial Regex NamedVersion();
 
-    [GeneratedRegex(@"^\| ([0-9 ]+) \| [^|]* MB \| ([0-9 ]+) \| ([0-9 ]+) \|$", RegexOptions.Multiline)]
+    [GeneratedRegex(@"^\| ([0-9 ]+) \| ([0-9 ]+) \| ([0-9 ]+) \|$", RegexOptions.Multiline)]
     private static partial Regex Capacity();
 
     [GeneratedRegex("^### (StreamingDaemon.*)$", RegexOptions.Multiline)]
