@@ -202,6 +202,28 @@ public sealed class HangTests
         await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Server_ends_while_a_check_hangs(bool drains)
+    {
+        await using var server = await RunningServer.StartAsync(AnswerAsync,
+            options => options with { HandoffTimeoutMs = drains ? 200 : 60_000 });
+        var (browser, theirs) = Clients.TcpPair();
+        using var held = new HeldLock((int)theirs.Handle);
+        Clients.HandOverDescriptor(server.SocketPath, "victim"u8, (int)theirs.Handle);
+        await Eventually.TrueAsync(() => server.Server.Statistics.HungChecks.Now == 1);
+
+        if (drains)
+            server.Server.BeginDrain();
+        else
+            server.Server.Stop();
+
+        await server.Server.Completion.WaitAsync(Clients.Patience);
+        browser.Dispose();
+        theirs.Dispose();
+    }
+
     private static async Task CloseIfReadAsync(int kind, System.Net.Sockets.Socket victim, Task<string> answer)
     {
         // The read behind the end of the stream comes when the client says something.

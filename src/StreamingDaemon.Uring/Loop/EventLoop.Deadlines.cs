@@ -55,7 +55,7 @@ internal sealed unsafe partial class EventLoop
     {
         if (client.Stream?.AwaitsCheck == true)
             _timers.Set(client, _nowMs + Options.HandoffTimeoutMs);
-        else if (client.Stream?.TryTimeOutCheck() == true)
+        else if (client.State != ClientState.Closing && client.Stream?.TryTimeOutCheck() == true)
             TimeOutCheck(client);
         else if (client.State == ClientState.Draining)
             BeginClose(client, ClientEnd.Completed);

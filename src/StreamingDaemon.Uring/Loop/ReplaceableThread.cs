@@ -84,7 +84,7 @@ internal abstract class ReplaceableThread<T> : IHangWatched
         lock (_items)
         {
             _ended = true;
-            Monitor.Pulse(_items);
+            Monitor.PulseAll(_items);
         }
     }
 
@@ -170,18 +170,22 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     public void LookForHang()
     {
         var worker = _worker;
+        var call = worker.Call;
         OnLook(worker);
-        if (worker.Watch.Hangs(worker.Call, MustSleepToHang ? worker.ThreadId : 0) && Hung < _mostHung)
-            Replace();
+        if (worker.Watch.Hangs(call, MustSleepToHang ? worker.ThreadId : 0) && Hung < _mostHung)
+            Replace(worker, call);
     }
 
-    private void Replace()
+    private void Replace(Worker worker, long call)
     {
         var next = new Worker();
         try
         {
             lock (_items)
             {
+                // It has come back meanwhile: two would wait for one wake-up.
+                if (worker.Call != call)
+                    return;
                 Start(next);
                 _worker = next;
                 _hung++;
