@@ -66,6 +66,13 @@ internal sealed unsafe partial class EventLoop
         if (listener.Fd < 0)
             return;
         DropSilentBeyondTheCap();
+        if (_nowMs >= _acceptAgainMs)
+        {
+            _acceptAgainMs = long.MaxValue;
+            if (_acceptsArmed > 0)
+                CancelAccepts();
+        }
+
         var room = MostHandoffs - _handoffCount;
         if (_draining && _acceptsArmed == 0)
             FinishAccepting(listener);

@@ -142,8 +142,10 @@ internal sealed unsafe partial class EventLoop
     /// <summary>Once a turn.</summary>
     private void HandOverReleases()
     {
-        if (_releases.Count > 0)
-            _threads.Releaser.Post(_releases);
+        if (_releases.Count == 0)
+            return;
+        _threads.Releaser.Post(_releases);
+        _threads.Monitor.Wake();
     }
 
     private void FinishCloseIfIdle(ClientConnection client)

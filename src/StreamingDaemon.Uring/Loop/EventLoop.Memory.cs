@@ -15,6 +15,8 @@ internal sealed partial class EventLoop
     /// ended since: then its generation is another.</summary>
     private readonly Queue<(HandoffConnection Handoff, uint Generation)> _awaitingLarger = new();
 
+    private readonly LoopAlarm _largerAgain = new();
+
     private static HandoffMemoryPool NewHandoffMemory(HandoffServerOptions options) =>
         new(options.MaxHandoffBytes, options.MayMapHandoffs, HandoffMemoryPool.LargeWithin(
             options.Memory.Limit / ReceiveShare, options.MaxHandoffBytes));
@@ -38,6 +40,7 @@ internal sealed partial class EventLoop
         // It has sent, and it is we who keep it waiting.
         ExcusePeer(handoff);
         _awaitingLarger.Enqueue((handoff, handoff.Generation));
+        _timers.Set(_largerAgain, _nowMs + AcceptBackoffMs);
     }
 
     private void ServeAwaitingLargerMemory()
@@ -46,7 +49,13 @@ internal sealed partial class EventLoop
         {
             var isStill = next.Handoff.Generation == next.Generation && !next.Handoff.IsClosing;
             if (isStill && !_handoffMemory.TryEnlarge(ref next.Handoff.Memory, next.Handoff.Received))
+            {
+                // The system may give some without anything else happening here.
+                if (!_largerAgain.IsSet)
+                    _timers.Set(_largerAgain, _nowMs + AcceptBackoffMs);
                 return;
+            }
+
             _awaitingLarger.Dequeue();
             if (isStill)
                 ReceiveOn(next.Handoff);

@@ -13,6 +13,8 @@ internal sealed partial class EventLoop : IHangWatched
 {
     private readonly ConcurrentQueue<ReturnedCall> _returnedCalls = new();
     private readonly HangWatch _hangWatch = new();
+    private readonly LoopAlarm _acceptAgain = new();
+    private long _acceptAgainMs = long.MaxValue;
     private int _threadId;
     private int _busy;
 
@@ -62,22 +64,46 @@ internal sealed partial class EventLoop : IHangWatched
         var old = _ring;
         _entersBefore += old.EnterCalls;
         _ring = ring;
-        // What has completed there brings descriptors.
+        var completed = new List<CompletionEntry>();
         while (old.TryTakeCompletion(out var completion))
-            Dispatch(completion);
+            completed.Add(completion);
         old.Dispose();
-        ArmAgain();
+        ArmAgain(completed);
+        // Last: what these arm is in the new ring, and must not be armed twice. Run arms the eventfd.
+        foreach (var completion in completed)
+        {
+            if (UserData.KindOf(completion.UserData) != OperationKind.Wake)
+                Dispatch(completion);
+        }
+
         Options.OnThreadReplaced?.Invoke(HungWork.Loop);
         return true;
     }
 
-    private void ArmAgain()
+    /// <summary>Arms in the new ring what was in flight in the old one, but for what has completed
+    /// there.</summary>
+    private void ArmAgain(List<CompletionEntry> completed)
     {
-        _acceptsArmed = 0;
+        var ended = new HashSet<ulong>();
+        var endedAccepts = 0;
+        foreach (var completion in completed)
+        {
+            if ((completion.Flags & IoUringConstants.CqeMore) != 0)
+                continue;
+            ended.Add(completion.UserData);
+            endedAccepts += UserData.KindOf(completion.UserData) == OperationKind.Accept ? 1 : 0;
+        }
+
+        // Those that have ended are still to be counted; the others are armed by the next turn.
+        _acceptsArmed = endedAccepts;
         _acceptIsMultishot = _acceptsCancelled = false;
+        // The old ring's accepts are cancelled by and by, and may take a wake-up with them: asked once more.
+        _acceptAgainMs = _nowMs + AcceptBackoffMs;
+        _timers.Set(_acceptAgain, _acceptAgainMs);
         foreach (var handoff in _handoffs)
         {
-            if (!handoff.IsReceiving)
+            if (!handoff.IsReceiving || ended.Contains(
+                UserData.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index)))
                 continue;
             handoff.IsReceiving = false;
             if (handoff.IsClosing)
@@ -89,19 +115,21 @@ internal sealed partial class EventLoop : IHangWatched
         foreach (var client in _clients)
         {
             if (client.State != ClientState.Free)
-                ArmAgain(client);
+                ArmAgain(client, ended);
         }
     }
 
-    private void ArmAgain(ClientConnection client)
+    private void ArmAgain(ClientConnection client, HashSet<ulong> ended)
     {
-        var wasWatched = client.IsWatched;
-        client.IsWatched = false;
         // A send, a read or a shutdown that was under way is the one that hangs: workers had none.
-        var waitsToWrite = client.IsSending && client.SendingKind == OperationKind.ClientWritable;
-        var waitsToRead = client.IsReceiving && client.ReceivingKind == OperationKind.ClientReadable;
-        client.IsSending &= !waitsToWrite;
-        client.IsReceiving &= !waitsToRead;
+        var wasWatched = client.IsWatched && WasCut(OperationKind.ClientWatch);
+        var waitedToWrite = client.IsSending && client.SendingKind == OperationKind.ClientWritable
+            && WasCut(OperationKind.ClientWritable);
+        var waitedToRead = client.IsReceiving && client.ReceivingKind == OperationKind.ClientReadable
+            && WasCut(OperationKind.ClientReadable);
+        client.IsWatched &= !wasWatched;
+        client.IsSending &= !waitedToWrite;
+        client.IsReceiving &= !waitedToRead;
         if (client.State == ClientState.Closing)
         {
             FinishCloseIfIdle(client);
@@ -110,10 +138,13 @@ internal sealed partial class EventLoop : IHangWatched
 
         if (wasWatched)
             ArmWatch(client);
-        if (waitsToWrite)
+        if (waitedToWrite)
             SubmitWritablePoll(client);
-        if (waitsToRead)
+        if (waitedToRead)
             SubmitReadablePoll(client);
+
+        bool WasCut(OperationKind kind) =>
+            !ended.Contains(UserData.Pack(kind, client.Generation, client.Index));
     }
 
     private void TakeReturnedCalls()
