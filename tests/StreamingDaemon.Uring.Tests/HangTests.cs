@@ -2,6 +2,7 @@ using System.Text;
 using StreamingDaemon.Testing;
 using StreamingDaemon.Testing.Hostile;
 using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Ring;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -203,6 +204,79 @@ public sealed class HangTests
     }
 
     [Theory]
+    [InlineData(Posix.SockSeqPacket)]
+    [InlineData(Posix.SockStream)]
+    public async Task What_completed_beside_the_call_that_hangs_is_taken_once(int type)
+    {
+        const int others = 20;
+        var before = OpenDescriptors.SocketsAndRings();
+        using var release = new ManualResetEventSlim();
+        var (hangs, waits, gathers) = (0, 0, 0);
+        await using (var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                if (Encoding.UTF8.GetString(client.HandoffData) == "{\"slow\":1}")
+                    await SayAsync(client, new string('x', 10_000_000));
+                await SayAsync(client, Encoding.UTF8.GetString(client.HandoffData));
+                client.Complete();
+            },
+            options => options with
+            {
+                UseStreamSocket = type == Posix.SockStream,
+                MaxPendingBytes = 32 << 20,
+                RingFault = (in EnterCall call) =>
+                {
+                    for (var i = 0; i < call.SubmissionCount; i++)
+                    {
+                        if (UserData.KindOf(call.Submission(i).UserData) == OperationKind.ClientWritable)
+                            Interlocked.Exchange(ref waits, 1);
+                    }
+
+                    var result = call.Proceed();
+                    // One batch of all that comes, with the client that has room again first.
+                    while (Volatile.Read(ref gathers) == 1 && !IsGathered(call))
+                        _ = call.Proceed();
+                    if (Interlocked.CompareExchange(ref gathers, 2, 1) == 1)
+                        Volatile.Write(ref hangs, 1);
+                    return result;
+                },
+                CallFault = (in ClientCall call) =>
+                {
+                    // The send after the client had room again, in the middle of a batch of completions.
+                    if (call.Kind == OperationKind.ClientSend && Volatile.Read(ref hangs) == 1
+                        && Interlocked.Exchange(ref hangs, 2) == 1)
+                        release.Wait();
+                    return call.Proceed();
+                },
+            }))
+        {
+            var slow = HandOver("{\"slow\":1}");
+            await Eventually.TrueAsync(() => Volatile.Read(ref waits) == 1);
+            Volatile.Write(ref gathers, 1);
+            var clients = Enumerable.Range(0, others).Select(i => HandOver($"{{\"n\":{i}}}")).ToList();
+            var answer = Clients.ReadToEndAsync(slow);
+
+            for (var i = 0; i < others; i++)
+                Assert.Equal($"{{\"n\":{i}}}", await Clients.ReadTextAsync(clients[i]));
+            Assert.Equal(1, server.Server.Statistics.HungCalls.Ever);
+            release.Set();
+            Assert.Equal(10_000_000 + "{\"slow\":1}".Length, (await answer).Length);
+            clients.ForEach(client => client.Dispose());
+            slow.Dispose();
+
+            System.Net.Sockets.Socket HandOver(string data)
+            {
+                var (browser, theirs) = Clients.TcpPair();
+                Clients.HandOverDescriptor(server.SocketPath, Encoding.UTF8.GetBytes(data), (int)theirs.Handle, type);
+                theirs.Dispose();
+                return browser;
+            }
+        }
+
+        await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
+    }
+
+    [Theory]
     [InlineData(false)]
     [InlineData(true)]
     public async Task Server_ends_while_a_check_hangs(bool drains)
@@ -222,6 +296,23 @@ public sealed class HangTests
         await server.Server.Completion.WaitAsync(Clients.Patience);
         browser.Dispose();
         theirs.Dispose();
+    }
+
+    /// <summary>Is there a writable client, and behind it an accepted connection and one more thing?</summary>
+    private static bool IsGathered(in EnterCall call)
+    {
+        var (writable, accepts) = (-1, 0);
+        for (var i = 0; i < call.CompletionCount; i++)
+        {
+            var kind = UserData.KindOf(call.Completion(i).UserData);
+            writable = kind == OperationKind.ClientWritable ? i : writable;
+            accepts += kind == OperationKind.Accept ? 1 : 0;
+        }
+
+        if (writable < 0 || accepts == 0 || call.CompletionCount < 3)
+            return false;
+        (call.Completion(0), call.Completion(writable)) = (call.Completion(writable), call.Completion(0));
+        return true;
     }
 
     private static async Task CloseIfReadAsync(int kind, System.Net.Sockets.Socket victim, Task<string> answer)
