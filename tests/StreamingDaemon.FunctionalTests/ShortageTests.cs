@@ -90,7 +90,7 @@ public sealed class ShortageTests : IDisposable
     [InlineData(150)]
     [InlineData(500)]
     [InlineData(700)]
-    public async Task Start_under_a_limit_of_address_space_is_whole_or_a_sentence_and_exit_1(int mib)
+    public async Task Start_under_a_limit_of_address_space_is_whole_or_refused(int mib)
     {
         if (IsBuildOfTests())
             Assert.Skip("the runtime that compiles as it goes ends by itself");
@@ -104,8 +104,14 @@ public sealed class ShortageTests : IDisposable
 
         if (first?.Contains("listening on", StringComparison.Ordinal) == true)
             return;
-        Assert.Equal(1, process.ExitCode);
-        Assert.StartsWith("streaming-daemon: ", first, StringComparison.Ordinal);
+        // 255 is the runtime's, before the daemon's own code runs, and by chance: where the kernel put what is
+        // mapped decides whether one more area fits. With 500 MiB and more it was never seen.
+        var isRuntimes = process.ExitCode == 255 && mib < 500;
+        Assert.True(isRuntimes || process.ExitCode == 1, $"exit code {process.ExitCode}: {first}");
+        if (isRuntimes)
+            Assert.Null(first);
+        else
+            Assert.StartsWith("streaming-daemon: ", first, StringComparison.Ordinal);
         Assert.Equal("", await process.StandardError.ReadToEndAsync());
     }
 
