@@ -28,7 +28,7 @@ public class ChannelToLoop : IHandoffHandler
         _directory = new TempDirectory();
         _server = new HandoffServer(new HandoffServerOptions { SocketPath = _directory.File("s") }, this);
         await _server.StartAsync();
-        _browser = Clients.HandOver(_directory.File("s"), "{}");
+        _browser = TestClient.HandOver(_directory.File("s"), "{}");
         _stream = await _client.Task;
         _reader = new Thread(Read) { IsBackground = true };
         _reader.Start();

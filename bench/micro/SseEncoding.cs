@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Text;
 using BenchmarkDotNet.Attributes;
-using StreamingDaemon.Host.Handoff;
+using StreamingDaemon.Host.Formats;
 
 namespace StreamingDaemon.Micro;
 

@@ -2,6 +2,7 @@ using System.Net.ServerSentEvents;
 using System.Text;
 using BenchmarkDotNet.Attributes;
 using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Micro;
 

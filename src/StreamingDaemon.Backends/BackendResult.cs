@@ -1,3 +1,5 @@
+using StreamingDaemon.Backends.Upstream;
+
 namespace StreamingDaemon.Backends;
 
 /// <summary>Why a backend's stream ended. One of Completed, UpstreamError, UpstreamTimeout,

@@ -9,7 +9,7 @@ namespace StreamingDaemon.Backends;
 public static class BackendServiceCollectionExtensions
 {
     /// <summary>Adds "mock", which answers without an LLM; in bursts, where there is an
-    /// <see cref="IWriteBursts"/>.</summary>
+    /// <see cref="IWriteBatch"/>.</summary>
     /// <param name="services">Gains the backend.</param>
     /// <param name="options">Its options.</param>
     /// <param name="isPrepared">Its thread is made before the first stream.</param>
@@ -19,7 +19,7 @@ public static class BackendServiceCollectionExtensions
         ArgumentNullException.ThrowIfNull(options);
         return services.AddSingleton<IStreamingBackend>(services =>
         {
-            var mock = new MockBackend(options, services.GetService<IWriteBursts>());
+            var mock = new MockBackend(options, services.GetService<IWriteBatch>());
             if (isPrepared)
                 mock.Prepare();
             return mock;
@@ -34,6 +34,6 @@ public static class BackendServiceCollectionExtensions
     {
         ArgumentNullException.ThrowIfNull(options);
         return services.AddSingleton<IStreamingBackend>(services =>
-            new OpenAIBackend(options, services.GetService<IWriteBursts>()));
+            new OpenAIBackend(options, services.GetService<IWriteBatch>()));
     }
 }

@@ -29,7 +29,7 @@ public interface IStreamingBackend
 
     /// <summary>What to try where the upstream says nothing at all, for the log; null where there is
     /// nothing.</summary>
-    string? MendOfSilence => null;
+    string? TimeoutHint => null;
 
     /// <summary>
     /// Streams one answer. Failures of the upstream are results, not exceptions;

@@ -1,5 +1,6 @@
 using StreamingDaemon.Host.Cli;
-using StreamingDaemon.Host.Hosting;
+using StreamingDaemon.Host.Commands;
+using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Uring;
 
 AppDomain.CurrentDomain.UnhandledException += LastWords.OnUnhandled;

@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Diagnostics;
 using System.Threading.Tasks.Sources;
-using StreamingDaemon.Uring.Loop;
 
 namespace StreamingDaemon.Uring;
 

@@ -1,4 +1,4 @@
-using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Buffers;
 
 namespace StreamingDaemon.Uring;
 

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
-using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Buffers;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Loop;
 
 namespace StreamingDaemon.Uring;

@@ -1,3 +1,4 @@
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Loop;
 
@@ -17,7 +18,7 @@ namespace StreamingDaemon.Uring;
 public sealed partial class HandoffServer
 {
     private readonly IHandoffHandler _handler;
-    private readonly ClientPlaces _places = new();
+    private readonly ConnectionLimiter _places = new();
     private readonly LoopStatistics[] _counters;
     private readonly TaskCompletionSource _completion =
         new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -1,3 +1,4 @@
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 

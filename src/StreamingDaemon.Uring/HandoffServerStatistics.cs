@@ -9,9 +9,9 @@ namespace StreamingDaemon.Uring;
 public sealed class HandoffServerStatistics
 {
     private readonly LoopStatistics[] _loops;
-    private readonly ClientPlaces _places;
+    private readonly ConnectionLimiter _places;
 
-    internal HandoffServerStatistics(LoopStatistics[] loops, ClientPlaces places)
+    internal HandoffServerStatistics(LoopStatistics[] loops, ConnectionLimiter places)
     {
         _loops = loops;
         _places = places;

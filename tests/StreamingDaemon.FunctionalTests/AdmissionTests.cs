@@ -12,8 +12,8 @@ public sealed class AdmissionTests
     {
         await using var daemon = await DaemonProcess.StartUnderAsync(["prlimit", "--nofile=512:512"], null, true,
             "--delay", "20", "--socket-type", kind);
-        using (var warm = Clients.HandOver(daemon.SocketPath, "{}", type))
-            Assert.True(Answer.Parse(await Clients.ReadToEndAsync(warm)).IsDone);
+        using (var warm = TestClient.HandOver(daemon.SocketPath, "{}", type))
+            Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(warm)).IsDone);
         _ = await daemon.MetricsAsync();
         await Eventually.TrueAsync(() => daemon.LogLines("Completed").Count == 1);
         var before = daemon.OpenSockets();
@@ -22,12 +22,12 @@ public sealed class AdmissionTests
 
         var clients = new List<Socket>();
         for (var i = 0; i < 3000; i++)
-            clients.Add(Clients.HandOver(daemon.SocketPath, "{}", type));
+            clients.Add(TestClient.HandOver(daemon.SocketPath, "{}", type));
         var answers = await Task.WhenAll(clients.Select(async client =>
         {
             // Read, then leave: as a browser does.
             using (client)
-                return Answer.Parse(await Clients.ReadToEndAsync(client, TimeSpan.FromSeconds(60)));
+                return Answer.Parse(await TestClient.ReadToEndAsync(client, TimeSpan.FromSeconds(60)));
         }));
 
         var refused = answers.Where(a => !a.IsDone).ToList();
@@ -45,8 +45,8 @@ public sealed class AdmissionTests
         Assert.Empty(daemon.LogLines("DescriptorsTruncated"));
 
         silent.ForEach(fd => Posix.Close(fd));
-        using (var after = Clients.HandOver(daemon.SocketPath, "{}", type))
-            Assert.True(Answer.Parse(await Clients.ReadToEndAsync(after)).IsDone);
+        using (var after = TestClient.HandOver(daemon.SocketPath, "{}", type))
+            Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(after)).IsDone);
         await Eventually.TrueAsync(() => daemon.OpenSockets() <= before);
     }
 

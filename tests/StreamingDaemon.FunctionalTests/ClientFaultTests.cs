@@ -19,15 +19,15 @@ public sealed class ClientFaultTests
         environment["STREAMING_DAEMON_STREAMING__MAX_PENDING_BYTES"] = "32768";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
 
-        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
 
-        var request = await upstream.NextRequestAsync(Clients.Patience);
-        await request.Aborted.WaitAsync(Clients.Patience);
+        var request = await upstream.NextRequestAsync(TestClient.Patience);
+        await request.Aborted.WaitAsync(TestClient.Patience);
         Assert.Equal("SlowClient", await daemon.OutcomeAsync());
         Assert.Contains("streaming_daemon_streams_total{backend=\"openai\",outcome=\"SlowClient\"} 1\n",
             await daemon.MetricsAsync(), StringComparison.Ordinal);
         // What the kernel held is still its own, and no more than that came.
-        var text = await Clients.ReadTextAsync(client);
+        var text = await TestClient.ReadTextAsync(client);
         Assert.StartsWith(Answer.StreamHead, text, StringComparison.Ordinal);
         Assert.DoesNotContain("[DONE]", text, StringComparison.Ordinal);
     }
@@ -50,16 +50,16 @@ public sealed class ClientFaultTests
                 await exchange.SendDeltaAsync(new string('x', 900_000));
             }
 
-            await exchange.WaitForAbortAsync(Clients.Patience);
+            await exchange.WaitForAbortAsync(TestClient.Patience);
         };
         var environment = upstream.OpenAIEnvironment(false);
         environment["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "60000";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
-        var client = Clients.HandOverTcp(daemon.SocketPath, """{"prompt":"hi"}""");
-        var request = await upstream.NextRequestAsync(Clients.Patience);
+        var client = TestClient.HandOverTcp(daemon.SocketPath, """{"prompt":"hi"}""");
+        var request = await upstream.NextRequestAsync(TestClient.Patience);
         if (insideEvent)
         {
-            var begun = await Clients.ReadUntilAsync(client, "data: {\"content\":\"xxx");
+            var begun = await TestClient.ReadUntilAsync(client, "data: {\"content\":\"xxx");
             Assert.DoesNotContain("\n\n", begun[Answer.StreamHead.Length..], StringComparison.Ordinal);
         }
 
@@ -68,7 +68,7 @@ public sealed class ClientFaultTests
             client.LingerState = new System.Net.Sockets.LingerOption(true, 0);
         client.Dispose();
 
-        await request.Aborted.WaitAsync(Clients.Patience);
+        await request.Aborted.WaitAsync(TestClient.Patience);
         var line = Assert.Single(await daemon.AccessLogAsync(1));
         Assert.Equal("ClientGone", line.GetProperty("Outcome").GetString());
         Assert.Equal(insideEvent ? 200 : 0, line.GetProperty("Status").GetInt32());
@@ -98,8 +98,8 @@ public sealed class ClientFaultTests
         };
         await using var daemon = await DaemonProcess.StartAsync(
             upstream.OpenAIEnvironment(http2), true, "--backend", "openai");
-        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
-        await upstream.NextRequestAsync(Clients.Patience);
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        await upstream.NextRequestAsync(TestClient.Patience);
 
         // It stands where the kernels' buffers and ours are full: a hundred looks in a row find it there.
         var (last, still) = (0, 0);
@@ -112,7 +112,7 @@ public sealed class ClientFaultTests
         });
         Assert.InRange(last, 1, deltas / 2);
 
-        var answer = Answer.Parse(await Clients.ReadToEndAsync(client));
+        var answer = Answer.Parse(await TestClient.ReadToEndAsync(client));
         Assert.True(answer.IsDone);
         Assert.Equal(deltas, answer.Contents.Count);
         Assert.Equal(deltas, Volatile.Read(ref written));
@@ -128,14 +128,14 @@ public sealed class ClientFaultTests
             new Dictionary<string, string> { ["STREAMING_DAEMON_TIMEOUTS__DRAIN_TIMEOUT_MS"] = "1" }, true,
             "--delay", "0");
         var before = daemon.OpenSockets();
-        using var client = tcp ? Clients.HandOverTcp(daemon.SocketPath, "{}") : Clients.HandOver(daemon.SocketPath, "{}");
+        using var client = tcp ? TestClient.HandOverTcp(daemon.SocketPath, "{}") : TestClient.HandOver(daemon.SocketPath, "{}");
         Assert.Equal("Completed", await daemon.OutcomeAsync());
         await Eventually.TrueAsync(() => daemon.OpenSockets() <= before);
 
         // A byte at a time, from what the kernels keep.
         var bytes = new List<byte>();
         var one = new byte[1];
-        while (await client.ReceiveAsync(one, System.Net.Sockets.SocketFlags.None).WaitAsync(Clients.Patience) == 1)
+        while (await client.ReceiveAsync(one, System.Net.Sockets.SocketFlags.None).WaitAsync(TestClient.Patience) == 1)
             bytes.Add(one[0]);
 
         Assert.True(Answer.Parse([.. bytes]).IsDone);
@@ -145,15 +145,15 @@ public sealed class ClientFaultTests
     public async Task Rest_of_a_request_that_keeps_coming_resets_no_end_of_an_answer()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "5");
-        var (browser, server) = Clients.TcpPair();
+        var (browser, server) = TestClient.TcpPair();
         await browser.SendAsync(new byte[50_000]);
-        Clients.HandOverDescriptor(daemon.SocketPath, "{}"u8, (int)server.Handle);
+        TestClient.HandOverDescriptor(daemon.SocketPath, "{}"u8, (int)server.Handle);
         server.Dispose();
 
         // More of it amid the answer, and again when its end has been read.
-        var early = await Clients.ReadUntilAsync(browser, "User ID");
+        var early = await TestClient.ReadUntilAsync(browser, "User ID");
         await browser.SendAsync(new byte[50_000]);
-        var rest = await Clients.ReadTextAsync(browser);
+        var rest = await TestClient.ReadTextAsync(browser);
         await browser.SendAsync(new byte[100]);
 
         Assert.True(Answer.Parse(System.Text.Encoding.UTF8.GetBytes(early + rest)).IsDone);

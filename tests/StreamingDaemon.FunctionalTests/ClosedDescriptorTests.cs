@@ -23,7 +23,7 @@ public sealed class ClosedDescriptorTests
         using var process = Process.Start(DaemonProcess.StartInfo(null, directory.Path, arguments,
             "sh", "-c", $"exec \"$@\" {redirections}", "sh"))!;
 
-        await process.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await process.WaitForExitAsync().WaitAsync(TestClient.Patience);
 
         Assert.Equal(exitCode, process.ExitCode);
     }
@@ -38,9 +38,9 @@ public sealed class ClosedDescriptorTests
         // The runtime may have taken one for itself before anything of ours ran; nothing of ours does.
         Assert.All(before, Assert.NotNull);
         Assert.DoesNotContain(before, target => target!.Contains("io_uring", StringComparison.Ordinal));
-        var clients = Enumerable.Range(0, 10).Select(_ => Clients.HandOver(daemon.SocketPath, "{}")).ToList();
+        var clients = Enumerable.Range(0, 10).Select(_ => TestClient.HandOver(daemon.SocketPath, "{}")).ToList();
         foreach (var client in clients)
-            _ = await Clients.ReadUntilAsync(client, "\n\n");
+            _ = await TestClient.ReadUntilAsync(client, "\n\n");
 
         Assert.Equal(before, StandardStreamsOf(daemon));
         clients.ForEach(client => client.Dispose());

@@ -28,12 +28,12 @@ public sealed class CommandTests
             [.. command.Skip(1), "demo", "--port", $"{port}", "--delay", "0"])
         { RedirectStandardOutput = true })!;
         var url = new Uri($"http://127.0.0.1:{port}/");
-        while (await demo.StandardOutput.ReadLineAsync().WaitAsync(Clients.Patience) is { } line
+        while (await demo.StandardOutput.ReadLineAsync().WaitAsync(TestClient.Patience) is { } line
                && !line.Contains(url.ToString(), StringComparison.Ordinal))
         {
         }
 
-        using var http = new HttpClient { Timeout = Clients.Patience };
+        using var http = new HttpClient { Timeout = TestClient.Patience };
         var page = await http.GetStringAsync(url);
         using var body = new StringContent("""{"prompt":"from a browser"}""", Encoding.UTF8, "application/json");
         using var response = await http.PostAsync(new Uri(url, "stream.php"), body);
@@ -44,7 +44,7 @@ public sealed class CommandTests
         Assert.Contains("Prompt: from a browser", answer, StringComparison.Ordinal);
         Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
         Posix.Kill(demo.Id, 2);
-        await demo.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await demo.WaitForExitAsync().WaitAsync(TestClient.Patience);
         Assert.Equal(0, demo.ExitCode);
     }
 

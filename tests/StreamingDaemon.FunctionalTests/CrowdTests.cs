@@ -91,7 +91,7 @@ public sealed class CrowdTests
         _ = Ask(daemon);
         probe.Send("ve HTTP/1.1\r\nHost: a\r\n\r\nHEAD http://a/HEALTH?x HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.0\r\n\r\n"u8);
 
-        var all = Encoding.ASCII.GetString(await Clients.ReadToEndAsync(probe));
+        var all = Encoding.ASCII.GetString(await TestClient.ReadToEndAsync(probe));
         Assert.StartsWith("HTTP/1.1 200 OK\r\n", all, StringComparison.Ordinal);
         Assert.Contains("{\"status\":\"ok\"}\nHTTP/1.1 200 OK\r\n", all, StringComparison.Ordinal);
         Assert.Contains("\r\n\r\nHTTP/1.1 200 OK\r\n", all, StringComparison.Ordinal);
@@ -116,7 +116,7 @@ public sealed class CrowdTests
 
         client.Send(Encoding.Latin1.GetBytes(sent));
 
-        var answer = Encoding.ASCII.GetString(await Clients.ReadToEndAsync(client));
+        var answer = Encoding.ASCII.GetString(await TestClient.ReadToEndAsync(client));
         Assert.StartsWith(string.Create(CultureInfo.InvariantCulture, $"HTTP/1.1 {status} "), answer,
             StringComparison.Ordinal);
     }

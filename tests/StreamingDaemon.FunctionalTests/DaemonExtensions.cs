@@ -12,8 +12,8 @@ internal static class DaemonExtensions
     /// <summary>Hands a client over and reads its whole answer.</summary>
     public static async Task<Answer> AskAsync(this DaemonProcess daemon, string json)
     {
-        using var client = Clients.HandOver(daemon.SocketPath, json);
-        return Answer.Parse(await Clients.ReadToEndAsync(client));
+        using var client = TestClient.HandOver(daemon.SocketPath, json);
+        return Answer.Parse(await TestClient.ReadToEndAsync(client));
     }
 
     public static async Task<(int Status, JsonElement Body)> HealthAsync(this DaemonProcess daemon,

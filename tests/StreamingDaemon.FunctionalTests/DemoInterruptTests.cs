@@ -24,7 +24,7 @@ public sealed class DemoInterruptTests : IDisposable
 
         Posix.Kill(demo.Id, SigInt);
 
-        await demo.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await demo.WaitForExitAsync().WaitAsync(TestClient.Patience);
         // The answer was not whole; and nobody waited for the shutdown's timeout.
         Assert.Equal(1, demo.ExitCode);
         Assert.Equal("", await demo.StandardError.ReadToEndAsync());
@@ -36,14 +36,14 @@ public sealed class DemoInterruptTests : IDisposable
     {
         var demo = await StartAsync();
         var socket = Path.Combine(Assert.Single(Left()), "handoff.sock");
-        using var browser = Clients.HandOver(socket, "{}");
-        _ = await Clients.ReadUntilAsync(browser, "\n\n");
+        using var browser = TestClient.HandOver(socket, "{}");
+        _ = await TestClient.ReadUntilAsync(browser, "\n\n");
 
         Posix.Kill(demo.Id, SigInt);
         await Eventually.TrueAsync(() => !File.Exists(socket));
         await Posix.KillUntilAsync(demo.Id, SigInt, () => demo.HasExited);
 
-        await demo.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await demo.WaitForExitAsync().WaitAsync(TestClient.Patience);
         Assert.Equal(130, demo.ExitCode);
         Assert.Empty(Left());
     }
@@ -58,7 +58,7 @@ public sealed class DemoInterruptTests : IDisposable
         var demo = _demo = Process.Start(start)!;
         // A heading, an empty line, and the first event.
         for (var line = 0; line < 3; line++)
-            Assert.NotNull(await demo.StandardOutput.ReadLineAsync().WaitAsync(Clients.Patience));
+            Assert.NotNull(await demo.StandardOutput.ReadLineAsync().WaitAsync(TestClient.Patience));
         return demo;
     }
 }

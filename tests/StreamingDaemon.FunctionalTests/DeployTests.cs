@@ -19,20 +19,20 @@ public sealed class DeployTests : IDisposable
     public async Task Sigterm_with_500_streams_and_500_queued_handoffs_ends_all_of_them_whole()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "200");
-        var running = Enumerable.Range(0, 500).Select(_ => Clients.HandOver(daemon.SocketPath, "{}")).ToList();
+        var running = Enumerable.Range(0, 500).Select(_ => TestClient.HandOver(daemon.SocketPath, "{}")).ToList();
         foreach (var client in running)
-            _ = await Clients.ReadUntilAsync(client, "\n\n");
+            _ = await TestClient.ReadUntilAsync(client, "\n\n");
 
         // Stopped, so that the accept queue keeps what it gets; then told to end while it is full.
         daemon.Signal(SigStop);
-        var queued = Enumerable.Range(0, 500).Select(_ => Clients.HandOver(daemon.SocketPath, "{}")).ToList();
+        var queued = Enumerable.Range(0, 500).Select(_ => TestClient.HandOver(daemon.SocketPath, "{}")).ToList();
         daemon.Signal(SigTerm);
         daemon.Signal(SigCont);
 
         foreach (var client in running)
-            Assert.EndsWith("data: [DONE]\n\n", await Clients.ReadTextAsync(client), StringComparison.Ordinal);
+            Assert.EndsWith("data: [DONE]\n\n", await TestClient.ReadTextAsync(client), StringComparison.Ordinal);
         foreach (var client in queued)
-            Assert.True(Answer.Parse(await Clients.ReadToEndAsync(client)).IsDone);
+            Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(client)).IsDone);
         Assert.Equal(0, await daemon.ExitCodeAsync());
         Assert.Equal(1000, daemon.LogLines("\"Outcome\":\"Completed\"").Count);
     }
@@ -77,8 +77,8 @@ public sealed class DeployTests : IDisposable
         Assert.True(File.Exists(path));
         await using var next = await DaemonProcess.StartAsync("--delay", "0", "--socket", path);
 
-        using var client = Clients.HandOver(path, "{}");
-        Assert.True(Answer.Parse(await Clients.ReadToEndAsync(client)).IsDone);
+        using var client = TestClient.HandOver(path, "{}");
+        Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(client)).IsDone);
     }
 
     [Fact]
@@ -148,7 +148,7 @@ public sealed class DeployTests : IDisposable
             {
                 try
                 {
-                    return Clients.HandOver(path, "{}");
+                    return TestClient.HandOver(path, "{}");
                 }
                 catch (PosixException e) when (e.Errno is 2 or 111 && attempt < 2)
                 {
@@ -160,7 +160,7 @@ public sealed class DeployTests : IDisposable
         private static async Task<Answer> ReadAsync(Socket client)
         {
             using (client)
-                return Answer.Parse(await Clients.ReadToEndAsync(client));
+                return Answer.Parse(await TestClient.ReadToEndAsync(client));
         }
     }
 }

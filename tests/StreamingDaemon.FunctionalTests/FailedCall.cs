@@ -10,7 +10,7 @@ internal static class FailedCall
     {
         using var tool = Process.Start(
             CTool.Compile(directory, "fail-enter"), [HeldThread.LoopOf(pid, "io_uring loop")]);
-        await tool.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await tool.WaitForExitAsync().WaitAsync(TestClient.Patience);
         Assert.Equal(0, tool.ExitCode);
     }
 }

@@ -35,7 +35,7 @@ public sealed class FrozenTests
         daemon.Signal(SigCont);
 
         foreach (var client in clients)
-            Assert.True(Answer.Parse(await Clients.ReadToEndAsync(client)).IsDone);
+            Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(client)).IsDone);
         Assert.Empty(daemon.LogLines("TimedOut"));
         clients.ForEach(client => client.Dispose());
     }
@@ -56,15 +56,15 @@ public sealed class FrozenTests
         var environment = upstream.OpenAIEnvironment(false);
         environment["STREAMING_DAEMON_TIMEOUTS__IDLE_TIMEOUT_MS"] = "1000";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
-        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
-        await Clients.ReadUntilAsync(client, "before\"}\n\n");
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        await TestClient.ReadUntilAsync(client, "before\"}\n\n");
 
         daemon.Signal(SigStop);
         goOn.SetResult();
         await Task.Delay(Frozen);
         daemon.Signal(SigCont);
 
-        Assert.Equal("data: {\"content\":\"after\"}\n\ndata: [DONE]\n\n", await Clients.ReadTextAsync(client));
+        Assert.Equal("data: {\"content\":\"after\"}\n\ndata: [DONE]\n\n", await TestClient.ReadTextAsync(client));
     }
 
     [Fact]
@@ -74,17 +74,17 @@ public sealed class FrozenTests
         await using var daemon = await DaemonProcess.StartUnderAsync(["prlimit", "--nofile=320:320"],
             new Dictionary<string, string> { ["STREAMING_DAEMON_TIMEOUTS__SHUTDOWN_TIMEOUT_S"] = "1" }, true,
             "--delay", "60000", "-c", "1");
-        using var running = Clients.HandOver(daemon.SocketPath, "{}");
-        await Clients.ReadUntilAsync(running, "\n\n");
+        using var running = TestClient.HandOver(daemon.SocketPath, "{}");
+        await TestClient.ReadUntilAsync(running, "\n\n");
         daemon.Signal(SigStop);
-        var queued = Enumerable.Range(0, 40).Select(_ => Clients.HandOver(daemon.SocketPath, "{}")).ToList();
+        var queued = Enumerable.Range(0, 40).Select(_ => TestClient.HandOver(daemon.SocketPath, "{}")).ToList();
         daemon.Signal(15);
         daemon.Signal(SigCont);
 
-        Assert.Contains("data: {\"error\":", await Clients.ReadTextAsync(running), StringComparison.Ordinal);
+        Assert.Contains("data: {\"error\":", await TestClient.ReadTextAsync(running), StringComparison.Ordinal);
         foreach (var client in queued)
         {
-            var answer = Answer.Parse(await Clients.ReadToEndAsync(client));
+            var answer = Answer.Parse(await TestClient.ReadToEndAsync(client));
             client.Dispose();
             Assert.True(answer.StatusLine.Contains("503", StringComparison.Ordinal) || answer.Error is not null,
                 answer.Raw);

@@ -32,8 +32,8 @@ public sealed class HealthCommandTests
     public async Task Daemon_that_drains_is_not_healthy_and_says_so()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "1000");
-        using var client = Clients.HandOver(daemon.SocketPath, "{}");
-        _ = await Clients.ReadUntilAsync(client, "data:");
+        using var client = TestClient.HandOver(daemon.SocketPath, "{}");
+        _ = await TestClient.ReadUntilAsync(client, "data:");
         daemon.Signal(15);
         await Eventually.TrueAsync(() => daemon.LogLines("draining").Count > 0);
 

@@ -22,7 +22,7 @@ internal sealed class HeldOpen : IDisposable
     public async Task ReleaseAsync()
     {
         _holder.StandardInput.Close();
-        await _holder.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await _holder.WaitForExitAsync().WaitAsync(TestClient.Patience);
     }
 
     public void Dispose()

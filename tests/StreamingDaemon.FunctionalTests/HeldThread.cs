@@ -27,7 +27,7 @@ internal sealed class HeldThread : IDisposable
     public async Task ReleaseAsync()
     {
         _holder.StandardInput.Close();
-        await _holder.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await _holder.WaitForExitAsync().WaitAsync(TestClient.Patience);
     }
 
     public void Dispose() => _holder.Dispose();

@@ -40,14 +40,14 @@ internal sealed class LaunchedDaemon : IAsyncDisposable
 
     public async Task<int> ExitCodeAsync()
     {
-        await Process.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await Process.WaitForExitAsync().WaitAsync(TestClient.Patience);
         return Process.ExitCode;
     }
 
     public async Task<Answer> AskAsync(string json)
     {
-        using var client = Clients.HandOver(SocketPath, json);
-        return Answer.Parse(await Clients.ReadToEndAsync(client));
+        using var client = TestClient.HandOver(SocketPath, json);
+        return Answer.Parse(await TestClient.ReadToEndAsync(client));
     }
 
     public async ValueTask DisposeAsync()

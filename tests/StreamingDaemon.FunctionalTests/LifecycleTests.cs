@@ -18,8 +18,8 @@ public sealed partial class LifecycleTests
         using var http = new HttpClient { BaseAddress = daemon.MetricsUri };
         Assert.Contains("\nstreaming_daemon_draining 0\n", await http.GetStringAsync("/metrics"),
             StringComparison.Ordinal);
-        var clients = Enumerable.Range(0, 100).Select(_ => Clients.HandOver(daemon.SocketPath, "{}")).ToList();
-        _ = await Clients.ReadUntilAsync(clients[0], "User ID");
+        var clients = Enumerable.Range(0, 100).Select(_ => TestClient.HandOver(daemon.SocketPath, "{}")).ToList();
+        _ = await TestClient.ReadUntilAsync(clients[0], "User ID");
 
         daemon.Signal(SigTerm);
 
@@ -32,8 +32,8 @@ public sealed partial class LifecycleTests
         Assert.Contains("\nstreaming_daemon_draining 1\n", await http.GetStringAsync("/metrics"),
             StringComparison.Ordinal);
         foreach (var client in clients.Skip(1))
-            Assert.True(Answer.Parse(await Clients.ReadToEndAsync(client)).IsDone);
-        Assert.EndsWith("data: [DONE]\n\n", await Clients.ReadTextAsync(clients[0]), StringComparison.Ordinal);
+            Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(client)).IsDone);
+        Assert.EndsWith("data: [DONE]\n\n", await TestClient.ReadTextAsync(clients[0]), StringComparison.Ordinal);
         Assert.Equal(0, await daemon.ExitCodeAsync());
     }
 
@@ -43,12 +43,12 @@ public sealed partial class LifecycleTests
         await using var daemon = await DaemonProcess.StartAsync(
             new Dictionary<string, string> { ["STREAMING_DAEMON_TIMEOUTS__SHUTDOWN_TIMEOUT_S"] = "1" }, true,
             "--delay", "20000");
-        using var client = Clients.HandOver(daemon.SocketPath, "{}");
-        _ = await Clients.ReadUntilAsync(client, "\n\n");
+        using var client = TestClient.HandOver(daemon.SocketPath, "{}");
+        _ = await TestClient.ReadUntilAsync(client, "\n\n");
 
         daemon.Signal(SigTerm);
 
-        var rest = await Clients.ReadTextAsync(client);
+        var rest = await TestClient.ReadTextAsync(client);
         Assert.StartsWith("data: {\"error\":\"", rest[rest.IndexOf("data: {\"error", StringComparison.Ordinal)..],
             StringComparison.Ordinal);
         Assert.DoesNotContain("[DONE]", rest, StringComparison.Ordinal);
@@ -62,8 +62,8 @@ public sealed partial class LifecycleTests
     public async Task Second_signal_ends_the_process_at_once(int second, int exitCode)
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "20000");
-        using var client = Clients.HandOver(daemon.SocketPath, "{}");
-        _ = await Clients.ReadUntilAsync(client, "\n\n");
+        using var client = TestClient.HandOver(daemon.SocketPath, "{}");
+        _ = await TestClient.ReadUntilAsync(client, "\n\n");
 
         daemon.Signal(SigInt);
         await Eventually.TrueAsync(() => !File.Exists(daemon.SocketPath));
@@ -77,14 +77,14 @@ public sealed partial class LifecycleTests
     public async Task Echo_of_a_signal_is_no_second_one()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "20");
-        using var client = Clients.HandOver(daemon.SocketPath, "{}");
-        _ = await Clients.ReadUntilAsync(client, "\n\n");
+        using var client = TestClient.HandOver(daemon.SocketPath, "{}");
+        _ = await TestClient.ReadUntilAsync(client, "\n\n");
 
         // As timeout(1) does: the child, and then the group that it is in.
         daemon.Signal(SigTerm);
         daemon.Signal(SigInt);
 
-        Assert.EndsWith("data: [DONE]\n\n", await Clients.ReadTextAsync(client), StringComparison.Ordinal);
+        Assert.EndsWith("data: [DONE]\n\n", await TestClient.ReadTextAsync(client), StringComparison.Ordinal);
         Assert.Equal(0, await daemon.ExitCodeAsync());
     }
 
@@ -136,7 +136,7 @@ public sealed partial class LifecycleTests
         };
         await using var daemon = await upstream.StartDaemonAsync("--thread-pool", "--pool-size", "1");
         var first = daemon.AskAsync("""{"prompt":"first"}""");
-        _ = await upstream.NextRequestAsync(Clients.Patience);
+        _ = await upstream.NextRequestAsync(TestClient.Patience);
         var second = daemon.AskAsync("""{"prompt":"second"}""");
 
         await Eventually.TrueAsync(() => States(daemon) == "1 queued, 1 pending");
@@ -207,8 +207,8 @@ public sealed partial class LifecycleTests
             var answers = await Task.WhenAll(Enumerable.Range(0, 1000).Select(async i =>
             {
                 var json = $$"""{"request_id":"{{new string('r', 100)}}{{i}}"}""";
-                using var client = Clients.HandOver(socket, json);
-                return Answer.Parse(await Clients.ReadToEndAsync(client));
+                using var client = TestClient.HandOver(socket, json);
+                return Answer.Parse(await TestClient.ReadToEndAsync(client));
             }));
 
             Assert.All(answers, a => Assert.True(a.IsDone));

@@ -44,13 +44,13 @@ public sealed partial class LoopCallTests : IDisposable
         {
             foreach (var act in HostilePeer.Acts.Where(a => !a.StartsWith("Lock", StringComparison.Ordinal)))
                 await peer.CommitAsync(act);
-            using var browser = Clients.HandOverTcp(daemon.SocketPath, """{"prompt":"well"}""");
-            Assert.Contains("[DONE]", await Clients.ReadTextAsync(browser), StringComparison.Ordinal);
+            using var browser = TestClient.HandOverTcp(daemon.SocketPath, """{"prompt":"well"}""");
+            Assert.Contains("[DONE]", await TestClient.ReadTextAsync(browser), StringComparison.Ordinal);
         }
 
         daemon.Signal(Sigterm);
         Assert.Equal(0, await daemon.ExitCodeAsync());
-        await strace.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await strace.WaitForExitAsync().WaitAsync(TestClient.Patience);
 
         var calls = await File.ReadAllLinesAsync(trace);
         Assert.Contains(calls, call => call.StartsWith("sendto(", StringComparison.Ordinal));

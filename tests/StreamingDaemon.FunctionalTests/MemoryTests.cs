@@ -37,7 +37,7 @@ public sealed class MemoryTests
 
         var clients = new List<Socket>();
         for (var i = 0; i < streams; i++)
-            clients.Add(Clients.HandOver(daemon.SocketPath, Handoff(100_000, $"r{i}")));
+            clients.Add(TestClient.HandOver(daemon.SocketPath, Handoff(100_000, $"r{i}")));
         var refused = 0.0;
         await Eventually.TrueAsync(async () =>
         {
@@ -49,7 +49,7 @@ public sealed class MemoryTests
         var answers = await Task.WhenAll(clients.Select(async client =>
         {
             using (client)
-                return Answer.Parse(await Clients.ReadToEndAsync(client, TimeSpan.FromSeconds(60)));
+                return Answer.Parse(await TestClient.ReadToEndAsync(client, TimeSpan.FromSeconds(60)));
         }));
 
         Assert.InRange(refused, 1, streams - 1);
@@ -85,7 +85,7 @@ public sealed class MemoryTests
         try
         {
             for (var i = 0; i < 1000 && !daemon.HasExited; i++)
-                clients.Add(Clients.HandOver(daemon.SocketPath, Handoff(100_000, $"r{i}")));
+                clients.Add(TestClient.HandOver(daemon.SocketPath, Handoff(100_000, $"r{i}")));
         }
         catch (PosixException)
         {

@@ -149,16 +149,16 @@ public sealed class MockStreamTests
     public async Task Client_over_capacity_reads_a_503_with_retry_after()
     {
         await using var daemon = await DaemonProcess.StartAsync("--max-connections", "2", "--delay", "200");
-        using var first = Clients.HandOver(daemon.SocketPath, "{}");
-        using var second = Clients.HandOver(daemon.SocketPath, "{}");
+        using var first = TestClient.HandOver(daemon.SocketPath, "{}");
+        using var second = TestClient.HandOver(daemon.SocketPath, "{}");
 
         var third = await daemon.AskAsync("""{"request_id":"the-third"}""");
 
         Assert.Equal("HTTP/1.1 503 Service Unavailable", third.StatusLine);
         Assert.Contains("\r\nRetry-After: ", third.Head, StringComparison.Ordinal);
         Assert.Contains("\"request_id\":\"the-third\"", third.Body, StringComparison.Ordinal);
-        Assert.True(Answer.Parse(await Clients.ReadToEndAsync(first)).IsDone);
-        Assert.True(Answer.Parse(await Clients.ReadToEndAsync(second)).IsDone);
+        Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(first)).IsDone);
+        Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(second)).IsDone);
     }
 
     [Theory]
@@ -168,19 +168,19 @@ public sealed class MockStreamTests
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
 
-        using var browser = Clients.HandOverTcp(daemon.SocketPath, "{}", ipv6);
+        using var browser = TestClient.HandOverTcp(daemon.SocketPath, "{}", ipv6);
 
-        Assert.True(Answer.Parse(await Clients.ReadToEndAsync(browser)).IsDone);
+        Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(browser)).IsDone);
     }
 
     [Fact]
     public async Task Events_leave_as_they_come_and_not_at_the_end()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "1000");
-        using var client = Clients.HandOver(daemon.SocketPath, "{}");
+        using var client = TestClient.HandOver(daemon.SocketPath, "{}");
 
         // Seventeen more seconds would follow: reading on ends with the first event.
-        var early = await Clients.ReadUntilAsync(client, "\n\n");
+        var early = await TestClient.ReadUntilAsync(client, "\n\n");
 
         Assert.StartsWith(Answer.StreamHead, early, StringComparison.Ordinal);
         Assert.DoesNotContain("User ID", early, StringComparison.Ordinal);
@@ -195,9 +195,9 @@ public sealed class MockStreamTests
         var before = daemon.OpenSockets();
 
         var clients = Enumerable.Range(0, 1000)
-            .Select(i => Clients.HandOver(daemon.SocketPath, $$"""{"user_id":{{i}},"prompt":"number {{i}}"}"""))
+            .Select(i => TestClient.HandOver(daemon.SocketPath, $$"""{"user_id":{{i}},"prompt":"number {{i}}"}"""))
             .ToList();
-        var answers = await Task.WhenAll(clients.Select(c => Clients.ReadToEndAsync(c)));
+        var answers = await Task.WhenAll(clients.Select(c => TestClient.ReadToEndAsync(c)));
         clients.ForEach(c => c.Dispose());
 
         var template = Encoding.UTF8.GetString(answers[7]);
@@ -219,9 +219,9 @@ public sealed class MockStreamTests
     {
         await using var daemon = await DaemonProcess.StartAsync("--socket-type", "stream", "--delay", "0");
 
-        using var client = Clients.HandOver(daemon.SocketPath, """{"user_id":5}""", Posix.SockStream);
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"user_id":5}""", Posix.SockStream);
 
-        Assert.Equal("User ID: 5", Answer.Parse(await Clients.ReadToEndAsync(client)).Contents[1]);
+        Assert.Equal("User ID: 5", Answer.Parse(await TestClient.ReadToEndAsync(client)).Contents[1]);
     }
 
     [Fact]

@@ -29,7 +29,7 @@ internal static class NoThreads
     {
         string[] command = [.. AsUser, "prlimit", "--pid", $"{pid}", "--nproc=1:1"];
         using var tool = Process.Start(command[0], command[1..]);
-        await tool.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await tool.WaitForExitAsync().WaitAsync(TestClient.Patience);
         Assert.Equal(0, tool.ExitCode);
     }
 }

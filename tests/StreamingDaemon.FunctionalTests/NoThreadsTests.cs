@@ -23,13 +23,13 @@ public sealed class NoThreadsTests : IDisposable
     public async Task Signal_without_a_free_thread_drains_and_streams_end_whole(int signal)
     {
         await using var daemon = await NoThreads.StartAsync($"2>{Log}", [NoIdleWorkers], "--delay", "100");
-        using var client = Clients.HandOver(daemon.SocketPath, "{}");
-        var answer = await Clients.ReadUntilAsync(client, "\n\n");
+        using var client = TestClient.HandOver(daemon.SocketPath, "{}");
+        var answer = await TestClient.ReadUntilAsync(client, "\n\n");
         await NoThreads.ExhaustAsync(daemon.Process.Id);
 
         daemon.Signal(signal);
 
-        answer += await Clients.ReadTextAsync(client);
+        answer += await TestClient.ReadTextAsync(client);
         Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
         Assert.Equal(0, await daemon.ExitCodeAsync());
         Assert.False(File.Exists(daemon.SocketPath));
@@ -44,8 +44,8 @@ public sealed class NoThreadsTests : IDisposable
         using var full = new FullPipe();
         await using var daemon = await NoThreads.StartAsync(
             $"2>{(isLogFull ? full.Path : Log)}", [NoIdleWorkers], "--delay", "20000");
-        using var client = Clients.HandOver(daemon.SocketPath, "{}");
-        _ = await Clients.ReadUntilAsync(client, "\n\n");
+        using var client = TestClient.HandOver(daemon.SocketPath, "{}");
+        _ = await TestClient.ReadUntilAsync(client, "\n\n");
         await NoThreads.ExhaustAsync(daemon.Process.Id);
 
         daemon.Signal(SigTerm);
@@ -84,7 +84,7 @@ public sealed class NoThreadsTests : IDisposable
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("hello");
             if (exchange.Request.Headers.ContainsKey("X-Test-Pattern"))
-                await exchange.WaitForAbortAsync(Clients.Patience);
+                await exchange.WaitForAbortAsync(TestClient.Patience);
             else
                 await exchange.SendDoneAsync();
         };

@@ -100,7 +100,7 @@ public sealed class OddConfigurationTests : IDisposable
             DaemonProcess.StartInfo(null, _directory.Path, ["check"]))!;
 
         var output = await process.StandardError.ReadToEndAsync();
-        await process.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await process.WaitForExitAsync().WaitAsync(TestClient.Patience);
 
         Assert.Equal(2, process.ExitCode);
         Assert.Contains("streaming-daemon.toml: is a directory", output, StringComparison.Ordinal);

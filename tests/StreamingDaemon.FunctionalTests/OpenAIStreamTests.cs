@@ -19,10 +19,10 @@ public sealed class OpenAIStreamTests
         await using var upstream = await FakeLlmServer.StartAsync(transport);
         await using var daemon = await DaemonProcess.StartAsync(
             upstream.OpenAIEnvironment(http2), true, "--backend", "openai");
-        using var client = Clients.HandOver(daemon.SocketPath,
+        using var client = TestClient.HandOver(daemon.SocketPath,
             """{"prompt":"hi","system":"be brief","model":"m-1","max_tokens":"7","temperature":0.5}""");
 
-        var bytes = await Clients.ReadToEndAsync(client);
+        var bytes = await TestClient.ReadToEndAsync(client);
 
         Assert.Equal(636, bytes.Length);
         var answer = Answer.Parse(bytes);
@@ -48,8 +48,8 @@ public sealed class OpenAIStreamTests
             await exchange.WaitForAbortAsync(Limit);
         };
         await using var daemon = await upstream.StartDaemonAsync();
-        var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
-        _ = await Clients.ReadUntilAsync(client, "one");
+        var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        _ = await TestClient.ReadUntilAsync(client, "one");
         var request = await upstream.NextRequestAsync(Limit);
         Assert.False(request.Aborted.IsCompleted);
 
@@ -109,11 +109,11 @@ public sealed class OpenAIStreamTests
             exchange.Reset();
         };
         await using var daemon = await upstream.StartDaemonAsync();
-        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
 
-        var begun = await Clients.ReadUntilAsync(client, "begun\"}\n\n");
+        var begun = await TestClient.ReadUntilAsync(client, "begun\"}\n\n");
         arrived.SetResult();
-        var rest = await Clients.ReadTextAsync(client);
+        var rest = await TestClient.ReadTextAsync(client);
 
         Assert.Equal(Answer.StreamHead + "data: {\"content\":\"begun\"}\n\n", begun);
         Assert.Matches("^data: \\{\"error\":\"[^\"]+\"\\}\n\n$", rest);
@@ -149,12 +149,12 @@ public sealed class OpenAIStreamTests
         var environment = upstream.OpenAIEnvironment(false);
         environment["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "50";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
-        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
 
-        Assert.Equal(Answer.StreamHead, await Clients.ReadUntilAsync(client, "\r\n\r\n"));
+        Assert.Equal(Answer.StreamHead, await TestClient.ReadUntilAsync(client, "\r\n\r\n"));
         release.SetResult();
 
-        Assert.StartsWith("data: {\"error\":\"", await Clients.ReadTextAsync(client), StringComparison.Ordinal);
+        Assert.StartsWith("data: {\"error\":\"", await TestClient.ReadTextAsync(client), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -191,12 +191,12 @@ public sealed class OpenAIStreamTests
         environment["STREAMING_DAEMON_TIMEOUTS__IDLE_TIMEOUT_MS"] = "300";
         environment["STREAMING_DAEMON_STREAMING__MAX_PENDING_BYTES"] = "32768";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
-        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
         _ = await upstream.NextRequestAsync(Limit);
 
         // Not waiting for something to happen, but for nothing to: three times the upstream's limit.
         await Task.Delay(1000);
-        var answer = Answer.Parse(await Clients.ReadToEndAsync(client));
+        var answer = Answer.Parse(await TestClient.ReadToEndAsync(client));
 
         Assert.True(answer.IsDone);
         Assert.Equal(Deltas, answer.Contents.Count);

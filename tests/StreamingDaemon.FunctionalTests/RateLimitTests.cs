@@ -34,10 +34,10 @@ public sealed class RateLimitTests
     public async Task User_over_the_concurrent_streams_reads_a_429_until_one_of_them_has_ended()
     {
         await using var daemon = await StartAsync("concurrent_streams = 2", Slow);
-        using var first = Clients.HandOver(daemon.SocketPath, """{"user_id":7}""");
-        using var second = Clients.HandOver(daemon.SocketPath, """{"user_id":7}""");
-        await Clients.ReadUntilAsync(first, "\n\n");
-        await Clients.ReadUntilAsync(second, "\n\n");
+        using var first = TestClient.HandOver(daemon.SocketPath, """{"user_id":7}""");
+        using var second = TestClient.HandOver(daemon.SocketPath, """{"user_id":7}""");
+        await TestClient.ReadUntilAsync(first, "\n\n");
+        await TestClient.ReadUntilAsync(second, "\n\n");
 
         var refused = await daemon.AskAsync("""{"user_id":7}""");
         Assert.Equal("HTTP/1.1 429 Too Many Requests", refused.StatusLine);
@@ -46,8 +46,8 @@ public sealed class RateLimitTests
         // The client leaves, and with the end of its stream there is room again.
         first.Dispose();
         await daemon.AccessLogAsync(2);
-        using var third = Clients.HandOver(daemon.SocketPath, """{"user_id":7}""");
-        Assert.StartsWith("HTTP/1.1 200 OK", await Clients.ReadUntilAsync(third, "\n\n"),
+        using var third = TestClient.HandOver(daemon.SocketPath, """{"user_id":7}""");
+        Assert.StartsWith("HTTP/1.1 200 OK", await TestClient.ReadUntilAsync(third, "\n\n"),
             StringComparison.Ordinal);
     }
 

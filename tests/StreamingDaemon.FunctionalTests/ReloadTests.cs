@@ -18,13 +18,13 @@ public sealed class ReloadTests : IDisposable
     {
         await using var daemon = await StartAsync(
             "[mock]\nlatency_ms = 60000\n[timeouts]\nhandoff_timeout_ms = 60000\n");
-        using var running = Clients.HandOver(daemon.SocketPath, "{}");
-        _ = await Clients.ReadUntilAsync(running, "\r\n\r\n");
+        using var running = TestClient.HandOver(daemon.SocketPath, "{}");
+        _ = await TestClient.ReadUntilAsync(running, "\r\n\r\n");
 
         await ReloadAsync(daemon,
             "[mock]\nlatency_ms = 60000\n[timeouts]\nstream_timeout_ms = 100\nhandoff_timeout_ms = 100\n");
 
-        Assert.Contains("data: {\"error\":", await Clients.ReadTextAsync(running), StringComparison.Ordinal);
+        Assert.Contains("data: {\"error\":", await TestClient.ReadTextAsync(running), StringComparison.Ordinal);
         Assert.Equal("StreamTimeout", await daemon.OutcomeAsync());
         // A peer that connects and sends nothing.
         using var silent = Posix.ToSocket(Posix.ConnectUnix(daemon.SocketPath, Posix.SockSeqPacket));

@@ -30,16 +30,16 @@ public sealed partial class SecurityTests : IDisposable
             upstream.OpenAIEnvironment(false).Append(new("STREAMING_DAEMON_LOGGING__LEVEL", "debug")).ToDictionary(),
             true, "--backend", "openai");
 
-        using var client = Clients.HandOver(daemon.SocketPath,
+        using var client = TestClient.HandOver(daemon.SocketPath,
             $$"""{"prompt":"{{Prompt}}","system":"{{Prompt}}","messages":[{"content":"{{Prompt}}"}]}""");
         var begun = "";
         if (mood == "reset")
         {
-            begun = await Clients.ReadUntilAsync(client, Reply);
-            (await upstream.NextRequestAsync(Clients.Patience)).Proceed();
+            begun = await TestClient.ReadUntilAsync(client, Reply);
+            (await upstream.NextRequestAsync(TestClient.Patience)).Proceed();
         }
 
-        var answer = begun + await Clients.ReadTextAsync(client);
+        var answer = begun + await TestClient.ReadTextAsync(client);
         Assert.Equal(mood == "whole" ? "Completed" : "UpstreamError", await daemon.OutcomeAsync());
         var printed = await daemon.MetricsAsync() + (await daemon.HealthAsync()).Body;
         daemon.Signal(Sigterm);
@@ -91,18 +91,18 @@ public sealed partial class SecurityTests : IDisposable
         {
             await exchange.StartAsync();
             await exchange.SendDeltaAsync(Reply);
-            await exchange.WaitForAbortAsync(Clients.Patience);
+            await exchange.WaitForAbortAsync(TestClient.Patience);
         };
         await using var daemon = await DaemonProcess.StartAsync(
             upstream.OpenAIEnvironment(false).Append(new("STREAMING_DAEMON_LOGGING__LEVEL", "debug")).ToDictionary(),
             true, "--backend", "openai");
-        using var client = Clients.HandOver(daemon.SocketPath, $$"""{"prompt":"{{Prompt}}"}""");
-        await Clients.ReadUntilAsync(client, Reply);
+        using var client = TestClient.HandOver(daemon.SocketPath, $$"""{"prompt":"{{Prompt}}"}""");
+        await TestClient.ReadUntilAsync(client, Reply);
 
         await FailedCall.OfLoopAsync(_directory, daemon.Pid);
 
         // Everybody is let go, and the reason is said once, in its own line.
-        Assert.DoesNotContain("[DONE]", await Clients.ReadTextAsync(client), StringComparison.Ordinal);
+        Assert.DoesNotContain("[DONE]", await TestClient.ReadTextAsync(client), StringComparison.Ordinal);
         Assert.Equal(1, await daemon.ExitCodeAsync());
         var line = JsonDocument.Parse(Assert.Single(daemon.LogLines("\"@l\":\"Fatal\""))).RootElement;
         Assert.Equal("the handoff loop failed", line.GetProperty("@m").GetString());
@@ -227,7 +227,7 @@ public sealed partial class SecurityTests : IDisposable
             Posix.Kill(process.Id, Sigterm);
         }
 
-        await process.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await process.WaitForExitAsync().WaitAsync(TestClient.Patience);
         Assert.Equal(exitCode, process.ExitCode);
         if (exitCode != 0)
             Assert.Contains("at most 107 bytes", await error, StringComparison.Ordinal);
@@ -267,17 +267,17 @@ public sealed partial class SecurityTests : IDisposable
 
         if (status is null)
         {
-            var error = Assert.Throws<PosixException>(() => Clients.HandOver(daemon.SocketPath, data, type));
+            var error = Assert.Throws<PosixException>(() => TestClient.HandOver(daemon.SocketPath, data, type));
             Assert.Equal(tooLong, error.Errno);
         }
         else
         {
-            using var client = Clients.HandOver(daemon.SocketPath, data, type);
-            Assert.Equal(status, Answer.Parse(await Clients.ReadToEndAsync(client)).StatusLine);
+            using var client = TestClient.HandOver(daemon.SocketPath, data, type);
+            Assert.Equal(status, Answer.Parse(await TestClient.ReadToEndAsync(client)).StatusLine);
         }
 
-        using var next = Clients.HandOver(daemon.SocketPath, "{}", type);
-        Assert.True(Answer.Parse(await Clients.ReadToEndAsync(next)).IsDone);
+        using var next = TestClient.HandOver(daemon.SocketPath, "{}", type);
+        Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(next)).IsDone);
     }
 
     [Theory]

@@ -21,22 +21,22 @@ public sealed class ServiceManagerTests : IDisposable
         var path = _directory.File("s");
         using var manager = StartManager("seqpacket", path, "--socket", _directory.File("unused"), "--delay", "0");
         var pid = await StartedAsync(manager);
-        using (var first = Clients.HandOver(path, "{}"))
-            Assert.True(Answer.Parse(await Clients.ReadToEndAsync(first)).IsDone);
+        using (var first = TestClient.HandOver(path, "{}"))
+            Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(first)).IsDone);
 
         Posix.Kill(pid, SigTerm);
         Assert.Equal("ended 0", await manager.StandardOutput.ReadLineAsync());
         Assert.True(File.Exists(path));
         Assert.False(File.Exists(_directory.File("unused")));
-        using var between = Clients.HandOver(path, "{}");
+        using var between = TestClient.HandOver(path, "{}");
 
         await manager.StandardInput.WriteLineAsync();
         pid = await StartedAsync(manager);
-        Assert.True(Answer.Parse(await Clients.ReadToEndAsync(between)).IsDone);
+        Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(between)).IsDone);
         Posix.Kill(pid, SigTerm);
         Assert.Equal("ended 0", await manager.StandardOutput.ReadLineAsync());
         manager.StandardInput.Close();
-        await manager.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await manager.WaitForExitAsync().WaitAsync(TestClient.Patience);
     }
 
     [Fact]
@@ -144,7 +144,7 @@ public sealed class ServiceManagerTests : IDisposable
 
     private static async Task<int> StartedAsync(Process manager)
     {
-        var line = await manager.StandardOutput.ReadLineAsync().WaitAsync(Clients.Patience);
+        var line = await manager.StandardOutput.ReadLineAsync().WaitAsync(TestClient.Patience);
         return int.Parse(line!["started ".Length..], null);
     }
 

@@ -59,7 +59,7 @@ public sealed class ShortageTests : IDisposable
                 continue;
             }
 
-            await process.WaitForExitAsync().WaitAsync(Clients.Patience);
+            await process.WaitForExitAsync().WaitAsync(TestClient.Patience);
             Assert.Equal((limit, 1), (limit, process.ExitCode));
             Assert.StartsWith("streaming-daemon: the system ", first, StringComparison.Ordinal);
             Assert.Contains("TasksMax=", first, StringComparison.Ordinal);
@@ -100,7 +100,7 @@ public sealed class ShortageTests : IDisposable
         var first = await FirstWordAsync(process);
         if (first?.Contains("listening on", StringComparison.Ordinal) == true)
             process.Kill();
-        await process.WaitForExitAsync().WaitAsync(Clients.Patience);
+        await process.WaitForExitAsync().WaitAsync(TestClient.Patience);
 
         if (first?.Contains("listening on", StringComparison.Ordinal) == true)
             return;
@@ -144,9 +144,9 @@ public sealed class ShortageTests : IDisposable
     /// hold.</summary>
     private static async Task<string?> FirstWordAsync(Process process)
     {
-        var line = await process.StandardError.ReadLineAsync().WaitAsync(Clients.Patience);
+        var line = await process.StandardError.ReadLineAsync().WaitAsync(TestClient.Patience);
         return line?.Contains("of memory, at", StringComparison.Ordinal) == true
-            ? await process.StandardError.ReadLineAsync().WaitAsync(Clients.Patience)
+            ? await process.StandardError.ReadLineAsync().WaitAsync(TestClient.Patience)
             : line;
     }
 

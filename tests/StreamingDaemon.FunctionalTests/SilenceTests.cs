@@ -26,11 +26,11 @@ public sealed class SilenceTests
         var environment = upstream.OpenAIEnvironment(false);
         environment["STREAMING_DAEMON_STREAMING__KEEPALIVE_S"] = "1";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
-        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"p"}""");
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"p"}""");
 
-        var early = await Clients.ReadUntilAsync(client, Comment + Comment);
+        var early = await TestClient.ReadUntilAsync(client, Comment + Comment);
         release.Release();
-        var rest = await Clients.ReadTextAsync(client);
+        var rest = await TestClient.ReadTextAsync(client);
 
         var answer = Answer.Parse(System.Text.Encoding.UTF8.GetBytes(early + rest));
         Assert.Equal(["first", "second"], answer.Contents);
@@ -45,11 +45,11 @@ public sealed class SilenceTests
     {
         await using var off = await DaemonProcess.StartAsync(Every(0), true, "--delay", "60000");
         await using var on = await DaemonProcess.StartAsync(Every(1), true, "--delay", "60000");
-        using var without = Clients.HandOver(off.SocketPath, "{}");
-        using var with = Clients.HandOver(on.SocketPath, "{}");
-        _ = await Clients.ReadUntilAsync(without, "\n\n");
+        using var without = TestClient.HandOver(off.SocketPath, "{}");
+        using var with = TestClient.HandOver(on.SocketPath, "{}");
+        _ = await TestClient.ReadUntilAsync(without, "\n\n");
 
-        _ = await Clients.ReadUntilAsync(with, Comment + Comment);
+        _ = await TestClient.ReadUntilAsync(with, Comment + Comment);
 
         Assert.Equal(0, without.Available);
     }
@@ -60,13 +60,13 @@ public sealed class SilenceTests
         var keep = new Dictionary<string, string> { ["STREAMING_DAEMON_STREAMING__HALF_CLOSE"] = "keep" };
         await using var keeping = await DaemonProcess.StartAsync(keep, true, "--delay", "10");
         await using var strict = await DaemonProcess.StartAsync("--delay", "60000");
-        using var kept = Clients.HandOverTcp(keeping.SocketPath, "{}");
-        using var gone = Clients.HandOverTcp(strict.SocketPath, "{}");
+        using var kept = TestClient.HandOverTcp(keeping.SocketPath, "{}");
+        using var gone = TestClient.HandOverTcp(strict.SocketPath, "{}");
 
         kept.Shutdown(SocketShutdown.Send);
         gone.Shutdown(SocketShutdown.Send);
 
-        Assert.True(Answer.Parse(await Clients.ReadToEndAsync(kept)).IsDone);
+        Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(kept)).IsDone);
         Assert.Equal("ClientGone", await strict.OutcomeAsync());
     }
 }

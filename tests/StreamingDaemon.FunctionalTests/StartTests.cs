@@ -52,8 +52,8 @@ public sealed class StartTests : IDisposable
         File.Move(path + ".kept", path);
 
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0", "--socket", path);
-        using var client = Clients.HandOver(path, "{}");
-        Assert.True(Answer.Parse(await Clients.ReadToEndAsync(client)).IsDone);
+        using var client = TestClient.HandOver(path, "{}");
+        Assert.True(Answer.Parse(await TestClient.ReadToEndAsync(client)).IsDone);
 
         daemon.Signal(15);
         Assert.Equal(0, await daemon.ExitCodeAsync());

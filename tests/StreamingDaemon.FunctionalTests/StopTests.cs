@@ -29,8 +29,8 @@ public sealed class StopTests
     {
         using var log = new FullPipe();
         await using var daemon = await LaunchedDaemon.StartAsync($"2>{log.Path}", "--delay", "20000");
-        using var client = Clients.HandOver(daemon.SocketPath, "{}");
-        _ = await Clients.ReadUntilAsync(client, "\n\n");
+        using var client = TestClient.HandOver(daemon.SocketPath, "{}");
+        _ = await TestClient.ReadUntilAsync(client, "\n\n");
 
         daemon.Signal(SigTerm);
         await Eventually.TrueAsync(() => !File.Exists(daemon.SocketPath));

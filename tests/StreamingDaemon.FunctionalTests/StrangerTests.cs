@@ -165,7 +165,7 @@ public sealed class StrangerTests : IDisposable
         // script(1) gives it a terminal.
         using var process = Process.Start(new ProcessStartInfo("script", ["-qec", command, "/dev/null"])
         { RedirectStandardOutput = true, RedirectStandardInput = true })!;
-        var output = await process.StandardOutput.ReadToEndAsync().WaitAsync(Clients.Patience);
+        var output = await process.StandardOutput.ReadToEndAsync().WaitAsync(TestClient.Patience);
 
         Assert.Contains("[2J", output, StringComparison.Ordinal);
         Assert.DoesNotContain("\u001b[2J", output, StringComparison.Ordinal);

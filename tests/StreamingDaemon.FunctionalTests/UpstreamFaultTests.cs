@@ -94,15 +94,15 @@ public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixtur
         const int Streams = 100;
         var before = await SnapshotAsync();
         var ids = Enumerable.Range(0, Streams).Select(_ => setup.NewRequestId()).ToList();
-        var clients = ids.Select(id => Clients.HandOver(
+        var clients = ids.Select(id => TestClient.HandOver(
             _daemon.SocketPath, UpstreamFaultDaemon.Handoff("lost_connection", id))).ToList();
-        foreach (var client in clients) _ = await Clients.ReadUntilAsync(client, Begun);
+        foreach (var client in clients) _ = await TestClient.ReadUntilAsync(client, Begun);
         var requests = ids.Select(id => setup.RequestsOf(id).Single()).ToList();
         foreach (var connection in requests.DistinctBy(request => request.ConnectionId)) connection.Proceed();
 
         foreach (var (client, id) in clients.Zip(ids))
         {
-            var rest = await Clients.ReadTextAsync(client);
+            var rest = await TestClient.ReadTextAsync(client);
             Assert.Matches($"^data: \\{{\"error\":\"[^\"]+ \\(request {id}\\)\"\\}}\n\n$", rest);
             client.Dispose();
         }
@@ -116,10 +116,10 @@ public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixtur
     /// what comes before it.</summary>
     private async Task<string> StreamAsync(string fault, string id)
     {
-        using var client = Clients.HandOver(_daemon.SocketPath, UpstreamFaultDaemon.Handoff(fault, id));
-        var begun = await Clients.ReadUntilAsync(client, Begun);
+        using var client = TestClient.HandOver(_daemon.SocketPath, UpstreamFaultDaemon.Handoff(fault, id));
+        var begun = await TestClient.ReadUntilAsync(client, Begun);
         setup.RequestsOf(id).Single().Proceed();
-        var whole = begun + await Clients.ReadTextAsync(client);
+        var whole = begun + await TestClient.ReadTextAsync(client);
         Assert.StartsWith(Answer.StreamHead, whole, StringComparison.Ordinal);
         return whole[Answer.StreamHead.Length..];
     }

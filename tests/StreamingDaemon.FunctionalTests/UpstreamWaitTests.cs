@@ -174,12 +174,12 @@ public sealed class UpstreamWaitTests
                 ["OPENAI_API_BASE"] = server.BaseAddress().ToString(),
                 ["OPENAI_HTTP2_ENABLED"] = "false",
             }, true, "--backend", "openai");
-        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
-        var begun = await Clients.ReadUntilAsync(client, Begun);
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        var begun = await TestClient.ReadUntilAsync(client, Begun);
 
         server.Proceed();
 
-        var answer = Answer.Parse(System.Text.Encoding.UTF8.GetBytes(begun + await Clients.ReadTextAsync(client)));
+        var answer = Answer.Parse(System.Text.Encoding.UTF8.GetBytes(begun + await TestClient.ReadTextAsync(client)));
         Assert.Equal([FakeLlmFaults.Begun], answer.Contents);
         Assert.NotNull(answer.Error);
         Assert.False(answer.IsDone);
@@ -202,9 +202,9 @@ public sealed class UpstreamWaitTests
         upstream.Scenario = FakeLlmFaults.Named(fault);
         // Nothing but the watch on the client's socket can end this stream within the test's patience.
         await using var daemon = await StartAsync(upstream, http2, ("STREAMING__HEAD_WAIT_MS", "60000"));
-        var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
         var request = await upstream.NextRequestAsync(s_limit);
-        if (fault == "silent_mid_stream") _ = await Clients.ReadUntilAsync(client, Begun);
+        if (fault == "silent_mid_stream") _ = await TestClient.ReadUntilAsync(client, Begun);
         Assert.False(request.Aborted.IsCompleted);
         Assert.Equal(1, ConnectionsTo(upstream, daemon));
         Assert.Empty(daemon.LogLines("\"Outcome\""));

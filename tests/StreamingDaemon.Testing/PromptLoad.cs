@@ -49,7 +49,7 @@ public sealed class PromptLoad(DaemonProcess daemon, FakeLlmServer upstream)
         {
             var json = $$"""{"request_id":"r{{i}}","prompt":"{{prompt}}"}""";
             // Accepting may be slower than a thread that does nothing else.
-            var client = await Task.Run(() => Clients.HandOver(daemon.SocketPath, json));
+            var client = await Task.Run(() => TestClient.HandOver(daemon.SocketPath, json));
             answers.Add(ReadAsync(client));
             if (i % 500 == 0)
                 await LookAsync();
@@ -68,7 +68,7 @@ public sealed class PromptLoad(DaemonProcess daemon, FakeLlmServer upstream)
     private static async Task<string> ReadAsync(Socket client)
     {
         using (client)
-            return Encoding.UTF8.GetString(await Clients.ReadToEndAsync(client, TimeSpan.FromMinutes(2)));
+            return Encoding.UTF8.GetString(await TestClient.ReadToEndAsync(client, TimeSpan.FromMinutes(2)));
     }
 
     private async Task LookAsync()

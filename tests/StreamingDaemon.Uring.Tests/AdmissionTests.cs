@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -18,8 +19,8 @@ public sealed class AdmissionTests
     /// in a full table.</summary>
     private static async Task WarmAsync(RunningServer server, int type)
     {
-        using var warm = Clients.HandOver(server.SocketPath, "{}", type);
-        Assert.Equal("Admitted", await Clients.ReadTextAsync(warm));
+        using var warm = TestClient.HandOver(server.SocketPath, "{}", type);
+        Assert.Equal("Admitted", await TestClient.ReadTextAsync(warm));
         Assert.Equal((1L, 0), (server.Server.Statistics.Started, warm.Available));
         Assert.Equal(1, server.Server.Statistics.Accepted);
         Assert.Empty(server.Rejections);
@@ -79,7 +80,7 @@ public sealed class AdmissionTests
         var started = Environment.TickCount64;
 
         var clients = Enumerable.Range(0, 20)
-            .Select(_ => Clients.HandOver(server.SocketPath, "{}", type)).ToList();
+            .Select(_ => TestClient.HandOver(server.SocketPath, "{}", type)).ToList();
         // Longer than a peer may keep us waiting.
         await Eventually.TrueAsync(() => Volatile.Read(ref asked) >= 3
             && Environment.TickCount64 - started > 3 * timeoutMs);
@@ -87,7 +88,7 @@ public sealed class AdmissionTests
 
         foreach (var client in clients)
         {
-            Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+            Assert.Equal("Admitted", await TestClient.ReadTextAsync(client));
             client.Dispose();
         }
 
@@ -101,12 +102,12 @@ public sealed class AdmissionTests
     {
         await using var server = await RunningServer.StartAsync(SayAdmission,
             options => options with { UseStreamSocket = type == Posix.SockStream, MayMapHandoffs = () => false });
-        using var client = Clients.HandOver(server.SocketPath, "{}", type);
+        using var client = TestClient.HandOver(server.SocketPath, "{}", type);
         await Eventually.TrueAsync(() => server.Server.Statistics.Accepted == 1);
 
         server.Server.Stop();
 
-        await server.Server.Completion.WaitAsync(Clients.Patience);
+        await server.Server.Completion.WaitAsync(TestClient.Patience);
         await Eventually.TrueAsync(() => server.Rejections.Count == 1);
         Assert.Equal([HandoffRejection.ServerStopped], server.Rejections);
     }
@@ -123,19 +124,19 @@ public sealed class AdmissionTests
                 await SayAdmission(client);
             },
             options => options with { Budget = Budget(connections: 1, refusals: 3, handoffs: 8) });
-        using var first = Clients.HandOver(server.SocketPath, "{}");
+        using var first = TestClient.HandOver(server.SocketPath, "{}");
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 1);
 
         var answers = await Task.WhenAll(Enumerable.Range(0, 200).Select(async _ =>
         {
-            using var client = Clients.HandOver(server.SocketPath, "{}");
-            return await Clients.ReadTextAsync(client);
+            using var client = TestClient.HandOver(server.SocketPath, "{}");
+            return await TestClient.ReadTextAsync(client);
         }));
 
         Assert.All(answers, answer => Assert.Equal("OverCapacity", answer));
         Assert.Empty(server.Rejections);
         hold.SetResult();
-        Assert.Equal("Admitted", await Clients.ReadTextAsync(first));
+        Assert.Equal("Admitted", await TestClient.ReadTextAsync(first));
     }
 
     [Fact]
@@ -149,7 +150,7 @@ public sealed class AdmissionTests
                 await SayAdmission(client);
             },
             options => options with { Budget = Budget(connections: 1, refusals: 1, handoffs: 4) });
-        var clients = Enumerable.Range(0, 40).Select(_ => Clients.HandOver(server.SocketPath, "{}")).ToList();
+        var clients = Enumerable.Range(0, 40).Select(_ => TestClient.HandOver(server.SocketPath, "{}")).ToList();
         await Eventually.TrueAsync(() => server.Server.Statistics.Started == 2);
 
         server.Server.BeginDrain();
@@ -157,11 +158,11 @@ public sealed class AdmissionTests
 
         foreach (var client in clients)
         {
-            Assert.Contains(await Clients.ReadTextAsync(client), (string[])["Admitted", "OverCapacity"]);
+            Assert.Contains(await TestClient.ReadTextAsync(client), (string[])["Admitted", "OverCapacity"]);
             client.Dispose();
         }
 
-        await server.Server.Completion.WaitAsync(Clients.Patience);
+        await server.Server.Completion.WaitAsync(TestClient.Patience);
         Assert.Empty(server.Rejections);
     }
 
@@ -173,15 +174,15 @@ public sealed class AdmissionTests
             client => client.Ended.AsTask(),
             options => options with { Budget = Budget(connections: 1, refusals: 1, handoffs: 4) }))
         {
-            var clients = Enumerable.Range(0, 20).Select(_ => Clients.HandOver(server.SocketPath, "{}")).ToList();
+            var clients = Enumerable.Range(0, 20).Select(_ => TestClient.HandOver(server.SocketPath, "{}")).ToList();
             // Two are told, and at least one waits for a slot: its message is received within a turn or two.
             await Eventually.TrueAsync(() => server.Server.Statistics is { Started: 2, Accepted: > 2 });
             for (var i = 0; i < 5; i++)
-                Assert.True(await server.Server.IsTurningAsync(Clients.Patience));
+                Assert.True(await server.Server.IsTurningAsync(TestClient.Patience));
 
             server.Server.Stop();
 
-            await server.Server.Completion.WaitAsync(Clients.Patience);
+            await server.Server.Completion.WaitAsync(TestClient.Patience);
             var statistics = server.Server.Statistics;
             Assert.Equal((2, statistics.Accepted - 2), (statistics.Started, statistics.Rejected));
             clients.ForEach(client => client.Dispose());
@@ -208,8 +209,8 @@ public sealed class AdmissionTests
 
         for (var i = 0; i < 50; i++)
         {
-            using var client = Clients.HandOver(server.SocketPath, "{}", type);
-            Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+            using var client = TestClient.HandOver(server.SocketPath, "{}", type);
+            Assert.Equal("Admitted", await TestClient.ReadTextAsync(client));
         }
 
         Assert.NotEmpty(server.Rejections);
@@ -246,7 +247,7 @@ public sealed class AdmissionTests
         table.Release(3);
         if (rest.Length > 0)
             Posix.SendDescriptors(connection, Encoding.UTF8.GetBytes(rest));
-        var answer = await Clients.ReadTextAsync(client);
+        var answer = await TestClient.ReadTextAsync(client);
         table.Release();
 
         Assert.Equal((1, 0), (started, available));
@@ -279,7 +280,7 @@ public sealed class AdmissionTests
         Posix.Close(theirs);
         table.Release();
 
-        Assert.Empty(await Clients.ReadToEndAsync(client));
+        Assert.Empty(await TestClient.ReadToEndAsync(client));
         await Eventually.TrueAsync(() => server.Rejections.Count == 1);
         Assert.Equal([HandoffRejection.TimedOut], server.Rejections);
         Posix.Close(connection);
@@ -313,7 +314,7 @@ public sealed class AdmissionTests
 
         foreach (var client in clients)
         {
-            Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+            Assert.Equal("Admitted", await TestClient.ReadTextAsync(client));
             client.Dispose();
         }
 
@@ -345,7 +346,7 @@ public sealed class AdmissionTests
         using var client = Posix.ToSocket(browser);
         try
         {
-            Clients.HandOverDescriptor(server.SocketPath, "{}"u8, theirs);
+            TestClient.HandOverDescriptor(server.SocketPath, "{}"u8, theirs);
         }
         catch (PosixException e) when (!served)
         {
@@ -354,7 +355,7 @@ public sealed class AdmissionTests
         }
 
         Posix.Close(theirs);
-        Assert.Equal(served ? "Admitted" : "", await Clients.ReadTextAsync(client));
+        Assert.Equal(served ? "Admitted" : "", await TestClient.ReadTextAsync(client));
         await Eventually.TrueAsync(() => server.Rejections.Count == (served ? 0 : 1));
         Assert.All(server.Rejections, reason => Assert.Equal(HandoffRejection.PeerNotAllowed, reason));
         Assert.Equal(served ? 0 : 1, server.Server.Statistics.Rejected);

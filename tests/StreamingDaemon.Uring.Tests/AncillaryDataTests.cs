@@ -50,8 +50,8 @@ public sealed class AncillaryDataTests
 
         for (var i = 0; i < Handoffs; i++)
         {
-            using var client = Clients.HandOver(path, "{}");
-            Assert.Empty(await Clients.ReadToEndAsync(client));
+            using var client = TestClient.HandOver(path, "{}");
+            Assert.Empty(await TestClient.ReadToEndAsync(client));
         }
 
         Assert.Equal(Handoffs, server.Server.Statistics.Started);

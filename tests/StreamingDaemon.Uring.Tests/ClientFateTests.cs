@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -41,11 +42,11 @@ public sealed class ClientFateTests
         });
         var (browser, theirs) = Pair(kind);
         theirs.Blocking = blocking;
-        Clients.HandOverDescriptor(server.SocketPath, "{}"u8, (int)theirs.Handle);
+        TestClient.HandOverDescriptor(server.SocketPath, "{}"u8, (int)theirs.Handle);
         theirs.Dispose();
 
         // Far more than the kernel's buffers hold: the daemon meets a full one.
-        Assert.Equal(data, await Clients.ReadToEndAsync(browser));
+        Assert.Equal(data, await TestClient.ReadToEndAsync(browser));
         browser.Dispose();
     }
 
@@ -82,17 +83,17 @@ public sealed class ClientFateTests
             ended.SetResult(await client.Ended);
         }))
         {
-            var browser = Clients.HandOverTcp(server.SocketPath, "{}");
+            var browser = TestClient.HandOverTcp(server.SocketPath, "{}");
             await Eventually.TrueAsync(() => server.Server.Statistics.Started == 1);
             if (moment == Moment.InsideAnEvent)
-                _ = await browser.ReceiveAsync(new byte[70_000], SocketFlags.None).WaitAsync(Clients.Patience);
+                _ = await browser.ReceiveAsync(new byte[70_000], SocketFlags.None).WaitAsync(TestClient.Patience);
             else if (moment == Moment.AfterTheLastEvent)
-                Assert.Equal(100, (await Clients.ReadToEndAsync(browser)).Length);
+                Assert.Equal(100, (await TestClient.ReadToEndAsync(browser)).Length);
             if (reset)
                 browser.LingerState = new LingerOption(true, 0);
             browser.Dispose();
 
-            var end = await ended.Task.WaitAsync(Clients.Patience);
+            var end = await ended.Task.WaitAsync(TestClient.Patience);
             Assert.Equal(moment == Moment.AfterTheLastEvent ? ClientEnd.Completed : ClientEnd.ClientGone, end);
             await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
             Assert.Empty(server.Faults);
@@ -119,7 +120,7 @@ public sealed class ClientFateTests
             client.Complete();
         });
         var (browser, theirs) = Pair(kind);
-        Clients.HandOverDescriptor(server.SocketPath, "{}"u8, (int)theirs.Handle);
+        TestClient.HandOverDescriptor(server.SocketPath, "{}"u8, (int)theirs.Handle);
         theirs.Dispose();
 
         // The rest of a POST, and the next request: until the answer has been read.
@@ -137,11 +138,11 @@ public sealed class ClientFateTests
                 // The answer is read, and nobody reads what is sent.
             }
         });
-        var answer = await Clients.ReadTextAsync(browser);
+        var answer = await TestClient.ReadTextAsync(browser);
         await stop.CancelAsync();
 
         Assert.Equal(string.Concat(Enumerable.Range(0, 200).Select(i => $"{i},")), answer);
-        await sending.WaitAsync(Clients.Patience);
+        await sending.WaitAsync(TestClient.Patience);
         browser.Dispose();
     }
 
@@ -156,13 +157,13 @@ public sealed class ClientFateTests
                 return client.Ended.AsTask();
             },
             options => options with { MaxDrainBytes = 100_000, DrainTimeoutMs = 600_000 });
-        using var browser = Clients.HandOverTcp(server.SocketPath, "{}");
-        Assert.Equal("end", await Clients.ReadTextAsync(browser));
+        using var browser = TestClient.HandOverTcp(server.SocketPath, "{}");
+        Assert.Equal("end", await TestClient.ReadTextAsync(browser));
 
         await Assert.ThrowsAsync<SocketException>(async () =>
         {
             for (var i = 0; i < 1_000_000; i++)
-                await browser.SendAsync(new byte[10_000]).WaitAsync(Clients.Patience);
+                await browser.SendAsync(new byte[10_000]).WaitAsync(TestClient.Patience);
         });
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
     }
@@ -170,7 +171,7 @@ public sealed class ClientFateTests
     private static (Socket Browser, Socket Theirs) Pair(Kind kind)
     {
         if (kind != Kind.Unix)
-            return Clients.TcpPair(kind == Kind.IPv6);
+            return TestClient.TcpPair(kind == Kind.IPv6);
         var (left, right) = Posix.SocketPair();
         return (Posix.ToSocket(left), Posix.ToSocket(right));
     }

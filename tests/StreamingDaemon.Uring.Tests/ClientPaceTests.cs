@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -34,7 +35,7 @@ public sealed class ClientPaceTests
             },
             options => options with { WriteTimeoutMs = 1500, MaxPendingBytes = 8192 });
         var (browser, theirs) = Pair(tcp);
-        Clients.HandOverDescriptor(server.SocketPath, "{}"u8, (int)theirs.Handle);
+        TestClient.HandOverDescriptor(server.SocketPath, "{}"u8, (int)theirs.Handle);
         theirs.Dispose();
 
         // The kernel completes a parked send when a good part of its buffer is free. For two and a half write
@@ -49,7 +50,7 @@ public sealed class ClientPaceTests
         }
 
         Assert.Null(end);
-        received += (await Clients.ReadToEndAsync(browser)).Length;
+        received += (await TestClient.ReadToEndAsync(browser)).Length;
         Assert.Equal(total, received);
         await Eventually.TrueAsync(() => end is not null);
         Assert.Equal(ClientEnd.Completed, end);
@@ -83,7 +84,7 @@ public sealed class ClientPaceTests
             },
             options => options with { MaxPendingBytes = Limit });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
         var watch = Task.Run(async () =>
         {
             long seen = 0;
@@ -95,7 +96,7 @@ public sealed class ClientPaceTests
 
             return seen;
         });
-        _ = await Clients.ReadToEndAsync(client);
+        _ = await TestClient.ReadToEndAsync(client);
 
         Assert.InRange(Math.Max(await watch, highest), Limit / 2, Limit);
     }
@@ -117,12 +118,12 @@ public sealed class ClientPaceTests
                 ended.SetResult(await client.Ended);
             },
             options => options with { WriteTimeoutMs = writeTimeoutMs, DrainTimeoutMs = 60_000 });
-        using var client = tcp ? Clients.HandOverTcp(server.SocketPath, "{}") : Clients.HandOver(server.SocketPath, "{}");
+        using var client = tcp ? TestClient.HandOverTcp(server.SocketPath, "{}") : TestClient.HandOver(server.SocketPath, "{}");
 
         var started = Environment.TickCount64;
         var read = new StringBuilder();
         var one = new byte[1];
-        while (await client.ReceiveAsync(one, SocketFlags.None).WaitAsync(Clients.Patience) == 1)
+        while (await client.ReceiveAsync(one, SocketFlags.None).WaitAsync(TestClient.Patience) == 1)
         {
             read.Append((char)one[0]);
             // The pace is what the claim is about.
@@ -131,7 +132,7 @@ public sealed class ClientPaceTests
 
         Assert.Equal(expected, read.ToString());
         Assert.True(Environment.TickCount64 - started > 3 * writeTimeoutMs);
-        Assert.Equal(ClientEnd.Completed, await ended.Task.WaitAsync(Clients.Patience));
+        Assert.Equal(ClientEnd.Completed, await ended.Task.WaitAsync(TestClient.Patience));
     }
 
     /// <summary>As a watchdog does over a backend that it left behind in the middle of a large flush.</summary>
@@ -154,10 +155,10 @@ public sealed class ClientPaceTests
             },
             options => options with { MaxPendingBytes = 20_000 });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
-        Assert.Equal((true, ClientEnd.Aborted), await completed.Task.WaitAsync(Clients.Patience));
-        Assert.DoesNotContain((byte)'d', await Clients.ReadToEndAsync(client));
+        Assert.Equal((true, ClientEnd.Aborted), await completed.Task.WaitAsync(TestClient.Patience));
+        Assert.DoesNotContain((byte)'d', await TestClient.ReadToEndAsync(client));
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
         Assert.Empty(server.Faults);
     }
@@ -181,24 +182,24 @@ public sealed class ClientPaceTests
                 ended.SetResult(await client.Ended);
             },
             options => options with { KeepHalfClosed = keep });
-        using var client = tcp ? Clients.HandOverTcp(server.SocketPath, "{}") : Clients.HandOver(server.SocketPath, "{}");
+        using var client = tcp ? TestClient.HandOverTcp(server.SocketPath, "{}") : TestClient.HandOver(server.SocketPath, "{}");
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 1);
 
         client.Shutdown(SocketShutdown.Send);
 
         if (!keep)
         {
-            Assert.Equal(ClientEnd.ClientGone, await ended.Task.WaitAsync(Clients.Patience));
+            Assert.Equal(ClientEnd.ClientGone, await ended.Task.WaitAsync(TestClient.Patience));
             return;
         }
 
         // Another client's whole stream later, the first one still stands.
-        var second = tcp ? Clients.HandOverTcp(server.SocketPath, "{}") : Clients.HandOver(server.SocketPath, "{}");
+        var second = tcp ? TestClient.HandOverTcp(server.SocketPath, "{}") : TestClient.HandOver(server.SocketPath, "{}");
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 2);
         Assert.False(ended.Task.IsCompleted);
         write.SetResult();
-        Assert.Equal(5000, (await Clients.ReadToEndAsync(client)).Length);
-        Assert.Equal(ClientEnd.Completed, await ended.Task.WaitAsync(Clients.Patience));
+        Assert.Equal(5000, (await TestClient.ReadToEndAsync(client)).Length);
+        Assert.Equal(ClientEnd.Completed, await ended.Task.WaitAsync(TestClient.Patience));
         second.Dispose();
     }
 
@@ -209,7 +210,7 @@ public sealed class ClientPaceTests
     {
         await using var server = await RunningServer.StartAsync(
             client => client.Ended.AsTask(), options => options with { KeepHalfClosed = true });
-        using var client = tcp ? Clients.HandOverTcp(server.SocketPath, "{}") : Clients.HandOver(server.SocketPath, "{}");
+        using var client = tcp ? TestClient.HandOverTcp(server.SocketPath, "{}") : TestClient.HandOver(server.SocketPath, "{}");
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 1);
         client.Shutdown(SocketShutdown.Send);
 
@@ -243,14 +244,14 @@ public sealed class ClientPaceTests
                 ended.TrySetResult(await client.Ended);
             },
             options => options with { KeepHalfClosed = true });
-        var client = tcp ? Clients.HandOverTcp(server.SocketPath, "{}") : Clients.HandOver(server.SocketPath, "{}");
+        var client = tcp ? TestClient.HandOverTcp(server.SocketPath, "{}") : TestClient.HandOver(server.SocketPath, "{}");
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 1);
 
         if (reset)
             client.LingerState = new LingerOption(true, 0);
         client.Dispose();
 
-        Assert.Equal(ClientEnd.ClientGone, await ended.Task.WaitAsync(Clients.Patience));
+        Assert.Equal(ClientEnd.ClientGone, await ended.Task.WaitAsync(TestClient.Patience));
     }
 
     private static (Socket Browser, Socket Theirs) Pair(bool tcp)

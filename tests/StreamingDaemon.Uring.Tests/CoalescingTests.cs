@@ -1,5 +1,6 @@
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -31,9 +32,9 @@ public sealed class CoalescingTests
             // Long enough for a machine that has other things to do between two flushes.
             options => options with { CoalesceMs = 500 });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
-        Assert.Equal("first.0123456789", await Clients.ReadTextAsync(client));
+        Assert.Equal("first.0123456789", await TestClient.ReadTextAsync(client));
         Assert.Equal(2, server.Server.Statistics.Sends);
     }
 
@@ -51,9 +52,9 @@ public sealed class CoalescingTests
             client.Complete();
         });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
-        Assert.Equal("01234", await Clients.ReadTextAsync(client));
+        Assert.Equal("01234", await TestClient.ReadTextAsync(client));
         Assert.Equal(5, server.Server.Statistics.Sends);
     }
 
@@ -71,9 +72,9 @@ public sealed class CoalescingTests
             // Longer than the patience of the reader, and than the machine has been up.
             options => options with { CoalesceMs = int.MaxValue });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
-        Assert.Equal("first.last.", await Clients.ReadTextAsync(client));
+        Assert.Equal("first.last.", await TestClient.ReadTextAsync(client));
     }
 
     [Fact]
@@ -90,9 +91,9 @@ public sealed class CoalescingTests
             },
             options => options with { CoalesceMs = 50 });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
-        Assert.Equal("ab", await Clients.ReadTextAsync(client));
+        Assert.Equal("ab", await TestClient.ReadTextAsync(client));
         Assert.Equal(2, server.Server.Statistics.Sends);
     }
 
@@ -111,8 +112,8 @@ public sealed class CoalescingTests
 
         for (var i = 0; i < 3; i++)
         {
-            using var client = Clients.HandOver(server.SocketPath, "{}");
-            Assert.Equal("head", await Clients.ReadTextAsync(client));
+            using var client = TestClient.HandOver(server.SocketPath, "{}");
+            Assert.Equal("head", await TestClient.ReadTextAsync(client));
             client.Dispose();
             await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
         }

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -28,16 +29,16 @@ public sealed class EndOfLifeTests
         {
             // Some stream, some have got their FIN and are waited for.
             var clients = Enumerable.Range(0, 400)
-                .Select(i => Clients.HandOver(server.SocketPath, i % 2 == 0 ? "complete" : "stay")).ToList();
+                .Select(i => TestClient.HandOver(server.SocketPath, i % 2 == 0 ? "complete" : "stay")).ToList();
             await Eventually.TrueAsync(() => server.Server.Statistics.BytesSent == 5 * clients.Count);
 
             server.Server.Stop();
-            await server.Server.Completion.WaitAsync(Clients.Patience);
+            await server.Server.Completion.WaitAsync(TestClient.Patience);
 
             // The server's ends are closed, or these reads would wait for ever.
             foreach (var client in clients)
             {
-                Assert.Equal("begun", await Clients.ReadTextAsync(client));
+                Assert.Equal("begun", await TestClient.ReadTextAsync(client));
                 client.Dispose();
             }
         }
@@ -55,7 +56,7 @@ public sealed class EndOfLifeTests
             try
             {
                 while (true)
-                    clients.Add(Clients.HandOver(server.SocketPath, "{}"));
+                    clients.Add(TestClient.HandOver(server.SocketPath, "{}"));
             }
             catch (PosixException)
             {
@@ -66,8 +67,8 @@ public sealed class EndOfLifeTests
 
         server.Server.Stop();
 
-        await server.Server.Completion.WaitAsync(Clients.Patience);
-        await handing.WaitAsync(Clients.Patience);
+        await server.Server.Completion.WaitAsync(TestClient.Patience);
+        await handing.WaitAsync(TestClient.Patience);
         clients.ForEach(c => c.Dispose());
     }
 
@@ -88,7 +89,7 @@ public sealed class EndOfLifeTests
 
         for (var i = 0; i < 50; i++)
         {
-            using var client = Clients.HandOver(server.SocketPath, "{}");
+            using var client = TestClient.HandOver(server.SocketPath, "{}");
             var buffer = new byte[100_000];
             for (var received = 0; received < 200_000;)
                 received += await client.ReceiveAsync(buffer);
@@ -142,9 +143,9 @@ public sealed class EndOfLifeTests
             },
             options => options with { MaxPendingBytes = 256 * 1024 });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
-        var (isCut, wasCancelled) = await result.Task.WaitAsync(Clients.Patience);
+        var (isCut, wasCancelled) = await result.Task.WaitAsync(TestClient.Patience);
         Assert.Equal(cut, isCut);
         Assert.True(wasCancelled);
     }
@@ -153,12 +154,12 @@ public sealed class EndOfLifeTests
     public async Task Client_that_was_reset_before_its_handoff_is_told_from_a_wrong_descriptor()
     {
         await using var server = await RunningServer.StartAsync(client => client.Ended.AsTask());
-        var (browser, theirs) = Clients.TcpPair();
+        var (browser, theirs) = TestClient.TcpPair();
         browser.LingerState = new LingerOption(true, 0);
         browser.Dispose();
         await Eventually.TrueAsync(() => theirs.Poll(0, SelectMode.SelectRead));
 
-        Clients.HandOverDescriptor(server.SocketPath, "{}"u8, (int)theirs.Handle);
+        TestClient.HandOverDescriptor(server.SocketPath, "{}"u8, (int)theirs.Handle);
 
         await Eventually.TrueAsync(() => server.Rejections.Count == 1);
         Assert.Equal(HandoffRejection.ClientGone, server.Rejections[0]);
@@ -210,10 +211,10 @@ public sealed class EndOfLifeTests
         var count = random.Next(0, 5000);
         var abort = random.Next(4) == 0;
         var leaveAfter = random.Next(3) == 0 ? random.Next(0, 5000) : int.MaxValue;
-        using var client = Clients.HandOver(socketPath, $"{count} {(abort ? "abort" : "complete")}");
+        using var client = TestClient.HandOver(socketPath, $"{count} {(abort ? "abort" : "complete")}");
         var received = new MemoryStream();
         var buffer = new byte[random.Next(1, 3000)];
-        using var timeout = new CancellationTokenSource(Clients.Patience);
+        using var timeout = new CancellationTokenSource(TestClient.Patience);
         while (received.Length < leaveAfter)
         {
             var read = await client.ReceiveAsync(buffer, timeout.Token);

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
@@ -19,14 +20,14 @@ public sealed class ForeignSocketTests
             await client.FlushAsync();
             client.Complete();
         });
-        var (browser, accepted) = Clients.TcpPair();
+        var (browser, accepted) = TestClient.TcpPair();
         using var ours = accepted;
         using var theirs = browser;
         ours.LingerState = new LingerOption(true, 60);
 
-        Clients.HandOverDescriptor(server.SocketPath, "{}"u8, (int)ours.Handle);
+        TestClient.HandOverDescriptor(server.SocketPath, "{}"u8, (int)ours.Handle);
 
-        Assert.Equal("answer", await Clients.ReadTextAsync(theirs));
+        Assert.Equal("answer", await TestClient.ReadTextAsync(theirs));
         Assert.False(ours.LingerState!.Enabled);
     }
 
@@ -55,12 +56,12 @@ public sealed class ForeignSocketTests
                 },
             });
 
-        var without = Enumerable.Range(0, 5).Select(_ => Clients.HandOver(server.SocketPath, "{}", type)).ToList();
+        var without = Enumerable.Range(0, 5).Select(_ => TestClient.HandOver(server.SocketPath, "{}", type)).ToList();
         foreach (var client in without)
-            Assert.Empty(await Clients.ReadToEndAsync(client));
+            Assert.Empty(await TestClient.ReadToEndAsync(client));
         Volatile.Write(ref denied, 0);
-        using var served = Clients.HandOver(server.SocketPath, "{}", type);
-        Assert.Empty(await Clients.ReadToEndAsync(served));
+        using var served = TestClient.HandOver(server.SocketPath, "{}", type);
+        Assert.Empty(await TestClient.ReadToEndAsync(served));
 
         await Eventually.TrueAsync(() => server.Server.Statistics.Started == 1);
         // The handler is told of them on the thread pool.
@@ -72,7 +73,7 @@ public sealed class ForeignSocketTests
         lock (server.Rejections)
             Assert.Equal(Enumerable.Repeat(HandoffRejection.DescriptorsTruncated, 5), server.Rejections);
         server.Server.BeginDrain();
-        await server.Server.Completion.WaitAsync(Clients.Patience);
+        await server.Server.Completion.WaitAsync(TestClient.Patience);
         without.ForEach(client => client.Dispose());
     }
 

@@ -1,7 +1,7 @@
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
-using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
 
@@ -73,9 +73,9 @@ public sealed class HandoffDeadlineTests
 
         Posix.ConnectUnix(connection, server.SocketPath);
 
-        var wasSent = await sent.Task.WaitAsync(Clients.Patience);
+        var wasSent = await sent.Task.WaitAsync(TestClient.Patience);
         Posix.Close(theirs);
-        Assert.Equal(wasSent ? "Admitted" : "", await Clients.ReadTextAsync(client));
+        Assert.Equal(wasSent ? "Admitted" : "", await TestClient.ReadTextAsync(client));
         await Eventually.TrueAsync(() => server.Rejections.Count == (wasSent ? 0 : 1));
         Assert.All(server.Rejections, reason => Assert.Equal(HandoffRejection.TimedOut, reason));
         Posix.Close(connection);
@@ -113,9 +113,9 @@ public sealed class HandoffDeadlineTests
             RingFault = new ReceiveFault(Errno.NoBufs, _ => Interlocked.Increment(ref refused) <= 5).Enter,
         });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}", type);
+        using var client = TestClient.HandOver(server.SocketPath, "{}", type);
 
-        Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+        Assert.Equal("Admitted", await TestClient.ReadTextAsync(client));
         Assert.True(refused > 5, $"{refused} asked");
         Assert.Empty(server.Rejections);
     }
@@ -136,9 +136,9 @@ public sealed class HandoffDeadlineTests
         var silent = Posix.ConnectUnix(server.SocketPath, type);
         await Eventually.TrueAsync(() => server.Server.Statistics.Accepted == 1);
 
-        using var client = Clients.HandOver(server.SocketPath, "{}", type);
+        using var client = TestClient.HandOver(server.SocketPath, "{}", type);
 
-        Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+        Assert.Equal("Admitted", await TestClient.ReadTextAsync(client));
         Assert.Equal(2, refused.Count);
         Assert.Empty(server.Rejections);
         Posix.Close(silent);

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -24,7 +25,7 @@ public sealed class HandoffFaultTests
         using var directory = new TempDirectory();
         var path = directory.File("file");
         using (var file = File.Open(path, FileMode.Create))
-            Clients.HandOverDescriptor(server.SocketPath, "{}"u8, (int)file.SafeFileHandle.DangerousGetHandle());
+            TestClient.HandOverDescriptor(server.SocketPath, "{}"u8, (int)file.SafeFileHandle.DangerousGetHandle());
 
         await Eventually.TrueAsync(() => server.Rejections.Count == 1);
 
@@ -57,10 +58,10 @@ public sealed class HandoffFaultTests
         browser.Dispose();
         await Eventually.TrueAsync(() => theirs.Poll(0, SelectMode.SelectRead));
 
-        Clients.HandOverDescriptor(server.SocketPath, "{}"u8, (int)theirs.Handle);
+        TestClient.HandOverDescriptor(server.SocketPath, "{}"u8, (int)theirs.Handle);
         theirs.Dispose();
 
-        Assert.Equal(ClientEnd.ClientGone, await ended.Task.WaitAsync(Clients.Patience));
+        Assert.Equal(ClientEnd.ClientGone, await ended.Task.WaitAsync(TestClient.Patience));
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
     }
 
@@ -77,7 +78,7 @@ public sealed class HandoffFaultTests
 
         using var client = Posix.ToSocket(browser);
         Posix.Close(theirs);
-        Assert.Equal("TooLarge", await Clients.ReadTextAsync(client));
+        Assert.Equal("TooLarge", await TestClient.ReadTextAsync(client));
         Posix.Close(connection);
     }
 
@@ -93,7 +94,7 @@ public sealed class HandoffFaultTests
         Posix.Close(theirs);
 
         using var client = Posix.ToSocket(browser);
-        Assert.Empty(await Clients.ReadToEndAsync(client));
+        Assert.Empty(await TestClient.ReadToEndAsync(client));
         await Eventually.TrueAsync(() => server.Rejections.Count == 1);
         Assert.Equal(HandoffRejection.TimedOut, server.Rejections[0]);
         Posix.Close(connection);
@@ -113,8 +114,8 @@ public sealed class HandoffFaultTests
         Posix.SendDescriptors((int)connection.Handle, "{}"u8, theirs);
         Posix.Close(theirs);
 
-        Assert.Empty(await Clients.ReadToEndAsync(connection));
-        Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+        Assert.Empty(await TestClient.ReadToEndAsync(connection));
+        Assert.Equal("Admitted", await TestClient.ReadTextAsync(client));
     }
 
     [Fact]
@@ -130,12 +131,12 @@ public sealed class HandoffFaultTests
             // Taken in only after the peers are gone.
             options => options with { Budget = new(100_000, 100, 1, 1, 4, 100_000) });
 
-        var clients = Enumerable.Range(0, 30).Select(_ => Clients.HandOver(server.SocketPath, "{}")).ToList();
+        var clients = Enumerable.Range(0, 30).Select(_ => TestClient.HandOver(server.SocketPath, "{}")).ToList();
         hold.SetResult();
 
         foreach (var client in clients)
         {
-            Assert.NotEmpty(await Clients.ReadTextAsync(client));
+            Assert.NotEmpty(await TestClient.ReadTextAsync(client));
             client.Dispose();
         }
     }
@@ -151,14 +152,14 @@ public sealed class HandoffFaultTests
 
         await Eventually.TrueAsync(() => server.Server.Statistics.Rejected == 3000);
         await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
-        using var client = Clients.HandOver(server.SocketPath, "{}");
-        Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
+        Assert.Equal("Admitted", await TestClient.ReadTextAsync(client));
     }
 
     private static (Socket Browser, Socket Theirs) Pair(bool tcp)
     {
         if (tcp)
-            return Clients.TcpPair();
+            return TestClient.TcpPair();
         var (left, right) = Posix.SocketPair();
         return (Posix.ToSocket(left), Posix.ToSocket(right));
     }

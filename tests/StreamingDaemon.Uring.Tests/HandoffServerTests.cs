@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -32,7 +33,7 @@ public sealed class HandoffServerTests
         Posix.Close(theirs);
 
         using var client = Posix.ToSocket(browser);
-        Assert.Equal("no data", await Clients.ReadTextAsync(client));
+        Assert.Equal("no data", await TestClient.ReadTextAsync(client));
     }
 
     [Theory]
@@ -47,9 +48,9 @@ public sealed class HandoffServerTests
         var data = new byte[size];
         new Random(size).NextBytes(data);
 
-        using var client = Clients.HandOver(server.SocketPath, data);
+        using var client = TestClient.HandOver(server.SocketPath, data);
 
-        Assert.Equal(data, await Clients.ReadToEndAsync(client));
+        Assert.Equal(data, await TestClient.ReadToEndAsync(client));
     }
 
     [Fact]
@@ -64,9 +65,9 @@ public sealed class HandoffServerTests
             },
             options => options with { MaxHandoffBytes = 100 });
 
-        using var client = Clients.HandOver(server.SocketPath, new byte[101]);
+        using var client = TestClient.HandOver(server.SocketPath, new byte[101]);
 
-        Assert.Equal(100, (await Clients.ReadToEndAsync(client)).Length);
+        Assert.Equal(100, (await TestClient.ReadToEndAsync(client)).Length);
         Assert.Equal(HandoffAdmission.TooLarge, admission);
     }
 
@@ -84,10 +85,10 @@ public sealed class HandoffServerTests
             client.Complete();
         });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
         var expected = string.Concat(Enumerable.Range(0, 2000).Select(i => $"{i}\n"));
-        Assert.Equal(expected, await Clients.ReadTextAsync(client));
+        Assert.Equal(expected, await TestClient.ReadTextAsync(client));
     }
 
     [Theory]
@@ -103,13 +104,13 @@ public sealed class HandoffServerTests
         });
 
         var client = tcp
-            ? Clients.HandOverTcp(server.SocketPath, "{}")
-            : Clients.HandOver(server.SocketPath, "{}");
+            ? TestClient.HandOverTcp(server.SocketPath, "{}")
+            : TestClient.HandOver(server.SocketPath, "{}");
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 1);
         Assert.False(cancelled.Task.IsCompleted);
         client.Dispose();
 
-        await cancelled.Task.WaitAsync(Clients.Patience);
+        await cancelled.Task.WaitAsync(TestClient.Patience);
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
     }
 
@@ -127,11 +128,11 @@ public sealed class HandoffServerTests
             },
             options => options with { WriteTimeoutMs = 300, MaxPendingBytes = 20_000 });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
         await Eventually.TrueAsync(() => end is not null);
         Assert.Equal(ClientEnd.SlowClient, end);
-        var received = (await Clients.ReadToEndAsync(client)).Length;
+        var received = (await TestClient.ReadToEndAsync(client)).Length;
         // What the kernel took, and the limit with one write above it.
         Assert.InRange(Interlocked.Read(ref written), received, received + 22_000);
     }
@@ -149,22 +150,22 @@ public sealed class HandoffServerTests
             },
             options => options with { MaxPendingBytes = 20_000 });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
-        Assert.Equal(data, await Clients.ReadToEndAsync(client));
+        Assert.Equal(data, await TestClient.ReadToEndAsync(client));
     }
 
     [Fact]
     public async Task Unread_request_bytes_do_not_reset_the_end_of_the_answer()
     {
-        var (browser, serverEnd) = Clients.TcpPair();
+        var (browser, serverEnd) = TestClient.TcpPair();
         browser.Send(new byte[100_000]);
         await using var server = await RunningServer.StartAsync(Echo);
 
-        Clients.HandOverDescriptor(server.SocketPath, "an answer"u8, (int)serverEnd.Handle);
+        TestClient.HandOverDescriptor(server.SocketPath, "an answer"u8, (int)serverEnd.Handle);
         serverEnd.Dispose();
 
-        Assert.Equal("an answer", await Clients.ReadTextAsync(browser));
+        Assert.Equal("an answer", await TestClient.ReadTextAsync(browser));
         browser.Dispose();
     }
 
@@ -182,7 +183,7 @@ public sealed class HandoffServerTests
         var before = OpenDescriptors.SocketsAndRings();
 
         foreach (var fd in new[] { pipeRead, datagram, packet, unconnected, (int)listener.Handle })
-            Clients.HandOverDescriptor(server.SocketPath, "{}"u8, fd);
+            TestClient.HandOverDescriptor(server.SocketPath, "{}"u8, fd);
 
         await Eventually.TrueAsync(() => server.Rejections.Count == 5);
         Assert.All(server.Rejections, r => Assert.Equal(HandoffRejection.NotAStreamSocket, r));
@@ -205,7 +206,7 @@ public sealed class HandoffServerTests
         Posix.Close(theirs);
 
         using (var client = Posix.ToSocket(browser))
-            Assert.Equal("{}", await Clients.ReadTextAsync(client));
+            Assert.Equal("{}", await TestClient.ReadTextAsync(client));
 
         await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
     }
@@ -243,12 +244,12 @@ public sealed class HandoffServerTests
             },
             options => options with { MaxConnections = 1 });
 
-        using var first = Clients.HandOver(server.SocketPath, "{}");
-        using var second = Clients.HandOver(server.SocketPath, "{}");
+        using var first = TestClient.HandOver(server.SocketPath, "{}");
+        using var second = TestClient.HandOver(server.SocketPath, "{}");
 
-        Assert.Equal("OverCapacity", await Clients.ReadTextAsync(second));
+        Assert.Equal("OverCapacity", await TestClient.ReadTextAsync(second));
         hold.SetResult();
-        Assert.Equal("Admitted", await Clients.ReadTextAsync(first));
+        Assert.Equal("Admitted", await TestClient.ReadTextAsync(first));
     }
 
     [Fact]
@@ -256,9 +257,9 @@ public sealed class HandoffServerTests
     {
         await using var server = await RunningServer.StartAsync(_ => throw new InvalidOperationException("oops"));
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
-        Assert.Empty(await Clients.ReadToEndAsync(client));
+        Assert.Empty(await TestClient.ReadToEndAsync(client));
         Assert.Equal("oops", Assert.Single(server.Faults).Message);
     }
 
@@ -272,7 +273,7 @@ public sealed class HandoffServerTests
             await Echo(client);
         });
         var clients = Enumerable.Range(0, 50)
-            .Select(i => Clients.HandOver(server.SocketPath, $"answer {i}"))
+            .Select(i => TestClient.HandOver(server.SocketPath, $"answer {i}"))
             .ToList();
 
         server.Server.BeginDrain();
@@ -283,11 +284,11 @@ public sealed class HandoffServerTests
 
         for (var i = 0; i < clients.Count; i++)
         {
-            Assert.Equal($"answer {i}", await Clients.ReadTextAsync(clients[i]));
+            Assert.Equal($"answer {i}", await TestClient.ReadTextAsync(clients[i]));
             clients[i].Dispose();
         }
 
-        await server.Server.Completion.WaitAsync(Clients.Patience);
+        await server.Server.Completion.WaitAsync(TestClient.Patience);
     }
 
     [Fact]
@@ -310,7 +311,7 @@ public sealed class HandoffServerTests
 
         Posix.Close(theirs);
         using var client = Posix.ToSocket(browser);
-        Assert.Equal(Json, await Clients.ReadTextAsync(client));
+        Assert.Equal(Json, await TestClient.ReadTextAsync(client));
         Posix.Close(connection);
     }
 
@@ -320,16 +321,16 @@ public sealed class HandoffServerTests
         await using var server = await RunningServer.StartAsync(
             Echo, options => options with { UseStreamSocket = true });
 
-        using var client = Clients.HandOver(server.SocketPath, "no json", Posix.SockStream);
+        using var client = TestClient.HandOver(server.SocketPath, "no json", Posix.SockStream);
 
-        Assert.Equal("no json", await Clients.ReadTextAsync(client));
+        Assert.Equal("no json", await TestClient.ReadTextAsync(client));
     }
 
     [Fact]
     public async Task Loop_says_that_it_turns_until_it_has_ended()
     {
         var server = await RunningServer.StartAsync(Echo);
-        Assert.True(await server.Server.IsTurningAsync(Clients.Patience));
+        Assert.True(await server.Server.IsTurningAsync(TestClient.Patience));
 
         await server.DisposeAsync();
 

@@ -1,6 +1,7 @@
 using System.Text;
 using StreamingDaemon.Testing;
 using StreamingDaemon.Testing.Hostile;
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
@@ -17,7 +18,7 @@ public sealed class HangTests
         private readonly TaskCompletionSource _hangs = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private int _taken;
 
-        public Task Hangs => _hangs.Task.WaitAsync(Clients.Patience);
+        public Task Hangs => _hangs.Task.WaitAsync(TestClient.Patience);
 
         public int Make(in ClientCall call)
         {
@@ -50,16 +51,16 @@ public sealed class HangTests
         await using (var server = await RunningServer.StartAsync(AnswerAsync,
             options => options with { CallFault = held.Make, DrainTimeoutMs = 60_000 }))
         {
-            using var victim = Clients.HandOverTcp(server.SocketPath, "victim");
-            var answer = Clients.ReadTextAsync(victim);
+            using var victim = TestClient.HandOverTcp(server.SocketPath, "victim");
+            var answer = TestClient.ReadTextAsync(victim);
             await CloseIfReadAsync(kind, victim, answer);
             await held.Hangs;
 
             await Eventually.TrueAsync(() => server.Server.Statistics.HungCalls == new HungThreads(1, 1));
             for (var i = 0; i < 20; i++)
             {
-                using var other = Clients.HandOverTcp(server.SocketPath, $"other {i}");
-                Assert.Equal($"other {i}, whole", await Clients.ReadTextAsync(other));
+                using var other = TestClient.HandOverTcp(server.SocketPath, $"other {i}");
+                Assert.Equal($"other {i}, whole", await TestClient.ReadTextAsync(other));
             }
 
             held.Release();
@@ -83,12 +84,12 @@ public sealed class HangTests
                 end.SetResult(await client.Ended);
             },
             options => options with { CallFault = held.Make });
-        var victim = Clients.HandOverTcp(server.SocketPath, "{}");
+        var victim = TestClient.HandOverTcp(server.SocketPath, "{}");
         await held.Hangs;
 
         victim.Dispose();
 
-        Assert.Equal(ClientEnd.ClientGone, await end.Task.WaitAsync(Clients.Patience));
+        Assert.Equal(ClientEnd.ClientGone, await end.Task.WaitAsync(TestClient.Patience));
         Assert.Equal(1, server.Server.Statistics.HungCalls.Now);
     }
 
@@ -105,7 +106,7 @@ public sealed class HangTests
                 await Task.Delay(Timeout.Infinite, client.Cancelled).ContinueWith(_ => { }, TaskScheduler.Default);
             },
             options => options with { CallFault = held.Make, WriteTimeoutMs = 200 });
-        using var victim = Clients.HandOverTcp(server.SocketPath, "{}");
+        using var victim = TestClient.HandOverTcp(server.SocketPath, "{}");
         await held.Hangs;
         await Eventually.TrueAsync(() => server.Server.Statistics.HungCalls.Now == 1);
 
@@ -114,7 +115,7 @@ public sealed class HangTests
         else
             server.Server.Stop();
 
-        await server.Server.Completion.WaitAsync(Clients.Patience);
+        await server.Server.Completion.WaitAsync(TestClient.Patience);
     }
 
     [Fact]
@@ -146,26 +147,26 @@ public sealed class HangTests
                 }
             },
             options => options with { CallFault = held.Make, HandoffTimeoutMs = 60_000 });
-        var silent = Clients.HandOverTcp(server.SocketPath, "silent");
-        await begun.WaitAsync(Clients.Patience);
+        var silent = TestClient.HandOverTcp(server.SocketPath, "silent");
+        await begun.WaitAsync(TestClient.Patience);
         // Connected, with its message to come.
         var late = Posix.ConnectUnix(server.SocketPath, Posix.SockSeqPacket);
         await Eventually.TrueAsync(() => server.Server.Statistics.Accepted == 2);
 
-        using var victim = Clients.HandOverTcp(server.SocketPath, "victim");
+        using var victim = TestClient.HandOverTcp(server.SocketPath, "victim");
         await Eventually.TrueAsync(() => server.Server.Statistics.HungCalls.Now == 1);
 
         // A new connection, one that was there, a client that leaves, one that does not keep up.
-        using var slow = Clients.HandOverTcp(server.SocketPath, "slow");
-        var (browser, accepted) = Clients.TcpPair();
+        using var slow = TestClient.HandOverTcp(server.SocketPath, "slow");
+        var (browser, accepted) = TestClient.TcpPair();
         _ = Posix.SendDescriptors(late, "late"u8, (int)accepted.Handle);
         accepted.Dispose();
-        Assert.Equal("late", await Clients.ReadTextAsync(browser));
+        Assert.Equal("late", await TestClient.ReadTextAsync(browser));
         silent.Dispose();
-        await gone.Task.WaitAsync(Clients.Patience);
-        Assert.Equal(10_000_000, (await Clients.ReadToEndAsync(slow)).Length);
+        await gone.Task.WaitAsync(TestClient.Patience);
+        Assert.Equal(10_000_000, (await TestClient.ReadToEndAsync(slow)).Length);
         held.Release();
-        Assert.Equal("victim", await Clients.ReadTextAsync(victim));
+        Assert.Equal("victim", await TestClient.ReadTextAsync(victim));
         _ = Posix.Close(late);
         browser.Dispose();
     }
@@ -178,10 +179,10 @@ public sealed class HangTests
             options => options with { HandoffTimeoutMs = 1_000 }))
         {
             // One more than checks that may hang.
-            var victims = Enumerable.Range(0, 17).Select(_ => Clients.TcpPair()).ToList();
+            var victims = Enumerable.Range(0, 17).Select(_ => TestClient.TcpPair()).ToList();
             var locks = victims.Select(v => new HeldLock((int)v.Server.Handle)).ToList();
             foreach (var (_, theirs) in victims)
-                Clients.HandOverDescriptor(server.SocketPath, "victim"u8, (int)theirs.Handle);
+                TestClient.HandOverDescriptor(server.SocketPath, "victim"u8, (int)theirs.Handle);
 
             await Eventually.TrueAsync(() =>
             {
@@ -190,8 +191,8 @@ public sealed class HangTests
             });
             lock (server.Rejections)
                 Assert.All(server.Rejections, reason => Assert.Equal(HandoffRejection.CheckTimedOut, reason));
-            using var other = Clients.HandOverTcp(server.SocketPath, "other");
-            Assert.Equal("other, whole", await Clients.ReadTextAsync(other));
+            using var other = TestClient.HandOverTcp(server.SocketPath, "other");
+            Assert.Equal("other, whole", await TestClient.ReadTextAsync(other));
 
             locks.ForEach(held => held.Dispose());
             victims.ForEach(v => v.Browser.Dispose());
@@ -254,10 +255,10 @@ public sealed class HangTests
             await Eventually.TrueAsync(() => Volatile.Read(ref waits) == 1);
             Volatile.Write(ref gathers, 1);
             var clients = Enumerable.Range(0, others).Select(i => HandOver($"{{\"n\":{i}}}")).ToList();
-            var answer = Clients.ReadToEndAsync(slow);
+            var answer = TestClient.ReadToEndAsync(slow);
 
             for (var i = 0; i < others; i++)
-                Assert.Equal($"{{\"n\":{i}}}", await Clients.ReadTextAsync(clients[i]));
+                Assert.Equal($"{{\"n\":{i}}}", await TestClient.ReadTextAsync(clients[i]));
             Assert.Equal(1, server.Server.Statistics.HungCalls.Ever);
             release.Set();
             Assert.Equal(10_000_000 + "{\"slow\":1}".Length, (await answer).Length);
@@ -266,8 +267,8 @@ public sealed class HangTests
 
             System.Net.Sockets.Socket HandOver(string data)
             {
-                var (browser, theirs) = Clients.TcpPair();
-                Clients.HandOverDescriptor(server.SocketPath, Encoding.UTF8.GetBytes(data), (int)theirs.Handle, type);
+                var (browser, theirs) = TestClient.TcpPair();
+                TestClient.HandOverDescriptor(server.SocketPath, Encoding.UTF8.GetBytes(data), (int)theirs.Handle, type);
                 theirs.Dispose();
                 return browser;
             }
@@ -283,9 +284,9 @@ public sealed class HangTests
     {
         await using var server = await RunningServer.StartAsync(AnswerAsync,
             options => options with { HandoffTimeoutMs = drains ? 200 : 60_000 });
-        var (browser, theirs) = Clients.TcpPair();
+        var (browser, theirs) = TestClient.TcpPair();
         using var held = new HeldLock((int)theirs.Handle);
-        Clients.HandOverDescriptor(server.SocketPath, "victim"u8, (int)theirs.Handle);
+        TestClient.HandOverDescriptor(server.SocketPath, "victim"u8, (int)theirs.Handle);
         await Eventually.TrueAsync(() => server.Server.Statistics.HungChecks.Now == 1);
 
         if (drains)
@@ -293,7 +294,7 @@ public sealed class HangTests
         else
             server.Server.Stop();
 
-        await server.Server.Completion.WaitAsync(Clients.Patience);
+        await server.Server.Completion.WaitAsync(TestClient.Patience);
         browser.Dispose();
         theirs.Dispose();
     }

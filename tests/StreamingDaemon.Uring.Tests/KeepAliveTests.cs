@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -27,9 +28,9 @@ public sealed class KeepAliveTests
                 client.Complete();
             },
             options => Every(keepAliveMs, options) with { HandoffTimeoutMs = 30 });
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
-        Assert.Equal("head", await Clients.ReadTextAsync(client));
+        Assert.Equal("head", await TestClient.ReadTextAsync(client));
     }
 
     [Fact]
@@ -45,14 +46,14 @@ public sealed class KeepAliveTests
                 await client.Ended;
             },
             options => Every(20, options));
-        using var without = Clients.HandOver(server.SocketPath, "not");
-        using var with = Clients.HandOver(server.SocketPath, "kept alive");
+        using var without = TestClient.HandOver(server.SocketPath, "not");
+        using var with = TestClient.HandOver(server.SocketPath, "kept alive");
 
         // Five intervals of the one: the other had as many chances.
-        var text = await Clients.ReadUntilAsync(with, string.Concat(Enumerable.Repeat(Comment, 5)));
+        var text = await TestClient.ReadUntilAsync(with, string.Concat(Enumerable.Repeat(Comment, 5)));
 
         Assert.StartsWith("head" + Comment, text, StringComparison.Ordinal);
-        Assert.Equal("head", await Clients.ReadUntilAsync(without, "head"));
+        Assert.Equal("head", await TestClient.ReadUntilAsync(without, "head"));
         Assert.Equal(0, without.Available);
     }
 
@@ -72,13 +73,13 @@ public sealed class KeepAliveTests
                 await client.Ended;
             },
             options => Every(20, options));
-        using var late = Clients.HandOver(server.SocketPath, "late");
+        using var late = TestClient.HandOver(server.SocketPath, "late");
         await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 1);
 
-        using var control = Clients.HandOver(server.SocketPath, "now");
-        _ = await Clients.ReadUntilAsync(control, Comment);
+        using var control = TestClient.HandOver(server.SocketPath, "now");
+        _ = await TestClient.ReadUntilAsync(control, Comment);
 
-        Assert.StartsWith("head", await Clients.ReadUntilAsync(late, Comment), StringComparison.Ordinal);
+        Assert.StartsWith("head", await TestClient.ReadUntilAsync(late, Comment), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -107,8 +108,8 @@ public sealed class KeepAliveTests
             // Events of up to 20 KB against this limit: some travel in pieces.
             options => Every(1, options) with { MaxPendingBytes = 8192 });
 
-        using var client = tcp ? Clients.HandOverTcp(server.SocketPath, "{}") : Clients.HandOver(server.SocketPath, "{}");
-        var bytes = await Clients.ReadToEndAsync(client);
+        using var client = tcp ? TestClient.HandOverTcp(server.SocketPath, "{}") : TestClient.HandOver(server.SocketPath, "{}");
+        var bytes = await TestClient.ReadToEndAsync(client);
 
         var parts = Encoding.UTF8.GetString(bytes).Split("\n\n");
         Assert.Equal("", parts[^1]);
@@ -151,12 +152,12 @@ public sealed class KeepAliveTests
                 await client.Ended;
             },
             options => Every(20, options) with { MaxPendingBytes = 20_000 });
-        using var client = Clients.HandOver(server.SocketPath, "cut");
-        await cut.Task.WaitAsync(Clients.Patience);
+        using var client = TestClient.HandOver(server.SocketPath, "cut");
+        await cut.Task.WaitAsync(TestClient.Patience);
         // Read what it was sent, so that it is idle and not behind.
         var all = new List<byte>();
         var buffer = new byte[100_000];
-        using var control = Clients.HandOver(server.SocketPath, "whole");
+        using var control = TestClient.HandOver(server.SocketPath, "whole");
         for (var kept = 0; kept < 5;)
         {
             while (client.Available > 0)
@@ -190,7 +191,7 @@ public sealed class KeepAliveTests
                 WriteTimeoutMs = 200,
             });
 
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
         await Eventually.TrueAsync(() => end is not null);
         Assert.Equal(ClientEnd.SlowClient, end);

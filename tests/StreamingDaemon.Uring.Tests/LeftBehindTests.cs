@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -60,7 +61,7 @@ public sealed class LeftBehindTests
         var statistics = server.Server.Statistics;
         await Eventually.TrueAsync(() => statistics.Started + statistics.Rejected == Streams);
         await Eventually.TrueAsync(() => statistics.ActiveConnections == 0 && server.Server.Loads.Sum() == 0);
-        Assert.True(await server.Server.HandlersEndedAsync(Clients.Patience));
+        Assert.True(await server.Server.HandlersEndedAsync(TestClient.Patience));
         await Eventually.TrueAsync(() => server.Server.RentedBuffers == buffers);
         await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= sockets);
         Assert.All(server.Faults, fault => Assert.True(
@@ -126,16 +127,16 @@ public sealed class LeftBehindTests
         }
 
         using var client = fate == Fate.Resets
-            ? Clients.HandOverTcp(socketPath, $"{fate}") : Clients.HandOver(socketPath, $"{fate}");
+            ? TestClient.HandOverTcp(socketPath, $"{fate}") : TestClient.HandOver(socketPath, $"{fate}");
         switch (fate)
         {
             case Fate.LeavesAtOnce:
                 break;
             case Fate.LeavesInTheMiddle:
-                _ = await client.ReceiveAsync(new byte[3], CancellationToken.None).AsTask().WaitAsync(Clients.Patience);
+                _ = await client.ReceiveAsync(new byte[3], CancellationToken.None).AsTask().WaitAsync(TestClient.Patience);
                 break;
             case Fate.Resets:
-                _ = await client.ReceiveAsync(new byte[3], CancellationToken.None).AsTask().WaitAsync(Clients.Patience);
+                _ = await client.ReceiveAsync(new byte[3], CancellationToken.None).AsTask().WaitAsync(TestClient.Patience);
                 client.LingerState = new LingerOption(true, 0);
                 break;
             case Fate.NeverReads:
@@ -169,7 +170,7 @@ public sealed class LeftBehindTests
     {
         try
         {
-            return await Clients.ReadTextAsync(socket);
+            return await TestClient.ReadTextAsync(socket);
         }
         catch (SocketException)
         {

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -36,25 +37,25 @@ public sealed class MemoryBudgetTests
         while (memory.Refused == 0)
         {
             Assert.InRange(admitted.Count, 0, memory.Limit / PerStream);
-            admitted.Add(Clients.HandOver(server.SocketPath, "{}"));
+            admitted.Add(TestClient.HandOver(server.SocketPath, "{}"));
             await Eventually.TrueAsync(() => hold.Count == admitted.Count || memory.Refused == 1);
         }
 
         Assert.NotEmpty(hold);
-        Assert.Equal("OverMemory", await Clients.ReadTextAsync(admitted[^1]));
+        Assert.Equal("OverMemory", await TestClient.ReadTextAsync(admitted[^1]));
 
         var atMost = memory.Held;
         Assert.True(hold.TryDequeue(out var one));
         one.SetResult();
         await Eventually.TrueAsync(() => memory.Held < atMost - (PerStream / 2));
         admitted[^1].Dispose();
-        admitted[^1] = Clients.HandOver(server.SocketPath, "{}");
+        admitted[^1] = TestClient.HandOver(server.SocketPath, "{}");
         await Eventually.TrueAsync(() => hold.Count == admitted.Count - 1);
         foreach (var each in hold)
             each.SetResult();
         foreach (var client in admitted)
         {
-            Assert.Equal("Admitted", await Clients.ReadTextAsync(client));
+            Assert.Equal("Admitted", await TestClient.ReadTextAsync(client));
             client.Dispose();
         }
     }
@@ -90,9 +91,9 @@ public sealed class MemoryBudgetTests
 
         for (var i = 0; i < 100; i++)
         {
-            var client = Clients.HandOver(server.SocketPath, new string(' ', 5000) + "{}");
+            var client = TestClient.HandOver(server.SocketPath, new string(' ', 5000) + "{}");
             if (i % 3 != 0)
-                _ = await Task.WhenAny(Clients.ReadToEndAsync(client), Task.Delay(20));
+                _ = await Task.WhenAny(TestClient.ReadToEndAsync(client), Task.Delay(20));
             client.Dispose();
         }
 
@@ -126,12 +127,12 @@ public sealed class MemoryBudgetTests
             Assert.True(await flush);
             client.Complete();
         }, options => options with { Memory = memory, MaxPendingBytes = 64 * 1024 });
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
         // The loop may have sent it meanwhile. Without the rule it would be the limit, 64 KiB.
-        Assert.InRange(await pending.Task.WaitAsync(Clients.Patience), 0, 2000);
+        Assert.InRange(await pending.Task.WaitAsync(TestClient.Patience), 0, 2000);
 
-        Assert.NotEmpty(await Clients.ReadToEndAsync(client));
+        Assert.NotEmpty(await TestClient.ReadToEndAsync(client));
     }
 
     [Theory]
@@ -153,8 +154,8 @@ public sealed class MemoryBudgetTests
             await Task.Yield();
             // From one that fits a small area to the largest.
             var length = 8_000 + (i * 3_000);
-            using var client = Clients.HandOver(server.SocketPath, "{" + new string(' ', length - 2) + "}", type);
-            return (Length: length, Text: await Clients.ReadTextAsync(client));
+            using var client = TestClient.HandOver(server.SocketPath, "{" + new string(' ', length - 2) + "}", type);
+            return (Length: length, Text: await TestClient.ReadTextAsync(client));
         }));
 
         Assert.All(answers, answer => Assert.Contains(answer.Text,
@@ -180,14 +181,14 @@ public sealed class MemoryBudgetTests
 
         for (var i = 0; i < 3; i++)
         {
-            using var client = Clients.HandOver(server.SocketPath, """{"a":1}""");
-            Assert.Empty(await Clients.ReadToEndAsync(client));
+            using var client = TestClient.HandOver(server.SocketPath, """{"a":1}""");
+            Assert.Empty(await TestClient.ReadToEndAsync(client));
         }
 
-        using var next = Clients.HandOver(server.SocketPath, "{}");
-        Assert.Equal("served", await Clients.ReadTextAsync(next));
+        using var next = TestClient.HandOver(server.SocketPath, "{}");
+        Assert.Equal("served", await TestClient.ReadTextAsync(next));
         Assert.InRange(OutOfMemory.Survived, survived + 3, long.MaxValue);
-        Assert.True(await server.Server.HandlersEndedAsync(Clients.Patience));
+        Assert.True(await server.Server.HandlersEndedAsync(TestClient.Patience));
         Assert.InRange(memory.Held, 0, 500_000);
     }
 }

@@ -1,4 +1,5 @@
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 
 namespace StreamingDaemon.Uring.Tests;
 
@@ -53,7 +54,7 @@ internal sealed class RunningServer : IAsyncDisposable, IHandoffHandler
     public async ValueTask DisposeAsync()
     {
         Server.Stop();
-        await Server.Completion.WaitAsync(Clients.Patience);
+        await Server.Completion.WaitAsync(TestClient.Patience);
         _directory.Dispose();
     }
 }

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
@@ -32,7 +33,7 @@ public sealed class SeveralRingsTests
     }
 
     private static List<Socket> HandOver(RunningServer server, int count) =>
-        [.. Enumerable.Range(0, count).Select(i => Clients.HandOver(server.SocketPath, $"{i}"))];
+        [.. Enumerable.Range(0, count).Select(i => TestClient.HandOver(server.SocketPath, $"{i}"))];
 
     [Fact]
     public async Task Clients_go_to_the_loop_that_has_the_fewest()
@@ -64,7 +65,7 @@ public sealed class SeveralRingsTests
 
         for (var i = 0; i < clients.Count; i++)
         {
-            Assert.Equal($"{i}", await Clients.ReadTextAsync(clients[i]));
+            Assert.Equal($"{i}", await TestClient.ReadTextAsync(clients[i]));
             clients[i].Dispose();
         }
 
@@ -112,17 +113,17 @@ public sealed class SeveralRingsTests
         server.Server.BeginDrain();
         await Eventually.TrueAsync(() => server.Server.Statistics.Started == 50);
         Assert.False(server.Server.Completion.IsCompleted);
-        Assert.True(await server.Server.IsTurningAsync(Clients.Patience));
+        Assert.True(await server.Server.IsTurningAsync(TestClient.Patience));
         release.SetResult();
 
         for (var i = 0; i < clients.Count; i++)
         {
-            Assert.Equal($"{i}", await Clients.ReadTextAsync(clients[i]));
+            Assert.Equal($"{i}", await TestClient.ReadTextAsync(clients[i]));
             clients[i].Dispose();
         }
 
-        await server.Server.Completion.WaitAsync(Clients.Patience);
-        Assert.False(await server.Server.IsTurningAsync(Clients.Patience));
+        await server.Server.Completion.WaitAsync(TestClient.Patience);
+        Assert.False(await server.Server.IsTurningAsync(TestClient.Patience));
     }
 
     [Fact]
@@ -136,10 +137,10 @@ public sealed class SeveralRingsTests
 
             server.Server.Stop();
 
-            await server.Server.Completion.WaitAsync(Clients.Patience);
+            await server.Server.Completion.WaitAsync(TestClient.Patience);
             foreach (var client in clients)
             {
-                Assert.Equal("begun", await Clients.ReadTextAsync(client));
+                Assert.Equal("begun", await TestClient.ReadTextAsync(client));
                 client.Dispose();
             }
         }
@@ -165,12 +166,12 @@ public sealed class SeveralRingsTests
 
         Volatile.Write(ref fails, true);
         // Wakes every loop: the one that is to fail may have turned before it does.
-        await server.Server.IsTurningAsync(Clients.Patience);
+        await server.Server.IsTurningAsync(TestClient.Patience);
 
-        await Assert.ThrowsAsync<HandoffServerException>(() => server.Server.Completion.WaitAsync(Clients.Patience));
+        await Assert.ThrowsAsync<HandoffServerException>(() => server.Server.Completion.WaitAsync(TestClient.Patience));
         foreach (var client in clients)
         {
-            Assert.StartsWith(Encoding.UTF8.GetString(await Clients.ReadToEndAsync(client)), "begun",
+            Assert.StartsWith(Encoding.UTF8.GetString(await TestClient.ReadToEndAsync(client)), "begun",
                 StringComparison.Ordinal);
             client.Dispose();
         }
@@ -189,7 +190,7 @@ public sealed class SeveralRingsTests
 
         await Assert.ThrowsAsync<HandoffServerException>(server.StartAsync);
 
-        await Assert.ThrowsAsync<HandoffServerException>(() => server.Completion.WaitAsync(Clients.Patience));
+        await Assert.ThrowsAsync<HandoffServerException>(() => server.Completion.WaitAsync(TestClient.Patience));
         Assert.False(server.HasStarted);
         await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
     }

@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -51,7 +52,7 @@ public sealed class SeveralRingsWakeTests
         // Two on each loop, and one who is refused: no place is left.
         for (var i = 0; i < 5; i++)
         {
-            clients.Add(Clients.HandOver(server.SocketPath, "{}"));
+            clients.Add(TestClient.HandOver(server.SocketPath, "{}"));
             await Eventually.TrueAsync(() => server.Server.Statistics.BytesSent == (i + 1) * 5);
         }
 
@@ -66,13 +67,13 @@ public sealed class SeveralRingsWakeTests
         Posix.SendDescriptors(silent[0], "{}"u8, theirs);
         Posix.Close(theirs);
         for (var i = 0; i < 3; i++)
-            Assert.True(await server.Server.IsTurningAsync(Clients.Patience));
+            Assert.True(await server.Server.IsTurningAsync(TestClient.Patience));
         Volatile.Write(ref holds, true);
 
         // Sooner than the wheel of timers would make it turn.
         await Eventually.TrueAsync(() => server.Server.Statistics.Started == 6, TimeSpan.FromSeconds(5));
         Assert.True(wasHeld);
-        Assert.Equal("begun", await Clients.ReadUntilAsync(waiting, "begun"));
+        Assert.Equal("begun", await TestClient.ReadUntilAsync(waiting, "begun"));
         silent.ForEach(fd => Posix.Close(fd));
         Posix.Close(more);
         clients.ForEach(c => c.Dispose());
@@ -84,10 +85,10 @@ public sealed class SeveralRingsWakeTests
     private static void LeaveTheOtherLoop(RunningServer server, Socket leaving, ClientStream another)
     {
         leaving.Dispose();
-        Assert.True(SpinWait.SpinUntil(() => server.Server.Statistics.ActiveConnections == 3, Clients.Patience));
+        Assert.True(SpinWait.SpinUntil(() => server.Server.Statistics.ActiveConnections == 3, TestClient.Patience));
         var sent = server.Server.Statistics.BytesSent;
         var flush = another.WriteAndFlushAsync(Encoding.UTF8.GetBytes("x"));
         Assert.True(flush.IsCompleted);
-        Assert.True(SpinWait.SpinUntil(() => server.Server.Statistics.BytesSent > sent, Clients.Patience));
+        Assert.True(SpinWait.SpinUntil(() => server.Server.Statistics.BytesSent > sent, TestClient.Patience));
     }
 }

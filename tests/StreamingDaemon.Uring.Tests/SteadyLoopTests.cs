@@ -1,5 +1,6 @@
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
@@ -58,9 +59,9 @@ public sealed class SteadyLoopTests
                     return call.Proceed();
                 },
             });
-        using var client = Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
-        Assert.Equal(6 * (WarmUp + Events), (await Clients.ReadTextAsync(client)).Length);
+        Assert.Equal(6 * (WarmUp + Events), (await TestClient.ReadTextAsync(client)).Length);
 
         Assert.Equal(Events, sendsAfter - sendsBefore);
         Assert.Equal(0, submissionsAfter - submissionsBefore);

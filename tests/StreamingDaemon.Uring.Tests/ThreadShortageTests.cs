@@ -1,4 +1,5 @@
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -40,7 +41,7 @@ public sealed class ThreadShortageTests
         Assert.StartsWith($"the system refuses the thread \"{name}\". Raise its limit of tasks: TasksMax=",
             error.Message, StringComparison.Ordinal);
         Assert.False(File.Exists(path));
-        await Assert.ThrowsAsync<HandoffServerException>(() => server.Completion.WaitAsync(Clients.Patience));
+        await Assert.ThrowsAsync<HandoffServerException>(() => server.Completion.WaitAsync(TestClient.Patience));
         await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
     }
 

@@ -114,7 +114,7 @@ public sealed class AccessibilityTests(Browser browser, SharedSites sites)
         page.Press(Keys.Tab);
         Assert.Equal("Stop", page.Focused);
         page.Press(Keys.Space);
-        await (await first.Asked).Aborted.WaitAsync(Clients.Patience);
+        await (await first.Asked).Aborted.WaitAsync(TestClient.Patience);
         await page.EndsAsync();
         Assert.Equal("Send", page.Focused);
 
@@ -126,7 +126,7 @@ public sealed class AccessibilityTests(Browser browser, SharedSites sites)
         await Eventually.TrueAsync(() => page.Answers is [_, "Twice "]);
         Assert.Equal("Stop", page.Focused);
         page.Press(Keys.Escape);
-        await (await second.Asked).Aborted.WaitAsync(Clients.Patience);
+        await (await second.Asked).Aborted.WaitAsync(TestClient.Patience);
         await page.EndsAsync();
         Assert.Equal("Send", page.Focused);
 

@@ -107,10 +107,10 @@ internal sealed class ChatSite : IAsyncDisposable
         {
             // As its user does, so that it removes its directory.
             Posix.Kill(demo.Id, 2);
-            await demo.WaitForExitAsync().WaitAsync(Clients.Patience);
+            await demo.WaitForExitAsync().WaitAsync(TestClient.Patience);
             demo.Dispose();
         });
-        while (await demo.StandardOutput.ReadLineAsync().WaitAsync(Clients.Patience) is { } line)
+        while (await demo.StandardOutput.ReadLineAsync().WaitAsync(TestClient.Patience) is { } line)
         {
             if (line.Contains(Url, StringComparison.Ordinal))
                 return;

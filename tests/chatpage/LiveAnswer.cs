@@ -11,7 +11,7 @@ internal sealed class LiveAnswer
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>The request to the model, as soon as it is there.</summary>
-    public Task<FakeLlmRequest> Asked => _asked.Task.WaitAsync(Clients.Patience);
+    public Task<FakeLlmRequest> Asked => _asked.Task.WaitAsync(TestClient.Patience);
 
     public LiveAnswer Say(params IEnumerable<string> words)
     {

@@ -54,7 +54,7 @@ public sealed class StreamingTests(Browser browser, SharedSites sites)
 
         page.Click("Stop");
 
-        await request.Aborted.WaitAsync(Clients.Patience);
+        await request.Aborted.WaitAsync(TestClient.Patience);
         await page.EndsAsync();
         Assert.Equal("Stopped.", page.Status);
         Assert.Equal(["Once upon "], page.Answers);
@@ -75,7 +75,7 @@ public sealed class StreamingTests(Browser browser, SharedSites sites)
             Assert.False(request.Aborted.IsCompleted);
         }
 
-        await request.Aborted.WaitAsync(Clients.Patience);
+        await request.Aborted.WaitAsync(TestClient.Patience);
     }
 
     [Theory, MemberData(nameof(All))]
@@ -89,7 +89,7 @@ public sealed class StreamingTests(Browser browser, SharedSites sites)
 
         page.Click("Stop");
 
-        await request.Aborted.WaitAsync(Clients.Patience);
+        await request.Aborted.WaitAsync(TestClient.Patience);
         await Eventually.TrueAsync(() => page.Draft == "Never mind");
         Assert.Empty(page.Questions);
         Assert.Empty(page.Answers);
@@ -123,7 +123,7 @@ public sealed class StreamingTests(Browser browser, SharedSites sites)
 
         page.Click("New chat");
 
-        await (await answer.Asked).Aborted.WaitAsync(Clients.Patience);
+        await (await answer.Asked).Aborted.WaitAsync(TestClient.Patience);
         await page.EndsAsync();
         Assert.Equal(("", "", ""), (page.Status, page.Problem, page.Draft));
         Assert.Empty(page.Answers);
@@ -171,7 +171,7 @@ public sealed class StreamingTests(Browser browser, SharedSites sites)
         var site = await sites.GetAsync(front);
         var answer = site.NextAnswer().Say("Yes.");
         answer.End();
-        using var http = new HttpClient { Timeout = Clients.Patience };
+        using var http = new HttpClient { Timeout = TestClient.Patience };
         using var form = new FormUrlEncodedContent([new("prompt", "50 % & more = ü?"), new("other", "1")]);
 
         using var response = await http.PostAsync(new Uri(site.Url + "stream.php"), form);

@@ -103,8 +103,8 @@ public sealed partial class DashboardPictureTests
     /// <summary>Reads to the end; one of twelve leaves before it.</summary>
     private static async Task BrowseAsync(string socket)
     {
-        using var client = Clients.HandOver(socket, """{"prompt":"hi"}""");
-        var reading = Clients.ReadToEndAsync(client);
+        using var client = TestClient.HandOver(socket, """{"prompt":"hi"}""");
+        var reading = TestClient.ReadToEndAsync(client);
         if (Random.Shared.Next(12) != 0)
         {
             await reading;

@@ -50,8 +50,8 @@ public sealed class MonitoredDaemon : IAsyncLifetime
     {
         foreach (var handoff in (string[])["""{"prompt":"hi"}""", """{"prompt":"hi","backend":"openai"}""", "{"])
         {
-            using var client = Clients.HandOver(_daemon!.SocketPath, handoff);
-            _ = await Clients.ReadToEndAsync(client);
+            using var client = TestClient.HandOver(_daemon!.SocketPath, handoff);
+            _ = await TestClient.ReadToEndAsync(client);
         }
     }
 }

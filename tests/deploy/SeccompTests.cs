@@ -28,14 +28,14 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
             StringComparison.Ordinal);
         using var http = new HttpClient { BaseAddress = daemon.MetricsUri };
 
-        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
-        _ = await Clients.ReadUntilAsync(client, "data:");
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        _ = await TestClient.ReadUntilAsync(client, "data:");
         Assert.Contains("streaming_daemon_connections_active 1", await http.GetStringAsync("/metrics"),
             StringComparison.Ordinal);
         Assert.Contains("ok", await http.GetStringAsync("/health/ready"), StringComparison.Ordinal);
         daemon.Signal(15);
 
-        Assert.EndsWith("data: [DONE]\n\n", Text(await Clients.ReadToEndAsync(client)), StringComparison.Ordinal);
+        Assert.EndsWith("data: [DONE]\n\n", Text(await TestClient.ReadToEndAsync(client)), StringComparison.Ordinal);
         Assert.Equal(0, await daemon.ExitCodeAsync());
     }
 
@@ -59,10 +59,10 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
         };
         await using var daemon = await NativeDaemon.StartAsync(wrapper, environment, "--backend", "openai");
 
-        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
 
-        Assert.Equal(636, (await Clients.ReadToEndAsync(client)).Length);
-        Assert.Equal(protocol, (await upstream.NextRequestAsync(Clients.Patience)).Protocol);
+        Assert.Equal(636, (await TestClient.ReadToEndAsync(client)).Length);
+        Assert.Equal(protocol, (await upstream.NextRequestAsync(TestClient.Patience)).Protocol);
     }
 
     [Fact]

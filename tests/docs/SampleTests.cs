@@ -53,9 +53,9 @@ public sealed partial class SampleTests
     public async Task Browser_gets_events_of_the_form_that_the_page_shows()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
-        using var client = Clients.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
 
-        var body = (await Clients.ReadTextAsync(client)).Split("\r\n\r\n")[1];
+        var body = (await TestClient.ReadTextAsync(client)).Split("\r\n\r\n")[1];
         var events = body.Split("\n\n", StringSplitOptions.RemoveEmptyEntries);
 
         var shown = Book.Printed(ReadMe, "data: ");

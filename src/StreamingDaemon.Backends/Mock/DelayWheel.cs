@@ -15,7 +15,7 @@ namespace StreamingDaemon.Backends.Mock;
 /// <param name="shortestMs">The shortest delay that will be asked for, milliseconds: where nothing is due,
 /// the thread sleeps so long, because nothing that comes meanwhile is due before it wakes.</param>
 /// <param name="bursts">Told of what runs together.</param>
-internal sealed class DelayWheel(int shortestMs = 1, IWriteBursts? bursts = null) : IDisposable
+internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null) : IDisposable
 {
     /// <summary>A power of two; with ticks of 1 ms one turn is about a second, so that the usual delay of
     /// 50 ms is looked at once, and one of a minute sixty times.</summary>
@@ -35,7 +35,7 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBursts? bursts = null
     /// <summary>False where the system is to give no thread, for tests.</summary>
     internal Func<bool>? MayStartThread { get; init; }
 
-    internal IWriteBursts? Bursts => bursts;
+    internal IWriteBatch? Bursts => bursts;
 
     /// <summary>Delays that wait now; for tests.</summary>
     internal int PendingCount

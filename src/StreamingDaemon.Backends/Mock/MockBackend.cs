@@ -6,7 +6,7 @@ namespace StreamingDaemon.Backends.Mock;
 /// Answers without an LLM: 18 texts in the scheme that this family of daemons shares, so that their load
 /// generators and tests can count on them.
 /// </summary>
-internal sealed class MockBackend(MockOptions options, IWriteBursts? bursts = null)
+internal sealed class MockBackend(MockOptions options, IWriteBatch? bursts = null)
     : IStreamingBackend, IDisposable
 {
     private readonly DelayWheel _wheel = new(Shortest(options.DelayMs, options.LatencyMs), bursts);

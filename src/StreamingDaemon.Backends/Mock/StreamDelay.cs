@@ -59,7 +59,7 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
     void IThreadPoolWorkItem.Execute()
     {
         var bursts = _wheel.Bursts;
-        bursts?.BeginBurst();
+        bursts?.BeginBatch();
         try
         {
             for (var delay = this; delay is not null;)
@@ -73,7 +73,7 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
         }
         finally
         {
-            bursts?.EndBurst();
+            bursts?.EndBatch();
         }
     }
 

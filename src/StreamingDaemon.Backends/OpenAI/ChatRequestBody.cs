@@ -1,6 +1,7 @@
 using System.ClientModel;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text.Json;
+using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
@@ -52,7 +53,7 @@ internal sealed class ChunkReader(string apiKey) : IDisposable
         {
             var isError = ReadRoot(data) || eventType == "error";
             if (!isError) return ChunkKind.Chunk;
-            Error = UpstreamErrorWord.FromBody(data, apiKey);
+            Error = UpstreamErrorCode.FromBody(data, apiKey);
             return ChunkKind.Error;
         }
         catch (JsonException)

@@ -5,6 +5,7 @@ using System.Net.Http;
 using System.Net.Http.Headers;
 using OpenAI;
 using OpenAI.Chat;
+using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
@@ -24,10 +25,10 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     private readonly UpstreamFailures _failures;
     private readonly RetryPolicy _retries;
     private readonly ChatClient _client;
-    private readonly IWriteBursts? _bursts;
+    private readonly IWriteBatch? _bursts;
 
     /// <exception cref="ArgumentException">There is no key.</exception>
-    public OpenAIBackend(OpenAIOptions options, IWriteBursts? bursts = null)
+    public OpenAIBackend(OpenAIOptions options, IWriteBatch? bursts = null)
         : this(options, new RetryPolicy(options.MaxRetries))
     {
         _bursts = bursts;
@@ -63,7 +64,7 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
 
     public int BytesPerStream => _transport.BytesPerStream;
 
-    public string? MendOfSilence => _failures.MendOfSilence;
+    public string? TimeoutHint => _failures.TimeoutHint;
 
     public async Task<BackendResult> StreamAsync(
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
@@ -121,7 +122,7 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
         HttpResponseMessage response, IDeltaSink sink, CancellationToken cancellationToken)
     {
         _retries.OnAccepted();
-        var relay = new AnswerRelay(response, sink, _options.MaxEventBytes, _options.ApiKey,
+        var relay = new ResponsePump(response, sink, _options.MaxEventBytes, _options.ApiKey,
             (int)response.StatusCode, cancellationToken)
         {
             Bursts = _bursts,
@@ -172,7 +173,7 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     private static bool IsEventStream(HttpResponseMessage response, out string? contentType)
     {
         contentType = ValueOf(response.Content.Headers.NonValidated, "Content-Type");
-        return response.IsSuccessStatusCode && UpstreamErrorWord.MediaType(contentType)
+        return response.IsSuccessStatusCode && UpstreamErrorCode.MediaType(contentType)
             .Equals("text/event-stream", StringComparison.OrdinalIgnoreCase);
     }
 

@@ -4,6 +4,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Http;
 using System.Net.Security;
+using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
@@ -27,7 +28,7 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
     private const int Http1TlsBytes = 112 * 1024;
 
     private readonly HttpMessageInvoker _client;
-    private readonly StandbyConnection? _standby;
+    private readonly Preconnector? _standby;
     private readonly Version _version;
     private readonly HttpVersionPolicy _versionPolicy;
     private readonly bool _isTls;
@@ -116,17 +117,17 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
     protected override ValueTask ProcessCoreAsync(PipelineMessage message) =>
         throw new NotSupportedException();
 
-    private static StandbyConnection CreateStandby(OpenAIOptions options)
+    private static Preconnector CreateStandby(OpenAIOptions options)
     {
         var tls = options.InsecureSsl ? TrustAnyone() : new SslClientAuthenticationOptions();
         tls.TargetHost = options.ApiBase.IdnHost;
         tls.ApplicationProtocols = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
         tls.AllowRenegotiation = false; // RFC 9113, 9.2.1
-        return new StandbyConnection(
+        return new Preconnector(
             TimeSpan.FromMilliseconds(options.ConnectTimeoutMs), TimeSpan.FromSeconds(30), tls);
     }
 
-    private static SocketsHttpHandler CreateHandler(OpenAIOptions options, StandbyConnection? standby)
+    private static SocketsHttpHandler CreateHandler(OpenAIOptions options, Preconnector? standby)
     {
         var handler = new SocketsHttpHandler
         {
@@ -150,7 +151,7 @@ internal sealed class UpstreamTransport : PipelineTransport, IDisposable
             KeepAlivePingDelay = TimeSpan.FromSeconds(30),
             KeepAlivePingTimeout = TimeSpan.FromSeconds(20),
             // Disposing an HTTP/1.1 response must end its connection now, not after reading on for 2 s.
-            // What ends well is drained by AnswerRelay instead.
+            // What ends well is drained by ResponsePump instead.
             ResponseDrainTimeout = TimeSpan.Zero,
         };
         // The handler puts TLS on top where the scheme asks for it.

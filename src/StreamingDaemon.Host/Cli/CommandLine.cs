@@ -2,8 +2,9 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.Net.Sockets;
 using System.Reflection;
+using StreamingDaemon.Host.Commands;
 using StreamingDaemon.Host.Configuration;
-using StreamingDaemon.Host.Hosting;
+using StreamingDaemon.Host.Runtime;
 
 namespace StreamingDaemon.Host.Cli;
 
@@ -140,7 +141,7 @@ internal static class CommandLine
     }
 
     /// <summary>Says what is wrong; if nobody reads it, not for long.</summary>
-    internal static void Say(TextWriter error, string problem) => Bounded.Run(() =>
+    internal static void Say(TextWriter error, string problem) => RunWithTimeout.Invoke(() =>
     {
         try
         {

@@ -1,4 +1,4 @@
-using StreamingDaemon.Host.Hosting;
+using StreamingDaemon.Host.Runtime;
 
 namespace StreamingDaemon.Host.Configuration;
 

@@ -1,7 +1,6 @@
 using System.Text.Json;
 using StreamingDaemon.Host.Configuration;
-using StreamingDaemon.Host.Handoff;
-using StreamingDaemon.Host.Hosting;
+using StreamingDaemon.Host.Streams;
 using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Endpoints;

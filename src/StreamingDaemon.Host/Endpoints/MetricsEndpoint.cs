@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using StreamingDaemon.Host.Telemetry;
 
 namespace StreamingDaemon.Host.Endpoints;
 

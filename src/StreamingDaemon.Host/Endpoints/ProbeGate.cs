@@ -1,7 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Threading.Channels;
-using StreamingDaemon.Host.Hosting;
+using StreamingDaemon.Host.Runtime;
 
 namespace StreamingDaemon.Host.Endpoints;
 

@@ -4,8 +4,13 @@ using Serilog;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Endpoints;
-using StreamingDaemon.Host.Handoff;
+using StreamingDaemon.Host.Formats;
+using StreamingDaemon.Host.Limits;
+using StreamingDaemon.Host.Runtime;
+using StreamingDaemon.Host.Streams;
+using StreamingDaemon.Host.Telemetry;
 using StreamingDaemon.Uring;
+using StreamingDaemon.Uring.Handoff;
 
 namespace StreamingDaemon.Host.Hosting;
 
@@ -75,7 +80,7 @@ internal static class DaemonHost
         services.AddSingleton(reread);
         services.AddSingleton<OptionsReloader>();
         services.AddSingleton<ServiceNotifier>();
-        services.AddSingleton<IWriteBursts, LoopWriteBursts>();
+        services.AddSingleton<IWriteBatch, LoopWriteBatch>();
         services.AddMockBackend(options.Mock, isPrepared: options.Backend.Name == "mock");
         if (options.OpenAI is { } openAI)
             services.AddOpenAIBackend(openAI);
@@ -87,7 +92,7 @@ internal static class DaemonHost
         services.AddSingleton<DrainSignal>();
         services.AddSingleton<StreamWatchdog>();
         services.AddSingleton<UserLimits>();
-        services.AddSingleton<WorkerSlots>();
+        services.AddSingleton<BackendConcurrencyLimiter>();
         services.AddSingleton<StreamMetrics>();
         services.AddSingleton<LogSampler>();
         services.AddSingleton<AccessLog>();

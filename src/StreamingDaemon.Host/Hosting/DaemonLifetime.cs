@@ -1,4 +1,6 @@
 using System.Runtime.InteropServices;
+using StreamingDaemon.Host.Streams;
+using StreamingDaemon.Host.Telemetry;
 
 namespace StreamingDaemon.Host.Hosting;
 

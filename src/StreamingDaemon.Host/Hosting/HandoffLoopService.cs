@@ -1,8 +1,10 @@
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
-using StreamingDaemon.Host.Handoff;
+using StreamingDaemon.Host.Runtime;
+using StreamingDaemon.Host.Streams;
 using StreamingDaemon.Uring;
+using StreamingDaemon.Uring.Handoff;
 
 namespace StreamingDaemon.Host.Hosting;
 

@@ -1,4 +1,6 @@
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Runtime;
+using StreamingDaemon.Host.Streams;
 
 namespace StreamingDaemon.Host.Hosting;
 

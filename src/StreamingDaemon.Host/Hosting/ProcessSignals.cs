@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Hosting;

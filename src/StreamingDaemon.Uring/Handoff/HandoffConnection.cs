@@ -53,7 +53,7 @@ internal sealed unsafe class HandoffConnection(int index) : LoopTimer
     /// <summary>Since when its peer is waited for.</summary>
     public long AskedMs;
 
-    // The links of the HandoffAgeList.
+    // The links of the IdleHandoffList.
     public HandoffConnection? Older;
     public HandoffConnection? Newer;
     public bool IsListed;

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using StreamingDaemon.Uring.Ring;
 
 namespace StreamingDaemon.Uring.Interop;
 

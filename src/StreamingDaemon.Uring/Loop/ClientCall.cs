@@ -1,5 +1,6 @@
-using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;

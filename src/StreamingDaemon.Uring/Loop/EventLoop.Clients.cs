@@ -1,6 +1,7 @@
 using System.Diagnostics;
-using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
 using static StreamingDaemon.Uring.Interop.IoUringConstants;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 

@@ -1,6 +1,8 @@
 using System.Diagnostics;
-using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Buffers;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;

@@ -1,7 +1,9 @@
 using System.Diagnostics;
-using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Buffers;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
 using static StreamingDaemon.Uring.Interop.IoUringConstants;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
@@ -14,7 +16,7 @@ internal sealed unsafe partial class EventLoop
     private const int ScratchBytes = 64 * 1024;
 
     /// <summary>What a refused client has to close where others wait for its slot.</summary>
-    private const int CrowdedDrainTimeoutMs = 200;
+    private const int CrowdedLingerTimeoutMs = 200;
 
     /// <summary>What draining clients send is read to here, all of them at once: nobody looks at
     /// it.</summary>
@@ -35,7 +37,7 @@ internal sealed unsafe partial class EventLoop
         ReportEnd(client, ClientEnd.Completed);
         // One who was only told that there is no room makes room for the next who waits to be told.
         var patienceMs = !client.IsAdmitted && _places.Waiting > 0
-            ? Math.Min(Options.DrainTimeoutMs, CrowdedDrainTimeoutMs)
+            ? Math.Min(Options.DrainTimeoutMs, CrowdedLingerTimeoutMs)
             : Options.DrainTimeoutMs;
         _timers.Set(client, _nowMs + patienceMs);
         client.IsShuttingDown = true;
@@ -88,11 +90,11 @@ internal sealed unsafe partial class EventLoop
     private void OnRead(ClientConnection client, int result)
     {
         client.IsReceiving = false;
-        client.BytesDrained += Math.Max(0, result);
+        client.LingeredBytes += Math.Max(0, result);
         if (client.State == ClientState.Closing)
             FinishCloseIfIdle(client);
         else if ((result > 0 || result is -Errno.Again or -Errno.Intr)
-                 && client.BytesDrained < Options.MaxDrainBytes)
+                 && client.LingeredBytes < Options.MaxDrainBytes)
             SubmitReadablePoll(client);
         else if (result == 0 && client.IsWatched && !Options.KeepHalfClosed)
             // The end that we read here is what the watch waits for: it ends by itself, and needs no cancel.
@@ -192,7 +194,7 @@ internal sealed unsafe partial class EventLoop
         client.Stream = null;
         client.IsInsideFlush = client.IsStalled = client.SeemsGone = client.IsLeftBehind = false;
         client.Sent = 0;
-        client.BytesDrained = 0;
+        client.LingeredBytes = 0;
         client.End = ClientEnd.None;
         client.Generation++;
         _clientCount--;
@@ -252,6 +254,7 @@ internal sealed unsafe partial class EventLoop
             if (client.Stream.TryLetGo())
                 Release(client.Fd, ReleaseKind.Client);
             client.State = ClientState.Free;
+            _places.Return(client.IsAdmitted);
         }
 
         foreach (var handoff in _handoffs)

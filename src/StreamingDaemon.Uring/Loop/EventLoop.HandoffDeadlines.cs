@@ -1,5 +1,6 @@
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;
@@ -15,7 +16,7 @@ internal sealed unsafe partial class EventLoop
     private readonly LoopAlarm _graceEnds = new();
 
     /// <summary>Handoffs whose message is still to come.</summary>
-    private readonly HandoffAgeList _silent = new();
+    private readonly IdleHandoffList _silent = new();
 
     private void AwaitPeer(HandoffConnection handoff)
     {

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
 using static StreamingDaemon.Uring.Interop.IoUringConstants;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 

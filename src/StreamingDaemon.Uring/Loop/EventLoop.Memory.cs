@@ -1,3 +1,4 @@
+using StreamingDaemon.Uring.Buffers;
 using StreamingDaemon.Uring.Handoff;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 

@@ -1,5 +1,5 @@
 using System.Collections.Concurrent;
-using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 

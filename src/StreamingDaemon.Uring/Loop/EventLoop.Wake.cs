@@ -1,5 +1,6 @@
 using System.Threading.Channels;
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
 using static StreamingDaemon.Uring.Interop.IoUringConstants;
 
 namespace StreamingDaemon.Uring.Loop;
@@ -33,7 +34,7 @@ internal sealed partial class EventLoop : IThreadPoolWorkItem
     public void Post(ClientStream stream)
     {
         // Refused by a loop that has ended, which has ended the stream too.
-        if (_channel.Writer.TryWrite(stream) && !WakeBurst.Defers(this))
+        if (_channel.Writer.TryWrite(stream) && !WakeBatch.Defers(this))
             Wake();
     }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Threading.Channels;
-using StreamingDaemon.Uring.Connections;
+using StreamingDaemon.Uring.Buffers;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
@@ -29,7 +30,7 @@ internal sealed partial class EventLoop : IDisposable
     private readonly HandoffMemoryPool _handoffMemory;
     private readonly HandlerThread _handlerThread;
     private volatile HandoffServerOptions _options;
-    private readonly ClientPlaces _places;
+    private readonly ConnectionLimiter _places;
     private volatile bool _ranToEnd;
     private long _nowMs = ClockMs();
 
@@ -47,7 +48,7 @@ internal sealed partial class EventLoop : IDisposable
     /// does.</param>
     /// <exception cref="HandoffServerException">Either is refused.</exception>
     public EventLoop(HandoffServerOptions options, IHandoffHandler handler, LoopStatistics statistics,
-        ClientPlaces places, ServerThreads threads, EventLoop[]? others)
+        ConnectionLimiter places, ServerThreads threads, EventLoop[]? others)
     {
         _options = options;
         Handler = handler;

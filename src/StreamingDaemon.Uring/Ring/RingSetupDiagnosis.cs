@@ -1,4 +1,5 @@
 using System.Globalization;
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 
 namespace StreamingDaemon.Uring.Ring;

@@ -166,7 +166,7 @@ public sealed class DelayWheelTests
         Assert.InRange(bursts.Begun, 1, 199);
     }
 
-    private sealed class CountingBursts : IWriteBursts
+    private sealed class CountingBursts : IWriteBatch
     {
         private readonly ThreadLocal<bool> _isOpen = new();
         private int _begun;
@@ -178,15 +178,15 @@ public sealed class DelayWheelTests
 
         public int Ended => Volatile.Read(ref _ended);
 
-        public void BeginBurst()
+        public void BeginBatch()
         {
             _isOpen.Value = true;
             Interlocked.Increment(ref _begun);
         }
 
-        public void EndBurstLater() => EndBurst();
+        public void EndBatchLater() => EndBatch();
 
-        public void EndBurst()
+        public void EndBatch()
         {
             _isOpen.Value = false;
             Interlocked.Increment(ref _ended);

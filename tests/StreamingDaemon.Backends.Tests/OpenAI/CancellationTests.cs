@@ -12,7 +12,7 @@ public sealed class CancellationTests
     [MemberData(nameof(Transports))]
     public async Task Client_that_disconnects_cancels_the_silent_upstream_call(FakeLlmTransport transport)
     {
-        await using var upstream = await Upstream.StartAsync(transport, scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: async exchange =>
         {
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("x");
@@ -34,7 +34,7 @@ public sealed class CancellationTests
     public async Task Client_that_disconnects_before_the_head_cancels_the_upstream_call(
         FakeLlmTransport transport)
     {
-        await using var upstream = await Upstream.StartAsync(
+        await using var upstream = await BackendUnderTest.StartAsync(
             transport, scenario: exchange => exchange.WaitForAbortAsync(TestLimits.Wait));
         using var client = new CancellationTokenSource();
         var streaming = upstream.StreamAsync(client.Token);
@@ -53,7 +53,7 @@ public sealed class CancellationTests
     {
         using var client = new CancellationTokenSource();
         var sentToNobody = 0;
-        await using var upstream = await Upstream.StartAsync(transport, scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: async exchange =>
         {
             await exchange.StartAsync();
             // Chatty: an HTTP client that drains the response instead of hanging up listens for 2 s.
@@ -82,7 +82,7 @@ public sealed class CancellationTests
     [Fact]
     public async Task Token_that_has_fired_sends_nothing()
     {
-        await using var upstream = await Upstream.StartAsync();
+        await using var upstream = await BackendUnderTest.StartAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(
             () => upstream.StreamAsync(new CancellationToken(canceled: true)));
         Assert.Empty(upstream.Server.Requests);
@@ -92,7 +92,7 @@ public sealed class CancellationTests
     public async Task Cancelling_one_stream_leaves_the_others_of_its_connection_alone()
     {
         var release = new TaskCompletionSource();
-        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
         {
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("x");
@@ -103,7 +103,7 @@ public sealed class CancellationTests
         var cancelled = upstream.StreamAsync(client.Token);
         await upstream.Sink.FirstDelta.WithinLimit();
         var sink = new RecordingSink();
-        var other = upstream.Backend.StreamAsync(Upstream.Prompt, sink, default);
+        var other = upstream.Backend.StreamAsync(BackendUnderTest.Prompt, sink, default);
         await sink.FirstDelta.WithinLimit();
         Assert.Single(upstream.Server.Requests.Select(request => request.ConnectionId).Distinct());
 
@@ -117,7 +117,7 @@ public sealed class CancellationTests
     [Fact]
     public async Task Cancelling_at_any_moment_ends_in_a_whole_answer_or_a_cancellation()
     {
-        await using var upstream = await Upstream.StartAsync();
+        await using var upstream = await BackendUnderTest.StartAsync();
         upstream.Server.ChunkDelayMs = 1;
         var outcomes = await Task.WhenAll(Enumerable.Range(0, 200).Select(async index =>
         {
@@ -125,7 +125,7 @@ public sealed class CancellationTests
             try
             {
                 var result = await upstream.Backend.StreamAsync(
-                    Upstream.Prompt, new RecordingSink(), client.Token);
+                    BackendUnderTest.Prompt, new RecordingSink(), client.Token);
                 return result.Outcome;
             }
             catch (OperationCanceledException)

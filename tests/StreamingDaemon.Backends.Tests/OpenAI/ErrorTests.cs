@@ -17,7 +17,7 @@ public sealed class ErrorTests
     public async Task Refusal_is_a_failure_with_the_status_and_no_more_than_the_errors_name(
         int status, string contentType, string body, string reasonEnd)
     {
-        await using var upstream = await Upstream.StartAsync(
+        await using var upstream = await BackendUnderTest.StartAsync(
             scenario: exchange => exchange.RespondAsync(status, contentType, body));
         var result = await upstream.StreamAsync();
         Assert.Equal((StreamOutcome.UpstreamError, status), (result.Outcome, result.UpstreamStatus));
@@ -28,7 +28,7 @@ public sealed class ErrorTests
     [Fact]
     public async Task Error_body_that_never_ends_is_waited_for_no_longer_than_its_limit()
     {
-        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
         {
             await exchange.StartAsync(400, "text/plain");
             await exchange.SendRawAsync("half");
@@ -42,7 +42,7 @@ public sealed class ErrorTests
     [Fact]
     public async Task Event_stream_with_a_charset_is_one()
     {
-        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
         {
             await exchange.StartAsync(contentType: "Text/Event-Stream; charset=utf-8");
             await exchange.SendDoneAsync();
@@ -53,7 +53,7 @@ public sealed class ErrorTests
     [Fact]
     public async Task What_the_sink_throws_is_not_blamed_on_the_upstream()
     {
-        await using var upstream = await Upstream.StartAsync();
+        await using var upstream = await BackendUnderTest.StartAsync();
         upstream.Sink = new RecordingSink { OnWrite = _ => throw new IOException("the sink's") };
         var thrown = await Assert.ThrowsAsync<IOException>(() => upstream.StreamAsync());
         Assert.Equal("the sink's", thrown.Message);

@@ -62,7 +62,7 @@ public sealed class FaultTests
     public async Task Stream_that_goes_wrong_keeps_its_text_and_is_never_asked_for_again(
         string name, FakeLlmTransport transport, UpstreamFault fault, string text)
     {
-        await using var upstream = await Upstream.StartAsync(transport, scenario: FakeLlmFaults.Named(name));
+        await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: FakeLlmFaults.Named(name));
         var streaming = upstream.StreamAsync();
         var request = await upstream.Server.NextRequestAsync(TestLimits.Wait);
         await (text.Length > 0 ? upstream.Sink.FirstDelta : Task.WhenAny(upstream.Sink.FirstActivity, streaming))
@@ -86,7 +86,7 @@ public sealed class FaultTests
     public async Task Refusal_is_an_error_of_its_kind_and_retried_only_where_it_may_pass(
         string name, FakeLlmTransport transport, UpstreamFault fault, int status)
     {
-        await using var upstream = await Upstream.StartAsync(transport, scenario: FakeLlmFaults.Named(name));
+        await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: FakeLlmFaults.Named(name));
 
         var result = await upstream.StreamAsync();
 
@@ -108,7 +108,7 @@ public sealed class FaultTests
     {
         foreach (var transport in s_transports)
         {
-            await using var upstream = await Upstream.StartAsync(transport, scenario: FakeLlmFaults.Named(name));
+            await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: FakeLlmFaults.Named(name));
             Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
             Assert.Equal(FakeLlmFaults.Begun, upstream.Sink.Whole);
         }
@@ -183,7 +183,7 @@ public sealed class FaultTests
     [InlineData(FakeLlmTransport.Http2Tls)]
     public async Task Certificate_that_is_not_trusted_is_a_failure_and_never_retried(FakeLlmTransport transport)
     {
-        await using var upstream = await Upstream.StartAsync(transport, o => o with { InsecureSsl = false });
+        await using var upstream = await BackendUnderTest.StartAsync(transport, o => o with { InsecureSsl = false });
         var result = await upstream.StreamAsync();
         Assert.Equal((StreamOutcome.UpstreamError, UpstreamFault.Tls), (result.Outcome, result.Fault));
         Assert.Contains("certificate", result.Reason, StringComparison.Ordinal);
@@ -222,7 +222,7 @@ public sealed class FaultTests
     {
         foreach (var isStarted in (bool[])[false, true])
         {
-            await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+            await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
             {
                 if (isStarted) await exchange.StartAsync();
                 if (isStarted) await exchange.SendDeltaAsync("x");
@@ -261,7 +261,7 @@ public sealed class FaultTests
     [Fact]
     public async Task Connection_that_goes_away_in_peace_lets_its_stream_end_whole_and_the_next_gets_another()
     {
-        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
         {
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("x");
@@ -288,7 +288,7 @@ public sealed class FaultTests
         const int Streams = 100;
         var everybodyHasBegun = new TaskCompletionSource();
         var begun = 0;
-        await using var upstream = await Upstream.StartAsync(scenario: FakeLlmFaults.Named("lost_connection"));
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: FakeLlmFaults.Named("lost_connection"));
         var streams = Enumerable.Range(0, Streams).Select(async _ =>
         {
             var sink = new RecordingSink
@@ -299,7 +299,7 @@ public sealed class FaultTests
                     return default;
                 },
             };
-            return (await upstream.Backend.StreamAsync(Upstream.Prompt, sink, default), sink);
+            return (await upstream.Backend.StreamAsync(BackendUnderTest.Prompt, sink, default), sink);
         }).ToArray();
         await everybodyHasBegun.Task.WithinLimit();
         foreach (var connection in upstream.Server.Requests.DistinctBy(request => request.ConnectionId))
@@ -327,9 +327,9 @@ public sealed class FaultTests
     private static async Task<BackendResult> StreamAsync(
         Uri address, RecordingSink sink, Func<OpenAIOptions, OpenAIOptions>? configure = null)
     {
-        var options = new OpenAIOptions { ApiKey = Upstream.ApiKey, ApiBase = address };
-        using var backend = Upstream.WithoutBackoff(configure?.Invoke(options) ?? options);
-        return await backend.StreamAsync(Upstream.Prompt, sink, default).WithinLimit();
+        var options = new OpenAIOptions { ApiKey = BackendUnderTest.ApiKey, ApiBase = address };
+        using var backend = BackendUnderTest.WithoutBackoff(configure?.Invoke(options) ?? options);
+        return await backend.StreamAsync(BackendUnderTest.Prompt, sink, default).WithinLimit();
     }
 
     private static int ClosedPort()

@@ -30,7 +30,7 @@ public sealed class PromptTests
     {
         var held = new List<int>();
         var released = new TaskCompletionSource();
-        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
         {
             await released.Task;
             await FakeLlmScenarios.RunAsync(exchange);
@@ -51,7 +51,7 @@ public sealed class PromptTests
     public async Task Retry_sends_the_whole_prompt_again_although_its_text_was_let_go()
     {
         var attempts = 0;
-        await using var upstream = await Upstream.StartAsync(scenario: exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: exchange =>
             Interlocked.Increment(ref attempts) < 3
                 ? exchange.RespondAsync(503, "text/plain", "later")
                 : FakeLlmScenarios.RunAsync(exchange));
@@ -89,7 +89,7 @@ public sealed class PromptTests
     [Fact]
     public async Task Upstream_that_chooses_http1_over_tls_costs_a_connection_for_each_stream_from_then_on()
     {
-        await using var upstream = await Upstream.StartAsync(FakeLlmTransport.Http1Tls);
+        await using var upstream = await BackendUnderTest.StartAsync(FakeLlmTransport.Http1Tls);
         var before = upstream.Backend.BytesPerStream;
 
         Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
@@ -107,7 +107,7 @@ public sealed class PromptTests
     {
         using var end = new CancellationTokenSource();
         await using var http1 = new ForgetfulServer();
-        await using var upstream = await Upstream.StartAsync(transport, options => options with
+        await using var upstream = await BackendUnderTest.StartAsync(transport, options => options with
         {
             // What Kestrel's pools keep of HTTP/1.1 bodies would be measured too.
             ApiBase = transport == FakeLlmTransport.Http1 ? http1.BaseAddress : options.ApiBase,

@@ -68,7 +68,7 @@ public sealed class ReadingTests
     public async Task Event_above_the_limit_fails_after_the_text_before_it()
     {
         var events = Delta("\"one\"") + Delta("\"two\"") + Delta("\"" + new string('y', 400) + "\"") + Done;
-        await using var upstream = await Upstream.StartRawAsync(events, maxEventBytes: 256);
+        await using var upstream = await BackendUnderTest.StartRawAsync(events, maxEventBytes: 256);
         var result = await upstream.StreamAsync();
         Assert.Equal(StreamOutcome.UpstreamError, result.Outcome);
         Assert.Contains("256 bytes", result.Reason, StringComparison.Ordinal);
@@ -78,7 +78,7 @@ public sealed class ReadingTests
     [Fact]
     public async Task Line_without_an_end_fails_and_stops_the_upstream()
     {
-        await using var upstream = await Upstream.StartAsync(
+        await using var upstream = await BackendUnderTest.StartAsync(
             configure: options => options with { MaxEventBytes = 100_000 },
             scenario: async exchange =>
             {
@@ -97,7 +97,7 @@ public sealed class ReadingTests
     [InlineData("event: error\ndata: {\"message\":\"boom\",\"type\":\"overloaded\"}\n\n", " (overloaded)")]
     public async Task Error_inside_a_200_fails_after_the_text_before_it(string events, string word)
     {
-        await using var upstream = await Upstream.StartRawAsync(
+        await using var upstream = await BackendUnderTest.StartRawAsync(
             Delta("\"x\"") + events + Delta("\"no\"") + Done);
         var result = await upstream.StreamAsync();
         Assert.Equal((StreamOutcome.UpstreamError, 200), (result.Outcome, result.UpstreamStatus));
@@ -113,7 +113,7 @@ public sealed class ReadingTests
     [InlineData("data: {\"choices\":[{\"delta\":{\"content\":\"bad \\x escape\"}}]}\n\n")]
     public async Task Event_that_is_no_json_object_fails(string events)
     {
-        await using var upstream = await Upstream.StartRawAsync(Delta("\"x\"") + events + Done);
+        await using var upstream = await BackendUnderTest.StartRawAsync(Delta("\"x\"") + events + Done);
         var result = await upstream.StreamAsync();
         Assert.Equal(StreamOutcome.UpstreamError, result.Outcome);
         Assert.Contains("not a JSON object", result.Reason, StringComparison.Ordinal);
@@ -124,7 +124,7 @@ public sealed class ReadingTests
     public async Task DONE_completes_at_once_while_the_body_is_still_open()
     {
         var release = new TaskCompletionSource();
-        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
         {
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("x");
@@ -144,7 +144,7 @@ public sealed class ReadingTests
     public async Task Clean_end_without_DONE_is_whole_only_with_a_finish_reason(
         string reason, StreamOutcome outcome)
     {
-        await using var upstream = await Upstream.StartRawAsync(
+        await using var upstream = await BackendUnderTest.StartRawAsync(
             Delta("\"x\"")
             + "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":" + reason + "}]}\n\n");
         Assert.Equal(outcome, (await upstream.StreamAsync()).Outcome);
@@ -164,7 +164,7 @@ public sealed class ReadingTests
     public async Task Reset_in_the_middle_fails_after_the_text_before_it(FakeLlmTransport transport)
     {
         var received = new TaskCompletionSource();
-        await using var upstream = await Upstream.StartAsync(transport, scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: async exchange =>
         {
             await exchange.StartAsync();
             await exchange.SendRawAsync("id: 1\nretry: 1\n");
@@ -185,7 +185,7 @@ public sealed class ReadingTests
     public async Task Comments_count_as_activity()
     {
         var sink = new RecordingSink();
-        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
         {
             await exchange.StartAsync();
             await exchange.SendRawAsync(": one\n\n");
@@ -199,7 +199,7 @@ public sealed class ReadingTests
 
     private static async Task<string> ReadAsync(string events)
     {
-        await using var upstream = await Upstream.StartRawAsync(events);
+        await using var upstream = await BackendUnderTest.StartRawAsync(events);
         Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
         Assert.False(upstream.Sink.DeltaBeforeStart);
         return upstream.Sink.Whole;

@@ -10,12 +10,12 @@ public sealed class RequestTests
     public async Task Request_has_the_keys_and_headers_of_the_family()
     {
         using var tracing = new Activity("somebody traces").Start();
-        var seen = await SendAsync(Upstream.Prompt);
+        var seen = await SendAsync(BackendUnderTest.Prompt);
         Assert.Equal("/v1/chat/completions", seen.Path);
         Assert.Equal(
             """{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello"}],"stream":true}""",
             seen.Body);
-        Assert.Equal("Bearer " + Upstream.ApiKey, seen.Headers["Authorization"]);
+        Assert.Equal("Bearer " + BackendUnderTest.ApiKey, seen.Headers["Authorization"]);
         Assert.Equal("application/json", seen.Headers["Content-Type"]);
         Assert.Equal("text/event-stream", seen.Headers["Accept"]);
         Assert.Equal("req-1", seen.Headers["X-Request-Id"]);
@@ -27,7 +27,7 @@ public sealed class RequestTests
     [Fact]
     public async Task Optional_keys_are_sent_where_set()
     {
-        var seen = await SendAsync(Upstream.Prompt with
+        var seen = await SendAsync(BackendUnderTest.Prompt with
         {
             Model = "m2",
             MaxTokens = 7,
@@ -43,7 +43,7 @@ public sealed class RequestTests
     [Fact]
     public async Task Conversation_wins_over_prompt_and_system_and_keeps_its_roles()
     {
-        var seen = await SendAsync(Upstream.Prompt with
+        var seen = await SendAsync(BackendUnderTest.Prompt with
         {
             System = "not sent",
             Messages = [new ChatTurn("developer", "a"), new ChatTurn("user", "b")],
@@ -60,7 +60,7 @@ public sealed class RequestTests
     [InlineData("half \ud83c of a pair")]
     public async Task Prompt_arrives_as_it_is(string prompt)
     {
-        var seen = await SendAsync(Upstream.Prompt with { Prompt = prompt });
+        var seen = await SendAsync(BackendUnderTest.Prompt with { Prompt = prompt });
         using var body = JsonDocument.Parse(seen.Body);
         var content = body.RootElement.GetProperty("messages")[0].GetProperty("content").GetString();
         Assert.Equal(prompt.Replace("half \ud83c", "half \ufffd", StringComparison.Ordinal), content);
@@ -69,7 +69,7 @@ public sealed class RequestTests
     [Fact]
     public async Task Text_outside_ascii_is_not_escaped()
     {
-        var seen = await SendAsync(Upstream.Prompt with { Prompt = "日本 <b>'é'</b>" });
+        var seen = await SendAsync(BackendUnderTest.Prompt with { Prompt = "日本 <b>'é'</b>" });
         Assert.Contains("日本 <b>'é'</b>", seen.Body, StringComparison.Ordinal);
     }
 
@@ -80,7 +80,7 @@ public sealed class RequestTests
     [InlineData("", false)]
     public async Task Test_pattern_is_a_header_where_it_can_be_one(string pattern, bool isSent)
     {
-        var seen = await SendAsync(Upstream.Prompt with { TestPattern = pattern });
+        var seen = await SendAsync(BackendUnderTest.Prompt with { TestPattern = pattern });
         Assert.Equal(isSent ? pattern : null, seen.Headers.GetValueOrDefault("X-Test-Pattern"));
         Assert.False(seen.Headers.ContainsKey("X-Evil"));
     }
@@ -88,7 +88,7 @@ public sealed class RequestTests
     [Fact]
     public async Task Request_id_that_no_header_can_carry_is_left_out()
     {
-        var seen = await SendAsync(Upstream.Prompt with { RequestId = "a\nb" });
+        var seen = await SendAsync(BackendUnderTest.Prompt with { RequestId = "a\nb" });
         Assert.False(seen.Headers.ContainsKey("X-Request-Id"));
         Assert.False(seen.Headers.ContainsKey("X-Client-Request-Id"));
     }
@@ -96,7 +96,7 @@ public sealed class RequestTests
     [Fact]
     public async Task Final_slash_of_the_base_makes_no_difference()
     {
-        await using var upstream = await Upstream.StartAsync(
+        await using var upstream = await BackendUnderTest.StartAsync(
             configure: options => options with { ApiBase = new Uri(options.ApiBase + "/") });
         Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
         Assert.Equal("/v1/chat/completions", Assert.Single(upstream.Server.Requests).Path);
@@ -106,13 +106,13 @@ public sealed class RequestTests
     public async Task Long_conversation_arrives_whole()
     {
         var prompt = new string('x', 1_000_000);
-        var seen = await SendAsync(Upstream.Prompt with { Prompt = prompt });
+        var seen = await SendAsync(BackendUnderTest.Prompt with { Prompt = prompt });
         Assert.Contains(prompt, seen.Body, StringComparison.Ordinal);
     }
 
     private static async Task<FakeLlmRequest> SendAsync(StreamRequest request)
     {
-        await using var upstream = await Upstream.StartAsync();
+        await using var upstream = await BackendUnderTest.StartAsync();
         Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync(request)).Outcome);
         return Assert.Single(upstream.Server.Requests);
     }

@@ -1,4 +1,4 @@
-using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.Backends.Tests.OpenAI;
@@ -14,7 +14,7 @@ public sealed class RetryTests
     [InlineData("reset_before_head", FakeLlmTransport.H2c)]
     public async Task Fault_that_passes_costs_the_reader_nothing(string fault, FakeLlmTransport transport)
     {
-        await using var upstream = await Upstream.StartAsync(transport, scenario: FailFirst(2, fault));
+        await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: FailFirst(2, fault));
 
         Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
 
@@ -33,7 +33,7 @@ public sealed class RetryTests
     [InlineData(4)]
     public async Task Upstream_is_asked_once_and_then_as_often_as_max_retries_says(int maxRetries)
     {
-        await using var upstream = await Upstream.StartAsync(
+        await using var upstream = await BackendUnderTest.StartAsync(
             configure: options => options with { MaxRetries = maxRetries },
             scenario: FakeLlmFaults.Named("status_503_json"));
         var result = await upstream.StreamAsync();
@@ -49,7 +49,7 @@ public sealed class RetryTests
     [InlineData("Fri, 31 Dec 9999 23:59:59 GMT", 86_400)]
     public async Task Retry_after_that_does_not_fit_into_the_window_ends_the_attempts(string header, int seconds)
     {
-        await using var upstream = await Upstream.StartAsync(scenario: exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: exchange =>
         {
             exchange.Context.Response.Headers.RetryAfter = header;
             return exchange.StartAsync(429, null);
@@ -65,7 +65,7 @@ public sealed class RetryTests
     {
         var arrivals = new List<long>();
         var failFirst = FailFirst(1, "status_429_empty");
-        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
         {
             arrivals.Add(Environment.TickCount64);
             exchange.Context.Response.Headers.RetryAfter = "1";
@@ -79,8 +79,8 @@ public sealed class RetryTests
     [Fact]
     public async Task Window_that_is_closed_allows_one_attempt()
     {
-        await using var upstream = await Upstream.StartAsync(scenario: FakeLlmFaults.Named("status_503_json"));
-        var result = await upstream.StreamAsync(Upstream.Prompt with { RetryWindow = TimeSpan.Zero });
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: FakeLlmFaults.Named("status_503_json"));
+        var result = await upstream.StreamAsync(BackendUnderTest.Prompt with { RetryWindow = TimeSpan.Zero });
         Assert.Equal(UpstreamFault.ServerError, result.Fault);
         Assert.Single(upstream.Server.Requests);
     }
@@ -88,13 +88,13 @@ public sealed class RetryTests
     [Fact]
     public async Task Client_that_leaves_between_two_attempts_ends_them()
     {
-        await using var upstream = await Upstream.StartAsync(scenario: exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: exchange =>
         {
             exchange.Context.Response.Headers.RetryAfter = "600";
             return exchange.StartAsync(503, null);
         });
         using var client = new CancellationTokenSource();
-        var request = Upstream.Prompt with { RetryWindow = TimeSpan.FromHours(1) };
+        var request = BackendUnderTest.Prompt with { RetryWindow = TimeSpan.FromHours(1) };
         var streaming = upstream.StreamAsync(request, client.Token);
         await (await upstream.Server.NextRequestAsync(TestLimits.Wait)).Ended.WithinLimit();
 
@@ -108,9 +108,9 @@ public sealed class RetryTests
     [Fact]
     public async Task Three_hundred_streams_do_not_ask_three_times_each_what_is_down_for_all()
     {
-        await using var upstream = await Upstream.StartAsync(scenario: FakeLlmFaults.Named("status_503_empty"));
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: FakeLlmFaults.Named("status_503_empty"));
         var results = await Task.WhenAll(Enumerable.Range(0, 300).Select(_ =>
-            upstream.Backend.StreamAsync(Upstream.Prompt, new RecordingSink(), default))).WithinLimit();
+            upstream.Backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default))).WithinLimit();
         Assert.All(results, result => Assert.Equal(UpstreamFault.ServerError, result.Fault));
         Assert.Equal(300 + RetryBudget.Reserve, upstream.Server.Requests.Count);
     }
@@ -118,7 +118,7 @@ public sealed class RetryTests
     [Fact]
     public async Task Server_that_answered_before_and_drops_the_handshake_is_restarting_and_asked_again()
     {
-        var upstream = await Upstream.StartAsync();
+        var upstream = await BackendUnderTest.StartAsync();
         using var backend = upstream.Backend;
         Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
         await upstream.Server.DisposeAsync();

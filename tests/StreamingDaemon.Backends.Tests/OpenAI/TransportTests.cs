@@ -20,7 +20,7 @@ public sealed class TransportTests
     public async Task Every_transport_streams_the_18_deltas(
         FakeLlmTransport transport, bool http2, string protocol)
     {
-        await using var upstream = await Upstream.StartAsync(
+        await using var upstream = await BackendUnderTest.StartAsync(
             transport, options => options with { Http2Enabled = http2 });
 
         Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
@@ -33,7 +33,7 @@ public sealed class TransportTests
     [Fact]
     public async Task Default_answer_makes_the_503_bytes_of_events_that_load_generators_expect()
     {
-        await using var upstream = await Upstream.StartAsync();
+        await using var upstream = await BackendUnderTest.StartAsync();
         await upstream.StreamAsync();
         var bytes = upstream.Sink.Texts.Sum(
             text => Encoding.UTF8.GetByteCount("data: {\"content\":\"" + text + "\"}\n\n"));
@@ -48,8 +48,8 @@ public sealed class TransportTests
     [InlineData("unknown", 18)]
     public async Task Test_patterns_pass_through_unchanged(string pattern, int count)
     {
-        await using var upstream = await Upstream.StartAsync();
-        var result = await upstream.StreamAsync(Upstream.Prompt with { TestPattern = pattern });
+        await using var upstream = await BackendUnderTest.StartAsync();
+        var result = await upstream.StreamAsync(BackendUnderTest.Prompt with { TestPattern = pattern });
         Assert.Equal(StreamOutcome.Completed, result.Outcome);
         Assert.Equal(count, upstream.Sink.Texts.Count);
         Assert.Equal(FakeLlmScenarios.TextsOf(pattern), upstream.Sink.Texts);
@@ -61,15 +61,15 @@ public sealed class TransportTests
     [InlineData("finish:length", 6, StreamOutcome.Completed)]
     public async Task Test_patterns_decide_the_end(string pattern, int count, StreamOutcome outcome)
     {
-        await using var upstream = await Upstream.StartAsync();
-        var result = await upstream.StreamAsync(Upstream.Prompt with { TestPattern = pattern });
+        await using var upstream = await BackendUnderTest.StartAsync();
+        var result = await upstream.StreamAsync(BackendUnderTest.Prompt with { TestPattern = pattern });
         Assert.Equal((outcome, count), (result.Outcome, upstream.Sink.Texts.Count));
     }
 
     [Fact]
     public async Task Certificate_nobody_vouches_for_is_refused_by_default()
     {
-        await using var upstream = await Upstream.StartAsync(
+        await using var upstream = await BackendUnderTest.StartAsync(
             FakeLlmTransport.Http2Tls, options => options with { InsecureSsl = false });
         var result = await upstream.StreamAsync();
         Assert.Equal(StreamOutcome.UpstreamError, result.Outcome);
@@ -96,7 +96,7 @@ public sealed class TransportTests
             Directory.CreateDirectory(path);
         else if (!what.StartsWith("nothing", StringComparison.Ordinal))
             socket.Bind(new UnixDomainSocketEndPoint(path));
-        await using var upstream = await Upstream.StartAsync(
+        await using var upstream = await BackendUnderTest.StartAsync(
             configure: options => options with { ApiSocket = path, MaxRetries = 0 });
 
         var result = await upstream.StreamAsync();
@@ -113,14 +113,14 @@ public sealed class TransportTests
         FakeLlmTransport transport)
     {
         var release = new TaskCompletionSource();
-        await using var upstream = await Upstream.StartAsync(transport, scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: async exchange =>
         {
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("x");
             await exchange.SendDoneAsync();
             if (exchange.Request.Body.Contains("first", StringComparison.Ordinal)) await release.Task;
         });
-        await upstream.StreamAsync(Upstream.Prompt with { Prompt = "first" });
+        await upstream.StreamAsync(BackendUnderTest.Prompt with { Prompt = "first" });
         var first = await upstream.Server.NextRequestAsync(TestLimits.Wait);
         // A reset of the first stream would be before this one on their HTTP/2 connection.
         await upstream.StreamAsync();
@@ -145,7 +145,7 @@ public sealed class TransportTests
     {
         var everybodyIsHere = new TaskCompletionSource();
         var arrived = 0;
-        await using var upstream = await Upstream.StartAsync(scenario: async exchange =>
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
         {
             if (Interlocked.Increment(ref arrived) == 300) everybodyIsHere.SetResult();
             await everybodyIsHere.Task;
@@ -154,7 +154,7 @@ public sealed class TransportTests
         var results = await Task.WhenAll(Enumerable.Range(0, 300).Select(async _ =>
         {
             var sink = new RecordingSink();
-            var result = await upstream.Backend.StreamAsync(Upstream.Prompt, sink, default);
+            var result = await upstream.Backend.StreamAsync(BackendUnderTest.Prompt, sink, default);
             return (result.Outcome, sink.Texts.Count);
         })).WithinLimit();
 

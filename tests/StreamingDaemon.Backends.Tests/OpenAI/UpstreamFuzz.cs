@@ -1,6 +1,7 @@
 using System.Net.ServerSentEvents;
 using System.Text;
 using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.Backends.Tests.OpenAI;
@@ -64,7 +65,7 @@ public sealed class UpstreamFuzz
     private static (string Texts, BackendResult End) Read(Stream body)
     {
         var sink = new RecordingSink();
-        var relay = new AnswerRelay(new Nothing(), sink, MaxEventBytes, "sk-of-the-test", 200, default);
+        var relay = new ResponsePump(new Nothing(), sink, MaxEventBytes, "sk-of-the-test", 200, default);
         // Nothing here ever waits.
         var end = relay.RunAsync(body).AsTask().GetAwaiter().GetResult();
         return (string.Join('|', sink.Texts), end);

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using StreamingDaemon.Host.Tests.Configuration;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Cli;

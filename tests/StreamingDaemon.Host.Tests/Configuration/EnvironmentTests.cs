@@ -1,3 +1,4 @@
+using StreamingDaemon.Backends.OpenAI;
 using StreamingDaemon.Host.Configuration;
 using Xunit;
 

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Host.Handoff;
 using Xunit;
 

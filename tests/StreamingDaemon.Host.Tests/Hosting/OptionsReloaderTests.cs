@@ -1,7 +1,9 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
+using StreamingDaemon.Host.Streams;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Hosting;
@@ -79,7 +81,7 @@ public sealed class OptionsReloaderTests : IDisposable
     {
         var seen = Volatile.Read(ref _content);
         Interlocked.Increment(ref _begun);
-        Assert.True(_mayRead.Wait(Clients.Patience));
+        Assert.True(_mayRead.Wait(TestClient.Patience));
         return s_defaults with { Timeouts = s_defaults.Timeouts with { IdleTimeoutMs = seen } };
     }
 }

@@ -159,7 +159,7 @@ public static class ChaosClient
     private static Socket HandOver(string socketPath, string data, bool tcp, bool several)
     {
         if (tcp)
-            return Clients.HandOverTcp(socketPath, data);
+            return TestClient.HandOverTcp(socketPath, data);
         var (ours, theirs) = Posix.SocketPair();
         var (read, write) = several ? Posix.Pipe() : (-1, -1);
         Send(socketPath, data, several ? [theirs, read, write, theirs] : [theirs]);

@@ -100,8 +100,8 @@ public sealed partial class ChaosRun : IAsyncDisposable
     private async Task LearnMockAsync()
     {
         Interlocked.Increment(ref _handoffs);
-        using var client = Clients.HandOver(Daemon.SocketPath, """{"prompt":"chaos","user_id":0,"backend":"mock"}""");
-        var answer = await Clients.ReadTextAsync(client);
+        using var client = TestClient.HandOver(Daemon.SocketPath, """{"prompt":"chaos","user_id":0,"backend":"mock"}""");
+        var answer = await TestClient.ReadTextAsync(client);
         _mockEvents = [.. answer[(answer.IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..].Split("\n\n").SkipLast(2)];
         if (ChaosAnswer.Judge(System.Text.Encoding.UTF8.GetBytes(answer), _mockEvents) is not null
             || _mockEvents.Count != 18 || _mockEvents[1] != ChaosAnswer.Event("User ID: 0"))

@@ -132,7 +132,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
 
     private Task LockHeldAtTheHandoff()
     {
-        var (browser, server) = Clients.TcpPair();
+        var (browser, server) = TestClient.TcpPair();
         Hold(browser);
         Hold(server);
         _held.Add(new HeldLock((int)server.Handle));
@@ -142,7 +142,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
 
     private async Task LockHeldLater()
     {
-        var (browser, server) = Clients.TcpPair();
+        var (browser, server) = TestClient.TcpPair();
         Hold(browser);
         Hold(server);
         HandOver(s_prompt, (int)server.Handle);
@@ -153,11 +153,11 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
     /// <summary>As the stream ends: its shutdown, the reads behind it, its close.</summary>
     private async Task LockHeldAtTheEnd()
     {
-        var (browser, server) = Clients.TcpPair();
+        var (browser, server) = TestClient.TcpPair();
         Hold(browser);
         Hold(server);
         HandOver("""{"prompt":"","backend":"mock"}"""u8, (int)server.Handle);
-        await Clients.ReadUntilAsync(browser, "message 17");
+        await TestClient.ReadUntilAsync(browser, "message 17");
         _held.Add(new HeldLock((int)server.Handle));
     }
 
@@ -217,7 +217,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
     }
 
     private static async Task ReadSomeAsync(Socket browser) =>
-        await browser.ReceiveAsync(new byte[512]).WaitAsync(Clients.Patience);
+        await browser.ReceiveAsync(new byte[512]).WaitAsync(TestClient.Patience);
 
     private void HandOver(ReadOnlySpan<byte> data, params ReadOnlySpan<int> descriptors)
     {

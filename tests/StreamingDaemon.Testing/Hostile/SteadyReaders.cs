@@ -54,7 +54,7 @@ public sealed class SteadyReaders : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
-        await Task.WhenAll(_tasks).WaitAsync(Clients.Patience);
+        await Task.WhenAll(_tasks).WaitAsync(TestClient.Patience);
         _stop.Dispose();
     }
 
@@ -92,8 +92,8 @@ public sealed class SteadyReaders : IAsyncDisposable
 
     private Socket HandOver()
     {
-        var (browser, server) = Clients.TcpPair();
-        Clients.HandOverDescriptor(_socketPath, """{"prompt":"steady"}"""u8, (int)server.Handle, _type);
+        var (browser, server) = TestClient.TcpPair();
+        TestClient.HandOverDescriptor(_socketPath, """{"prompt":"steady"}"""u8, (int)server.Handle, _type);
         server.Dispose();
         return browser;
     }

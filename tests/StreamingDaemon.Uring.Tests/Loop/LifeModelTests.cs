@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Text;
 using System.Threading.Channels;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
@@ -112,7 +113,7 @@ public sealed class LifeModelTests
                 await EndAsync(server);
                 Check(server, witnesses.Values.Sum(w => w.Sends));
                 // Neither a task nor a buffer is left, the loop's own included.
-                Assert.True(await server.Server.HandlersEndedAsync(Clients.Patience));
+                Assert.True(await server.Server.HandlersEndedAsync(TestClient.Patience));
                 Assert.Equal(0, server.Server.RentedBuffers);
             }
 
@@ -127,8 +128,8 @@ public sealed class LifeModelTests
                     var id = step;
                     _streams[id] = new Stream();
                     _streams[id].Client = _random.Next(2) == 0
-                        ? Clients.HandOver(socketPath, $"{id}")
-                        : Clients.HandOverTcp(socketPath, $"{id}");
+                        ? TestClient.HandOver(socketPath, $"{id}")
+                        : TestClient.HandOverTcp(socketPath, $"{id}");
                     _streams[id].Client!.Blocking = false;
                     break;
                 case 3:
@@ -140,7 +141,7 @@ public sealed class LifeModelTests
                     Posix.Close(fd);
                     break;
                 case 5:
-                    Clients.HandOverDescriptor(socketPath, "{}"u8, 0);
+                    TestClient.HandOverDescriptor(socketPath, "{}"u8, 0);
                     break;
                 case 6 when Any() is { } leaving:
                     if (_random.Next(2) == 0)

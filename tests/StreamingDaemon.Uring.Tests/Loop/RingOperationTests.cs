@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
@@ -53,8 +54,8 @@ public sealed class RingOperationTests
         {
             for (var i = 0; i < 10; i++)
             {
-                using var client = Clients.HandOver(server.SocketPath, "{}", type);
-                Assert.Equal("answer", await Clients.ReadTextAsync(client));
+                using var client = TestClient.HandOver(server.SocketPath, "{}", type);
+                Assert.Equal("answer", await TestClient.ReadTextAsync(client));
             }
 
             // One that times out.

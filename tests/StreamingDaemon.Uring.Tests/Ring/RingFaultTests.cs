@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
@@ -265,12 +266,12 @@ public sealed class RingFaultTests
                     return call.Proceed();
                 },
             });
-        using var client = Testing.Clients.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
 
         var error = await Assert.ThrowsAsync<HandoffServerException>(
-            () => server.Server.Completion.WaitAsync(Testing.Clients.Patience));
+            () => server.Server.Completion.WaitAsync(TestClient.Patience));
         Assert.Contains("io_uring_enter", error.Message, StringComparison.Ordinal);
-        Assert.Empty(await Testing.Clients.ReadToEndAsync(client));
+        Assert.Empty(await TestClient.ReadToEndAsync(client));
         client.Dispose();
         await Eventually.TrueAsync(() => OpenDescriptors.SocketsAndRings() <= before);
     }
@@ -308,7 +309,7 @@ public sealed class RingFaultTests
             }
 
             server.Server.BeginDrain();
-            await server.Server.Completion.WaitAsync(Testing.Clients.Patience);
+            await server.Server.Completion.WaitAsync(TestClient.Patience);
             Assert.Empty(server.Rejections);
             Assert.Empty(server.Faults);
         }
@@ -321,10 +322,10 @@ public sealed class RingFaultTests
 
     private static async Task ReadAsync(string socketPath, string expected, bool leave)
     {
-        using var client = Testing.Clients.HandOver(socketPath, "{}");
+        using var client = TestClient.HandOver(socketPath, "{}");
         if (leave)
-            _ = await client.ReceiveAsync(new byte[10], SocketFlags.None).WaitAsync(Testing.Clients.Patience);
+            _ = await client.ReceiveAsync(new byte[10], SocketFlags.None).WaitAsync(TestClient.Patience);
         else
-            Assert.Equal(expected, await Testing.Clients.ReadTextAsync(client));
+            Assert.Equal(expected, await TestClient.ReadTextAsync(client));
     }
 }

@@ -1,0 +1,298 @@
+using System.Runtime.CompilerServices;
+using System.Threading.Tasks.Sources;
+using StreamingDaemon.Backends.OpenAI;
+
+namespace StreamingDaemon.Backends.Upstream;
+
+/// <summary>
+/// Where a response's body is copied to: reports that bytes came, refuses lines without end, brings each
+/// event's text to the sink, and knows how the answer ended. Owns the response.
+/// </summary>
+/// <remarks>
+/// The body writes into it (<see cref="Stream.CopyToAsync(Stream, int, CancellationToken)"/>) instead of
+/// being read from: each read that waits is two objects in the HTTP client and two more above it, a copy
+/// that waits is none.
+///
+/// The answer is over at <c>[DONE]</c>, a moment before its body: to dispose the response in that moment
+/// would reset an HTTP/2 stream, and proxies close a connection on which many streams are reset; on HTTP/1.1
+/// it would cost the connection. So the result is there at once, and the copy goes on to the body's formal
+/// end, for a while.
+/// </remarks>
+internal sealed class ResponsePump : Stream, IValueTaskSource<BackendResult>, IThreadPoolWorkItem
+{
+    /// <summary>What is copied at a time: more than a token's event, and each stream holds so
+    /// much.</summary>
+    private const int CopyBytes = 512;
+
+    /// <summary>How long the body may take to end, once the answer has, and how much more it may
+    /// say.</summary>
+    private const int LimitOfRestMs = 2_000;
+    private const int LimitOfRestBytes = 64 * 1024;
+
+    private const int Reading = 0;
+    private const int Writing = 1;
+    private const int Aborted = 2;
+
+    private const int RestIsTimed = 1;
+    private const int RestIsOver = 2;
+
+    private readonly IDisposable _response;
+    private readonly IDeltaSink _sink;
+    private readonly int _maxEventBytes;
+    private readonly int _status;
+    private readonly CancellationToken _cancellationToken;
+    private readonly CancellationTokenSource _stop = new();
+    private readonly SseReader _events = new();
+    private readonly ChunkReader _chunks;
+    private EventLimit _limit;
+    private CancellationTokenRegistration _registration;
+    private ManualResetValueTaskSourceCore<BackendResult> _result;
+    private Exception? _faultOfSink;
+    private int _state = Reading;
+    private bool _isOver;
+    private int _rest;
+    private int _restBytes;
+
+    /// <param name="response">Disposed when its body has ended, or is not wanted any more.</param>
+    /// <param name="sink">Takes the texts.</param>
+    /// <param name="maxEventBytes">The most of a line, and of an event.</param>
+    /// <param name="apiKey">What no error may quote.</param>
+    /// <param name="status">The response's HTTP status.</param>
+    /// <param name="cancellationToken">The client's: it ends the answer, and tells the upstream.</param>
+    public ResponsePump(IDisposable response, IDeltaSink sink, int maxEventBytes, string apiKey, int status,
+        CancellationToken cancellationToken)
+    {
+        _response = response;
+        _sink = sink;
+        _maxEventBytes = maxEventBytes;
+        _limit = new EventLimit(maxEventBytes);
+        _chunks = new ChunkReader(apiKey);
+        _status = status;
+        _cancellationToken = cancellationToken;
+    }
+
+    /// <summary>Told of what is written together.</summary>
+    public IWriteBatch? Bursts { get; init; }
+
+    public override bool CanRead => false;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => true;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
+
+    /// <summary>Brings the whole answer to the sink. Called once.</summary>
+    /// <exception cref="OperationCanceledException">The client's token fired.</exception>
+    /// <remarks>What the sink throws goes through.</remarks>
+    public ValueTask<BackendResult> RunAsync(Stream body)
+    {
+        var version = _result.Version;
+        _registration = _cancellationToken.UnsafeRegister(
+            static relay => ((ResponsePump)relay!).Abort(), this);
+        _sink.OnResponseStarted();
+        _ = CopyAsync(body);
+        return new ValueTask<BackendResult>(this, version);
+    }
+
+    /// <summary>Events of what has come. Pooled, for the day when a sink makes it wait.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    public override async ValueTask WriteAsync(
+        ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
+    {
+        if (_isOver)
+        {
+            _restBytes += bytes.Length;
+            if (_restBytes > LimitOfRestBytes) throw new EndOfCopyException();
+            return;
+        }
+
+        if (Interlocked.CompareExchange(ref _state, Writing, Reading) != Reading)
+            throw new OperationCanceledException(_cancellationToken);
+        try
+        {
+            _sink.OnUpstreamActivity();
+            await RelayInBurst(bytes[.._limit.Accept(bytes.Span)]);
+            if (_limit.IsExceeded && !_isOver) throw new EventTooLongException(_maxEventBytes);
+        }
+        finally
+        {
+            Interlocked.CompareExchange(ref _state, Reading, Writing);
+        }
+    }
+
+    public override Task WriteAsync(
+        byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    public override void Flush()
+    {
+    }
+
+    BackendResult IValueTaskSource<BackendResult>.GetResult(short token) => _result.GetResult(token);
+
+    ValueTaskSourceStatus IValueTaskSource<BackendResult>.GetStatus(short token) => _result.GetStatus(token);
+
+    void IValueTaskSource<BackendResult>.OnCompleted(Action<object?> continuation, object? state, short token,
+        ValueTaskSourceOnCompletedFlags flags) => _result.OnCompleted(continuation, state, token, flags);
+
+    /// <summary>Ends the upstream's stream now. While the copy waits for bytes it ends by its token; while it
+    /// waits for a slow client nobody but the response would tell the upstream.</summary>
+    private void Abort()
+    {
+        if (Interlocked.Exchange(ref _state, Aborted) == Writing) _response.Dispose();
+        _stop.Cancel();
+    }
+
+    /// <summary>The connection's other streams, whose tokens came with this one's, are queued behind
+    /// it.</summary>
+    private ValueTask RelayInBurst(ReadOnlyMemory<byte> bytes)
+    {
+        Bursts?.BeginBatch();
+        try
+        {
+            return RelayAsync(bytes);
+        }
+        finally
+        {
+            Bursts?.EndBatchLater();
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask RelayAsync(ReadOnlyMemory<byte> bytes)
+    {
+        var offset = 0;
+        while (_events.TryRead(bytes.Span, ref offset, _chunks, out var kind))
+        {
+            if (_chunks.Text.Length > 0) await WriteToSinkAsync();
+            // It may have waited for its client for long.
+            if (Volatile.Read(ref _state) == Aborted)
+                throw new OperationCanceledException(_cancellationToken);
+            switch (kind)
+            {
+                case ChunkKind.Done:
+                    End(BackendResult.Completed);
+                    return;
+                case ChunkKind.Error:
+                    End(UpstreamFailures.FromEvent(_chunks.Error, _status));
+                    throw new EndOfCopyException();
+                case ChunkKind.Malformed:
+                    End(UpstreamFailures.Malformed(_status));
+                    throw new EndOfCopyException();
+            }
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask WriteToSinkAsync()
+    {
+        try
+        {
+            await _sink.WriteAsync(new StreamDelta(_chunks.Text), _cancellationToken);
+        }
+        catch (Exception exception)
+        {
+            // What the sink throws is not the upstream's.
+            _faultOfSink = exception;
+            throw;
+        }
+    }
+
+    /// <summary>The answer is over, and the body not yet.</summary>
+    private void End(BackendResult result)
+    {
+        _isOver = true;
+        // The client may go: what is left of the body still comes to its end.
+        _registration.Unregister();
+        // Most bodies have ended by then, and need no timer.
+        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
+        _result.SetResult(result);
+    }
+
+    void IThreadPoolWorkItem.Execute()
+    {
+        if (Interlocked.CompareExchange(ref _rest, RestIsTimed, 0) != 0) return;
+        try
+        {
+            _stop.CancelAfter(LimitOfRestMs);
+        }
+        catch (OutOfMemoryException)
+        {
+            // No timer: then the rest is not waited for.
+            _response.Dispose();
+        }
+    }
+
+    private async Task CopyAsync(Stream body)
+    {
+        Exception? fault = null;
+        try
+        {
+            await body.CopyToAsync(this, CopyBytes, _stop.Token);
+        }
+        catch (Exception exception)
+        {
+            fault = exception;
+        }
+
+        var isOver = _isOver;
+        _isOver = true;
+        _registration.Dispose();
+        // Not disposed: the client's token may be firing into it.
+        if (Interlocked.Exchange(ref _rest, RestIsOver) == RestIsTimed) _stop.CancelAfter(Timeout.Infinite);
+        _response.Dispose();
+        _events.Dispose();
+        var sawFinishReason = _chunks.SawFinishReason;
+        _chunks.Dispose();
+        // Of an answer that is over nobody cares how its connection ended.
+        if (!isOver) OnBodyEnded(fault, sawFinishReason);
+    }
+
+    private void OnBodyEnded(Exception? fault, bool sawFinishReason)
+    {
+        if (fault is null)
+        {
+            _result.SetResult(sawFinishReason
+                ? BackendResult.Completed
+                : UpstreamFailures.Truncated(_status));
+        }
+        else if (_faultOfSink is not null)
+        {
+            _result.SetException(_faultOfSink);
+        }
+        else if (!UpstreamFailures.IsUpstreams(fault))
+        {
+            _result.SetException(fault);
+        }
+        else if (_cancellationToken.IsCancellationRequested)
+        {
+            _result.SetException(new OperationCanceledException(_cancellationToken));
+        }
+        else
+        {
+            _result.SetResult(UpstreamFailures.FromReading(fault, _status));
+        }
+    }
+
+    /// <summary>Ends a copy whose answer is over.</summary>
+    private sealed class EndOfCopyException : Exception;
+}
+
+/// <summary>The upstream sent more without an end than the limit allows.</summary>
+internal sealed class EventTooLongException(int limit)
+    : Exception($"the upstream sent an event of more than {limit} bytes");

@@ -1,0 +1,179 @@
+using System.Buffers;
+using StreamingDaemon.Backends.OpenAI;
+
+namespace StreamingDaemon.Backends.Upstream;
+
+/// <summary>
+/// Finds the events in a stream of bytes that comes in pieces (WHATWG HTML, section 9.2.6): what
+/// <see cref="System.Net.ServerSentEvents.SseParser"/> finds, which the tests hold it to.
+/// </summary>
+/// <remarks>
+/// That one asks for bytes and waits for them: a state machine and a task for each token. Here they are
+/// brought, so that a token costs no object, and an event that comes whole, as nearly all do, no copy. The
+/// fields <c>id</c> and <c>retry</c> mean nothing to whoever does not reconnect.
+/// </remarks>
+internal sealed class SseReader : IDisposable
+{
+    private const string Message = "message";
+
+    private string _type = Message;
+    private byte[] _line = [];
+    private int _lineLength;
+    private byte[] _data = [];
+    private int _dataLength;
+    private bool _hasData;
+    private bool _lastWasCarriageReturn;
+    private bool _hasBegun;
+
+    private static ReadOnlySpan<byte> ByteOrderMark => [0xef, 0xbb, 0xbf];
+
+    /// <summary>Reads on, up to the end of the next event.</summary>
+    /// <param name="bytes">What came.</param>
+    /// <param name="offset">Where to go on in it; moved behind what was read.</param>
+    /// <param name="chunks">Is given the event.</param>
+    /// <param name="kind">What the event is.</param>
+    /// <returns>False where the bytes end before an event does: to be called again with what comes
+    /// next.</returns>
+    public bool TryRead(ReadOnlySpan<byte> bytes, ref int offset, ChunkReader chunks, out ChunkKind kind)
+    {
+        while (offset < bytes.Length)
+        {
+            var rest = bytes[offset..];
+            if (_lastWasCarriageReturn)
+            {
+                _lastWasCarriageReturn = false;
+                if (rest[0] == (byte)'\n')
+                {
+                    offset++;
+                    continue;
+                }
+            }
+
+            var end = rest.IndexOfAny((byte)'\r', (byte)'\n');
+            if (end < 0)
+            {
+                Append(ref _line, ref _lineLength, rest);
+                offset = bytes.Length;
+                break;
+            }
+
+            offset += end + 1;
+            _lastWasCarriageReturn = rest[end] == (byte)'\r';
+            if (TryReadLine(rest[..end], bytes, ref offset, chunks, out kind)) return true;
+        }
+
+        kind = default;
+        return false;
+    }
+
+    public void Dispose()
+    {
+        GiveBack(ref _line, ref _lineLength);
+        GiveBack(ref _data, ref _dataLength);
+    }
+
+    private bool TryReadLine(ReadOnlySpan<byte> line, ReadOnlySpan<byte> bytes, ref int offset,
+        ChunkReader chunks, out ChunkKind kind)
+    {
+        var isBuffered = _lineLength > 0;
+        if (isBuffered)
+        {
+            Append(ref _line, ref _lineLength, line);
+            line = _line.AsSpan(0, _lineLength);
+        }
+
+        if (!_hasBegun)
+        {
+            _hasBegun = true;
+            if (line.StartsWith(ByteOrderMark)) line = line[ByteOrderMark.Length..];
+        }
+
+        bool isEvent;
+        if (line.IsEmpty) isEvent = EndEvent(chunks, out kind);
+        else isEvent = ReadField(line, bytes, ref offset, chunks, out kind);
+        if (isBuffered) GiveBack(ref _line, ref _lineLength);
+        return isEvent;
+    }
+
+    /// <summary>A blank line: the event's end, if there was any data.</summary>
+    private bool EndEvent(ChunkReader chunks, out ChunkKind kind)
+    {
+        kind = default;
+        // A type without data is the next event's, as with the parser that this one is held to.
+        if (!_hasData) return false;
+        kind = chunks.Read(_type, _data.AsSpan(0, _dataLength));
+        BeginEvent();
+        return true;
+    }
+
+    private void BeginEvent()
+    {
+        _type = Message;
+        _hasData = false;
+        GiveBack(ref _data, ref _dataLength);
+    }
+
+    private bool ReadField(ReadOnlySpan<byte> line, ReadOnlySpan<byte> bytes, ref int offset,
+        ChunkReader chunks, out ChunkKind kind)
+    {
+        kind = default;
+        if (TryGetValue(line, "data"u8, out var value))
+        {
+            // The usual event is one line and ends right here: it is read where it lies.
+            if (!_hasData && offset < bytes.Length && bytes[offset] == (byte)'\n' && !_lastWasCarriageReturn)
+            {
+                offset++;
+                kind = chunks.Read(_type, value);
+                BeginEvent();
+                return true;
+            }
+
+            if (_hasData) Append(ref _data, ref _dataLength, "\n"u8);
+            Append(ref _data, ref _dataLength, value);
+            _hasData = true;
+        }
+        else if (TryGetValue(line, "event"u8, out value))
+        {
+            // One name means something; whatever else there is is as good as none.
+            _type = value.SequenceEqual("error"u8) ? "error" : Message;
+        }
+
+        return false;
+    }
+
+    /// <summary>The field's value, less one leading space; a line without a colon is a field without a
+    /// value, and one that begins with a colon a comment.</summary>
+    private static bool TryGetValue(ReadOnlySpan<byte> line, ReadOnlySpan<byte> field,
+        out ReadOnlySpan<byte> value)
+    {
+        value = default;
+        if (!line.StartsWith(field)) return false;
+        value = line[field.Length..];
+        if (value.IsEmpty) return true;
+        if (value[0] != (byte)':') return false;
+        value = value[1..];
+        if (!value.IsEmpty && value[0] == (byte)' ') value = value[1..];
+        return true;
+    }
+
+    private static void Append(ref byte[] buffer, ref int length, ReadOnlySpan<byte> bytes)
+    {
+        if (buffer.Length - length < bytes.Length)
+        {
+            var larger = ArrayPool<byte>.Shared.Rent(Math.Max(length + bytes.Length, buffer.Length * 2));
+            buffer.AsSpan(0, length).CopyTo(larger);
+            if (buffer.Length > 0) ArrayPool<byte>.Shared.Return(buffer);
+            buffer = larger;
+        }
+
+        bytes.CopyTo(buffer.AsSpan(length));
+        length += bytes.Length;
+    }
+
+    private static void GiveBack(ref byte[] buffer, ref int length)
+    {
+        if (buffer.Length > 0) ArrayPool<byte>.Shared.Return(buffer);
+        buffer = [];
+        length = 0;
+    }
+}

@@ -1,0 +1,87 @@
+using System.Buffers;
+using System.Text.Json;
+
+namespace StreamingDaemon.Backends.Upstream;
+
+/// <summary>
+/// The words by which an upstream names its error, such as <c>invalid_request_error/model_not_found</c>, and
+/// nothing else of what it says: messages quote the prompt, and parts of the key.
+/// </summary>
+internal static class UpstreamErrorCode
+{
+    /// <summary>Longest word, characters: names are shorter, tokens and hashes longer.</summary>
+    public const int MaxLength = 64;
+
+    /// <summary>A part of the key this long, characters, is a part too many.</summary>
+    private const int MaxKeyPart = 6;
+
+    private static readonly SearchValues<char> s_nameCharacters = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
+
+    private static readonly SearchValues<char> s_mediaTypeCharacters = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-+/");
+
+    /// <summary>Type and code of an error object (<c>{"error":{…}}</c>, or the object itself); null where
+    /// there is none, or none that is a name. What is no name is left out, not trimmed to one.</summary>
+    public static string? FromBody(ReadOnlySpan<byte> body, string apiKey)
+    {
+        try
+        {
+            var reader = new Utf8JsonReader(body);
+            using var document = JsonDocument.ParseValue(ref reader);
+            var error = document.RootElement;
+            if (error.ValueKind == JsonValueKind.Object && error.TryGetProperty("error", out var inner))
+                error = inner;
+            if (error.ValueKind != JsonValueKind.Object) return null;
+            var type = Word(error, "type", apiKey);
+            var code = Word(error, "code", apiKey);
+            return type is null || code is null || type == code ? type ?? code : $"{type}/{code}";
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        {
+            // Not JSON, cut off at the limit, or with a lone surrogate in it.
+            return null;
+        }
+    }
+
+    /// <summary>A Content-Type without its parameters, for the log; null where it is none.</summary>
+    public static string? FromContentType(string? contentType)
+    {
+        var mediaType = MediaType(contentType);
+        return mediaType.Length is > 0 and <= MaxLength && !mediaType.ContainsAnyExcept(s_mediaTypeCharacters)
+            ? mediaType.ToString()
+            : null;
+    }
+
+    /// <summary>A Content-Type without its parameters, whatever it is.</summary>
+    public static ReadOnlySpan<char> MediaType(string? contentType)
+    {
+        var mediaType = contentType.AsSpan();
+        if (mediaType.IndexOf(';') is >= 0 and var end) mediaType = mediaType[..end];
+        return mediaType.Trim();
+    }
+
+    private static string? Word(JsonElement error, string name, string apiKey)
+    {
+        if (!error.TryGetProperty(name, out var value)) return null;
+        var word = value.ValueKind switch
+        {
+            JsonValueKind.String => value.GetString()!,
+            JsonValueKind.Number => value.GetRawText(),
+            _ => "",
+        };
+        if (word.Length is 0 or > MaxLength || word.AsSpan().ContainsAnyExcept(s_nameCharacters)) return null;
+        return HoldsPartOf(apiKey, word) ? null : word;
+    }
+
+    private static bool HoldsPartOf(string apiKey, string word)
+    {
+        for (var start = 0; start + MaxKeyPart <= apiKey.Length; start++)
+        {
+            var part = apiKey.AsSpan(start, MaxKeyPart);
+            if (word.AsSpan().Contains(part, StringComparison.Ordinal)) return true;
+        }
+
+        return false;
+    }
+}

@@ -1,0 +1,177 @@
+using System.Net.Http;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using StreamingDaemon.Backends.OpenAI;
+
+namespace StreamingDaemon.Backends.Upstream;
+
+/// <summary>Makes results of what goes wrong with an upstream.</summary>
+internal sealed class UpstreamFailures(OpenAIOptions options)
+{
+    /// <summary>What is read of an error's body, bytes.</summary>
+    private const int MaxBodyBytes = 4096;
+
+    /// <summary>How long it is waited for: all it can give is a word for the log, while the client's head
+    /// waits, and with it the status.</summary>
+    private const int BodyTimeoutMs = 250;
+
+    /// <summary>RFC 9113, section 7: use HTTP/1.1.</summary>
+    private const long Http11Required = 0xd;
+
+    private readonly bool _isPriorKnowledge =
+        options.Http2Enabled && options.ApiBase.Scheme == Uri.UriSchemeHttp;
+
+    private volatile bool _hasAnswered;
+
+    /// <summary>True for what the network and the upstream cause; anything else is a fault of
+    /// ours.</summary>
+    public static bool IsUpstreams(Exception exception) => exception is IOException or HttpRequestException
+        or OperationCanceledException or ObjectDisposedException or SocketException or AuthenticationException
+        or EventTooLongException;
+
+    /// <summary>A server without HTTP/2 may read its preface and wait for the rest of a request.</summary>
+    public string? TimeoutHint => _isPriorKnowledge && !_hasAnswered
+        ? "if it does not speak HTTP/2, set OPENAI_HTTP2_ENABLED=false"
+        : null;
+
+    /// <summary>A response head came: the HTTP version is the right one.</summary>
+    public void OnAnswer() => _hasAnswered = true;
+
+    /// <summary>The request got no answer.</summary>
+    public BackendResult FromSending(Exception exception)
+    {
+        if (exception is OperationCanceledException)
+        {
+            return exception.InnerException is TimeoutException
+                ? new BackendResult(StreamOutcome.UpstreamTimeout,
+                    $"no connection to the upstream within {options.ConnectTimeoutMs} ms")
+                {
+                    Fault = UpstreamFault.ConnectTimeout,
+                }
+                : BackendResult.Failed(
+                    UpstreamFault.Reset, "the request to the upstream was cancelled by its connection");
+        }
+
+        var (fault, what) = Classify(exception);
+        return BackendResult.Failed(fault, $"{what}: {UpstreamCause.Of(exception)}");
+    }
+
+    /// <summary>The answer broke off, or cannot be read on.</summary>
+    public static BackendResult FromReading(Exception exception, int status) =>
+        exception is EventTooLongException
+            ? BackendResult.Failed(UpstreamFault.TooLong, exception.Message, status)
+            : BackendResult.Failed(UpstreamFault.BrokenOff,
+                $"the upstream's answer broke off: {UpstreamCause.Of(exception)}", status);
+
+    /// <summary>The upstream spoke of an error in the middle of its answer.</summary>
+    /// <param name="word">What it calls the error, or null.</param>
+    /// <param name="status">That of the response.</param>
+    public static BackendResult FromEvent(string? word, int status) => BackendResult.Failed(
+        UpstreamFault.ErrorEvent, WithWord("the upstream sent an error in its stream", word), status);
+
+    /// <summary>The upstream sent what is no chunk.</summary>
+    public static BackendResult Malformed(int status) => BackendResult.Failed(
+        UpstreamFault.Malformed, "the upstream sent an event that is not a JSON object", status);
+
+    /// <summary>The upstream ended as if it were whole, which it was not.</summary>
+    public static BackendResult Truncated(int status) => new(
+        StreamOutcome.UpstreamTruncated, "the upstream ended without [DONE] or a finish reason", status)
+    {
+        Fault = UpstreamFault.Truncated,
+    };
+
+    /// <summary>The upstream answered, but not with a stream.</summary>
+    public async Task<BackendResult> FromResponseAsync(
+        int status, string? contentType, Stream? body, CancellationToken cancellationToken)
+    {
+        var type = UpstreamErrorCode.FromContentType(contentType) ?? "no known type";
+        var (fault, what) = status switch
+        {
+            >= 200 and < 300 =>
+                (UpstreamFault.NotAStream, $"the upstream answered with {type}, not with text/event-stream"),
+            >= 300 and < 400 =>
+                (UpstreamFault.Redirect, $"the upstream redirects (HTTP {status}), which is not followed"),
+            _ => (FaultOf(status), $"the upstream answered HTTP {status}"),
+        };
+        var word = body is null ? null : await ReadWordAsync(body, cancellationToken);
+        return BackendResult.Failed(fault, WithWord(what, word), status);
+    }
+
+    private static UpstreamFault FaultOf(int status) => status switch
+    {
+        401 or 403 => UpstreamFault.Unauthorized,
+        429 => UpstreamFault.RateLimited,
+        < 500 => UpstreamFault.ClientError,
+        _ => UpstreamFault.ServerError,
+    };
+
+    private static string WithWord(string what, string? word) => word is null ? what : $"{what} ({word})";
+
+    private (UpstreamFault Fault, string What) Classify(Exception exception)
+    {
+        var http = UpstreamCause.Find<HttpRequestException>(exception);
+        switch (http?.HttpRequestError)
+        {
+            case HttpRequestError.NameResolutionError:
+                return (UpstreamFault.Dns, "the upstream's name cannot be resolved");
+            case HttpRequestError.ConnectionError:
+                return (UpstreamFault.Connect, "the upstream cannot be reached");
+            case HttpRequestError.SecureConnectionError:
+                return (UpstreamFault.Tls, "TLS with the upstream failed");
+            case HttpRequestError.ConfigurationLimitExceeded:
+                return (UpstreamFault.Protocol, "the upstream's response head is too long");
+        }
+
+        var http2Error = UpstreamCause.Find<HttpProtocolException>(exception)?.ErrorCode;
+        if (IsAnotherHttp(http, http2Error))
+        {
+            return (UpstreamFault.Protocol, options.Http2Enabled
+                ? "the upstream does not speak HTTP/2; if it speaks HTTP/1.1, set OPENAI_HTTP2_ENABLED=false"
+                : "the upstream does not speak HTTP/1.1; if it speaks HTTP/2, set OPENAI_HTTP2_ENABLED=true");
+        }
+
+        // A reset in the middle of the handshake looks like one after it.
+        const string Lost = "the upstream was lost before it answered";
+        return (UpstreamFault.Reset, TimeoutHint is { } mend && http2Error is null
+            ? $"{Lost}; {mend}"
+            : Lost);
+    }
+
+    /// <summary>Whether the two ends speak different versions of HTTP. A server without HTTP/2 answers its
+    /// preface with HTTP/1.1, or hangs up. One that has answered before is restarting, not of another
+    /// kind.</summary>
+    private bool IsAnotherHttp(HttpRequestException? http, long? http2Error)
+    {
+        var error = http?.HttpRequestError;
+        if (error == HttpRequestError.VersionNegotiationError || http2Error == Http11Required) return true;
+        if (_hasAnswered) return false;
+        if (!options.Http2Enabled) return error == HttpRequestError.InvalidResponse;
+        const long ProtocolError = 1;
+        // The last is the handshake's end seen by a request that was about to use the connection: then, and
+        // only then, the client has no cause to give.
+        return _isPriorKnowledge && (error == HttpRequestError.InvalidResponse || http2Error == ProtocolError
+            || http is { HttpRequestError: HttpRequestError.Unknown, InnerException: null });
+    }
+
+    private async Task<string?> ReadWordAsync(Stream body, CancellationToken cancellationToken)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(BodyTimeoutMs);
+        var buffer = new byte[MaxBodyBytes];
+        var length = 0;
+        try
+        {
+            int count;
+            while (length < buffer.Length
+                && (count = await body.ReadAsync(buffer.AsMemory(length), limit.Token)) > 0)
+                length += count;
+        }
+        catch (Exception exception) when (IsUpstreams(exception))
+        {
+            // What came is enough, unless it is our own stream that ends.
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+
+        return UpstreamErrorCode.FromBody(buffer.AsSpan(0, length), options.ApiKey);
+    }
+}

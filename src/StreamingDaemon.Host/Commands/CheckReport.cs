@@ -1,0 +1,64 @@
+using System.Text;
+using System.Text.Json;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Commands;
+
+/// <summary>Prints the results of <c>check</c>: a table for people, or JSON.</summary>
+internal static class CheckReport
+{
+    /// <summary>A configuration that cannot be used: nothing else can be looked at.</summary>
+    public static IReadOnlyList<CheckResult> Of(ConfigurationException refused) =>
+        [.. refused.Errors.Select(error => new CheckResult("configuration", CheckStatus.Failed, error))];
+
+    public static void Write(TextWriter output, IReadOnlyList<CheckResult> results, bool json)
+    {
+        if (json)
+            output.WriteLine(ToJson(results));
+        else
+            WriteTable(output, results);
+    }
+
+    private static void WriteTable(TextWriter output, IReadOnlyList<CheckResult> results)
+    {
+        var width = results.Max(r => r.Name.Length);
+        foreach (var result in results)
+            output.WriteLine($"{Word(result.Status),-7}  {result.Name.PadRight(width)}  {result.Detail}");
+        var failed = results.Count(r => r.Status == CheckStatus.Failed);
+        output.WriteLine(failed == 0
+            ? "The daemon would start."
+            : $"The daemon would not start: {failed} failed.");
+    }
+
+    private static string ToJson(IReadOnlyList<CheckResult> results)
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            json.WriteBoolean("ok", results.All(r => r.Status != CheckStatus.Failed));
+            json.WriteStartArray("checks");
+            foreach (var result in results)
+            {
+                json.WriteStartObject();
+                json.WriteString("name", result.Name);
+                json.WriteString("status", Word(result.Status));
+                json.WriteString("detail", result.Detail);
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(buffer.ToArray());
+    }
+
+    private static string Word(CheckStatus status) => status switch
+    {
+        CheckStatus.Ok => "ok",
+        CheckStatus.Warning => "warning",
+        _ => "failed",
+    };
+}

@@ -1,0 +1,86 @@
+using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Host.Cli;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Hosting;
+using StreamingDaemon.Host.Runtime;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Commands;
+
+/// <summary>What the commands do.</summary>
+internal sealed class CliActions : ICliActions
+{
+    public Task<int> RunAsync(
+        DaemonOptions options, Func<DaemonOptions> reread, CancellationToken cancellationToken) =>
+        Explained(async () =>
+        {
+            StartNeeds.Demand(DaemonHost.ServerOptionsOf(options));
+            ThreadReserve.Fill();
+            using var daemon = new DaemonRun(options, reread, signals: new ProcessSignals());
+            await daemon.StartAsync(cancellationToken);
+            // Until here a want of memory is most likely one of threads or address space: LastWords says so.
+            OutOfMemory.Watch();
+            return await daemon.WaitAsync(cancellationToken);
+        });
+
+    public Task<int> CheckAsync(DaemonOptions options, bool json) => Explained(() =>
+    {
+        var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
+        results.Add(MetricsPort.Check(options.Monitoring));
+        if (options.OpenAI?.ApiSocket is { } path)
+            results.Add(CheckUpstream(path));
+        // It was read and found good, or we would not be here.
+        results.Add(new CheckResult("configuration", CheckStatus.Ok,
+            $"good; backend {options.Backend.Name}, socket mode "
+            + $"{Convert.ToString(options.Server.SocketMode, 8)}"));
+        CheckReport.Write(Console.Out, results, json);
+        return Task.FromResult(
+            results.Exists(r => r.Status == CheckStatus.Failed) ? ExitCode.Failure : ExitCode.Success);
+    });
+
+    private static CheckResult CheckUpstream(string path)
+    {
+        // What is said if the look does not end, as with a path on a server that is gone.
+        string? problem = $"{path}: this path's file system does not answer";
+        RunWithTimeout.Invoke(() => problem = ApiSocket.Check(path), StartChecks.Patience);
+        return problem is null
+            ? new("upstream", CheckStatus.Ok, $"OPENAI_API_SOCKET {path}: somebody listens")
+            : new("upstream", CheckStatus.Warning, $"OPENAI_API_SOCKET {problem}: requests would fail");
+    }
+
+    public Task<int> HealthAsync(DaemonOptions options, bool json, CancellationToken cancellationToken) =>
+        HealthCommand.RunAsync(options.Monitoring, json, Console.Out, cancellationToken);
+
+    public Task<int> DemoAsync(DaemonOptions options, int port, bool once,
+        CancellationToken cancellationToken) =>
+        Explained(() =>
+        {
+            StartNeeds.Demand(DaemonHost.ServerOptionsOf(options));
+            return DemoCommand.RunAsync(options, port, once, cancellationToken);
+        });
+
+    public Task<int> SendAsync(string socket, string? prompt, string? data, int timeoutS,
+        CancellationToken cancellationToken) =>
+        Explained(() => SendCommand.RunAsync(socket, SendCommand.HandoffData(prompt, data), timeoutS,
+            Console.Out, cancellationToken));
+
+    /// <summary>What the daemon cannot do is said in a sentence, with what mends it, and exit code
+    /// 1.</summary>
+    private static async Task<int> Explained(Func<Task<int>> action)
+    {
+        try
+        {
+            return await action();
+        }
+        catch (HandoffServerException e)
+        {
+            CommandLine.Say(Console.Error, e.Message);
+            return ExitCode.Failure;
+        }
+        catch (Exception e) when (LastWords.Explain(e) is not null)
+        {
+            CommandLine.Say(Console.Error, LastWords.Explain(e)!);
+            return ExitCode.Failure;
+        }
+    }
+}

@@ -1,0 +1,149 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Reflection;
+using System.Text;
+using StreamingDaemon.Uring;
+using StreamingDaemon.Uring.Handoff;
+
+namespace StreamingDaemon.Host.Commands;
+
+/// <summary>
+/// Plays Apache with PHP on loopback: serves the chat page, and hands the socket of <c>POST /stream.php</c>
+/// over to the daemon, with what the request says as handoff data. For trying things out: it authenticates
+/// nobody.
+/// </summary>
+internal sealed class DemoFront : IAsyncDisposable
+{
+    private const int MaxHeadBytes = 16 * 1024;
+    private const int MaxBodyBytes = 200 * 1024;
+
+    /// <summary>For a request, for its answer, and for the daemon to take it.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
+    /// <summary>Connections at once; more wait in the kernel's queue.</summary>
+    private readonly SemaphoreSlim _places = new(256);
+
+    private readonly Socket _listener;
+    private readonly string _socketPath;
+    private readonly byte[] _page = ReadPage();
+
+    private DemoFront(Socket listener, string socketPath)
+    {
+        _listener = listener;
+        _socketPath = socketPath;
+    }
+
+    public string Url => $"http://{_listener.LocalEndPoint}/";
+
+    /// <exception cref="IOException">The port is taken.</exception>
+    public static DemoFront Listen(int port, string socketPath)
+    {
+        var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            listener.Bind(new IPEndPoint(IPAddress.Loopback, port));
+            listener.Listen();
+            return new DemoFront(listener, socketPath);
+        }
+        catch (SocketException e)
+        {
+            listener.Dispose();
+            throw new IOException($"127.0.0.1:{port}: {e.Message}. Choose another port with --port", e);
+        }
+    }
+
+    /// <summary>Serves until <paramref name="end"/> has ended.</summary>
+    public async Task ServeAsync(Task end)
+    {
+        _ = end.ContinueWith(_ => _listener.Dispose(), TaskScheduler.Default);
+        while (!end.IsCompleted)
+        {
+            Socket browser;
+            await _places.WaitAsync(CancellationToken.None);
+            try
+            {
+                browser = await _listener.AcceptAsync();
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                _places.Release();
+                // Closed for the end; or a browser that left before it was taken.
+                if (_listener.SafeHandle.IsClosed)
+                    return;
+                await Task.Delay(10, CancellationToken.None);
+                continue;
+            }
+
+            _ = ServeOneAsync(browser);
+        }
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        _listener.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private async Task ServeOneAsync(Socket browser)
+    {
+        using (browser)
+        {
+            try
+            {
+                using var timeout = new CancellationTokenSource(Patience);
+                var request = await DemoRequest.ReadAsync(browser, MaxHeadBytes, MaxBodyBytes, timeout.Token);
+                switch (request)
+                {
+                    case null:
+                        await AnswerAsync(browser, "400 Bad Request", "text/plain",
+                            "What was that?\n"u8.ToArray());
+                        break;
+                    case { Method: "GET", Path: "/" or "/index.html" }:
+                        await AnswerAsync(browser, "200 OK", "text/html; charset=utf-8", _page);
+                        break;
+                    case { Method: "POST", Path: "/stream.php" }:
+                        // The daemon's from here on: ours is only a copy, and is closed without a word.
+                        HandoffClient.Send(_socketPath, (int)browser.Handle, request.HandoffData(), Patience);
+                        break;
+                    default:
+                        await AnswerAsync(browser, "404 Not Found", "text/plain", "Not found\n"u8.ToArray());
+                        break;
+                }
+            }
+            catch (HandoffServerException)
+            {
+                await AnswerAsync(browser, "503 Service Unavailable", "text/plain",
+                    "The daemon is not there\n"u8.ToArray());
+            }
+            catch (Exception e) when (e is SocketException or OperationCanceledException)
+            {
+                // The browser left, or said nothing.
+            }
+            finally
+            {
+                _places.Release();
+            }
+        }
+    }
+
+    private static async Task AnswerAsync(Socket browser, string status, string contentType, byte[] body)
+    {
+        var head = string.Create(CultureInfo.InvariantCulture,
+            $"HTTP/1.1 {status}\r\nContent-Type: {contentType}\r\nContent-Length: {body.Length}\r\n"
+            + $"Connection: close\r\n\r\n");
+        using var timeout = new CancellationTokenSource(Patience);
+        await browser.SendAsync(Encoding.ASCII.GetBytes(head), timeout.Token);
+        await browser.SendAsync(body, timeout.Token);
+        browser.Shutdown(SocketShutdown.Send);
+    }
+
+    private static byte[] ReadPage()
+    {
+        using var stream = Assembly.GetExecutingAssembly().GetManifestResourceStream("chat.html")
+            ?? throw new InvalidOperationException("the chat page was not built in");
+        using var page = new MemoryStream();
+        stream.CopyTo(page);
+        return page.ToArray();
+    }
+}

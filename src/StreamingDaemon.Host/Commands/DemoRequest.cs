@@ -1,0 +1,65 @@
+using System.Globalization;
+using System.Net.Sockets;
+using System.Text;
+using Microsoft.AspNetCore.WebUtilities;
+
+namespace StreamingDaemon.Host.Commands;
+
+/// <summary>What the demonstration's front needs of an HTTP/1.1 request.</summary>
+internal sealed record DemoRequest(string Method, string Path, string ContentType, byte[] Body)
+{
+    /// <summary>Reads one request.</summary>
+    /// <returns>Null where it is none, or larger than allowed.</returns>
+    public static async Task<DemoRequest?> ReadAsync(Socket socket, int maxHeadBytes, int maxBodyBytes,
+        CancellationToken cancellationToken)
+    {
+        var buffer = new byte[maxHeadBytes];
+        var filled = 0;
+        int headEnd;
+        while ((headEnd = buffer.AsSpan(0, filled).IndexOf("\r\n\r\n"u8)) < 0)
+        {
+            if (filled == buffer.Length)
+                return null;
+            var read = await socket.ReceiveAsync(buffer.AsMemory(filled), cancellationToken);
+            if (read == 0)
+                return null;
+            filled += read;
+        }
+
+        var lines = Encoding.Latin1.GetString(buffer, 0, headEnd).Split("\r\n");
+        var requestLine = lines[0].Split(' ');
+        var contentLength = Header(lines, "Content-Length") ?? "0";
+        if (!int.TryParse(contentLength, CultureInfo.InvariantCulture, out var length))
+            return null;
+        if (requestLine.Length != 3 || length < 0 || length > maxBodyBytes)
+            return null;
+
+        var body = new byte[length];
+        var early = Math.Min(length, filled - headEnd - 4);
+        buffer.AsSpan(headEnd + 4, early).CopyTo(body);
+        for (var have = early; have < length;)
+        {
+            var read = await socket.ReceiveAsync(body.AsMemory(have), cancellationToken);
+            if (read == 0)
+                return null;
+            have += read;
+        }
+
+        return new DemoRequest(requestLine[0], requestLine[1].Split('?')[0],
+            Header(lines, "Content-Type") ?? "", body);
+    }
+
+    /// <summary>What is handed over: the JSON as it came, or of a form the prompt.</summary>
+    public byte[] HandoffData()
+    {
+        if (!ContentType.StartsWith("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase))
+            return Body;
+        var form = QueryHelpers.ParseQuery(Encoding.UTF8.GetString(Body));
+        var prompt = form.TryGetValue("prompt", out var texts) ? texts.ToString() : null;
+        return SendCommand.HandoffData(prompt, null);
+    }
+
+    private static string? Header(string[] lines, string name) =>
+        Array.Find(lines, l => l.StartsWith(name + ":", StringComparison.OrdinalIgnoreCase))?
+            [(name.Length + 1)..].Trim();
+}

@@ -1,0 +1,117 @@
+using System.Net;
+using System.Text;
+using System.Text.Json;
+using StreamingDaemon.Host.Cli;
+using StreamingDaemon.Host.Configuration;
+
+namespace StreamingDaemon.Host.Commands;
+
+/// <summary>
+/// <c>health</c>: asks the daemon of this configuration whether it is ready, so that an image needs no other
+/// program for its HEALTHCHECK.
+/// </summary>
+internal static class HealthCommand
+{
+    /// <summary>The daemon answers within its own patience of one second, or does not.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
+
+    /// <summary>Its answer has some hundred bytes. What is larger is not its.</summary>
+    private const int MaxBodyBytes = 64 * 1024;
+    private const int MaxHeadKib = 16;
+
+    /// <returns>0 where /health/ready answers 200, and 1 otherwise.</returns>
+    public static async Task<int> RunAsync(MonitoringOptions monitoring, bool json, TextWriter output,
+        CancellationToken cancellationToken)
+    {
+        var (status, detail) = monitoring.MetricsPort == 0
+            ? ("unknown", "there is no metrics port to ask; give --metrics PORT")
+            : await AskAsync(monitoring, cancellationToken);
+        var text = detail is null ? status : $"{status}: {detail}";
+        await output.WriteLineAsync(json ? ToJson(status, detail) : text);
+        return status == "ok" ? ExitCode.Success : ExitCode.Failure;
+    }
+
+    private static async Task<(string Status, string? Detail)> AskAsync(
+        MonitoringOptions monitoring, CancellationToken cancellationToken)
+    {
+        var address =
+            $"{Reachable(IPAddress.Parse(monitoring.MetricsAddress))}:{monitoring.MetricsPort}";
+        // A proxy of the environment's has no part in this.
+        using var handler = new SocketsHttpHandler
+        {
+            UseProxy = false,
+            UseCookies = false,
+            AllowAutoRedirect = false,
+            ConnectTimeout = Patience,
+            MaxResponseHeadersLength = MaxHeadKib,
+            MaxResponseDrainSize = 0,
+        };
+        using var http = new HttpClient(handler)
+        { Timeout = Patience, MaxResponseContentBufferSize = MaxBodyBytes };
+        try
+        {
+            var ready = new Uri($"http://{address}/health/ready");
+            using var response = await http.GetAsync(ready, cancellationToken);
+            var status = StatusIn(await response.Content.ReadAsByteArrayAsync(cancellationToken));
+            if (response.StatusCode == HttpStatusCode.OK && status == "ok")
+                return ("ok", null);
+            var stranger = status is null ? ", not as a daemon does" : "";
+            return (status is null or "ok" ? "unknown" : status,
+                $"{address} answered {(int)response.StatusCode}{stranger}");
+        }
+        catch (TaskCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            return ("unreachable", $"{address}: no answer within {Patience.TotalSeconds} s");
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            // Whatever a stranger at that port may cause; the words may be its own.
+            return ("unreachable",
+                PrintedText.Sentence($"{address}: {e.InnerException?.Message ?? e.Message}"));
+        }
+    }
+
+    /// <summary>Who listens everywhere listens on loopback.</summary>
+    private static string Reachable(IPAddress address)
+    {
+        if (address.Equals(IPAddress.Any))
+            return $"{IPAddress.Loopback}";
+        if (address.Equals(IPAddress.IPv6Any))
+            return $"[{IPAddress.IPv6Loopback}]";
+        return address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6
+            ? $"[{address}]" : $"{address}";
+    }
+
+    /// <summary>The daemon's own word, if it is the daemon that answered.</summary>
+    private static string? StatusIn(byte[] body)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(body);
+            return document.RootElement.ValueKind == JsonValueKind.Object
+                && document.RootElement.TryGetProperty("status", out var status)
+                && status.ValueKind == JsonValueKind.String
+                && status.GetString() is ("ok" or "starting" or "draining" or "stuck") and var word
+                ? word : null;
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    private static string ToJson(string status, string? detail)
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            json.WriteString("status", status);
+            if (detail is not null)
+                json.WriteString("detail", detail);
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(buffer.ToArray());
+    }
+}

@@ -1,0 +1,99 @@
+using System.Buffers;
+
+namespace StreamingDaemon.Host.Formats;
+
+/// <summary>
+/// The one place that writes server-sent events (WHATWG HTML, section 9.2): <c>data: {"content":"…"}</c>, raw
+/// UTF-8 with the escapes that JSON requires and no more.
+/// </summary>
+internal static class ServerSentEvents
+{
+    private static readonly SearchValues<byte> Escaped = SearchValues.Create(
+        [.. Enumerable.Range(0, 0x20).Select(b => (byte)b), (byte)'"', (byte)'\\']);
+
+    public static ReadOnlySpan<byte> Done => "data: [DONE]\n\n"u8;
+
+    /// <summary>A comment: clients skip it. Says in a capture why there is no [DONE].</summary>
+    public static ReadOnlySpan<byte> Truncated => ": the upstream ended early\n\n"u8;
+
+    /// <summary>A comment that says only that the connection lives: proxies close what is silent.</summary>
+    public static ReadOnlyMemory<byte> KeepAlive { get; } = ": keep-alive\n\n"u8.ToArray();
+
+    private static ReadOnlySpan<byte> ContentStart => "data: {\"content\":\""u8;
+
+    private static ReadOnlySpan<byte> ErrorStart => "data: {\"error\":\""u8;
+
+    private static ReadOnlySpan<byte> End => "\"}\n\n"u8;
+
+    /// <summary>One event with a piece of the answer, UTF-8.</summary>
+    public static void WriteContent(IBufferWriter<byte> output, ReadOnlySpan<byte> text)
+    {
+        if (text.ContainsAny(Escaped))
+        {
+            output.Write(ContentStart);
+            WriteEscaped(output, text);
+            output.Write(End);
+            return;
+        }
+
+        // The usual token: one reservation, three copies.
+        var length = ContentStart.Length + text.Length + End.Length;
+        var span = output.GetSpan(length);
+        ContentStart.CopyTo(span);
+        text.CopyTo(span[ContentStart.Length..]);
+        End.CopyTo(span[(ContentStart.Length + text.Length)..]);
+        output.Advance(length);
+    }
+
+    /// <summary>The last event of a stream that failed after its head was sent.</summary>
+    public static void WriteError(IBufferWriter<byte> output, ReadOnlySpan<byte> message)
+    {
+        output.Write(ErrorStart);
+        WriteEscaped(output, message);
+        output.Write(End);
+    }
+
+    /// <summary>The inside of a JSON string.</summary>
+    public static void WriteEscaped(IBufferWriter<byte> output, ReadOnlySpan<byte> text)
+    {
+        while (true)
+        {
+            var special = text.IndexOfAny(Escaped);
+            if (special < 0)
+            {
+                output.Write(text);
+                return;
+            }
+
+            output.Write(text[..special]);
+            WriteEscape(output, text[special]);
+            text = text[(special + 1)..];
+        }
+    }
+
+    private static void WriteEscape(IBufferWriter<byte> output, byte b)
+    {
+        switch (b)
+        {
+            case (byte)'"':
+                output.Write("\\\""u8);
+                break;
+            case (byte)'\\':
+                output.Write("\\\\"u8);
+                break;
+            case (byte)'\n':
+                output.Write("\\n"u8);
+                break;
+            case (byte)'\r':
+                output.Write("\\r"u8);
+                break;
+            case (byte)'\t':
+                output.Write("\\t"u8);
+                break;
+            default:
+                var hex = "0123456789abcdef"u8;
+                output.Write([(byte)'\\', (byte)'u', (byte)'0', (byte)'0', hex[b >> 4], hex[b & 15]]);
+                break;
+        }
+    }
+}

@@ -1,0 +1,58 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Host.Runtime;
+
+/// <summary>
+/// Descriptors 0 to 2 where whoever started the process had closed them. Sockets would else get these
+/// numbers, and a client read what was meant for standard error.
+/// </summary>
+internal static partial class StandardStreams
+{
+    private const int ReadWrite = 0x2; // O_RDWR
+    private const int GetDescriptorFlags = 1; // F_GETFD
+    private const int CloseOnExec = 1; // FD_CLOEXEC
+    private const int SizeExceeded = 25; // SIGXFSZ
+    private const nint Ignored = 1; // SIG_IGN
+
+    [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Open(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "close")]
+    private static partial int Close(int fd);
+
+    [LibraryImport("libc", EntryPoint = "fcntl")]
+    private static partial int Fcntl(int fd, int command, int argument);
+
+    [LibraryImport("libc", EntryPoint = "signal")]
+    private static partial nint SetHandler(int signal, nint handler);
+
+    /// <summary>A log file at its limit of size (RLIMIT_FSIZE) fails to be written; SIGXFSZ would end the
+    /// process instead.</summary>
+    public static void OutliveFullFiles() => _ = SetHandler(SizeExceeded, Ignored);
+
+    /// <summary>Puts /dev/null where nothing is. To be called before anything else is opened.</summary>
+    public static void Fill()
+    {
+        int fd;
+        while ((fd = Open("/dev/null", ReadWrite)) is >= 0 and <= 2)
+        {
+        }
+
+        if (fd > 2)
+            _ = Close(fd);
+        // The runtime was here before us, and may have taken a number for a pipe of its own: what comes from
+        // outside has outlived an exec, and is not marked to be closed by one.
+        if (IsTheRuntimes(0))
+            Console.SetIn(TextReader.Null);
+        if (IsTheRuntimes(1))
+            Console.SetOut(TextWriter.Null);
+        if (IsTheRuntimes(2))
+        {
+            Console.SetError(TextWriter.Null);
+            LastWords.IsMuted = true;
+        }
+    }
+
+    private static bool IsTheRuntimes(int fd) => Fcntl(fd, GetDescriptorFlags, 0) is > 0 and var flags
+        && (flags & CloseOnExec) != 0;
+}

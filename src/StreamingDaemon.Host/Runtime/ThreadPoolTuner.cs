@@ -1,0 +1,46 @@
+
+namespace StreamingDaemon.Host.Runtime;
+
+/// <summary>
+/// Gives the thread pool the workers that <see cref="ThreadPoolPolicy"/> says, from looks a few milliseconds
+/// apart. The pool's own search for their number (hill climbing) is off: it has throughput in mind, and tries
+/// more of them every second.
+/// </summary>
+internal sealed class ThreadPoolTuner : IThreadPoolWorkItem
+{
+    /// <summary>So little work between two looks cannot make any late, unless by blocking.</summary>
+    private const int FewItems = 16;
+
+    private readonly ThreadPoolPolicy _policy = new(Environment.ProcessorCount, PoolThreads.Wished);
+    private bool _begun;
+    private bool _probeWaits;
+    private long _completed;
+
+    public void Look()
+    {
+        if (!_begun)
+        {
+            _begun = true;
+            PoolThreads.SetGoal(_policy.Workers);
+        }
+
+        var completed = ThreadPool.CompletedWorkItemCount;
+        ThreadPool.GetMaxThreads(out var most, out _);
+        ThreadPool.GetAvailableThreads(out var available, out _);
+        var late = Volatile.Read(ref _probeWaits);
+        var pending = ThreadPool.PendingWorkItemCount;
+        var reading = new ThreadPoolReading(pending, completed, Busy: most - available, late);
+        if (_policy.Look(reading))
+            PoolThreads.SetGoal(_policy.Workers);
+        PoolThreads.Look(reading.Busy, pending);
+        if (!late && completed - _completed >= FewItems)
+        {
+            Volatile.Write(ref _probeWaits, true);
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        }
+
+        _completed = completed;
+    }
+
+    void IThreadPoolWorkItem.Execute() => Volatile.Write(ref _probeWaits, false);
+}

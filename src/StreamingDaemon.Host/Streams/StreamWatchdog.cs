@@ -1,0 +1,224 @@
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Runtime;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Streams;
+
+/// <summary>
+/// Every deadline of running streams but those of their sockets: head wait, first token, silence, whole
+/// duration, and a backend that does not come back once it was cancelled. One thread for all of them, awake
+/// only while there are streams, and none of the pool's, which may be full of backends that block: a token
+/// moves a number, not a timer.
+/// </summary>
+internal sealed class StreamWatchdog : IDisposable
+{
+    /// <summary>How late a deadline may be noticed.</summary>
+    private const int SweepMs = 50;
+
+    /// <summary>How late a pool that is behind may be noticed.</summary>
+    private const int LookMs = 10;
+
+    /// <summary>How long a backend may take to notice that its call was cancelled: some awaits ignore their
+    /// token, and some backends block.</summary>
+    private const int CancelPatienceMs = 1_000;
+
+    /// <summary>A sweep that comes so late shows that the process stood still: what the upstreams sent
+    /// meanwhile is in their sockets, and is heard of within the grace.</summary>
+    private const int LateMs = 500;
+    private const int GraceMs = 1_000;
+
+    private readonly object _gate = new();
+    private readonly List<StreamSession> _sessions = [];
+    private readonly ThreadPoolTuner _pool = new();
+    private readonly ReloadableOptions _options;
+    private readonly int _headWaitMs;
+    private StreamSession[] _snapshot = [];
+    private bool _waits;
+    private bool _disposed;
+    private int _cancelsAll = -1;
+    private long _dueMs;
+    private long _graceEndsMs;
+
+    public StreamWatchdog(ReloadableOptions options)
+    {
+        _options = options;
+        _headWaitMs = options.Current.Streaming.HeadWaitMs;
+        var thread = new Thread(Run, maxStackSize: 256 * 1024) { Name = "deadlines", IsBackground = true };
+        thread.UnsafeStart();
+    }
+
+    /// <summary>Takes the streams whose backend did not come back. Set before the first one is
+    /// added.</summary>
+    public Action<StreamSession>? Abandoned { get; set; }
+
+    public void Add(StreamSession session)
+    {
+        int cancelled;
+        lock (_gate)
+        {
+            cancelled = _cancelsAll;
+            session.WatchIndex = _sessions.Count;
+            _sessions.Add(session);
+            if (_waits)
+                Monitor.Pulse(_gate);
+        }
+
+        if (cancelled >= 0)
+            session.Cancel((StreamOutcome)cancelled);
+    }
+
+    private void Run()
+    {
+        while (MayGoOn())
+        {
+        }
+    }
+
+    /// <returns>False at the end.</returns>
+    private bool MayGoOn()
+    {
+        try
+        {
+            if (!WaitForStreams())
+                return false;
+            Thread.Sleep(LookMs);
+            _pool.Look();
+            if (Environment.TickCount64 < _dueMs)
+                return true;
+            Sweep();
+            _dueMs = Environment.TickCount64 + SweepMs;
+        }
+        catch (OutOfMemoryException)
+        {
+            // Deadlines are looked at again: what was due is due still.
+            OutOfMemory.Survive();
+        }
+
+        return true;
+    }
+
+    /// <returns>False at the end.</returns>
+    private bool WaitForStreams()
+    {
+        lock (_gate)
+        {
+            if (_sessions.Count > 0 || _disposed)
+                return !_disposed;
+            _waits = true;
+            while (_sessions.Count == 0 && !_disposed)
+            {
+                _snapshot = [];
+                Monitor.Wait(_gate);
+            }
+
+            _waits = false;
+            _dueMs = Environment.TickCount64 + SweepMs;
+            return !_disposed;
+        }
+    }
+
+    public void Remove(StreamSession session)
+    {
+        lock (_gate)
+        {
+            if (session.WatchIndex < 0)
+                return;
+            // The last one takes its place: the order means nothing.
+            var last = _sessions[^1];
+            _sessions[session.WatchIndex] = last;
+            last.WatchIndex = session.WatchIndex;
+            _sessions.RemoveAt(_sessions.Count - 1);
+            session.WatchIndex = -1;
+        }
+    }
+
+    /// <summary>Cancels every stream, those that run and those to come.</summary>
+    public void CancelAll(StreamOutcome outcome)
+    {
+        StreamSession[] sessions;
+        lock (_gate)
+        {
+            _cancelsAll = (int)outcome;
+            sessions = [.. _sessions];
+        }
+
+        foreach (var session in sessions)
+            session.Cancel(outcome);
+    }
+
+    /// <summary>How many streams are queued, pending and streaming.</summary>
+    public (int Queued, int Pending, int Streaming) CountStates()
+    {
+        Span<int> counts = [0, 0, 0];
+        lock (_gate)
+        {
+            foreach (var session in _sessions)
+                counts[(int)session.State]++;
+        }
+
+        return (counts[0], counts[1], counts[2]);
+    }
+
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _disposed = true;
+            Monitor.Pulse(_gate);
+        }
+    }
+
+    private void Sweep()
+    {
+        int count;
+        lock (_gate)
+        {
+            count = _sessions.Count;
+            if (_snapshot.Length < count)
+                _snapshot = new StreamSession[count * 2];
+            _sessions.CopyTo(_snapshot);
+        }
+
+        // Without the lock: sending a head takes its time.
+        var now = Environment.TickCount64;
+        if (now - _dueMs > LateMs)
+            _graceEndsMs = now + GraceMs;
+        var timeouts = _options.Current.Timeouts;
+        foreach (var session in _snapshot.AsSpan(0, count))
+            Look(session, now, timeouts);
+
+        _snapshot.AsSpan(0, count).Clear();
+    }
+
+    private void Look(StreamSession session, long now, TimeoutOptions timeouts)
+    {
+        if (session.Cancelled.IsCancellationRequested)
+        {
+            if (session.CancelSeenMs == 0)
+                session.CancelSeenMs = now;
+            else if (now - session.CancelSeenMs >= CancelPatienceMs)
+                Abandoned?.Invoke(session);
+            return;
+        }
+
+        if (timeouts.StreamTimeoutMs > 0 && now - session.StartedMs >= timeouts.StreamTimeoutMs)
+        {
+            session.Cancel(StreamOutcome.StreamTimeout);
+            return;
+        }
+
+        if (!session.HeadSent && now - session.StartedMs >= _headWaitMs)
+            session.EnsureHead();
+        var pendingSince = session.PendingSinceMs;
+        if (pendingSince == 0 || session.IsWaitingForClient || now < _graceEndsMs)
+            return;
+        var limit = session.State == StreamState.Streaming
+            ? timeouts.IdleTimeoutMs
+            : timeouts.FirstTokenTimeoutMs;
+        // Before the first token too: a model that thinks aloud, in chunks without text, is no silent one.
+        var since = Math.Max(session.LastActivityMs, pendingSince);
+        if (now - since >= limit)
+            session.Cancel(StreamOutcome.UpstreamTimeout);
+    }
+}

@@ -1,0 +1,69 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Handoff;
+using StreamingDaemon.Host.Streams;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Telemetry;
+
+/// <summary>One line a stream: who, what, how it ended. Never a prompt, an answer or a key.</summary>
+internal sealed partial class AccessLog(
+    DaemonOptions options, LogSampler samples, ILogger<AccessLog> logger)
+{
+    private readonly ILogger _logger = logger;
+
+    public void Write(StreamSession session, StreamOutcome outcome, BackendResult result)
+    {
+        // A benchmark measures the streams; its summary stands for the lines.
+        if (options.Performance.Benchmark)
+            return;
+        var level = LevelOf(outcome);
+        if (!_logger.IsEnabled(level))
+            return;
+        var (request, client, backend) = (session.Request, session.Client, session.Backend);
+        LogStream(_logger, level, outcome, request.RequestId, request.UserId, backend.Name,
+            Printable(request.Model ?? backend.DefaultModel), client.BytesSent, session.Events,
+            Milliseconds(session.TimeToFirstToken),
+            Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
+            session.ErrorStatus ?? (session.HeadSent ? 200 : 0), result.Reason);
+    }
+
+    // Three decimals, and no more digits than the clock has.
+    private static double? Milliseconds(TimeSpan? time) =>
+        time is { } value ? Math.Round(value.TotalMilliseconds, 3) : null;
+
+    /// <summary>The application chose it, so that a log line could be forged with it, or what a terminal
+    /// shows of one.</summary>
+    internal static string Printable(string text)
+    {
+        var cut = text.Length > 128 ? text[..128] : text;
+        if (!cut.AsSpan().ContainsAnyExceptInRange(' ', '~'))
+            return cut;
+        return string.Concat(cut.EnumerateRunes().Select(rune => Rune.GetUnicodeCategory(rune)
+            is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator
+            or UnicodeCategory.ParagraphSeparator ? "_" : rune.ToString()));
+    }
+
+    /// <summary>A warning is an end that somebody has to look into: what clients do is every day's business.
+    /// What handoffs can cause at will is one for the first of many only.</summary>
+    private LogLevel LevelOf(StreamOutcome outcome) => outcome switch
+    {
+        StreamOutcome.UpstreamError or StreamOutcome.UpstreamTimeout or StreamOutcome.UpstreamTruncated
+            or StreamOutcome.InternalError => LogLevel.Warning,
+        StreamOutcome.BadHandoff or StreamOutcome.OverCapacity or StreamOutcome.OverMemory
+            when samples.Admits($"stream {outcome}") =>
+            LogLevel.Warning,
+        _ => LogLevel.Information,
+    };
+
+    [LoggerMessage(EventId = 1, Message =
+        "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} "
+        + "bytes={Bytes} events={Events} ttft_ms={TtftMs} duration_ms={DurationMs} status={Status} "
+        + "reason={Reason}")]
+    private static partial void LogStream(ILogger logger, LogLevel level, StreamOutcome outcome,
+        string requestId, long userId, string backend, string model, long bytes, int events, double? ttftMs,
+        double? durationMs, int status, string? reason);
+}

@@ -1,0 +1,193 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using Prometheus;
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Streams;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Telemetry;
+
+/// <summary>
+/// The daemon's metrics. What the loop counts is copied when somebody asks; what happens per token is one
+/// interlocked increment.
+/// </summary>
+internal sealed class StreamMetrics
+{
+    /// <summary>The label of handoffs that no backend was asked for.</summary>
+    private const string NoBackend = "none";
+
+    private readonly Gauge _active, _peak, _max;
+    private readonly Gauge _states, _draining, _hung;
+    private readonly Counter _replaced, _requests, _bytes, _streams, _events;
+    private readonly Counter _upstreamErrors, _upstreamRetries;
+    private readonly Histogram _handoff, _firstToken, _duration;
+    private readonly ConcurrentDictionary<string, BackendSeries> _series = new();
+    private long _started, _completed, _failed, _eventCount;
+
+    public StreamMetrics(DaemonOptions options)
+    {
+        Registry = Metrics.NewCustomRegistry();
+        var factory = Metrics.WithCustomRegistry(Registry);
+        _active = factory.CreateGauge("streaming_daemon_connections_active", "Client connections in use.");
+        _peak = factory.CreateGauge("streaming_daemon_connections_peak",
+            "The most connections that were in use.");
+        _max = factory.CreateGauge("streaming_daemon_connections_max",
+            "Limit of connections in force: max_connections, or what nofile allows.");
+        _draining = factory.CreateGauge("streaming_daemon_draining",
+            "1 while the daemon, told to end, waits for its streams.");
+        _hung = factory.CreateGauge("streaming_daemon_hung_threads",
+            "Threads that hang in a system call on what was handed over, by the work they did.", "work");
+        _replaced = factory.CreateCounter("streaming_daemon_replaced_threads_total",
+            "Threads that hung in such a call and were replaced, by the work they did.", "work");
+        _requests = factory.CreateCounter("streaming_daemon_requests_total",
+            "Handoffs, by status: started, then completed ([DONE] was sent) or failed.", "status");
+        _bytes = factory.CreateCounter("streaming_daemon_bytes_total", "Bytes sent to clients.");
+        factory.CreateGauge("streaming_daemon_info", "Always 1; what runs, in its labels.",
+                "version", "sqpoll", "thread_pool")
+            .WithLabels(DaemonVersion.Text, OnOff(options.Performance.SqPoll),
+                OnOff(options.ThreadPool.Enabled))
+            .Set(1);
+        _streams = factory.CreateCounter("streaming_daemon_streams_total",
+            "Streams that ended, by backend and outcome.", "backend", "outcome");
+        _events = factory.CreateCounter("streaming_daemon_events_total",
+            "Content events written to clients.");
+        _states = factory.CreateGauge("streaming_daemon_streams_state",
+            "Streams by state: llm_queued waits for a worker, llm_pending for its first token.", "state");
+        _handoff = factory.CreateHistogram("streaming_daemon_handoff_duration_seconds",
+            "From accept on the handoff socket until the client is known.", Buckets(0.0001, 15));
+        _firstToken = factory.CreateHistogram("streaming_daemon_time_to_first_token_seconds",
+            "From accept until the first event.", ["backend"], Buckets(0.001, 16));
+        _duration = factory.CreateHistogram("streaming_daemon_stream_duration_seconds",
+            "From accept until the stream ended.", ["backend"], Buckets(0.01, 16));
+        _upstreamErrors = factory.CreateCounter("streaming_daemon_upstream_errors_total",
+            "Streams that ended as UpstreamError, UpstreamTimeout or UpstreamTruncated, by what was wrong.",
+            "reason");
+        _upstreamRetries = factory.CreateCounter("streaming_daemon_upstream_retries_total",
+            "Further attempts before the first token, by what was wrong with the one before.", "reason");
+        foreach (var fault in Enum.GetNames<UpstreamFault>())
+        {
+            _upstreamErrors.WithLabels(fault);
+            _upstreamRetries.WithLabels(fault);
+        }
+
+        foreach (var status in (string[])["started", "completed", "failed"])
+            _requests.WithLabels(status).IncTo(0);
+        // increase() misses the first count of a series that begins with it.
+        foreach (var outcome in Enum.GetValues<StreamOutcome>())
+        {
+            SeriesOf(options.Backend.Name).Ended(outcome);
+            SeriesOf(NoBackend).Ended(outcome);
+        }
+    }
+
+    public CollectorRegistry Registry { get; }
+
+    public long Started => Volatile.Read(ref _started);
+
+    public long Completed => Volatile.Read(ref _completed);
+
+    public long Failed => Volatile.Read(ref _failed);
+
+    /// <summary>Connects the counters that others own; called once, before anybody scrapes.</summary>
+    public void Observe(HandoffServerStatistics loop, StreamWatchdog watchdog, DrainSignal drain,
+        MemoryBudget memory)
+    {
+        new MemoryMetrics(Registry).Observe(memory);
+        Registry.AddBeforeCollectCallback(() =>
+        {
+            _active.Set(loop.ActiveConnections);
+            _peak.Set(loop.PeakConnections);
+            _max.Set(loop.MaxConnections);
+            _draining.Set(drain.IsDraining ? 1 : 0);
+            SetHung("release", loop.HungReleases);
+            SetHung("check", loop.HungChecks);
+            SetHung("loop", loop.HungCalls);
+            _bytes.IncTo(loop.BytesSent);
+            _requests.WithLabels("started").IncTo(Started);
+            _requests.WithLabels("completed").IncTo(Completed);
+            _requests.WithLabels("failed").IncTo(Failed);
+            _events.IncTo(Volatile.Read(ref _eventCount));
+            var (queued, pending, streaming) = watchdog.CountStates();
+            _states.WithLabels("llm_queued").Set(queued);
+            _states.WithLabels("llm_pending").Set(pending);
+            _states.WithLabels("streaming").Set(streaming);
+        });
+    }
+
+    private void SetHung(string work, HungThreads threads)
+    {
+        _hung.WithLabels(work).Set(threads.Now);
+        _replaced.WithLabels(work).IncTo(threads.Ever);
+    }
+
+    public void OnHandoff(long acceptedTimestamp)
+    {
+        Interlocked.Increment(ref _started);
+        _handoff.Observe(Stopwatch.GetElapsedTime(acceptedTimestamp).TotalSeconds);
+    }
+
+    public void OnEvent() => Interlocked.Increment(ref _eventCount);
+
+    public void OnUpstreamRetry(UpstreamFault fault) => _upstreamRetries.WithLabels(fault.ToString()).Inc();
+
+    public void OnStreamEnded(StreamSession session, StreamOutcome outcome, UpstreamFault? fault)
+    {
+        var backend = session.Backend.Name;
+        // Not where the client's leaving is the end that counts.
+        var isUpstreams = outcome is StreamOutcome.UpstreamError or StreamOutcome.UpstreamTimeout
+            or StreamOutcome.UpstreamTruncated;
+        if (isUpstreams && fault is { } reason)
+            _upstreamErrors.WithLabels(reason.ToString()).Inc();
+        CountEnd(backend, outcome);
+        var series = SeriesOf(backend);
+        series.Duration.Observe(Stopwatch.GetElapsedTime(session.Client.AcceptedTimestamp).TotalSeconds);
+        if (session.TimeToFirstToken is { } firstToken)
+            series.FirstToken.Observe(firstToken.TotalSeconds);
+    }
+
+    /// <summary>A handoff that no stream came of.</summary>
+    public void OnRejected(StreamOutcome outcome)
+    {
+        Interlocked.Increment(ref _started);
+        CountEnd(NoBackend, outcome);
+    }
+
+    /// <summary>A stream that the daemon itself failed.</summary>
+    public void OnFault() => CountEnd(NoBackend, StreamOutcome.InternalError);
+
+    private void CountEnd(string backend, StreamOutcome outcome)
+    {
+        if (outcome == StreamOutcome.Completed)
+            Interlocked.Increment(ref _completed);
+        else
+            Interlocked.Increment(ref _failed);
+        // Few labels, and none that a user could choose: the backend's own name, an enum's.
+        SeriesOf(backend).Ended(outcome).Inc();
+    }
+
+    private BackendSeries SeriesOf(string backend) =>
+        _series.TryGetValue(backend, out var series)
+            ? series
+            : _series.GetOrAdd(backend, new BackendSeries(this, backend));
+
+    private static string OnOff(bool on) => on ? "enabled" : "disabled";
+
+    /// <summary>One backend's series: to look them up by their labels costs several objects each
+    /// time.</summary>
+    private sealed class BackendSeries(StreamMetrics metrics, string backend)
+    {
+        private readonly Counter.Child?[] _ended = new Counter.Child?[Enum.GetValues<StreamOutcome>().Length];
+        private Histogram.Child? _duration, _firstToken;
+
+        public Histogram.Child Duration => _duration ??= metrics._duration.WithLabels(backend);
+
+        public Histogram.Child FirstToken => _firstToken ??= metrics._firstToken.WithLabels(backend);
+
+        public Counter.Child Ended(StreamOutcome outcome) =>
+            _ended[(int)outcome] ??= metrics._streams.WithLabels(backend, outcome.ToString());
+    }
+
+    private static HistogramConfiguration Buckets(double start, int count) =>
+        new() { Buckets = Histogram.ExponentialBuckets(start, 2, count) };
+}

@@ -1,0 +1,35 @@
+namespace StreamingDaemon.Uring.Ring;
+
+/// <summary>What a completion belongs to: the top byte of its <c>user_data</c>.</summary>
+internal enum OperationKind : byte
+{
+    None,
+    Wake,
+    Accept,
+    HandoffReceive,
+    ClientWatch,
+    ClientSend,
+    ClientWritable,
+    ClientReadable,
+    ClientRead,
+    ClientShutdown,
+    Cancel,
+}
+
+/// <summary>
+/// <c>user_data</c>: kind (8 bits), generation (24), slot (32). The generation tells a late completion of a
+/// slot's previous user from one of its present user.
+/// </summary>
+internal static class UserData
+{
+    public const uint GenerationMask = 0xFF_FFFF;
+
+    public static ulong Pack(OperationKind kind, uint generation, int slot) =>
+        ((ulong)kind << 56) | ((ulong)(generation & GenerationMask) << 32) | (uint)slot;
+
+    public static OperationKind KindOf(ulong userData) => (OperationKind)(userData >> 56);
+
+    public static uint GenerationOf(ulong userData) => (uint)(userData >> 32) & GenerationMask;
+
+    public static int SlotOf(ulong userData) => (int)(uint)userData;
+}

@@ -1,0 +1,164 @@
+using StreamingDaemon.Backends.Upstream;
+
+namespace StreamingDaemon.Backends.Tests.Upstream;
+
+public sealed class RetryPolicyTests
+{
+    private static readonly BackendResult s_reset = BackendResult.Failed(UpstreamFault.Reset, "");
+
+    private static readonly TimeSpan s_window = TimeSpan.FromMinutes(1);
+
+    public static TheoryData<UpstreamFault, int?, bool> Faults
+    {
+        get
+        {
+            UpstreamFault[] passing =
+                [UpstreamFault.Dns, UpstreamFault.Connect, UpstreamFault.ConnectTimeout, UpstreamFault.Reset];
+            var data = new TheoryData<UpstreamFault, int?, bool>();
+            foreach (var fault in Enum.GetValues<UpstreamFault>())
+            {
+                if (fault == UpstreamFault.ServerError) continue;
+                data.Add(fault, null, passing.Contains(fault) || fault == UpstreamFault.RateLimited);
+            }
+
+            foreach (var status in (int[])[500, 502, 503, 504, 529]) data.Add(UpstreamFault.ServerError, status, true);
+            foreach (var status in (int[])[501, 505, 511, 599]) data.Add(UpstreamFault.ServerError, status, false);
+            return data;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Faults))]
+    public void Only_faults_that_pass_and_come_before_the_stream_are_retried(
+        UpstreamFault fault, int? status, bool expected) =>
+        Assert.Equal(expected, new RetryPolicy(2).TryPlan(
+            BackendResult.Failed(fault, "", status), 0, s_window, out _));
+
+    [Fact]
+    public void Whole_answer_is_not_retried() =>
+        Assert.False(new RetryPolicy(2).TryPlan(BackendResult.Completed, 0, s_window, out _));
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(10)]
+    public void There_are_as_many_retries_as_are_allowed(int maxRetries)
+    {
+        var policy = new RetryPolicy(maxRetries);
+        var retries = 0;
+        while (policy.TryPlan(s_reset, retries, s_window, out _)) retries++;
+        Assert.Equal(maxRetries, retries);
+    }
+
+    [Fact]
+    public void Backoff_doubles_up_to_its_limit_and_is_drawn_from_zero_on()
+    {
+        var latest = new RetryPolicy(20, () => 1);
+        var soonest = new RetryPolicy(20, () => 0);
+        foreach (var (retries, ms) in ((int, int)[])[(0, 200), (1, 400), (2, 800), (4, 3200), (5, 5000), (19, 5000)])
+        {
+            Assert.True(latest.TryPlan(s_reset, retries, s_window, out var wait));
+            Assert.Equal(TimeSpan.FromMilliseconds(ms), wait);
+            Assert.True(soonest.TryPlan(s_reset, retries, s_window, out wait));
+            Assert.Equal(TimeSpan.Zero, wait);
+        }
+    }
+
+    [Theory]
+    [InlineData(3000, 0.0, 3000)]
+    [InlineData(3000, 0.5, 3100)]
+    [InlineData(0, 0.5, 100)]
+    public void Retry_after_is_the_least_wait(int retryAfterMs, double random, int expectedMs)
+    {
+        var failed = s_reset with { RetryAfter = TimeSpan.FromMilliseconds(retryAfterMs) };
+        Assert.True(new RetryPolicy(2, () => random).TryPlan(failed, 0, s_window, out var wait));
+        Assert.Equal(TimeSpan.FromMilliseconds(expectedMs), wait);
+    }
+
+    [Theory]
+    [InlineData(1001, true)]
+    [InlineData(1000, false)]
+    [InlineData(0, false)]
+    [InlineData(-1, false)]
+    public void Retry_that_would_begin_after_the_head_must_leave_is_not_made(int leftMs, bool expected)
+    {
+        var failed = s_reset with { RetryAfter = TimeSpan.FromSeconds(1) };
+        Assert.Equal(expected, new RetryPolicy(2, () => 0).TryPlan(
+            failed, 0, TimeSpan.FromMilliseconds(leftMs), out _));
+    }
+
+    [Fact]
+    public void Retry_that_is_not_made_costs_no_budget()
+    {
+        var policy = new RetryPolicy(2);
+        for (var i = 0; i < 10 * RetryBudget.Reserve; i++) policy.TryPlan(s_reset, 0, TimeSpan.Zero, out _);
+        Assert.Equal(RetryBudget.Reserve, CountRetries(policy));
+    }
+
+    [Fact]
+    public void Upstream_that_is_down_is_retried_until_the_reserve_is_spent_and_again_when_it_answers()
+    {
+        var policy = new RetryPolicy(2);
+        Assert.Equal(RetryBudget.Reserve, CountRetries(policy));
+        for (var i = 0; i < 5 * RetryBudget.RequestsPerRetry; i++) policy.OnAccepted();
+        Assert.Equal(5, CountRetries(policy));
+    }
+
+    [Fact]
+    public void Successes_save_up_no_more_than_the_reserve()
+    {
+        var policy = new RetryPolicy(2);
+        for (var i = 0; i < 10_000; i++) policy.OnAccepted();
+        Assert.Equal(RetryBudget.Reserve, CountRetries(policy));
+    }
+
+    [Fact]
+    public void Budget_is_neither_lost_nor_doubled_between_threads()
+    {
+        var budget = new RetryBudget();
+        var withdrawn = 0;
+        // Each thread takes what it pays for; in the end exactly the reserve is left.
+        Parallel.For(0, 8, _ =>
+        {
+            for (var i = 0; i < 10_000; i++)
+            {
+                if (!budget.TryWithdraw()) continue;
+                Interlocked.Increment(ref withdrawn);
+                for (var part = 0; part < RetryBudget.RequestsPerRetry; part++) budget.Deposit();
+            }
+        });
+        Assert.Equal(80_000, withdrawn);
+        var left = 0;
+        while (budget.TryWithdraw()) left++;
+        Assert.Equal(RetryBudget.Reserve, left);
+    }
+
+    [Theory]
+    [InlineData("7", 7)]
+    [InlineData(" 7 ", 7)]
+    [InlineData("0", 0)]
+    [InlineData("Wed, 01 Jan 2025 00:00:30 GMT", 30)]
+    [InlineData("Wednesday, 01-Jan-25 00:00:30 GMT", 30)]
+    [InlineData("Tue, 31 Dec 2024 00:00:00 GMT", 0)]
+    [InlineData("99999999999999999", 86_400)]
+    [InlineData("Fri, 31 Dec 9999 23:59:59 GMT", 86_400)]
+    [InlineData("-1", null)]
+    [InlineData("1.5", null)]
+    [InlineData("99999999999999999999999", null)]
+    [InlineData("soon", null)]
+    [InlineData("", null)]
+    [InlineData(null, null)]
+    public void Retry_after_is_read_as_seconds_or_as_a_date(string? header, int? seconds)
+    {
+        var now = new DateTimeOffset(2025, 1, 1, 0, 0, 0, TimeSpan.Zero);
+        Assert.Equal(
+            seconds is { } expected ? TimeSpan.FromSeconds(expected) : null, RetryAfter.Parse(header, now));
+    }
+
+    private static int CountRetries(RetryPolicy policy)
+    {
+        var count = 0;
+        while (policy.TryPlan(s_reset, 0, s_window, out _)) count++;
+        return count;
+    }
+}

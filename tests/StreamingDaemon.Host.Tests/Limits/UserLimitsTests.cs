@@ -1,0 +1,92 @@
+using System.Reflection;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Limits;
+using StreamingDaemon.Testing;
+using Xunit;
+
+namespace StreamingDaemon.Host.Tests.Limits;
+
+public sealed class UserLimitsTests
+{
+    private static readonly RateLimitOptions Both = new() { Requests = 3, WindowS = 600, ConcurrentStreams = 1 };
+
+    [Fact]
+    public void Stream_refused_for_those_that_run_is_no_request_of_the_window()
+    {
+        using var limits = With(Both);
+
+        var running = limits.Enter(7);
+        for (var i = 0; i < 10; i++)
+            Assert.NotNull(limits.Enter(7).RetryAfterSeconds);
+        running.Dispose();
+
+        for (var i = 0; i < 2; i++)
+        {
+            using var permit = limits.Enter(7);
+            Assert.Null(permit.RetryAfterSeconds);
+        }
+
+        Assert.InRange(limits.Enter(7).RetryAfterSeconds!.Value, 1, 600);
+    }
+
+    [Fact]
+    public async Task Stream_refused_for_the_window_does_not_count_as_running()
+    {
+        using var limits = With(Both with { Requests = 1, WindowS = 1 });
+        limits.Enter(7).Dispose();
+
+        Assert.NotNull(limits.Enter(7).RetryAfterSeconds);
+
+        await Eventually.TrueAsync(() =>
+        {
+            using var permit = limits.Enter(7);
+            return permit.RetryAfterSeconds is null;
+        });
+    }
+
+    [Fact]
+    public async Task Other_limits_take_the_place_of_the_old_ones_under_load()
+    {
+        using var limits = With(Both);
+        using var stop = new CancellationTokenSource();
+        var users = Enumerable.Range(1, 4).Select(user => Task.Run(() =>
+        {
+            while (!stop.IsCancellationRequested)
+                limits.Enter(user).Dispose();
+        })).ToList();
+
+        for (var i = 0; i < 200; i++)
+            limits.Apply(i % 3 == 0 ? new RateLimitOptions() : Both with { Requests = i });
+        await stop.CancelAsync();
+        await Task.WhenAll(users);
+
+        limits.Apply(new RateLimitOptions());
+        Assert.All(Enumerable.Range(0, 100), _ => Assert.Null(limits.Enter(1).RetryAfterSeconds));
+    }
+
+    [Fact]
+    public async Task Users_without_a_stream_are_forgotten()
+    {
+        using var limits = With(Both with { WindowS = 1 });
+        for (var user = 1; user <= 1000; user++)
+            limits.Enter(user).Dispose();
+
+        Assert.Equal(2000, Remembered(limits));
+        await Eventually.TrueAsync(() => Remembered(limits) == 0, TimeSpan.FromSeconds(60));
+    }
+
+    private static UserLimits With(RateLimitOptions options) => new(new DaemonOptions { RateLimit = options });
+
+    /// <summary>Limiters that the library keeps; it shows them to nobody.</summary>
+    private static int Remembered(UserLimits limits)
+    {
+        var current = Field(limits, "_limiters")!;
+        return current.GetType().GetFields(BindingFlags.Instance | BindingFlags.NonPublic)
+            .Select(field => field.GetValue(current))
+            .OfType<System.Threading.RateLimiting.PartitionedRateLimiter<long>>()
+            .Sum(limiter => ((System.Collections.ICollection)Field(limiter, "_limiters")!).Count);
+    }
+
+    private static object? Field(object target, string name) =>
+        target.GetType().GetField(name, BindingFlags.Instance | BindingFlags.NonPublic)!.GetValue(target);
+}

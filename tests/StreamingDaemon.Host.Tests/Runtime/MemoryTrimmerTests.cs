@@ -1,0 +1,64 @@
+using StreamingDaemon.Host.Runtime;
+using StreamingDaemon.Uring;
+using StreamingDaemon.Uring.Handoff;
+using Xunit;
+
+namespace StreamingDaemon.Host.Tests.Runtime;
+
+public sealed class MemoryTrimmerTests : IDisposable
+{
+    private readonly MemoryTrimmer _trimmer = new(new HandoffServer(new HandoffServerOptions { SocketPath = "/x" },
+        new NoHandler()));
+
+    public void Dispose() => _trimmer.Dispose();
+
+    private bool Look(int active, int peak = 0) => _trimmer.IsBurstOver(active, Math.Max(active, peak));
+
+    [Fact]
+    public void Memory_is_given_back_once_a_burst_stays_over_and_only_once()
+    {
+        Assert.False(Look(active: 1_000));
+        Assert.False(Look(active: 100));
+        Assert.True(Look(active: 100));
+        Assert.False(Look(active: 100));
+        Assert.False(Look(active: 0));
+    }
+
+    [Fact]
+    public void A_burst_between_two_looks_counts()
+    {
+        Assert.False(Look(active: 0, peak: 1_000));
+        Assert.True(Look(active: 0));
+    }
+
+    [Fact]
+    public void While_streams_come_again_nothing_is_given_back()
+    {
+        for (var i = 0; i < 10; i++)
+        {
+            Assert.False(Look(active: 1_000));
+            Assert.False(Look(active: 0));
+        }
+    }
+
+    [Fact]
+    public void A_few_streams_are_no_burst()
+    {
+        Assert.False(Look(active: 63));
+        for (var i = 0; i < 5; i++)
+            Assert.False(Look(active: 0));
+    }
+
+    private sealed class NoHandler : IHandoffHandler
+    {
+        public Task HandleAsync(ClientStream client) => Task.CompletedTask;
+
+        public void OnFault(ClientStream client, Exception exception)
+        {
+        }
+
+        public void OnRejected(HandoffRejection reason, HandoffPeer peer)
+        {
+        }
+    }
+}
