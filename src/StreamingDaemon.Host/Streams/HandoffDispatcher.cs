@@ -201,9 +201,10 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     /// <summary>What is said of it, once the client has all of it or is gone.</summary>
     private void Report(StreamSession session, BackendResult result, ClientEnd end)
     {
-        var outcome = Combine(result.Outcome, end);
-        _accessLog.Write(session, outcome, result);
-        _metrics.OnStreamEnded(session, outcome, result.Fault);
+        var report = new StreamReport(session.Request, session.Client, session.Backend,
+            Combine(result.Outcome, end), result, session.Events, session.TimeToFirstToken, session.Status);
+        _accessLog.Write(report);
+        _metrics.OnStreamEnded(report);
     }
 
     /// <summary>Retries end where the head must leave: until then a failure is still a status.</summary>

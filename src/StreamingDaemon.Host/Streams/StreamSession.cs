@@ -220,8 +220,8 @@ internal sealed class StreamSession : IDeltaSink
         }
     }
 
-    /// <summary>The HTTP status, where it was not 200.</summary>
-    public int? ErrorStatus => _errorStatus == 0 ? null : _errorStatus;
+    /// <summary>The HTTP status that was sent, or 0 before the head is.</summary>
+    public int Status => _errorStatus != 0 ? _errorStatus : HeadSent ? 200 : 0;
 
     private void Finish(Action<StreamSession, ErrorResponse?> write, ErrorResponse? end)
     {
