@@ -23,7 +23,7 @@ internal static class DaemonHost
 
     /// <param name="options">As they were read.</param>
     /// <param name="reread">Reads them again, for SIGHUP.</param>
-    /// <param name="log">Where it is logged; the caller's.</param>
+    /// <param name="log">Takes the lines; the caller's.</param>
     /// <param name="more">Adds backends beside the built-in ones.</param>
     /// <exception cref="HandoffServerException">The service manager passed sockets, but not
     /// ours.</exception>

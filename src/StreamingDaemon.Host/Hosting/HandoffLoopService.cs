@@ -35,7 +35,7 @@ internal sealed class HandoffLoopService(
 
     private readonly ILogger _logger = logger;
 
-    /// <summary>False where the host stops without having started.</summary>
+    /// <summary>False if the host stops without having started.</summary>
     private readonly TaskCompletionSource<bool> _listening =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 

@@ -36,7 +36,7 @@ internal sealed class HandoffLog(LogSampler samples, ILogger<HandoffLog> logger)
     /// <param name="requestId">Of the handoff.</param>
     public void UnknownBackend(string backend, string used, string requestId)
     {
-        if (samples.Admits("the handoff asks for a backend that is not configured"))
+        if (samples.Admits("backend is not configured"))
             _logger.UnknownBackend(AccessLog.Printable(backend), used, requestId);
     }
 
@@ -61,7 +61,7 @@ internal sealed class HandoffLog(LogSampler samples, ILogger<HandoffLog> logger)
 
     public void Fault(Exception exception)
     {
-        if (samples.Admits($"a stream failed in the daemon itself: {exception.GetType().Name}"))
+        if (samples.Admits($"a fault in the daemon: {exception.GetType().Name}"))
             _logger.DaemonFault(exception);
     }
 

@@ -19,8 +19,8 @@ internal static partial class LogMessages
         double? durationMs, int status, string? reason);
 
     [LoggerMessage(EventId = 9, EventName = "LoopThreadReplaced", Level = LogLevel.Warning, Message =
-        "a client's socket does not answer: another process still uses it. Another thread runs the loop now, "
-        + "and the kernel's workers send for it until no socket hangs")]
+        "sending to a client hangs: another process holds its socket. A new thread runs the loop; "
+        + "other streams go on")]
     public static partial void LoopThreadReplaced(this ILogger logger);
 
     [LoggerMessage(EventId = 10, EventName = "HandoffDropped", Level = LogLevel.Warning,
@@ -29,7 +29,7 @@ internal static partial class LogMessages
         this ILogger logger, HandoffRejection reason, int uid, int gid, int pid);
 
     [LoggerMessage(EventId = 11, EventName = "DaemonFault", Level = LogLevel.Error,
-        Message = "a stream failed in the daemon itself")]
+        Message = "a stream failed because of a fault in the daemon")]
     public static partial void DaemonFault(this ILogger logger, Exception exception);
 
     [LoggerMessage(EventId = 12, EventName = "BackendFault", Level = LogLevel.Error,
@@ -41,15 +41,14 @@ internal static partial class LogMessages
         Message = "the client left before its handoff")]
     public static partial void ClientGoneBeforeHandoff(this ILogger logger);
 
-    [LoggerMessage(EventId = 14, EventName = "UnknownBackend", Level = LogLevel.Warning, Message =
-        "the handoff asks for backend {Backend}, which is not configured: {Default} answers, "
-        + "request {RequestId}")]
+    [LoggerMessage(EventId = 14, EventName = "UnknownBackend", Level = LogLevel.Warning,
+        Message = "backend {Backend} is not configured; {Default} answers, request {RequestId}")]
     public static partial void UnknownBackend(
         this ILogger logger, string backend, string @default, string requestId);
 
     [LoggerMessage(EventId = 15, EventName = "DescriptorDenied", Level = LogLevel.Warning, Message =
-        "handoff dropped: {Reason}, from uid {Uid} gid {Gid} pid {Pid}. The kernel did not give the client's "
-        + "socket to this process: a security module (SELinux, AppArmor) denies it")]
+        "handoff dropped: {Reason}, from uid {Uid} gid {Gid} pid {Pid}. A security module (SELinux, "
+        + "AppArmor) does not let this process receive the client's socket")]
     public static partial void DescriptorDenied(
         this ILogger logger, HandoffRejection reason, int uid, int gid, int pid);
 
@@ -62,18 +61,17 @@ internal static partial class LogMessages
     public static partial void Suppressed(this ILogger logger, string kind, long count, double seconds);
 
     [LoggerMessage(EventId = 18, EventName = "CloseHangs", Level = LogLevel.Warning,
-        Message = "closing a descriptor that was handed over takes long. Other streams go on")]
+        Message = "closing a descriptor hangs: another process holds it. Other streams go on")]
     public static partial void CloseHangs(this ILogger logger);
 
-    [LoggerMessage(EventId = 19, EventName = "SocketCheckHangs", Level = LogLevel.Warning, Message =
-        "a new client's socket does not answer: the process that handed it over still uses it. Other streams "
-        + "go on")]
+    [LoggerMessage(EventId = 19, EventName = "SocketCheckHangs", Level = LogLevel.Warning,
+        Message = "checking a new client's socket hangs: another process holds it. Other streams go on")]
     public static partial void SocketCheckHangs(this ILogger logger);
 
     // 20 to 29: the handoff loop's life.
 
-    [LoggerMessage(EventId = 20, EventName = "Listening", Level = LogLevel.Information, Message =
-        "listening on {Socket} ({Kind}), backend {Backend}, at most {MaxConnections} connections")]
+    [LoggerMessage(EventId = 20, EventName = "Listening", Level = LogLevel.Information,
+        Message = "listening on {Socket} ({Kind}), backend {Backend}, at most {MaxConnections} connections")]
     public static partial void Listening(
         this ILogger logger, string socket, string kind, string backend, int maxConnections);
 
@@ -82,11 +80,11 @@ internal static partial class LogMessages
     public static partial void Draining(this ILogger logger, int active, int seconds);
 
     [LoggerMessage(EventId = 22, EventName = "Drained", Level = LogLevel.Information,
-        Message = "every stream has ended")]
+        Message = "all streams have ended")]
     public static partial void Drained(this ILogger logger);
 
     [LoggerMessage(EventId = 23, EventName = "DrainTimedOut", Level = LogLevel.Warning,
-        Message = "time is up: ending {Active} connections with an error event")]
+        Message = "shutdown_timeout_s is over: ending {Active} connections with an error event")]
     public static partial void DrainTimedOut(this ILogger logger, int active);
 
     [LoggerMessage(EventId = 24, EventName = "LoopFailed", Level = LogLevel.Critical,
@@ -98,7 +96,8 @@ internal static partial class LogMessages
     public static partial void DescriptorLimit(this ILogger logger, string detail);
 
     [LoggerMessage(EventId = 26, EventName = "MemoryLimit", Level = LogLevel.Information, Message =
-        "streams may hold {MiB} MiB of memory: {KiB} KiB each, and five bytes for each byte of a handoff")]
+        "streams may hold {MiB} MiB of memory: {KiB} KiB each, and five bytes for each byte of a "
+        + "handoff")]
     public static partial void MemoryLimit(this ILogger logger, long miB, int kiB);
 
     [LoggerMessage(EventId = 27, EventName = "SocketPathLeft", Level = LogLevel.Warning,
@@ -122,15 +121,15 @@ internal static partial class LogMessages
     public static partial void Reloaded(this ILogger logger, string changed);
 
     [LoggerMessage(EventId = 41, EventName = "NeedsRestart", Level = LogLevel.Warning,
-        Message = "changed, and in force after a restart only: {Options}")]
+        Message = "changed, but in force only after a restart: {Options}")]
     public static partial void NeedsRestart(this ILogger logger, string options);
 
     [LoggerMessage(EventId = 42, EventName = "NotReloaded", Level = LogLevel.Error,
-        Message = "not reloaded, the settings stay as they are: {Problem}")]
+        Message = "not reloaded, settings unchanged: {Problem}")]
     public static partial void NotReloaded(this ILogger logger, string problem);
 
     [LoggerMessage(EventId = 43, EventName = "LateReloadIgnored", Level = LogLevel.Information,
-        Message = "a reload that was given up has come back; what it read is not used")]
+        Message = "a reload that had timed out came back: ignored")]
     public static partial void LateReloadIgnored(this ILogger logger);
 
     // 60 to 69: the metrics port.
@@ -140,6 +139,6 @@ internal static partial class LogMessages
     public static partial void MetricsPortFault(this ILogger logger, Exception exception);
 
     [LoggerMessage(EventId = 61, EventName = "MetricsConnectionLost", Level = LogLevel.Error,
-        Message = "a connection to the metrics port is lost")]
+        Message = "a connection to the metrics port failed")]
     public static partial void MetricsConnectionLost(this ILogger logger, Exception exception);
 }

@@ -59,7 +59,7 @@ internal sealed class LogSampler(ILogger<LogSampler> logger, TimeSpan window) : 
                     return false;
                 }
 
-                // False, and nothing more, where the daemon has ended meanwhile.
+                // False, and nothing more, if the daemon has ended meanwhile.
                 _isOpen = _windowEnds.Change(_all._window, Timeout.InfiniteTimeSpan);
                 return true;
             }

@@ -133,7 +133,7 @@ internal sealed class StreamMetrics
     public void OnStreamEnded(in StreamReport stream)
     {
         var (backend, outcome) = (stream.Backend.Name, stream.Outcome);
-        // Not where the client's leaving is the end that counts.
+        // Not if the client's leaving is the end that counts.
         var isUpstreams = outcome is StreamOutcome.UpstreamError or StreamOutcome.UpstreamTimeout
             or StreamOutcome.UpstreamTruncated;
         if (isUpstreams && stream.Result.Fault is { } reason)
