@@ -9,7 +9,7 @@ try
     SharedArrayPool.Enlarge();
     StandardStreams.Fill();
     StandardStreams.OutliveFullFiles();
-    // The runtime does it only where it compiles at run time.
+    // The runtime does it only if it compiles at run time.
     StartChecks.RaiseDescriptorLimit();
     return await CommandLine.InvokeAsync(args, new CliActions());
 }

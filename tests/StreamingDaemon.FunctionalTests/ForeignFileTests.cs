@@ -50,7 +50,7 @@ public sealed class ForeignFileTests : IDisposable
 
         Assert.Equal(0, await daemon.ExitCodeAsync());
         Assert.Equal("mine", await File.ReadAllTextAsync(daemon.SocketPath + ".lock"));
-        Assert.Contains("is a file with content", Assert.Single(daemon.LogLines("is left behind")),
+        Assert.Contains("is a file with content", Assert.Single(daemon.LogLines("was not removed")),
             StringComparison.Ordinal);
         Assert.True(File.Exists(daemon.SocketPath));
     }

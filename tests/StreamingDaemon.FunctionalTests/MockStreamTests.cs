@@ -84,7 +84,7 @@ public sealed class MockStreamTests
     }
 
     [Fact]
-    public async Task What_of_a_handoff_cannot_be_used_is_named_in_a_warning_and_the_rest_served()
+    public async Task Unusable_handoff_fields_are_named_in_a_warning_and_the_rest_is_served()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
 
@@ -93,7 +93,7 @@ public sealed class MockStreamTests
 
         Assert.True(answer.IsDone);
         Assert.Equal("Completed", await daemon.OutcomeAsync());
-        var line = Assert.Single(daemon.LogLines("cannot be used"));
+        var line = Assert.Single(daemon.LogLines("ignored unusable"));
         Assert.Contains("\"@l\":\"Warning\"", line, StringComparison.Ordinal);
         Assert.Contains("\"Fields\":\"user_id, messages[0], max_tokens\",\"RequestId\":\"r-1\"", line,
             StringComparison.Ordinal);

@@ -145,7 +145,7 @@ public sealed class ShortageTests : IDisposable
     private static async Task<string?> FirstWordAsync(Process process)
     {
         var line = await process.StandardError.ReadLineAsync().WaitAsync(TestClient.Patience);
-        return line?.Contains("of memory, at", StringComparison.Ordinal) == true
+        return line?.Contains("streams may hold", StringComparison.Ordinal) == true
             ? await process.StandardError.ReadLineAsync().WaitAsync(TestClient.Patience)
             : line;
     }

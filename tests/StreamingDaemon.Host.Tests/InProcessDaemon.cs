@@ -6,6 +6,7 @@ using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
 using StreamingDaemon.Host.Limits;
+using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Host.Streams;
 using StreamingDaemon.Host.Telemetry;
 using StreamingDaemon.Testing;
@@ -34,7 +35,7 @@ internal sealed class InProcessDaemon : IAsyncDisposable
             Performance = new PerformanceOptions { RingEntries = 64 },
         };
         _metrics = new StreamMetrics(options);
-        _watchdog = new StreamWatchdog(new ReloadableOptions(options));
+        _watchdog = new StreamWatchdog(new ReloadableOptions(options), new ThreadPoolTuner());
         _limits = new UserLimits(options, seams.AroundLimiter ?? (limiter => limiter));
         _workers = new BackendConcurrencyLimiter(options) { Given = seams.WorkerGiven };
         Server = new HandoffServer(DaemonHost.ServerOptionsOf(options), new HandoffDispatcher(

@@ -13,9 +13,7 @@ public sealed partial class TidyTests
     [Fact]
     public void Files_methods_and_lines_of_the_sources_stay_within_their_limits()
     {
-        var files = Directory.EnumerateFiles(Path.Combine(Root(), "src"), "*.cs", SearchOption.AllDirectories)
-            .Where(f => !f.Contains("/obj/", StringComparison.Ordinal) && !f.Contains("/bin/", StringComparison.Ordinal))
-            .ToList();
+        var files = Repository.Sources("src").ToList();
 
         Assert.NotEmpty(files);
         var complaints = files.SelectMany(Complaints).ToList();
@@ -27,10 +25,10 @@ public sealed partial class TidyTests
     [InlineData("SECURITY.md")]
     public void Tests_that_a_page_names_exist(string page)
     {
-        var tests = Directory.EnumerateFiles(Path.Combine(Root(), "tests"), "*.cs", SearchOption.AllDirectories)
+        var tests = Repository.Sources("tests")
             .SelectMany(file => TestName().Matches(File.ReadAllText(file)).Select(m => m.Groups["name"].Value)).ToHashSet();
 
-        var named = NameInPage().Matches(File.ReadAllText(Path.Combine(Root(), page)))
+        var named = NameInPage().Matches(File.ReadAllText(Repository.PathOf(page)))
             .Select(m => m.Groups[1].Value).ToList();
 
         Assert.True(named.Count > 5, "the page names no tests");
@@ -61,13 +59,5 @@ public sealed partial class TidyTests
             else if (lines[i] == "    }" && opened >= 0 && i - opened > MaxMethodLines)
                 yield return $"{file}:{opened}: a member of {i - opened} lines";
         }
-    }
-
-    private static string Root()
-    {
-        var directory = AppContext.BaseDirectory;
-        while (!File.Exists(Path.Combine(directory, "StreamingDaemon.sln")))
-            directory = Path.GetDirectoryName(directory) ?? throw new InvalidOperationException("no solution above");
-        return directory;
     }
 }

@@ -32,7 +32,7 @@ internal sealed class DaemonRun : IDisposable
         });
     }
 
-    /// <summary>For the summary, where nobody may read standard error.</summary>
+    /// <summary>For the summary, if nobody may read standard error.</summary>
     private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(2);
 
     public IServiceProvider Services => _host.Services;

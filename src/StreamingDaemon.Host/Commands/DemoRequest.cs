@@ -9,7 +9,7 @@ namespace StreamingDaemon.Host.Commands;
 internal sealed record DemoRequest(string Method, string Path, string ContentType, byte[] Body)
 {
     /// <summary>Reads one request.</summary>
-    /// <returns>Null where it is none, or larger than allowed.</returns>
+    /// <returns>Null if it is none, or larger than allowed.</returns>
     public static async Task<DemoRequest?> ReadAsync(Socket socket, int maxHeadBytes, int maxBodyBytes,
         CancellationToken cancellationToken)
     {

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Runtime;
 
 namespace StreamingDaemon.Host.Commands;
 

@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Text.Json;
 using StreamingDaemon.Host.Cli;
+using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Commands;

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Threading.Channels;
 using StreamingDaemon.Host.Runtime;
+using StreamingDaemon.Host.Telemetry;
 
 namespace StreamingDaemon.Host.Endpoints;
 
@@ -15,7 +16,7 @@ namespace StreamingDaemon.Host.Endpoints;
 /// connected. If a crowd waits to be accepted there is no grace: a probe behind it has sent its request by
 /// the time it is accepted. Of those that Kestrel has, none is put out to which an answer is owed.
 /// </remarks>
-internal sealed partial class ProbeGate : IAsyncDisposable
+internal sealed class ProbeGate : IAsyncDisposable
 {
     /// <summary>Held at a time. With <see cref="KestrelPlaces"/> within the headroom of
     /// <see cref="Uring.DescriptorBudget"/>.</summary>
@@ -117,7 +118,7 @@ internal sealed partial class ProbeGate : IAsyncDisposable
         catch (Exception e)
         {
             if (!_hasFailed)
-                LogFault(_logger, e);
+                _logger.MetricsPortFault(e);
             _hasFailed = true;
             Thread.Sleep(ShortageMs);
         }
@@ -285,7 +286,4 @@ internal sealed partial class ProbeGate : IAsyncDisposable
             _acceptFromMs = 0;
         }
     }
-
-    [LoggerMessage(EventId = 60, Level = LogLevel.Error, Message = "a fault at the metrics port")]
-    private static partial void LogFault(ILogger logger, Exception exception);
 }

@@ -1,11 +1,12 @@
 using System.Net;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+using StreamingDaemon.Host.Telemetry;
 
 namespace StreamingDaemon.Host.Endpoints;
 
 /// <summary>What Kestrel accepts from: the connections that <see cref="ProbeGate"/> let through.</summary>
-internal sealed partial class ProbeListener : IConnectionListener
+internal sealed class ProbeListener : IConnectionListener
 {
     private readonly ILogger _logger;
     private readonly ProbeGate _gate;
@@ -43,7 +44,7 @@ internal sealed partial class ProbeListener : IConnectionListener
             catch (Exception e)
             {
                 // Thrown, it would be the last that Kestrel accepts.
-                LogFault(_logger, e);
+                _logger.MetricsConnectionLost(e);
                 await connection.DisposeAsync().ConfigureAwait(false);
             }
         }
@@ -62,8 +63,4 @@ internal sealed partial class ProbeListener : IConnectionListener
             await connection.DisposeAsync().ConfigureAwait(false);
         _factory.Dispose();
     }
-
-    [LoggerMessage(EventId = 61, Level = LogLevel.Error,
-        Message = "a connection to the metrics port is lost")]
-    private static partial void LogFault(ILogger logger, Exception exception);
 }

@@ -4,7 +4,7 @@ using StreamingDaemon.Backends.Upstream;
 namespace StreamingDaemon.Host.Formats;
 
 /// <summary>What a client is told when its stream does not end with [DONE], as the outcome has it.</summary>
-/// <param name="Status">The HTTP status, where no head was sent yet.</param>
+/// <param name="Status">The HTTP status, if no head was sent yet.</param>
 /// <param name="Message">For the client: plain ASCII, says nothing of what is behind the daemon.</param>
 /// <param name="RetryAfterSeconds">When trying again makes sense, or null.</param>
 internal sealed record ErrorResponse(int Status, string Message, int? RetryAfterSeconds = null)
@@ -13,7 +13,7 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
     /// another key, or another upstream, is set up sooner.</summary>
     private const int MaxRetryAfterSeconds = 300;
 
-    /// <summary>What is said where the upstream does not say, seconds.</summary>
+    /// <summary>What is said if the upstream does not say, seconds.</summary>
     private const int DefaultRetryAfterSeconds = 5;
 
     public static readonly ErrorResponse MalformedHandoff =
@@ -43,7 +43,7 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
     private static readonly ErrorResponse Drained = new(503, "The server is restarting.", 5);
     private static readonly ErrorResponse InternalError = new(500, "The server failed.");
 
-    /// <summary>The end that the client is told of, or null where there is nothing to tell.</summary>
+    /// <summary>The end that the client is told of, or null if there is nothing to tell.</summary>
     public static ErrorResponse? For(BackendResult result) => result.Outcome switch
     {
         StreamOutcome.UpstreamError when result.Fault == UpstreamFault.RateLimited => Busy(result.RetryAfter),

@@ -19,7 +19,7 @@ internal static class HandoffRequestReader
     /// <param name="request">What was read.</param>
     /// <param name="withPrompt">False for a client that is refused: its texts are skipped, and cost
     /// nothing.</param>
-    /// <returns>False where the data is no JSON object; the request then holds a request id and
+    /// <returns>False if the data is no JSON object; the request then holds a request id and
     /// defaults.</returns>
     public static bool TryRead(
         ReadOnlySpan<byte> data, out HandoffRequest request, bool withPrompt = true)
@@ -112,7 +112,7 @@ internal static class HandoffRequestReader
         return text;
     }
 
-    /// <summary>Takes note where there was a value, and none that can be used.</summary>
+    /// <summary>Takes note if there was a value, and none that can be used.</summary>
     private static T? Used<T>(string name, T? value, JsonTokenType token, HandoffRequest request)
         where T : struct
     {

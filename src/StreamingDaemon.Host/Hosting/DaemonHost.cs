@@ -23,7 +23,7 @@ internal static class DaemonHost
 
     /// <param name="options">As they were read.</param>
     /// <param name="reread">Reads them again, for SIGHUP.</param>
-    /// <param name="log">Where it is logged; the caller's.</param>
+    /// <param name="log">Takes the lines; the caller's.</param>
     /// <param name="more">Adds backends beside the built-in ones.</param>
     /// <exception cref="HandoffServerException">The service manager passed sockets, but not
     /// ours.</exception>
@@ -90,6 +90,7 @@ internal static class DaemonHost
         services.AddSingleton(provider => MemoryLimit.BudgetFor(
             options.Server.MaxMemory, provider.GetServices<IStreamingBackend>()));
         services.AddSingleton<DrainSignal>();
+        services.AddSingleton<ThreadPoolTuner>();
         services.AddSingleton<StreamWatchdog>();
         services.AddSingleton<UserLimits>();
         services.AddSingleton<BackendConcurrencyLimiter>();
@@ -115,9 +116,10 @@ internal static class DaemonHost
     private static void Connect(IServiceProvider services)
     {
         var metrics = services.GetRequiredService<StreamMetrics>();
+        var (watchdog, drain) =
+            (services.GetRequiredService<StreamWatchdog>(), services.GetRequiredService<DrainSignal>());
         metrics.Observe(services.GetRequiredService<HandoffServer>().Statistics,
-            services.GetRequiredService<StreamWatchdog>(), services.GetRequiredService<DrainSignal>(),
-            services.GetRequiredService<MemoryBudget>());
+            services.GetRequiredService<MemoryBudget>(), watchdog.CountStates, () => drain.IsDraining);
         DotNetStats.Register(metrics.Registry);
         ObserveCollector(metrics.Registry);
         services.GetRequiredService<ReloadableOptions>().OnChange(options =>

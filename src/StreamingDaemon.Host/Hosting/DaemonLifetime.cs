@@ -10,7 +10,7 @@ namespace StreamingDaemon.Host.Hosting;
 /// end the daemon even if it comes from a terminal that closes.
 /// </summary>
 /// <param name="signals">Null if the process belongs to someone else, as in a test.</param>
-internal sealed partial class DaemonLifetime(
+internal sealed class DaemonLifetime(
     DrainSignal drain, OptionsReloader reloader, DaemonLog log, ILogger<DaemonLifetime> logger,
     ProcessSignals? signals = null) : IHostLifetime
 {
@@ -49,21 +49,15 @@ internal sealed partial class DaemonLifetime(
             _firstMs = now;
         if (isFirst && drain.Begin())
         {
-            LogSignal(_logger, signal);
+            _logger.SignalDrains(signal);
             return;
         }
 
         // timeout(1) and other wrappers signal their child, and then its whole group: that is one wish.
         if (!isFirst && now - _firstMs < EchoMs)
             return;
-        LogSecondSignal(_logger, signal);
+        _logger.SignalEnds(signal);
         log.Flush(TimeSpan.FromMilliseconds(200));
         Environment.Exit(128 + (signal == PosixSignal.SIGINT ? 2 : 15));
     }
-
-    [LoggerMessage(EventId = 30, Level = LogLevel.Information, Message = "{Signal}: draining")]
-    private static partial void LogSignal(ILogger logger, PosixSignal signal);
-
-    [LoggerMessage(EventId = 31, Level = LogLevel.Warning, Message = "{Signal} again: ending at once")]
-    private static partial void LogSecondSignal(ILogger logger, PosixSignal signal);
 }

@@ -3,6 +3,7 @@ using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Host.Streams;
+using StreamingDaemon.Host.Telemetry;
 using StreamingDaemon.Uring;
 using StreamingDaemon.Uring.Handoff;
 
@@ -13,7 +14,7 @@ namespace StreamingDaemon.Host.Hosting;
 /// path finds a daemon that has all it needs, drains it when it is told to, and stops the host, which answers
 /// <c>/health</c> until then, when it has ended.
 /// </summary>
-internal sealed partial class HandoffLoopService(
+internal sealed class HandoffLoopService(
     HandoffServer server, ReloadableOptions options, StreamWatchdog watchdog, DrainSignal drain,
     ServiceNotifier notifier, LoopWatchdog alive, IHostApplicationLifetime lifetime,
     ILogger<HandoffLoopService> logger) : BackgroundService, IHostedLifecycleService
@@ -34,7 +35,7 @@ internal sealed partial class HandoffLoopService(
 
     private readonly ILogger _logger = logger;
 
-    /// <summary>False where the host stops without having started.</summary>
+    /// <summary>False if the host stops without having started.</summary>
     private readonly TaskCompletionSource<bool> _listening =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -49,9 +50,9 @@ internal sealed partial class HandoffLoopService(
         var now = options.Current;
         var asked = now.Server.MaxConnections;
         if (server.Budget is { } budget && budget.MaxConnections < asked)
-            LogDescriptors(_logger, budget.Explain(asked));
-        LogMemory(_logger, server.Memory.Limit >> 20, server.Memory.BytesPerStream >> 10);
-        LogListening(_logger, server.SocketPath,
+            _logger.DescriptorLimit(budget.Explain(asked));
+        _logger.MemoryLimit(server.Memory.Limit >> 20, server.Memory.BytesPerStream >> 10);
+        _logger.Listening(server.SocketPath,
             now.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
             now.Backend.Name, server.Statistics.MaxConnections);
         notifier.Ready($"listening on {server.SocketPath}, backend {now.Backend.Name}");
@@ -91,7 +92,7 @@ internal sealed partial class HandoffLoopService(
                 await server.Completion.ConfigureAwait(false);
             await DrainAsync().ConfigureAwait(false);
             if (server.PathLeft is { } reason)
-                LogPathLeft(_logger, server.SocketPath, reason);
+                _logger.SocketPathLeft(server.SocketPath, reason);
             // What became of the last streams is still being written down.
             await server.HandlersEndedAsync(LastLines).ConfigureAwait(false);
             return ExitCode.Success;
@@ -104,7 +105,7 @@ internal sealed partial class HandoffLoopService(
         }
         catch (Exception e)
         {
-            LogLoopFailed(_logger, e);
+            _logger.LoopFailed(e);
             server.Stop();
             return ExitCode.Failure;
         }
@@ -114,16 +115,16 @@ internal sealed partial class HandoffLoopService(
     {
         var active = server.Statistics.ActiveConnections;
         var patience = TimeSpan.FromSeconds(options.Current.Timeouts.ShutdownTimeoutS);
-        LogDraining(_logger, active, options.Current.Timeouts.ShutdownTimeoutS);
+        _logger.Draining(active, options.Current.Timeouts.ShutdownTimeoutS);
         notifier.Stopping($"draining {active} connections", patience + ManagerPatience);
         server.BeginDrain();
         if (await EndsWithinAsync(patience).ConfigureAwait(false))
         {
-            LogDrained(_logger);
+            _logger.Drained();
             return;
         }
 
-        LogCutting(_logger, server.Statistics.ActiveConnections);
+        _logger.DrainTimedOut(server.Statistics.ActiveConnections);
         watchdog.CancelAll(StreamOutcome.Drained);
         if (await EndsWithinAsync(LastWords).ConfigureAwait(false))
             return;
@@ -144,34 +145,4 @@ internal sealed partial class HandoffLoopService(
             return false;
         }
     }
-
-    [LoggerMessage(EventId = 20, Level = LogLevel.Information, Message =
-        "listening on {Socket} ({Kind}), backend {Backend}, at most {MaxConnections} connections")]
-    private static partial void LogListening(ILogger logger, string socket, string kind, string backend,
-        int maxConnections);
-
-    [LoggerMessage(EventId = 25, Level = LogLevel.Warning, Message = "nofile: {Detail}")]
-    private static partial void LogDescriptors(ILogger logger, string detail);
-
-    [LoggerMessage(EventId = 26, Level = LogLevel.Information, Message =
-        "streams may hold {MiB} MiB of memory, at {KiB} KiB each and five bytes for each of their handoff")]
-    private static partial void LogMemory(ILogger logger, long miB, int kiB);
-
-    [LoggerMessage(EventId = 21, Level = LogLevel.Information, Message =
-        "no new handoffs; {Active} connections have {Seconds} s to end")]
-    private static partial void LogDraining(ILogger logger, int active, int seconds);
-
-    [LoggerMessage(EventId = 22, Level = LogLevel.Information, Message = "every stream has ended")]
-    private static partial void LogDrained(ILogger logger);
-
-    [LoggerMessage(EventId = 23, Level = LogLevel.Warning, Message =
-        "time is up: ending {Active} connections with an error event")]
-    private static partial void LogCutting(ILogger logger, int active);
-
-    [LoggerMessage(EventId = 26, Level = LogLevel.Warning, Message =
-        "{Socket} is left behind: {Reason}")]
-    private static partial void LogPathLeft(ILogger logger, string socket, string reason);
-
-    [LoggerMessage(EventId = 24, Level = LogLevel.Critical, Message = "the handoff loop failed")]
-    private static partial void LogLoopFailed(ILogger logger, Exception exception);
 }

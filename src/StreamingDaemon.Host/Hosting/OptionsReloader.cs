@@ -1,6 +1,7 @@
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Host.Streams;
+using StreamingDaemon.Host.Telemetry;
 
 namespace StreamingDaemon.Host.Hosting;
 
@@ -12,7 +13,7 @@ namespace StreamingDaemon.Host.Hosting;
 /// after it. A reading that hangs is given up: its thread is left behind, and what it brings later is not
 /// used. No lock is held while a file is read.
 /// </remarks>
-internal sealed partial class OptionsReloader : IDisposable
+internal sealed class OptionsReloader : IDisposable
 {
     /// <summary>Threads that may hang. With so many, a reload is refused until one comes back.</summary>
     public const int MostHanging = 4;
@@ -159,7 +160,7 @@ internal sealed partial class OptionsReloader : IDisposable
             _hanging--;
         }
 
-        LogLate(_logger);
+        _logger.LateReloadIgnored();
         return false;
     }
 
@@ -168,15 +169,15 @@ internal sealed partial class OptionsReloader : IDisposable
         if (read.Options is not { } next)
         {
             foreach (var error in read.Errors)
-                LogRefused(_logger, error);
+                _logger.NotReloaded(error);
             _notifier.Ready("not reloaded: the configuration has errors");
             return;
         }
 
         var (changed, needRestart) = _options.Apply(next);
-        LogReloaded(_logger, changed.Count == 0 ? "nothing" : string.Join(", ", changed));
+        _logger.Reloaded(changed.Count == 0 ? "nothing" : string.Join(", ", changed));
         if (needRestart.Count > 0)
-            LogNeedRestart(_logger, string.Join(", ", needRestart));
+            _logger.NeedsRestart(string.Join(", ", needRestart));
         _notifier.Ready("reloaded");
     }
 
@@ -230,22 +231,7 @@ internal sealed partial class OptionsReloader : IDisposable
 
     private void Refuse(string problem)
     {
-        LogRefused(_logger, problem);
+        _logger.NotReloaded(problem);
         _notifier.Ready($"not reloaded: {problem}");
     }
-
-    [LoggerMessage(EventId = 40, Level = LogLevel.Information, Message = "reloaded: {Changed} changed")]
-    private static partial void LogReloaded(ILogger logger, string changed);
-
-    [LoggerMessage(EventId = 41, Level = LogLevel.Warning,
-        Message = "changed, and in force after a restart only: {Options}")]
-    private static partial void LogNeedRestart(ILogger logger, string options);
-
-    [LoggerMessage(EventId = 42, Level = LogLevel.Error,
-        Message = "not reloaded, the settings stay as they are: {Problem}")]
-    private static partial void LogRefused(ILogger logger, string problem);
-
-    [LoggerMessage(EventId = 43, Level = LogLevel.Information,
-        Message = "a reload that was given up has come back; what it read is not used")]
-    private static partial void LogLate(ILogger logger);
 }

@@ -7,7 +7,7 @@ namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
 /// Tells the service manager how the daemon is, as sd_notify(3) does: datagrams of lines to the socket that
-/// NOTIFY_SOCKET names. Does nothing where it names none. Never blocks; what cannot be sent is lost.
+/// NOTIFY_SOCKET names. Does nothing if it names none. Never blocks; what cannot be sent is lost.
 /// </summary>
 internal sealed class ServiceNotifier : IDisposable
 {
@@ -27,7 +27,7 @@ internal sealed class ServiceNotifier : IDisposable
     }
 
     /// <summary>How often the manager wants to hear of us, halved as sd_watchdog_enabled(3) recommends; null
-    /// where it does not.</summary>
+    /// if it does not.</summary>
     public TimeSpan? WatchdogInterval { get; }
 
     public void Ready(string status) => Send($"READY=1\nSTATUS={status}");

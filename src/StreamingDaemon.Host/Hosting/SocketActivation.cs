@@ -12,12 +12,12 @@ internal static class SocketActivation
     /// <summary>SD_LISTEN_FDS_START.</summary>
     private const int FirstDescriptor = 3;
 
-    /// <summary>FileDescriptorName= of ours, where there is more than one.</summary>
+    /// <summary>FileDescriptorName= of ours, if there is more than one.</summary>
     private const string Name = "handoff";
 
     /// <summary>Reads the variables, and removes them: no child is to take the socket for its
     /// own.</summary>
-    /// <returns>The descriptor, or -1 where none was passed to this process.</returns>
+    /// <returns>The descriptor, or -1 if none was passed to this process.</returns>
     /// <exception cref="HandoffServerException">More than one was, and none by our name.</exception>
     public static int Take()
     {

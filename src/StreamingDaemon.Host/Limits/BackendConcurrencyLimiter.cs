@@ -15,7 +15,7 @@ internal sealed class BackendConcurrencyLimiter(DaemonOptions options) : IDispos
     /// <summary>Awaited by who was given a slot, before it is told: for tests.</summary>
     internal Func<Task>? Given { get; init; }
 
-    /// <summary>Waits for a slot; disposing what is returned frees it, once. Null where nobody
+    /// <summary>Waits for a slot; disposing what is returned frees it, once. Null if nobody
     /// waits.</summary>
     /// <exception cref="OperationCanceledException">The stream ended while it was queued.</exception>
     public async ValueTask<IDisposable?> EnterAsync(CancellationToken cancellationToken)

@@ -34,7 +34,7 @@ internal sealed class UserLimits : IDisposable
         Apply(options.RateLimit);
     }
 
-    /// <summary>Takes other limits; where they differ, every user begins anew. By one thread at a
+    /// <summary>Takes other limits; if they differ, every user begins anew. By one thread at a
     /// time.</summary>
     public void Apply(RateLimitOptions options)
     {
@@ -133,10 +133,10 @@ internal sealed class UserLimits : IDisposable
 
 /// <summary>A user's leave to begin a stream, or when to ask again.</summary>
 /// <param name="lease">What counts the stream as running, or null.</param>
-/// <param name="retryAfterSeconds">0 where leave is given.</param>
+/// <param name="retryAfterSeconds">0 if leave is given.</param>
 internal readonly struct UserPermit(RateLimitLease? lease, int retryAfterSeconds = 0) : IDisposable
 {
-    /// <summary>Seconds after which asking again may help, or null where leave is given.</summary>
+    /// <summary>Seconds after which asking again may help, or null if leave is given.</summary>
     public int? RetryAfterSeconds => retryAfterSeconds == 0 ? null : retryAfterSeconds;
 
     public static UserPermit Refused(RateLimitLease lease, int otherwise)

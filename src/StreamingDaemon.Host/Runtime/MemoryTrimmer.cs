@@ -22,7 +22,7 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
     private int _quiet;
 
     /// <summary>A look at the number of streams, as it is and at its peak since the last look.</summary>
-    /// <returns>True where it is time to trim.</returns>
+    /// <returns>True if it is time to trim.</returns>
     internal bool IsBurstOver(int active, int peak)
     {
         _peak = Math.Max(_peak, peak);

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Host.Runtime;
 
 /// <summary>
-/// Descriptors 0 to 2 where whoever started the process had closed them. Sockets would else get these
+/// Descriptors 0 to 2 if whoever started the process had closed them. Sockets would else get these
 /// numbers, and a client read what was meant for standard error.
 /// </summary>
 internal static partial class StandardStreams

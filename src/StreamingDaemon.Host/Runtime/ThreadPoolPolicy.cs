@@ -10,7 +10,7 @@ internal readonly record struct ThreadPoolReading(long Pending, long Completed, 
 /// <summary>
 /// How many workers the pool is to have: as few as keep up. The pool wakes one more for whatever may be left
 /// to do, and a core that sleeps is dear to wake for a token's few microseconds. More as soon as work waits,
-/// and many more where all of them block: by itself the pool adds one or two a second.
+/// and many more if all of them block: by itself the pool adds one or two a second.
 /// </summary>
 /// <param name="cores">Processors: more workers than these are for those who block.</param>
 /// <param name="least">To begin with, and never fewer.</param>
@@ -26,12 +26,12 @@ internal sealed class ThreadPoolPolicy(int cores, int least = 1)
     /// <summary>Looks in a row that found work late: one may be a collection, or a busy neighbour.</summary>
     private const int LateLooks = 2;
 
-    /// <summary>Looks without late work before fewer are tried, and, where each try was followed by late
+    /// <summary>Looks without late work before fewer are tried, and, if each try was followed by late
     /// work, at most.</summary>
     private const int CalmLooks = 100;
     private const int MostCalmLooks = 64 * CalmLooks;
 
-    /// <summary>Fewer are tried where so large a part of the workers was busy.</summary>
+    /// <summary>Fewer are tried if so large a part of the workers was busy.</summary>
     private const double TryBelow = 0.75;
 
     private readonly int _least = least;
@@ -48,7 +48,7 @@ internal sealed class ThreadPoolPolicy(int cores, int least = 1)
     /// block.</summary>
     public int Workers { get; private set; } = least;
 
-    /// <returns>True where the pool is to be given <see cref="Workers"/>, which may be as many as
+    /// <returns>True if the pool is to be given <see cref="Workers"/>, which may be as many as
     /// before: the pool too adds some by itself.</returns>
     public bool Look(in ThreadPoolReading reading)
     {
@@ -71,7 +71,7 @@ internal sealed class ThreadPoolPolicy(int cores, int least = 1)
             _calmNeeded = Math.Min(_calmNeeded * 2, MostCalmLooks);
         BeginCalm();
         workers = Math.Min(workers, most);
-        // Where there were more than that to begin with, they stay.
+        // If there were more than that to begin with, they stay.
         if (workers <= Workers)
             return false;
         Workers = workers;

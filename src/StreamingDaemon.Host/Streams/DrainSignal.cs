@@ -10,6 +10,6 @@ internal sealed class DrainSignal
     /// <summary>Ends when the drain begins.</summary>
     public Task Begun => _begun.Task;
 
-    /// <returns>False where it had begun before.</returns>
+    /// <returns>False if it had begun before.</returns>
     public bool Begin() => _begun.TrySetResult();
 }

@@ -14,7 +14,7 @@ namespace StreamingDaemon.Host.Streams;
 /// </summary>
 internal sealed class HandoffDispatcher : IHandoffHandler
 {
-    /// <summary>How long retries may take where the head is out already: no status can be saved any more,
+    /// <summary>How long retries may take if the head is out already: no status can be saved any more,
     /// and the person in front of the browser waits.</summary>
     private static readonly TimeSpan RetryWindowAfterHead = TimeSpan.FromSeconds(1);
 
@@ -136,7 +136,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             : null;
     }
 
-    /// <summary>Runs the stream to the end that its backend comes to. Where the backend blocks this thread
+    /// <summary>Runs the stream to the end that its backend comes to. If the backend blocks this thread
     /// or does not come back, the watchdog ends the stream meanwhile.</summary>
     private async Task StreamAsync(StreamSession session)
     {
@@ -179,7 +179,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     }
 
     /// <summary>The one end of each stream: what the client is told, and what is given back.</summary>
-    /// <returns>False where it had its end already.</returns>
+    /// <returns>False if it had its end already.</returns>
     private bool TryConclude(StreamSession session, BackendResult result, ErrorResponse? end)
     {
         if (!session.TryConclude())
@@ -201,12 +201,13 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     /// <summary>What is said of it, once the client has all of it or is gone.</summary>
     private void Report(StreamSession session, BackendResult result, ClientEnd end)
     {
-        var outcome = Combine(result.Outcome, end);
-        _accessLog.Write(session, outcome, result);
-        _metrics.OnStreamEnded(session, outcome, result.Fault);
+        var report = new StreamReport(session.Request, session.Client, session.Backend,
+            Combine(result.Outcome, end), result, session.Events, session.TimeToFirstToken, session.Status);
+        _accessLog.Write(report);
+        _metrics.OnStreamEnded(report);
     }
 
-    /// <summary>Retries end where the head must leave: until then a failure is still a status.</summary>
+    /// <summary>Retries end when the head must leave: until then a failure can still be a status.</summary>
     private TimeSpan RetryWindow(StreamSession session) => session.HeadSent
         ? RetryWindowAfterHead
         : TimeSpan.FromMilliseconds(

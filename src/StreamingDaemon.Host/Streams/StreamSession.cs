@@ -9,7 +9,7 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Streams;
 
-/// <summary>Where a stream is on its way to the first token.</summary>
+/// <summary>How far a stream has come.</summary>
 internal enum StreamState : byte
 {
     /// <summary>LLM_QUEUED: waits for a worker slot.</summary>
@@ -82,7 +82,7 @@ internal sealed class StreamSession : IDeltaSink
     /// <summary>Fires with the reason in <see cref="CancelOutcome"/>.</summary>
     public CancellationToken Cancelled => _client.Cancelled;
 
-    /// <summary>Why the stream was cancelled, or null where it was not.</summary>
+    /// <summary>Why the stream was cancelled, or null if it was not.</summary>
     public StreamOutcome? CancelOutcome
     {
         get
@@ -98,7 +98,7 @@ internal sealed class StreamSession : IDeltaSink
 
     public int Events { get; private set; }
 
-    /// <summary>From the acceptance of the handoff to the first delta; null where none came.</summary>
+    /// <summary>From the acceptance of the handoff to the first delta; null if none came.</summary>
     public TimeSpan? TimeToFirstToken => Events == 0 ? null : _timeToFirstToken;
 
     /// <summary>Index in the watchdog's list, or -1; the watchdog's own.</summary>
@@ -194,7 +194,7 @@ internal sealed class StreamSession : IDeltaSink
         session.Write(ServerSentEvents.Truncated);
     }, null);
 
-    /// <summary>An error: a status where there is no head yet, else an error event.</summary>
+    /// <summary>An error: a status if there is no head yet, else an error event.</summary>
     public void FinishWithError(ErrorResponse end) => Finish(static (session, end) =>
     {
         if (session._headSent)
@@ -220,8 +220,8 @@ internal sealed class StreamSession : IDeltaSink
         }
     }
 
-    /// <summary>The HTTP status, where it was not 200.</summary>
-    public int? ErrorStatus => _errorStatus == 0 ? null : _errorStatus;
+    /// <summary>The HTTP status that was sent, or 0 before the head is.</summary>
+    public int Status => _errorStatus != 0 ? _errorStatus : HeadSent ? 200 : 0;
 
     private void Finish(Action<StreamSession, ErrorResponse?> write, ErrorResponse? end)
     {

@@ -1,6 +1,7 @@
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Runtime;
+using StreamingDaemon.Host.Telemetry;
 using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Streams;
@@ -30,7 +31,7 @@ internal sealed class StreamWatchdog : IDisposable
 
     private readonly object _gate = new();
     private readonly List<StreamSession> _sessions = [];
-    private readonly ThreadPoolTuner _pool = new();
+    private readonly ThreadPoolTuner _pool;
     private readonly ReloadableOptions _options;
     private readonly int _headWaitMs;
     private StreamSession[] _snapshot = [];
@@ -40,9 +41,12 @@ internal sealed class StreamWatchdog : IDisposable
     private long _dueMs;
     private long _graceEndsMs;
 
-    public StreamWatchdog(ReloadableOptions options)
+    /// <param name="options">The deadlines, as they are when they are looked at.</param>
+    /// <param name="pool">Looks at the thread pool between the sweeps, on the same thread.</param>
+    public StreamWatchdog(ReloadableOptions options, ThreadPoolTuner pool)
     {
         _options = options;
+        _pool = pool;
         _headWaitMs = options.Current.Streaming.HeadWaitMs;
         var thread = new Thread(Run, maxStackSize: 256 * 1024) { Name = "deadlines", IsBackground = true };
         thread.UnsafeStart();
@@ -148,7 +152,7 @@ internal sealed class StreamWatchdog : IDisposable
     }
 
     /// <summary>How many streams are queued, pending and streaming.</summary>
-    public (int Queued, int Pending, int Streaming) CountStates()
+    public StreamCounts CountStates()
     {
         Span<int> counts = [0, 0, 0];
         lock (_gate)
@@ -157,7 +161,7 @@ internal sealed class StreamWatchdog : IDisposable
                 counts[(int)session.State]++;
         }
 
-        return (counts[0], counts[1], counts[2]);
+        return new StreamCounts(counts[0], counts[1], counts[2]);
     }
 
     public void Dispose()

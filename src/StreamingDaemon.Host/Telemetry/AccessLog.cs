@@ -3,32 +3,29 @@ using System.Globalization;
 using System.Text;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
-using StreamingDaemon.Host.Handoff;
-using StreamingDaemon.Host.Streams;
-using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Telemetry;
 
 /// <summary>One line a stream: who, what, how it ended. Never a prompt, an answer or a key.</summary>
-internal sealed partial class AccessLog(
+internal sealed class AccessLog(
     DaemonOptions options, LogSampler samples, ILogger<AccessLog> logger)
 {
     private readonly ILogger _logger = logger;
 
-    public void Write(StreamSession session, StreamOutcome outcome, BackendResult result)
+    public void Write(in StreamReport stream)
     {
         // A benchmark measures the streams; its summary stands for the lines.
         if (options.Performance.Benchmark)
             return;
-        var level = LevelOf(outcome);
+        var level = LevelOf(stream.Outcome);
         if (!_logger.IsEnabled(level))
             return;
-        var (request, client, backend) = (session.Request, session.Client, session.Backend);
-        LogStream(_logger, level, outcome, request.RequestId, request.UserId, backend.Name,
-            Printable(request.Model ?? backend.DefaultModel), client.BytesSent, session.Events,
-            Milliseconds(session.TimeToFirstToken),
+        var (request, client) = (stream.Request, stream.Client);
+        _logger.StreamEnded(level, stream.Outcome, request.RequestId, request.UserId, stream.Backend.Name,
+            Printable(request.Model ?? stream.Backend.DefaultModel), client.BytesSent, stream.Events,
+            Milliseconds(stream.TimeToFirstToken),
             Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
-            session.ErrorStatus ?? (session.HeadSent ? 200 : 0), result.Reason);
+            stream.Status, stream.Result.Reason);
     }
 
     // Three decimals, and no more digits than the clock has.
@@ -58,12 +55,4 @@ internal sealed partial class AccessLog(
             LogLevel.Warning,
         _ => LogLevel.Information,
     };
-
-    [LoggerMessage(EventId = 1, Message =
-        "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} "
-        + "bytes={Bytes} events={Events} ttft_ms={TtftMs} duration_ms={DurationMs} status={Status} "
-        + "reason={Reason}")]
-    private static partial void LogStream(ILogger logger, LogLevel level, StreamOutcome outcome,
-        string requestId, long userId, string backend, string model, long bytes, int events, double? ttftMs,
-        double? durationMs, int status, string? reason);
 }

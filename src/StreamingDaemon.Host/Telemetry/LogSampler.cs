@@ -8,7 +8,7 @@ namespace StreamingDaemon.Host.Telemetry;
 /// </summary>
 /// <param name="logger">Takes the counts.</param>
 /// <param name="window">How long only the first is written.</param>
-internal sealed partial class LogSampler(ILogger<LogSampler> logger, TimeSpan window) : IDisposable
+internal sealed class LogSampler(ILogger<LogSampler> logger, TimeSpan window) : IDisposable
 {
     private readonly ConcurrentDictionary<string, Kind> _kinds = new(StringComparer.Ordinal);
     private readonly ILogger _logger = logger;
@@ -59,7 +59,7 @@ internal sealed partial class LogSampler(ILogger<LogSampler> logger, TimeSpan wi
                     return false;
                 }
 
-                // False, and nothing more, where the daemon has ended meanwhile.
+                // False, and nothing more, if the daemon has ended meanwhile.
                 _isOpen = _windowEnds.Change(_all._window, Timeout.InfiniteTimeSpan);
                 return true;
             }
@@ -84,11 +84,8 @@ internal sealed partial class LogSampler(ILogger<LogSampler> logger, TimeSpan wi
         private void TellHeldBack()
         {
             if (_heldBack > 0)
-                LogHeldBack(_all._logger, _name, _heldBack, _all._window.TotalSeconds);
+                _all._logger.Suppressed(_name, _heldBack, _all._window.TotalSeconds);
             _heldBack = 0;
         }
     }
-
-    [LoggerMessage(EventId = 17, Level = LogLevel.Warning, Message = "{Kind}: {Count} more in {Seconds} s")]
-    private static partial void LogHeldBack(ILogger logger, string kind, long count, double seconds);
 }

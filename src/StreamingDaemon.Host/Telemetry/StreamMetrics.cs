@@ -3,7 +3,6 @@ using System.Diagnostics;
 using Prometheus;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
-using StreamingDaemon.Host.Streams;
 using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Telemetry;
@@ -90,8 +89,8 @@ internal sealed class StreamMetrics
     public long Failed => Volatile.Read(ref _failed);
 
     /// <summary>Connects the counters that others own; called once, before anybody scrapes.</summary>
-    public void Observe(HandoffServerStatistics loop, StreamWatchdog watchdog, DrainSignal drain,
-        MemoryBudget memory)
+    public void Observe(HandoffServerStatistics loop, MemoryBudget memory, Func<StreamCounts> streams,
+        Func<bool> isDraining)
     {
         new MemoryMetrics(Registry).Observe(memory);
         Registry.AddBeforeCollectCallback(() =>
@@ -99,7 +98,7 @@ internal sealed class StreamMetrics
             _active.Set(loop.ActiveConnections);
             _peak.Set(loop.PeakConnections);
             _max.Set(loop.MaxConnections);
-            _draining.Set(drain.IsDraining ? 1 : 0);
+            _draining.Set(isDraining() ? 1 : 0);
             SetHung("release", loop.HungReleases);
             SetHung("check", loop.HungChecks);
             SetHung("loop", loop.HungCalls);
@@ -108,7 +107,7 @@ internal sealed class StreamMetrics
             _requests.WithLabels("completed").IncTo(Completed);
             _requests.WithLabels("failed").IncTo(Failed);
             _events.IncTo(Volatile.Read(ref _eventCount));
-            var (queued, pending, streaming) = watchdog.CountStates();
+            var (queued, pending, streaming) = streams();
             _states.WithLabels("llm_queued").Set(queued);
             _states.WithLabels("llm_pending").Set(pending);
             _states.WithLabels("streaming").Set(streaming);
@@ -131,18 +130,18 @@ internal sealed class StreamMetrics
 
     public void OnUpstreamRetry(UpstreamFault fault) => _upstreamRetries.WithLabels(fault.ToString()).Inc();
 
-    public void OnStreamEnded(StreamSession session, StreamOutcome outcome, UpstreamFault? fault)
+    public void OnStreamEnded(in StreamReport stream)
     {
-        var backend = session.Backend.Name;
-        // Not where the client's leaving is the end that counts.
+        var (backend, outcome) = (stream.Backend.Name, stream.Outcome);
+        // Not if the client's leaving is the end that counts.
         var isUpstreams = outcome is StreamOutcome.UpstreamError or StreamOutcome.UpstreamTimeout
             or StreamOutcome.UpstreamTruncated;
-        if (isUpstreams && fault is { } reason)
+        if (isUpstreams && stream.Result.Fault is { } reason)
             _upstreamErrors.WithLabels(reason.ToString()).Inc();
         CountEnd(backend, outcome);
         var series = SeriesOf(backend);
-        series.Duration.Observe(Stopwatch.GetElapsedTime(session.Client.AcceptedTimestamp).TotalSeconds);
-        if (session.TimeToFirstToken is { } firstToken)
+        series.Duration.Observe(Stopwatch.GetElapsedTime(stream.Client.AcceptedTimestamp).TotalSeconds);
+        if (stream.TimeToFirstToken is { } firstToken)
             series.FirstToken.Observe(firstToken.TotalSeconds);
     }
 

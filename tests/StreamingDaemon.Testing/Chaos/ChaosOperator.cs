@@ -11,7 +11,7 @@ namespace StreamingDaemon.Testing.Chaos;
 public sealed class ChaosOperator(DaemonProcess daemon, string file)
 {
     private const int SigHup = 1;
-    private const string Refused = "not reloaded, the settings stay as they are";
+    private const string Refused = "not reloaded, settings unchanged";
 
     private static readonly OddFileKind[] s_kinds = Enum.GetValues<OddFileKind>();
 

@@ -3,7 +3,7 @@ using System.Text.Json;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Uring;
 
-namespace StreamingDaemon.Host.Commands;
+namespace StreamingDaemon.Host.Cli;
 
 /// <summary>Prints the results of <c>check</c>: a table for people, or JSON.</summary>
 internal static class CheckReport

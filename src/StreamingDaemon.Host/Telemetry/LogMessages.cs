@@ -1,0 +1,144 @@
+using System.Runtime.InteropServices;
+using StreamingDaemon.Backends;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Telemetry;
+
+/// <summary>Every message of the log. Ids and names stay as they are: people alert on them. They are listed
+/// in docs/log-messages.md.</summary>
+internal static partial class LogMessages
+{
+    // 1 to 19: streams and handoffs.
+
+    [LoggerMessage(EventId = 1, EventName = "StreamEnded", Message =
+        "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} "
+        + "bytes={Bytes} events={Events} ttft_ms={TtftMs} duration_ms={DurationMs} status={Status} "
+        + "reason={Reason}")]
+    public static partial void StreamEnded(this ILogger logger, LogLevel level, StreamOutcome outcome,
+        string requestId, long userId, string backend, string model, long bytes, int events, double? ttftMs,
+        double? durationMs, int status, string? reason);
+
+    [LoggerMessage(EventId = 9, EventName = "LoopThreadReplaced", Level = LogLevel.Warning, Message =
+        "sending to a client hangs: another process holds its socket. A new thread runs the loop; "
+        + "other streams go on")]
+    public static partial void LoopThreadReplaced(this ILogger logger);
+
+    [LoggerMessage(EventId = 10, EventName = "HandoffDropped", Level = LogLevel.Warning,
+        Message = "handoff dropped: {Reason}, from uid {Uid} gid {Gid} pid {Pid}")]
+    public static partial void HandoffDropped(
+        this ILogger logger, HandoffRejection reason, int uid, int gid, int pid);
+
+    [LoggerMessage(EventId = 11, EventName = "DaemonFault", Level = LogLevel.Error,
+        Message = "a stream failed because of a fault in the daemon")]
+    public static partial void DaemonFault(this ILogger logger, Exception exception);
+
+    [LoggerMessage(EventId = 12, EventName = "BackendFault", Level = LogLevel.Error,
+        Message = "backend {Backend} failed, request {RequestId}")]
+    public static partial void BackendFault(
+        this ILogger logger, Exception exception, string backend, string requestId);
+
+    [LoggerMessage(EventId = 13, EventName = "ClientGoneBeforeHandoff", Level = LogLevel.Debug,
+        Message = "the client left before its handoff")]
+    public static partial void ClientGoneBeforeHandoff(this ILogger logger);
+
+    [LoggerMessage(EventId = 14, EventName = "UnknownBackend", Level = LogLevel.Warning,
+        Message = "backend {Backend} is not configured; {Default} answers, request {RequestId}")]
+    public static partial void UnknownBackend(
+        this ILogger logger, string backend, string @default, string requestId);
+
+    [LoggerMessage(EventId = 15, EventName = "DescriptorDenied", Level = LogLevel.Warning, Message =
+        "handoff dropped: {Reason}, from uid {Uid} gid {Gid} pid {Pid}. A security module (SELinux, "
+        + "AppArmor) does not let this process receive the client's socket")]
+    public static partial void DescriptorDenied(
+        this ILogger logger, HandoffRejection reason, int uid, int gid, int pid);
+
+    [LoggerMessage(EventId = 16, EventName = "UnusableFields", Level = LogLevel.Warning,
+        Message = "ignored unusable handoff fields: {Fields}, request {RequestId}")]
+    public static partial void UnusableFields(this ILogger logger, string fields, string requestId);
+
+    [LoggerMessage(EventId = 17, EventName = "Suppressed", Level = LogLevel.Warning,
+        Message = "{Kind}: {Count} more in {Seconds} s")]
+    public static partial void Suppressed(this ILogger logger, string kind, long count, double seconds);
+
+    [LoggerMessage(EventId = 18, EventName = "CloseHangs", Level = LogLevel.Warning,
+        Message = "closing a descriptor hangs: another process holds it. Other streams go on")]
+    public static partial void CloseHangs(this ILogger logger);
+
+    [LoggerMessage(EventId = 19, EventName = "SocketCheckHangs", Level = LogLevel.Warning,
+        Message = "checking a new client's socket hangs: another process holds it. Other streams go on")]
+    public static partial void SocketCheckHangs(this ILogger logger);
+
+    // 20 to 29: the handoff loop's life.
+
+    [LoggerMessage(EventId = 20, EventName = "Listening", Level = LogLevel.Information,
+        Message = "listening on {Socket} ({Kind}), backend {Backend}, at most {MaxConnections} connections")]
+    public static partial void Listening(
+        this ILogger logger, string socket, string kind, string backend, int maxConnections);
+
+    [LoggerMessage(EventId = 21, EventName = "Draining", Level = LogLevel.Information,
+        Message = "no new handoffs; {Active} connections have {Seconds} s to end")]
+    public static partial void Draining(this ILogger logger, int active, int seconds);
+
+    [LoggerMessage(EventId = 22, EventName = "Drained", Level = LogLevel.Information,
+        Message = "all streams have ended")]
+    public static partial void Drained(this ILogger logger);
+
+    [LoggerMessage(EventId = 23, EventName = "DrainTimedOut", Level = LogLevel.Warning,
+        Message = "shutdown_timeout_s is over: ending {Active} connections with an error event")]
+    public static partial void DrainTimedOut(this ILogger logger, int active);
+
+    [LoggerMessage(EventId = 24, EventName = "LoopFailed", Level = LogLevel.Critical,
+        Message = "the handoff loop failed")]
+    public static partial void LoopFailed(this ILogger logger, Exception exception);
+
+    [LoggerMessage(EventId = 25, EventName = "DescriptorLimit", Level = LogLevel.Warning,
+        Message = "nofile: {Detail}")]
+    public static partial void DescriptorLimit(this ILogger logger, string detail);
+
+    [LoggerMessage(EventId = 26, EventName = "MemoryLimit", Level = LogLevel.Information, Message =
+        "streams may hold {MiB} MiB of memory: {KiB} KiB each, and five bytes for each byte of a "
+        + "handoff")]
+    public static partial void MemoryLimit(this ILogger logger, long miB, int kiB);
+
+    [LoggerMessage(EventId = 27, EventName = "SocketPathLeft", Level = LogLevel.Warning,
+        Message = "{Socket} was not removed: {Reason}")]
+    public static partial void SocketPathLeft(this ILogger logger, string socket, string reason);
+
+    // 30 to 39: signals.
+
+    [LoggerMessage(EventId = 30, EventName = "SignalDrains", Level = LogLevel.Information,
+        Message = "{Signal}: draining")]
+    public static partial void SignalDrains(this ILogger logger, PosixSignal signal);
+
+    [LoggerMessage(EventId = 31, EventName = "SignalEnds", Level = LogLevel.Warning,
+        Message = "{Signal} again: ending at once")]
+    public static partial void SignalEnds(this ILogger logger, PosixSignal signal);
+
+    // 40 to 49: reloads of the configuration.
+
+    [LoggerMessage(EventId = 40, EventName = "Reloaded", Level = LogLevel.Information,
+        Message = "reloaded: {Changed} changed")]
+    public static partial void Reloaded(this ILogger logger, string changed);
+
+    [LoggerMessage(EventId = 41, EventName = "NeedsRestart", Level = LogLevel.Warning,
+        Message = "changed, but in force only after a restart: {Options}")]
+    public static partial void NeedsRestart(this ILogger logger, string options);
+
+    [LoggerMessage(EventId = 42, EventName = "NotReloaded", Level = LogLevel.Error,
+        Message = "not reloaded, settings unchanged: {Problem}")]
+    public static partial void NotReloaded(this ILogger logger, string problem);
+
+    [LoggerMessage(EventId = 43, EventName = "LateReloadIgnored", Level = LogLevel.Information,
+        Message = "a reload that had timed out came back: ignored")]
+    public static partial void LateReloadIgnored(this ILogger logger);
+
+    // 60 to 69: the metrics port.
+
+    [LoggerMessage(EventId = 60, EventName = "MetricsPortFault", Level = LogLevel.Error,
+        Message = "a fault at the metrics port")]
+    public static partial void MetricsPortFault(this ILogger logger, Exception exception);
+
+    [LoggerMessage(EventId = 61, EventName = "MetricsConnectionLost", Level = LogLevel.Error,
+        Message = "a connection to the metrics port failed")]
+    public static partial void MetricsConnectionLost(this ILogger logger, Exception exception);
+}
