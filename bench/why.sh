@@ -3,15 +3,20 @@
 # PHP that hands them over to the daemon. 50, 150 and 400 visitors come within a second; an answer takes five.
 # Prints a table: time to the first word, time of a static page meanwhile, memory. Fails if an answer was not whole.
 #   bench/why.sh [ROUNDS]       about a minute a round; of several rounds the medians (default 3)
-# DAEMON_UNDER_TEST names another binary; nothing is published for it.
+#   bench/why.sh --quick        a few visitors and short answers: shows that it runs, and no more
+# DAEMON_UNDER_TEST names another binary or command line; nothing is published for it.
 set -eu
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-rounds=${1:-3}
-delay_ms=294 # 17 pauses between 18 events: five seconds
-
 fail() { echo "$*" >&2; exit 2; }
-command -v apache2 apxs php >/dev/null ||
-  fail "needs Apache, its headers and PHP: sudo apt-get install apache2 apache2-dev libapache2-mod-php php-cli make gcc"
+rounds=${1:-3} counts='50 150 400'
+delay_ms=294 # 17 pauses between 18 events: five seconds
+if [ "$rounds" = --quick ]; then rounds=1 counts=10 delay_ms=20; fi
+[[ $# -le 1 && $rounds =~ ^[1-9][0-9]?$ ]] || fail "usage: bench/why.sh [--quick | ROUNDS]"
+PATH=$PATH:/usr/sbin
+for program in apache2 apxs php make gcc; do
+  command -v $program >/dev/null ||
+    fail "$program is missing: sudo apt-get install apache2 apache2-dev libapache2-mod-php php-cli make gcc"
+done
 modules=$(apxs -q LIBEXECDIR)
 mod_php=$(ls "$modules"/libphp*.so 2>/dev/null | tail -1)
 [ -n "$mod_php" ] || fail "needs mod_php: sudo apt-get install libapache2-mod-php"
@@ -34,14 +39,9 @@ make -s -C "$root/apache" BUILD="$directory/module" >"$directory/make.log" 2>&1 
 chmod 755 "$directory"
 mkdir "$directory/run" "$directory/chat"
 cp "$root/apache/index.html" "$root/apache/stream.php" "$root/bench/why/by-itself.php" "$directory/chat/"
-as=() user=''
-if [ "$(id -u)" = 0 ]; then # Apache as root runs its workers as another user, who must reach the socket.
-  chown www-data: "$directory/run"
-  as=(setpriv --reuid www-data --regid www-data --clear-groups)
-  user=$'User www-data\nGroup www-data'
-  cp "$DAEMON_UNDER_TEST" "$directory/streaming-daemon"
-  DAEMON_UNDER_TEST=$directory/streaming-daemon
-fi
+user=''
+# Apache as root runs its workers as another user: therefore the socket's mode below.
+[ "$(id -u)" != 0 ] || user=$'User www-data\nGroup www-data'
 socket=$directory/run/daemon.sock
 port=$((20000 + RANDOM % 10000))
 
@@ -100,7 +100,9 @@ start() {
   until_ready "$apache" answers
   until_ready "$apache" workers
   if [ "$1" = handed ]; then
-    "${as[@]}" "$DAEMON_UNDER_TEST" --socket "$socket" --delay $delay_ms >"$directory/daemon.log" 2>&1 &
+    # Words of a command line.
+    # shellcheck disable=SC2086
+    $DAEMON_UNDER_TEST --socket "$socket" --socket-mode 0666 --delay $delay_ms >"$directory/daemon.log" 2>&1 &
     daemon=$!
     until_ready "$daemon" test -S "$socket"
   fi
@@ -129,13 +131,13 @@ measure() { # measure WAY VISITORS: one line of figures.
 
 echo "way, visitors, first word (median, worst) ms, static page (median, worst) ms, not whole, MB of Apache and daemon:" >&2
 for ((round = 0; round < rounds; round++)); do
-  for visitors in 50 150 400; do
+  for visitors in $counts; do
     measure itself $visitors
     measure handed $visitors
   done
 done
 
-awk '
+awk -v counts="$counts" '
   function median(key, column,   n, i, j, t, v) {
     n = split(list[key, column], v, " ")
     for (i = 1; i <= n; i++)
@@ -155,10 +157,10 @@ awk '
   END {
     print "| visitors | PHP | first word: median (worst) | static page: median (worst) | Apache | daemon |"
     print "|---|---|---|---|---|---|"
-    n = split("50 150 400", counts, " ")
+    n = split(counts, count, " ")
     for (i = 1; i <= n; i++) {
-      print "| " counts[i] " | streams by itself | " row("itself " counts[i])
-      print "| | hands over | " row("handed " counts[i])
+      print "| " count[i] " | streams by itself | " row("itself " count[i])
+      print "| | hands over | " row("handed " count[i])
     }
     if (bad) print bad " answers or pages were not whole"
     exit bad > 0
