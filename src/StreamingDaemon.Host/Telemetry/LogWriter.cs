@@ -141,9 +141,9 @@ internal sealed class LogWriter : IDisposable
         {
             _output.Write(_writing, 0, count);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
-            // A full disk, or nobody reads any more: there is nowhere left to say so.
+            // A full disk, a file at its limit of size, or nobody reads any more: nobody can be told.
         }
 
         if (_writing.Length > KeptBytes)
