@@ -73,6 +73,9 @@ internal static partial class LastWords
         return null;
     }
 
+    /// <summary>Is it descriptors that the system refused?</summary>
+    public static bool IsOfDescriptors(Exception exception) => Explain(exception) == Descriptors;
+
     /// <summary>Writes a sentence to standard error; not for long if nobody reads it.</summary>
     public static unsafe void Say(string sentence)
     {
@@ -87,10 +90,15 @@ internal static partial class LastWords
         }
     }
 
+    /// <summary>Called before the process ends of an exception that nobody catches: for what is still to be
+    /// written. It must not take long.</summary>
+    public static event Action? Crashing;
+
     /// <summary>An exception that nobody catches, on any thread: of a shortage one sentence and exit code 1.
     /// Of anything else the runtime tells, with its stack.</summary>
     public static void OnUnhandled(object sender, UnhandledExceptionEventArgs e)
     {
+        Crashing?.Invoke();
         if (e.ExceptionObject is not Exception exception || Explain(exception) is not { } sentence)
             return;
         Say(sentence);
