@@ -6,7 +6,8 @@ using StreamingDaemon.Host.Configuration;
 
 namespace StreamingDaemon.Host.Telemetry;
 
-/// <summary>One line a stream: who, what, how it ended. Never a prompt, an answer or a key.</summary>
+/// <summary>Writes one line for each stream: who asked, for what, and how it ended. Never a prompt, an answer
+/// or a key.</summary>
 internal sealed class AccessLog(
     DaemonOptions options, LogSampler samples, ILogger<AccessLog> logger)
 {
@@ -14,7 +15,7 @@ internal sealed class AccessLog(
 
     public void Write(in StreamReport stream)
     {
-        // A benchmark measures the streams; its summary stands for the lines.
+        // A benchmark measures the streams without the cost of these lines; its summary replaces them.
         if (options.Performance.Benchmark)
             return;
         var level = LevelOf(stream.Outcome);
@@ -28,12 +29,13 @@ internal sealed class AccessLog(
             stream.Status, stream.Result.Reason);
     }
 
-    // Three decimals, and no more digits than the clock has.
+    // Three decimals: microseconds.
     private static double? Milliseconds(TimeSpan? time) =>
         time is { } value ? Math.Round(value.TotalMilliseconds, 3) : null;
 
-    /// <summary>The application chose it, so that a log line could be forged with it, or what a terminal
-    /// shows of one.</summary>
+    /// <summary>Makes text from the application safe to log: it could forge a log line, or change what a
+    /// terminal shows.</summary>
+    /// <returns>At most 128 UTF-16 units, with control and format characters as '_'.</returns>
     internal static string Printable(string text)
     {
         var cut = text.Length > 128 ? text[..128] : text;
@@ -44,8 +46,8 @@ internal sealed class AccessLog(
             or UnicodeCategory.ParagraphSeparator ? "_" : rune.ToString()));
     }
 
-    /// <summary>A warning is an end that somebody has to look into: what clients do is every day's business.
-    /// What handoffs can cause at will is one for the first of many only.</summary>
+    /// <summary>Warning for ends that an operator must look into; ends caused by clients are normal. If a
+    /// handoff can cause an end at will, only the first of many is a warning.</summary>
     private LogLevel LevelOf(StreamOutcome outcome) => outcome switch
     {
         StreamOutcome.UpstreamError or StreamOutcome.UpstreamTimeout or StreamOutcome.UpstreamTruncated

@@ -10,8 +10,8 @@ using StreamingDaemon.Host.Runtime;
 namespace StreamingDaemon.Host.Telemetry;
 
 /// <summary>
-/// The log: to standard error, text for people and one JSON object a line for everything else. Lines are
-/// written by a thread of its own, and dropped before anybody waits for whoever reads them.
+/// The log on standard error: text on a terminal, else one JSON object per line. A separate thread writes
+/// the lines. If their reader is too slow, lines are dropped, so that no stream waits for it.
 /// </summary>
 internal sealed class DaemonLog : IDisposable
 {
@@ -29,11 +29,11 @@ internal sealed class DaemonLog : IDisposable
         _level = new LoggingLevelSwitch(LevelOf(options));
         _logger = new LoggerConfiguration()
             .MinimumLevel.ControlledBy(_level)
-            // Kestrel and the host tell of themselves at information.
+            // At information, Kestrel and the host log about themselves.
             .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
-            // Its warnings are of what strangers send, and they send as much as they like.
+            // Kestrel's warnings are about bad input, and strangers can send as much of it as they like.
             .MinimumLevel.Override("Microsoft.AspNetCore.Server.Kestrel", LogEventLevel.Error)
-            // What a start fails of is said once, by the command that started it.
+            // The command that starts the daemon already reports why a start failed.
             .MinimumLevel.Override("Microsoft.Extensions.Hosting.Internal.Host", LogEventLevel.Fatal)
             .MinimumLevel.Override("System", LogEventLevel.Warning)
             .WriteTo.Async(sink => WriteTo(sink, json), QueuedLines, blockWhenFull: false)
@@ -42,20 +42,20 @@ internal sealed class DaemonLog : IDisposable
 
     public Serilog.ILogger Logger => _logger;
 
-    /// <summary>Takes another level from the next line on. From any thread.</summary>
+    /// <summary>Sets another level, from the next line on. Thread-safe.</summary>
     public void SetLevel(LoggingOptions options) => _level.MinimumLevel = LevelOf(options);
 
-    /// <summary>Writes what is queued, as far as it goes in 2 s.</summary>
+    /// <summary>Writes the queued lines, for at most 2 s.</summary>
     public void Dispose() => Flush(TimeSpan.FromSeconds(2));
 
-    /// <summary>Writes what is queued, as far as it goes in the time, and takes no more: a pipe that nobody
-    /// reads would hold the process for ever.</summary>
+    /// <summary>Writes the queued lines and closes the log. Has a timeout, because a pipe that nobody reads
+    /// would block the process for ever.</summary>
     public void Flush(TimeSpan patience) => RunWithTimeout.Invoke(_logger.Dispose, patience);
 
     private static LogEventLevel LevelOf(LoggingOptions options) =>
         Enum.Parse<LogEventLevel>(options.Level, ignoreCase: true);
 
-    /// <summary>All levels to standard error: standard output is a command's own.</summary>
+    /// <summary>All levels go to standard error: standard output is for the commands' results.</summary>
     private static void WriteTo(LoggerSinkConfiguration sink, bool json)
     {
         const LogEventLevel All = LogEventLevel.Verbose;
