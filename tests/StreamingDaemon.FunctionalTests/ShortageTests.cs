@@ -135,7 +135,7 @@ public sealed class ShortageTests : IDisposable
             new Dictionary<string, string> { ["TMPDIR"] = "/no-such-directory" }, "demo", "--once", "--port", "0");
 
         Assert.Equal(1, exitCode);
-        Assert.StartsWith("streaming-daemon: /no-such-directory/: no directory can be made there", error,
+        Assert.StartsWith("streaming-daemon: /no-such-directory/: cannot create a directory there", error,
             StringComparison.Ordinal);
         Assert.Contains("TMPDIR", error, StringComparison.Ordinal);
     }

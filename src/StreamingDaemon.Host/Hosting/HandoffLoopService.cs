@@ -22,13 +22,13 @@ internal sealed class HandoffLoopService(
     // After shutdown_timeout_s, a stop takes at most about a second, whatever clients and peers do.
 
     /// <summary>How long the remaining clients have to receive their error event.</summary>
-    private static readonly TimeSpan LastWords = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan ErrorEventTime = TimeSpan.FromMilliseconds(500);
 
     /// <summary>How long a loop may take to drop the clients that are left after that.</summary>
-    private static readonly TimeSpan LastTurns = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan LoopStopTime = TimeSpan.FromMilliseconds(200);
 
     /// <summary>How long the last access log lines may take after the last client has ended.</summary>
-    private static readonly TimeSpan LastLines = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan AccessLogTime = TimeSpan.FromMilliseconds(200);
 
     /// <summary>Extra time that the service manager is asked to wait, beyond shutdown_timeout_s.</summary>
     private static readonly TimeSpan ManagerPatience = TimeSpan.FromSeconds(10);
@@ -96,7 +96,7 @@ internal sealed class HandoffLoopService(
             if (server.PathLeft is { } reason)
                 _logger.SocketPathLeft(server.SocketPath, reason);
             // The access log lines of the last streams may still be on their way.
-            await server.HandlersEndedAsync(LastLines).ConfigureAwait(false);
+            await server.HandlersEndedAsync(AccessLogTime).ConfigureAwait(false);
             return ExitCode.Success;
         }
         catch (OutOfMemoryException)
@@ -128,11 +128,11 @@ internal sealed class HandoffLoopService(
 
         _logger.DrainTimedOut(server.Statistics.ActiveConnections);
         watchdog.CancelAll(StreamOutcome.Drained);
-        if (await EndsWithinAsync(LastWords).ConfigureAwait(false))
+        if (await EndsWithinAsync(ErrorEventTime).ConfigureAwait(false))
             return;
         server.Stop();
-        if (!await EndsWithinAsync(LastTurns).ConfigureAwait(false))
-            throw new HandoffServerException("the loop does not turn; its clients are cut as it is");
+        if (!await EndsWithinAsync(LoopStopTime).ConfigureAwait(false))
+            throw new HandoffServerException("the loop does not turn; its clients are cut off");
     }
 
     private async Task<bool> EndsWithinAsync(TimeSpan patience)
