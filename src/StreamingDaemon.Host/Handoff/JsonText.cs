@@ -5,7 +5,7 @@ using System.Text.Json;
 
 namespace StreamingDaemon.Host.Handoff;
 
-/// <summary>JSON strings of any quality: what is no UTF-8, or a lone surrogate, becomes U+FFFD.</summary>
+/// <summary>Reads JSON strings leniently: invalid UTF-8 and lone surrogates become U+FFFD.</summary>
 internal static class JsonText
 {
     public static string Read(ref Utf8JsonReader reader)
@@ -20,8 +20,8 @@ internal static class JsonText
         }
     }
 
-    /// <summary>Is the current name this one? One that is no text (a lone surrogate) is no known
-    /// name.</summary>
+    /// <summary>True if the current property has this name. False if its name is not valid text, for example
+    /// because of a lone surrogate.</summary>
     public static bool Equals(ref Utf8JsonReader reader, ReadOnlySpan<byte> name)
     {
         if (!reader.ValueIsEscaped)
@@ -46,14 +46,14 @@ internal static class JsonText
             Encoding.UTF8.GetChars(plain, chars);
             if (backslash < 0)
                 break;
-            // The reader has checked that every escape is whole.
+            // The reader has checked that every escape is complete.
             var kind = escaped[backslash + 1];
             var length = kind == (byte)'u' ? 6 : 2;
             chars.Write([Unescape(kind, escaped.Slice(backslash, length))]);
             escaped = escaped[(backslash + length)..];
         }
 
-        // Surrogates that found no partner; those that did are left alone.
+        // Encoding to UTF-8 and back replaces lone surrogates and keeps pairs.
         return Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(chars.WrittenSpan.ToArray()));
     }
 
