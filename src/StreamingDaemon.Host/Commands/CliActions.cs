@@ -1,4 +1,4 @@
-using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
@@ -42,7 +42,7 @@ internal sealed class CliActions : ICliActions
     {
         // What is said if the look does not end, as with a path on a server that is gone.
         string? problem = $"{path}: this path's file system does not answer";
-        RunWithTimeout.Invoke(() => problem = ApiSocket.Check(path), StartChecks.Patience);
+        RunWithTimeout.Invoke(() => problem = UpstreamSocket.Check(path), StartChecks.Patience);
         return problem is null
             ? new("upstream", CheckStatus.Ok, $"OPENAI_API_SOCKET {path}: somebody listens")
             : new("upstream", CheckStatus.Warning, $"OPENAI_API_SOCKET {problem}: requests would fail");
