@@ -3,14 +3,29 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 
-namespace StreamingDaemon.Backends.Upstream;
+namespace StreamingDaemon.Backends;
 
 /// <summary>
-/// Decodes a JSON string that the framework refuses: lone surrogates and bytes that are no UTF-8 become
-/// U+FFFD. A model that emits half an emoji must not cost the user the rest of the answer.
+/// JSON strings of any quality: lone surrogates and bytes that are no UTF-8, which the framework refuses,
+/// become U+FFFD. Half an emoji must not cost a user the rest of an answer, or the whole request.
 /// </summary>
-internal static class LenientJsonText
+public static class JsonText
 {
+    /// <summary>The current string or name, unescaped.</summary>
+    public static string Read(ref Utf8JsonReader reader)
+    {
+        try
+        {
+            return reader.GetString() ?? "";
+        }
+        catch (InvalidOperationException)
+        {
+            // Rare enough for an exception.
+            return Decode(reader.ValueSpan);
+        }
+    }
+
+    /// <summary>Decodes a string that the framework refuses.</summary>
     /// <param name="escaped">The string without its quotes; its escapes are well formed.</param>
     /// <param name="destination">At least three times as long.</param>
     /// <returns>Bytes written.</returns>
@@ -45,6 +60,14 @@ internal static class LenientJsonText
         {
             return false;
         }
+    }
+
+    private static string Decode(ReadOnlySpan<byte> escaped)
+    {
+        var buffer = ArrayPool<byte>.Shared.Rent(3 * escaped.Length);
+        var text = Encoding.UTF8.GetString(buffer, 0, Decode(escaped, buffer));
+        ArrayPool<byte>.Shared.Return(buffer);
+        return text;
     }
 
     private static int DecodeEscape(ReadOnlySpan<byte> escaped, out Rune rune)

@@ -1,9 +1,10 @@
 using System.Text;
+using StreamingDaemon.Backends.OpenAI;
 using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.Tests.Upstream;
 
-public sealed class EventLimitTests
+public sealed class SseReaderTests
 {
     [Theory]
     [InlineData("data: 3456\n\n", 12)] // Exactly the limit of 10.
@@ -21,16 +22,28 @@ public sealed class EventLimitTests
         var bytes = Encoding.UTF8.GetBytes(text);
         for (var size = 1; size <= bytes.Length; size++)
         {
-            var limit = new EventLimit(10);
+            using var chunks = new ChunkReader("");
+            using var reader = new SseReader<ChunkEvents>(new ChunkEvents(chunks), maxEventBytes: 10);
             var total = 0;
-            for (var from = 0; from < bytes.Length && !limit.IsExceeded; from += size)
-                total += limit.Accept(bytes.AsSpan(from, Math.Min(size, bytes.Length - from)));
+            for (var from = 0; from < bytes.Length && !reader.IsTooLong; from += size)
+                total += Read(reader, bytes.AsSpan(from, Math.Min(size, bytes.Length - from)));
 
-            Assert.Equal(accepted < bytes.Length, limit.IsExceeded);
+            Assert.Equal(accepted < bytes.Length, reader.IsTooLong);
             // Cut small, the start of the line is let through before it proves too long; cut whole, it is
             // not.
-            if (size == bytes.Length || !limit.IsExceeded) Assert.Equal(accepted, total);
+            if (size == bytes.Length || !reader.IsTooLong) Assert.Equal(accepted, total);
             else Assert.InRange(total, accepted, accepted + 10);
         }
+    }
+
+    /// <returns>How many bytes were taken.</returns>
+    private static int Read(SseReader<ChunkEvents> reader, ReadOnlySpan<byte> bytes)
+    {
+        var offset = 0;
+        while (reader.TryRead(bytes, ref offset, out _))
+        {
+        }
+
+        return offset;
     }
 }

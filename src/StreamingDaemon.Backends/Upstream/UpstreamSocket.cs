@@ -1,13 +1,13 @@
 using System.Net.Sockets;
 
-namespace StreamingDaemon.Backends.OpenAI;
+namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>The Unix socket of <see cref="OpenAIOptions.ApiSocket"/>. What is wrong with it is said with its
-/// path: the runtime calls a missing one "Cannot assign requested address".</summary>
-public static class ApiSocket
+/// <summary>The Unix socket through which an upstream is reached. Errors name its path: the runtime calls a
+/// missing one "Cannot assign requested address".</summary>
+public static class UpstreamSocket
 {
     /// <summary>Connects and leaves.</summary>
-    /// <returns>What is wrong with the path, or null where somebody listens there.</returns>
+    /// <returns>What is wrong with the path, or null if somebody listens there.</returns>
     public static string? Check(string path)
     {
         using var socket = Create();
@@ -24,7 +24,7 @@ public static class ApiSocket
         }
     }
 
-    /// <exception cref="ApiSocketException">Nobody can be reached there.</exception>
+    /// <exception cref="UpstreamSocketException">Nobody can be reached there.</exception>
     internal static async ValueTask<Stream> ConnectAsync(string path, CancellationToken cancellationToken)
     {
         var socket = Create();
@@ -36,7 +36,7 @@ public static class ApiSocket
         catch (SocketException e)
         {
             socket.Dispose();
-            throw new ApiSocketException(Explain(path, e), e);
+            throw new UpstreamSocketException(Explain(path, e), e);
         }
         catch
         {
@@ -62,4 +62,5 @@ public static class ApiSocket
 }
 
 /// <summary>The message is in the daemon's own words, and names the path.</summary>
-internal sealed class ApiSocketException(string message, SocketException cause) : IOException(message, cause);
+internal sealed class UpstreamSocketException(string message, SocketException cause)
+    : IOException(message, cause);
