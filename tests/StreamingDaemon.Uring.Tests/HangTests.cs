@@ -229,7 +229,7 @@ public sealed class HangTests
                 {
                     for (var i = 0; i < call.SubmissionCount; i++)
                     {
-                        if (UserData.KindOf(call.Submission(i).UserData) == OperationKind.ClientWritable)
+                        if (OperationId.KindOf(call.Submission(i).UserData) == OperationKind.ClientWritable)
                             Interlocked.Exchange(ref waits, 1);
                     }
 
@@ -305,7 +305,7 @@ public sealed class HangTests
         var (writable, accepts) = (-1, 0);
         for (var i = 0; i < call.CompletionCount; i++)
         {
-            var kind = UserData.KindOf(call.Completion(i).UserData);
+            var kind = OperationId.KindOf(call.Completion(i).UserData);
             writable = kind == OperationKind.ClientWritable ? i : writable;
             accepts += kind == OperationKind.Accept ? 1 : 0;
         }

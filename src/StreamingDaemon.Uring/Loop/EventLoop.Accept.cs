@@ -2,9 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
-using StreamingDaemon.Uring.Ring;
 using static StreamingDaemon.Uring.Interop.IoUringConstants;
-using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;
 
@@ -108,12 +106,7 @@ internal sealed unsafe partial class EventLoop
 
     private void ArmAccept(int listener, bool multishot)
     {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpAccept;
-        entry->Fd = listener;
-        entry->IoPriority = multishot ? AcceptMultishot : (ushort)0;
-        entry->OperationFlags = SockCloExec;
-        entry->UserData = UserData.Pack(OperationKind.Accept, 0, 0);
+        _operations.Accept(listener, multishot);
         _acceptsArmed++;
         _acceptIsMultishot = multishot;
         _acceptsCancelled = false;
@@ -256,19 +249,11 @@ internal sealed unsafe partial class EventLoop
         ? new HandoffPeer(peer.UserId, peer.GroupId, peer.ProcessId)
         : new HandoffPeer(-1, -1, 0);
 
-    /// <summary>Ends what is armed, by name: by the descriptor it might find whoever has the number by
-    /// then.</summary>
     private void CancelAccepts()
     {
         if (_acceptsCancelled)
             return;
         _acceptsCancelled = true;
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpAsyncCancel;
-        entry->Flags = SqeCqeSkipSuccess;
-        entry->Fd = -1;
-        entry->Address = UserData.Pack(OperationKind.Accept, 0, 0);
-        entry->OperationFlags = AsyncCancelAll;
-        entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
+        _operations.CancelAccepts();
     }
 }

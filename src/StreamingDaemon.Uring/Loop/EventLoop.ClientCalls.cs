@@ -1,8 +1,5 @@
 using StreamingDaemon.Uring.Clients;
-using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
-using static StreamingDaemon.Uring.Interop.IoUringConstants;
-using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;
 
@@ -82,35 +79,22 @@ internal sealed unsafe partial class EventLoop
 
     private void SubmitToWorker(ClientConnection client, OperationKind kind)
     {
-        var entry = _ring.NextEntry();
-        entry->Flags = SqeAsync;
-        entry->Fd = client.Fd;
+        var (fd, generation, slot) = (client.Fd, client.Generation, client.Index);
         switch (kind)
         {
             case OperationKind.ClientSend:
-                entry->Opcode = OpSend;
-                entry->OperationFlags = MsgNoSignal | MsgDontWait;
+                _operations.SendByWorker(
+                    fd, BytesOf(client, kind), LengthOf(client, kind), generation, slot);
                 break;
             case OperationKind.ClientRead:
-                entry->Opcode = OpRecv;
-                entry->OperationFlags = MsgDontWait;
+                _operations.ReadByWorker(
+                    fd, BytesOf(client, kind), LengthOf(client, kind), generation, slot);
                 break;
-            case OperationKind.ClientShutdown:
-                entry->Opcode = OpShutdown;
+            default:
+                _operations.ShutdownByWorker(fd, generation, slot);
                 break;
         }
 
-        if (kind == OperationKind.ClientShutdown)
-        {
-            entry->Length = ShutWr;
-        }
-        else
-        {
-            entry->Address = (ulong)BytesOf(client, kind);
-            entry->Length = (uint)LengthOf(client, kind);
-        }
-
-        entry->UserData = UserData.Pack(kind, client.Generation, client.Index);
         _workerCalls++;
     }
 

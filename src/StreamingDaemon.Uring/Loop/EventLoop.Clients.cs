@@ -43,14 +43,7 @@ internal sealed unsafe partial class EventLoop
 
     private void ArmWatch(ClientConnection client)
     {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpPollAdd;
-        entry->Fd = client.Fd;
-        entry->OperationFlags = PollRdHup | PollHup | PollErr;
-        // io_uring reports RDHUP whether it is asked for or not (IO_POLL_UNMASK), and for as long as it is
-        // true. Where a FIN alone is not the end, only the edges are of use, which is what multishot gives.
-        entry->Length = Options.KeepHalfClosed ? PollAddMulti : 0;
-        entry->UserData = UserData.Pack(OperationKind.ClientWatch, client.Generation, client.Index);
+        _operations.PollForEnd(client.Fd, Options.KeepHalfClosed, client.Generation, client.Index);
         client.IsWatched = true;
     }
 
@@ -192,11 +185,7 @@ internal sealed unsafe partial class EventLoop
 
     private void SubmitWritablePoll(ClientConnection client)
     {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpPollAdd;
-        entry->Fd = client.Fd;
-        entry->OperationFlags = PollOut;
-        entry->UserData = UserData.Pack(OperationKind.ClientWritable, client.Generation, client.Index);
+        _operations.PollWritable(client.Fd, client.Generation, client.Index);
         client.IsSending = true;
         client.SendingKind = OperationKind.ClientWritable;
     }

@@ -76,7 +76,7 @@ internal sealed unsafe partial class EventLoop
     private void OnCloseTooLong(ClientConnection client)
     {
         if (client.IsWatched)
-            SubmitCancel(OperationKind.ClientWatch, client.Generation, client.Index);
+            _operations.Cancel(OperationKind.ClientWatch, client.Generation, client.Index);
         if (client.HasCallInFlight || !client.HasOperationInFlight)
             LeaveBehind(client);
     }

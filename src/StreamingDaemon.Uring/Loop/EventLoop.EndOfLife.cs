@@ -4,14 +4,12 @@ using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
-using static StreamingDaemon.Uring.Interop.IoUringConstants;
-using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;
 
 // The end of a client, and of the loop. close(2) neither cancels nor completes what is in flight, and closing
 // with unread bytes sends RST, which can eat the end of the answer: hence FIN, bounded drain, cancel, close.
-internal sealed unsafe partial class EventLoop
+internal sealed partial class EventLoop
 {
     private const int ScratchBytes = 64 * 1024;
 
@@ -55,11 +53,7 @@ internal sealed unsafe partial class EventLoop
 
     private void SubmitReadablePoll(ClientConnection client)
     {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpPollAdd;
-        entry->Fd = client.Fd;
-        entry->OperationFlags = PollIn;
-        entry->UserData = UserData.Pack(OperationKind.ClientReadable, client.Generation, client.Index);
+        _operations.PollReadable(client.Fd, client.Generation, client.Index);
         client.IsReceiving = true;
         client.ReceivingKind = OperationKind.ClientReadable;
     }
@@ -112,26 +106,14 @@ internal sealed unsafe partial class EventLoop
         client.State = ClientState.Closing;
         ReportEnd(client, end);
         if (client.IsSending)
-            SubmitCancel(client.SendingKind, client.Generation, client.Index);
+            _operations.Cancel(client.SendingKind, client.Generation, client.Index);
         if (client.IsWatched)
-            SubmitCancel(OperationKind.ClientWatch, client.Generation, client.Index);
+            _operations.Cancel(OperationKind.ClientWatch, client.Generation, client.Index);
         if (client.IsReceiving)
-            SubmitCancel(client.ReceivingKind, client.Generation, client.Index);
+            _operations.Cancel(client.ReceivingKind, client.Generation, client.Index);
         if (client.HasCallInFlight)
             _timers.Set(client, _nowMs + LeaveBehindAfterMs);
         FinishCloseIfIdle(client);
-    }
-
-    /// <summary>By name, which the kernel looks up in a hash table; by descriptor it would look at every
-    /// operation of the ring.</summary>
-    private void SubmitCancel(OperationKind kind, uint generation, int slot)
-    {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpAsyncCancel;
-        entry->Flags = SqeCqeSkipSuccess;
-        entry->Fd = -1;
-        entry->Address = UserData.Pack(kind, generation, slot);
-        entry->UserData = UserData.Pack(OperationKind.Cancel, 0, 0);
     }
 
     /// <summary>Has a descriptor that came from outside closed, off this thread.</summary>

@@ -62,7 +62,7 @@ internal sealed unsafe partial class EventLoop
         handoff.IsExpired = true;
         ExcusePeer(handoff);
         if (handoff.IsReceiving)
-            SubmitCancel(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
+            _operations.Cancel(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         else
             ArmReceive(handoff);
     }

@@ -2,7 +2,6 @@ using System.Diagnostics;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
-using static StreamingDaemon.Uring.Interop.IoUringConstants;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;
@@ -34,17 +33,8 @@ internal sealed unsafe partial class EventLoop
 
         var header = handoff.Memory.Prepare(
             handoff.Received, room, takesDescriptor: handoff.ClientFd < 0);
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpRecvMsg;
-        entry->Fd = handoff.Fd;
-        entry->Address = (ulong)header;
-        entry->Length = 1;
-        // Only looked at. If our table has no place for the client's descriptor, the message stays, to be
-        // asked for again, and the client is not lost. And taking a message releases the descriptors in it
-        // that we have no room for, here.
-        entry->OperationFlags = MsgCmsgCloExec | MsgPeek
-            | (handoff.IsExpired || handoff.IsProbe ? MsgDontWait : 0u);
-        entry->UserData = UserData.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
+        _operations.ReceiveMessage(handoff.Fd, header, waits: !handoff.IsExpired && !handoff.IsProbe,
+            handoff.Generation, handoff.Index);
         handoff.IsReceiving = true;
     }
 
@@ -226,7 +216,7 @@ internal sealed unsafe partial class EventLoop
         TimerWheel.Clear(handoff);
         _silent.Remove(handoff);
         if (handoff.IsReceiving)
-            SubmitCancel(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
+            _operations.Cancel(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         else
             FreeHandoff(handoff);
     }

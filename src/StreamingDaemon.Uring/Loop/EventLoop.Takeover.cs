@@ -61,18 +61,12 @@ internal sealed partial class EventLoop : IHangWatched
         _nowMs = ClockMs();
         _usesWorkers = true;
         _usesWorkersUntilMs = Math.Max(_usesWorkersUntilMs, _nowMs + WorkersForMs);
-        var old = _ring;
-        _entersBefore += old.EnterCalls;
-        _ring = ring;
-        var completed = new List<CompletionEntry>();
-        while (old.TryTakeCompletion(out var completion))
-            completed.Add(completion);
-        old.Dispose();
+        var completed = _operations.Replace(ring);
         ArmAgain(completed);
         // Last: what these arm is in the new ring, and must not be armed twice. Run arms the eventfd.
         foreach (var completion in completed)
         {
-            if (UserData.KindOf(completion.UserData) != OperationKind.Wake)
+            if (OperationId.KindOf(completion.UserData) != OperationKind.Wake)
                 Dispatch(completion);
         }
 
@@ -91,7 +85,7 @@ internal sealed partial class EventLoop : IHangWatched
             if ((completion.Flags & IoUringConstants.CqeMore) != 0)
                 continue;
             ended.Add(completion.UserData);
-            endedAccepts += UserData.KindOf(completion.UserData) == OperationKind.Accept ? 1 : 0;
+            endedAccepts += OperationId.KindOf(completion.UserData) == OperationKind.Accept ? 1 : 0;
         }
 
         // Those that have ended are still to be counted; the others are armed by the next turn.
@@ -103,7 +97,7 @@ internal sealed partial class EventLoop : IHangWatched
         foreach (var handoff in _handoffs)
         {
             if (!handoff.IsReceiving || ended.Contains(
-                UserData.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index)))
+                OperationId.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index)))
                 continue;
             handoff.IsReceiving = false;
             if (handoff.IsClosing)
@@ -144,7 +138,7 @@ internal sealed partial class EventLoop : IHangWatched
             SubmitReadablePoll(client);
 
         bool WasCut(OperationKind kind) =>
-            !ended.Contains(UserData.Pack(kind, client.Generation, client.Index));
+            !ended.Contains(OperationId.Pack(kind, client.Generation, client.Index));
     }
 
     private void TakeReturnedCalls()

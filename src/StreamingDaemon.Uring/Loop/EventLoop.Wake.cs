@@ -1,7 +1,5 @@
 using System.Threading.Channels;
 using StreamingDaemon.Uring.Interop;
-using StreamingDaemon.Uring.Ring;
-using static StreamingDaemon.Uring.Interop.IoUringConstants;
 
 namespace StreamingDaemon.Uring.Loop;
 
@@ -107,15 +105,7 @@ internal sealed partial class EventLoop : IThreadPoolWorkItem
         || (Volatile.Read(ref _stopRequested) == 1 && !_stopped)
         || Volatile.Read(ref _trimRequested) == 1;
 
-    private unsafe void ArmWake()
-    {
-        var entry = _ring.NextEntry();
-        entry->Opcode = OpRead;
-        entry->Fd = _wakeEvent.Fd;
-        entry->Address = (ulong)_wakeEvent.Buffer;
-        entry->Length = sizeof(ulong);
-        entry->UserData = UserData.Pack(OperationKind.Wake, 0, 0);
-    }
+    private void ArmWake() => _operations.ReadWake(_wakeEvent);
 
     private void OnWake(int result)
     {

@@ -21,8 +21,7 @@ internal sealed partial class EventLoop : IDisposable
     private const int StreamsPerTurn = 4096;
 
     private readonly ServerThreads _threads;
-    private IoUring _ring;
-    private long _entersBefore;
+    private readonly Operations _operations;
     private readonly HandoffListener? _listener;
     private readonly TimerWheel _timers;
     private readonly Action<LoopTimer> _fireTimer;
@@ -65,7 +64,7 @@ internal sealed partial class EventLoop : IDisposable
         _fireTimer = FireTimer;
         _buffers = new NativeBufferPool(options.Memory);
         _handoffMemory = NewHandoffMemory(options);
-        _ring = CreateRing();
+        _operations = new Operations(CreateRing());
         try
         {
             _scratch = _buffers.Rent(ScratchBytes);
@@ -88,7 +87,7 @@ internal sealed partial class EventLoop : IDisposable
             _listener?.Unlink(HandoffListener.LastPatienceMs);
             _listener?.Dispose();
             _handlerThread?.End();
-            _ring.Dispose();
+            _operations.Dispose();
             _wakeEvent.Dispose();
             throw;
         }
@@ -154,7 +153,7 @@ internal sealed partial class EventLoop : IDisposable
             _nowMs = ClockMs();
             _timers.Advance(_nowMs, _fireTimer);
             MayLeaveWorkers();
-            Statistics.OnTurn(_entersBefore + _ring.EnterCalls);
+            Statistics.OnTurn(_operations.EnterCalls);
             if (_clientCount == 0 && _handoffCount == 0)
                 Volatile.Write(ref _busy, 0);
         }
@@ -182,12 +181,12 @@ internal sealed partial class EventLoop : IDisposable
         // enqueue).
         _sleeping = 1;
         Interlocked.MemoryBarrier();
-        var mustWait = _dirty.Count == 0 && !_ring.TryPeekCompletion() && !_reader.TryPeek(out _)
+        var mustWait = _dirty.Count == 0 && !_operations.TryPeekCompletion() && !_reader.TryPeek(out _)
             && !_passed.Reader.TryPeek(out _) && _returnedCalls.IsEmpty && !RequestsPending()
             && !MayServeHeld() && !IsFinished();
-        var result = _ring.Enter(mustWait ? 1u : 0u, mustWait ? SleepMs() : 0);
+        var hasRoom = _operations.Enter(mustWait ? 1u : 0u, mustWait ? SleepMs() : 0);
         Volatile.Write(ref _sleeping, 0);
-        if (result is -Errno.Again or -Errno.Busy && !_ring.TryPeekCompletion())
+        if (!hasRoom)
         {
             // The kernel is short of memory for requests and there is nothing to take: give it a moment
             // instead of spinning on it.
@@ -198,13 +197,13 @@ internal sealed partial class EventLoop : IDisposable
     private void TakeCompletions()
     {
         _nowMs = ClockMs();
-        while (_ring.TryTakeCompletion(out var completion))
+        while (_operations.TryTakeCompletion(out var completion))
             Dispatch(completion);
     }
 
     private void Dispatch(in CompletionEntry completion)
     {
-        var kind = UserData.KindOf(completion.UserData);
+        var kind = OperationId.KindOf(completion.UserData);
         switch (kind)
         {
             case OperationKind.Wake:
@@ -214,7 +213,7 @@ internal sealed partial class EventLoop : IDisposable
                 OnAccept(completion);
                 break;
             case OperationKind.HandoffReceive:
-                var handoff = _handoffs[UserData.SlotOf(completion.UserData)];
+                var handoff = _handoffs[OperationId.SlotOf(completion.UserData)];
                 if (IsCurrent(handoff.Generation, completion))
                     OnHandoffReceived(handoff, completion.Result);
                 break;
@@ -222,7 +221,7 @@ internal sealed partial class EventLoop : IDisposable
                 // Only failures are posted. One that finds nothing was late, which is its normal race.
                 break;
             default:
-                var client = _clients[UserData.SlotOf(completion.UserData)];
+                var client = _clients[OperationId.SlotOf(completion.UserData)];
                 if (IsCurrent(client.Generation, completion))
                     DispatchTo(client, kind, completion);
                 break;
@@ -231,7 +230,7 @@ internal sealed partial class EventLoop : IDisposable
 
     /// <summary>Is a completion its slot's, or that of a previous user?</summary>
     private static bool IsCurrent(uint generation, in CompletionEntry completion) =>
-        (generation & UserData.GenerationMask) == UserData.GenerationOf(completion.UserData);
+        (generation & OperationId.GenerationMask) == OperationId.GenerationOf(completion.UserData);
 
     private void DispatchTo(ClientConnection client, OperationKind kind, in CompletionEntry completion)
     {
@@ -276,7 +275,7 @@ internal sealed partial class EventLoop : IDisposable
             Release(listener, ReleaseKind.Odd);
         DismissOthers();
         // The ring first: once it is closed the kernel holds no pointer into the memory below.
-        _ring.Dispose();
+        _operations.Dispose();
         _wakeEvent.Dispose();
         DropPassedClients();
         AbandonAll();

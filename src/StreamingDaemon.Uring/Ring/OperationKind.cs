@@ -20,7 +20,7 @@ internal enum OperationKind : byte
 /// <c>user_data</c>: kind (8 bits), generation (24), slot (32). The generation tells a late completion of a
 /// slot's previous user from one of its present user.
 /// </summary>
-internal static class UserData
+internal static class OperationId
 {
     public const uint GenerationMask = 0xFF_FFFF;
 
