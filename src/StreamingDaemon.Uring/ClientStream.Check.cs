@@ -1,5 +1,5 @@
 using StreamingDaemon.Uring.Handoff;
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring;
 

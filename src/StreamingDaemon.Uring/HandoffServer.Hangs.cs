@@ -1,5 +1,6 @@
 using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring;
 

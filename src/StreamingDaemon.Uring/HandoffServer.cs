@@ -1,6 +1,9 @@
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Shared;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring;
 
@@ -126,13 +129,13 @@ public sealed partial class HandoffServer
 
     /// <summary>Other timeouts, in milliseconds, for whatever begins to wait from now on. From any thread,
     /// one at a time.</summary>
-    public void SetTimeouts(int handoffMs, int writeMs, int drainMs)
+    public void SetTimeouts(int handoffMs, int writeMs, int lingerMs)
     {
         _options = _options with
         {
             HandoffTimeoutMs = handoffMs,
             WriteTimeoutMs = writeMs,
-            DrainTimeoutMs = drainMs,
+            LingerTimeoutMs = lingerMs,
         };
         foreach (var loop in _loops)
             loop.Options = _options;

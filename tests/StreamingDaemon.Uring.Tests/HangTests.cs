@@ -1,9 +1,9 @@
 using System.Text;
 using StreamingDaemon.Testing;
 using StreamingDaemon.Testing.Hostile;
-using StreamingDaemon.Uring.Handoff;
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Threads;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -49,7 +49,7 @@ public sealed class HangTests
         var before = OpenDescriptors.SocketsAndRings();
         using var held = new HeldCall((OperationKind)kind);
         await using (var server = await RunningServer.StartAsync(AnswerAsync,
-            options => options with { CallFault = held.Make, DrainTimeoutMs = 60_000 }))
+            options => options with { CallFault = held.Make, LingerTimeoutMs = 60_000 }))
         {
             using var victim = TestClient.HandOverTcp(server.SocketPath, "victim");
             var answer = TestClient.ReadTextAsync(victim);

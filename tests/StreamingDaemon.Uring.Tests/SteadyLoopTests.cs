@@ -1,7 +1,6 @@
 using System.Text;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
 

@@ -1,6 +1,6 @@
 using StreamingDaemon.Uring.Buffers;
-using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Timers;
 
 namespace StreamingDaemon.Uring.Clients;
 
@@ -15,7 +15,7 @@ internal enum ClientState : byte
 
     /// <summary>Our end of the stream is sent (FIN); what the client still sends is read and
     /// dropped.</summary>
-    Draining,
+    Lingering,
 
     /// <summary>Cancelled: waits for the completions of what was in flight.</summary>
     Closing,

@@ -2,6 +2,8 @@ using System.Diagnostics;
 using System.Globalization;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Threads;
+using StreamingDaemon.Uring.Timers;
 using static StreamingDaemon.Uring.Interop.IoUringConstants;
 
 namespace StreamingDaemon.Uring.Loop;
@@ -36,12 +38,6 @@ internal sealed unsafe partial class EventLoop
     private int _acceptsArmed;
     private bool _acceptIsMultishot;
     private bool _acceptsCancelled;
-
-    /// <summary>Wakes the loop; what is due, each turn looks for itself.</summary>
-    private sealed class LoopAlarm : LoopTimer
-    {
-        public bool IsSet => DeadlineMs != long.MaxValue;
-    }
 
     /// <summary>Connections that may be queued: listen(2) caps it at net.core.somaxconn, and the kernel
     /// queues one more.</summary>

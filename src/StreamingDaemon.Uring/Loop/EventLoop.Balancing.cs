@@ -1,6 +1,6 @@
 using System.Threading.Channels;
 using StreamingDaemon.Uring.Buffers;
-using StreamingDaemon.Uring.Handoff;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Loop;
 

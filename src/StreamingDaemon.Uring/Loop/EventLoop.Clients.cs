@@ -119,7 +119,7 @@ internal sealed unsafe partial class EventLoop
         }
         else if (endRequested != StreamEndRequest.None)
         {
-            BeginDrain(client);
+            BeginLinger(client);
         }
     }
 

@@ -3,6 +3,7 @@ using StreamingDaemon.Uring.Buffers;
 using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Timers;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;
@@ -59,7 +60,7 @@ internal sealed unsafe partial class EventLoop
             _timers.Set(client, _nowMs + Options.HandoffTimeoutMs);
         else if (client.State != ClientState.Closing && client.Stream?.TryTimeOutCheck() == true)
             TimeOutCheck(client);
-        else if (client.State == ClientState.Draining)
+        else if (client.State == ClientState.Lingering)
             BeginClose(client, ClientEnd.Completed);
         else if (client.State == ClientState.Closing)
             OnCloseTooLong(client);

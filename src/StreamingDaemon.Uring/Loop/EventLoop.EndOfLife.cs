@@ -1,14 +1,14 @@
 using System.Diagnostics;
 using StreamingDaemon.Uring.Buffers;
 using StreamingDaemon.Uring.Clients;
-using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Loop;
 
 // The end of a client, and of the loop. close(2) neither cancels nor completes what is in flight, and closing
-// with unread bytes sends RST, which can eat the end of the answer: hence FIN, bounded drain, cancel, close.
+// with unread bytes sends RST, which can eat the end of the answer: hence FIN, bounded linger, cancel, close.
 internal sealed partial class EventLoop
 {
     private const int ScratchBytes = 64 * 1024;
@@ -16,7 +16,7 @@ internal sealed partial class EventLoop
     /// <summary>What a refused client has to close where others wait for its slot.</summary>
     private const int CrowdedLingerTimeoutMs = 200;
 
-    /// <summary>What draining clients send is read to here, all of them at once: nobody looks at
+    /// <summary>What lingering clients send is read to here, all of them at once: nobody looks at
     /// it.</summary>
     private NativeBuffer _scratch;
     private readonly List<Release> _releases = [];
@@ -29,14 +29,14 @@ internal sealed partial class EventLoop
     private bool _stopped;
 
     /// <summary>Everything is sent: FIN, then read what the client still sends until it closes.</summary>
-    private void BeginDrain(ClientConnection client)
+    private void BeginLinger(ClientConnection client)
     {
-        client.State = ClientState.Draining;
+        client.State = ClientState.Lingering;
         ReportEnd(client, ClientEnd.Completed);
         // One who was only told that there is no room makes room for the next who waits to be told.
         var patienceMs = !client.IsAdmitted && _places.Waiting > 0
-            ? Math.Min(Options.DrainTimeoutMs, CrowdedLingerTimeoutMs)
-            : Options.DrainTimeoutMs;
+            ? Math.Min(Options.LingerTimeoutMs, CrowdedLingerTimeoutMs)
+            : Options.LingerTimeoutMs;
         _timers.Set(client, _nowMs + patienceMs);
         client.IsShuttingDown = true;
         CallClient(client, OperationKind.ClientShutdown);
@@ -88,7 +88,7 @@ internal sealed partial class EventLoop
         if (client.State == ClientState.Closing)
             FinishCloseIfIdle(client);
         else if ((result > 0 || result is -Errno.Again or -Errno.Intr)
-                 && client.LingeredBytes < Options.MaxDrainBytes)
+                 && client.LingeredBytes < Options.MaxLingerBytes)
             SubmitReadablePoll(client);
         else if (result == 0 && client.IsWatched && !Options.KeepHalfClosed)
             // The end that we read here is what the watch waits for: it ends by itself, and needs no cancel.
@@ -211,7 +211,7 @@ internal sealed partial class EventLoop
 
             foreach (var client in _clients)
             {
-                if (client.State is ClientState.Streaming or ClientState.Draining)
+                if (client.State is ClientState.Streaming or ClientState.Lingering)
                     BeginClose(client, ClientEnd.ServerStopped);
             }
         }

@@ -1,6 +1,7 @@
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Timers;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;

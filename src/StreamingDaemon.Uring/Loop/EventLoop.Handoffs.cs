@@ -2,6 +2,8 @@ using System.Diagnostics;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Threads;
+using StreamingDaemon.Uring.Timers;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;

@@ -1,5 +1,6 @@
 using StreamingDaemon.Uring.Buffers;
 using StreamingDaemon.Uring.Handoff;
+using StreamingDaemon.Uring.Timers;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Loop;

@@ -2,6 +2,8 @@ using System.Collections.Concurrent;
 using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Threads;
+using StreamingDaemon.Uring.Timers;
 
 namespace StreamingDaemon.Uring.Loop;
 

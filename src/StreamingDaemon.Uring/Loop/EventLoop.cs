@@ -5,6 +5,9 @@ using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Shared;
+using StreamingDaemon.Uring.Threads;
+using StreamingDaemon.Uring.Timers;
 
 namespace StreamingDaemon.Uring.Loop;
 
@@ -12,7 +15,7 @@ namespace StreamingDaemon.Uring.Loop;
 /// The loop: one thread, one ring, the sockets of its clients. Everything here is owned by that thread but
 /// for the members in <c>EventLoop.Wake.cs</c>. It allocates nothing per token, runs nobody else's code, and
 /// blocks nowhere but in io_uring_enter. Where there are several, one of them accepts for all
-/// (<c>EventLoop.Passing.cs</c>).
+/// (<c>EventLoop.Balancing.cs</c>).
 /// </summary>
 internal sealed partial class EventLoop : IDisposable
 {

@@ -1,5 +1,5 @@
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
-using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 
 namespace StreamingDaemon.Uring.Tests.Loop;

@@ -1,9 +1,8 @@
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
-using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
 

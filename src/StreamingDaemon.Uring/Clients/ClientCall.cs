@@ -1,9 +1,8 @@
-using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
-namespace StreamingDaemon.Uring.Loop;
+namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>Stands between the loop and the kernel, for tests: makes, changes or answers a call on a client's
 /// socket.</summary>
