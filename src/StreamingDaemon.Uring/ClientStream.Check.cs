@@ -49,7 +49,7 @@ public sealed partial class ClientStream
         if ((before & Notify) != 0)
             PostAgain();
         if (rejection is { } reason && !hasTimedOut)
-            _loop.ReportRejection(reason, peer);
+            _loop.Handlers.ReportRejection(reason, peer);
         if (rejection is not null || hasTimedOut)
         {
             Abort();

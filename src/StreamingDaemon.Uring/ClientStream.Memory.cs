@@ -48,7 +48,7 @@ public sealed partial class ClientStream
         ReleaseHandoffData();
         ReturnMemory();
         DropBuffer();
-        _loop.OnHandlerReturned();
+        _loop.Handlers.OnReturned();
     }
 
     /// <summary>What was put into the outbox must reach the loop, or its client would wait for ever: if the
@@ -59,7 +59,7 @@ public sealed partial class ClientStream
         {
             try
             {
-                _loop.Post(this);
+                _loop.Mailbox.Post(this);
                 return;
             }
             catch (OutOfMemoryException)

@@ -16,7 +16,7 @@ public sealed partial class HandoffServer
         var (checks, calls) = (default(HungThreads), default(HungThreads));
         foreach (var loop in _loops)
         {
-            checks += loop.HungChecks;
+            checks += loop.Context.Handlers.Thread.HungThreads;
             calls += loop.HungCalls;
         }
 
@@ -41,7 +41,7 @@ public sealed partial class HandoffServer
         IoUring ring;
         try
         {
-            ring = loop.CreateRing();
+            ring = loop.Context.CreateRing();
         }
         catch (HandoffServerException)
         {

@@ -54,7 +54,7 @@ public sealed partial class HandoffServer
     internal IReadOnlyList<int> Loads => [.. _loops.Select(l => l.Load)];
 
     /// <summary>Native buffers that are in use, of every loop.</summary>
-    internal int RentedBuffers => _loops.Sum(l => l.Buffers.Rented);
+    internal int RentedBuffers => _loops.Sum(l => l.Context.Buffers.Rented);
 
     /// <summary>What streams may hold of memory.</summary>
     public MemoryBudget Memory => _options.Memory;
@@ -138,7 +138,7 @@ public sealed partial class HandoffServer
             LingerTimeoutMs = lingerMs,
         };
         foreach (var loop in _loops)
-            loop.Options = _options;
+            loop.Context.Options = _options;
     }
 
     /// <summary>Gives the memory that a burst left behind back to the system. From any thread.</summary>
@@ -157,14 +157,14 @@ public sealed partial class HandoffServer
     public async Task<bool> IsTurningAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
     {
         var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
-        var waitingFor = _loops.Select(loop => (Loop: loop, loop.Statistics.Turns)).ToList();
+        var waitingFor = _loops.Select(loop => (Loop: loop, loop.Context.Statistics.Turns)).ToList();
         if (waitingFor.Count == 0 || Completion.IsCompleted)
             return false;
         while (true)
         {
             foreach (var (loop, _) in waitingFor)
-                loop.Wake();
-            waitingFor.RemoveAll(w => w.Loop.Statistics.Turns != w.Turns || w.Loop.RanToEnd);
+                loop.Context.Mailbox.Wake();
+            waitingFor.RemoveAll(w => w.Loop.Context.Statistics.Turns != w.Turns || w.Loop.RanToEnd);
             if (waitingFor.Count == 0)
                 return true;
             if (Completion.IsCompleted || Environment.TickCount64 > deadline)
@@ -179,7 +179,7 @@ public sealed partial class HandoffServer
     public async Task<bool> HandlersEndedAsync(TimeSpan timeout)
     {
         var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
-        while (_loops.Any(loop => loop.HandlersRunning > 0))
+        while (_loops.Any(loop => loop.Context.Handlers.Running > 0))
         {
             if (Environment.TickCount64 > deadline)
                 return false;
@@ -210,7 +210,7 @@ public sealed partial class HandoffServer
             _loops = [loop, .. others];
             // Those that were set meanwhile.
             foreach (var each in _loops)
-                each.Options = _options;
+                each.Context.Options = _options;
         }
 
         made.TrySetResult(loop);

@@ -61,7 +61,7 @@ internal sealed unsafe partial class EventLoop
         if (listener.Fd < 0)
             return;
         DropSilentBeyondTheCap();
-        if (_nowMs >= _acceptAgainMs)
+        if (_loop.NowMs >= _acceptAgainMs)
         {
             _acceptAgainMs = long.MaxValue;
             if (_acceptsArmed > 0)
@@ -102,7 +102,7 @@ internal sealed unsafe partial class EventLoop
 
     private void ArmAccept(int listener, bool multishot)
     {
-        _operations.Accept(listener, multishot);
+        _loop.Operations.Accept(listener, multishot);
         _acceptsArmed++;
         _acceptIsMultishot = multishot;
         _acceptsCancelled = false;
@@ -118,26 +118,26 @@ internal sealed unsafe partial class EventLoop
         _acceptIsMultishot = false;
         // EMFILE, ENFILE, ENOBUFS, ENOMEM: what ends gives some back. The connection is still queued.
         if (completion.Result is < 0 and not (-Errno.ConnAborted or -Errno.Intr or -Errno.Canceled))
-            _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
+            _loop.SetTimer(_backoff, AcceptBackoffMs);
     }
 
     private void StartHandoff(int fd)
     {
-        Statistics.OnAccepted();
-        MarkBusy();
+        _loop.Statistics.OnAccepted();
+        _loop.MarkBusy();
         if (_listener!.IsPassed)
             AncillaryData.TurnOff(fd);
         if (!IsAllowed(fd))
         {
             NotifyRejected(HandoffRejection.PeerNotAllowed, fd);
-            Release(fd, ReleaseKind.Connection);
+            _loop.Releases.Add(fd, ReleaseKind.Connection);
             return;
         }
 
         if (_stopped)
         {
             NotifyRejected(HandoffRejection.ServerStopped, fd);
-            Release(fd, ReleaseKind.Connection);
+            _loop.Releases.Add(fd, ReleaseKind.Connection);
             return;
         }
 
@@ -168,12 +168,12 @@ internal sealed unsafe partial class EventLoop
             {
                 // No descriptor is left: streams that end give some back, and what is queued is ours to
                 // serve.
-                _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
+                _loop.SetTimer(_backoff, AcceptBackoffMs);
                 return;
             }
         }
 
-        Release(listener.TakeDescriptor(), ReleaseKind.Odd);
+        _loop.Releases.Add(listener.TakeDescriptor(), ReleaseKind.Odd);
     }
 
     /// <summary>Asks for the message. Its time runs from here on: until there is memory for it, it is we who
@@ -193,7 +193,7 @@ internal sealed unsafe partial class EventLoop
     private void ReceiveLater(HandoffConnection handoff)
     {
         ExcusePeer(handoff);
-        _timers.Set(_backoff, _nowMs + AcceptBackoffMs);
+        _loop.SetTimer(_backoff, AcceptBackoffMs);
         _unreceived.Enqueue((handoff, handoff.Generation));
     }
 
@@ -204,15 +204,15 @@ internal sealed unsafe partial class EventLoop
         ++handoff.TimesCut < MostTimesCut || FileNative.IsTableFull(handoff.Fd);
 
     /// <summary>Another loop has given a place back since <see cref="ServeHeld"/> found none.</summary>
-    private bool MayServeHeld() => _withoutPlace.Count > 0 && _places.HasRoom;
+    private bool MayServeHeld() => _withoutPlace.Count > 0 && _loop.Places.HasRoom;
 
     private void ServeHeld()
     {
         ServeAwaitingLargerMemory();
-        while (_withoutPlace.Count > 0 && _places.TryTake(out var admission))
+        while (_withoutPlace.Count > 0 && _loop.Places.TryTake(out var admission))
         {
             var handoff = _withoutPlace.Dequeue();
-            _places.Waiting = _withoutPlace.Count;
+            _loop.Places.Waiting = _withoutPlace.Count;
             StartClientOf(handoff, admission);
         }
 
@@ -235,10 +235,11 @@ internal sealed unsafe partial class EventLoop
     /// <summary>May this peer hand over?</summary>
     private bool IsAllowed(int fd)
     {
-        if (Options.AllowedUids.Count == 0 && Options.AllowedGids.Count == 0)
+        if (_loop.Options.AllowedUids.Count == 0 && _loop.Options.AllowedGids.Count == 0)
             return true;
         var peer = PeerOf(fd);
-        return Options.AllowedUids.Contains(peer.UserId) || Options.AllowedGids.Contains(peer.GroupId);
+        return _loop.Options.AllowedUids.Contains(peer.UserId)
+            || _loop.Options.AllowedGids.Contains(peer.GroupId);
     }
 
     private static HandoffPeer PeerOf(int fd) => LinuxNative.GetPeerCredentials(fd, out var peer) == 0
@@ -250,6 +251,6 @@ internal sealed unsafe partial class EventLoop
         if (_acceptsCancelled)
             return;
         _acceptsCancelled = true;
-        _operations.CancelAccepts();
+        _loop.Operations.CancelAccepts();
     }
 }

@@ -47,7 +47,7 @@ internal sealed partial class EventLoop
     {
         if (!_passed.Writer.TryWrite(client))
             return false;
-        Wake();
+        _loop.Mailbox.Wake();
         return true;
     }
 
@@ -55,7 +55,7 @@ internal sealed partial class EventLoop
     {
         while (_passed.Reader.TryRead(out var passed))
         {
-            MarkBusy();
+            _loop.MarkBusy();
             var client = StartClient(passed);
             if (_stopped)
                 BeginClose(client, ClientEnd.ServerStopped);
@@ -75,7 +75,7 @@ internal sealed partial class EventLoop
         _passed.Writer.TryComplete();
         while (_passed.Reader.TryRead(out var passed))
         {
-            Release(passed.Fd, ReleaseKind.Odd);
+            _loop.Releases.Add(passed.Fd, ReleaseKind.Odd);
             GiveBack(passed);
         }
     }
@@ -85,9 +85,9 @@ internal sealed partial class EventLoop
     {
         var data = client.Data;
         if (client.Admission == HandoffAdmission.Admitted)
-            Options.Memory.Return(client.StreamBytes + MemoryBudget.ForHandoff(data.Length));
-        _buffers.Return(ref data);
+            _loop.Options.Memory.Return(client.StreamBytes + MemoryBudget.ForHandoff(data.Length));
+        _loop.Buffers.Return(ref data);
         Interlocked.Decrement(ref _load);
-        _places.Return(client.Admission != HandoffAdmission.OverCapacity);
+        _loop.Places.Return(client.Admission != HandoffAdmission.OverCapacity);
     }
 }

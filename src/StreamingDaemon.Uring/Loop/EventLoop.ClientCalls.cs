@@ -62,7 +62,7 @@ internal sealed unsafe partial class EventLoop
         // The client's generation as it is now: by the return it may be somebody else's.
         var (call, generation) = (_call + 1, client.Generation);
         Volatile.Write(ref _call, call);
-        var result = Options.CallFault is { } fault
+        var result = _loop.Options.CallFault is { } fault
             ? fault(new ClientCall(kind, client.Fd, BytesOf(client, kind), LengthOf(client, kind)))
             : ClientCall.Make(kind, client.Fd, BytesOf(client, kind), LengthOf(client, kind));
         if (Interlocked.CompareExchange(ref _call, call + 1, call) != call)
@@ -83,15 +83,15 @@ internal sealed unsafe partial class EventLoop
         switch (kind)
         {
             case OperationKind.ClientSend:
-                _operations.SendByWorker(
+                _loop.Operations.SendByWorker(
                     fd, BytesOf(client, kind), LengthOf(client, kind), generation, slot);
                 break;
             case OperationKind.ClientRead:
-                _operations.ReadByWorker(
+                _loop.Operations.ReadByWorker(
                     fd, BytesOf(client, kind), LengthOf(client, kind), generation, slot);
                 break;
             default:
-                _operations.ShutdownByWorker(fd, generation, slot);
+                _loop.Operations.ShutdownByWorker(fd, generation, slot);
                 break;
         }
 
@@ -117,7 +117,7 @@ internal sealed unsafe partial class EventLoop
     /// <summary>Once a turn: back to plain calls, if none of the workers' hangs.</summary>
     private void MayLeaveWorkers()
     {
-        if (_usesWorkers && _workerCalls == 0 && _nowMs >= _usesWorkersUntilMs)
+        if (_usesWorkers && _workerCalls == 0 && _loop.NowMs >= _usesWorkersUntilMs)
             _usesWorkers = false;
     }
 }

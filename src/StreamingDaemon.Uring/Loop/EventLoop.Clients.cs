@@ -30,20 +30,19 @@ internal sealed unsafe partial class EventLoop
         client.State = ClientState.Streaming;
         client.LastSendMs = ClientConnection.NeverSent;
         client.IsAdmitted = received.Admission != HandoffAdmission.OverCapacity;
-        client.Stream = new ClientStream(this, client, received.Data, received.Admission,
+        client.Stream = new ClientStream(_loop, client, received.Data, received.Admission,
             received.StreamBytes, received.AcceptedTimestamp);
         _clientCount++;
         ArmWatch(client);
         // Until its socket is checked, which somebody else may hold up.
-        _timers.Set(client, _nowMs + Options.HandoffTimeoutMs);
-        OnHandlerCalled();
-        _handlerThread.Post(client.Stream);
+        _loop.SetTimer(client, _loop.Options.HandoffTimeoutMs);
+        _loop.Handlers.Begin(client.Stream);
         return client;
     }
 
     private void ArmWatch(ClientConnection client)
     {
-        _operations.PollForEnd(client.Fd, Options.KeepHalfClosed, client.Generation, client.Index);
+        _loop.Operations.PollForEnd(client.Fd, _loop.Options.KeepHalfClosed, client.Generation, client.Index);
         client.IsWatched = true;
     }
 
@@ -113,7 +112,7 @@ internal sealed unsafe partial class EventLoop
         else if (stream.TryTake(ref client.Sending, out client.IsInsideFlush))
         {
             client.Sent = 0;
-            client.LastSendMs = _nowMs;
+            client.LastSendMs = _loop.NowMs;
             ExpectProgress(client);
             SubmitSend(client);
         }
@@ -127,7 +126,7 @@ internal sealed unsafe partial class EventLoop
     {
         client.IsSending = true;
         client.SendingKind = OperationKind.ClientSend;
-        Statistics.OnSendSubmitted();
+        _loop.Statistics.OnSendSubmitted();
         CallClient(client, OperationKind.ClientSend);
     }
 
@@ -137,7 +136,7 @@ internal sealed unsafe partial class EventLoop
         if (result > 0)
         {
             client.Sent += result;
-            Statistics.OnBytesSent(result);
+            _loop.Statistics.OnBytesSent(result);
             client.Stream!.OnSent(result, ofProducer: !client.IsSendingKeepAlive);
         }
 
@@ -185,7 +184,7 @@ internal sealed unsafe partial class EventLoop
 
     private void SubmitWritablePoll(ClientConnection client)
     {
-        _operations.PollWritable(client.Fd, client.Generation, client.Index);
+        _loop.Operations.PollWritable(client.Fd, client.Generation, client.Index);
         client.IsSending = true;
         client.SendingKind = OperationKind.ClientWritable;
     }
@@ -210,7 +209,7 @@ internal sealed unsafe partial class EventLoop
             ArmWatch(client);
         else if (completion.Result < 0)
             BeginClose(client, ClientEnd.SocketError);
-        else if (!Options.KeepHalfClosed || (completion.Result & (PollHup | PollErr)) != 0)
+        else if (!_loop.Options.KeepHalfClosed || (completion.Result & (PollHup | PollErr)) != 0)
             OnGone(client);
         else if (!client.IsWatched)
             ArmWatch(client);

@@ -1,4 +1,5 @@
 using StreamingDaemon.Uring.Clients;
+using StreamingDaemon.Uring.Shared;
 
 namespace StreamingDaemon.Uring.Loop;
 
@@ -13,8 +14,8 @@ internal sealed partial class EventLoop
     private long _windowEndsMs = long.MaxValue;
 
     private bool MayHold(ClientConnection client) =>
-        Options.CoalesceMs > 0
-        && _nowMs - client.LastSendMs < Options.CoalesceMs
+        _loop.Options.CoalesceMs > 0
+        && _loop.NowMs - client.LastSendMs < _loop.Options.CoalesceMs
         && client.Stream!.EndRequested == StreamEndRequest.None;
 
     private void Hold(ClientConnection client)
@@ -23,12 +24,12 @@ internal sealed partial class EventLoop
             return;
         client.IsDirty = true;
         _held.Add(client);
-        _windowEndsMs = Math.Min(_windowEndsMs, _nowMs + Options.CoalesceMs);
+        _windowEndsMs = Math.Min(_windowEndsMs, _loop.NowMs + _loop.Options.CoalesceMs);
     }
 
     private void EndWindow()
     {
-        if (_nowMs < _windowEndsMs)
+        if (_loop.NowMs < _windowEndsMs)
             return;
         _windowEndsMs = long.MaxValue;
         _dirty.AddRange(_held);
@@ -38,8 +39,8 @@ internal sealed partial class EventLoop
     /// <summary>How long the loop may sleep, in milliseconds; negative is for ever.</summary>
     private int SleepMs()
     {
-        var now = ClockMs();
-        var timerMs = _timers.WaitMs(now);
+        var now = LoopContext.ClockMs();
+        var timerMs = _loop.Timers.WaitMs(now);
         if (_windowEndsMs == long.MaxValue)
             return timerMs;
         var windowMs = (int)Math.Max(0, _windowEndsMs - now);

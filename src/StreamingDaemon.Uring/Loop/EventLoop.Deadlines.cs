@@ -22,23 +22,23 @@ internal sealed unsafe partial class EventLoop
 
     private void CopyKeepAlive()
     {
-        if (Options.KeepAlive.IsEmpty || Options.KeepAliveIntervalMs == 0)
+        if (_loop.Options.KeepAlive.IsEmpty || _loop.Options.KeepAliveIntervalMs == 0)
             return;
-        _keepAlive = _buffers.Rent(Options.KeepAlive.Length);
-        _keepAlive.Append(Options.KeepAlive.Span);
+        _keepAlive = _loop.Buffers.Rent(_loop.Options.KeepAlive.Length);
+        _keepAlive.Append(_loop.Options.KeepAlive.Span);
     }
 
     /// <summary>Pause before a send that the kernel had no memory for.</summary>
     private const int StallMs = 20;
 
-    private int ProbeMs => Math.Min(LongestProbeMs, Math.Max(1, Options.WriteTimeoutMs / 4));
+    private int ProbeMs => Math.Min(LongestProbeMs, Math.Max(1, _loop.Options.WriteTimeoutMs / 4));
 
     /// <summary>A send was submitted: within the write timeout the client must take something.</summary>
     private void ExpectProgress(ClientConnection client)
     {
-        client.ProgressMs = _nowMs;
+        client.ProgressMs = _loop.NowMs;
         client.UnsentInKernel = -1;
-        _timers.Set(client, _nowMs + ProbeMs);
+        _loop.SetTimer(client, ProbeMs);
     }
 
     /// <summary>Not before the first flush was sent: the timer of the check may still run.</summary>
@@ -49,7 +49,7 @@ internal sealed unsafe partial class EventLoop
     private void ExpectSilence(ClientConnection client)
     {
         if (MayKeepAlive(client))
-            _timers.Set(client, _nowMs + Options.KeepAliveIntervalMs);
+            _loop.SetTimer(client, _loop.Options.KeepAliveIntervalMs);
         else
             TimerWheel.Clear(client);
     }
@@ -57,7 +57,7 @@ internal sealed unsafe partial class EventLoop
     private void OnClientDeadline(ClientConnection client)
     {
         if (client.Stream?.AwaitsCheck == true)
-            _timers.Set(client, _nowMs + Options.HandoffTimeoutMs);
+            _loop.SetTimer(client, _loop.Options.HandoffTimeoutMs);
         else if (client.State != ClientState.Closing && client.Stream?.TryTimeOutCheck() == true)
             TimeOutCheck(client);
         else if (client.State == ClientState.Lingering)
@@ -77,14 +77,14 @@ internal sealed unsafe partial class EventLoop
     private void OnCloseTooLong(ClientConnection client)
     {
         if (client.IsWatched)
-            _operations.Cancel(OperationKind.ClientWatch, client.Generation, client.Index);
+            _loop.Operations.Cancel(OperationKind.ClientWatch, client.Generation, client.Index);
         if (client.HasCallInFlight || !client.HasOperationInFlight)
             LeaveBehind(client);
     }
 
     private void TimeOutCheck(ClientConnection client)
     {
-        ReportRejection(HandoffRejection.CheckTimedOut, client.Peer);
+        _loop.Handlers.ReportRejection(HandoffRejection.CheckTimedOut, client.Peer);
         BeginClose(client, ClientEnd.SocketError);
     }
 
@@ -100,32 +100,32 @@ internal sealed unsafe partial class EventLoop
         var unsent = isAsked ? LinuxNative.GetUnsentBytes(client.Fd) : -1;
         // The first look only learns from where it falls; it is not held against the client.
         if (client.UnsentInKernel < 0 || (unsent >= 0 && unsent < client.UnsentInKernel))
-            client.ProgressMs = _nowMs;
+            client.ProgressMs = _loop.NowMs;
         client.UnsentInKernel = Math.Max(0, unsent);
-        var leftMs = client.ProgressMs + Options.WriteTimeoutMs - _nowMs;
+        var leftMs = client.ProgressMs + _loop.Options.WriteTimeoutMs - _loop.NowMs;
         if (leftMs <= 0)
             BeginClose(client, ClientEnd.SlowClient);
         else
-            _timers.Set(client, _nowMs + Math.Min(leftMs, ProbeMs));
+            _loop.SetTimer(client, Math.Min(leftMs, ProbeMs));
     }
 
     /// <summary>Waits for memory, but no longer than for a client.</summary>
     private void StallSend(ClientConnection client)
     {
-        if (_nowMs - client.ProgressMs >= Options.WriteTimeoutMs)
+        if (_loop.NowMs - client.ProgressMs >= _loop.Options.WriteTimeoutMs)
         {
             BeginClose(client, ClientEnd.SocketError);
             return;
         }
 
         client.IsStalled = true;
-        _timers.Set(client, _nowMs + StallMs);
+        _loop.SetTimer(client, StallMs);
     }
 
     private void SendAgain(ClientConnection client)
     {
         client.IsStalled = false;
-        _timers.Set(client, _nowMs + ProbeMs);
+        _loop.SetTimer(client, ProbeMs);
         SubmitSend(client);
     }
 
@@ -144,7 +144,7 @@ internal sealed unsafe partial class EventLoop
         if (client.IsSendingKeepAlive)
             client.Sending = default;
         else
-            _buffers.Return(ref client.Sending);
+            _loop.Buffers.Return(ref client.Sending);
         client.IsSendingKeepAlive = false;
     }
 }

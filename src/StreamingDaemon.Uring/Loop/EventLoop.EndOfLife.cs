@@ -3,6 +3,7 @@ using StreamingDaemon.Uring.Buffers;
 using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Shared;
 using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Loop;
@@ -19,7 +20,6 @@ internal sealed partial class EventLoop
     /// <summary>What lingering clients send is read to here, all of them at once: nobody looks at
     /// it.</summary>
     private NativeBuffer _scratch;
-    private readonly List<Release> _releases = [];
     /// <summary>A call on a closing client's socket that takes longer hangs: it waits for nobody but who
     /// holds the socket's lock.</summary>
     private const int LeaveBehindAfterMs = 100;
@@ -34,10 +34,10 @@ internal sealed partial class EventLoop
         client.State = ClientState.Lingering;
         ReportEnd(client, ClientEnd.Completed);
         // One who was only told that there is no room makes room for the next who waits to be told.
-        var patienceMs = !client.IsAdmitted && _places.Waiting > 0
-            ? Math.Min(Options.LingerTimeoutMs, CrowdedLingerTimeoutMs)
-            : Options.LingerTimeoutMs;
-        _timers.Set(client, _nowMs + patienceMs);
+        var patienceMs = !client.IsAdmitted && _loop.Places.Waiting > 0
+            ? Math.Min(_loop.Options.LingerTimeoutMs, CrowdedLingerTimeoutMs)
+            : _loop.Options.LingerTimeoutMs;
+        _loop.SetTimer(client, patienceMs);
         client.IsShuttingDown = true;
         CallClient(client, OperationKind.ClientShutdown);
     }
@@ -53,7 +53,7 @@ internal sealed partial class EventLoop
 
     private void SubmitReadablePoll(ClientConnection client)
     {
-        _operations.PollReadable(client.Fd, client.Generation, client.Index);
+        _loop.Operations.PollReadable(client.Fd, client.Generation, client.Index);
         client.IsReceiving = true;
         client.ReceivingKind = OperationKind.ClientReadable;
     }
@@ -88,9 +88,9 @@ internal sealed partial class EventLoop
         if (client.State == ClientState.Closing)
             FinishCloseIfIdle(client);
         else if ((result > 0 || result is -Errno.Again or -Errno.Intr)
-                 && client.LingeredBytes < Options.MaxLingerBytes)
+                 && client.LingeredBytes < _loop.Options.MaxLingerBytes)
             SubmitReadablePoll(client);
-        else if (result == 0 && client.IsWatched && !Options.KeepHalfClosed)
+        else if (result == 0 && client.IsWatched && !_loop.Options.KeepHalfClosed)
             // The end that we read here is what the watch waits for: it ends by itself, and needs no cancel.
             client.State = ClientState.Closing;
         else
@@ -106,30 +106,14 @@ internal sealed partial class EventLoop
         client.State = ClientState.Closing;
         ReportEnd(client, end);
         if (client.IsSending)
-            _operations.Cancel(client.SendingKind, client.Generation, client.Index);
+            _loop.Operations.Cancel(client.SendingKind, client.Generation, client.Index);
         if (client.IsWatched)
-            _operations.Cancel(OperationKind.ClientWatch, client.Generation, client.Index);
+            _loop.Operations.Cancel(OperationKind.ClientWatch, client.Generation, client.Index);
         if (client.IsReceiving)
-            _operations.Cancel(client.ReceivingKind, client.Generation, client.Index);
+            _loop.Operations.Cancel(client.ReceivingKind, client.Generation, client.Index);
         if (client.HasCallInFlight)
-            _timers.Set(client, _nowMs + LeaveBehindAfterMs);
+            _loop.SetTimer(client, LeaveBehindAfterMs);
         FinishCloseIfIdle(client);
-    }
-
-    /// <summary>Has a descriptor that came from outside closed, off this thread.</summary>
-    private void Release(int fd, ReleaseKind kind)
-    {
-        Options.Releasing?.Invoke(fd);
-        _releases.Add(new Release(fd, kind));
-    }
-
-    /// <summary>Once a turn.</summary>
-    private void HandOverReleases()
-    {
-        if (_releases.Count == 0)
-            return;
-        _threads.Releaser.Post(_releases);
-        _threads.Monitor.Wake();
     }
 
     private void FinishCloseIfIdle(ClientConnection client)
@@ -139,7 +123,7 @@ internal sealed partial class EventLoop
         if (client.Stream!.TryLetGo())
             FreeClient(client);
         else
-            _timers.Set(client, _nowMs + LeaveBehindAfterMs);
+            _loop.SetTimer(client, LeaveBehindAfterMs);
     }
 
     /// <summary>It is closing, and a call on its socket, or the check of it, does not return.</summary>
@@ -166,10 +150,10 @@ internal sealed partial class EventLoop
     private void FreeClient(ClientConnection client)
     {
         Debug.Assert(!client.HasOperationInFlight, "the kernel still points into this slot's memory");
-        _timers.Remove(client);
+        _loop.Timers.Remove(client);
         _leftBehind -= client.IsLeftBehind ? 1 : 0;
         client.Stream!.OnEnded(client.End);
-        Release(client.Fd, ReleaseKind.Client);
+        _loop.Releases.Add(client.Fd, ReleaseKind.Client);
         ReleaseSending(client);
         client.Fd = -1;
         client.State = ClientState.Free;
@@ -182,26 +166,21 @@ internal sealed partial class EventLoop
         _clientCount--;
         _freeClients.Push(client.Index);
         Interlocked.Decrement(ref _load);
-        _places.Return(client.IsAdmitted);
+        _loop.Places.Return(client.IsAdmitted);
     }
 
     private void ApplyRequests()
     {
-        if (Volatile.Read(ref _trimRequested) == 1)
-        {
-            Volatile.Write(ref _trimRequested, 0);
+        var requests = _loop.Mailbox.TakeRequests();
+        if ((requests & LoopRequests.Trim) != 0)
             _handoffMemory.Trim();
-        }
-
-        if (!RequestsPending())
-            return;
-        if (Volatile.Read(ref _drainRequested) == 1 && !_draining)
+        if ((requests & LoopRequests.Drain) != 0 && !_draining)
             BeginDrainingLoop();
-        if (Volatile.Read(ref _stopRequested) == 1 && !_stopped)
+        if ((requests & LoopRequests.Stop) != 0 && !_stopped)
         {
             _stopped = true;
             _withoutPlace.Clear();
-            _places.Waiting = 0;
+            _loop.Places.Waiting = 0;
             _unreceived.Clear();
             foreach (var handoff in _handoffs)
             {
@@ -234,19 +213,19 @@ internal sealed partial class EventLoop
             ReportEnd(client, ClientEnd.ServerStopped);
             client.Stream!.OnEnded(client.End);
             if (client.Stream.TryLetGo())
-                Release(client.Fd, ReleaseKind.Client);
+                _loop.Releases.Add(client.Fd, ReleaseKind.Client);
             client.State = ClientState.Free;
-            _places.Return(client.IsAdmitted);
+            _loop.Places.Return(client.IsAdmitted);
         }
 
         foreach (var handoff in _handoffs)
         {
             if (handoff.Fd >= 0)
-                Release(handoff.Fd, ReleaseKind.Odd);
+                _loop.Releases.Add(handoff.Fd, ReleaseKind.Odd);
             if (handoff.ClientFd >= 0)
-                Release(handoff.ClientFd, ReleaseKind.Odd);
+                _loop.Releases.Add(handoff.ClientFd, ReleaseKind.Odd);
         }
 
-        _channel.Writer.TryComplete();
+        _loop.Mailbox.Close();
     }
 }

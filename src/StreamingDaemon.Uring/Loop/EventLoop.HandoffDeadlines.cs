@@ -21,9 +21,9 @@ internal sealed unsafe partial class EventLoop
 
     private void AwaitPeer(HandoffConnection handoff)
     {
-        handoff.AskedMs = _nowMs;
+        handoff.AskedMs = _loop.NowMs;
         _silent.Add(handoff);
-        _timers.Set(handoff, _nowMs + Options.HandoffTimeoutMs);
+        _loop.SetTimer(handoff, _loop.Options.HandoffTimeoutMs);
     }
 
     /// <summary>It is not the peer who is waited for: no deadline runs, and it gives way to nobody.</summary>
@@ -45,10 +45,10 @@ internal sealed unsafe partial class EventLoop
     {
         while (_silent.Count + HeldCount > MostHandoffs && _silent.Oldest is { } oldest)
         {
-            var dueMs = oldest.AskedMs + Math.Min(SilenceGraceMs, Options.HandoffTimeoutMs);
-            if (_nowMs < dueMs)
+            var dueMs = oldest.AskedMs + Math.Min(SilenceGraceMs, _loop.Options.HandoffTimeoutMs);
+            if (_loop.NowMs < dueMs)
             {
-                _timers.Set(_graceEnds, dueMs);
+                _loop.Timers.Set(_graceEnds, dueMs);
                 return;
             }
 
@@ -63,7 +63,7 @@ internal sealed unsafe partial class EventLoop
         handoff.IsExpired = true;
         ExcusePeer(handoff);
         if (handoff.IsReceiving)
-            _operations.Cancel(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
+            _loop.Operations.Cancel(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         else
             ArmReceive(handoff);
     }

@@ -35,7 +35,7 @@ internal sealed unsafe partial class EventLoop
 
         var header = handoff.Memory.Prepare(
             handoff.Received, room, takesDescriptor: handoff.ClientFd < 0);
-        _operations.ReceiveMessage(handoff.Fd, header, waits: !handoff.IsExpired && !handoff.IsProbe,
+        _loop.Operations.ReceiveMessage(handoff.Fd, header, waits: !handoff.IsExpired && !handoff.IsProbe,
             handoff.Generation, handoff.Index);
         handoff.IsReceiving = true;
     }
@@ -51,7 +51,7 @@ internal sealed unsafe partial class EventLoop
             TakeDescriptor(handoff);
             // A message that is looked at once more has its first descriptor cut off: that is here already.
             handoff.HasSurplus |= handoff.ClientFd >= 0 && handoff.Memory.IsCut
-                && (handoff.Memory.HasDescriptor || Options.UseStreamSocket);
+                && (handoff.Memory.HasDescriptor || _loop.Options.UseStreamSocket);
         }
 
         if (handoff.IsClosing)
@@ -81,21 +81,21 @@ internal sealed unsafe partial class EventLoop
         }
 
         if (result == 0 && handoff.RefusesMore && !isCutOff
-            && (Options.UseStreamSocket || handoff.ClientFd < 0))
+            && (_loop.Options.UseStreamSocket || handoff.ClientFd < 0))
         {
             // Our own end of it, and not the peer's: what there was has been taken.
             RejectHandoff(handoff, HandoffRejection.TimedOut);
             return;
         }
 
-        if (Options.UseStreamSocket && result > 0)
+        if (_loop.Options.UseStreamSocket && result > 0)
             result = ReadOn(handoff, result);
         handoff.Boundary.Feed(new ReadOnlySpan<byte>(handoff.Memory.Data + handoff.Received, result));
         handoff.Received += result;
         handoff.IsTruncated |= (handoff.Memory.ReceivedFlags & MsgTrunc) != 0
-            || handoff.Received > Options.MaxHandoffBytes;
+            || handoff.Received > _loop.Options.MaxHandoffBytes;
 
-        var whole = !Options.UseStreamSocket || result == 0 || handoff.IsTruncated
+        var whole = !_loop.Options.UseStreamSocket || result == 0 || handoff.IsTruncated
             || handoff.Boundary.IsComplete;
         if (whole)
         {
@@ -133,7 +133,7 @@ internal sealed unsafe partial class EventLoop
         if (isClient && !handoff.IsClosing)
             handoff.ClientFd = fd;
         else if (fd >= 0)
-            Release(fd, ReleaseKind.Odd);
+            _loop.Releases.Add(fd, ReleaseKind.Odd);
     }
 
     private void FinishHandoff(HandoffConnection handoff)
@@ -148,7 +148,7 @@ internal sealed unsafe partial class EventLoop
         {
             RejectHandoff(handoff, HandoffRejection.NotAStreamSocket);
         }
-        else if (_withoutPlace.Count == 0 && _places.TryTake(out var admission))
+        else if (_withoutPlace.Count == 0 && _loop.Places.TryTake(out var admission))
         {
             StartClientOf(handoff, admission);
         }
@@ -156,19 +156,19 @@ internal sealed unsafe partial class EventLoop
         {
             ExcusePeer(handoff);
             _withoutPlace.Enqueue(handoff);
-            _places.Waiting = _withoutPlace.Count;
+            _loop.Places.Waiting = _withoutPlace.Count;
         }
     }
 
     private void StartClientOf(HandoffConnection handoff, HandoffAdmission admission)
     {
         Debug.Assert(handoff.ClientFd >= 0, "a handoff that has ended was served");
-        var length = Math.Min(handoff.Received, Options.MaxHandoffBytes);
+        var length = Math.Min(handoff.Received, _loop.Options.MaxHandoffBytes);
         var loop = LeastLoaded();
         if (admission == HandoffAdmission.Admitted && handoff.IsTruncated)
             admission = HandoffAdmission.TooLarge;
         admission = AdmitToMemory(admission, ref length, out var streamBytes);
-        var data = loop._buffers.Rent(length);
+        var data = loop._loop.Buffers.Rent(length);
         data.Append(new ReadOnlySpan<byte>(handoff.Memory.Data, length));
         var client = new ReceivedClient(handoff.ClientFd, PeerOf(handoff.Fd), data, admission, streamBytes,
             handoff.AcceptedTimestamp);
@@ -195,20 +195,8 @@ internal sealed unsafe partial class EventLoop
         EndHandoff(handoff);
     }
 
-    private void NotifyRejected(HandoffRejection reason, int fd) => ReportRejection(reason, PeerOf(fd));
-
-    /// <summary>From any thread.</summary>
-    internal void ReportRejection(HandoffRejection reason, HandoffPeer peer)
-    {
-        Statistics.OnRejected();
-        OnHandlerCalled();
-        // Logging may block: not here.
-        ThreadPool.UnsafeQueueUserWorkItem(static state =>
-        {
-            state.Loop.Handler.OnRejected(state.Reason, state.Peer);
-            state.Loop.OnHandlerReturned();
-        }, (Loop: this, Reason: reason, Peer: peer), preferLocal: false);
-    }
+    private void NotifyRejected(HandoffRejection reason, int fd) =>
+        _loop.Handlers.ReportRejection(reason, PeerOf(fd));
 
     private void EndHandoff(HandoffConnection handoff)
     {
@@ -218,7 +206,7 @@ internal sealed unsafe partial class EventLoop
         TimerWheel.Clear(handoff);
         _silent.Remove(handoff);
         if (handoff.IsReceiving)
-            _operations.Cancel(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
+            _loop.Operations.Cancel(OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
         else
             FreeHandoff(handoff);
     }
@@ -226,12 +214,12 @@ internal sealed unsafe partial class EventLoop
     private void FreeHandoff(HandoffConnection handoff)
     {
         Debug.Assert(!handoff.IsReceiving, "the kernel still points into this slot's memory");
-        _timers.Remove(handoff);
+        _loop.Timers.Remove(handoff);
         // What is in its message may be what waits, if that brought more than one descriptor, or a wrong one.
         var isOdd = handoff.ClientFd >= 0 || handoff.HasSurplus || handoff.DescriptorsTruncated;
         if (handoff.ClientFd >= 0)
-            Release(handoff.ClientFd, ReleaseKind.Odd);
-        Release(handoff.Fd, isOdd ? ReleaseKind.OddConnection
+            _loop.Releases.Add(handoff.ClientFd, ReleaseKind.Odd);
+        _loop.Releases.Add(handoff.Fd, isOdd ? ReleaseKind.OddConnection
             : handoff.HasUnreadMessage ? ReleaseKind.ConnectionWithMessage : ReleaseKind.Connection);
         _handoffMemory.Return(ref handoff.Memory, handoff.Received);
         handoff.Fd = handoff.ClientFd = -1;

@@ -24,11 +24,12 @@ internal sealed partial class EventLoop
             options.Memory.Limit / ReceiveShare, options.MaxHandoffBytes));
 
     private int HandoffsInMemory =>
-        (int)Math.Clamp(Options.Memory.Limit / ReceiveShare / HandoffMemoryPool.SmallBytes, 64, int.MaxValue);
+        (int)Math.Clamp(
+            _loop.Options.Memory.Limit / ReceiveShare / HandoffMemoryPool.SmallBytes, 64, int.MaxValue);
 
     /// <summary>Was a message looked at that is longer than its area, but perhaps not too long? Of a stream
     /// the rest is asked for when its area is full.</summary>
-    private bool NeedsLargerMemory(HandoffConnection handoff) => !Options.UseStreamSocket
+    private bool NeedsLargerMemory(HandoffConnection handoff) => !_loop.Options.UseStreamSocket
         && (handoff.Memory.ReceivedFlags & MsgTrunc) != 0 && !_handoffMemory.IsLarge(handoff.Memory);
 
     private void AwaitLargerMemory(HandoffConnection handoff)
@@ -42,7 +43,7 @@ internal sealed partial class EventLoop
         // It has sent, and it is we who keep it waiting.
         ExcusePeer(handoff);
         _awaitingLarger.Enqueue((handoff, handoff.Generation));
-        _timers.Set(_largerAgain, _nowMs + AcceptBackoffMs);
+        _loop.SetTimer(_largerAgain, AcceptBackoffMs);
     }
 
     private void ServeAwaitingLargerMemory()
@@ -54,7 +55,7 @@ internal sealed partial class EventLoop
             {
                 // The system may give some without anything else happening here.
                 if (!_largerAgain.IsSet)
-                    _timers.Set(_largerAgain, _nowMs + AcceptBackoffMs);
+                    _loop.SetTimer(_largerAgain, AcceptBackoffMs);
                 return;
             }
 
@@ -72,7 +73,7 @@ internal sealed partial class EventLoop
     private HandoffAdmission AdmitToMemory(HandoffAdmission admission, ref int length, out int streamBytes)
     {
         streamBytes = 0;
-        var memory = Options.Memory;
+        var memory = _loop.Options.Memory;
         if (admission == HandoffAdmission.Admitted)
         {
             if (memory.TryAdmit(length, out streamBytes))

@@ -18,7 +18,6 @@ internal sealed partial class EventLoop : IHangWatched
     private readonly LoopAlarm _acceptAgain = new();
     private long _acceptAgainMs = long.MaxValue;
     private int _threadId;
-    private int _busy;
 
     /// <summary>Starts a thread that calls <see cref="TryTakeOver"/> with the call's number, and runs the
     /// loop if that succeeds. Set before the loop runs.</summary>
@@ -30,7 +29,7 @@ internal sealed partial class EventLoop : IHangWatched
     /// <summary>Threads of this loop that were left behind. From any thread.</summary>
     public HungThreads HungCalls => new(Volatile.Read(ref _hungNow), Volatile.Read(ref _hungEver));
 
-    bool IHangWatched.IsBusy => Volatile.Read(ref _busy) != 0;
+    bool IHangWatched.IsBusy => _loop.IsBusy;
 
     void IHangWatched.LookForHang()
     {
@@ -45,7 +44,7 @@ internal sealed partial class EventLoop : IHangWatched
     {
         Interlocked.Decrement(ref _hungNow);
         _returnedCalls.Enqueue(call);
-        Wake();
+        _loop.Mailbox.Wake();
     }
 
     /// <summary>Takes the loop over from a thread that hangs in the call of that number. On the thread that
@@ -60,10 +59,10 @@ internal sealed partial class EventLoop : IHangWatched
         Interlocked.Increment(ref _hungNow);
         Interlocked.Increment(ref _hungEver);
         _isCalling = false;
-        _nowMs = ClockMs();
+        _loop.ReadClock();
         _usesWorkers = true;
-        _usesWorkersUntilMs = Math.Max(_usesWorkersUntilMs, _nowMs + WorkersForMs);
-        var completed = _operations.Replace(ring);
+        _usesWorkersUntilMs = Math.Max(_usesWorkersUntilMs, _loop.NowMs + WorkersForMs);
+        var completed = _loop.Operations.Replace(ring);
         ArmAgain(completed);
         // Last: what these arm is in the new ring, and must not be armed twice. Run arms the eventfd.
         foreach (var completion in completed)
@@ -72,7 +71,7 @@ internal sealed partial class EventLoop : IHangWatched
                 Dispatch(completion);
         }
 
-        Options.OnThreadReplaced?.Invoke(HungWork.Loop);
+        _loop.Options.OnThreadReplaced?.Invoke(HungWork.Loop);
         return true;
     }
 
@@ -94,8 +93,8 @@ internal sealed partial class EventLoop : IHangWatched
         _acceptsArmed = endedAccepts;
         _acceptIsMultishot = _acceptsCancelled = false;
         // The old ring's accepts are cancelled by and by, and may take a wake-up with them: asked once more.
-        _acceptAgainMs = _nowMs + AcceptBackoffMs;
-        _timers.Set(_acceptAgain, _acceptAgainMs);
+        _acceptAgainMs = _loop.NowMs + AcceptBackoffMs;
+        _loop.Timers.Set(_acceptAgain, _acceptAgainMs);
         foreach (var handoff in _handoffs)
         {
             if (!handoff.IsReceiving || ended.Contains(

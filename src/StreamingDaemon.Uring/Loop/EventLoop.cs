@@ -23,21 +23,11 @@ internal sealed partial class EventLoop : IDisposable
     /// producers.</summary>
     private const int StreamsPerTurn = 4096;
 
-    private readonly ServerThreads _threads;
-    private readonly Operations _operations;
+    private readonly LoopContext _loop;
     private readonly HandoffListener? _listener;
-    private readonly TimerWheel _timers;
     private readonly Action<LoopTimer> _fireTimer;
-    private readonly NativeBufferPool _buffers;
     private readonly HandoffMemoryPool _handoffMemory;
-    private readonly HandlerThread _handlerThread;
-    private volatile HandoffServerOptions _options;
-    private readonly ConnectionLimiter _places;
     private volatile bool _ranToEnd;
-    private long _nowMs = ClockMs();
-
-    // Not Environment.TickCount64, which moves in steps of 4 ms (CLOCK_MONOTONIC_COARSE).
-    private static long ClockMs() => Stopwatch.GetTimestamp() / (Stopwatch.Frequency / 1000);
 
     /// <summary>Creates the ring and, to accept, binds the socket. To be called on the thread that will
     /// <see cref="Run"/>.</summary>
@@ -52,64 +42,42 @@ internal sealed partial class EventLoop : IDisposable
     public EventLoop(HandoffServerOptions options, IHandoffHandler handler, LoopStatistics statistics,
         ConnectionLimiter places, ServerThreads threads, EventLoop[]? others)
     {
-        _options = options;
-        Handler = handler;
-        Statistics = statistics;
-        _places = places;
-        _threads = threads;
+        _others = others;
         if (options.AlwaysUsesWorkers)
             (_usesWorkers, _usesWorkersUntilMs) = (true, long.MaxValue);
-        _others = others;
-        // Bounded by the number of streams: each is in it once at most.
-        _channel = Channel.CreateUnbounded<ClientStream>(new UnboundedChannelOptions { SingleReader = true });
-        _reader = _channel.Reader;
-        _timers = new TimerWheel(_nowMs);
         _fireTimer = FireTimer;
-        _buffers = new NativeBufferPool(options.Memory);
         _handoffMemory = NewHandoffMemory(options);
-        _operations = new Operations(CreateRing());
+        _loop = new LoopContext(options, handler, statistics, places, threads);
         try
         {
-            _scratch = _buffers.Rent(ScratchBytes);
+            _scratch = _loop.Buffers.Rent(ScratchBytes);
             CopyKeepAlive();
-            // Before the socket: whoever finds that finds a loop that has all it needs.
-            _handlerThread = new HandlerThread(options);
             if (others is not null)
             {
+                // Last: whoever finds the socket finds a loop that has all it needs.
                 _listener = HandoffListener.Open(options);
                 _budget = options.Budget ?? DescriptorBudget.Read(options);
                 _backlog = EffectiveBacklog(options.Backlog);
                 if (!_budget.Suffices)
                     throw new HandoffServerException($"nofile: {_budget.Explain(options.MaxConnections)}");
-                _budget.Reserve(_wakeEvent.Fd);
-                places.Open(_budget, Wake);
+                _budget.Reserve(_loop.Mailbox.WakeEvent.Fd);
+                places.Open(_budget, _loop.Mailbox.Wake);
             }
         }
         catch
         {
             _listener?.Unlink(HandoffListener.LastPatienceMs);
             _listener?.Dispose();
-            _handlerThread?.End();
-            _operations.Dispose();
-            _wakeEvent.Dispose();
+            _loop.Handlers.Thread.End();
+            _loop.Dispose();
             throw;
         }
 
         threads.Monitor.Add(this);
-        threads.Monitor.Add(_handlerThread);
     }
 
-    /// <summary>A ring of the calling thread.</summary>
-    /// <exception cref="HandoffServerException">The kernel refuses it.</exception>
-    public IoUring CreateRing() =>
-        IoUring.Create((uint)Options.RingEntries, Options.SqPoll, Options.RingFault);
-
-    /// <summary>Replaced by other threads: what is set from it is set anew for each use.</summary>
-    public HandoffServerOptions Options
-    {
-        get => _options;
-        set => _options = value;
-    }
+    /// <summary>What its parts share; some of it is for any thread.</summary>
+    public LoopContext Context => _loop;
 
     /// <summary>Where it accepts; null where another loop does.</summary>
     public string? SocketPath => _listener?.Path;
@@ -123,16 +91,6 @@ internal sealed partial class EventLoop : IDisposable
     /// <summary>Has it ended, and not by a failure? From any thread.</summary>
     public bool RanToEnd => _ranToEnd;
 
-    public IHandoffHandler Handler { get; }
-
-    /// <summary>Where producers put what they flush. From any thread.</summary>
-    public NativeBufferPool Buffers => _buffers;
-
-    public LoopStatistics Statistics { get; }
-
-    /// <summary>Threads that hang in checks of new clients. From any thread.</summary>
-    public HungThreads HungChecks => _handlerThread.HungThreads;
-
     /// <summary>Turns until a drain has ended or <see cref="RequestStop"/> was answered.</summary>
     /// <exception cref="HandoffServerException">The ring failed; nothing is streamed any more.</exception>
     public void Run()
@@ -144,33 +102,24 @@ internal sealed partial class EventLoop : IDisposable
         {
             TakeReturnedCalls();
             TakePassedClients();
-            DrainChannel();
+            TakeMail();
             EndWindow();
             StartDirtySends();
             ApplyRequests();
             if (_listener is not null)
                 ContinueAccepting(_listener);
-            HandOverReleases();
+            _loop.Releases.HandOver();
             WaitForCompletions();
             TakeCompletions();
-            _nowMs = ClockMs();
-            _timers.Advance(_nowMs, _fireTimer);
+            _loop.ReadClock();
+            _loop.Timers.Advance(_loop.NowMs, _fireTimer);
             MayLeaveWorkers();
-            Statistics.OnTurn(_operations.EnterCalls);
+            _loop.Statistics.OnTurn(_loop.Operations.EnterCalls);
             if (_clientCount == 0 && _handoffCount == 0)
-                Volatile.Write(ref _busy, 0);
+                _loop.MarkIdle();
         }
 
         _ranToEnd = true;
-    }
-
-    /// <summary>There is a client or a handoff: calls may hang.</summary>
-    private void MarkBusy()
-    {
-        if (_busy != 0)
-            return;
-        Volatile.Write(ref _busy, 1);
-        _threads.Monitor.Wake();
     }
 
     private bool IsFinished() =>
@@ -179,16 +128,12 @@ internal sealed partial class EventLoop : IDisposable
 
     private void WaitForCompletions()
     {
-        // Others write the eventfd only while this is set; what they enqueued, asked for or gave back before
-        // is seen by the looks after it (the fence makes the store visible first, as theirs does the
-        // enqueue).
-        _sleeping = 1;
-        Interlocked.MemoryBarrier();
-        var mustWait = _dirty.Count == 0 && !_operations.TryPeekCompletion() && !_reader.TryPeek(out _)
-            && !_passed.Reader.TryPeek(out _) && _returnedCalls.IsEmpty && !RequestsPending()
+        _loop.Mailbox.BeginSleep();
+        var mustWait = _dirty.Count == 0 && !_loop.Operations.TryPeekCompletion() && !_loop.Mailbox.HasMail
+            && !_passed.Reader.TryPeek(out _) && _returnedCalls.IsEmpty
             && !MayServeHeld() && !IsFinished();
-        var hasRoom = _operations.Enter(mustWait ? 1u : 0u, mustWait ? SleepMs() : 0);
-        Volatile.Write(ref _sleeping, 0);
+        var hasRoom = _loop.Operations.Enter(mustWait ? 1u : 0u, mustWait ? SleepMs() : 0);
+        _loop.Mailbox.EndSleep();
         if (!hasRoom)
         {
             // The kernel is short of memory for requests and there is nothing to take: give it a moment
@@ -199,8 +144,8 @@ internal sealed partial class EventLoop : IDisposable
 
     private void TakeCompletions()
     {
-        _nowMs = ClockMs();
-        while (_operations.TryTakeCompletion(out var completion))
+        _loop.ReadClock();
+        while (_loop.Operations.TryTakeCompletion(out var completion))
             Dispatch(completion);
     }
 
@@ -275,22 +220,20 @@ internal sealed partial class EventLoop : IDisposable
     {
         _listener?.Unlink(HandoffListener.LastPatienceMs);
         if (_listener?.TakeDescriptor() is >= 0 and var listener)
-            Release(listener, ReleaseKind.Odd);
+            _loop.Releases.Add(listener, ReleaseKind.Odd);
         DismissOthers();
-        // The ring first: once it is closed the kernel holds no pointer into the memory below.
-        _operations.Dispose();
-        _wakeEvent.Dispose();
+        _loop.Dispose();
         DropPassedClients();
         AbandonAll();
-        HandOverReleases();
-        _handlerThread.End();
+        _loop.Releases.HandOver();
+        _loop.Handlers.Thread.End();
         // After a failure the kernel may still be at work for a ring that is being torn down, and a call that
         // hangs sends from the memory: it stays, for the moment that the process has left.
         if (!_ranToEnd || _leftBehind > 0)
             return;
-        _buffers.Return(ref _scratch);
-        _buffers.Return(ref _keepAlive);
-        _buffers.Dispose();
+        _loop.Buffers.Return(ref _scratch);
+        _loop.Buffers.Return(ref _keepAlive);
+        _loop.Buffers.Dispose();
         _handoffMemory.Dispose();
     }
 }
