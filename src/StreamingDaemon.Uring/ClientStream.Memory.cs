@@ -1,3 +1,5 @@
+using StreamingDaemon.Uring.Clients;
+
 namespace StreamingDaemon.Uring;
 
 // What a stream holds of the budget of memory: itself until its end, and its request until nobody needs it.
@@ -43,7 +45,7 @@ public sealed partial class ClientStream
     {
         if (Interlocked.Exchange(ref _handlingEnded, true))
             return;
-        if (EndRequested == StreamEndRequest.None)
+        if (_outbox.EndRequested == StreamEndRequest.None)
             Abort();
         ReleaseHandoffData();
         ReturnMemory();

@@ -72,7 +72,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>
 
     /// <summary>Only the beginning of a flush that is larger than the limit of pending bytes was sent so far:
     /// it is under way, or was cancelled.</summary>
-    public bool IsCut => Volatile.Read(ref _endsInsideFlush);
+    public bool IsCut => _outbox.EndsInsideFlush;
 
     /// <summary>Gives the handoff data's buffer back before the stream ends.</summary>
     public void ReleaseHandoffData()

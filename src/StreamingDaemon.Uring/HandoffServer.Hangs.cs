@@ -17,7 +17,7 @@ public sealed partial class HandoffServer
         foreach (var loop in _loops)
         {
             checks += loop.Context.Handlers.Thread.HungThreads;
-            calls += loop.HungCalls;
+            calls += loop.Clients.Calls.HungThreads;
         }
 
         return (_threads!.Releaser.HungThreads + _threads.OddReleaser.HungThreads, checks, calls);

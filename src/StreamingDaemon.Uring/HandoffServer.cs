@@ -29,6 +29,7 @@ public sealed partial class HandoffServer
 
     /// <summary>The first of them accepts. Empty until all are there.</summary>
     private volatile EventLoop[] _loops = [];
+    private volatile HandoffIntake? _intake;
     private ServerThreads? _threads;
     private int _running;
     private int _startCalled;
@@ -46,12 +47,12 @@ public sealed partial class HandoffServer
     public HandoffServerStatistics Statistics { get; }
 
     /// <summary>Has the start been whole? It stays so when the loops have ended.</summary>
-    public bool HasStarted => Accepting is not null;
+    public bool HasStarted => _loops.Length > 0;
 
     private EventLoop? Accepting => _loops is [var first, ..] ? first : null;
 
     /// <summary>Clients of each loop at the moment.</summary>
-    internal IReadOnlyList<int> Loads => [.. _loops.Select(l => l.Load)];
+    internal IReadOnlyList<int> Loads => [.. _loops.Select(l => l.Clients.Load)];
 
     /// <summary>Native buffers that are in use, of every loop.</summary>
     internal int RentedBuffers => _loops.Sum(l => l.Context.Buffers.Rented);
@@ -61,14 +62,14 @@ public sealed partial class HandoffServer
 
     /// <summary>Where the server listens, once it does: that of the options, or of the passed
     /// socket.</summary>
-    public string SocketPath => Accepting?.SocketPath ?? _options.SocketPath;
+    public string SocketPath => _intake?.SocketPath ?? _options.SocketPath;
 
     /// <summary>Why the socket's path is still there after the end, in a sentence; null if it is
     /// not.</summary>
-    public string? PathLeft => Accepting?.PathLeft;
+    public string? PathLeft => _intake?.PathLeft;
 
     /// <summary>What the limit of descriptors is spent on; null before the start.</summary>
-    public DescriptorBudget? Budget => Accepting?.Budget;
+    public DescriptorBudget? Budget => _intake?.Budget;
 
     /// <summary>Ends when every loop has; faulted with <see cref="HandoffServerException"/> where a ring
     /// failed, which stops the others.</summary>
@@ -194,10 +195,8 @@ public sealed partial class HandoffServer
         EventLoop loop;
         try
         {
-            loop = new EventLoop(_options, _handler, _counters[index], _places, _threads!, others)
-            {
-                Replace = call => ReplaceThread(index, call),
-            };
+            loop = new EventLoop(_options, _handler, _counters[index], _places, _threads!);
+            loop.Clients.Calls.Replace = call => ReplaceThread(index, call);
         }
         catch (Exception e)
         {
@@ -207,6 +206,8 @@ public sealed partial class HandoffServer
 
         if (others is not null)
         {
+            if (!TryAccept(loop, others, made))
+                return;
             _loops = [loop, .. others];
             // Those that were set meanwhile.
             foreach (var each in _loops)
@@ -215,6 +216,23 @@ public sealed partial class HandoffServer
 
         made.TrySetResult(loop);
         RunToEnd(loop, () => true);
+    }
+
+    /// <summary>Last of all that a start needs: whoever finds the socket finds a server that has all it
+    /// needs.</summary>
+    private bool TryAccept(EventLoop loop, EventLoop[] others, TaskCompletionSource<EventLoop> made)
+    {
+        try
+        {
+            _intake = loop.Accept(others);
+            return true;
+        }
+        catch (Exception e)
+        {
+            loop.Dispose();
+            made.TrySetException(e);
+            return false;
+        }
     }
 
     /// <param name="loop">The loop.</param>
@@ -231,7 +249,7 @@ public sealed partial class HandoffServer
         }
         catch (LoopReplacedException e)
         {
-            loop.OnCallReturned(e.Call);
+            loop.Clients.Calls.OnReturned(e.Call);
         }
         catch (Exception e)
         {

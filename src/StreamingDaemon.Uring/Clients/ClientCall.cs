@@ -32,8 +32,7 @@ internal readonly unsafe struct ClientCall(OperationKind kind, int fd, byte* byt
 }
 
 /// <summary>A call that came back to a thread which had been replaced meanwhile.</summary>
-internal readonly record struct ReturnedCall(
-    ClientConnection Client, uint Generation, OperationKind Kind, int Result);
+internal readonly record struct ReturnedCall(ClientConnection Client, OperationKind Kind, int Result);
 
 /// <summary>Ends a loop's thread that was replaced while it hung in a call. Nothing but this may come of
 /// it.</summary>

@@ -31,5 +31,11 @@ internal static class OperationId
 
     public static uint GenerationOf(ulong userData) => (uint)(userData >> 32) & GenerationMask;
 
+    /// <summary>Is it of the slot's present user?</summary>
+    /// <param name="userData">Of a completion.</param>
+    /// <param name="generation">The slot's, all 32 bits.</param>
+    public static bool IsOf(ulong userData, uint generation) =>
+        GenerationOf(userData) == (generation & GenerationMask);
+
     public static int SlotOf(ulong userData) => (int)(uint)userData;
 }
