@@ -1,9 +1,8 @@
-using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
-namespace StreamingDaemon.Uring.Loop;
+namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>Stands between the loop and the kernel, for tests: makes, changes or answers a call on a client's
 /// socket.</summary>
@@ -33,8 +32,7 @@ internal readonly unsafe struct ClientCall(OperationKind kind, int fd, byte* byt
 }
 
 /// <summary>A call that came back to a thread which had been replaced meanwhile.</summary>
-internal readonly record struct ReturnedCall(
-    ClientConnection Client, uint Generation, OperationKind Kind, int Result);
+internal readonly record struct ReturnedCall(ClientConnection Client, OperationKind Kind, int Result);
 
 /// <summary>Ends a loop's thread that was replaced while it hung in a call. Nothing but this may come of
 /// it.</summary>

@@ -1,9 +1,8 @@
 using System.Runtime.InteropServices;
 using StreamingDaemon.Uring.Interop;
-using StreamingDaemon.Uring.Loop;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
-namespace StreamingDaemon.Uring.Handoff;
+namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>What a descriptor to close is.</summary>
 internal enum ReleaseKind : byte

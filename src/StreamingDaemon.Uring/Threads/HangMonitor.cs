@@ -1,4 +1,4 @@
-namespace StreamingDaemon.Uring.Loop;
+namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>
 /// The thread that notices calls which do not return: releases and calls on sockets that others hold too.

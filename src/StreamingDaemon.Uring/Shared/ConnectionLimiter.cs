@@ -1,4 +1,4 @@
-namespace StreamingDaemon.Uring.Loop;
+namespace StreamingDaemon.Uring.Shared;
 
 /// <summary>
 /// The places of clients, of all loops together: taken by the loop that accepts, given back by whichever has

@@ -1,6 +1,6 @@
 using StreamingDaemon.Uring.Interop;
 
-namespace StreamingDaemon.Uring.Loop;
+namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>
 /// The thread that checks each new client's socket and begins every call of the handler. Behind the thread

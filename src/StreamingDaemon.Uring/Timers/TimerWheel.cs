@@ -1,4 +1,4 @@
-namespace StreamingDaemon.Uring.Loop;
+namespace StreamingDaemon.Uring.Timers;
 
 /// <summary>
 /// A deadline in a <see cref="TimerWheel"/>. Loop-owned. Moving it later costs a store: it is found and put

@@ -1,6 +1,6 @@
 using StreamingDaemon.Uring.Interop;
 
-namespace StreamingDaemon.Uring.Loop;
+namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>
 /// A queue and the thread that works it off, in order. A thread that a system call holds up keeps its item

@@ -1,4 +1,4 @@
-namespace StreamingDaemon.Uring.Loop;
+namespace StreamingDaemon.Uring.Shared;
 
 /// <summary>Counters of one loop: each written by the loop alone, unless it says otherwise. Read from any
 /// thread.</summary>

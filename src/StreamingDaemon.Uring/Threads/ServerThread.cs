@@ -1,4 +1,4 @@
-namespace StreamingDaemon.Uring.Loop;
+namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>A thread that a server needs for its whole life, and cannot start without.</summary>
 internal static class ServerThread

@@ -1,6 +1,4 @@
-using StreamingDaemon.Uring.Handoff;
-
-namespace StreamingDaemon.Uring.Loop;
+namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>The threads that all loops of a server share.</summary>
 internal sealed class ServerThreads

@@ -1,6 +1,6 @@
 using StreamingDaemon.Uring.Interop;
 
-namespace StreamingDaemon.Uring.Loop;
+namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>What <see cref="HangMonitor"/> looks after.</summary>
 internal interface IHangWatched
