@@ -2,7 +2,7 @@ using System.Reflection;
 
 namespace StreamingDaemon.Host;
 
-/// <summary>The version, as the project file has it.</summary>
+/// <summary>The version from the project file.</summary>
 internal static class DaemonVersion
 {
     public static string Text { get; } = typeof(DaemonVersion).Assembly

@@ -9,7 +9,7 @@ try
     SharedArrayPool.Enlarge();
     StandardStreams.Fill();
     StandardStreams.OutliveFullFiles();
-    // The runtime does it only if it compiles at run time.
+    // With a JIT the runtime raises the limit by itself; under Native AOT it does not.
     StartChecks.RaiseDescriptorLimit();
     return await CommandLine.InvokeAsync(args, new CliActions());
 }

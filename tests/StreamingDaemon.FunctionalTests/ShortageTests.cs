@@ -20,7 +20,7 @@ public sealed class ShortageTests : IDisposable
         if (IsBuildOfTests())
             Assert.Skip("the runtime that compiles as it goes needs a larger stack before it runs our code");
 
-        await RefusedAsync($"the limit of a stack is {kib} KiB, and the least is 256", "prlimit", $"--stack={kib * 1024}");
+        await RefusedAsync($"the stack limit is {kib} KiB, but the daemon needs 256 KiB", "prlimit", $"--stack={kib * 1024}");
     }
 
     [Fact]
@@ -29,7 +29,7 @@ public sealed class ShortageTests : IDisposable
         if (IsBuildOfTests())
             Assert.Skip("the runtime that compiles as it goes finds its own files by /proc");
 
-        await RefusedAsync("/proc is not there", "unshare", "-rm", "sh", "-c", "mount -t tmpfs none /proc && exec \"$@\"", "sh");
+        await RefusedAsync("/proc is not mounted", "unshare", "-rm", "sh", "-c", "mount -t tmpfs none /proc && exec \"$@\"", "sh");
     }
 
     /// <summary>Counted for the user, of whom nobody else has a process: from the least with which the runtime
@@ -138,7 +138,7 @@ public sealed class ShortageTests : IDisposable
             new Dictionary<string, string> { ["TMPDIR"] = "/no-such-directory" }, "demo", "--once", "--port", "0");
 
         Assert.Equal(1, exitCode);
-        Assert.StartsWith("streaming-daemon: /no-such-directory/: no directory can be made there", error,
+        Assert.StartsWith("streaming-daemon: /no-such-directory/: cannot create a directory there", error,
             StringComparison.Ordinal);
         Assert.Contains("TMPDIR", error, StringComparison.Ordinal);
     }

@@ -4,14 +4,14 @@ using System.Text;
 
 namespace StreamingDaemon.Host.Commands;
 
-/// <summary>Reads the daemon's answer from the client's end of a connection, line by line as it comes. What
-/// answers may be anything: its head, each of its lines and all of it have a limit.</summary>
+/// <summary>Reads the daemon's answer on the client's side, line by line as it arrives. The peer may be any
+/// server, so the head, each line and the whole answer have a limit.</summary>
 internal sealed class AnswerReader(Socket socket)
 {
-    /// <summary>The largest head: <c>response_headers</c> may have 16 KiB.</summary>
+    /// <summary>The largest head: <c>response_headers</c> may add 16 KiB.</summary>
     private const int MaxHeadBytes = 64 * 1024;
 
-    /// <summary>The longest line: an event has one, and by default at most 1 MiB of the model's.</summary>
+    /// <summary>The longest line. An event is one line; by default it holds at most 1 MiB of text.</summary>
     private const int MaxLineBytes = 16 * 1024 * 1024;
 
     /// <summary>The longest answer.</summary>
@@ -23,8 +23,9 @@ internal sealed class AnswerReader(Socket socket)
     private int _end;
     private long _received;
 
-    /// <summary>The next line without its line end, or null at the end of the stream.</summary>
-    /// <exception cref="IOException">It is too long, or the connection broke.</exception>
+    /// <summary>Reads the next line, without its line end.</summary>
+    /// <returns>Null at the end of the stream.</returns>
+    /// <exception cref="IOException">The line is too long, or the connection broke.</exception>
     public Task<string?> ReadLineAsync(CancellationToken cancellationToken) =>
         ReadLineAsync(MaxLineBytes, cancellationToken);
 
@@ -68,8 +69,8 @@ internal sealed class AnswerReader(Socket socket)
     }
 
     /// <summary>Reads the response head.</summary>
-    /// <returns>The status.</returns>
-    /// <exception cref="IOException">What came is no HTTP response, or nothing.</exception>
+    /// <returns>The HTTP status.</returns>
+    /// <exception cref="IOException">There was no answer, or it is not HTTP.</exception>
     public async Task<int> ReadHeadAsync(CancellationToken cancellationToken)
     {
         var rest = MaxHeadBytes;
@@ -77,7 +78,7 @@ internal sealed class AnswerReader(Socket socket)
             ?? throw new IOException("the daemon closed the connection without an answer");
         if (!first.StartsWith("HTTP/1.", StringComparison.Ordinal) || first.Length < 12
             || !int.TryParse(first.AsSpan(9, 3), out var status))
-            throw new IOException("what answered is no daemon: it sent no HTTP response");
+            throw new IOException("the peer is not a daemon: it sent no HTTP response");
         for (var line = first; line.Length > 0;)
         {
             rest -= _line.WrittenCount + 1;

@@ -4,8 +4,8 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Commands;
 
-/// <summary><c>--benchmark</c>: what the daemon did, printed at its end in the form that harnesses
-/// read.</summary>
+/// <summary><c>--benchmark</c>: the daemon's totals, printed at its end. Benchmark scripts read this format.
+/// </summary>
 internal static class BenchmarkSummary
 {
     public static void Write(TextWriter output, HandoffServerStatistics statistics, StreamMetrics metrics) =>

@@ -1,4 +1,4 @@
-using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
@@ -7,7 +7,7 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Commands;
 
-/// <summary>What the commands do.</summary>
+/// <summary>Runs the commands.</summary>
 internal sealed class CliActions : ICliActions
 {
     public Task<int> RunAsync(
@@ -18,7 +18,8 @@ internal sealed class CliActions : ICliActions
             ThreadReserve.Fill();
             using var daemon = new DaemonRun(options, reread, signals: new ProcessSignals());
             await daemon.StartAsync(cancellationToken);
-            // Until here a want of memory is most likely one of threads or address space: LastWords says so.
+            // Before this, a lack of memory is most likely one of threads or address space. LastWords reports
+            // that.
             OutOfMemory.Watch();
             return await daemon.WaitAsync(cancellationToken);
         });
@@ -29,9 +30,9 @@ internal sealed class CliActions : ICliActions
         results.Add(MetricsPort.Check(options.Monitoring));
         if (options.OpenAI?.ApiSocket is { } path)
             results.Add(CheckUpstream(path));
-        // It was read and found good, or we would not be here.
+        // The configuration is valid, otherwise check would have ended before this.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
-            $"good; backend {options.Backend.Name}, socket mode "
+            $"valid; backend {options.Backend.Name}, socket mode "
             + $"{Convert.ToString(options.Server.SocketMode, 8)}"));
         CheckReport.Write(Console.Out, results, json);
         return Task.FromResult(
@@ -40,11 +41,11 @@ internal sealed class CliActions : ICliActions
 
     private static CheckResult CheckUpstream(string path)
     {
-        // What is said if the look does not end, as with a path on a server that is gone.
+        // The result if the check below does not return, for example because a file server is gone.
         string? problem = $"{path}: this path's file system does not answer";
-        RunWithTimeout.Invoke(() => problem = ApiSocket.Check(path), StartChecks.Patience);
+        RunWithTimeout.Invoke(() => problem = UpstreamSocket.Check(path), StartChecks.Patience);
         return problem is null
-            ? new("upstream", CheckStatus.Ok, $"OPENAI_API_SOCKET {path}: somebody listens")
+            ? new("upstream", CheckStatus.Ok, $"OPENAI_API_SOCKET {path}: a server listens")
             : new("upstream", CheckStatus.Warning, $"OPENAI_API_SOCKET {problem}: requests would fail");
     }
 
@@ -64,8 +65,8 @@ internal sealed class CliActions : ICliActions
         Explained(() => SendCommand.RunAsync(socket, SendCommand.HandoffData(prompt, data), timeoutS,
             Console.Out, cancellationToken));
 
-    /// <summary>What the daemon cannot do is said in a sentence, with what mends it, and exit code
-    /// 1.</summary>
+    /// <summary>Runs the action. If the system refuses something, prints one sentence with how to fix it, and
+    /// returns exit code 1.</summary>
     private static async Task<int> Explained(Func<Task<int>> action)
     {
         try

@@ -8,17 +8,17 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Commands;
 
-/// <summary>One daemon from start to exit code.</summary>
+/// <summary>Runs one daemon, from its start to its exit code.</summary>
 internal sealed class DaemonRun : IDisposable
 {
     private readonly DaemonOptions _options;
     private readonly DaemonLog _log;
     private readonly IHost _host;
 
-    /// <param name="options">As they were read.</param>
-    /// <param name="reread">Reads them again, for SIGHUP.</param>
-    /// <param name="more">Adds backends beside the built-in ones.</param>
-    /// <param name="signals">Those of this process, if the daemon is to have them.</param>
+    /// <param name="options">The options as read at the start.</param>
+    /// <param name="reread">Reads the options again, on SIGHUP.</param>
+    /// <param name="more">Adds backends to the built-in ones.</param>
+    /// <param name="signals">The process's signals, or null if the daemon must not handle them.</param>
     public DaemonRun(DaemonOptions options, Func<DaemonOptions> reread,
         Action<IServiceCollection>? more = null, ProcessSignals? signals = null)
     {
@@ -32,15 +32,16 @@ internal sealed class DaemonRun : IDisposable
         });
     }
 
-    /// <summary>For the summary, if nobody may read standard error.</summary>
-    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(2);
+    /// <summary>How long the summary may take, in case nobody reads standard error.</summary>
+    private static readonly TimeSpan SummaryTimeout = TimeSpan.FromSeconds(2);
 
     public IServiceProvider Services => _host.Services;
 
     public DrainSignal Drain => Services.GetRequiredService<DrainSignal>();
 
+    /// <summary>Returns once the daemon accepts handoffs.</summary>
     /// <exception cref="HandoffServerException">The ring or the socket is refused.</exception>
-    /// <exception cref="IOException">The metrics port cannot be listened on.</exception>
+    /// <exception cref="IOException">It cannot listen on the metrics port.</exception>
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         try
@@ -53,7 +54,7 @@ internal sealed class DaemonRun : IDisposable
         }
     }
 
-    /// <summary>Waits for the end.</summary>
+    /// <summary>Waits until the daemon has ended. Cancelling begins the drain.</summary>
     /// <returns>The exit code of the process.</returns>
     public async Task<int> WaitAsync(CancellationToken cancellationToken)
     {
@@ -64,7 +65,7 @@ internal sealed class DaemonRun : IDisposable
             var statistics = Services.GetRequiredService<HandoffServer>().Statistics;
             var metrics = Services.GetRequiredService<StreamMetrics>();
             RunWithTimeout.Invoke(
-                () => BenchmarkSummary.Write(Console.Error, statistics, metrics), LastWords);
+                () => BenchmarkSummary.Write(Console.Error, statistics, metrics), SummaryTimeout);
         }
 
         return Services.GetRequiredService<HandoffLoopService>().Result;

@@ -8,8 +8,8 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Commands;
 
 /// <summary>
-/// <c>demo</c>: the daemon on a temporary socket and a small front that plays Apache before it, so that a
-/// browser can be pointed at it; one answer goes to the terminal first.
+/// <c>demo</c>: prints one answer, then serves the chat page for a browser. Runs the daemon on a temporary
+/// socket, with a small front that plays Apache.
 /// </summary>
 internal static class DemoCommand
 {
@@ -19,7 +19,7 @@ internal static class DemoCommand
         CancellationToken cancellationToken)
     {
         var directory = MakeDirectory();
-        // The second Ctrl-C ends the process where it is, and passes by every finally.
+        // The second Ctrl-C ends the process at once, without running any finally block.
         AppDomain.CurrentDomain.ProcessExit += (_, _) => Remove(directory);
         try
         {
@@ -38,7 +38,7 @@ internal static class DemoCommand
 
             Console.WriteLine($"One answer of the {options.Backend.Name} backend, handed over as by Apache:");
             Console.WriteLine();
-            // The mock's events are sentences; a model's are pieces of words.
+            // The mock's events are whole sentences; a model's are parts of words.
             var between = options.Backend.Name == "mock" ? "\n" : "";
             var whole = await PrintAnswerAsync(socketPath, between, daemon.Drain.Begun);
             Console.WriteLine();
@@ -66,8 +66,8 @@ internal static class DemoCommand
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new IOException($"{Path.GetTempPath()}: no directory can be made there: "
-                + $"{e.Message.TrimEnd('.')}. Name another one in TMPDIR", e);
+            throw new IOException($"{Path.GetTempPath()}: cannot create a directory there: "
+                + $"{e.Message.TrimEnd('.')}. Set TMPDIR to another directory", e);
         }
     }
 
@@ -83,14 +83,14 @@ internal static class DemoCommand
         }
     }
 
-    /// <returns>Whether the answer came whole; not where Ctrl-C came before its end.</returns>
+    /// <returns>True if the answer was complete; false if Ctrl-C came before its end.</returns>
     private static async Task<bool> PrintAnswerAsync(string socketPath, string between, Task interrupted)
     {
         using var client = HandoffClient.Open(socketPath, SendCommand.HandoffData(Prompt, null));
         var printing = PrintAsync(new AnswerReader(client), between);
         if (await Task.WhenAny(printing, interrupted) == printing)
             return await printing;
-        // To the daemon that is a client who leaves: the call to the model ends, and so does the drain.
+        // To the daemon, the client leaves: so the upstream call ends, and then the drain.
         client.Dispose();
         await printing.ContinueWith(static p => _ = p.Exception, TaskScheduler.Default);
         return false;

@@ -10,7 +10,7 @@ namespace StreamingDaemon.Host.Commands;
 
 /// <summary>
 /// Plays Apache with PHP on loopback: serves the chat page, and hands the socket of <c>POST /stream.php</c>
-/// over to the daemon, with what the request says as handoff data. For trying things out: it authenticates
+/// over to the daemon, with the request's body as handoff data. For a first try only: it authenticates
 /// nobody.
 /// </summary>
 internal sealed class DemoFront : IAsyncDisposable
@@ -18,10 +18,10 @@ internal sealed class DemoFront : IAsyncDisposable
     private const int MaxHeadBytes = 16 * 1024;
     private const int MaxBodyBytes = 200 * 1024;
 
-    /// <summary>For a request, for its answer, and for the daemon to take it.</summary>
+    /// <summary>Timeout of reading a request, sending an answer, and the handoff to the daemon.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
-    /// <summary>Connections at once; more wait in the kernel's queue.</summary>
+    /// <summary>Limits the connections at once; more wait in the kernel's accept queue.</summary>
     private readonly SemaphoreSlim _places = new(256);
 
     private readonly Socket _listener;
@@ -36,7 +36,8 @@ internal sealed class DemoFront : IAsyncDisposable
 
     public string Url => $"http://{_listener.LocalEndPoint}/";
 
-    /// <exception cref="IOException">The port is taken.</exception>
+    /// <summary>Listens on 127.0.0.1; port 0 takes any free port.</summary>
+    /// <exception cref="IOException">The port is in use.</exception>
     public static DemoFront Listen(int port, string socketPath)
     {
         var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
@@ -53,7 +54,7 @@ internal sealed class DemoFront : IAsyncDisposable
         }
     }
 
-    /// <summary>Serves until <paramref name="end"/> has ended.</summary>
+    /// <summary>Serves until <paramref name="end"/> completes.</summary>
     public async Task ServeAsync(Task end)
     {
         _ = end.ContinueWith(_ => _listener.Dispose(), TaskScheduler.Default);
@@ -68,7 +69,7 @@ internal sealed class DemoFront : IAsyncDisposable
             catch (Exception e) when (e is SocketException or ObjectDisposedException)
             {
                 _places.Release();
-                // Closed for the end; or a browser that left before it was taken.
+                // The listener was closed because of the end, or a browser left before the accept.
                 if (_listener.SafeHandle.IsClosed)
                     return;
                 await Task.Delay(10, CancellationToken.None);
@@ -97,13 +98,13 @@ internal sealed class DemoFront : IAsyncDisposable
                 {
                     case null:
                         await AnswerAsync(browser, "400 Bad Request", "text/plain",
-                            "What was that?\n"u8.ToArray());
+                            "Bad request\n"u8.ToArray());
                         break;
                     case { Method: "GET", Path: "/" or "/index.html" }:
                         await AnswerAsync(browser, "200 OK", "text/html; charset=utf-8", _page);
                         break;
                     case { Method: "POST", Path: "/stream.php" }:
-                        // The daemon's from here on: ours is only a copy, and is closed without a word.
+                        // The daemon has the connection now. Ours is only a copy; close it without an answer.
                         HandoffClient.Send(_socketPath, (int)browser.Handle, request.HandoffData(), Patience);
                         break;
                     default:
@@ -114,11 +115,11 @@ internal sealed class DemoFront : IAsyncDisposable
             catch (HandoffServerException)
             {
                 await AnswerAsync(browser, "503 Service Unavailable", "text/plain",
-                    "The daemon is not there\n"u8.ToArray());
+                    "The daemon is unavailable\n"u8.ToArray());
             }
             catch (Exception e) when (e is SocketException or OperationCanceledException)
             {
-                // The browser left, or said nothing.
+                // The browser left, or sent no request in time.
             }
             finally
             {

@@ -5,11 +5,11 @@ using Microsoft.AspNetCore.WebUtilities;
 
 namespace StreamingDaemon.Host.Commands;
 
-/// <summary>What the demonstration's front needs of an HTTP/1.1 request.</summary>
+/// <summary>The parts of an HTTP/1.1 request that <see cref="DemoFront"/> needs.</summary>
 internal sealed record DemoRequest(string Method, string Path, string ContentType, byte[] Body)
 {
     /// <summary>Reads one request.</summary>
-    /// <returns>Null if it is none, or larger than allowed.</returns>
+    /// <returns>Null if it is not valid, or larger than allowed.</returns>
     public static async Task<DemoRequest?> ReadAsync(Socket socket, int maxHeadBytes, int maxBodyBytes,
         CancellationToken cancellationToken)
     {
@@ -49,7 +49,7 @@ internal sealed record DemoRequest(string Method, string Path, string ContentTyp
             Header(lines, "Content-Type") ?? "", body);
     }
 
-    /// <summary>What is handed over: the JSON as it came, or of a form the prompt.</summary>
+    /// <summary>The handoff data: the JSON body unchanged, or the prompt of a form.</summary>
     public byte[] HandoffData()
     {
         if (!ContentType.StartsWith("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase))

@@ -8,24 +8,25 @@ using StreamingDaemon.Host.Runtime;
 namespace StreamingDaemon.Host.Commands;
 
 /// <summary>
-/// <c>health</c>: asks the daemon of this configuration whether it is ready, so that an image needs no other
-/// program for its HEALTHCHECK.
+/// <c>health</c>: asks the daemon of this configuration whether it is ready. So a container image needs no
+/// other program for its HEALTHCHECK.
 /// </summary>
 internal static class HealthCommand
 {
-    /// <summary>The daemon answers within its own patience of one second, or does not.</summary>
+    /// <summary>Timeout. A daemon answers within a second, even if its loop is stuck.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
 
-    /// <summary>Its answer has some hundred bytes. What is larger is not its.</summary>
+    /// <summary>A daemon's answer has some hundred bytes; a larger one is not from a daemon.</summary>
     private const int MaxBodyBytes = 64 * 1024;
     private const int MaxHeadKib = 16;
 
-    /// <returns>0 where /health/ready answers 200, and 1 otherwise.</returns>
+    /// <summary>Asks /health/ready on the metrics port, and prints the status.</summary>
+    /// <returns>0 if the answer is 200 with the status ok, else 1.</returns>
     public static async Task<int> RunAsync(MonitoringOptions monitoring, bool json, TextWriter output,
         CancellationToken cancellationToken)
     {
         var (status, detail) = monitoring.MetricsPort == 0
-            ? ("unknown", "there is no metrics port to ask; give --metrics PORT")
+            ? ("unknown", "no metrics port is set; set it with --metrics PORT")
             : await AskAsync(monitoring, cancellationToken);
         var text = detail is null ? status : $"{status}: {detail}";
         await output.WriteLineAsync(json ? ToJson(status, detail) : text);
@@ -37,7 +38,7 @@ internal static class HealthCommand
     {
         var address =
             $"{Reachable(IPAddress.Parse(monitoring.MetricsAddress))}:{monitoring.MetricsPort}";
-        // A proxy of the environment's has no part in this.
+        // Never through a proxy from the environment.
         using var handler = new SocketsHttpHandler
         {
             UseProxy = false,
@@ -56,7 +57,7 @@ internal static class HealthCommand
             var status = StatusIn(await response.Content.ReadAsByteArrayAsync(cancellationToken));
             if (response.StatusCode == HttpStatusCode.OK && status == "ok")
                 return ("ok", null);
-            var stranger = status is null ? ", not as a daemon does" : "";
+            var stranger = status is null ? ", but not like a daemon" : "";
             return (status is null or "ok" ? "unknown" : status,
                 $"{address} answered {(int)response.StatusCode}{stranger}");
         }
@@ -66,13 +67,13 @@ internal static class HealthCommand
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            // Whatever a stranger at that port may cause; the words may be its own.
+            // Any error that another server on that port can cause. The message may contain its text.
             return ("unreachable",
                 PrintedText.Sentence($"{address}: {e.InnerException?.Message ?? e.Message}"));
         }
     }
 
-    /// <summary>Who listens everywhere listens on loopback.</summary>
+    /// <summary>The address to connect to: loopback, if the daemon listens on all addresses.</summary>
     private static string Reachable(IPAddress address)
     {
         if (address.Equals(IPAddress.Any))
@@ -83,7 +84,7 @@ internal static class HealthCommand
             ? $"[{address}]" : $"{address}";
     }
 
-    /// <summary>The daemon's own word, if it is the daemon that answered.</summary>
+    /// <summary>The daemon's status, or null if the answer is not from a daemon.</summary>
     private static string? StatusIn(byte[] body)
     {
         try

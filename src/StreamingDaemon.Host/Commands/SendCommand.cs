@@ -6,18 +6,18 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Commands;
 
-/// <summary><c>send</c>: hands one socket to a running daemon and prints the stream as it comes.</summary>
+/// <summary><c>send</c>: hands one socket to a running daemon and prints the stream as it arrives.</summary>
 internal static class SendCommand
 {
-    /// <summary>For silence if the whole answer has no limit of time. A daemon sends a keep-alive each 15 s,
-    /// or ends the stream after 300 s, unless it is configured otherwise.</summary>
+    /// <summary>Idle timeout, used if the whole answer has no timeout. By default, a daemon sends a
+    /// keep-alive every 15 s and ends an idle stream after 300 s.</summary>
     private static readonly TimeSpan SilencePatience = TimeSpan.FromSeconds(CommandTree.DefaultSendTimeout);
 
-    /// <param name="socketPath">Of the daemon.</param>
-    /// <param name="data">What is handed over.</param>
-    /// <param name="timeoutS">Seconds for all of it, or 0.</param>
-    /// <param name="output">Takes the answer.</param>
-    /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="socketPath">The daemon's handoff socket.</param>
+    /// <param name="data">The handoff data.</param>
+    /// <param name="timeoutS">Timeout of the whole answer in seconds; 0 for none.</param>
+    /// <param name="output">Gets the answer.</param>
+    /// <param name="cancellationToken">Ends the command.</param>
     /// <returns>0 if the answer ended with [DONE], else 1.</returns>
     public static async Task<int> RunAsync(
         string socketPath, byte[] data, int timeoutS, TextWriter output, CancellationToken cancellationToken)
@@ -26,8 +26,8 @@ internal static class SendCommand
         limit.CancelAfter(timeoutS > 0 ? TimeSpan.FromSeconds(timeoutS) : SilencePatience);
         try
         {
-            // Off this thread: connect(2) and sendmsg(2) wait for a daemon that stands still, and the output
-            // for whoever reads it.
+            // On another thread: connect(2) and sendmsg(2) block if the daemon hangs, and the output blocks
+            // if nobody reads it.
             return await Task.Run(() => ExchangeAsync(socketPath, data, output, () =>
             {
                 if (timeoutS == 0)
@@ -70,7 +70,7 @@ internal static class SendCommand
         return done ? ExitCode.Success : ExitCode.Failure;
     }
 
-    /// <summary>The JSON of <paramref name="data"/>, with the prompt put into it.</summary>
+    /// <summary>The JSON object <paramref name="data"/> (or an empty one), with the prompt added.</summary>
     internal static byte[] HandoffData(string? prompt, string? data)
     {
         using var buffer = new MemoryStream();

@@ -6,16 +6,16 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Endpoints;
 
 /// <summary>
-/// <c>/health</c> for people and load balancers, <c>/health/live</c> (restart me if this fails) and
-/// <c>/health/ready</c> (send me nothing if this fails) for orchestrators. 200 or 503.
+/// <c>/health</c> for people and load balancers. For orchestrators: <c>/health/live</c> (restart the daemon
+/// if this fails) and <c>/health/ready</c> (send it no traffic if this fails). The status is 200 or 503.
 /// </summary>
 internal static class HealthEndpoints
 {
-    /// <summary>A loop that has not turned for this long after it was woken does not turn. Below a second,
-    /// which is what probes wait.</summary>
+    /// <summary>If the loop does not turn for this long after it was woken, it is stuck. Shorter than the
+    /// second that probes usually wait.</summary>
     private static readonly TimeSpan TurnPatience = TimeSpan.FromMilliseconds(800);
 
-    /// <summary>Some probes ask with HEAD: the status is all they want.</summary>
+    /// <summary>HEAD too: some probes want only the status.</summary>
     private static readonly string[] Methods = ["GET", "HEAD"];
 
     public static void MapHealthEndpoints(this IEndpointRouteBuilder routes)
@@ -53,7 +53,7 @@ internal static class HealthEndpoints
 
     private static async Task WriteLiveAsync(HttpContext context)
     {
-        // Neither a drain nor a start is a reason to be restarted.
+        // A daemon that drains or starts must not be restarted.
         var status = await StatusOf(context);
         await WriteAsync(context, status is "draining" or "starting" ? "ok" : status, null);
     }
@@ -66,11 +66,11 @@ internal static class HealthEndpoints
         var services = context.RequestServices;
         var draining = services.GetRequiredService<DrainSignal>().IsDraining;
         var server = services.GetRequiredService<HandoffServer>();
-        // HTTP is there a moment before the loop is.
+        // HTTP starts a moment before the loop.
         if (!draining && !server.HasStarted)
             return "starting";
         var turning = await server.IsTurningAsync(TurnPatience, context.RequestAborted);
-        // The loop of a drained daemon has ended, as it should, a moment before the process does.
+        // After a drain, the loop ends a moment before the process: that is not stuck.
         return draining ? "draining" : turning ? "ok" : "stuck";
     }
 

@@ -2,14 +2,14 @@ using System.Net.Sockets;
 
 namespace StreamingDaemon.Host.Endpoints;
 
-/// <summary>A connection that <see cref="ProbeGate"/> holds until a request's head is whole. Its bytes are
-/// looked at and left to Kestrel. By the gate's thread alone; nothing here waits.</summary>
+/// <summary>A connection that <see cref="ProbeGate"/> holds until the head of a request is complete. It only
+/// peeks at the bytes; Kestrel reads them. Only the gate's thread calls it. Nothing here blocks.</summary>
 internal sealed class HeldConnection(Socket socket, long arrival, long nowMs) : IDisposable
 {
-    /// <summary>The largest head that is waited for.</summary>
+    /// <summary>The largest head accepted; a larger one closes the connection.</summary>
     public const int MaxHeadBytes = 8 * 1024;
 
-    /// <summary>For the head, from the accept.</summary>
+    /// <summary>How long the head may take, from the accept.</summary>
     private const int HeadMs = 5_000;
 
     public Socket Socket { get; } = socket;
@@ -21,18 +21,18 @@ internal sealed class HeldConnection(Socket socket, long arrival, long nowMs) : 
 
     public long DeadlineMs => IsWhole ? long.MaxValue : ArrivedMs + HeadMs;
 
-    /// <summary>Is the head here?</summary>
+    /// <summary>True once the head is complete.</summary>
     public bool IsWhole { get; private set; }
 
     public bool IsClosed { get; private set; }
 
-    /// <summary>What poll(2) is to report.</summary>
+    /// <summary>The events to ask poll(2) for.</summary>
     public short Events => IsWhole ? (short)0 : (short)(PollSet.In | PollSet.PeerEnded);
 
-    /// <summary>Does what poll(2) reported.</summary>
-    /// <param name="events">Those.</param>
-    /// <param name="room">For what is looked at.</param>
-    /// <param name="nowMs">The time.</param>
+    /// <summary>Handles the events from poll(2), and closes the connection at its deadline.</summary>
+    /// <param name="events">The events that poll(2) reported.</param>
+    /// <param name="room">Scratch space of at least <see cref="MaxHeadBytes"/>.</param>
+    /// <param name="nowMs">Now, as <see cref="Environment.TickCount64"/>.</param>
     public void Look(short events, Span<byte> room, long nowMs)
     {
         try
@@ -68,29 +68,29 @@ internal sealed class HeldConnection(Socket socket, long arrival, long nowMs) : 
         else if (hasEnded || count == MaxHeadBytes || !MayBeginRequest(seen))
             IsClosed = true;
         else
-            // What was looked at is still there, and would end every further poll(2) at once.
+            // The bytes seen so far stay in the socket, and would end every further poll(2) at once.
             WakeFrom(count + 1);
     }
 
     private void WakeFrom(int bytes) =>
         Socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReceiveLowWater, bytes);
 
-    /// <summary>A server passes over empty lines before a request (RFC 9112, 2.2), and may take a line feed
-    /// alone for the end of a line: what that is worth is for Kestrel to say.</summary>
+    /// <summary>Servers skip empty lines before a request, and may accept a bare LF as a line end (RFC 9112,
+    /// section 2.2). This check accepts both; Kestrel decides whether the request is valid.</summary>
     private static bool HasWholeHead(ReadOnlySpan<byte> seen)
     {
         var head = seen.TrimStart("\r\n"u8);
         return head.IndexOf("\n\r\n"u8) >= 0 || head.IndexOf("\n\n"u8) >= 0;
     }
 
-    /// <summary>False for TLS, or some other protocol: more of it makes it no clearer.</summary>
+    /// <summary>False for TLS or another protocol: waiting for more bytes would not help.</summary>
     private static bool MayBeginRequest(ReadOnlySpan<byte> seen)
     {
         var head = seen.TrimStart("\r\n"u8);
         return head.IsEmpty || char.IsAsciiLetter((char)head[0]);
     }
 
-    /// <summary>It is removed at the end of the gate's turn.</summary>
+    /// <summary>Marks it closed; the gate removes it at the end of its turn.</summary>
     public void Close() => IsClosed = true;
 
     public void Dispose() => Socket.Dispose();

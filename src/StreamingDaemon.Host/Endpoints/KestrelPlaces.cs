@@ -1,23 +1,24 @@
 namespace StreamingDaemon.Host.Endpoints;
 
-/// <summary>The connections that Kestrel has, held to a number. Places are given by the gate's thread, and
-/// given back by any.</summary>
+/// <summary>Limits the number of connections that Kestrel has. Only the gate's thread adds one; any thread
+/// removes one.</summary>
 internal sealed class KestrelPlaces
 {
-    /// <summary>A scraper, probes and a person with a browser are not ten. With those that the gate holds
-    /// within the headroom of <see cref="Uring.DescriptorBudget"/>.</summary>
+    /// <summary>Most connections at once. A scraper, probes and a person with a browser need fewer than ten.
+    /// Together with those that the gate holds, it fits in the headroom of
+    /// <see cref="Uring.DescriptorBudget"/>.</summary>
     private const int Most = 48;
 
     private readonly Lock _gate = new();
     private readonly List<ProbeConnection> _inside = new(Most);
     private volatile int _count;
 
-    /// <summary>Half of them are taken.</summary>
+    /// <summary>True if more than half of the places are taken.</summary>
     public bool AreScarce => _count > Most / 2;
 
     public bool IsFull => _count >= Most;
 
-    /// <summary>Only if there is a place.</summary>
+    /// <summary>Adds a connection. Call it only if the places are not full.</summary>
     public void Add(ProbeConnection connection)
     {
         lock (_gate)
@@ -36,15 +37,14 @@ internal sealed class KestrelPlaces
         }
     }
 
-    /// <summary>Puts out the earliest of those that may go, so that others get their places when they are
-    /// closed.</summary>
-    /// <param name="wanted">For how many others.</param>
-    /// <param name="nowMs">The time.</param>
+    /// <summary>Ends the oldest connections that may be ended, to free their places for others.</summary>
+    /// <param name="wanted">How many places are needed.</param>
+    /// <param name="nowMs">Now, as <see cref="Environment.TickCount64"/>.</param>
     public void PutOut(int wanted, long nowMs)
     {
         lock (_gate)
         {
-            // Those that were put out before are still being closed.
+            // Connections that were ended before and are still closing count too.
             foreach (var connection in _inside)
                 wanted -= connection.IsPutOut ? 1 : 0;
             for (; wanted > 0 && EarliestThatMayGo(nowMs) is { } earliest; wanted--)

@@ -21,7 +21,7 @@ internal static class MetricsEndpoint
         var text = context.RequestServices.GetRequiredService<MetricsText>().CollectedSince(since);
         context.Response.ContentType = ContentType;
         context.Response.ContentLength = text.Length;
-        // In one piece: the registry writes by the word, and each word would be a send(2).
+        // One write: the registry writes word by word, and each word would be one send(2).
         await context.Response.Body.WriteAsync(text, context.RequestAborted);
     }
 }

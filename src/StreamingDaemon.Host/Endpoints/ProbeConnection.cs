@@ -8,31 +8,32 @@ using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 
 namespace StreamingDaemon.Host.Endpoints;
 
-/// <summary>A connection that <see cref="ProbeGate"/> gave to Kestrel: Kestrel's own, which also knows
-/// whether it may be put out. It holds its place until it is closed.</summary>
+/// <summary>A connection that <see cref="ProbeGate"/> gave to Kestrel. Wraps Kestrel's connection, and knows
+/// whether it may be ended to free its place. It holds the place until it is closed.</summary>
 internal sealed class ProbeConnection(Socket socket, long arrival, long nowMs, KestrelPlaces places)
     : ConnectionContext
 {
-    /// <summary>For Kestrel to begin its first request: as long as probes wait. It may see no whole head in
-    /// what the gate takes for one, and would wait for the rest.</summary>
+    /// <summary>How long Kestrel may take to begin the first request: as long as probes wait. Kestrel may
+    /// find the head incomplete although the gate did not, and would wait for the rest.</summary>
     private const int BeginMs = 1_000;
 
-    /// <summary>For an answer that has begun: a reader may take so long for it.</summary>
+    /// <summary>How long a client may take to read an answer once it has begun.</summary>
     private const int ReadMs = 250;
 
     private ConnectionContext? _inner;
     private bool _hasBegun;
 
-    /// <summary>While an answer is owed there is no such time.</summary>
+    /// <summary>When the connection may be ended; <see cref="long.MaxValue"/> while it waits for an answer.
+    /// </summary>
     private long _mayGoFromMs = nowMs + BeginMs;
 
     /// <summary>Its number in the order of the accepts.</summary>
     public long Arrival { get; } = arrival;
 
-    /// <summary>When its request was here, as <see cref="Stopwatch.GetTimestamp"/>.</summary>
+    /// <summary>When its request arrived, as <see cref="Stopwatch.GetTimestamp"/>.</summary>
     public long RequestedAt { get; private set; } = Stopwatch.GetTimestamp();
 
-    /// <summary>Was it put out? It is closed a moment later.</summary>
+    /// <summary>True once it was ended to free its place; it closes a moment later.</summary>
     public bool IsPutOut { get; private set; }
 
     public override IDuplexPipe Transport
@@ -75,18 +76,19 @@ internal sealed class ProbeConnection(Socket socket, long arrival, long nowMs, K
 
     private ConnectionContext Inner => _inner ?? throw new InvalidOperationException("not open yet");
 
-    /// <summary>Before Kestrel gets it.</summary>
+    /// <summary>Makes Kestrel's connection for the socket. Call it before Kestrel gets it.</summary>
     public void Open(SocketConnectionContextFactory factory)
     {
         _inner = factory.Create(socket);
         _inner.Features.Set(this);
     }
 
+    /// <summary>True if it may be ended now to free its place.</summary>
     public bool MayGo(long nowMs) => !IsPutOut && nowMs >= Volatile.Read(ref _mayGoFromMs);
 
-    /// <summary>From the beginning of a request to that of its answer the daemon is who is waited for.
-    /// </summary>
-    /// <returns>False if it is not the connection's first.</returns>
+    /// <summary>A request has begun. Until its answer begins, the client waits for the daemon, so the
+    /// connection may not be ended.</summary>
+    /// <returns>True if it is the connection's first request.</returns>
     public bool BeginRequest(HttpResponse response)
     {
         Volatile.Write(ref _mayGoFromMs, long.MaxValue);
@@ -94,7 +96,7 @@ internal sealed class ProbeConnection(Socket socket, long arrival, long nowMs, K
         _hasBegun = true;
         if (!isFirst)
             RequestedAt = Stopwatch.GetTimestamp();
-        // Who has had an answer makes room for the others by itself, if there are many.
+        // If places are scarce, the connection closes after this answer.
         if (places.AreScarce)
             response.Headers.Connection = "close";
         response.OnStarting(static state =>
@@ -102,7 +104,7 @@ internal sealed class ProbeConnection(Socket socket, long arrival, long nowMs, K
             Volatile.Write(ref ((ProbeConnection)state)._mayGoFromMs, Environment.TickCount64 + ReadMs);
             return Task.CompletedTask;
         }, this);
-        // By now the kernel has all of it that the peer lets it have.
+        // By now the kernel has as much of the answer as the client's window allows.
         response.OnCompleted(static state =>
         {
             Volatile.Write(ref ((ProbeConnection)state)._mayGoFromMs, 0);
@@ -111,9 +113,9 @@ internal sealed class ProbeConnection(Socket socket, long arrival, long nowMs, K
         return isFirst;
     }
 
-    /// <summary>Ends it in both directions, by the gate's thread. What the kernel has still reaches the peer;
-    /// Kestrel learns of it on a thread of the pool and closes it. An abort would do Kestrel's work here.
-    /// </summary>
+    /// <summary>Shuts the socket down in both directions, on the gate's thread. Bytes that the kernel has
+    /// still reach the client. Kestrel notices it on a pool thread and closes the connection. An abort would
+    /// do that work on the gate's thread.</summary>
     public void PutOut()
     {
         IsPutOut = true;
@@ -123,7 +125,7 @@ internal sealed class ProbeConnection(Socket socket, long arrival, long nowMs, K
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
-            // It has left meanwhile.
+            // The client has left meanwhile.
         }
     }
 

@@ -7,33 +7,35 @@ using StreamingDaemon.Host.Telemetry;
 namespace StreamingDaemon.Host.Endpoints;
 
 /// <summary>
-/// The metrics port's listener: gives Kestrel connections that have sent the head of a request, so that a
-/// probe is answered in any crowd. One thread accepts, and waits nowhere but in poll(2).
+/// Listens on the metrics port, and gives Kestrel only connections that have sent the head of a request. So a
+/// probe is answered even if many idle connections crowd the port. One thread accepts; it blocks only in
+/// poll(2).
 /// </summary>
 /// <remarks>
-/// Above <see cref="Most"/> connections that owe a head, one is closed for each that comes, by the time of
-/// their accept. They may stay for <see cref="GraceMs"/>: a probe sends its request some time after it has
-/// connected. If a crowd waits to be accepted there is no grace: a probe behind it has sent its request by
-/// the time it is accepted. Of those that Kestrel has, none is put out to which an answer is owed.
+/// At most <see cref="Most"/> connections may wait to send their head. Each further one closes the oldest of
+/// them, but not before it is <see cref="GraceMs"/> old: a probe sends its request shortly after it connects.
+/// If a crowd is in the accept queue, there is no grace: a probe behind the crowd has sent its request by the
+/// time it is accepted. A connection that waits for Kestrel's answer is never closed.
 /// </remarks>
 internal sealed class ProbeGate : IAsyncDisposable
 {
-    /// <summary>Held at a time. With <see cref="KestrelPlaces"/> within the headroom of
-    /// <see cref="Uring.DescriptorBudget"/>.</summary>
+    /// <summary>Most connections held at once. Together with <see cref="KestrelPlaces"/>, it fits in the
+    /// headroom of <see cref="Uring.DescriptorBudget"/>.</summary>
     private const int Most = 64;
 
+    /// <summary>The least time that a connection has for its head.</summary>
     private const int GraceMs = 50;
 
-    /// <summary>With so many in the accept queue there is no grace. 512 are accepted in 8 graces.</summary>
+    /// <summary>With this many in the accept queue, there is no grace: 512 would take 8 graces.</summary>
     private const int Crowd = 512;
 
-    /// <summary>For a burst: if the queue is full a client connects again a second later.</summary>
+    /// <summary>Large, for bursts: if the queue is full, a client retries only a second later.</summary>
     private const int Backlog = 4096;
 
-    /// <summary>Accepted at most before the others are looked at again.</summary>
+    /// <summary>Most accepts in a row before the held connections are checked again.</summary>
     private const int AcceptsInARow = 128;
 
-    /// <summary>After an accept for which there was no descriptor.</summary>
+    /// <summary>Pause after an accept that failed, for example because no descriptor was left.</summary>
     private const int ShortageMs = 20;
 
     private readonly Socket _listener;
@@ -43,19 +45,19 @@ internal sealed class ProbeGate : IAsyncDisposable
     private readonly KestrelPlaces _places = new();
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>What Kestrel has not taken yet; <see cref="KestrelPlaces"/> bounds it.</summary>
+    /// <summary>Connections for Kestrel; <see cref="KestrelPlaces"/> limits their number.</summary>
     private readonly Channel<ProbeConnection> _ready = Channel.CreateUnbounded<ProbeConnection>(
         new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
 
-    /// <summary>By the time of their accept.</summary>
+    /// <summary>The held connections, oldest first.</summary>
     private readonly List<HeldConnection> _held = new(Most);
     private volatile bool _stops;
     private long _arrivals;
     private long _acceptFromMs;
     private bool _hasFailed;
 
-    /// <exception cref="SocketException">The port cannot be listened on.</exception>
-    /// <exception cref="Uring.HandoffServerException">The system gives no thread.</exception>
+    /// <exception cref="SocketException">It cannot listen on the port.</exception>
+    /// <exception cref="Uring.HandoffServerException">The system refuses a thread.</exception>
     public ProbeGate(IPEndPoint endPoint, ILogger logger)
     {
         _logger = logger;
@@ -79,20 +81,20 @@ internal sealed class ProbeGate : IAsyncDisposable
 
     public EndPoint EndPoint { get; }
 
-    /// <summary>What Kestrel is to take. It ends when the gate has.</summary>
+    /// <summary>The connections for Kestrel. Completes when the gate has stopped.</summary>
     public ChannelReader<ProbeConnection> Ready => _ready.Reader;
 
-    /// <summary>Closes what it holds: half a request holds no stop.</summary>
+    /// <summary>Stops and closes all held connections: half a request must not delay a stop.</summary>
     public async Task StopAsync()
     {
         if (!_stops)
         {
             _stops = true;
-            // Wakes the thread: poll(2) reports a listener that was shut down.
+            // Wakes the thread: poll(2) reports the shutdown of the listener.
             _listener.Shutdown(SocketShutdown.Both);
         }
 
-        // At once: nothing in a turn waits.
+        // Does not take long: nothing in a turn blocks.
         await _ended.Task.ConfigureAwait(false);
     }
 
@@ -108,7 +110,7 @@ internal sealed class ProbeGate : IAsyncDisposable
         _ended.TrySetResult();
     }
 
-    /// <summary>The thread outlives whatever goes wrong in it, such as a want of memory.</summary>
+    /// <summary>Keeps the thread alive if a turn fails, for example for lack of memory.</summary>
     private void Guarded(Action turn)
     {
         try
@@ -149,16 +151,16 @@ internal sealed class ProbeGate : IAsyncDisposable
         var due = _acceptFromMs > nowMs ? _acceptFromMs : long.MaxValue;
         foreach (var connection in _held)
         {
-            // One that is whole waits for a place.
+            // A complete one waits for a place: look again soon.
             due = Math.Min(due, connection.IsWhole ? nowMs + 1 : connection.DeadlineMs);
         }
 
         return due == long.MaxValue ? -1 : (int)Math.Clamp(due - nowMs, 0, int.MaxValue);
     }
 
-    /// <summary>Gives Kestrel those whose head is whole, the earliest first, as far as there are places.
+    /// <summary>Gives Kestrel the connections whose head is complete, oldest first, while places are free.
     /// </summary>
-    /// <returns>True if any.</returns>
+    /// <returns>True if it gave at least one.</returns>
     private bool HandOver(long nowMs)
     {
         var before = _held.Count;
@@ -195,7 +197,7 @@ internal sealed class ProbeGate : IAsyncDisposable
         }
         catch
         {
-            // Want of memory. It is tried again.
+            // Out of memory. The next turn tries again.
             _places.Remove(connection);
             throw;
         }
@@ -214,7 +216,7 @@ internal sealed class ProbeGate : IAsyncDisposable
             }
             catch (SocketException e)
             {
-                // It left before it was taken; or there is no descriptor for it.
+                // The client left before the accept, or there is no descriptor for it.
                 if (e.SocketErrorCode is not (SocketError.ConnectionAborted or SocketError.WouldBlock))
                     _acceptFromMs = nowMs + ShortageMs;
                 return;
@@ -238,15 +240,15 @@ internal sealed class ProbeGate : IAsyncDisposable
             throw;
         }
 
-        // Most often the request is there by now.
+        // Usually the request has arrived by now.
         _held[^1].Look(PollSet.In, _room, nowMs);
         if (_held[^1].IsWhole)
             HandOver(nowMs);
         RemoveClosed();
     }
 
-    /// <summary>Gives Kestrel or closes one of those that are held, so that another may come.</summary>
-    /// <returns>False if none may go now; accepting waits until one may.</returns>
+    /// <summary>Makes room for one more: gives Kestrel a held connection, or closes the oldest.</summary>
+    /// <returns>False if none may be closed yet; accepting pauses until one may.</returns>
     private bool MakeRoom(long nowMs)
     {
         if (HandOver(nowMs))
@@ -256,7 +258,7 @@ internal sealed class ProbeGate : IAsyncDisposable
         {
             if (first.IsWhole)
                 continue;
-            // Its request may have come since it was looked at.
+            // Its request may have arrived since the last look.
             first.Look(PollSet.In, _room, nowMs);
             if (first.IsWhole && HandOver(nowMs))
                 return true;
@@ -270,7 +272,7 @@ internal sealed class ProbeGate : IAsyncDisposable
             return true;
         }
 
-        // Each waits for a place.
+        // All held connections are complete, and wait for a place.
         _acceptFromMs = nowMs + 1;
         return false;
     }

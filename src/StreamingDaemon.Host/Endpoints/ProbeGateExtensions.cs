@@ -2,17 +2,17 @@ using Microsoft.AspNetCore.Connections;
 
 namespace StreamingDaemon.Host.Endpoints;
 
-/// <summary>How Kestrel and the gate are told of each other.</summary>
+/// <summary>Connects Kestrel and the gate.</summary>
 internal static class ProbeGateExtensions
 {
     public static void AddProbeGate(this IServiceCollection services) =>
         services.AddSingleton<IConnectionListenerFactory, ProbeGateTransport>();
 
-    /// <summary>First of all: tells the connection of its requests.</summary>
+    /// <summary>Tells each connection when a request begins. Must be the first middleware.</summary>
     public static void UseProbeGate(this IApplicationBuilder application) =>
         application.Use(next => async context =>
         {
-            // Who sends many requests at once lets the others have their turns between them.
+            // If a client sends many requests at once, let other connections run between them.
             if (context.Features.Get<ProbeConnection>()?.BeginRequest(context.Response) == false)
                 await Task.Yield();
             await next(context);

@@ -5,20 +5,20 @@ using StreamingDaemon.Host.Telemetry;
 
 namespace StreamingDaemon.Host.Endpoints;
 
-/// <summary>What Kestrel accepts from: the connections that <see cref="ProbeGate"/> let through.</summary>
+/// <summary>Kestrel's listener: accepts the connections that <see cref="ProbeGate"/> lets through.</summary>
 internal sealed class ProbeListener : IConnectionListener
 {
     private readonly ILogger _logger;
     private readonly ProbeGate _gate;
     private readonly SocketConnectionContextFactory _factory;
 
-    /// <exception cref="System.Net.Sockets.SocketException">The port cannot be listened on.</exception>
-    /// <exception cref="Uring.HandoffServerException">The system gives no thread.</exception>
+    /// <exception cref="System.Net.Sockets.SocketException">It cannot listen on the port.</exception>
+    /// <exception cref="Uring.HandoffServerException">The system refuses a thread.</exception>
     public ProbeListener(IPEndPoint endPoint, ILogger logger)
     {
         _logger = logger;
         _gate = new ProbeGate(endPoint, logger);
-        // Inline: what Kestrel has written is in the kernel then, and needs no further turn of the pool.
+        // Inline: Kestrel's writes reach the kernel at once, without another turn of the thread pool.
         _factory = new SocketConnectionContextFactory(
             new SocketConnectionFactoryOptions
             {
@@ -43,7 +43,7 @@ internal sealed class ProbeListener : IConnectionListener
             }
             catch (Exception e)
             {
-                // Thrown, it would be the last that Kestrel accepts.
+                // Do not throw: Kestrel would stop accepting.
                 _logger.MetricsConnectionLost(e);
                 await connection.DisposeAsync().ConfigureAwait(false);
             }
@@ -52,7 +52,8 @@ internal sealed class ProbeListener : IConnectionListener
         return null;
     }
 
-    /// <summary>The token may be cancelled before the call, and there is nothing to wait for.</summary>
+    /// <summary>Stops the gate. Ignores the token: it may be cancelled already, and the stop is fast.
+    /// </summary>
     public async ValueTask UnbindAsync(CancellationToken cancellationToken = default) =>
         await _gate.StopAsync().ConfigureAwait(false);
 

@@ -3,14 +3,14 @@ using System.Net.Sockets;
 
 namespace StreamingDaemon.Host.Endpoints;
 
-/// <summary>What the kernel tells of a TCP socket: <c>struct tcp_info</c> of &lt;linux/tcp.h&gt;.</summary>
+/// <summary>Reads a TCP socket's <c>struct tcp_info</c> (&lt;linux/tcp.h&gt;).</summary>
 internal static class TcpInfo
 {
     private const int IpProtoTcp = 6;
     private const int Option = 11; // TCP_INFO
     private const int Unacked = 24; // tcpi_unacked
 
-    /// <summary>Connections that wait to be accepted: of a listener the kernel counts them as unacknowledged
+    /// <summary>Number of connections in a listener's accept queue. The kernel reports it in tcpi_unacked
     /// (tcp_get_info in Linux).</summary>
     public static int Queued(Socket listener)
     {

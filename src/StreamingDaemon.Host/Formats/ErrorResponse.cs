@@ -3,17 +3,17 @@ using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Host.Formats;
 
-/// <summary>What a client is told when its stream does not end with [DONE], as the outcome has it.</summary>
-/// <param name="Status">The HTTP status, if no head was sent yet.</param>
-/// <param name="Message">For the client: plain ASCII, says nothing of what is behind the daemon.</param>
-/// <param name="RetryAfterSeconds">When trying again makes sense, or null.</param>
+/// <summary>The error that a client gets if its stream does not end with [DONE].</summary>
+/// <param name="Status">The HTTP status, used if no head was sent yet.</param>
+/// <param name="Message">For the client: plain ASCII; it reveals nothing about the upstream.</param>
+/// <param name="RetryAfterSeconds">Seconds until a retry makes sense, or null.</param>
 internal sealed record ErrorResponse(int Status, string Message, int? RetryAfterSeconds = null)
 {
-    /// <summary>Longest Retry-After that is passed on, seconds: an upstream's quota may last for a day, but
-    /// another key, or another upstream, is set up sooner.</summary>
+    /// <summary>The longest Retry-After passed on to a client, in seconds. An upstream's quota may last for
+    /// a day, but the operator can set another key or upstream sooner.</summary>
     private const int MaxRetryAfterSeconds = 300;
 
-    /// <summary>What is said if the upstream does not say, seconds.</summary>
+    /// <summary>Retry-After if the upstream sent none, in seconds.</summary>
     private const int DefaultRetryAfterSeconds = 5;
 
     public static readonly ErrorResponse MalformedHandoff =
@@ -28,8 +28,8 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
     public static readonly ErrorResponse OverMemory =
         new(503, "The server is at its limit of memory.", DefaultRetryAfterSeconds);
 
-    /// <summary>A user's own limit; <paramref name="retryAfterSeconds"/> from now it may have
-    /// room.</summary>
+    /// <summary>The user is at its limit, and may have room again in <paramref name="retryAfterSeconds"/>.
+    /// </summary>
     public static ErrorResponse RateLimited(int retryAfterSeconds) =>
         new(429, "Too many requests: please wait a moment.", retryAfterSeconds);
 
@@ -43,7 +43,7 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
     private static readonly ErrorResponse Drained = new(503, "The server is restarting.", 5);
     private static readonly ErrorResponse InternalError = new(500, "The server failed.");
 
-    /// <summary>The end that the client is told of, or null if there is nothing to tell.</summary>
+    /// <summary>The error to send for a backend's result, or null if the client gets none.</summary>
     public static ErrorResponse? For(BackendResult result) => result.Outcome switch
     {
         StreamOutcome.UpstreamError when result.Fault == UpstreamFault.RateLimited => Busy(result.RetryAfter),
@@ -66,7 +66,7 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
         _ => UpstreamFailed,
     };
 
-    /// <summary>Not 429: it is the daemon's key that is limited, and nothing that this client did.</summary>
+    /// <summary>503, not 429: the daemon's key is over its limit, not this client.</summary>
     private static ErrorResponse Busy(TimeSpan? retryAfter)
     {
         var seconds = retryAfter is { } wait ? Math.Ceiling(wait.TotalSeconds) : DefaultRetryAfterSeconds;

@@ -5,10 +5,11 @@ using StreamingDaemon.Host.Handoff;
 
 namespace StreamingDaemon.Host.Formats;
 
-/// <summary>Response heads (RFC 9112): the stream's, and those of errors before it began.</summary>
+/// <summary>Writes response heads (RFC 9112): a stream's, and whole error responses.</summary>
 internal static class ResponseHead
 {
-    /// <summary>What every stream begins with; the application's headers and an empty line follow.</summary>
+    /// <summary>The start of every stream's head. The application's headers and an empty line follow.
+    /// </summary>
     private static ReadOnlySpan<byte> Stream =>
         "HTTP/1.1 200 OK\r\n"u8
         + "Content-Type: text/event-stream\r\n"u8
@@ -16,6 +17,9 @@ internal static class ResponseHead
         + "Connection: close\r\n"u8
         + "X-Accel-Buffering: no\r\n"u8;
 
+    /// <summary>Writes the head of a stream.</summary>
+    /// <param name="output">The client's buffer.</param>
+    /// <param name="applicationHeaders">Header lines, each with its CRLF; may be empty.</param>
     public static void WriteStream(IBufferWriter<byte> output, ReadOnlySpan<byte> applicationHeaders)
     {
         output.Write(Stream);
@@ -23,14 +27,15 @@ internal static class ResponseHead
         output.Write("\r\n"u8);
     }
 
-    /// <summary>A whole error response: <c>{"error":{"message":…,"request_id":…}}</c>.</summary>
-    /// <param name="output">Where it goes.</param>
+    /// <summary>Writes a whole error response with the body
+    /// <c>{"error":{"message":…,"request_id":…}}</c>.</summary>
+    /// <param name="output">The client's buffer.</param>
     /// <param name="status">400 to 599.</param>
-    /// <param name="message">For the client; plain ASCII, without quotes.</param>
-    /// <param name="requestId">Already safe (<see cref="RequestId"/>).</param>
-    /// <param name="retryAfterSeconds">Retry-After, or null for none.</param>
-    /// <param name="applicationHeaders">The application's headers: a browser needs its CORS ones on errors
-    /// too.</param>
+    /// <param name="message">For the client: plain ASCII, without quotes.</param>
+    /// <param name="requestId">Already safe in a JSON string (<see cref="RequestId"/>).</param>
+    /// <param name="retryAfterSeconds">Value of Retry-After, or null to send none.</param>
+    /// <param name="applicationHeaders">The application's header lines: browsers need its CORS headers on
+    /// errors too.</param>
     public static void WriteError(IBufferWriter<byte> output, int status, string message, string requestId,
         int? retryAfterSeconds, ReadOnlySpan<byte> applicationHeaders)
     {
@@ -59,6 +64,6 @@ internal static class ResponseHead
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
-        _ => throw new ArgumentOutOfRangeException(nameof(status), status, "no such error is sent"),
+        _ => throw new ArgumentOutOfRangeException(nameof(status), status, "no error has this status"),
     };
 }

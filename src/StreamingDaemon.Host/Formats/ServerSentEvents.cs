@@ -3,8 +3,8 @@ using System.Buffers;
 namespace StreamingDaemon.Host.Formats;
 
 /// <summary>
-/// The one place that writes server-sent events (WHATWG HTML, section 9.2): <c>data: {"content":"…"}</c>, raw
-/// UTF-8 with the escapes that JSON requires and no more.
+/// The one place that writes server-sent events (WHATWG HTML, section 9.2): <c>data: {"content":"…"}</c>.
+/// Text is raw UTF-8 with only the escapes that JSON requires.
 /// </summary>
 internal static class ServerSentEvents
 {
@@ -13,10 +13,11 @@ internal static class ServerSentEvents
 
     public static ReadOnlySpan<byte> Done => "data: [DONE]\n\n"u8;
 
-    /// <summary>A comment: clients skip it. Says in a capture why there is no [DONE].</summary>
+    /// <summary>A comment, which clients skip. In a packet capture it explains why there is no [DONE].
+    /// </summary>
     public static ReadOnlySpan<byte> Truncated => ": the upstream ended early\n\n"u8;
 
-    /// <summary>A comment that says only that the connection lives: proxies close what is silent.</summary>
+    /// <summary>A comment that keeps the connection open: proxies close connections that are idle.</summary>
     public static ReadOnlyMemory<byte> KeepAlive { get; } = ": keep-alive\n\n"u8.ToArray();
 
     private static ReadOnlySpan<byte> ContentStart => "data: {\"content\":\""u8;
@@ -25,7 +26,7 @@ internal static class ServerSentEvents
 
     private static ReadOnlySpan<byte> End => "\"}\n\n"u8;
 
-    /// <summary>One event with a piece of the answer, UTF-8.</summary>
+    /// <summary>Writes one event with a piece of the answer (UTF-8).</summary>
     public static void WriteContent(IBufferWriter<byte> output, ReadOnlySpan<byte> text)
     {
         if (text.ContainsAny(Escaped))
@@ -45,7 +46,7 @@ internal static class ServerSentEvents
         output.Advance(length);
     }
 
-    /// <summary>The last event of a stream that failed after its head was sent.</summary>
+    /// <summary>Writes the last event of a stream that failed after its head was sent.</summary>
     public static void WriteError(IBufferWriter<byte> output, ReadOnlySpan<byte> message)
     {
         output.Write(ErrorStart);
@@ -53,7 +54,7 @@ internal static class ServerSentEvents
         output.Write(End);
     }
 
-    /// <summary>The inside of a JSON string.</summary>
+    /// <summary>Writes UTF-8 text as the inside of a JSON string, without the quotes.</summary>
     public static void WriteEscaped(IBufferWriter<byte> output, ReadOnlySpan<byte> text)
     {
         while (true)

@@ -7,20 +7,20 @@ namespace StreamingDaemon.Host.Handoff;
 /// <summary>Reads handoff data into a <see cref="HandoffRequest"/>.</summary>
 internal static class HandoffRequestReader
 {
-    /// <summary>A list of what is wrong is read by a person.</summary>
+    /// <summary>Most unusable messages listed in the log line: it is for a person.</summary>
     private const int MostNoted = 16;
 
     private static readonly JsonReaderOptions ReaderOptions = new() { MaxDepth = 64 };
 
     /// <summary>
-    /// Reads a JSON object, with NULs and white space around it allowed; nothing at all is an empty object.
+    /// Reads a JSON object. NUL bytes and white space around it are allowed. Empty data is an empty object.
     /// </summary>
-    /// <param name="data">As it was received.</param>
-    /// <param name="request">What was read.</param>
-    /// <param name="withPrompt">False for a client that is refused: its texts are skipped, and cost
-    /// nothing.</param>
-    /// <returns>False if the data is no JSON object; the request then holds a request id and
-    /// defaults.</returns>
+    /// <param name="data">The bytes as received.</param>
+    /// <param name="request">The request; never null.</param>
+    /// <param name="withPrompt">False for a client that is refused: its texts are skipped, to save memory.
+    /// </param>
+    /// <returns>False if the data is not a JSON object. The request then has a request id and defaults.
+    /// </returns>
     public static bool TryRead(
         ReadOnlySpan<byte> data, out HandoffRequest request, bool withPrompt = true)
     {
@@ -37,14 +37,14 @@ internal static class HandoffRequestReader
             if (reader.Read() && reader.TokenType == JsonTokenType.StartObject)
             {
                 request = ReadObject(ref reader, withPrompt);
-                // Whatever stands behind the object makes it malformed.
+                // Anything after the object makes it malformed.
                 if (!reader.Read())
                     return true;
             }
         }
         catch (JsonException)
         {
-            // Malformed, or nested deeper than any handoff is.
+            // Malformed, or nested deeper than MaxDepth.
         }
 
         request = new HandoffRequest();
@@ -112,7 +112,7 @@ internal static class HandoffRequestReader
         return text;
     }
 
-    /// <summary>Takes note if there was a value, and none that can be used.</summary>
+    /// <summary>Notes the field as unusable if it had a value (not null) that could not be read.</summary>
     private static T? Used<T>(string name, T? value, JsonTokenType token, HandoffRequest request)
         where T : struct
     {
@@ -240,8 +240,8 @@ internal static class HandoffRequestReader
         return content is null ? null : new ChatTurn(string.IsNullOrEmpty(role) ? "user" : role, content);
     }
 
-    /// <summary>A string, or the texts of an array of parts; parts of another type (images) are left
-    /// out.</summary>
+    /// <summary>Reads a string, or the texts of an array of parts. Parts without text (images) are skipped.
+    /// </summary>
     private static string? ReadContent(ref Utf8JsonReader reader, out bool isWhole)
     {
         reader.Read();

@@ -2,15 +2,15 @@ using System.Globalization;
 
 namespace StreamingDaemon.Host.Handoff;
 
-/// <summary>Request ids: the application's own, made safe, or one of ours.</summary>
+/// <summary>Request ids: the application's, made safe, or a new one.</summary>
 internal static class RequestId
 {
     public const int MaxLength = 128;
 
-    /// <summary>"sd-", two numbers of 64 bits, "-".</summary>
+    /// <summary>"sd-", "-", and two 64-bit numbers in hexadecimal.</summary>
     private const int MaxOwnLength = 36;
 
-    // Unique over restarts without a random number a stream: the start time in front, a counter behind.
+    // Start time and counter: unique across restarts, without a random number for each stream.
     private static readonly string Prefix = "sd-"
         + DateTimeOffset.UtcNow.ToUnixTimeMilliseconds().ToString("x", CultureInfo.InvariantCulture) + "-";
     private static long _last;
@@ -18,8 +18,9 @@ internal static class RequestId
     public static string Next() => string.Create(CultureInfo.InvariantCulture, stackalloc char[MaxOwnLength],
         $"{Prefix}{Interlocked.Increment(ref _last):x}");
 
-    /// <summary>Keeps what may stand in a header, a log line and a JSON string as it is; the rest becomes
-    /// '_'.</summary>
+    /// <summary>Keeps characters that are safe in a header, a log line and a JSON string; others become '_'.
+    /// </summary>
+    /// <returns>At most <see cref="MaxLength"/> characters.</returns>
     public static string FromApplication(string given)
     {
         var cut = given.Length > MaxLength ? given[..MaxLength] : given;

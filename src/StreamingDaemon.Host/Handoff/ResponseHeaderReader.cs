@@ -1,13 +1,14 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
+using StreamingDaemon.Backends;
 
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// Reads <c>response_headers</c>: an object of strings, or of arrays of strings for a field that is sent more
-/// than once (Set-Cookie), that the application adds to the response head. What could break the head, or
-/// contradict what the daemon itself says in it, is dropped without failing the rest.
+/// Reads <c>response_headers</c>, which the application adds to the response head. It is an object of
+/// strings, or of arrays of strings for a header that is sent more than once (Set-Cookie). A header that
+/// could break the head, or contradict the daemon's headers, is dropped; the others are kept.
 /// </summary>
 internal static class ResponseHeaderReader
 {
@@ -22,13 +23,13 @@ internal static class ResponseHeaderReader
     {
         "content-type", "cache-control", "connection", "x-accel-buffering", "transfer-encoding",
         "content-length", "content-encoding",
-        // Hop by hop (RFC 9110, section 7.6.1): they would speak of a connection that the daemon ends.
+        // Hop-by-hop headers (RFC 9110, section 7.6.1): they are about a connection that the daemon closes.
         "keep-alive", "upgrade", "trailer", "te", "proxy-connection",
-        // Ours, for errors.
+        // The daemon sends it with errors.
         "retry-after",
     };
 
-    /// <returns>The lines, and whether some of what was asked for was dropped.</returns>
+    /// <returns>The header lines, each with its CRLF, and whether any header was dropped.</returns>
     public static (ReadOnlyMemory<byte> Lines, bool Dropped) Read(ref Utf8JsonReader reader)
     {
         reader.Read();

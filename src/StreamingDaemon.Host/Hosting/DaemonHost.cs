@@ -14,25 +14,25 @@ using StreamingDaemon.Uring.Handoff;
 
 namespace StreamingDaemon.Host.Hosting;
 
-/// <summary>Puts the daemon together: a generic host, with Kestrel if a metrics port is set.</summary>
+/// <summary>Builds the daemon: a generic host, with Kestrel if a metrics port is set.</summary>
 internal static class DaemonHost
 {
-    /// <summary>What Kestrel gets for requests that are under way when the streams have ended: a scraper that
-    /// sent half a request must not hold the stop.</summary>
+    /// <summary>How long Kestrel may finish its requests once the streams have ended. A scraper that sent
+    /// half a request must not delay the stop.</summary>
     private static readonly TimeSpan HttpPatience = TimeSpan.FromSeconds(1);
 
-    /// <param name="options">As they were read.</param>
-    /// <param name="reread">Reads them again, for SIGHUP.</param>
-    /// <param name="log">Takes the lines; the caller's.</param>
-    /// <param name="more">Adds backends beside the built-in ones.</param>
-    /// <exception cref="HandoffServerException">The service manager passed sockets, but not
-    /// ours.</exception>
+    /// <param name="options">The options as read at the start.</param>
+    /// <param name="reread">Reads the options again, on SIGHUP.</param>
+    /// <param name="log">The log; the caller disposes it.</param>
+    /// <param name="more">Adds backends to the built-in ones.</param>
+    /// <exception cref="HandoffServerException">The service manager passed several sockets, and none has
+    /// the daemon's name.</exception>
     public static IHost Build(DaemonOptions options, Func<DaemonOptions> reread, DaemonLog log,
         Action<IServiceCollection>? more = null)
     {
         if (options.Monitoring.MetricsPort == 0)
         {
-            // Nothing from the environment or from files: the options are all there is.
+            // The options hold all settings: the host must read none from the environment or from files.
             var bare = Microsoft.Extensions.Hosting.Host.CreateEmptyApplicationBuilder(
                 new HostApplicationBuilderSettings { DisableDefaults = true });
             AddDaemon(bare.Services, options, reread, log);
@@ -47,15 +47,15 @@ internal static class DaemonHost
         more?.Invoke(builder.Services);
         builder.Services.AddRoutingCore();
         builder.Services.AddSingleton<MetricsText>();
-        // Before Kestrel's own transport, which is taken only if there is none.
+        // First: Kestrel adds its own transport only if none is registered.
         builder.Services.AddProbeGate();
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            // Scrapers come once in 15 to 60 seconds, ask for little and at once.
+            // Scrapers connect every 15 to 60 seconds and send a small request at once.
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
             kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(10);
-            // No request here has a body. Of one that is larger the rest is not waited for.
+            // No request here needs a body. If one is larger, Kestrel does not wait for the rest.
             kestrel.Limits.MaxRequestBodySize = 1024;
             kestrel.Listen(MetricsPort.EndPointOf(options.Monitoring));
         });
@@ -145,7 +145,7 @@ internal static class DaemonHost
         var allocated = factory.CreateCounter("dotnet_gc_allocated_bytes_total",
             "Bytes allocated on the managed heap since the start.");
         var paused = factory.CreateCounter("dotnet_gc_pause_seconds_total",
-            "Time for which the garbage collector held everything up.");
+            "Time for which garbage collections paused all threads.");
         registry.AddBeforeCollectCallback(() =>
         {
             allocated.IncTo(GC.GetTotalAllocatedBytes());
@@ -162,7 +162,7 @@ internal static class DaemonHost
         UseStreamSocket = options.Server.SocketType == SocketKind.Stream,
         Backlog = options.Server.Backlog,
         MaxConnections = options.Server.MaxConnections,
-        // HTTP/1.1 has one stream a connection, and any handoff may ask for the backend.
+        // Over HTTP/1.1 each stream has its own upstream connection, and any handoff may ask for OpenAI.
         DescriptorsPerConnection = options.OpenAI is { Http2Enabled: false } ? 2 : 1,
         AllowedUids = options.Server.AllowedUids,
         AllowedGids = options.Server.AllowedGids,
@@ -170,10 +170,10 @@ internal static class DaemonHost
         MaxHandoffBytes = options.Streaming.MaxHandoffBytes,
         MaxPendingBytes = options.Streaming.MaxPendingBytes,
         CoalesceMs = options.Streaming.CoalesceMs,
-        MaxDrainBytes = options.Streaming.MaxDrainBytes,
+        MaxLingerBytes = options.Streaming.MaxDrainBytes,
         HandoffTimeoutMs = options.Timeouts.HandoffTimeoutMs,
         WriteTimeoutMs = options.Timeouts.WriteTimeoutMs,
-        DrainTimeoutMs = options.Timeouts.DrainTimeoutMs,
+        LingerTimeoutMs = options.Timeouts.DrainTimeoutMs,
         KeepAlive = ServerSentEvents.KeepAlive,
         KeepAliveIntervalMs = options.Streaming.KeepAliveS * 1000,
         Rings = options.Performance.Rings == 0

@@ -5,16 +5,16 @@ using StreamingDaemon.Host.Telemetry;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// SIGTERM and SIGINT: the first begins the drain, while everything, /health too, goes on; the second ends
-/// the process at once, with 128 plus the signal's number. SIGHUP reads the configuration again, and does not
-/// end the daemon even if it comes from a terminal that closes.
+/// Handles signals. The first SIGTERM or SIGINT begins the drain; everything keeps running meanwhile, also
+/// /health. The second ends the process at once, with exit code 128 plus the signal's number. SIGHUP reads
+/// the configuration again; it never ends the daemon, even if it comes from a terminal that closes.
 /// </summary>
-/// <param name="signals">Null if the process belongs to someone else, as in a test.</param>
+/// <param name="signals">Null if the daemon must not handle the process's signals, as in a test.</param>
 internal sealed class DaemonLifetime(
     DrainSignal drain, OptionsReloader reloader, DaemonLog log, ILogger<DaemonLifetime> logger,
     ProcessSignals? signals = null) : IHostLifetime
 {
-    /// <summary>A signal that comes so soon after the first is its echo.</summary>
+    /// <summary>A signal this soon after the first is a copy of it, and is ignored.</summary>
     private const int EchoMs = 250;
 
     private long _firstMs;
@@ -53,7 +53,7 @@ internal sealed class DaemonLifetime(
             return;
         }
 
-        // timeout(1) and other wrappers signal their child, and then its whole group: that is one wish.
+        // timeout(1) and other wrappers signal their child and then its whole group. Both count as one.
         if (!isFirst && now - _firstMs < EchoMs)
             return;
         _logger.SignalEnds(signal);

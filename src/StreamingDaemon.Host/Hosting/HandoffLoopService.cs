@@ -10,39 +10,40 @@ using StreamingDaemon.Uring.Handoff;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// The io_uring handoff loop as a hosted service: starts it last of all, so that whoever finds the socket's
-/// path finds a daemon that has all it needs, drains it when it is told to, and stops the host, which answers
-/// <c>/health</c> until then, when it has ended.
+/// Runs the io_uring handoff loop as a hosted service. The loop starts last, so that the daemon is ready when
+/// the socket's path appears. On a stop, the loop drains first. The host stops only when the loop has ended,
+/// so that <c>/health</c> answers until then.
 /// </summary>
 internal sealed class HandoffLoopService(
     HandoffServer server, ReloadableOptions options, StreamWatchdog watchdog, DrainSignal drain,
     ServiceNotifier notifier, LoopWatchdog alive, IHostApplicationLifetime lifetime,
     ILogger<HandoffLoopService> logger) : BackgroundService, IHostedLifecycleService
 {
-    // What follows the time that streams have to end: a second in all, whatever clients and peers do.
+    // After shutdown_timeout_s, a stop takes at most about a second, whatever clients and peers do.
 
-    /// <summary>How long error events may take to reach the clients that a stop has cut.</summary>
-    private static readonly TimeSpan LastWords = TimeSpan.FromMilliseconds(500);
+    /// <summary>How long the remaining clients have to receive their error event.</summary>
+    private static readonly TimeSpan ErrorEventTime = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>How long a loop may take to drop the clients that are left.</summary>
-    private static readonly TimeSpan LastTurns = TimeSpan.FromMilliseconds(200);
+    /// <summary>How long a loop may take to drop the clients that are left after that.</summary>
+    private static readonly TimeSpan LoopStopTime = TimeSpan.FromMilliseconds(200);
 
-    /// <summary>How long the last lines of the access log may take after the last client.</summary>
-    private static readonly TimeSpan LastLines = TimeSpan.FromMilliseconds(200);
+    /// <summary>How long the last access log lines may take after the last client has ended.</summary>
+    private static readonly TimeSpan AccessLogTime = TimeSpan.FromMilliseconds(200);
 
-    /// <summary>How much longer than the streams' time the service manager is asked to wait.</summary>
+    /// <summary>Extra time that the service manager is asked to wait, beyond shutdown_timeout_s.</summary>
     private static readonly TimeSpan ManagerPatience = TimeSpan.FromSeconds(10);
 
     private readonly ILogger _logger = logger;
 
-    /// <summary>False if the host stops without having started.</summary>
+    /// <summary>True once the loop listens; false if the host stops before that.</summary>
     private readonly TaskCompletionSource<bool> _listening =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>The exit code of the process, once the host has stopped.</summary>
+    /// <summary>The exit code of the process. Valid once the host has stopped.</summary>
     public int Result { get; private set; }
 
-    /// <summary>After every hosted service has started, Kestrel too.</summary>
+    /// <summary>Starts the loop. The host calls it after every hosted service, also Kestrel, has started.
+    /// </summary>
     /// <exception cref="HandoffServerException">The ring or the socket is refused.</exception>
     public async Task StartedAsync(CancellationToken cancellationToken)
     {
@@ -68,7 +69,7 @@ internal sealed class HandoffLoopService(
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        // Whoever else stops the host drains the streams too.
+        // Drain the streams also if something other than a signal stops the host.
         await using var registration = stoppingToken.Register(() =>
         {
             _listening.TrySetResult(false);
@@ -80,26 +81,27 @@ internal sealed class HandoffLoopService(
         lifetime.StopApplication();
     }
 
-    /// <summary>Runs to the end of the drain, or of a loop that fails.</summary>
+    /// <summary>Runs until the drain has ended or the loop has failed.</summary>
+    /// <returns>The exit code.</returns>
     private async Task<int> RunAsync()
     {
         try
         {
             await Task.WhenAny(server.Completion, drain.Begun).ConfigureAwait(false);
-            // A loop that ended and was not asked to throws here: a daemon that looks healthy and streams
-            // nothing would be the worst end.
+            // If the loop ended by itself, this throws and ends the process. Otherwise the daemon would look
+            // healthy and stream nothing.
             if (server.Completion.IsCompleted)
                 await server.Completion.ConfigureAwait(false);
             await DrainAsync().ConfigureAwait(false);
             if (server.PathLeft is { } reason)
                 _logger.SocketPathLeft(server.SocketPath, reason);
-            // What became of the last streams is still being written down.
-            await server.HandlersEndedAsync(LastLines).ConfigureAwait(false);
+            // The access log lines of the last streams may still be on their way.
+            await server.HandlersEndedAsync(AccessLogTime).ConfigureAwait(false);
             return ExitCode.Success;
         }
         catch (OutOfMemoryException)
         {
-            // The loop could not go on, and there is no memory for a stop in order.
+            // The loop failed, and there is no memory for an orderly stop.
             OutOfMemory.End();
             return ExitCode.Failure;
         }
@@ -126,11 +128,11 @@ internal sealed class HandoffLoopService(
 
         _logger.DrainTimedOut(server.Statistics.ActiveConnections);
         watchdog.CancelAll(StreamOutcome.Drained);
-        if (await EndsWithinAsync(LastWords).ConfigureAwait(false))
+        if (await EndsWithinAsync(ErrorEventTime).ConfigureAwait(false))
             return;
         server.Stop();
-        if (!await EndsWithinAsync(LastTurns).ConfigureAwait(false))
-            throw new HandoffServerException("the loop does not turn; its clients are cut as it is");
+        if (!await EndsWithinAsync(LoopStopTime).ConfigureAwait(false))
+            throw new HandoffServerException("the loop does not turn; its clients are cut off");
     }
 
     private async Task<bool> EndsWithinAsync(TimeSpan patience)

@@ -2,8 +2,8 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Hosting;
 
-/// <summary>Tells the service manager that the daemon is alive, but only while the loop turns: a daemon that
-/// looks healthy and streams nothing is to be restarted.</summary>
+/// <summary>Tells the service manager that the daemon is alive, but only while the loop turns. If the loop
+/// hangs, the manager restarts the daemon.</summary>
 internal sealed class LoopWatchdog(HandoffServer server, ServiceNotifier notifier)
 {
     /// <summary>Runs until the loop has ended.</summary>

@@ -6,16 +6,17 @@ using StreamingDaemon.Host.Telemetry;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// SIGHUP: reads every source again. If anything is wrong with them, that is logged and nothing changes.
+/// SIGHUP: reads the configuration again from all sources. If there is any error, it is logged and nothing
+/// changes.
 /// </summary>
 /// <remarks>
-/// One reading at a time, on a thread that may hang in it. Requests that come meanwhile are one more reading
-/// after it. A reading that hangs is given up: its thread is left behind, and what it brings later is not
-/// used. No lock is held while a file is read.
+/// One read runs at a time, on its own thread, because a read may hang. Requests during a read cause one more
+/// read after it. A read that hangs is abandoned: its thread is left behind, and its late result is ignored.
+/// No lock is held while a file is read.
 /// </remarks>
 internal sealed class OptionsReloader : IDisposable
 {
-    /// <summary>Threads that may hang. With so many, a reload is refused until one comes back.</summary>
+    /// <summary>Most threads that may hang. With that many, reloads are refused until one returns.</summary>
     public const int MostHanging = 4;
 
     private const string ThreadName = "reload";
@@ -29,13 +30,13 @@ internal sealed class OptionsReloader : IDisposable
     private readonly ILogger _logger;
     private readonly Timer _watch;
 
-    /// <summary>The reading that is under way.</summary>
+    /// <summary>The read that runs now, or null.</summary>
     private ConfigurationRead? _current;
 
-    /// <summary>It has not been read to its end: it may still be given up.</summary>
+    /// <summary>True until <see cref="_current"/> has been read: until then it can be abandoned.</summary>
     private bool _isReading;
 
-    /// <summary>Handed to a thread that waits for one.</summary>
+    /// <summary>The next read for an idle thread, or null.</summary>
     private ConfigurationRead? _handedOver;
     private int _idleThreads;
     private int _hanging;
@@ -49,8 +50,8 @@ internal sealed class OptionsReloader : IDisposable
             Timeout.Infinite, Timeout.Infinite);
     }
 
-    /// <summary>Makes the first thread now, for a time when the system gives none.</summary>
-    /// <exception cref="Uring.HandoffServerException">The system gives no thread.</exception>
+    /// <summary>Starts the first thread now, because the system may refuse one later.</summary>
+    /// <exception cref="Uring.HandoffServerException">The system refuses a thread.</exception>
     public void Prepare()
     {
         lock (_gate)
@@ -58,7 +59,7 @@ internal sealed class OptionsReloader : IDisposable
         PreparedThread.Start(ThreadName, () => RunThread(null), ConfigurationRead.StackBytes);
     }
 
-    /// <summary>Asks for a reload. Returns at once. From any thread.</summary>
+    /// <summary>Asks for a reload and returns at once. Thread-safe.</summary>
     public void Request()
     {
         string? refusal;
@@ -66,7 +67,7 @@ internal sealed class OptionsReloader : IDisposable
         {
             if (_drain.IsDraining)
                 return;
-            // The one that runs may have read the file already.
+            // The read that runs now may have passed the file already, so one more follows it.
             _again = _current is not null;
             if (_again)
                 return;
@@ -79,8 +80,8 @@ internal sealed class OptionsReloader : IDisposable
 
     public void Dispose() => _watch.Dispose();
 
-    /// <summary>With the lock.</summary>
-    /// <returns>Null, or why no reading can begin.</returns>
+    /// <summary>Starts a read. The caller holds the lock.</summary>
+    /// <returns>Null, or why no read can start.</returns>
     private string? TryBegin()
     {
         _notifier.Reloading();
@@ -105,7 +106,7 @@ internal sealed class OptionsReloader : IDisposable
         return PreparedThread.Refusal(ThreadName);
     }
 
-    /// <summary>With the lock.</summary>
+    /// <summary>Makes the next read the current one. The caller holds the lock.</summary>
     private ConfigurationRead Begin()
     {
         (_current, _isReading) = (new ConfigurationRead(_reread), true);
@@ -146,7 +147,7 @@ internal sealed class OptionsReloader : IDisposable
         }
     }
 
-    /// <returns>False if it was given up meanwhile.</returns>
+    /// <returns>False if the read was abandoned meanwhile.</returns>
     private bool HasReadInTime(ConfigurationRead read)
     {
         lock (_gate)
@@ -181,7 +182,7 @@ internal sealed class OptionsReloader : IDisposable
         _notifier.Ready("reloaded");
     }
 
-    /// <returns>The reading that was asked for meanwhile, or null.</returns>
+    /// <returns>The next read, if one was requested meanwhile; else null.</returns>
     private ConfigurationRead? Next()
     {
         lock (_gate)
@@ -196,7 +197,7 @@ internal sealed class OptionsReloader : IDisposable
         }
     }
 
-    /// <summary>One thread waits for the next reading; any more end.</summary>
+    /// <summary>One thread stays idle for the next read; any other ends.</summary>
     private bool MayWait()
     {
         lock (_gate)
@@ -208,7 +209,7 @@ internal sealed class OptionsReloader : IDisposable
         }
     }
 
-    /// <summary>By a timer, while a reading is under way.</summary>
+    /// <summary>Called by the timer while a read runs: abandons the read if it hangs.</summary>
     private void Look()
     {
         string overdue;

@@ -6,20 +6,21 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// The signals of the process, one by one, on a thread that is made before they are needed.
+/// Handles the process's signals one after the other, on a thread made at the start.
 /// </summary>
 /// <remarks>
-/// PosixSignalRegistration starts a thread for each SIGTERM and SIGINT. If the system gives no thread by
-/// then (RLIMIT_NPROC, TasksMax), that throws in a callback of native code, and the process aborts with every
-/// stream. SIGHUP it queues to the thread pool, which may have no thread either.
+/// PosixSignalRegistration starts a thread for each SIGTERM and SIGINT. If the system then refuses a thread
+/// (RLIMIT_NPROC, TasksMax), it throws in a native callback, and the process aborts with every stream. SIGHUP
+/// goes to the thread pool, which may have no free thread either.
 /// <para>
-/// The registration still installs the handlers and makes the runtime's own thread, which reads from a pipe
-/// what a handler has written. Only the last step is replaced: what that thread calls for a signal. The
-/// runtime sets this callback once, in the static constructor of PosixSignalRegistration, so ours stays.
+/// The registration still installs the handlers and makes the runtime's signal thread, which reads the pipe
+/// that the handlers write to. Only the callback of that thread is replaced. The runtime sets this callback
+/// once, in the static constructor of PosixSignalRegistration, so our callback stays.
 /// </para>
 /// <para>
-/// The other way, signalfd(2), needs the signals blocked in every thread. Some threads of the runtime exist
-/// before Main, and nothing can change their masks; one that does not block SIGTERM lets it end the process.
+/// signalfd(2) does not work here: every thread would have to block the signals. Some threads of the runtime
+/// exist before Main, and nothing can change their masks. If one thread does not block SIGTERM, SIGTERM ends
+/// the process.
 /// </para>
 /// </remarks>
 internal sealed unsafe partial class ProcessSignals
@@ -27,7 +28,8 @@ internal sealed unsafe partial class ProcessSignals
     private const int SigHup = 1;
     private const nint DefaultHandler = 0; // SIG_DFL
 
-    /// <summary>This many say no more than a few do. The kernel itself keeps one of a kind.</summary>
+    /// <summary>Most signals queued; more are dropped. The kernel too keeps only one pending per signal.
+    /// </summary>
     private const int MostWaiting = 64;
 
     private static ProcessSignals? s_current;
@@ -37,16 +39,17 @@ internal sealed unsafe partial class ProcessSignals
     private readonly List<PosixSignalRegistration> _registrations = [];
     private Action<PosixSignal> _handler = _ => { };
 
-    /// <summary>Takes SIGTERM, SIGINT and SIGHUP for the rest of the process's life.</summary>
-    /// <param name="handler">Called for one signal after the other. It must not wait for long.</param>
-    /// <exception cref="HandoffServerException">The system gives no thread.</exception>
+    /// <summary>Handles SIGTERM, SIGINT and SIGHUP from now on. Call it once in a process.</summary>
+    /// <param name="handler">Called for one signal at a time. It must not block for long.</param>
+    /// <exception cref="HandoffServerException">The system refuses a thread.</exception>
+    /// <exception cref="InvalidOperationException">It was called before.</exception>
     public void Handle(Action<PosixSignal> handler)
     {
         _handler = handler;
         PreparedThread.Start("signals", Run);
         if (Interlocked.CompareExchange(ref s_current, this, null) is not null)
-            throw new InvalidOperationException("The signals of a process are taken once.");
-        // nohup and apt start the daemon with SIGHUP ignored, and the runtime leaves it ignored.
+            throw new InvalidOperationException("The signals of this process are handled already.");
+        // nohup and apt start the daemon with SIGHUP ignored, and the runtime would leave it so.
         _ = SetHandler(SigHup, DefaultHandler);
         try
         {
@@ -62,15 +65,15 @@ internal sealed unsafe partial class ProcessSignals
         SetPosixSignalHandler(&OnSignal);
     }
 
-    /// <summary>In libSystem.Native, which Native AOT links into the program.</summary>
+    /// <summary>From libSystem.Native, which Native AOT links into the program.</summary>
     [LibraryImport("libSystem.Native", EntryPoint = "SystemNative_SetPosixSignalHandler")]
     private static partial void SetPosixSignalHandler(delegate* unmanaged<int, int, int> handler);
 
     [LibraryImport("libc", EntryPoint = "signal")]
     private static partial nint SetHandler(int signal, nint handler);
 
-    /// <summary>On the runtime's signal thread: while it is in here, no other signal is read.</summary>
-    /// <returns>1: the signal is handled, and its default action is not taken.</returns>
+    /// <summary>Runs on the runtime's signal thread, which reads no other signal meanwhile.</summary>
+    /// <returns>1: the signal is handled, so the runtime skips its default action.</returns>
     [UnmanagedCallersOnly]
     private static int OnSignal(int number, int signal)
     {
@@ -78,7 +81,7 @@ internal sealed unsafe partial class ProcessSignals
         return 1;
     }
 
-    /// <summary>For a signal that comes before the callback is replaced.</summary>
+    /// <summary>Handles a signal that arrives before the callback is replaced.</summary>
     private void OnRegistered(PosixSignalContext context)
     {
         context.Cancel = true;

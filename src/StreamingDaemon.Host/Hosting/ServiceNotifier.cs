@@ -6,8 +6,8 @@ using System.Text;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// Tells the service manager how the daemon is, as sd_notify(3) does: datagrams of lines to the socket that
-/// NOTIFY_SOCKET names. Does nothing if it names none. Never blocks; what cannot be sent is lost.
+/// Reports the daemon's state to the service manager, as sd_notify(3) does: datagrams of lines to the socket
+/// in NOTIFY_SOCKET. Does nothing if there is none. Never blocks; a message that cannot be sent is lost.
 /// </summary>
 internal sealed class ServiceNotifier : IDisposable
 {
@@ -16,7 +16,7 @@ internal sealed class ServiceNotifier : IDisposable
 
     public ServiceNotifier()
     {
-        // An abstract name is written with an at sign, and begins with a zero.
+        // An abstract name is written with '@' but begins with a NUL byte.
         var path = Environment.GetEnvironmentVariable("NOTIFY_SOCKET") ?? "";
         if (path.Length < 2 || path[0] is not ('/' or '@'))
             return;
@@ -26,8 +26,8 @@ internal sealed class ServiceNotifier : IDisposable
         WatchdogInterval = ReadWatchdogInterval();
     }
 
-    /// <summary>How often the manager wants to hear of us, halved as sd_watchdog_enabled(3) recommends; null
-    /// if it does not.</summary>
+    /// <summary>Time between two <see cref="Alive"/> messages: half of the manager's watchdog time, as
+    /// sd_watchdog_enabled(3) recommends. Null if the manager has no watchdog for this process.</summary>
     public TimeSpan? WatchdogInterval { get; }
 
     public void Ready(string status) => Send($"READY=1\nSTATUS={status}");
@@ -35,13 +35,13 @@ internal sealed class ServiceNotifier : IDisposable
     /// <summary>A reload has begun; <see cref="Ready"/> ends it.</summary>
     public void Reloading()
     {
-        // Type=notify-reload wants CLOCK_MONOTONIC, which is what Stopwatch reads.
+        // Type=notify-reload needs CLOCK_MONOTONIC, the clock that Stopwatch reads.
         var microseconds = (long)Stopwatch.GetElapsedTime(0).TotalMicroseconds;
         Send(string.Create(CultureInfo.InvariantCulture,
             $"RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=reloading"));
     }
 
-    /// <summary>A drain has begun, and wants its time before the manager kills.</summary>
+    /// <summary>A drain has begun; asks the manager not to kill the daemon for this long.</summary>
     public void Stopping(string status, TimeSpan patience) => Send(string.Create(CultureInfo.InvariantCulture,
         $"STOPPING=1\nSTATUS={status}\nEXTEND_TIMEOUT_USEC={(long)patience.TotalMicroseconds}"));
 
@@ -59,7 +59,7 @@ internal sealed class ServiceNotifier : IDisposable
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
-            // A manager that is gone, or does not read: the streams are more important.
+            // The manager is gone or does not read. The streams are more important.
         }
     }
 

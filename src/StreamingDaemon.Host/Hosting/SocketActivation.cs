@@ -4,21 +4,22 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// A listening socket that the service manager passes, as in sd_listen_fds(3): LISTEN_PID is us, LISTEN_FDS
-/// says how many there are from descriptor 3 on, LISTEN_FDNAMES what they are called.
+/// Takes the listening socket that the service manager passes, as in sd_listen_fds(3). LISTEN_PID must be
+/// this process. LISTEN_FDS is the number of sockets, from descriptor 3 on; LISTEN_FDNAMES has their names.
 /// </summary>
 internal static class SocketActivation
 {
     /// <summary>SD_LISTEN_FDS_START.</summary>
     private const int FirstDescriptor = 3;
 
-    /// <summary>FileDescriptorName= of ours, if there is more than one.</summary>
+    /// <summary>FileDescriptorName= of the daemon's socket; needed only if several are passed.</summary>
     private const string Name = "handoff";
 
-    /// <summary>Reads the variables, and removes them: no child is to take the socket for its
-    /// own.</summary>
+    /// <summary>Reads the variables and removes them, so that a child process does not use the socket too.
+    /// </summary>
     /// <returns>The descriptor, or -1 if none was passed to this process.</returns>
-    /// <exception cref="HandoffServerException">More than one was, and none by our name.</exception>
+    /// <exception cref="HandoffServerException">Several were passed, and none has the daemon's name.
+    /// </exception>
     public static int Take()
     {
         var forUs = Number("LISTEN_PID") == Environment.ProcessId;
@@ -32,8 +33,8 @@ internal static class SocketActivation
         return ours >= 0 && ours < count
             ? FirstDescriptor + ours
             : throw new HandoffServerException(
-                $"LISTEN_FDS: {count} sockets were passed and none is called {Name}. Say "
-                + $"FileDescriptorName={Name} in the socket unit of the daemon's");
+                $"LISTEN_FDS: {count} sockets were passed and none is called {Name}. Set "
+                + $"FileDescriptorName={Name} in the daemon's socket unit");
     }
 
     private static int Number(string variable) =>

@@ -4,20 +4,20 @@ using StreamingDaemon.Uring.Handoff;
 namespace StreamingDaemon.Host.Limits;
 
 /// <summary>
-/// <c>--thread-pool</c>: at most <c>pool_size</c> LLM calls run at once, later ones wait in order of arrival.
-/// Without the option nobody waits.
+/// <c>--thread-pool</c>: at most <c>pool_size</c> backend calls run at once; further calls wait in order of
+/// arrival. Without the option no call waits.
 /// </summary>
 internal sealed class BackendConcurrencyLimiter(DaemonOptions options) : IDisposable
 {
     private readonly SemaphoreSlim? _slots =
         options.ThreadPool.Enabled ? new SemaphoreSlim(options.ThreadPool.PoolSize) : null;
 
-    /// <summary>Awaited by who was given a slot, before it is told: for tests.</summary>
+    /// <summary>For tests: awaited after a slot was taken and before it is returned to the caller.</summary>
     internal Func<Task>? Given { get; init; }
 
-    /// <summary>Waits for a slot; disposing what is returned frees it, once. Null if nobody
-    /// waits.</summary>
-    /// <exception cref="OperationCanceledException">The stream ended while it was queued.</exception>
+    /// <summary>Waits for a slot.</summary>
+    /// <returns>The slot; dispose it to free it. Null without <c>--thread-pool</c>.</returns>
+    /// <exception cref="OperationCanceledException">The stream ended while it waited.</exception>
     public async ValueTask<IDisposable?> EnterAsync(CancellationToken cancellationToken)
     {
         if (_slots is null)

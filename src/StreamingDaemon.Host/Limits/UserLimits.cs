@@ -5,16 +5,17 @@ using StreamingDaemon.Host.Configuration;
 namespace StreamingDaemon.Host.Limits;
 
 /// <summary>
-/// <c>[rate_limit]</c>: how many streams each user may begin in a window, and how many may run at once. A
-/// user without a stream is forgotten some ten seconds after the window. Handoffs that name no user are not
-/// limited: they would all be one user.
+/// <c>[rate_limit]</c>: how many streams each user may begin in a window, and how many may run at once. About
+/// ten seconds after the window, a user without streams is forgotten. Handoffs that name no user are not
+/// limited: they would all count as one user.
 /// </summary>
 internal sealed class UserLimits : IDisposable
 {
-    /// <summary>When one of a user's own streams will have ended is not known.</summary>
+    /// <summary>Retry-After if the user has too many streams at once, in seconds. Nobody knows when one of
+    /// them ends, so this is a guess.</summary>
     private const int RetryAfterConcurrentS = 5;
 
-    /// <summary>Times that a user may be forgotten in the moment of asking.</summary>
+    /// <summary>Attempts, if the library forgets the user just while its limiter is asked.</summary>
     private const int MostTries = 3;
 
     private readonly Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>> _around;
@@ -25,8 +26,8 @@ internal sealed class UserLimits : IDisposable
     {
     }
 
-    /// <param name="options">Has the limits.</param>
-    /// <param name="around">Stands between this and each of the library's limiters, for tests.</param>
+    /// <param name="options">Holds the limits.</param>
+    /// <param name="around">For tests: wraps each of the library's limiters.</param>
     internal UserLimits(DaemonOptions options,
         Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>> around)
     {
@@ -34,8 +35,8 @@ internal sealed class UserLimits : IDisposable
         Apply(options.RateLimit);
     }
 
-    /// <summary>Takes other limits; if they differ, every user begins anew. By one thread at a
-    /// time.</summary>
+    /// <summary>Sets new limits. If they differ from the old ones, every user's count starts again. One
+    /// thread at a time.</summary>
     public void Apply(RateLimitOptions options)
     {
         if (options == _limiters?.Options)
@@ -44,7 +45,8 @@ internal sealed class UserLimits : IDisposable
         Interlocked.Exchange(ref _limiters, isOff ? null : new Limiters(options, _around))?.Dispose();
     }
 
-    /// <summary>Asks for one stream. The permit is to be disposed when the stream ends.</summary>
+    /// <summary>Asks for one stream. Dispose the permit when the stream ends.</summary>
+    /// <param name="userId">Null if the handoff names no user: such a stream is always permitted.</param>
     public UserPermit Enter(long? userId)
     {
         for (var tries = 1; userId is { } user && Volatile.Read(ref _limiters) is { } limiters;)
@@ -55,16 +57,16 @@ internal sealed class UserLimits : IDisposable
             }
             catch (ObjectDisposedException) when (limiters != Volatile.Read(ref _limiters))
             {
-                // Other limits came in this very moment.
+                // Apply() replaced the limits meanwhile.
             }
             catch (ObjectDisposedException) when (tries++ < MostTries)
             {
-                // The library looks a user's limiter up under its lock, asks it without, and forgets those
-                // that are idle on a timer in between. Asked again, it makes a new one.
+                // The library finds a user's limiter under its lock, but asks it without the lock. In
+                // between, its timer may dispose an idle limiter. The next attempt makes a new one.
             }
             catch (ObjectDisposedException)
             {
-                // Who is idle that often is over no limit.
+                // A user whose limiter is idle every time is over no limit.
                 return default;
             }
         }
@@ -77,8 +79,8 @@ internal sealed class UserLimits : IDisposable
     private sealed class Limiters(RateLimitOptions options,
         Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>> around) : IDisposable
     {
-        /// <summary>The window moves by a sixth of itself: nobody has two windows' worth around its
-        /// border.</summary>
+        /// <summary>The window slides in steps of a sixth of its length. With one step per window, a user
+        /// could begin twice the limit around its border.</summary>
         private const int Segments = 6;
 
         private readonly PartitionedRateLimiter<long>? _concurrent = options.ConcurrentStreams == 0
@@ -102,7 +104,7 @@ internal sealed class UserLimits : IDisposable
 
         public UserPermit Enter(long userId)
         {
-            // First what runs: a stream that is refused for it is no request of the window.
+            // Running streams first: a stream refused for them does not count in the window.
             var running = _concurrent?.AttemptAcquire(userId);
             if (running is { IsAcquired: false })
                 return UserPermit.Refused(running, RetryAfterConcurrentS);
@@ -131,14 +133,16 @@ internal sealed class UserLimits : IDisposable
     }
 }
 
-/// <summary>A user's leave to begin a stream, or when to ask again.</summary>
-/// <param name="lease">What counts the stream as running, or null.</param>
-/// <param name="retryAfterSeconds">0 if leave is given.</param>
+/// <summary>Permits a user's stream, or says when to ask again.</summary>
+/// <param name="lease">Counts the stream as running until it is disposed; null if nothing is counted.</param>
+/// <param name="retryAfterSeconds">0 if the stream is permitted.</param>
 internal readonly struct UserPermit(RateLimitLease? lease, int retryAfterSeconds = 0) : IDisposable
 {
-    /// <summary>Seconds after which asking again may help, or null if leave is given.</summary>
+    /// <summary>Seconds until a retry may succeed, or null if the stream is permitted.</summary>
     public int? RetryAfterSeconds => retryAfterSeconds == 0 ? null : retryAfterSeconds;
 
+    /// <param name="lease">The refusal; may carry a Retry-After. Disposed here.</param>
+    /// <param name="otherwise">Seconds if the lease carries none.</param>
     public static UserPermit Refused(RateLimitLease lease, int otherwise)
     {
         var seconds = lease.TryGetMetadata(MetadataName.RetryAfter, out var wait)
@@ -148,6 +152,6 @@ internal readonly struct UserPermit(RateLimitLease? lease, int retryAfterSeconds
         return new UserPermit(null, seconds);
     }
 
-    /// <summary>The stream has ended.</summary>
+    /// <summary>Call it when the stream has ended.</summary>
     public void Dispose() => lease?.Dispose();
 }

@@ -1,13 +1,13 @@
 namespace StreamingDaemon.Host.Runtime;
 
-/// <summary>What the process ends with.</summary>
+/// <summary>Exit codes of the process.</summary>
 internal static class ExitCode
 {
     public const int Success = 0;
 
-    /// <summary>Something failed while running.</summary>
+    /// <summary>The start failed, or something failed later.</summary>
     public const int Failure = 1;
 
-    /// <summary>The command line or the configuration is wrong; starting again will not help.</summary>
+    /// <summary>The command line or the configuration is wrong: a restart will not help.</summary>
     public const int Usage = 2;
 }

@@ -5,8 +5,8 @@ using System.Text;
 namespace StreamingDaemon.Host.Runtime;
 
 /// <summary>
-/// What a process says that cannot go on because the system refuses it something. Written past the console of
-/// the runtime, which wants memory, a thread and descriptors of its own before its first word.
+/// The error message of a process that ends because the system refuses it memory, a thread or a descriptor.
+/// It is written without the runtime's console, which would first need all of these.
 /// </summary>
 internal static partial class LastWords
 {
@@ -19,17 +19,18 @@ internal static partial class LastWords
         + "--ulimit nofile=20000";
 
     private const int NoMemory = 12; // ENOMEM
-    private const int Again = 11; // EAGAIN, of clone(2)
+    private const int Again = 11; // EAGAIN from clone(2)
     private const int TableOfSystem = 23; // ENFILE
     private const int TableOfProcess = 24; // EMFILE
     private const int StandardError = 2;
     private const short PollOut = 0x4;
     private const int PatienceMs = 2_000;
 
-    /// <summary>What a pipe takes at once if poll(2) calls it writable (PIPE_BUF).</summary>
+    /// <summary>A pipe that poll(2) calls writable takes this much without blocking (PIPE_BUF).</summary>
     private const int MaxBytes = 4096;
 
-    /// <summary>Is descriptor 2 none that was given to this process?</summary>
+    /// <summary>True if the process was started without a descriptor 2: it may be something else by now.
+    /// </summary>
     public static bool IsMuted { get; set; }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -49,19 +50,19 @@ internal static partial class LastWords
     [LibraryImport("libc", EntryPoint = "_exit")]
     private static partial void ExitNow(int code);
 
-    /// <summary>What the system refused, and what mends it; null if the exception has another
-    /// cause.</summary>
+    /// <summary>Says what the system refused and how to fix it; null if the exception has another cause.
+    /// </summary>
     public static string? Explain(Exception exception)
     {
         for (var cause = exception; cause is not null; cause = cause.InnerException)
         {
-            // What the runtime throws if pthread_create(3) or mmap(2) fails; else the errno.
+            // The runtime throws these two if pthread_create(3) or mmap(2) fails. Other causes have an errno.
             if (cause is OutOfMemoryException or ThreadStartException)
                 return Memory;
             switch (cause is Win32Exception native ? native.NativeErrorCode
                 : cause is IOException ? cause.HResult : 0)
             {
-                // Of a file EAGAIN is a lock that somebody holds.
+                // On a file, EAGAIN means a lock that another process holds.
                 case NoMemory:
                 case Again when cause is Win32Exception || exception is TypeInitializationException:
                     return Memory;
@@ -76,7 +77,7 @@ internal static partial class LastWords
     /// <summary>Is it descriptors that the system refused?</summary>
     public static bool IsOfDescriptors(Exception exception) => Explain(exception) == Descriptors;
 
-    /// <summary>Writes a sentence to standard error; not for long if nobody reads it.</summary>
+    /// <summary>Writes a sentence to standard error; waits at most 2 s if nobody reads it.</summary>
     public static unsafe void Say(string sentence)
     {
         if (IsMuted)
@@ -90,12 +91,12 @@ internal static partial class LastWords
         }
     }
 
-    /// <summary>Called before the process ends of an exception that nobody catches: for what is still to be
-    /// written. It must not take long.</summary>
+    /// <summary>Raised when an uncaught exception is about to end the process, so that what is still in memory
+    /// can be written. Handlers must be quick.</summary>
     public static event Action? Crashing;
 
-    /// <summary>An exception that nobody catches, on any thread: of a shortage one sentence and exit code 1.
-    /// Of anything else the runtime tells, with its stack.</summary>
+    /// <summary>Handles an uncaught exception on any thread. A shortage becomes one sentence and exit code 1.
+    /// The runtime reports anything else, with its stack trace.</summary>
     public static void OnUnhandled(object sender, UnhandledExceptionEventArgs e)
     {
         Crashing?.Invoke();

@@ -5,32 +5,35 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Runtime;
 
 /// <summary>
-/// How much streams may hold (<c>server.max_memory</c>): three quarters of what the process may take, less
-/// what it takes without them. The rest is for the kernel's share of a socket, for garbage and for what is
-/// refused. In a container the collector's own limit is those three quarters already.
+/// How much memory streams may hold (<c>server.max_memory</c>): three quarters of the process's limit, minus
+/// what the process needs without streams. The rest is for socket buffers in the kernel, garbage, and clients
+/// that are refused. In a container, the garbage collector's limit is three quarters already.
 /// </summary>
 internal static class MemoryLimit
 {
-    /// <summary>Resident at rest, and the receive areas of handoffs under load. Measured
-    /// (docs/operations.md).</summary>
+    /// <summary>What the process needs without streams: resident memory when idle, and the receive buffers
+    /// of handoffs under load. Measured (docs/operations.md).</summary>
     private const long BaseBytes = 24L << 20;
 
-    /// <summary>A limit that holds no more than the process itself still serves a few.</summary>
+    /// <summary>The least that streams get, so that a very small limit still serves a few.</summary>
     private const long LeastBytes = 4L << 20;
 
-    /// <param name="maxMemory">The option; 0 is what the container, the unit or the machine allows.</param>
-    /// <param name="backends">Any handoff may ask for any of them.</param>
+    /// <summary>The budget of all streams.</summary>
+    /// <param name="maxMemory">server.max_memory in bytes; 0 means the limit of the container, the unit or
+    /// the machine.</param>
+    /// <param name="backends">All backends: a stream is counted at the most that any of them needs.</param>
     public static MemoryBudget BudgetFor(long maxMemory, IEnumerable<IStreamingBackend> backends) =>
         new(StreamBytesOf(maxMemory, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, MachineBytes()),
             backends.Max(backend => backend.BytesPerStream));
 
-    /// <param name="maxMemory">The option, or 0.</param>
-    /// <param name="collectorBytes">What the collector may take: its hard limit, which is three quarters of a
-    /// container's, or the machine's memory if it has none.</param>
+    /// <summary>Bytes that streams may hold.</summary>
+    /// <param name="maxMemory">server.max_memory in bytes, or 0.</param>
+    /// <param name="collectorBytes">The garbage collector's hard limit, which is three quarters of a
+    /// container's limit; without a limit, the machine's memory.</param>
     /// <param name="machineBytes">The machine's memory, or 0 if it is unknown.</param>
     internal static long StreamBytesOf(long maxMemory, long collectorBytes, long machineBytes)
     {
-        // Told apart with a little room: the two are read from different places.
+        // Compared with a margin of 1/64: the two numbers come from different sources.
         var isLimited = machineBytes == 0 || collectorBytes < machineBytes - (machineBytes / 64);
         var available = maxMemory > 0 ? maxMemory / 4 * 3
             : isLimited ? collectorBytes

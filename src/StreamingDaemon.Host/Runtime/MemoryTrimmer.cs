@@ -4,29 +4,31 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Runtime;
 
 /// <summary>
-/// Gives back what a burst of streams took, once it is over: the runtime keeps it for the next one, but here
-/// the next one may be tomorrow, and the memory is the site's.
+/// Returns a burst's memory to the system once the burst is over. The runtime would keep it for the next
+/// burst, but that may be tomorrow, and the site needs the memory back.
 /// </summary>
 internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
 
-    /// <summary>Of fewer streams than this there is nothing to be had back.</summary>
+    /// <summary>Fewer streams than this leave too little memory to return.</summary>
     private const int SmallestBurst = 64;
 
-    /// <summary>Looks in a row that must find the burst over.</summary>
+    /// <summary>Number of looks in a row that must find the burst over.</summary>
     private const int QuietLooks = 2;
 
     private Timer? _timer;
     private int _peak;
     private int _quiet;
 
-    /// <summary>A look at the number of streams, as it is and at its peak since the last look.</summary>
+    /// <summary>Decides whether to trim.</summary>
+    /// <param name="active">Streams now.</param>
+    /// <param name="peak">Most streams at once since the last look.</param>
     /// <returns>True if it is time to trim.</returns>
     internal bool IsBurstOver(int active, int peak)
     {
         _peak = Math.Max(_peak, peak);
-        // Some still run, perhaps: the pause of some milliseconds is worth it for the memory of many.
+        // Streams that still run are paused for some milliseconds: worth it for the memory of many others.
         _quiet = _peak >= SmallestBurst && active <= _peak / 8 ? _quiet + 1 : 0;
         if (_quiet < QuietLooks)
             return false;
@@ -70,8 +72,8 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
         server.TrimMemory();
     }
 
-    /// <summary>The shared pool forgets arrays one by one, over many collections of the oldest generation:
-    /// takes them out, for the collector.</summary>
+    /// <summary>Takes all arrays out of the shared pool, so that the collector frees them. By itself the
+    /// pool drops them one by one, over many collections of the oldest generation.</summary>
     private static void EmptyArrayPool()
     {
         for (var length = 256; length <= 256 * 1024; length *= 2)
@@ -80,7 +82,7 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
             while (ArrayPool<byte>.Shared.Rent(length) is not null
                 && GC.GetAllocatedBytesForCurrentThread() == allocated)
             {
-                // It was the pool's. The first that is new says that it is empty.
+                // This array came from the pool. The first newly allocated one shows that the pool is empty.
             }
         }
     }

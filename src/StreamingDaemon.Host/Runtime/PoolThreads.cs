@@ -3,14 +3,15 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Runtime;
 
 /// <summary>
-/// Keeps the thread pool from asking the system for a thread that it may not get: the runtime then ends the
-/// process (PortableThreadPool catches nothing). The pool's limit is the number of the workers it has, which
-/// never end (System.Threading.ThreadPool.ThreadsToKeepAlive in the project file). Before the limit goes up,
-/// the system must give as many threads and one more. One thread at a time.
+/// Prevents the thread pool from asking the system for a thread that it would refuse: the runtime would then
+/// end the process (PortableThreadPool does not catch it). So the pool's maximum is the number of workers it
+/// already has. These never end (System.Threading.ThreadPool.ThreadsToKeepAlive in the project file). The
+/// maximum goes up only after the system has shown that it gives that many threads and one more. One thread
+/// at a time may call this class.
 /// </summary>
 internal static class PoolThreads
 {
-    /// <summary>A worker that was allowed and has not been made by then is not needed.</summary>
+    /// <summary>If the pool has not made an allowed worker within this time, it does not need one.</summary>
     private const long MadeWithinMs = 500;
 
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1);
@@ -18,18 +19,18 @@ internal static class PoolThreads
     private static int s_most;
     private static long s_raisedMs;
 
-    /// <summary>Somebody's wish for another number of workers than the runtime's default, or 1.</summary>
+    /// <summary>The minimum number of workers, if it was configured for the runtime; else 1.</summary>
     public static int Wished { get; } = ReadWished();
 
-    /// <summary>False if the system is to give no thread, for tests.</summary>
+    /// <summary>For tests: returns false to play a system that refuses a thread.</summary>
     internal static Func<bool>? MayStartThread { get; set; }
 
-    /// <summary>Makes this many workers.</summary>
-    /// <exception cref="HandoffServerException">The system does not give the threads.</exception>
+    /// <summary>Makes this many workers, and limits the pool to them.</summary>
+    /// <exception cref="HandoffServerException">The system refuses the threads.</exception>
     public static void Begin(int workers)
     {
         workers = Math.Max(workers, Wished);
-        // The pool has a thread of its own, which begins with its first work item.
+        // One more: the pool's gate thread starts with the first work item.
         if (!Probe(workers + 1))
             throw new HandoffServerException(PreparedThread.Refusal(".NET TP Worker"));
         SetGoal(workers, workers);
@@ -44,13 +45,13 @@ internal static class PoolThreads
             }, all, preferLocal: false);
         }
 
-        // On a machine with too much to do, the last may come later.
+        // On an overloaded machine, the last worker may start later than this.
         all.Wait(s_patience);
         s_most = workers;
     }
 
-    /// <summary>Lets the pool have so many workers at work, or as many as it has if the system gives no more.
-    /// </summary>
+    /// <summary>Lets the pool run this many workers. If the system refuses more threads, it runs as many as
+    /// it has.</summary>
     public static void SetGoal(int workers)
     {
         if (s_most == 0)
@@ -65,14 +66,14 @@ internal static class PoolThreads
         SetGoal(Math.Min(workers, s_most), s_most);
     }
 
-    /// <summary>By who looks after the pool, every few milliseconds.</summary>
+    /// <summary>Adapts the maximum. Called every few milliseconds.</summary>
     /// <param name="busy">Workers that run a work item, or block in one.</param>
     /// <param name="pending">Work items that wait.</param>
     public static void Look(int busy, long pending)
     {
         if (s_most == 0 || Environment.TickCount64 - s_raisedMs < MadeWithinMs)
             return;
-        // All block: one more in half a second, as the runtime does by itself.
+        // All workers are busy: allow one more each half second, as the runtime does by itself.
         var before = s_most;
         if (busy >= s_most && pending > 0)
             Raise(1);
@@ -86,7 +87,7 @@ internal static class PoolThreads
         ThreadPool.SetMaxThreads(s_most, ports);
     }
 
-    /// <summary>The pool is the runtime's again, for tests.</summary>
+    /// <summary>For tests: gives the pool back its defaults.</summary>
     internal static void End()
     {
         s_most = 0;
@@ -103,19 +104,20 @@ internal static class PoolThreads
             s_most += more;
     }
 
-    /// <summary>A goal comes down with the limit, and does not go up with it.</summary>
+    /// <summary>Lowering the maximum lowers the pool's goal, but raising it does not raise the goal. So the
+    /// goal is set with minimum and maximum together.</summary>
     private static void SetGoal(int workers, int most)
     {
         ThreadPool.GetMinThreads(out _, out var minPorts);
         ThreadPool.GetMaxThreads(out _, out var maxPorts);
-        // Neither may pass the other, wherever they were.
+        // In this order, because the minimum may never be above the maximum.
         ThreadPool.SetMaxThreads(Math.Max(workers, most), maxPorts);
         ThreadPool.SetMinThreads(workers, minPorts);
         ThreadPool.SetMaxThreads(workers, maxPorts);
         ThreadPool.SetMaxThreads(most, maxPorts);
     }
 
-    /// <summary>Does the system give so many threads at once? They end again.</summary>
+    /// <summary>Tries whether the system gives this many threads at once. The threads end again.</summary>
     private static bool Probe(int threads)
     {
         using var end = new ManualResetEventSlim();

@@ -2,15 +2,15 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Runtime;
 
-/// <summary>A thread that the daemon makes at the start, because the system may give none later.</summary>
+/// <summary>Threads that the daemon starts early, because the system may refuse one later.</summary>
 internal static class PreparedThread
 {
     private const int StackBytes = 512 * 1024;
 
-    private const string Cure = "Raise its limit of tasks: TasksMax= of the unit, the container's limit of "
+    private const string Fix = "Raise its limit of tasks: TasksMax= of the unit, the container's limit of "
         + "pids, or ulimit -u; or give it memory";
 
-    /// <exception cref="HandoffServerException">The system gives no thread; the message says what to do.
+    /// <exception cref="HandoffServerException">The system refuses a thread; the message says what to do.
     /// </exception>
     public static void Start(string name, ThreadStart run, int stackBytes = StackBytes)
     {
@@ -18,10 +18,10 @@ internal static class PreparedThread
             throw new HandoffServerException(Refusal(name));
     }
 
-    /// <summary>What is wrong if the system gives no thread, and what to do.</summary>
-    public static string Refusal(string name) => $"the system refuses the thread \"{name}\". {Cure}";
+    /// <summary>The error message if the system refuses a thread, with what to do.</summary>
+    public static string Refusal(string name) => $"the system refuses the thread \"{name}\". {Fix}";
 
-    /// <returns>False if the system gives no thread.</returns>
+    /// <returns>False if the system refuses a thread.</returns>
     public static bool TryStart(string name, ThreadStart run, int stackBytes = StackBytes)
     {
         try

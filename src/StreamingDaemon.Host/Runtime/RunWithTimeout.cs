@@ -1,24 +1,25 @@
 namespace StreamingDaemon.Host.Runtime;
 
-/// <summary>For writes that may block for good, such as those to a pipe that nobody reads.</summary>
+/// <summary>Runs writes that may block for ever, for example to a pipe that nobody reads.</summary>
 internal static class RunWithTimeout
 {
     private static readonly object s_gate = new();
     private static Job? s_next;
     private static bool s_spareWaits;
 
-    /// <summary>Makes a thread now, for a time when the system gives none.</summary>
-    /// <exception cref="Uring.HandoffServerException">The system gives no thread.</exception>
+    /// <summary>Starts a spare thread now, because the system may refuse one later.</summary>
+    /// <exception cref="Uring.HandoffServerException">The system refuses a thread.</exception>
     public static void Prepare() => PreparedThread.Start("last words", RunSpare);
 
-    /// <summary>Runs the action on another thread, and leaves it behind if it takes too long.</summary>
+    /// <summary>Runs the action on another thread and waits for it. If it takes longer than
+    /// <paramref name="patience"/>, returns and leaves the thread behind.</summary>
     public static void Invoke(Action action, TimeSpan patience)
     {
         var job = new Job(action);
         if (PreparedThread.TryStart("last words", job.Run) || TryGiveToSpare(job))
             job.Wait(patience);
         else
-            job.Run(); // The lack of threads may be what there is to say.
+            job.Run(); // Do not skip it: the message may be about the lack of threads.
     }
 
     private static bool TryGiveToSpare(Job job)
@@ -64,7 +65,7 @@ internal static class RunWithTimeout
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                // A full disk, or a descriptor that takes no writes: there is nowhere left to say so.
+                // The disk is full, or the descriptor is not writable: there is nowhere to report it.
             }
 
             lock (this)

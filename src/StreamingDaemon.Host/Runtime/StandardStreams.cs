@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Host.Runtime;
 
 /// <summary>
-/// Descriptors 0 to 2 if whoever started the process had closed them. Sockets would else get these
-/// numbers, and a client read what was meant for standard error.
+/// Opens descriptors 0 to 2 if the process was started with them closed. Otherwise sockets would get these
+/// numbers, and a client would read what was written to standard error.
 /// </summary>
 internal static partial class StandardStreams
 {
@@ -26,11 +26,12 @@ internal static partial class StandardStreams
     [LibraryImport("libc", EntryPoint = "signal")]
     private static partial nint SetHandler(int signal, nint handler);
 
-    /// <summary>A log file at its limit of size (RLIMIT_FSIZE) fails to be written; SIGXFSZ would end the
-    /// process instead.</summary>
+    /// <summary>Ignores SIGXFSZ. If a log file reaches its size limit (RLIMIT_FSIZE), the write fails instead
+    /// of ending the process.</summary>
     public static void OutliveFullFiles() => _ = SetHandler(SizeExceeded, Ignored);
 
-    /// <summary>Puts /dev/null where nothing is. To be called before anything else is opened.</summary>
+    /// <summary>Opens /dev/null on each of 0 to 2 that is closed. Call it before anything else is opened.
+    /// </summary>
     public static void Fill()
     {
         int fd;
@@ -40,8 +41,8 @@ internal static partial class StandardStreams
 
         if (fd > 2)
             _ = Close(fd);
-        // The runtime was here before us, and may have taken a number for a pipe of its own: what comes from
-        // outside has outlived an exec, and is not marked to be closed by one.
+        // The runtime ran before us, and may have used a number for one of its pipes. Its descriptors are
+        // marked close-on-exec. Inherited ones cannot be: they survived an exec.
         if (IsTheRuntimes(0))
             Console.SetIn(TextReader.Null);
         if (IsTheRuntimes(1))

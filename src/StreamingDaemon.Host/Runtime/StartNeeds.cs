@@ -3,26 +3,26 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Runtime;
 
 /// <summary>
-/// What the runtime needs, and ends the process or hangs if it is refused: looked at before it is needed, so
-/// that a start can say so.
+/// Checks at the start what the runtime needs later. If it were refused then, the runtime would abort the
+/// process or hang without a clear message.
 /// </summary>
 internal static class StartNeeds
 {
-    /// <summary>With less a thread of the pool does not pass the runtime's own check of its stack (128 KiB),
-    /// and the start waits for ever.</summary>
+    /// <summary>With a smaller stack, pool threads fail the runtime's stack check (128 KiB), and the start
+    /// waits for ever.</summary>
     private const long LeastStack = 256 * 1024;
 
-    /// <summary>The runtime's: gate and timer of the pool, signals, sockets, the log's, Kestrel's timer.
-    /// Their stacks have the size of the limit, and take address space.</summary>
+    /// <summary>Threads of the runtime and libraries: the pool's gate and timer, signals, sockets, the log,
+    /// Kestrel's timer. Their stacks have the size of the limit, and take address space.</summary>
     private const int RuntimeThreads = 6;
     private const int MostWorkers = 4;
 
-    /// <summary>Deadlines, hang monitor, releases, odd releases, signals, reload, last words, mock pauses,
-    /// probe gate: their stacks are small.</summary>
+    /// <summary>The daemon's threads, with small stacks: deadlines, hang monitor, releases, odd releases,
+    /// signals, reload, last words, mock pauses, probe gate.</summary>
     private const int OwnThreads = 9;
     private const int SmallStack = 512 * 1024;
 
-    /// <exception cref="HandoffServerException">One is not there; the message says which, and what mends
+    /// <exception cref="HandoffServerException">Something is missing; the message says what, and how to fix
     /// it.</exception>
     public static void Demand(HandoffServerOptions options)
     {
@@ -30,14 +30,14 @@ internal static class StartNeeds
         if (stack < LeastStack)
         {
             throw new HandoffServerException(
-                $"the limit of a stack is {stack / 1024} KiB, and the least is {LeastStack / 1024}. Raise "
+                $"the stack limit is {stack / 1024} KiB, but the daemon needs {LeastStack / 1024} KiB. Raise "
                 + "it: ulimit -s 8192; systemd: LimitSTACK=8M");
         }
 
         if (!File.Exists("/proc/self/status"))
         {
             throw new HandoffServerException(
-                "/proc is not there, which the daemon reads its limits from. Mount it: mount -t proc proc "
+                "/proc is not mounted, but the daemon reads its limits from it. Mount it: mount -t proc proc "
                 + "/proc");
         }
 
@@ -45,8 +45,8 @@ internal static class StartNeeds
             OwnThreads + (2 * Math.Max(1, options.Rings)));
     }
 
-    /// <summary>Starts as many threads at once and lets them end: for want of some of its own the runtime
-    /// would abort the process in the middle of the start.</summary>
+    /// <summary>Starts this many threads at once and ends them again. If the system refused one to the
+    /// runtime later, the runtime would abort the process in the middle of the start.</summary>
     private static void DemandThreads(int large, int small)
     {
         var count = large + small;
@@ -65,7 +65,7 @@ internal static class StartNeeds
         catch (Exception e) when (e is OutOfMemoryException or ThreadStartException)
         {
             throw new HandoffServerException(
-                $"the system gives this process {threads.Count} more threads, and it needs {count}. Raise "
+                $"the system allows {threads.Count} more threads, but the daemon needs {count}. Raise "
                 + "its limit of tasks: TasksMax= of the unit, the container's limit of pids, or ulimit -u; "
                 + "or give it memory: the container's limit, or ulimit -v");
         }

@@ -1,37 +1,41 @@
 namespace StreamingDaemon.Host.Runtime;
 
-/// <summary>What one look at the thread pool saw.</summary>
+/// <summary>One look at the thread pool.</summary>
 /// <param name="Pending">Work items that wait.</param>
-/// <param name="Completed">Work items done so far.</param>
+/// <param name="Completed">Work items completed since the start.</param>
 /// <param name="Busy">Workers that run a work item, or block in one.</param>
-/// <param name="Late">A work item that was queued at the look before has not begun.</param>
+/// <param name="Late">True if a work item queued at the previous look has not begun.</param>
 internal readonly record struct ThreadPoolReading(long Pending, long Completed, int Busy, bool Late);
 
 /// <summary>
-/// How many workers the pool is to have: as few as keep up. The pool wakes one more for whatever may be left
-/// to do, and a core that sleeps is dear to wake for a token's few microseconds. More as soon as work waits,
-/// and many more if all of them block: by itself the pool adds one or two a second.
+/// Decides how many workers the pool has: as few as keep up with the work. By itself, the pool wakes one more
+/// worker whenever work may be left, but a token takes only microseconds, and waking an idle core costs more.
+/// The number grows as soon as work waits, and by many if all workers block: the pool itself would add only
+/// one or two a second.
 /// </summary>
-/// <param name="cores">Processors: more workers than these are for those who block.</param>
-/// <param name="least">To begin with, and never fewer.</param>
+/// <param name="cores">Number of processors. More workers than this are useful only if some block.</param>
+/// <param name="least">The number of workers at the start, and the minimum.</param>
 internal sealed class ThreadPoolPolicy(int cores, int least = 1)
 {
-    /// <summary>Where all workers block, so many are added, up to so many.</summary>
+    /// <summary>If all workers block, <see cref="More"/> are added at once, up to <see cref="Most"/>.
+    /// </summary>
     private const int More = 8;
     private const int Most = 64;
 
-    /// <summary>Looks in a row at a pool that has work and does none.</summary>
+    /// <summary>After this many looks in a row at a pool that has work and completes none, all block.
+    /// </summary>
     private const int StuckLooks = 10;
 
-    /// <summary>Looks in a row that found work late: one may be a collection, or a busy neighbour.</summary>
+    /// <summary>Looks in a row that must find late work. A single one may be a garbage collection, or another
+    /// process on the machine.</summary>
     private const int LateLooks = 2;
 
-    /// <summary>Looks without late work before fewer are tried, and, if each try was followed by late
-    /// work, at most.</summary>
+    /// <summary>Looks without late work before fewer workers are tried. The number doubles each time such a
+    /// try leads to late work, up to <see cref="MostCalmLooks"/>.</summary>
     private const int CalmLooks = 100;
     private const int MostCalmLooks = 64 * CalmLooks;
 
-    /// <summary>Fewer are tried if so large a part of the workers was busy.</summary>
+    /// <summary>Fewer workers are tried if less than this part of them was busy, on average.</summary>
     private const double TryBelow = 0.75;
 
     private readonly int _least = least;
@@ -44,12 +48,12 @@ internal sealed class ThreadPoolPolicy(int cores, int least = 1)
     private int _busiest;
     private bool _trying;
 
-    /// <summary>Workers from one look to the next: the number of processors at most, unless they
-    /// block.</summary>
+    /// <summary>Number of workers until the next look: at most the number of processors, unless they block.
+    /// </summary>
     public int Workers { get; private set; } = least;
 
-    /// <returns>True if the pool is to be given <see cref="Workers"/>, which may be as many as
-    /// before: the pool too adds some by itself.</returns>
+    /// <returns>True if the pool must be set to <see cref="Workers"/> again. That number may be unchanged,
+    /// because the pool also adds workers by itself.</returns>
     public bool Look(in ThreadPoolReading reading)
     {
         _stuck = reading.Pending > 0 && reading.Completed == _completed ? _stuck + 1 : 0;
@@ -71,7 +75,7 @@ internal sealed class ThreadPoolPolicy(int cores, int least = 1)
             _calmNeeded = Math.Min(_calmNeeded * 2, MostCalmLooks);
         BeginCalm();
         workers = Math.Min(workers, most);
-        // If there were more than that to begin with, they stay.
+        // If there are more workers than that already, they stay.
         if (workers <= Workers)
             return false;
         Workers = workers;
@@ -89,7 +93,7 @@ internal sealed class ThreadPoolPolicy(int cores, int least = 1)
         var busyOnAverage = (double)_busy / _calm;
         var busiest = _busiest;
         BeginCalm();
-        // Those who block are counted one by one: which of them comes back is not known.
+        // More busy workers than processors: some block, and nobody knows which of them will return.
         if (busiest > Math.Max(cores, _least) || busyOnAverage > TryBelow * Workers)
             return false;
         var fewer = Math.Max(_least, Workers > cores ? cores : Workers - Math.Max(1, Workers / 4));

@@ -2,13 +2,14 @@
 namespace StreamingDaemon.Host.Runtime;
 
 /// <summary>
-/// Gives the thread pool the workers that <see cref="ThreadPoolPolicy"/> says, from looks a few milliseconds
-/// apart. The pool's own search for their number (hill climbing) is off: it has throughput in mind, and tries
-/// more of them every second.
+/// Looks at the thread pool every few milliseconds, and sets the number of workers that
+/// <see cref="ThreadPoolPolicy"/> decides. The pool's hill climbing is off: it optimizes for throughput, and
+/// tries more workers every second.
 /// </summary>
 internal sealed class ThreadPoolTuner : IThreadPoolWorkItem
 {
-    /// <summary>So little work between two looks cannot make any late, unless by blocking.</summary>
+    /// <summary>Fewer work items than this between two looks cannot delay others, unless they block.
+    /// </summary>
     private const int FewItems = 16;
 
     private readonly ThreadPoolPolicy _policy = new(Environment.ProcessorCount, PoolThreads.Wished);

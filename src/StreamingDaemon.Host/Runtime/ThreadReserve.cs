@@ -4,16 +4,16 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Runtime;
 
 /// <summary>
-/// Makes at the start the threads that the runtime else makes when it first needs them. If the limit of tasks
-/// is reached later, streams go on, time out and drain on those there are.
+/// Makes the runtime's threads at the start, not when they are first needed. If the task limit is reached
+/// later, streams still run, time out and drain on these threads.
 /// </summary>
 internal static class ThreadReserve
 {
-    /// <summary>Of the pool. By default an idle one ends after 20 s, and with none left not even a timer is
-    /// noticed. Several: a name that resolves slowly blocks one.</summary>
+    /// <summary>Workers of the thread pool. By default an idle worker ends after 20 s, and without workers no
+    /// timer fires. Several, because a slow DNS lookup blocks one.</summary>
     private const int Workers = 4;
 
-    /// <exception cref="HandoffServerException">The system gives no thread.</exception>
+    /// <exception cref="HandoffServerException">The system refuses a thread.</exception>
     public static void Fill()
     {
         RunWithTimeout.Prepare();
@@ -21,14 +21,15 @@ internal static class ThreadReserve
         StartSocketEngine();
     }
 
-    /// <summary>The thread that waits in epoll for all sockets. If it is first needed for a connection to the
-    /// model and refused, every later connection fails too: a static constructor is not run twice.</summary>
+    /// <summary>Starts the thread that waits in epoll for all sockets. If the system refused it at the first
+    /// upstream connection, every later connection would fail too: a static constructor runs only once.
+    /// </summary>
     private static void StartSocketEngine()
     {
         try
         {
             using var socket = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
-            // Nothing ever comes; the end of the socket ends it.
+            // Nothing ever arrives; disposing the socket ends the receive.
             _ = socket.ReceiveAsync(new byte[1]).ContinueWith(static read => _ = read.Exception,
                 CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
         }

@@ -9,13 +9,13 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Streams;
 
 /// <summary>
-/// Takes each client from the loop to its backend and to its end: reads the handoff, chooses the backend,
-/// runs the stream, says what became of it. Exactly one outcome for every client.
+/// Serves each client that the loop hands over: reads the handoff, chooses the backend, runs the stream, and
+/// reports how it ended. Every client has exactly one outcome.
 /// </summary>
 internal sealed class HandoffDispatcher : IHandoffHandler
 {
-    /// <summary>How long retries may take if the head is out already: no status can be saved any more,
-    /// and the person in front of the browser waits.</summary>
+    /// <summary>How long retries may take once the head is sent. A failure can no longer be a status then,
+    /// and a person waits at the browser.</summary>
     private static readonly TimeSpan RetryWindowAfterHead = TimeSpan.FromSeconds(1);
 
     private readonly DaemonOptions _options;
@@ -39,7 +39,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         _metrics = metrics;
         _accessLog = accessLog;
         _log = log;
-        // Its sink takes nothing any more once the session is finished, so the backend may be left behind.
+        // A finished session accepts no more writes, so a backend that still runs does no harm.
         watchdog.Abandoned = session => _ = ConcludeAsync(session, Cancelled(session));
     }
 
@@ -64,8 +64,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         }
         catch (Exception e)
         {
-            // A defect of ours, before anything was sent: the client is told, and the line is written, as of
-            // any stream that fails.
+            // A bug in the daemon, before anything was sent. The client gets an error and the access log a
+            // line, as for any stream that fails.
             _log.Fault(e);
             request ??= new HandoffRequest();
             session ??= new StreamSession(client, request, _backends.Default, _metrics);
@@ -113,7 +113,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         return _backends.Resolve(request.Backend);
     }
 
-    /// <summary>Why a client is not served, and what it is told; null for one that is.</summary>
+    /// <summary>Why a client is refused, and the response it gets; null if it is served.</summary>
     private (ErrorResponse End, StreamOutcome Outcome)? Refusal(StreamSession session, bool readable)
     {
         switch (session.Client.Admission)
@@ -136,8 +136,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             : null;
     }
 
-    /// <summary>Runs the stream to the end that its backend comes to. If the backend blocks this thread
-    /// or does not come back, the watchdog ends the stream meanwhile.</summary>
+    /// <summary>Runs the stream until its backend returns. If the backend blocks this thread or never
+    /// returns, the watchdog ends the stream.</summary>
     private async Task StreamAsync(StreamSession session)
     {
         BackendResult result;
@@ -146,10 +146,10 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             _watchdog.Add(session);
             if (_options.Streaming.HeadWaitMs == 0)
                 session.EnsureHead();
-            // The thread that brings the handoffs goes on with the next; backends are the pool's.
+            // Frees the thread that delivers handoffs for the next one. Backends run on the thread pool.
             await Task.Yield();
             session.Worker = await _workers.EnterAsync(session.Cancelled).ConfigureAwait(false);
-            // The pool may have been so full that the turn came when the stream was over.
+            // In a full thread pool, the stream may be over before this line runs.
             session.Cancelled.ThrowIfCancellationRequested();
             session.MarkPending();
             session.Request.RetryWindow = RetryWindow(session);
@@ -166,7 +166,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             result = FaultOf(e);
         }
 
-        // Not in a method of its own, which would be an object for each stream.
+        // Not ConcludeAsync: a second async method would allocate one more object for each stream.
         if (TryConclude(session, result, ErrorResponse.For(result)))
             Report(session, result, await session.Client.Ended.ConfigureAwait(false));
     }
@@ -178,19 +178,19 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             Report(session, result, await session.Client.Ended.ConfigureAwait(false));
     }
 
-    /// <summary>The one end of each stream: what the client is told, and what is given back.</summary>
-    /// <returns>False if it had its end already.</returns>
+    /// <summary>Ends the stream, once: sends the client its end and releases what the stream held.</summary>
+    /// <returns>False if the stream had already ended.</returns>
     private bool TryConclude(StreamSession session, BackendResult result, ErrorResponse? end)
     {
         if (!session.TryConclude())
         {
-            // It may have been given its worker after the other looked for one.
+            // The stream may have got its worker slot after the first caller looked for one to release.
             session.Worker?.Dispose();
             return false;
         }
 
-        // Before the end is sent: whoever has read it may ask again at once. That the client still reads what
-        // was sent costs no upstream, and is no stream of its user's any more.
+        // Release the permit before the end is sent: a client that has read the end may ask again at once.
+        // A client that still reads what was sent needs no upstream, so it does not count for its user.
         session.Permit.Dispose();
         Finish(session, result, end);
         _watchdog.Remove(session);
@@ -198,7 +198,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         return true;
     }
 
-    /// <summary>What is said of it, once the client has all of it or is gone.</summary>
+    /// <summary>Writes the log line and the metrics, once the client has read everything or is gone.
+    /// </summary>
     private void Report(StreamSession session, BackendResult result, ClientEnd end)
     {
         var report = new StreamReport(session.Request, session.Client, session.Backend,
@@ -207,7 +208,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         _metrics.OnStreamEnded(report);
     }
 
-    /// <summary>Retries end when the head must leave: until then a failure can still be a status.</summary>
+    /// <summary>How long retries may take: until the head must be sent, because until then a failure can
+    /// still be a status.</summary>
     private TimeSpan RetryWindow(StreamSession session) => session.HeadSent
         ? RetryWindowAfterHead
         : TimeSpan.FromMilliseconds(
@@ -231,8 +233,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         }
 
         const string NoToken = "the upstream sent no token in time";
-        var mend = session.Backend.TimeoutHint;
-        return new BackendResult(outcome, mend is null ? NoToken : $"{NoToken}; {mend}")
+        var hint = session.Backend.TimeoutHint;
+        return new BackendResult(outcome, hint is null ? NoToken : $"{NoToken}; {hint}")
         {
             Fault = UpstreamFault.FirstTokenTimeout,
         };
@@ -257,8 +259,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         }
     }
 
-    /// <summary>What the backend said and what the loop saw, in one word: the first that went
-    /// wrong.</summary>
+    /// <summary>One outcome from the backend's result and the client's end: whichever failed first.
+    /// </summary>
     private static StreamOutcome Combine(StreamOutcome stream, ClientEnd end) => end switch
     {
         ClientEnd.SlowClient => StreamOutcome.SlowClient,

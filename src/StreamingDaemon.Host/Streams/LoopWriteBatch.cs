@@ -3,7 +3,7 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Streams;
 
-/// <summary>The sinks' events are taken on by the loops.</summary>
+/// <summary>Wakes the loops once for all events that a backend writes in one batch.</summary>
 internal sealed class LoopWriteBatch : IWriteBatch
 {
     public void BeginBatch() => WakeBatch.Begin();

@@ -9,23 +9,24 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Streams;
 
-/// <summary>How far a stream has come.</summary>
+/// <summary>The phase of a stream.</summary>
 internal enum StreamState : byte
 {
-    /// <summary>LLM_QUEUED: waits for a worker slot.</summary>
+    /// <summary>LLM_QUEUED: the stream waits for a worker slot.</summary>
     Queued,
 
-    /// <summary>LLM_PENDING: the backend was called and no token has come.</summary>
+    /// <summary>LLM_PENDING: the backend was called; no token has arrived yet.</summary>
     Pending,
 
-    /// <summary>Tokens are on their way.</summary>
+    /// <summary>At least one token has arrived.</summary>
     Streaming,
 }
 
 /// <summary>
-/// One stream between its backend and its client: the head, the events, the end, and what is told of it. A
-/// lock makes each of them whole: the watchdog may send the head or end the stream while the backend writes.
-/// It is on the object itself, which nobody else locks: a Lock would be an object more for each stream.
+/// One stream between its backend and its client: writes the head, the events and the end, and counts them.
+/// A lock keeps each write whole, because the watchdog may send the head or end the stream while the backend
+/// writes. It locks the session itself, which no other class locks: a Lock would be one more object for each
+/// stream.
 /// </summary>
 internal sealed class StreamSession : IDeltaSink
 {
@@ -58,28 +59,29 @@ internal sealed class StreamSession : IDeltaSink
 
     public IStreamingBackend Backend { get; }
 
-    /// <summary>What the stream holds of its user's limits, to be given back at its end.</summary>
+    /// <summary>The stream's share of its user's limits, released when the stream ends.</summary>
     public UserPermit Permit { get; set; }
 
-    /// <summary>The worker that its backend's call holds, to be given back at its end.</summary>
+    /// <summary>The worker slot of the backend's call, released when the stream ends; null without a limit.
+    /// </summary>
     public IDisposable? Worker { get; set; }
 
-    /// <summary>When the session began, in milliseconds of the system's monotonic clock.</summary>
+    /// <summary>When the session began, as <see cref="Environment.TickCount64"/> (ms).</summary>
     public long StartedMs { get; }
 
-    /// <summary>When the backend was called, or 0: before that no upstream can be blamed for its
-    /// silence.</summary>
+    /// <summary>When the backend was called (ms), or 0 if it was not yet: the upstream's timeouts start
+    /// here.</summary>
     public long PendingSinceMs => Volatile.Read(ref _pendingSinceMs);
 
-    /// <summary>When the upstream was last heard of.</summary>
+    /// <summary>When the upstream last sent something (ms).</summary>
     public long LastActivityMs => Volatile.Read(ref _lastActivityMs);
 
-    /// <summary>The client is behind and its producer waits: that is not the upstream's silence.</summary>
+    /// <summary>True while the backend waits for a slow client: the idle timeout does not run then.</summary>
     public bool IsWaitingForClient => Volatile.Read(ref _waitingForClient);
 
     public StreamState State { get; private set; } = StreamState.Queued;
 
-    /// <summary>Fires with the reason in <see cref="CancelOutcome"/>.</summary>
+    /// <summary>Fires when the stream is cancelled; <see cref="CancelOutcome"/> has the reason.</summary>
     public CancellationToken Cancelled => _client.Cancelled;
 
     /// <summary>Why the stream was cancelled, or null if it was not.</summary>
@@ -98,13 +100,14 @@ internal sealed class StreamSession : IDeltaSink
 
     public int Events { get; private set; }
 
-    /// <summary>From the acceptance of the handoff to the first delta; null if none came.</summary>
+    /// <summary>Time from the accept of the handoff to the first delta; null if there was none.</summary>
     public TimeSpan? TimeToFirstToken => Events == 0 ? null : _timeToFirstToken;
 
-    /// <summary>Index in the watchdog's list, or -1; the watchdog's own.</summary>
+    /// <summary>Index in the watchdog's list, or -1. Only the watchdog writes it.</summary>
     internal int WatchIndex { get; set; } = -1;
 
-    /// <summary>When the watchdog first saw it cancelled, or 0; the watchdog's own.</summary>
+    /// <summary>When the watchdog first saw the stream cancelled (ms), or 0. Only the watchdog writes it.
+    /// </summary>
     internal long CancelSeenMs { get; set; }
 
     public void MarkPending()
@@ -115,19 +118,19 @@ internal sealed class StreamSession : IDeltaSink
         Volatile.Write(ref _pendingSinceMs, now);
     }
 
-    /// <summary>Cancels the backend. The first reason stays, and a client that left is one; from any
-    /// thread.</summary>
+    /// <summary>Cancels the backend's call. Only the first reason counts; a client that left is a reason
+    /// too. Thread-safe.</summary>
     public void Cancel(StreamOutcome outcome)
     {
         if (!_client.IsGone && Interlocked.CompareExchange(ref _cancelOutcome, (int)outcome, -1) == -1)
             _client.Cancel();
     }
 
-    /// <summary>True for the first who comes to end the stream: its backend, or the watchdog over a backend
-    /// that does not come back.</summary>
+    /// <summary>True for the first caller only: the stream's backend, or the watchdog if the backend does
+    /// not return.</summary>
     public bool TryConclude() => !Interlocked.Exchange(ref _concluded, true);
 
-    /// <summary>Sends the head now, unless it was or the stream is over.</summary>
+    /// <summary>Sends the head, unless it was sent already or the stream is over.</summary>
     public void EnsureHead()
     {
         lock (this)
@@ -154,7 +157,7 @@ internal sealed class StreamSession : IDeltaSink
         ValueTask<bool> flush;
         lock (this)
         {
-            // A backend that outlived its stream must not write into what may be somebody else's.
+            // A backend that outlives its stream must not write: its buffer may be another stream's by now.
             if (_finished)
                 throw new OperationCanceledException("the stream is over", Cancelled);
             EnsureHeadLocked();
@@ -179,22 +182,23 @@ internal sealed class StreamSession : IDeltaSink
             throw new OperationCanceledException("the client is gone", Cancelled);
     }
 
-    /// <summary>A whole answer: [DONE] and the end of the stream.</summary>
+    /// <summary>Ends a complete answer: [DONE], then the end of the stream.</summary>
     public void FinishWhole() => Finish(static (session, _) =>
     {
         session.EnsureHeadLocked();
         session.Write(ServerSentEvents.Done);
     }, null);
 
-    /// <summary>A clean end of the upstream that was none of the answer: a comment instead of
-    /// [DONE].</summary>
+    /// <summary>Ends an answer that the upstream closed cleanly but too early: a comment instead of [DONE].
+    /// </summary>
     public void FinishTruncated() => Finish(static (session, _) =>
     {
         session.EnsureHeadLocked();
         session.Write(ServerSentEvents.Truncated);
     }, null);
 
-    /// <summary>An error: a status if there is no head yet, else an error event.</summary>
+    /// <summary>Ends the stream with an error: an HTTP status if no head was sent, else an error event.
+    /// </summary>
     public void FinishWithError(ErrorResponse end) => Finish(static (session, end) =>
     {
         if (session._headSent)
@@ -210,7 +214,7 @@ internal sealed class StreamSession : IDeltaSink
         }
     }, end);
 
-    /// <summary>Nothing more for this client.</summary>
+    /// <summary>Ends the stream and sends the client nothing more.</summary>
     public void Abandon()
     {
         lock (this)
@@ -220,7 +224,7 @@ internal sealed class StreamSession : IDeltaSink
         }
     }
 
-    /// <summary>The HTTP status that was sent, or 0 before the head is.</summary>
+    /// <summary>The HTTP status sent, or 0 if no head was sent yet.</summary>
     public int Status => _errorStatus != 0 ? _errorStatus : HeadSent ? 200 : 0;
 
     private void Finish(Action<StreamSession, ErrorResponse?> write, ErrorResponse? end)
@@ -232,7 +236,7 @@ internal sealed class StreamSession : IDeltaSink
             _finished = true;
             if (_client.IsCut)
             {
-                // Half of a large event is out: whatever followed would be read as the rest of it.
+                // Half of a large event was sent: the client would read anything more as the rest of it.
                 _client.Abort();
                 return;
             }
@@ -247,7 +251,7 @@ internal sealed class StreamSession : IDeltaSink
         if (_headSent)
             return;
         _headSent = true;
-        // Behind the head every flush is one event or more.
+        // After the head, every flush holds whole events, so a keep-alive may go between two of them.
         _client.BeginKeepAlive();
         ResponseHead.WriteStream(_client, Request.ResponseHeaders.Span);
         _client.FlushWithoutWaiting();

@@ -7,25 +7,27 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Streams;
 
 /// <summary>
-/// Every deadline of running streams but those of their sockets: head wait, first token, silence, whole
-/// duration, and a backend that does not come back once it was cancelled. One thread for all of them, awake
-/// only while there are streams, and none of the pool's, which may be full of backends that block: a token
-/// moves a number, not a timer.
+/// Enforces the deadlines of running streams, except those of their sockets: head wait, first token, idle
+/// time, total time, and a backend that does not return after it was cancelled.
 /// </summary>
+/// <remarks>
+/// One thread checks all streams and sleeps while there are none. It is not a thread of the pool, which may
+/// be full of backends that block. A token only updates a number; no timer is moved.
+/// </remarks>
 internal sealed class StreamWatchdog : IDisposable
 {
-    /// <summary>How late a deadline may be noticed.</summary>
+    /// <summary>Time between two sweeps: a deadline is noticed at most this late.</summary>
     private const int SweepMs = 50;
 
-    /// <summary>How late a pool that is behind may be noticed.</summary>
+    /// <summary>Time between two looks at the thread pool: late work is noticed at most this late.</summary>
     private const int LookMs = 10;
 
-    /// <summary>How long a backend may take to notice that its call was cancelled: some awaits ignore their
-    /// token, and some backends block.</summary>
+    /// <summary>How long a cancelled backend may take to return. Some awaits ignore their token, and some
+    /// backends block.</summary>
     private const int CancelPatienceMs = 1_000;
 
-    /// <summary>A sweep that comes so late shows that the process stood still: what the upstreams sent
-    /// meanwhile is in their sockets, and is heard of within the grace.</summary>
+    /// <summary>A sweep this late means that the process stood still. What the upstreams sent meanwhile
+    /// waits in their sockets; <see cref="GraceMs"/> is the time to read it.</summary>
     private const int LateMs = 500;
     private const int GraceMs = 1_000;
 
@@ -41,8 +43,8 @@ internal sealed class StreamWatchdog : IDisposable
     private long _dueMs;
     private long _graceEndsMs;
 
-    /// <param name="options">The deadlines, as they are when they are looked at.</param>
-    /// <param name="pool">Looks at the thread pool between the sweeps, on the same thread.</param>
+    /// <param name="options">Holds the deadlines; a reload changes them for running streams too.</param>
+    /// <param name="pool">Tunes the thread pool between the sweeps, on the same thread.</param>
     public StreamWatchdog(ReloadableOptions options, ThreadPoolTuner pool)
     {
         _options = options;
@@ -52,8 +54,8 @@ internal sealed class StreamWatchdog : IDisposable
         thread.UnsafeStart();
     }
 
-    /// <summary>Takes the streams whose backend did not come back. Set before the first one is
-    /// added.</summary>
+    /// <summary>Called for a stream if its cancelled backend did not return in time. Set it before the
+    /// first stream is added.</summary>
     public Action<StreamSession>? Abandoned { get; set; }
 
     public void Add(StreamSession session)
@@ -79,7 +81,7 @@ internal sealed class StreamWatchdog : IDisposable
         }
     }
 
-    /// <returns>False at the end.</returns>
+    /// <returns>False once the watchdog is disposed.</returns>
     private bool MayGoOn()
     {
         try
@@ -95,14 +97,14 @@ internal sealed class StreamWatchdog : IDisposable
         }
         catch (OutOfMemoryException)
         {
-            // Deadlines are looked at again: what was due is due still.
+            // The next sweep checks every deadline again, so none is missed.
             OutOfMemory.Survive();
         }
 
         return true;
     }
 
-    /// <returns>False at the end.</returns>
+    /// <returns>False once the watchdog is disposed.</returns>
     private bool WaitForStreams()
     {
         lock (_gate)
@@ -128,7 +130,7 @@ internal sealed class StreamWatchdog : IDisposable
         {
             if (session.WatchIndex < 0)
                 return;
-            // The last one takes its place: the order means nothing.
+            // The last one moves into the free place: the order does not matter.
             var last = _sessions[^1];
             _sessions[session.WatchIndex] = last;
             last.WatchIndex = session.WatchIndex;
@@ -137,7 +139,7 @@ internal sealed class StreamWatchdog : IDisposable
         }
     }
 
-    /// <summary>Cancels every stream, those that run and those to come.</summary>
+    /// <summary>Cancels all running streams, and every stream added later.</summary>
     public void CancelAll(StreamOutcome outcome)
     {
         StreamSession[] sessions;
@@ -151,7 +153,7 @@ internal sealed class StreamWatchdog : IDisposable
             session.Cancel(outcome);
     }
 
-    /// <summary>How many streams are queued, pending and streaming.</summary>
+    /// <summary>Counts the streams that are queued, pending and streaming.</summary>
     public StreamCounts CountStates()
     {
         Span<int> counts = [0, 0, 0];
@@ -184,7 +186,7 @@ internal sealed class StreamWatchdog : IDisposable
             _sessions.CopyTo(_snapshot);
         }
 
-        // Without the lock: sending a head takes its time.
+        // Outside the lock: sending a head takes time.
         var now = Environment.TickCount64;
         if (now - _dueMs > LateMs)
             _graceEndsMs = now + GraceMs;
@@ -220,7 +222,7 @@ internal sealed class StreamWatchdog : IDisposable
         var limit = session.State == StreamState.Streaming
             ? timeouts.IdleTimeoutMs
             : timeouts.FirstTokenTimeoutMs;
-        // Before the first token too: a model that thinks aloud, in chunks without text, is no silent one.
+        // Before the first token too: a reasoning model sends chunks without text, and is not idle.
         var since = Math.Max(session.LastActivityMs, pendingSince);
         if (now - since >= limit)
             session.Cancel(StreamOutcome.UpstreamTimeout);

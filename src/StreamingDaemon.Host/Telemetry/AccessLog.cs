@@ -7,8 +7,9 @@ using StreamingDaemon.Host.Configuration;
 namespace StreamingDaemon.Host.Telemetry;
 
 /// <summary>
-/// One line a stream: who, what, how it ended. Never a prompt, an answer or a key. If they go to a terminal,
-/// Serilog formats the lines; else <see cref="AccessLine"/> does, the same bytes for less.
+/// Writes one line for each stream: who asked, for what, and how it ended. Never a prompt, an answer or a
+/// key. Serilog formats the lines if they go to a terminal; else <see cref="AccessLine"/> writes the same
+/// bytes at less cost.
 /// </summary>
 /// <param name="options">Says whether this is a benchmark.</param>
 /// <param name="samples">Limits what handoffs can cause at will.</param>
@@ -24,7 +25,7 @@ internal sealed class AccessLog(
 
     public void Write(in StreamReport stream)
     {
-        // A benchmark measures the streams; its summary stands for the lines.
+        // A benchmark measures the streams without the cost of these lines; its summary replaces them.
         if (options.Performance.Benchmark)
             return;
         var level = LevelOf(stream.Outcome);
@@ -57,12 +58,13 @@ internal sealed class AccessLog(
             fields.Model, fields.Bytes, fields.Events, fields.TtftMs, fields.DurationMs, fields.Status,
             fields.Reason);
 
-    // Three decimals, and no more digits than the clock has.
+    // Three decimals: microseconds.
     private static double? Milliseconds(TimeSpan? time) =>
         time is { } value ? Math.Round(value.TotalMilliseconds, 3) : null;
 
-    /// <summary>The application chose it, so that a log line could be forged with it, or what a terminal
-    /// shows of one.</summary>
+    /// <summary>Makes text from the application safe to log: it could forge a log line, or change what a
+    /// terminal shows.</summary>
+    /// <returns>At most 128 UTF-16 units, with control and format characters as '_'.</returns>
     internal static string Printable(string text)
     {
         var cut = text.Length > 128 ? text[..128] : text;
@@ -73,8 +75,8 @@ internal sealed class AccessLog(
             or UnicodeCategory.ParagraphSeparator ? "_" : rune.ToString()));
     }
 
-    /// <summary>A warning is an end that somebody has to look into: what clients do is every day's business.
-    /// What handoffs can cause at will is one for the first of many only.</summary>
+    /// <summary>Warning for ends that an operator must look into; ends caused by clients are normal. If a
+    /// handoff can cause an end at will, only the first of many is a warning.</summary>
     private LogLevel LevelOf(StreamOutcome outcome) => outcome switch
     {
         StreamOutcome.UpstreamError or StreamOutcome.UpstreamTimeout or StreamOutcome.UpstreamTruncated

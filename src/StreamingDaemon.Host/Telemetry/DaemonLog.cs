@@ -12,8 +12,8 @@ using StreamingDaemon.Host.Runtime;
 namespace StreamingDaemon.Host.Telemetry;
 
 /// <summary>
-/// The log: to standard error, text for people and one JSON object a line for everything else. Lines are
-/// written by a thread of its own, and dropped before anybody waits for whoever reads them.
+/// The log on standard error: text on a terminal, else one JSON object per line. A separate thread writes
+/// the lines. If their reader is too slow, lines are dropped, so that no stream waits for it.
 /// </summary>
 internal sealed class DaemonLog : IDisposable
 {
@@ -47,11 +47,11 @@ internal sealed class DaemonLog : IDisposable
         _level = new LoggingLevelSwitch(LevelOf(options));
         var configuration = new LoggerConfiguration()
             .MinimumLevel.ControlledBy(_level)
-            // Kestrel and the host tell of themselves at information.
+            // At information, Kestrel and the host log about themselves.
             .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
-            // Its warnings are of what strangers send, and they send as much as they like.
+            // Kestrel's warnings are about bad input, and strangers can send as much of it as they like.
             .MinimumLevel.Override("Microsoft.AspNetCore.Server.Kestrel", LogEventLevel.Error)
-            // What a start fails of is said once, by the command that started it.
+            // The command that starts the daemon already reports why a start failed.
             .MinimumLevel.Override("Microsoft.Extensions.Hosting.Internal.Host", LogEventLevel.Fatal)
             .MinimumLevel.Override("System", LogEventLevel.Warning);
         _onCrash = () => Flush(CrashTimeout);
@@ -69,18 +69,18 @@ internal sealed class DaemonLog : IDisposable
     /// <summary>Takes the lines, unless they go to a terminal.</summary>
     public LogWriter? Writer { get; }
 
-    /// <summary>Takes another level from the next line on. From any thread.</summary>
+    /// <summary>Sets another level, from the next line on. Thread-safe.</summary>
     public void SetLevel(LoggingOptions options) => _level.MinimumLevel = LevelOf(options);
 
-    /// <summary>Writes what is queued, as far as it goes in 2 s.</summary>
+    /// <summary>Writes the queued lines, for at most 2 s.</summary>
     public void Dispose()
     {
         LastWords.Crashing -= _onCrash;
         Flush(TimeSpan.FromSeconds(2));
     }
 
-    /// <summary>Writes what is queued, as far as it goes in the time, and takes no more: a pipe that nobody
-    /// reads would hold the process for ever.</summary>
+    /// <summary>Writes the queued lines and closes the log. Has a timeout, because a pipe that nobody reads
+    /// would block the process for ever.</summary>
     public void Flush(TimeSpan timeout)
     {
         if (Writer is { } writer)
@@ -96,7 +96,7 @@ internal sealed class DaemonLog : IDisposable
         ? new RenderedCompactJsonFormatter()
         : new MessageTemplateTextFormatter(TextTemplate, CultureInfo.InvariantCulture);
 
-    /// <summary>All levels to standard error: standard output is a command's own.</summary>
+    /// <summary>All levels go to standard error: standard output is for the commands' results.</summary>
     private void ToTerminal(LoggerSinkConfiguration sink)
     {
         const LogEventLevel All = LogEventLevel.Verbose;

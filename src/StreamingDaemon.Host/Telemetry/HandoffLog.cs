@@ -4,16 +4,16 @@ using StreamingDaemon.Uring.Handoff;
 
 namespace StreamingDaemon.Host.Telemetry;
 
-/// <summary>What is said of handoffs beside the access log. Whoever may connect to the socket can cause each
-/// of these lines at will: of each kind only some are written, and the rest counted.</summary>
+/// <summary>Log lines about handoffs, besides the access log. Any process that may connect to the socket can
+/// cause them at will, so <see cref="LogSampler"/> limits each kind.</summary>
 internal sealed class HandoffLog(LogSampler samples, ILogger<HandoffLog> logger)
 {
     private readonly ILogger _logger = logger;
 
-    /// <summary>There is no client to answer.</summary>
+    /// <summary>A handoff was dropped, and there is no client to answer.</summary>
     public void Dropped(HandoffRejection reason, HandoffPeer peer)
     {
-        // A browser that gave up while PHP was at work is every day's business.
+        // Normal: the browser gave up while PHP was still working.
         if (reason == HandoffRejection.ClientGone)
             _logger.ClientGoneBeforeHandoff();
         else if (!samples.Admits($"handoff dropped: {reason}"))
@@ -24,23 +24,24 @@ internal sealed class HandoffLog(LogSampler samples, ILogger<HandoffLog> logger)
             _logger.HandoffDropped(reason, peer.UserId, peer.GroupId, peer.ProcessId);
     }
 
-    /// <summary>Fields that are not what they should be.</summary>
+    /// <summary>Some fields of a handoff could not be used.</summary>
     public void Unusable(IReadOnlyList<string> fields, string requestId)
     {
         if (samples.Admits("ignored unusable handoff fields"))
             _logger.UnusableFields(string.Join(", ", fields), requestId);
     }
 
-    /// <param name="backend">As the handoff has it.</param>
+    /// <summary>A handoff names a backend that is not configured.</summary>
+    /// <param name="backend">The name in the handoff.</param>
     /// <param name="used">The backend that answers instead.</param>
-    /// <param name="requestId">Of the handoff.</param>
+    /// <param name="requestId">The handoff's request id.</param>
     public void UnknownBackend(string backend, string used, string requestId)
     {
         if (samples.Admits("backend is not configured"))
             _logger.UnknownBackend(AccessLog.Printable(backend), used, requestId);
     }
 
-    /// <summary>Somebody holds what was handed over.</summary>
+    /// <summary>A thread hangs because another process holds a descriptor that was handed over.</summary>
     public void ThreadReplaced(HungWork work)
     {
         if (!samples.Admits($"another thread took over: {work}"))

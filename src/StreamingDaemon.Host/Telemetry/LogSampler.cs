@@ -3,11 +3,12 @@ using System.Collections.Concurrent;
 namespace StreamingDaemon.Host.Telemetry;
 
 /// <summary>
-/// For lines that a peer can cause as often as it likes, which would fill the disk: the first of a kind opens
-/// a window and is written, those that follow in it are counted in one line at its end. Any thread.
+/// Limits log lines that a peer can cause at will and fill the disk with. The first line of a kind is written
+/// and opens a window. Further lines of the kind are only counted, and the window ends with one line that
+/// gives the count. Thread-safe.
 /// </summary>
-/// <param name="logger">Takes the counts.</param>
-/// <param name="window">How long only the first is written.</param>
+/// <param name="logger">Gets the lines with the counts.</param>
+/// <param name="window">Length of the window: at most one line of a kind is written in it.</param>
 internal sealed class LogSampler(ILogger<LogSampler> logger, TimeSpan window) : IDisposable
 {
     private readonly ConcurrentDictionary<string, Kind> _kinds = new(StringComparer.Ordinal);
@@ -19,13 +20,13 @@ internal sealed class LogSampler(ILogger<LogSampler> logger, TimeSpan window) : 
     {
     }
 
-    /// <summary>Is this line to be written? One that is not is counted.</summary>
-    /// <param name="kind">What the lines have in common: one of a closed list, and no text of a
-    /// peer's.</param>
+    /// <summary>Decides whether a line is written; counts it if it is not.</summary>
+    /// <param name="kind">The kind of line. It must come from a fixed set, never from a peer's text: each
+    /// kind is kept for ever.</param>
     public bool Admits(string kind) =>
         _kinds.GetOrAdd(kind, static (name, all) => new Kind(all, name), this).Admits();
 
-    /// <summary>Writes what is still counted.</summary>
+    /// <summary>Writes the counts of the windows that are still open.</summary>
     public void Dispose()
     {
         foreach (var kind in _kinds.Values)
@@ -59,7 +60,7 @@ internal sealed class LogSampler(ILogger<LogSampler> logger, TimeSpan window) : 
                     return false;
                 }
 
-                // False, and nothing more, if the daemon has ended meanwhile.
+                // Change() returns false if the timer was disposed because the daemon is ending.
                 _isOpen = _windowEnds.Change(_all._window, Timeout.InfiniteTimeSpan);
                 return true;
             }

@@ -3,7 +3,7 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Telemetry;
 
-/// <summary>What streams hold of the budget of memory.</summary>
+/// <summary>Metrics of the memory budget: what streams hold, and the limit.</summary>
 internal sealed class MemoryMetrics
 {
     private readonly CollectorRegistry _registry;
@@ -15,11 +15,11 @@ internal sealed class MemoryMetrics
         _registry = registry;
         var factory = Metrics.WithCustomRegistry(registry);
         _held = factory.CreateGauge("streaming_daemon_memory_held_bytes",
-            "Memory that streams, their requests and their pending output are counted with.");
+            "Memory counted for streams, their requests and their pending output.");
         _max = factory.CreateGauge("streaming_daemon_memory_max_bytes",
-            "Limit of it: above, a stream is refused as OverMemory.");
+            "Limit of the memory counted for streams: above it, a stream is refused as OverMemory.");
         _survived = factory.CreateCounter("streaming_daemon_out_of_memory_total",
-            "Times that a thread found no memory and went on.");
+            "Times that a thread ran out of memory and went on.");
     }
 
     public void Observe(MemoryBudget budget) => _registry.AddBeforeCollectCallback(() =>

@@ -8,12 +8,12 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Telemetry;
 
 /// <summary>
-/// The daemon's metrics. What the loop counts is copied when somebody asks; what happens per token is one
-/// interlocked increment.
+/// The daemon's metrics. The loop's counters are copied at each scrape. A token costs one interlocked
+/// increment.
 /// </summary>
 internal sealed class StreamMetrics
 {
-    /// <summary>The label of handoffs that no backend was asked for.</summary>
+    /// <summary>The backend label of handoffs that reached no backend.</summary>
     private const string NoBackend = "none";
 
     private readonly Gauge _active, _peak, _max;
@@ -30,19 +30,19 @@ internal sealed class StreamMetrics
         var factory = Metrics.WithCustomRegistry(Registry);
         _active = factory.CreateGauge("streaming_daemon_connections_active", "Client connections in use.");
         _peak = factory.CreateGauge("streaming_daemon_connections_peak",
-            "The most connections that were in use.");
+            "Most client connections in use at once since the start.");
         _max = factory.CreateGauge("streaming_daemon_connections_max",
             "Limit of connections in force: max_connections, or what nofile allows.");
         _draining = factory.CreateGauge("streaming_daemon_draining",
-            "1 while the daemon, told to end, waits for its streams.");
+            "1 while the daemon stops and waits for its streams to end, else 0.");
         _hung = factory.CreateGauge("streaming_daemon_hung_threads",
-            "Threads that hang in a system call on what was handed over, by the work they did.", "work");
+            "Threads that hang in a system call on a handed-over descriptor, by their work.", "work");
         _replaced = factory.CreateCounter("streaming_daemon_replaced_threads_total",
-            "Threads that hung in such a call and were replaced, by the work they did.", "work");
+            "Threads that were replaced because they hung in such a call, by their work.", "work");
         _requests = factory.CreateCounter("streaming_daemon_requests_total",
             "Handoffs, by status: started, then completed ([DONE] was sent) or failed.", "status");
         _bytes = factory.CreateCounter("streaming_daemon_bytes_total", "Bytes sent to clients.");
-        factory.CreateGauge("streaming_daemon_info", "Always 1; what runs, in its labels.",
+        factory.CreateGauge("streaming_daemon_info", "Always 1; its labels say what runs.",
                 "version", "sqpoll", "thread_pool")
             .WithLabels(DaemonVersion.Text, OnOff(options.Performance.SqPoll),
                 OnOff(options.ThreadPool.Enabled))
@@ -52,18 +52,18 @@ internal sealed class StreamMetrics
         _events = factory.CreateCounter("streaming_daemon_events_total",
             "Content events written to clients.");
         _states = factory.CreateGauge("streaming_daemon_streams_state",
-            "Streams by state: llm_queued waits for a worker, llm_pending for its first token.", "state");
+            "Streams by state: llm_queued wait for a worker, llm_pending for their first token.", "state");
         _handoff = factory.CreateHistogram("streaming_daemon_handoff_duration_seconds",
-            "From accept on the handoff socket until the client is known.", Buckets(0.0001, 15));
+            "From accept on the handoff socket until the handoff is received.", Buckets(0.0001, 15));
         _firstToken = factory.CreateHistogram("streaming_daemon_time_to_first_token_seconds",
             "From accept until the first event.", ["backend"], Buckets(0.001, 16));
         _duration = factory.CreateHistogram("streaming_daemon_stream_duration_seconds",
             "From accept until the stream ended.", ["backend"], Buckets(0.01, 16));
         _upstreamErrors = factory.CreateCounter("streaming_daemon_upstream_errors_total",
-            "Streams that ended as UpstreamError, UpstreamTimeout or UpstreamTruncated, by what was wrong.",
+            "Streams that ended as UpstreamError, UpstreamTimeout or UpstreamTruncated, by reason.",
             "reason");
         _upstreamRetries = factory.CreateCounter("streaming_daemon_upstream_retries_total",
-            "Further attempts before the first token, by what was wrong with the one before.", "reason");
+            "Retries before the first token, by the reason that the attempt before failed.", "reason");
         foreach (var fault in Enum.GetNames<UpstreamFault>())
         {
             _upstreamErrors.WithLabels(fault);
@@ -72,7 +72,7 @@ internal sealed class StreamMetrics
 
         foreach (var status in (string[])["started", "completed", "failed"])
             _requests.WithLabels(status).IncTo(0);
-        // increase() misses the first count of a series that begins with it.
+        // Every series starts at 0: increase() does not see the first count of a series that starts at 1.
         foreach (var outcome in Enum.GetValues<StreamOutcome>())
         {
             SeriesOf(options.Backend.Name).Ended(outcome);
@@ -88,7 +88,7 @@ internal sealed class StreamMetrics
 
     public long Failed => Volatile.Read(ref _failed);
 
-    /// <summary>Connects the counters that others own; called once, before anybody scrapes.</summary>
+    /// <summary>Connects the counters that other types own. Call it once, before the first scrape.</summary>
     public void Observe(HandoffServerStatistics loop, MemoryBudget memory, Func<StreamCounts> streams,
         Func<bool> isDraining)
     {
@@ -133,7 +133,7 @@ internal sealed class StreamMetrics
     public void OnStreamEnded(in StreamReport stream)
     {
         var (backend, outcome) = (stream.Backend.Name, stream.Outcome);
-        // Not if the client's leaving is the end that counts.
+        // Not if the stream counts as ended by its client.
         var isUpstreams = outcome is StreamOutcome.UpstreamError or StreamOutcome.UpstreamTimeout
             or StreamOutcome.UpstreamTruncated;
         if (isUpstreams && stream.Result.Fault is { } reason)
@@ -145,14 +145,14 @@ internal sealed class StreamMetrics
             series.FirstToken.Observe(firstToken.TotalSeconds);
     }
 
-    /// <summary>A handoff that no stream came of.</summary>
+    /// <summary>Counts a handoff that did not become a stream.</summary>
     public void OnRejected(StreamOutcome outcome)
     {
         Interlocked.Increment(ref _started);
         CountEnd(NoBackend, outcome);
     }
 
-    /// <summary>A stream that the daemon itself failed.</summary>
+    /// <summary>Counts a stream that failed because of a fault in the daemon.</summary>
     public void OnFault() => CountEnd(NoBackend, StreamOutcome.InternalError);
 
     private void CountEnd(string backend, StreamOutcome outcome)
@@ -161,7 +161,7 @@ internal sealed class StreamMetrics
             Interlocked.Increment(ref _completed);
         else
             Interlocked.Increment(ref _failed);
-        // Few labels, and none that a user could choose: the backend's own name, an enum's.
+        // Few label values, and none that a user could choose: configured backend names, and enum names.
         SeriesOf(backend).Ended(outcome).Inc();
     }
 
@@ -172,8 +172,7 @@ internal sealed class StreamMetrics
 
     private static string OnOff(bool on) => on ? "enabled" : "disabled";
 
-    /// <summary>One backend's series: to look them up by their labels costs several objects each
-    /// time.</summary>
+    /// <summary>Caches one backend's series: each lookup by labels would allocate several objects.</summary>
     private sealed class BackendSeries(StreamMetrics metrics, string backend)
     {
         private readonly Counter.Child?[] _ended = new Counter.Child?[Enum.GetValues<StreamOutcome>().Length];
