@@ -1,4 +1,3 @@
-using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
@@ -27,8 +26,7 @@ internal sealed class CliActions : ICliActions
     {
         var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
         results.Add(MetricsPort.Check(options.Monitoring));
-        if (options.OpenAI?.ApiSocket is { } path)
-            results.Add(CheckUpstream(path));
+        results.AddRange(CheckReport.OfBackends(options.Backends));
         // It was read and found good, or we would not be here.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
             $"good; backend {options.Backend.Name}, socket mode "
@@ -37,16 +35,6 @@ internal sealed class CliActions : ICliActions
         return Task.FromResult(
             results.Exists(r => r.Status == CheckStatus.Failed) ? ExitCode.Failure : ExitCode.Success);
     });
-
-    private static CheckResult CheckUpstream(string path)
-    {
-        // What is said if the look does not end, as with a path on a server that is gone.
-        string? problem = $"{path}: this path's file system does not answer";
-        RunWithTimeout.Invoke(() => problem = UpstreamSocket.Check(path), StartChecks.Patience);
-        return problem is null
-            ? new("upstream", CheckStatus.Ok, $"OPENAI_API_SOCKET {path}: somebody listens")
-            : new("upstream", CheckStatus.Warning, $"OPENAI_API_SOCKET {problem}: requests would fail");
-    }
 
     public Task<int> HealthAsync(DaemonOptions options, bool json, CancellationToken cancellationToken) =>
         HealthCommand.RunAsync(options.Monitoring, json, Console.Out, cancellationToken);
