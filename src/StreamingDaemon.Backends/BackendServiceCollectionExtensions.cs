@@ -1,6 +1,4 @@
 using Microsoft.Extensions.DependencyInjection;
-using StreamingDaemon.Backends.Mock;
-using StreamingDaemon.Backends.OpenAI;
 
 namespace StreamingDaemon.Backends;
 
@@ -8,32 +6,17 @@ namespace StreamingDaemon.Backends;
 /// disposes.</summary>
 public static class BackendServiceCollectionExtensions
 {
-    /// <summary>Adds "mock", which answers without an LLM; in bursts, where there is an
-    /// <see cref="IWriteBatch"/>.</summary>
+    /// <summary>Adds a backend, which writes in batches if there is an <see cref="IWriteBatch"/>.</summary>
     /// <param name="services">Gains the backend.</param>
+    /// <param name="descriptor">Its kind.</param>
     /// <param name="options">Its options.</param>
-    /// <param name="isPrepared">Its thread is made before the first stream.</param>
-    public static IServiceCollection AddMockBackend(
-        this IServiceCollection services, MockOptions options, bool isPrepared = false)
+    /// <param name="context">What else it is given, but for the batches.</param>
+    /// <exception cref="ArgumentException">When first resolved: the options are not valid.</exception>
+    public static IServiceCollection AddBackend(this IServiceCollection services,
+        BackendDescriptor descriptor, object options, BackendContext context)
     {
         ArgumentNullException.ThrowIfNull(options);
-        return services.AddSingleton<IStreamingBackend>(services =>
-        {
-            var mock = new MockBackend(options, services.GetService<IWriteBatch>());
-            if (isPrepared)
-                mock.Prepare();
-            return mock;
-        });
-    }
-
-    /// <summary>Adds "openai": any server that speaks <c>/chat/completions</c>.</summary>
-    /// <exception cref="ArgumentException">When first resolved: <see cref="OpenAIOptions.ApiKey"/> is
-    /// blank.</exception>
-    public static IServiceCollection AddOpenAIBackend(
-        this IServiceCollection services, OpenAIOptions options)
-    {
-        ArgumentNullException.ThrowIfNull(options);
-        return services.AddSingleton<IStreamingBackend>(services =>
-            new OpenAIBackend(options, services.GetService<IWriteBatch>()));
+        return services.AddSingleton(provider =>
+            descriptor.Create(options, context with { WriteBatch = provider.GetService<IWriteBatch>() }));
     }
 }

@@ -56,13 +56,14 @@ public sealed class BackendRegistryTests
     [Fact]
     public void Blank_key_fails_when_the_backend_is_made()
     {
-        var services = new ServiceCollection().AddOpenAIBackend(new OpenAIOptions { ApiKey = " " });
+        var services = new ServiceCollection().AddBackend(
+            new OpenAIDescriptor(), new OpenAIOptions { ApiKey = " " }, new BackendContext());
         using var provider = services.BuildServiceProvider();
         Assert.Throws<ArgumentException>(() => provider.GetServices<IStreamingBackend>().ToArray());
     }
 
     private static ServiceProvider BuildServices() => new ServiceCollection()
-        .AddMockBackend(new MockOptions())
-        .AddOpenAIBackend(new OpenAIOptions { ApiKey = "k", Model = "m1" })
+        .AddBackend(new MockDescriptor(), new MockOptions(), new BackendContext())
+        .AddBackend(new OpenAIDescriptor(), new OpenAIOptions { ApiKey = "k", Model = "m1" }, new BackendContext())
         .BuildServiceProvider();
 }

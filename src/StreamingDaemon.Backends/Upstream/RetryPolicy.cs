@@ -20,6 +20,8 @@ internal sealed class RetryPolicy(int maxRetries, Func<double> random)
     {
     }
 
+    public int MaxRetries => maxRetries;
+
     /// <summary>An upstream accepted a request.</summary>
     public void OnAccepted() => _budget.Deposit();
 

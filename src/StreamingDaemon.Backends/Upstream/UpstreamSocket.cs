@@ -4,7 +4,7 @@ namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>The Unix socket through which an upstream is reached. Errors name its path: the runtime calls a
 /// missing one "Cannot assign requested address".</summary>
-public static class UpstreamSocket
+internal static class UpstreamSocket
 {
     /// <summary>Connects and leaves.</summary>
     /// <returns>What is wrong with the path, or null if somebody listens there.</returns>

@@ -1,6 +1,8 @@
 using System.Text;
 using System.Text.Json;
+using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Cli;
@@ -12,12 +14,24 @@ internal static class CheckReport
     public static IReadOnlyList<CheckResult> Of(ConfigurationException refused) =>
         [.. refused.Errors.Select(error => new CheckResult("configuration", CheckStatus.Failed, error))];
 
+    /// <summary>What the backends that can be made look at.</summary>
+    public static IEnumerable<CheckResult> OfBackends(BackendSettings backends) => backends.Configured
+        .SelectMany(backend => backend.Kind.Checks(backend.Options)).Select(Look);
+
     public static void Write(TextWriter output, IReadOnlyList<CheckResult> results, bool json)
     {
         if (json)
             output.WriteLine(ToJson(results));
         else
             WriteTable(output, results);
+    }
+
+    /// <summary>A look that hangs is a finding too.</summary>
+    private static CheckResult Look(BackendCheck check)
+    {
+        var finding = new BackendFinding(false, check.IfItHangs);
+        RunWithTimeout.Invoke(() => finding = check.Look(), StartChecks.Patience);
+        return new(check.Name, finding.IsGood ? CheckStatus.Ok : CheckStatus.Warning, finding.Detail);
     }
 
     private static void WriteTable(TextWriter output, IReadOnlyList<CheckResult> results)

@@ -27,8 +27,7 @@ internal sealed class CliReader(CommandTree tree, ParseResult result)
     /// <summary>The value of <c>--socket</c>, where one is given.</summary>
     public string? Socket()
     {
-        var spec = OptionTable.Find("server:socket")!;
-        var option = tree.Table.First(pair => pair.Spec == spec).Option;
+        var (spec, option) = tree.Table.First(pair => pair.Spec.Key == "server:socket");
         if (Last(option) is not { } path)
             return null;
         var raw = new RawSetting(spec.Key, path, RawKind.Text, option.Name);

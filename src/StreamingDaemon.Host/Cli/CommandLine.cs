@@ -59,7 +59,7 @@ internal static class CommandLine
         CliSurroundings surroundings,
         CancellationToken cancellationToken)
     {
-        var tree = new CommandTree();
+        var tree = new CommandTree(surroundings.Sources.Table);
         Connect(tree, actions, surroundings);
         // "@file" is a prompt or a path like any other.
         var result = tree.Root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
@@ -74,7 +74,8 @@ internal static class CommandLine
         if (result.Action is HelpAction)
         {
             await result.InvokeAsync(invocation, cancellationToken);
-            await surroundings.Output.WriteAsync(HelpText.Epilogue(surroundings.Sources.SearchPaths));
+            await surroundings.Output.WriteAsync(HelpText.Epilogue(
+                surroundings.Sources.Table, surroundings.Sources.SearchPaths));
             return ExitCode.Success;
         }
         if (result.GetValue(tree.Version))

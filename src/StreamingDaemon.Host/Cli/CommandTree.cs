@@ -41,15 +41,19 @@ internal sealed class CommandTree
         $"Longest that the whole answer may take; without a limit {DefaultSendTimeout} s of silence end it; "
         + $"{SendTimeout.Range} [default: {DefaultSendTimeout}]");
 
-    /// <summary>The options of the table, each with its spec.</summary>
+    /// <summary>The options of the table that have a name here, each with its spec.</summary>
     public IReadOnlyList<(OptionSpec Spec, Option<string[]> Option)> Table { get; }
 
-    public CommandTree()
+    public CommandTree(OptionTable table)
     {
         Root.HelpName = "streaming-daemon";
         // The library's own come with "/h" and "-?", and its --version takes no -v.
         Root.Options.Clear();
-        Table = [.. OptionTable.All.Where(spec => spec.Cli is not null).Select(spec => (spec, Make(spec)))];
+        Table =
+        [
+            .. table.All.Where(spec => spec.Cli is not null)
+                .Select(spec => (spec, Make(spec, table.Defaults))),
+        ];
         foreach (var (_, option) in Table)
             Root.Add(option);
         Config.Recursive = true;
@@ -76,10 +80,10 @@ internal sealed class CommandTree
             .SelectMany(option => option.Aliases.Append(option.Name))
             .Concat(Root.Subcommands.Select(command => command.Name));
 
-    private static Option<string[]> Make(OptionSpec spec)
+    private static Option<string[]> Make(OptionSpec spec, DaemonOptions defaults)
     {
         var name = spec.Cli!;
-        var help = spec.ToHelp(OptionTable.Defaults);
+        var help = spec.ToHelp(defaults);
         if (name.Value is null)
         {
             var described = $"{spec.Description} [default: {help}]";

@@ -11,7 +11,7 @@ internal static class HelpText
     private const string SeeHelp = "see " + CommandLine.ProgramName + " --help";
 
     /// <summary>Printed below the options.</summary>
-    public static string Epilogue(IEnumerable<string> searchPaths) =>
+    public static string Epilogue(OptionTable table, IEnumerable<string> searchPaths) =>
         $"""
         Configuration, each over the next:
           command line, environment, TOML file, appsettings.json next to the binary, defaults
@@ -20,8 +20,8 @@ internal static class HelpText
           {string.Join(Environment.NewLine + "  ", searchPaths)}
 
         Environment:
-          STREAMING_DAEMON_SECTION__KEY for every option, such as {OptionTable.All[0].EnvName};
-          {string.Join(", ", OptionTable.All.Where(s => s.EnvAlias is not null).Select(s => s.EnvAlias))}
+          STREAMING_DAEMON_SECTION__KEY for every option, such as {table.All[0].EnvName};
+          {string.Join(", ", table.All.Where(s => s.EnvAlias is not null).Select(s => s.EnvAlias))}
 
         Exit code:
           0 done, 1 failed while running, 2 wrong command line or configuration,

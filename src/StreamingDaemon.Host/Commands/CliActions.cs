@@ -1,4 +1,3 @@
-using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
@@ -28,8 +27,7 @@ internal sealed class CliActions : ICliActions
     {
         var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
         results.Add(MetricsPort.Check(options.Monitoring));
-        if (options.OpenAI?.ApiSocket is { } path)
-            results.Add(CheckUpstream(path));
+        results.AddRange(CheckReport.OfBackends(options.Backends));
         // The configuration is valid, otherwise check would have ended before this.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
             $"valid; backend {options.Backend.Name}, socket mode "
@@ -38,16 +36,6 @@ internal sealed class CliActions : ICliActions
         return Task.FromResult(
             results.Exists(r => r.Status == CheckStatus.Failed) ? ExitCode.Failure : ExitCode.Success);
     });
-
-    private static CheckResult CheckUpstream(string path)
-    {
-        // The result if the check below does not return, for example because a file server is gone.
-        string? problem = $"{path}: this path's file system does not answer";
-        RunWithTimeout.Invoke(() => problem = UpstreamSocket.Check(path), StartChecks.Patience);
-        return problem is null
-            ? new("upstream", CheckStatus.Ok, $"OPENAI_API_SOCKET {path}: a server listens")
-            : new("upstream", CheckStatus.Warning, $"OPENAI_API_SOCKET {problem}: requests would fail");
-    }
 
     public Task<int> HealthAsync(DaemonOptions options, bool json, CancellationToken cancellationToken) =>
         HealthCommand.RunAsync(options.Monitoring, json, Console.Out, cancellationToken);

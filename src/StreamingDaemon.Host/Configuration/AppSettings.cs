@@ -16,7 +16,7 @@ internal static class AppSettings
         AllowTrailingCommas = true,
     };
 
-    public static List<RawSetting> Read(string path, ConfigurationErrors errors)
+    public static List<RawSetting> Read(string path, OptionTable table, ConfigurationErrors errors)
     {
         var settings = new List<RawSetting>();
         if (RegularFile.TryRead(path, out var bytes) is { } problem)
@@ -30,7 +30,7 @@ internal static class AppSettings
             var reader = new Utf8JsonReader(bytes, s_options);
             reader.Read();
             if (reader.TokenType == JsonTokenType.StartObject)
-                new Walk(path, bytes, settings).Collect(ref reader, "");
+                new Walk(path, bytes, table, settings).Collect(ref reader, "");
             else
                 errors.Add(path, "the root is not an object; expected { \"server\": { … } }");
             if (settings.Count > RawSetting.Most)
@@ -53,7 +53,7 @@ internal static class AppSettings
     }
 
     /// <summary>One way through the file, which counts its lines.</summary>
-    private sealed class Walk(string path, byte[] bytes, List<RawSetting> settings)
+    private sealed class Walk(string path, byte[] bytes, OptionTable table, List<RawSetting> settings)
     {
         private int _line = 1;
         private int _counted;
@@ -75,7 +75,7 @@ internal static class AppSettings
         }
 
         private string Origin(string key, int line) =>
-            OptionTable.NameToShow(key) is { } name ? $"{path}: {name}" : $"{path}:{line}";
+            table.NameToShow(key) is { } name ? $"{path}: {name}" : $"{path}:{line}";
 
         private int LineAt(int offset)
         {

@@ -1,5 +1,4 @@
-using StreamingDaemon.Backends.Mock;
-using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends;
 
 namespace StreamingDaemon.Host.Configuration;
 
@@ -17,10 +16,9 @@ internal sealed record DaemonOptions
     public PerformanceOptions Performance { get; init; } = new();
     public MonitoringOptions Monitoring { get; init; } = new();
     public LoggingOptions Logging { get; init; } = new();
-    public MockOptions Mock { get; init; } = new();
 
-    /// <summary>Null where no API key is configured: the backend does not exist then.</summary>
-    public OpenAIOptions? OpenAI { get; init; }
+    /// <summary>One section for each kind of backend.</summary>
+    public BackendSettings Backends { get; init; } = BackendSettings.DefaultsOf(BackendDescriptors.BuiltIn);
 
     /// <summary>The TOML file that was read, or null.</summary>
     public string? ConfigFile { get; init; }
@@ -80,7 +78,7 @@ internal enum SocketKind
 /// <summary><c>[backend]</c></summary>
 internal sealed record BackendOptions
 {
-    /// <summary><c>mock</c> or <c>openai</c>.</summary>
+    /// <summary>Answers the requests that name no backend.</summary>
     public string Name { get; init; } = "mock";
 }
 

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Configuration;
+using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration.Toml;
 
 namespace StreamingDaemon.Host.Configuration;
@@ -19,6 +20,9 @@ internal sealed record ConfigurationSources
 
     /// <summary>The directory of appsettings.json.</summary>
     public required string BaseDirectory { get; init; }
+
+    /// <summary>What the sources may set.</summary>
+    public OptionTable Table { get; init; } = OptionTable.BuiltIn;
 
     public static ConfigurationSources OfProcess() => new()
     {
@@ -44,22 +48,26 @@ internal static class DaemonOptionsLoader
     public static DaemonOptions Load(CliValues cli, ConfigurationSources sources)
     {
         var errors = new ConfigurationErrors();
-        var reader = new SettingsReader(errors);
+        var reader = new SettingsReader(sources.Table, errors);
         var builder = new ConfigurationBuilder();
 
         var appSettings = Path.Combine(sources.BaseDirectory, AppSettings.FileName);
         if (RegularFile.Exists(appSettings))
-            builder.AddInMemoryCollection(reader.ReadFile(AppSettings.Read(appSettings, errors)));
+        {
+            builder.AddInMemoryCollection(
+                reader.ReadFile(AppSettings.Read(appSettings, sources.Table, errors)));
+        }
+
         var file = FindFile(cli.ConfigFile, sources.SearchPaths, errors);
         if (file is not null)
-            builder.AddTomlFile(file, optional: false, reader.ReadToml);
-        var environment = EnvironmentSettings.Read(sources.Environment, errors);
+            builder.AddTomlFile(file, optional: false, reader.ReadToml, sources.Table);
+        var environment = EnvironmentSettings.Read(sources.Environment, sources.Table, errors);
         builder.AddInMemoryCollection(reader.ReadCanonical(environment));
         builder.AddInMemoryCollection(reader.ReadCanonical(cli.Settings));
 
         var configuration = builder.Build();
         errors.ThrowIfAny();
-        var options = Bind(configuration) with { ConfigFile = file };
+        var options = Bind(configuration, sources.Table) with { ConfigFile = file };
         CheckTogether(options, errors);
         errors.ThrowIfAny();
         return options;
@@ -84,29 +92,29 @@ internal static class DaemonOptionsLoader
     /// <summary>
     /// Each option that any layer sets, from the topmost that does; every value was checked before.
     /// </summary>
-    private static DaemonOptions Bind(IConfigurationRoot configuration)
+    private static DaemonOptions Bind(IConfigurationRoot configuration, OptionTable table)
     {
-        var options = OptionTable.Defaults;
-        foreach (var spec in OptionTable.All)
+        var options = table.Defaults;
+        foreach (var spec in table.All)
         {
             if (configuration[spec.Key] is { } canonical)
                 options = spec.Apply(options, canonical);
         }
-        if (options.OpenAI is not { ApiKey.Length: > 0 } openAI)
-            return options with { OpenAI = null };
-        return options with
+
+        var limits = new BackendLimits(options.Timeouts.ConnectTimeoutMs, options.Streaming.MaxEventBytes);
+        foreach (var (kind, settings) in options.Backends.Configured)
         {
-            OpenAI = openAI with
-            {
-                ConnectTimeoutMs = options.Timeouts.ConnectTimeoutMs,
-                MaxEventBytes = options.Streaming.MaxEventBytes,
-            },
-        };
+            var limited = kind.WithLimits(settings, limits);
+            options = options with { Backends = options.Backends.With(kind.Name, limited) };
+        }
+
+        return options;
     }
 
     private static void CheckTogether(DaemonOptions options, ConfigurationErrors errors)
     {
-        if (options.Backend.Name == "openai" && options.OpenAI is null)
-            errors.Add("backend openai", "no API key. Set OPENAI_API_KEY");
+        var (kind, settings) = options.Backends.Of(options.Backend.Name);
+        if (kind.Validate(settings) is { } problem)
+            errors.Add($"backend {kind.Name}", problem);
     }
 }

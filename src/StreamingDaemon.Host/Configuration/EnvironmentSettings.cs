@@ -10,12 +10,12 @@ namespace StreamingDaemon.Host.Configuration;
 internal static partial class EnvironmentSettings
 {
     public static List<RawSetting> Read(
-        IReadOnlyDictionary<string, string> environment, ConfigurationErrors errors)
+        IReadOnlyDictionary<string, string> environment, OptionTable table, ConfigurationErrors errors)
     {
         var settings = new List<RawSetting>();
         foreach (var (name, value) in environment.OrderBy(pair => pair.Key, StringComparer.Ordinal))
         {
-            if (OptionTable.FindVariable(name) is { } spec)
+            if (table.FindVariable(name) is { } spec)
             {
                 if (value.Length > 0)
                     settings.Add(new RawSetting(spec.Key, value, RawKind.Text, name));
@@ -23,7 +23,7 @@ internal static partial class EnvironmentSettings
             else if (name.StartsWith(OptionSpec.EnvironmentPrefix, StringComparison.OrdinalIgnoreCase)
                 && !ServiceLink().IsMatch(name))
             {
-                errors.Add(name, $"unknown variable; did you mean {OptionTable.SuggestVariable(name)}?");
+                errors.Add(name, $"unknown variable; did you mean {table.SuggestVariable(name)}?");
             }
         }
         return settings;

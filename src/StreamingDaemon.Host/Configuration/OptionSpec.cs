@@ -24,6 +24,9 @@ internal abstract class OptionSpec
     /// </summary>
     public string[] FlatNames { get; init; } = [];
 
+    /// <summary>False if what the option belongs to does not exist; null if it always does.</summary>
+    public Func<DaemonOptions, bool>? Exists { get; init; }
+
     /// <summary>A running daemon takes a new value over on SIGHUP; of any other it says that it needs a
     /// restart.</summary>
     public bool Reloadable { get; init; }
@@ -85,7 +88,7 @@ internal sealed class OptionSpec<T>(
     public override DaemonOptions Carry(DaemonOptions from, DaemonOptions to) => set(to, get(from));
 
     private T? Value(DaemonOptions options) =>
-        Section == "openai" && options.OpenAI is null ? default : get(options);
+        Exists is null || Exists(options) ? get(options) : default;
 
     public override DaemonOptions Apply(DaemonOptions options, string canonical)
     {

@@ -1,9 +1,7 @@
-using StreamingDaemon.Backends.OpenAI;
-
 namespace StreamingDaemon.Host.Configuration;
 
-/// <summary>The machine below, the operator beside, and the backends.</summary>
-internal static partial class OptionTable
+/// <summary>The machine below, and the operator beside.</summary>
+internal sealed partial class OptionTable
 {
     private static OptionSpec[] RateLimit =>
     [
@@ -152,72 +150,4 @@ internal static partial class OptionTable
             Cost = "auto is text on a terminal and JSON otherwise.",
         },
     ];
-
-    private static OptionSpec[] Mock =>
-    [
-        new OptionSpec<int>(
-            new IntType(0, 60_000),
-            o => o.Mock.DelayMs, (o, v) => o with { Mock = o.Mock with { DelayMs = v } })
-        {
-            Key = "mock:delay_ms",
-            Cli = new("--delay", "-d", "MS"),
-            FlatNames = ["delay", "message_delay_ms"],
-            Description = "Between two events of the mock backend, ms",
-            Cost = "50 is about the pace of a model; 0 is as fast as it goes.",
-        },
-        new OptionSpec<int>(
-            new IntType(0, 60_000),
-            o => o.Mock.LatencyMs, (o, v) => o with { Mock = o.Mock with { LatencyMs = v } })
-        {
-            Key = "mock:latency_ms",
-            EnvAlias = "MOCK_LATENCY_MS",
-            Description = "Before the first event of the mock backend, ms",
-            Cost = "Plays a model that thinks before it speaks.",
-        },
-    ];
-
-    private static OptionSpec[] OpenAI =>
-    [
-        OpenAIOption("api_key", new SecretType(), o => o.ApiKey, (o, v) => o with { ApiKey = v },
-            "Key sent as a bearer token; required with backend openai",
-            "Better in the environment than in a file that others read or commit."),
-        OpenAIOption("api_base", new UrlType(), o => o.ApiBase, (o, v) => o with { ApiBase = v },
-            "Where the API is, with its version segment",
-            "Any server that speaks /chat/completions will do."),
-        OpenAIOption("model", new NameType("the name of a model"), o => o.Model,
-            (o, v) => o with { Model = v },
-            "Model of a request that names none",
-            "A request that names one decides for itself."),
-        OpenAIOption("api_socket", new SocketPathType(required: false), o => o.ApiSocket,
-            (o, v) => o with { ApiSocket = v },
-            "Unix socket through which the API is reached; empty is TCP",
-            "Saves the TCP ports and the handshake where the API is a proxy on this host."),
-        OpenAIOption("http2_enabled", new BoolType(), o => o.Http2Enabled,
-            (o, v) => o with { Http2Enabled = v },
-            "HTTP/2: negotiated on https, taken for granted on http",
-            "Off costs a connection a stream."),
-        OpenAIOption("insecure_ssl", new BoolType(), o => o.InsecureSsl,
-            (o, v) => o with { InsecureSsl = v },
-            "Accept any certificate of the upstream",
-            "For development only: whoever sits between reads the key and the answers."),
-        OpenAIOption("max_retries", new IntType(0, 10), o => o.MaxRetries,
-            (o, v) => o with { MaxRetries = v },
-            "Further attempts where one fails before it has an answer: no connection, 429, 5xx",
-            "Within streaming.head_wait_ms, or 1 s where that is 0. What the upstream took may cost twice."),
-    ];
-
-    private static OptionSpec<T> OpenAIOption<T>(
-        string name,
-        OptionType<T> type,
-        Func<OpenAIOptions, T> get,
-        Func<OpenAIOptions, T, OpenAIOptions> set,
-        string description,
-        string cost) =>
-        new(type, o => get(o.OpenAI!), (o, v) => o with { OpenAI = set(o.OpenAI!, v) })
-        {
-            Key = "openai:" + name,
-            EnvAlias = "OPENAI_" + name.ToUpperInvariant(),
-            Description = description,
-            Cost = cost,
-        };
 }

@@ -1,7 +1,7 @@
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>The daemon itself: its socket, how it streams, and how long it waits.</summary>
-internal static partial class OptionTable
+internal sealed partial class OptionTable
 {
     private static OptionSpec[] Server =>
     [
@@ -99,19 +99,6 @@ internal static partial class OptionTable
             Key = "server:allowed_gids",
             Description = "Groups whose processes may hand over; being in one of the two lists is enough",
             Cost = "Only the group that the process runs as counts, not its supplementary ones.",
-        },
-    ];
-
-    private static OptionSpec[] Backend =>
-    [
-        new OptionSpec<string>(
-            new ChoiceType<string>(("mock", "mock"), ("openai", "openai")),
-            o => o.Backend.Name, (o, v) => o with { Backend = o.Backend with { Name = v } })
-        {
-            Key = "backend:name",
-            Cli = new("--backend", null, "NAME"),
-            Description = "What answers",
-            Cost = "mock streams a fixed text and needs nothing. openai needs an API key.",
         },
     ];
 

@@ -1,4 +1,4 @@
-using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends;
 
 namespace StreamingDaemon.Host.Configuration;
 
@@ -6,7 +6,7 @@ namespace StreamingDaemon.Host.Configuration;
 /// Every option, once. What the files, the environment and the command line accept, what is bound, what
 /// <c>--help</c> says and what the reference pages hold all come from here.
 /// </summary>
-internal static partial class OptionTable
+internal sealed partial class OptionTable
 {
     /// <summary>
     /// Sections under which the daemon in C finds its keys: it ignores the headers, so a key of its may
@@ -15,39 +15,50 @@ internal static partial class OptionTable
     private static readonly string[] s_flatSections =
         ["server", "timeouts", "streaming", "thread_pool", "performance", "monitoring"];
 
-    /// <summary>In the order of the sections in <see cref="DaemonOptions"/>.</summary>
-    public static IReadOnlyList<OptionSpec> All { get; } =
-    [
-        .. Server, .. Backend, .. Streaming, .. Timeouts, .. RateLimit, .. ThreadPool, .. Performance,
-        .. Monitoring, .. Logging, .. Mock, .. OpenAI,
-    ];
+    private readonly Dictionary<string, OptionSpec> _bySpelling;
 
-    public static IReadOnlyList<string> Sections { get; } = [.. All.Select(spec => spec.Section).Distinct()];
-
-    /// <summary>
-    /// What binding starts from. Without a key the OpenAI backend does not exist; its defaults still do.
-    /// </summary>
-    public static DaemonOptions Defaults { get; } =
-        new() { OpenAI = new OpenAIOptions { ApiKey = "" } };
-
-    private static readonly Dictionary<string, OptionSpec> s_bySpelling = Spellings();
-
-    private static readonly Dictionary<string, OptionSpec> s_byVariable = Variables();
+    private readonly Dictionary<string, OptionSpec> _byVariable;
 
     /// <summary>Every section and every name of an option.</summary>
-    private static readonly HashSet<string> s_words = new(
-        [.. Sections, .. All.SelectMany(spec => spec.FlatNames.Append(spec.Name))],
-        StringComparer.OrdinalIgnoreCase);
+    private readonly HashSet<string> _words;
+
+    /// <param name="backends">Each has a section of its own.</param>
+    /// <exception cref="ArgumentException">Two options, or two backends, share a name.</exception>
+    public OptionTable(IReadOnlyList<BackendDescriptor> backends)
+    {
+        All =
+        [
+            .. Server, Backend(backends), .. Streaming, .. Timeouts, .. RateLimit, .. ThreadPool,
+            .. Performance, .. Monitoring, .. Logging, .. backends.SelectMany(OptionsOf),
+        ];
+        Sections = [.. All.Select(spec => spec.Section).Distinct()];
+        Defaults = new DaemonOptions { Backends = BackendSettings.DefaultsOf(backends) };
+        _bySpelling = Spellings();
+        _byVariable = Variables();
+        _words = new([.. Sections, .. All.SelectMany(spec => spec.FlatNames.Append(spec.Name))],
+            StringComparer.OrdinalIgnoreCase);
+    }
+
+    /// <summary>With the backends that the daemon has.</summary>
+    public static OptionTable BuiltIn { get; } = new(BackendDescriptors.BuiltIn);
+
+    /// <summary>In the order of the sections in <see cref="DaemonOptions"/>.</summary>
+    public IReadOnlyList<OptionSpec> All { get; }
+
+    public IReadOnlyList<string> Sections { get; }
+
+    /// <summary>What binding starts from.</summary>
+    public DaemonOptions Defaults { get; }
 
     /// <summary>The option that a file means by <paramref name="key"/>.</summary>
-    public static OptionSpec? Find(string key) => s_bySpelling.GetValueOrDefault(key);
+    public OptionSpec? Find(string key) => _bySpelling.GetValueOrDefault(key);
 
     /// <summary>The option that an environment variable sets.</summary>
-    public static OptionSpec? FindVariable(string name) => s_byVariable.GetValueOrDefault(name);
+    public OptionSpec? FindVariable(string name) => _byVariable.GetValueOrDefault(name);
 
     /// <summary>The key as a message may show it: that of an option, or a misspelt one. Null for any other:
     /// it may be a secret in the wrong place, as in <c>"sk-…" = 1</c>.</summary>
-    public static string? NameToShow(string key)
+    public string? NameToShow(string key)
     {
         var segments = key.Split(':', 4);
         var isOurs = segments.Length < 4 && segments.All(IsWordOfOurs);
@@ -56,19 +67,19 @@ internal static partial class OptionTable
 
     /// <summary>What a message about a setting of a file begins with, with the key if it may be shown.
     /// </summary>
-    public static string OriginOf(string place, string key) =>
+    public string OriginOf(string place, string key) =>
         NameToShow(key) is { } name ? $"{place}: {name}" : place;
 
-    private static bool IsWordOfOurs(string word) =>
-        s_words.Contains(word) || s_words.Any(known => Spelling.IsSlip(word, known));
+    private bool IsWordOfOurs(string word) =>
+        _words.Contains(word) || _words.Any(known => Spelling.IsSlip(word, known));
 
     /// <summary>What to write instead of a key that no option has.</summary>
-    public static string Suggest(string key)
+    public string Suggest(string key)
     {
         var colon = key.IndexOf(':');
         var name = key[(colon + 1)..];
-        var meant = Spelling.Closest(key, s_bySpelling.Keys) is { } closest
-            ? s_bySpelling[closest]
+        var meant = Spelling.Closest(key, _bySpelling.Keys) is { } closest
+            ? _bySpelling[closest]
             : All.FirstOrDefault(spec => spec.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
                 ?? All.FirstOrDefault(spec => Spelling.Closest(name, [spec.Name]) is not null);
         if (meant is not null)
@@ -81,8 +92,8 @@ internal static partial class OptionTable
     }
 
     /// <summary>What to set instead of a variable that nothing reads.</summary>
-    public static string SuggestVariable(string name) =>
-        Spelling.Closest(name, s_byVariable.Keys)
+    public string SuggestVariable(string name) =>
+        Spelling.Closest(name, _byVariable.Keys)
         ?? All.FirstOrDefault(spec => EndsLike(name, spec))?.EnvName
         ?? OptionSpec.EnvironmentPrefix + "SECTION__KEY, for example " + All[0].EnvName;
 
@@ -94,7 +105,7 @@ internal static partial class OptionTable
             .Any(known => known.Equals(key, StringComparison.OrdinalIgnoreCase));
     }
 
-    private static Dictionary<string, OptionSpec> Spellings()
+    private Dictionary<string, OptionSpec> Spellings()
     {
         var spellings = new Dictionary<string, OptionSpec>(StringComparer.OrdinalIgnoreCase);
         foreach (var spec in All)
@@ -110,7 +121,7 @@ internal static partial class OptionTable
         return spellings;
     }
 
-    private static Dictionary<string, OptionSpec> Variables()
+    private Dictionary<string, OptionSpec> Variables()
     {
         var variables = new Dictionary<string, OptionSpec>(StringComparer.OrdinalIgnoreCase);
         foreach (var spec in All)

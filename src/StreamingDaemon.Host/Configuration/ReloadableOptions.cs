@@ -7,6 +7,7 @@ namespace StreamingDaemon.Host.Configuration;
 /// </summary>
 internal sealed class ReloadableOptions(DaemonOptions options)
 {
+    private readonly OptionTable _table = new([.. options.Backends.Kinds]);
     private readonly Lock _gate = new();
     private readonly List<Action<DaemonOptions>> _listeners = [];
     private volatile DaemonOptions _current = options;
@@ -29,7 +30,7 @@ internal sealed class ReloadableOptions(DaemonOptions options)
         lock (_gate)
         {
             var merged = _current;
-            foreach (var spec in OptionTable.All)
+            foreach (var spec in _table.All)
             {
                 if (!spec.Differs(_current, next))
                     continue;

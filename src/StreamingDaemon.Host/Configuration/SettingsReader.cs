@@ -5,24 +5,24 @@ namespace StreamingDaemon.Host.Configuration;
 /// <summary>
 /// Turns what one source says into canonical keys and values, and tells everything wrong with it.
 /// </summary>
-internal sealed class SettingsReader(ConfigurationErrors errors)
+internal sealed class SettingsReader(OptionTable table, ConfigurationErrors errors)
 {
-    private static readonly HashSet<string> s_sections =
-        new(OptionTable.Sections, StringComparer.OrdinalIgnoreCase);
+    private readonly HashSet<string> _sections =
+        new(table.Sections, StringComparer.OrdinalIgnoreCase);
 
     /// <summary>Settings under any spelling that a file may use.</summary>
     public Dictionary<string, string?> ReadFile(IEnumerable<RawSetting> settings) =>
         Read(settings, setting =>
         {
-            var spec = OptionTable.Find(setting.Key);
+            var spec = table.Find(setting.Key);
             if (spec is null)
-                errors.Add(setting.Origin, $"unknown key; {OptionTable.Suggest(setting.Key)}");
+                errors.Add(setting.Origin, $"unknown key; {table.Suggest(setting.Key)}");
             return spec;
         });
 
     /// <summary>Settings whose key is canonical already.</summary>
     public Dictionary<string, string?> ReadCanonical(IEnumerable<RawSetting> settings) =>
-        Read(settings, setting => OptionTable.Find(setting.Key));
+        Read(settings, setting => table.Find(setting.Key));
 
     public IDictionary<string, string?> ReadToml(TomlDocument document)
     {
@@ -31,13 +31,13 @@ internal sealed class SettingsReader(ConfigurationErrors errors)
         var strangers = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
         foreach (var (name, isArray, place) in document.Tables)
         {
-            var shown = OptionTable.NameToShow(name.Replace('.', ':'));
+            var shown = table.NameToShow(name.Replace('.', ':'));
             if (isArray)
             {
                 errors.Add(shown is null ? place : $"{place}: [[{shown}]]",
                     $"no option is an array of tables; write [{shown ?? "section"}]");
             }
-            else if (!s_sections.Contains(name) && strangers.Add(name))
+            else if (!_sections.Contains(name) && strangers.Add(name))
             {
                 errors.Add(shown is null ? place : $"{place}: [{shown}]",
                     $"unknown section; {SuggestSection(name)}");
@@ -50,10 +50,10 @@ internal sealed class SettingsReader(ConfigurationErrors errors)
             .DistinctBy(setting => setting.Key));
     }
 
-    private static string SuggestSection(string name) =>
-        Spelling.Closest(name, OptionTable.Sections) is { } closest
+    private string SuggestSection(string name) =>
+        Spelling.Closest(name, table.Sections) is { } closest
             ? $"did you mean [{closest}]?"
-            : $"the sections are {string.Join(", ", OptionTable.Sections)}";
+            : $"the sections are {string.Join(", ", table.Sections)}";
 
     private static bool IsIn(HashSet<string> sections, string key)
     {

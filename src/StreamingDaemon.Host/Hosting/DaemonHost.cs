@@ -81,9 +81,12 @@ internal static class DaemonHost
         services.AddSingleton<OptionsReloader>();
         services.AddSingleton<ServiceNotifier>();
         services.AddSingleton<IWriteBatch, LoopWriteBatch>();
-        services.AddMockBackend(options.Mock, isPrepared: options.Backend.Name == "mock");
-        if (options.OpenAI is { } openAI)
-            services.AddOpenAIBackend(openAI);
+        foreach (var (kind, settings) in options.Backends.Configured)
+        {
+            services.AddBackend(
+                kind, settings, new BackendContext { IsDefault = kind.Name == options.Backend.Name });
+        }
+
         services.AddSingleton(provider =>
             new BackendRegistry(provider.GetServices<IStreamingBackend>(), options.Backend.Name));
 
@@ -162,8 +165,9 @@ internal static class DaemonHost
         UseStreamSocket = options.Server.SocketType == SocketKind.Stream,
         Backlog = options.Server.Backlog,
         MaxConnections = options.Server.MaxConnections,
-        // Over HTTP/1.1 each stream has its own upstream connection, and any handoff may ask for OpenAI.
-        DescriptorsPerConnection = options.OpenAI is { Http2Enabled: false } ? 2 : 1,
+        // Any handoff may ask for the backend that takes most.
+        DescriptorsPerConnection = 1 + options.Backends.Configured
+            .Max(backend => backend.Kind.DescriptorsPerStream(backend.Options)),
         AllowedUids = options.Server.AllowedUids,
         AllowedGids = options.Server.AllowedGids,
         KeepHalfClosed = options.Streaming.HalfClose == HalfClose.Keep,

@@ -246,7 +246,7 @@ public sealed class CommandLineTests : IDisposable
         string[] others = ["-C, --config <FILE>", "-h, --help", "-v, --version", "check", "health", "demo", "send"];
 
         Assert.All(others, name => Assert.Contains(name, words));
-        Assert.All(OptionTable.All.Where(spec => spec.Cli is not null), spec =>
+        Assert.All(OptionTable.BuiltIn.All.Where(spec => spec.Cli is not null), spec =>
         {
             var cli = spec.Cli!;
             Assert.Contains((cli.Short is null ? "" : cli.Short + ", ") + cli.Long, words);

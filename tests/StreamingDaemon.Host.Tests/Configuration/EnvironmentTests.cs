@@ -13,12 +13,12 @@ public sealed class EnvironmentTests : IDisposable
     [Fact]
     public void Every_option_can_be_set_by_its_variable()
     {
-        foreach (var spec in OptionTable.All)
+        foreach (var spec in OptionTable.BuiltIn.All)
             _sandbox.Environment[spec.EnvName] = Other(spec);
 
         var options = _sandbox.Load();
 
-        Assert.All(OptionTable.All, spec =>
+        Assert.All(OptionTable.BuiltIn.All, spec =>
             Assert.Equal(Other(spec), spec.ToToml(options).Trim('"', '[', ']')));
     }
 
@@ -38,7 +38,7 @@ public sealed class EnvironmentTests : IDisposable
         "openai:api_base" => "http://localhost:1234/v1",
         "openai:model" => "other",
         "streaming:half_close" => "keep",
-        _ => spec.ToToml(OptionTable.Defaults) switch
+        _ => spec.ToToml(OptionTable.BuiltIn.Defaults) switch
         {
             "[]" => "33, 1000",
             "true" => "false",

@@ -16,7 +16,7 @@ internal static partial class ManPage
 
     public static string Text()
     {
-        var tree = new CommandTree();
+        var tree = new CommandTree(OptionTable.BuiltIn);
         var text = new StringBuilder(
             """
             .\" Written by tests/StreamingDaemon.Host.Tests/Configuration/ManPage.cs.
@@ -49,7 +49,7 @@ internal static partial class ManPage
             text.Append($".It Cm {command.Name}\n{Escape(command.Description!)}.\n{Own(command)}");
         text.Append(".El\n.Sh OPTIONS\n.Bl -tag -width Ds\n");
         text.Append(".It Fl Fl config Ar FILE , Fl C Ar FILE\nTOML file to read.\n");
-        foreach (var spec in OptionTable.All.Where(spec => spec.Cli is not null))
+        foreach (var spec in OptionTable.BuiltIn.All.Where(spec => spec.Cli is not null))
         {
             var value = spec.Cli!.Value is null ? "" : $" Ar {spec.Cli.Value}";
             var brief = spec.Cli.Short is { } name ? $" , Fl {name[1..]}{value}" : "";
@@ -60,7 +60,7 @@ internal static partial class ManPage
             + "in capitals after\n.Ev STREAMING_DAEMON_ ,\nwith two underscores for the dot.\n"
             + "Some have a second name there, which other programs read too.\n"
             + ".Bl -tag -width Ds\n");
-        foreach (var spec in OptionTable.All.Where(spec => spec.Cli is null))
+        foreach (var spec in OptionTable.BuiltIn.All.Where(spec => spec.Cli is null))
             text.Append($".It Ic {spec.DottedKey}\n{About(spec)}");
         text.Append(
             """
@@ -103,7 +103,7 @@ internal static partial class ManPage
 
     private static string About(OptionSpec spec) =>
         $"{Escape(spec.Description)}.\n{Escape(spec.Cost)}\nValues: {Escape(spec.Range)}; the default is\n"
-        + $".Ql {Escape(spec.ToHelp(OptionTable.Defaults))} .\n"
+        + $".Ql {Escape(spec.ToHelp(OptionTable.BuiltIn.Defaults))} .\n"
         + (spec.EnvAlias is { } name ? $"In the environment also\n.Ev {name} .\n" : "");
 
     /// <summary>The release's, as mdoc(7) wants it: the page is the same whenever it is written.</summary>

@@ -24,7 +24,7 @@ public sealed class ManPageTests
             signal => Assert.Contains($"Dv {signal}", page, StringComparison.Ordinal));
         Assert.All(["0", "1", "2", "128+n"],
             status => Assert.Contains($".It {status}\n", page, StringComparison.Ordinal));
-        Assert.All(OptionTable.All.Select(spec => spec.EnvAlias).OfType<string>(),
+        Assert.All(OptionTable.BuiltIn.All.Select(spec => spec.EnvAlias).OfType<string>(),
             name => Assert.Contains($".Ev {name} .\n", page, StringComparison.Ordinal));
     }
 }

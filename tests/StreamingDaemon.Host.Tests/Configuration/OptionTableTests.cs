@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
 using Xunit;
 
@@ -14,14 +15,17 @@ public sealed class OptionTableTests : IDisposable
     public void Every_property_of_the_options_has_an_entry_in_the_table()
     {
         var properties = typeof(DaemonOptions).GetProperties()
-            .Where(section => section.PropertyType.Namespace!.StartsWith("StreamingDaemon"))
-            .SelectMany(section => section.PropertyType.GetProperties()
+            .Where(section => section.PropertyType.Namespace!.StartsWith("StreamingDaemon")
+                && section.PropertyType != typeof(BackendSettings))
+            .Select(section => (section.Name, Type: section.PropertyType))
+            .Concat(BackendDescriptors.BuiltIn.Select(kind => (kind.Name, Type: kind.Defaults.GetType())))
+            .SelectMany(section => section.Type.GetProperties()
                 .Select(property => Flat($"{section.Name}:{property.Name}")))
             // Copied from the timeouts and the streaming limits, which every backend shares.
             .Except(["openai:connecttimeoutms", "openai:maxeventbytes"])
             .Order();
 
-        Assert.Equal(properties, OptionTable.All.Select(spec => Flat(spec.Key)).Order());
+        Assert.Equal(properties, OptionTable.BuiltIn.All.Select(spec => Flat(spec.Key)).Order());
     }
 
     private static string Flat(string name) => name.Replace("_", "").ToLowerInvariant();
@@ -29,9 +33,9 @@ public sealed class OptionTableTests : IDisposable
     [Fact]
     public void Every_default_is_a_value_that_its_option_takes()
     {
-        Assert.All(OptionTable.All.Where(spec => spec.Key != "openai:api_key"), spec =>
+        Assert.All(OptionTable.BuiltIn.All.Where(spec => spec.Key != "openai:api_key"), spec =>
         {
-            var toml = $"[{spec.Section}]\n{spec.Name} = {spec.ToToml(OptionTable.Defaults)}\n";
+            var toml = $"[{spec.Section}]\n{spec.Name} = {spec.ToToml(OptionTable.BuiltIn.Defaults)}\n";
             Assert.Equal(new DaemonOptions(), _sandbox.LoadToml(toml) with { ConfigFile = null });
         });
     }
@@ -52,7 +56,7 @@ public sealed class OptionTableTests : IDisposable
         var sample = ReferencePages.Toml();
         var inForce = Regex.Replace(sample, "(?m)^# ([a-z0-9_]+ = )", "$1");
 
-        Assert.Equal(OptionTable.All.Count, Regex.Count(inForce, "(?m)^[a-z0-9_]+ = "));
+        Assert.Equal(OptionTable.BuiltIn.All.Count, Regex.Count(inForce, "(?m)^[a-z0-9_]+ = "));
         Assert.Equal(new DaemonOptions(), _sandbox.LoadToml(sample) with { ConfigFile = null });
         Assert.Equal(new DaemonOptions(), _sandbox.LoadToml(inForce) with { ConfigFile = null });
     }
@@ -87,7 +91,7 @@ public sealed class OptionTableTests : IDisposable
     [InlineData("--backend", null, "\"mock\"")]
     public void The_contract_of_the_command_line_is_kept(string name, string? shortName, string value)
     {
-        var spec = Assert.Single(OptionTable.All, spec => spec.Cli?.Long == name);
+        var spec = Assert.Single(OptionTable.BuiltIn.All, spec => spec.Cli?.Long == name);
 
         Assert.Equal((shortName, value), (spec.Cli!.Short, spec.ToToml(new DaemonOptions())));
     }

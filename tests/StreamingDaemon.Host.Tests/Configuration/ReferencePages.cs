@@ -18,8 +18,9 @@ internal static class ReferencePages
     public static string TomlPath => Path.Combine(Root(), "streaming-daemon.toml");
     public static string DocumentPath => Path.Combine(Root(), "docs", "configuration.md");
 
-    public static string Toml()
+    public static string Toml(OptionTable? of = null)
     {
+        var table = of ?? OptionTable.BuiltIn;
         var text = new StringBuilder(
             """
             # Configuration of streaming-daemon. Every option is here with its default: what is
@@ -27,13 +28,13 @@ internal static class ReferencePages
             # order, and try a change with: streaming-daemon check --config FILE
 
             """);
-        foreach (var section in OptionTable.Sections)
+        foreach (var section in table.Sections)
         {
             text.Append($"\n[{section}]\n");
-            foreach (var spec in OptionTable.All.Where(spec => spec.Section == section))
+            foreach (var spec in table.All.Where(spec => spec.Section == section))
             {
                 text.Append($"\n# {spec.Description}.\n# {spec.Cost}\n# Values: {spec.Range}.{Reload(spec)}\n");
-                text.Append($"# {spec.Name} = {spec.ToToml(OptionTable.Defaults)}\n");
+                text.Append($"# {spec.Name} = {spec.ToToml(table.Defaults)}\n");
             }
         }
         return text.ToString();
@@ -44,7 +45,7 @@ internal static class ReferencePages
         var text = new StringBuilder(
             "| TOML key | command line | environment | default | range | meaning |\n" +
             "|---|---|---|---|---|---|\n");
-        foreach (var spec in OptionTable.All)
+        foreach (var spec in OptionTable.BuiltIn.All)
             text.Append(Row(spec));
         return text.ToString();
     }
@@ -55,7 +56,7 @@ internal static class ReferencePages
             .Where(name => name is not null)
             .Select(name => $"`{name}`"));
         var variables = spec.EnvAlias is null ? $"`{spec.EnvName}`" : $"`{spec.EnvAlias}`, `{spec.EnvName}`";
-        return $"| `{spec.DottedKey}` | {cli} | {variables} | `{spec.ToToml(OptionTable.Defaults)}` " +
+        return $"| `{spec.DottedKey}` | {cli} | {variables} | `{spec.ToToml(OptionTable.BuiltIn.Defaults)}` " +
             $"| {spec.Range} | {spec.Description}. {spec.Cost}{Reload(spec)} |\n";
     }
 

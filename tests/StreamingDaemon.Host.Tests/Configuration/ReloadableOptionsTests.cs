@@ -47,7 +47,10 @@ public sealed class ReloadableOptionsTests
     public void Backend_that_appears_needs_a_restart_and_its_key_is_not_told()
     {
         var (changed, needRestart) = new ReloadableOptions(Start).Apply(
-            Start with { OpenAI = new OpenAIOptions { ApiKey = "sk-secret" } });
+            Start with
+            {
+                Backends = Start.Backends.With("openai", new OpenAIOptions { ApiKey = "sk-secret" }),
+            });
 
         Assert.Empty(changed);
         Assert.Contains("openai.api_key", needRestart);
@@ -57,10 +60,10 @@ public sealed class ReloadableOptionsTests
     [Fact]
     public void Log_level_and_timeouts_may_change_and_the_upstreams_connect_timeout_may_not()
     {
-        var reloadable = OptionTable.All.Where(spec => spec.Reloadable).Select(spec => spec.Key).ToList();
+        var reloadable = OptionTable.BuiltIn.All.Where(spec => spec.Reloadable).Select(spec => spec.Key).ToList();
 
         Assert.Contains("logging:level", reloadable);
-        Assert.Equal(OptionTable.All.Where(spec => spec.Section == "timeouts").Select(spec => spec.Key)
+        Assert.Equal(OptionTable.BuiltIn.All.Where(spec => spec.Section == "timeouts").Select(spec => spec.Key)
             .Except(["timeouts:connect_timeout_ms"]), reloadable.Where(key => key.StartsWith("timeouts:")));
     }
 }

@@ -10,11 +10,15 @@ internal sealed class Sandbox : IDisposable
 
     public Dictionary<string, string> Environment { get; } = [];
 
+    /// <summary>What may be set.</summary>
+    public OptionTable Table { get; init; } = OptionTable.BuiltIn;
+
     public ConfigurationSources Sources => new()
     {
         Environment = Environment,
         SearchPaths = [PathOf("streaming-daemon.toml"), PathOf("etc.toml"), PathOf("last.toml")],
         BaseDirectory = _directory.FullName,
+        Table = Table,
     };
 
     public string PathOf(string name) => Path.Combine(_directory.FullName, name);

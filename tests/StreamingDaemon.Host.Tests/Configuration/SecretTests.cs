@@ -148,7 +148,7 @@ public sealed class SecretTests : IDisposable
     [InlineData("hunter2:model", null)]
     [InlineData("", null)]
     public void Key_is_shown_if_each_part_is_a_word_of_ours_or_nearly(string key, string? shown) =>
-        Assert.Equal(shown, OptionTable.NameToShow(key));
+        Assert.Equal(shown, OptionTable.BuiltIn.NameToShow(key));
 
     [Fact]
     public void More_mistakes_than_a_screen_holds_are_counted()

@@ -1,6 +1,7 @@
 using System.Text;
 using Microsoft.Extensions.DependencyInjection;
 using StreamingDaemon.Backends;
+using StreamingDaemon.Backends.Mock;
 using StreamingDaemon.Host.Commands;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Telemetry;
@@ -35,7 +36,7 @@ public sealed class BackendFaultTests : IAsyncLifetime
                 WriteTimeoutMs = 300,
             },
             Logging = defaults.Logging with { Level = "error" },
-            Mock = new() { DelayMs = 0 },
+            Backends = defaults.Backends.With("mock", new MockOptions { DelayMs = 0 }),
         };
         _daemon = new DaemonRun(options, () => options,
             services => services.AddSingleton<IStreamingBackend>(_backend));

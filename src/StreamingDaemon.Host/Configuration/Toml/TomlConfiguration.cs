@@ -14,15 +14,18 @@ internal static class TomlConfigurationExtensions
     /// <param name="select">
     /// What of the document goes into the configuration, and under which keys; without one all of it does.
     /// </param>
+    /// <param name="table">Whose names an error may show; null is the built-in one.</param>
     public static IConfigurationBuilder AddTomlFile(this IConfigurationBuilder builder, string path,
-        bool optional = false, Func<TomlDocument, IDictionary<string, string?>>? select = null) =>
-        builder.Add(new TomlConfigurationSource(path, optional, select));
+        bool optional = false, Func<TomlDocument, IDictionary<string, string?>>? select = null,
+        OptionTable? table = null) =>
+        builder.Add(new TomlConfigurationSource(path, optional, select, table));
 }
 
 /// <summary>Reads by <see cref="RegularFile"/>: the framework's own sources open whatever is there, and wait
 /// for it.</summary>
 internal sealed class TomlConfigurationSource(
-    string path, bool optional, Func<TomlDocument, IDictionary<string, string?>>? select)
+    string path, bool optional, Func<TomlDocument, IDictionary<string, string?>>? select,
+    OptionTable? table)
     : ConfigurationProvider, IConfigurationSource
 {
     public IConfigurationProvider Build(IConfigurationBuilder builder) => this;
@@ -31,7 +34,7 @@ internal sealed class TomlConfigurationSource(
     {
         if (optional && !RegularFile.Exists(path))
             return;
-        var document = TomlDocument.Read(path);
+        var document = TomlDocument.Read(path, table);
         Data = select is null ? Everything(document) : select(document);
     }
 

@@ -27,9 +27,11 @@ internal sealed partial class TomlDocument
     private readonly List<TomlTable> _tables = [];
     private readonly string _file;
     private readonly TomlText _text;
+    private readonly OptionTable _table;
     private int _deepest;
 
-    private TomlDocument(string file, TomlText text) => (_file, _text) = (file, text);
+    private TomlDocument(string file, TomlText text, OptionTable? table = null) =>
+        (_file, _text, _table) = (file, text, table ?? OptionTable.BuiltIn);
 
     public IReadOnlyList<RawSetting> Settings => _settings;
     public IReadOnlyList<TomlSyntaxError> Errors => _errors;
@@ -40,7 +42,7 @@ internal sealed partial class TomlDocument
     public IReadOnlyList<TomlTable> Tables => _tables;
 
     /// <summary>Reads and parses a file. What is wrong with either is in <see cref="Errors"/>.</summary>
-    public static TomlDocument Read(string path)
+    public static TomlDocument Read(string path, OptionTable? table = null)
     {
         if (RegularFile.TryRead(path, out var bytes) is { } problem)
             return Broken(path, path, problem);
@@ -48,7 +50,7 @@ internal sealed partial class TomlDocument
         {
             // Strict: a path with a character that stands for an unreadable one would be another path. And
             // no other encoding is guessed from the first bytes: TOML is UTF-8.
-            return Parse(s_utf8.GetString(bytes).TrimStart('\ufeff'), path);
+            return Parse(s_utf8.GetString(bytes).TrimStart('\ufeff'), path, table);
         }
         catch (DecoderFallbackException)
         {
@@ -56,9 +58,9 @@ internal sealed partial class TomlDocument
         }
     }
 
-    public static TomlDocument Parse(string text, string file)
+    public static TomlDocument Parse(string text, string file, OptionTable? table = null)
     {
-        var document = new TomlDocument(file, TomlText.Of(text));
+        var document = new TomlDocument(file, TomlText.Of(text), table);
         try
         {
             document.Parse();
@@ -118,7 +120,7 @@ internal sealed partial class TomlDocument
             var start = message.Span.Start;
             _errors.Add(new TomlSyntaxError(
                 $"{_file}:{_text.LineOf(start.Line + 1)}:{start.Column + 1}",
-                TomlProblem.Explain(message, _text)));
+                TomlProblem.Explain(message, _text, _table)));
         }
 
         return broken.Count > 0;
@@ -155,7 +157,7 @@ internal sealed partial class TomlDocument
             return;
         }
         var key = string.Join(':', path);
-        var origin = OptionTable.OriginOf(At(pair), key);
+        var origin = _table.OriginOf(At(pair), key);
         _settings.Add(pair.Value switch
         {
             StringValueSyntax value => new RawSetting(key, value.Value ?? "", RawKind.String, origin),

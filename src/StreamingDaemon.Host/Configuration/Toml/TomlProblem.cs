@@ -43,14 +43,14 @@ internal static partial class TomlProblem
     public static bool IsLeadingZero(DiagnosticMessage message) =>
         message.Message.StartsWith("Unexpected leading zero", StringComparison.Ordinal);
 
-    public static string Explain(DiagnosticMessage message, TomlText text)
+    public static string Explain(DiagnosticMessage message, TomlText text, OptionTable table)
     {
         var again = Redefinition().Match(message.Message);
         if (again.Success)
         {
             var line = text.LineOf(int.Parse(again.Groups["line"].Value, CultureInfo.InvariantCulture));
             var key = again.Groups["key"].Value.Trim().Replace('.', ':');
-            var name = OptionTable.NameToShow(key) ?? "this key";
+            var name = table.NameToShow(key) ?? "this key";
             return $"{name} is already defined on line {line}; keep one";
         }
 

@@ -1,0 +1,64 @@
+namespace StreamingDaemon.Backends;
+
+/// <summary>What values an option takes. The host reads, checks and prints them.</summary>
+/// <typeparam name="T">What the option is in the backend's record.</typeparam>
+public abstract record OptionValue<T>
+{
+    private protected OptionValue()
+    {
+    }
+}
+
+/// <summary>A whole number, both ends included.</summary>
+public sealed record IntegerValue(int Min, int Max) : OptionValue<int>;
+
+/// <summary>true or false.</summary>
+public sealed record SwitchValue : OptionValue<bool>;
+
+/// <summary>Text that is not empty.</summary>
+/// <param name="What">As it reads after "expected": "the name of a model".</param>
+public sealed record NameValue(string What) : OptionValue<string>;
+
+/// <summary>A key. No message ever shows it. Empty if it is not set.</summary>
+public sealed record SecretValue : OptionValue<string>;
+
+/// <summary>An http or https URL. No message shows it: it may hold a password.</summary>
+public sealed record UrlValue : OptionValue<Uri>;
+
+/// <summary>The path of a Unix socket, or null if it is not set.</summary>
+public sealed record SocketPathValue : OptionValue<string?>;
+
+/// <summary>How an option is spelled on the command line. A switch has no
+/// <paramref name="ValueName"/>.</summary>
+public sealed record OptionOnCommandLine(
+    string LongName, string? ShortName = null, string? ValueName = null);
+
+/// <summary>One option of a backend: the key <paramref name="Name"/> in the section that has the backend's
+/// name, with its variable, its help and its line in the reference pages.</summary>
+/// <param name="Name">snake_case. Also the end of <c>STREAMING_DAEMON_SECTION__NAME</c>.</param>
+public abstract record BackendOption(string Name)
+{
+    /// <summary>What it is for, with its unit. No full stop.</summary>
+    public required string Description { get; init; }
+
+    /// <summary>Why the default is what it is, or what another value costs.</summary>
+    public required string Cost { get; init; }
+
+    /// <summary>A variable that other programs read too; null if there is none.</summary>
+    public string? Variable { get; init; }
+
+    /// <summary>Null if the command line does not know it.</summary>
+    public OptionOnCommandLine? CommandLine { get; init; }
+
+    /// <summary>Older names, which a file may use without the section.</summary>
+    public IReadOnlyList<string> FlatNames { get; init; } = [];
+}
+
+/// <inheritdoc/>
+/// <param name="Name">See <see cref="BackendOption"/>.</param>
+/// <param name="Value">What it takes.</param>
+/// <param name="Get">Reads it from the backend's options.</param>
+/// <param name="Set">A copy of the backend's options with this one set.</param>
+public sealed record BackendOption<T>(
+    string Name, OptionValue<T> Value, Func<object, T> Get, Func<object, T, object> Set)
+    : BackendOption(Name);

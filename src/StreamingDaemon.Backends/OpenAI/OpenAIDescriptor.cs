@@ -1,0 +1,80 @@
+using StreamingDaemon.Backends.Upstream;
+
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>The backend "openai".</summary>
+public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
+{
+    /// <inheritdoc/>
+    public override string Name => "openai";
+
+    /// <inheritdoc/>
+    public override string Summary => "openai needs an API key.";
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<BackendOption> Options { get; } =
+    [
+        Named("api_key", new SecretValue(), o => o.ApiKey, (o, v) => o with { ApiKey = v },
+            "Key sent as a bearer token; required with backend openai",
+            "Better in the environment than in a file that others read or commit."),
+        Named("api_base", new UrlValue(), o => o.ApiBase, (o, v) => o with { ApiBase = v },
+            "Where the API is, with its version segment",
+            "Any server that speaks /chat/completions will do."),
+        Named("model", new NameValue("the name of a model"), o => o.Model, (o, v) => o with { Model = v },
+            "Model of a request that names none",
+            "A request that names one decides for itself."),
+        Named("api_socket", new SocketPathValue(), o => o.ApiSocket, (o, v) => o with { ApiSocket = v },
+            "Unix socket through which the API is reached; empty is TCP",
+            "Saves the TCP ports and the handshake where the API is a proxy on this host."),
+        Named("http2_enabled", new SwitchValue(), o => o.Http2Enabled, (o, v) => o with { Http2Enabled = v },
+            "HTTP/2: negotiated on https, taken for granted on http",
+            "Off costs a connection a stream."),
+        Named("insecure_ssl", new SwitchValue(), o => o.InsecureSsl, (o, v) => o with { InsecureSsl = v },
+            "Accept any certificate of the upstream",
+            "For development only: whoever sits between reads the key and the answers."),
+        Named("max_retries", new IntegerValue(0, 10), o => o.MaxRetries, (o, v) => o with { MaxRetries = v },
+            "Further attempts where one fails before it has an answer: no connection, 429, 5xx",
+            "Within streaming.head_wait_ms, or 1 s where that is 0. What the upstream took may cost twice."),
+    ];
+
+    /// <inheritdoc/>
+    protected override OpenAIOptions DefaultOptions { get; } = new() { ApiKey = "" };
+
+    /// <inheritdoc/>
+    protected override string? Validate(OpenAIOptions options) =>
+        options.ApiKey.Length == 0 ? "no API key. Set OPENAI_API_KEY" : null;
+
+    /// <inheritdoc/>
+    protected override OpenAIOptions WithLimits(OpenAIOptions options, BackendLimits limits) =>
+        options with { ConnectTimeoutMs = limits.ConnectTimeoutMs, MaxEventBytes = limits.MaxEventBytes };
+
+    /// <inheritdoc/>
+    protected override IEnumerable<BackendCheck> Checks(OpenAIOptions options)
+    {
+        if (options.ApiSocket is not { } path)
+            yield break;
+        yield return new BackendCheck("upstream", () => UpstreamSocket.Check(path) is { } problem
+            ? new BackendFinding(false, Warning(problem))
+            : new BackendFinding(true, $"OPENAI_API_SOCKET {path}: somebody listens"),
+            // As with a path on a server that is gone.
+            Warning($"{path}: this path's file system does not answer"));
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>HTTP/1.1 has one stream a connection.</remarks>
+    protected override int DescriptorsPerStream(OpenAIOptions options) => options.Http2Enabled ? 0 : 1;
+
+    /// <inheritdoc/>
+    protected override IStreamingBackend Create(OpenAIOptions options, BackendContext context) =>
+        new OpenAIBackend(options, context.WriteBatch);
+
+    /// <summary>Each option has a variable that other programs for this API read, too.</summary>
+    private static BackendOption<T> Named<T>(string name, OptionValue<T> value, Func<OpenAIOptions, T> get,
+        Func<OpenAIOptions, T, OpenAIOptions> set, string description, string cost) =>
+        Option(name, value, get, set, description, cost) with
+        {
+            Variable = "OPENAI_" + name.ToUpperInvariant(),
+        };
+
+    private static string Warning(string problem) => $"OPENAI_API_SOCKET {problem}: requests would fail";
+}

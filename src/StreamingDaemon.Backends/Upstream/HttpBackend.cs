@@ -1,0 +1,140 @@
+using System.Diagnostics;
+using System.Net.Http;
+using System.Net.Http.Headers;
+
+namespace StreamingDaemon.Backends.Upstream;
+
+/// <summary>
+/// A backend that asks an upstream over HTTP and reads server-sent events: attempts, retries, refusals, and
+/// the way from the response to the sink. The derived class knows what the request says and what an event
+/// means.
+/// </summary>
+/// <typeparam name="TBody">A request's body, for all its attempts.</typeparam>
+/// <typeparam name="TEvents">Reads the upstream's events.</typeparam>
+internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDisposable
+    where TBody : class, IDisposable
+    where TEvents : struct, IEventReader
+{
+    private readonly UpstreamOptions _upstream;
+    private readonly UpstreamTransport _transport;
+    private readonly UpstreamFailures _failures;
+    private readonly RetryPolicy _retries;
+    private readonly IWriteBatch? _batch;
+
+    /// <param name="upstream">How it is reached.</param>
+    /// <param name="retries">Whether to ask again.</param>
+    /// <param name="batch">Told of what is written together.</param>
+    protected HttpBackend(UpstreamOptions upstream, RetryPolicy retries, IWriteBatch? batch)
+    {
+        _upstream = upstream;
+        _retries = retries;
+        _batch = batch;
+        _failures = new UpstreamFailures(upstream);
+        _transport = new UpstreamTransport(upstream);
+    }
+
+    public abstract string Name { get; }
+
+    public abstract string DefaultModel { get; }
+
+    public bool RequiresPrompt => true;
+
+    public int BytesPerStream => _transport.BytesPerStream;
+
+    public string? TimeoutHint => _failures.TimeoutHint;
+
+    public async Task<BackendResult> StreamAsync(
+        StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
+    {
+        var start = Stopwatch.GetTimestamp();
+        // Retries send the same bytes, half of what the texts take.
+        using var body = WriteBody(request);
+        for (var retries = 0; ; retries++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            HttpResponseMessage? response = null;
+            BackendResult? failed = null;
+            try
+            {
+                using var message = await WriteAsync(request, body);
+                response = await _transport.SendAsync(message, cancellationToken);
+            }
+            catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                failed = _failures.FromSending(exception);
+            }
+
+            var result = failed ?? await ReadAsync(response!, request, body, sink, cancellationToken);
+            var left = request.RetryWindow - Stopwatch.GetElapsedTime(start);
+            if (!_retries.TryPlan(result, retries, left, out var wait))
+            {
+                if (retries == 0 || result.Fault is null) return result;
+                var reason = $"{result.Reason}, after {retries} of {_retries.MaxRetries} retries";
+                return result with { Reason = reason };
+            }
+
+            await Task.Delay(wait, cancellationToken);
+            sink.OnRetry(result.Fault!.Value);
+        }
+    }
+
+    public void Dispose() => _transport.Dispose();
+
+    /// <summary>Writes the body and lets the request's texts go
+    /// (<see cref="StreamRequest.ReleasePrompt"/>).</summary>
+    protected abstract TBody WriteBody(StreamRequest request);
+
+    /// <summary>Writes one attempt's request. The body outlives it.</summary>
+    protected abstract ValueTask<HttpRequestMessage> WriteAsync(StreamRequest request, TBody body);
+
+    /// <summary>Makes the reader of one response's events.</summary>
+    protected abstract TEvents CreateReader();
+
+    private ValueTask<BackendResult> ReadAsync(HttpResponseMessage response, StreamRequest request,
+        TBody body, IDeltaSink sink, CancellationToken cancellationToken)
+    {
+        _failures.OnAnswer();
+        _transport.OnAnswer(response.Version);
+        if (!IsEventStream(response, out var contentType))
+            return new(RefusedAsync(response, contentType, cancellationToken));
+        // Nothing is asked again after this, and the answer may take minutes.
+        body.Dispose();
+        request.ReleasePrompt();
+        return RelayAsync(response, sink, cancellationToken);
+    }
+
+    private ValueTask<BackendResult> RelayAsync(
+        HttpResponseMessage response, IDeltaSink sink, CancellationToken cancellationToken)
+    {
+        _retries.OnAccepted();
+        var pump = new ResponsePump<TEvents>(response, sink, CreateReader(), _upstream.MaxEventBytes,
+            (int)response.StatusCode, cancellationToken)
+        {
+            Bursts = _batch,
+        };
+        return pump.RunAsync(response.Content.ReadAsStream(cancellationToken));
+    }
+
+    private async Task<BackendResult> RefusedAsync(
+        HttpResponseMessage response, string? contentType, CancellationToken cancellationToken)
+    {
+        using (response)
+        {
+            var failed = await _failures.FromResponseAsync((int)response.StatusCode, contentType,
+                response.Content.ReadAsStream(cancellationToken), cancellationToken);
+            var retryAfter = ValueOf(response.Headers.NonValidated, "Retry-After");
+            return failed with { RetryAfter = RetryAfter.Parse(retryAfter, DateTimeOffset.UtcNow) };
+        }
+    }
+
+    private static bool IsEventStream(HttpResponseMessage response, out string? contentType)
+    {
+        contentType = ValueOf(response.Content.Headers.NonValidated, "Content-Type");
+        return response.IsSuccessStatusCode && UpstreamErrorCode.MediaType(contentType)
+            .Equals("text/event-stream", StringComparison.OrdinalIgnoreCase);
+    }
+
+    private static string? ValueOf(in HttpHeadersNonValidated headers, string name) =>
+        headers.TryGetValues(name, out var values) ? values.ToString() : null;
+}
