@@ -1,7 +1,7 @@
 using StreamingDaemon.Uring.Timers;
 using Xunit;
 
-namespace StreamingDaemon.Uring.Tests.Loop;
+namespace StreamingDaemon.Uring.Tests.Timers;
 
 public sealed class TimerWheelTests
 {
