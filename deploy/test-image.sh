@@ -24,7 +24,7 @@ health=$(stated 'HEALTHCHECK .* CMD')
 
 echo "== the stage of the build, in a debootstrap root"
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-debootstrap --variant=minbase --include="ca-certificates,$(deploy/debian/libssl.sh)" "$release" "$work/build" \
+debootstrap --variant=minbase --include="ca-certificates,$(deploy/debian/libssl.sh "$release")" "$release" "$work/build" \
   >"$work/log" 2>&1 ||
   { cat "$work/log" >&2; fail "debootstrap could not make a root of $release"; }
 mkdir "$work/build/source"

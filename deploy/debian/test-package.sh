@@ -21,7 +21,7 @@ trap finish EXIT
 package=$(deploy/debian/build.sh "$binary" "$work")
 echo "== $(basename "$package")"
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-debootstrap --variant=minbase --include="adduser,ca-certificates,$(deploy/debian/libssl.sh)" "$release" "$work/root" \
+debootstrap --variant=minbase --include="adduser,ca-certificates,$(deploy/debian/libssl.sh "$release")" "$release" "$work/root" \
   >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "debootstrap could not make a root of $release"; }
 mount -t proc proc "$work/root/proc"
 cp "$package" "$work/root/package.deb"

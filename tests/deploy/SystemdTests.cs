@@ -71,26 +71,6 @@ public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
         Assert.Contains(Units[1], UnitFile.Service["After"].Split(' '));
     }
 
-    [Theory]
-    [InlineData("exit 0", "libssl3t64\n")]
-    [InlineData("exit 100", "libssl3\n")]
-    public async Task Root_of_debootstrap_has_the_library_of_tls_by_its_releases_name(string aptCache, string package)
-    {
-        var stand = _directory.File("apt-cache");
-        await File.WriteAllTextAsync(stand, $"#!/bin/sh\n[ \"$3\" = libssl3t64 ] && {aptCache}\nexit 1\n");
-        File.SetUnixFileMode(stand, (UnixFileMode)0b111_101_101);
-
-        var (exitCode, said) = await Tool.RunAsync("env", $"PATH={_directory.Path}:/usr/bin:/bin",
-            Tool.InRepository("deploy", "debian", "libssl.sh"));
-
-        Assert.Equal((0, package), (exitCode, said));
-        foreach (var script in (string[])["deploy/test-image.sh", "deploy/debian/test-package.sh"])
-        {
-            Assert.Matches(@"debootstrap [^\n]*\$\(deploy/debian/libssl\.sh\)",
-                await File.ReadAllTextAsync(Tool.InRepository(script)));
-        }
-    }
-
     [Fact]
     public async Task Service_waits_for_a_drain_and_has_descriptors_for_every_connection()
     {
