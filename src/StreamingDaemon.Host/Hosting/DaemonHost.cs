@@ -122,6 +122,7 @@ internal static class DaemonHost
             services.GetRequiredService<MemoryBudget>(), watchdog.CountStates, () => drain.IsDraining);
         DotNetStats.Register(metrics.Registry);
         ObserveCollector(metrics.Registry);
+        ObserveLog(services);
         services.GetRequiredService<ReloadableOptions>().OnChange(options =>
         {
             services.GetRequiredService<DaemonLog>().SetLevel(options.Logging);
@@ -129,6 +130,13 @@ internal static class DaemonHost
                 options.Timeouts.WriteTimeoutMs, options.Timeouts.DrainTimeoutMs);
             services.GetRequiredService<UserLimits>().Apply(options.RateLimit);
         });
+    }
+
+    private static void ObserveLog(IServiceProvider services)
+    {
+        var logger = services.GetRequiredService<ILogger<DaemonLog>>();
+        if (services.GetRequiredService<DaemonLog>().Writer is { } writer)
+            writer.Lost = logger.LinesLost;
     }
 
     private static void ObserveCollector(CollectorRegistry registry)

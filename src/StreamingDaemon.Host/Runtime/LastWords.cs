@@ -88,10 +88,15 @@ internal static partial class LastWords
         }
     }
 
+    /// <summary>Raised before an uncaught exception ends the process, to write what is still queued. Handlers
+    /// must not take long.</summary>
+    public static event Action? Crashing;
+
     /// <summary>Handles an uncaught exception on any thread. A shortage becomes one sentence and exit code 1.
     /// The runtime reports anything else, with its stack trace.</summary>
     public static void OnUnhandled(object sender, UnhandledExceptionEventArgs e)
     {
+        Crashing?.Invoke();
         if (e.ExceptionObject is not Exception exception || Explain(exception) is not { } sentence)
             return;
         Say(sentence);

@@ -6,11 +6,21 @@ using StreamingDaemon.Host.Configuration;
 
 namespace StreamingDaemon.Host.Telemetry;
 
-/// <summary>Writes one line for each stream: who asked, for what, and how it ended. Never a prompt, an answer
-/// or a key.</summary>
+/// <summary>
+/// Writes one line for each stream: who asked, for what, and how it ended. Never a prompt, an answer or a
+/// key. On a terminal, Serilog formats the lines. Otherwise <see cref="AccessLine"/> writes the same bytes
+/// at a lower cost.
+/// </summary>
+/// <param name="options">Says whether this is a benchmark.</param>
+/// <param name="samples">Limits lines that handoffs can cause at will.</param>
+/// <param name="logger">Gets the lines if there is no writer.</param>
+/// <param name="log">Its writer gets the lines.</param>
 internal sealed class AccessLog(
-    DaemonOptions options, LogSampler samples, ILogger<AccessLog> logger)
+    DaemonOptions options, LogSampler samples, ILogger<AccessLog> logger, DaemonLog? log = null)
 {
+    [ThreadStatic]
+    private static AccessLine? t_line;
+
     private readonly ILogger _logger = logger;
 
     public void Write(in StreamReport stream)
@@ -22,12 +32,31 @@ internal sealed class AccessLog(
         if (!_logger.IsEnabled(level))
             return;
         var (request, client) = (stream.Request, stream.Client);
-        _logger.StreamEnded(level, stream.Outcome, request.RequestId, request.UserId, stream.Backend.Name,
+        var fields = new AccessFields(stream.Outcome, request.RequestId, request.UserId, stream.Backend.Name,
             Printable(request.Model ?? stream.Backend.DefaultModel), client.BytesSent, stream.Events,
             Milliseconds(stream.TimeToFirstToken),
             Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
             stream.Status, stream.Result.Reason);
+        if (log?.Writer is { } writer)
+            WriteTo(writer, log.IsJson, fields, level);
+        else
+            LogTo(_logger, fields, level);
     }
+
+    private static void WriteTo(LogWriter writer, bool isJson, in AccessFields fields, LogLevel level)
+    {
+        var line = t_line ??= new AccessLine();
+        if (isJson)
+            line.FormatJson(fields, DateTime.UtcNow, level);
+        else
+            line.FormatText(fields, DateTime.UtcNow, level);
+        writer.Append(line.Bytes, isUrgent: false);
+    }
+
+    internal static void LogTo(ILogger logger, in AccessFields fields, LogLevel level) =>
+        logger.StreamEnded(level, fields.Outcome, fields.RequestId, fields.UserId, fields.Backend,
+            fields.Model, fields.Bytes, fields.Events, fields.TtftMs, fields.DurationMs, fields.Status,
+            fields.Reason);
 
     // Three decimals: microseconds.
     private static double? Milliseconds(TimeSpan? time) =>

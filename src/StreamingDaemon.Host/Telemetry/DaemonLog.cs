@@ -3,7 +3,9 @@ using Serilog;
 using Serilog.Configuration;
 using Serilog.Core;
 using Serilog.Events;
+using Serilog.Formatting;
 using Serilog.Formatting.Compact;
+using Serilog.Formatting.Display;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Runtime;
 
@@ -17,17 +19,33 @@ internal sealed class DaemonLog : IDisposable
 {
     private const int QueuedLines = 100_000;
 
-    private const string TextTemplate =
-        "{UtcTimestamp:yyyy-MM-ddTHH:mm:ss.fffZ} {Level:u3} {Message:lj}{NewLine}{Exception}";
+    private static readonly TimeSpan CrashTimeout = TimeSpan.FromMilliseconds(200);
+
+    private const string Prefix = "{UtcTimestamp:yyyy-MM-ddTHH:mm:ss.fffZ} {Level:u3} ";
+
+    /// <summary>"lj" of the console is "l" of the formatter: strings without quotes.</summary>
+    private const string TerminalTemplate = Prefix + "{Message:lj}{NewLine}{Exception}";
+    private const string TextTemplate = Prefix + "{Message:l}{NewLine}{Exception}";
 
     private readonly LoggingLevelSwitch _level;
     private readonly Logger _logger;
+    private readonly Action _onCrash;
 
+    /// <param name="options">Level and format.</param>
+    /// <exception cref="Uring.HandoffServerException">The system refuses a thread.</exception>
     public DaemonLog(LoggingOptions options)
+        : this(options, Console.IsErrorRedirected ? Console.OpenStandardError() : null)
     {
-        var json = options.Format == "json" || (options.Format == "auto" && Console.IsErrorRedirected);
+    }
+
+    /// <param name="options">Level and format.</param>
+    /// <param name="output">Gets the lines; null for the console of a terminal.</param>
+    internal DaemonLog(LoggingOptions options, Stream? output)
+    {
+        IsJson = options.Format == "json" || (options.Format == "auto" && output is not null);
+        Writer = output is null ? null : new LogWriter(output);
         _level = new LoggingLevelSwitch(LevelOf(options));
-        _logger = new LoggerConfiguration()
+        var configuration = new LoggerConfiguration()
             .MinimumLevel.ControlledBy(_level)
             // At information, Kestrel and the host log about themselves.
             .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
@@ -35,34 +53,57 @@ internal sealed class DaemonLog : IDisposable
             .MinimumLevel.Override("Microsoft.AspNetCore.Server.Kestrel", LogEventLevel.Error)
             // The command that starts the daemon already reports why a start failed.
             .MinimumLevel.Override("Microsoft.Extensions.Hosting.Internal.Host", LogEventLevel.Fatal)
-            .MinimumLevel.Override("System", LogEventLevel.Warning)
-            .WriteTo.Async(sink => WriteTo(sink, json), QueuedLines, blockWhenFull: false)
-            .CreateLogger();
+            .MinimumLevel.Override("System", LogEventLevel.Warning);
+        _onCrash = () => Flush(CrashTimeout);
+        LastWords.Crashing += _onCrash;
+        _logger = (Writer is null
+            ? configuration.WriteTo.Async(ToTerminal, QueuedLines, blockWhenFull: false)
+            : configuration.WriteTo.Sink(new LogWriterSink(Writer, FormatterOf(IsJson)))).CreateLogger();
     }
 
     public Serilog.ILogger Logger => _logger;
+
+    /// <summary>True if the lines are JSON, false if they are text.</summary>
+    public bool IsJson { get; }
+
+    /// <summary>Writes the lines; null if they go to a terminal.</summary>
+    public LogWriter? Writer { get; }
 
     /// <summary>Sets another level, from the next line on. Thread-safe.</summary>
     public void SetLevel(LoggingOptions options) => _level.MinimumLevel = LevelOf(options);
 
     /// <summary>Writes the queued lines, for at most 2 s.</summary>
-    public void Dispose() => Flush(TimeSpan.FromSeconds(2));
+    public void Dispose()
+    {
+        LastWords.Crashing -= _onCrash;
+        Flush(TimeSpan.FromSeconds(2));
+    }
 
     /// <summary>Writes the queued lines and closes the log. Has a timeout, because a pipe that nobody reads
     /// would block the process for ever.</summary>
-    public void Flush(TimeSpan patience) => RunWithTimeout.Invoke(_logger.Dispose, patience);
+    public void Flush(TimeSpan timeout)
+    {
+        if (Writer is { } writer)
+            writer.End(timeout);
+        else
+            RunWithTimeout.Invoke(_logger.Dispose, timeout);
+    }
 
     private static LogEventLevel LevelOf(LoggingOptions options) =>
         Enum.Parse<LogEventLevel>(options.Level, ignoreCase: true);
 
+    internal static ITextFormatter FormatterOf(bool isJson) => isJson
+        ? new RenderedCompactJsonFormatter()
+        : new MessageTemplateTextFormatter(TextTemplate, CultureInfo.InvariantCulture);
+
     /// <summary>All levels go to standard error: standard output is for the commands' results.</summary>
-    private static void WriteTo(LoggerSinkConfiguration sink, bool json)
+    private void ToTerminal(LoggerSinkConfiguration sink)
     {
         const LogEventLevel All = LogEventLevel.Verbose;
-        if (json)
-            sink.Console(new RenderedCompactJsonFormatter(), standardErrorFromLevel: All);
+        if (IsJson)
+            sink.Console(FormatterOf(isJson: true), standardErrorFromLevel: All);
         else
-            sink.Console(outputTemplate: TextTemplate, formatProvider: CultureInfo.InvariantCulture,
+            sink.Console(outputTemplate: TerminalTemplate, formatProvider: CultureInfo.InvariantCulture,
                 standardErrorFromLevel: All);
     }
 }

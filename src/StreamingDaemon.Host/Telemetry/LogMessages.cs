@@ -10,13 +10,20 @@ internal static partial class LogMessages
 {
     // 1 to 19: streams and handoffs.
 
-    [LoggerMessage(EventId = 1, EventName = "StreamEnded", Message =
+    /// <summary>The access log writes it without Serilog, if it does not go to a terminal.</summary>
+    public const string StreamEndedTemplate =
         "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} "
         + "bytes={Bytes} events={Events} ttft_ms={TtftMs} duration_ms={DurationMs} status={Status} "
-        + "reason={Reason}")]
+        + "reason={Reason}";
+
+    [LoggerMessage(EventId = 1, EventName = "StreamEnded", Message = StreamEndedTemplate)]
     public static partial void StreamEnded(this ILogger logger, LogLevel level, StreamOutcome outcome,
         string requestId, long userId, string backend, string model, long bytes, int events, double? ttftMs,
         double? durationMs, int status, string? reason);
+
+    [LoggerMessage(EventId = 2, EventName = "LinesLost", Level = LogLevel.Warning,
+        Message = "{Count} lines of this log were lost: they were written faster than they were read")]
+    public static partial void LinesLost(this ILogger logger, long count);
 
     [LoggerMessage(EventId = 9, EventName = "LoopThreadReplaced", Level = LogLevel.Warning, Message =
         "sending to a client hangs: another process holds its socket. A new thread runs the loop; "

@@ -1,0 +1,130 @@
+using System.Text;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Runtime;
+using StreamingDaemon.Host.Telemetry;
+using StreamingDaemon.Testing;
+using Xunit;
+
+namespace StreamingDaemon.Host.Tests.Telemetry;
+
+public sealed class LogWriterTests
+{
+    [Fact]
+    public async Task Lines_that_come_together_leave_with_one_write()
+    {
+        var output = new Output();
+        using var writer = new LogWriter(output);
+
+        for (var i = 0; i < 100; i++)
+            writer.Append(Line(i), isUrgent: false);
+        await Eventually.TrueAsync(() => output.Writes.Count > 0);
+
+        Assert.Equal(string.Concat(Enumerable.Range(0, 100).Select(i => $"line {i}\n")), output.Writes[0]);
+    }
+
+    [Fact]
+    public async Task Urgent_line_takes_those_before_it_with_it()
+    {
+        var output = new Output();
+        using var writer = new LogWriter(output);
+
+        writer.Append(Line(1), isUrgent: false);
+        writer.Append(Line(2), isUrgent: true);
+        await Eventually.TrueAsync(() => output.Text.Length > 0);
+
+        Assert.Equal("line 1\nline 2\n", output.Text);
+    }
+
+    [Fact]
+    public void End_writes_what_is_there_and_takes_no_more()
+    {
+        var output = new Output();
+        var writer = new LogWriter(output);
+        writer.Append(Line(1), isUrgent: false);
+
+        writer.End(TestClient.Patience);
+        writer.Append(Line(2), isUrgent: true);
+        writer.End(TestClient.Patience);
+
+        Assert.Equal("line 1\n", output.Text);
+    }
+
+    [Fact]
+    public async Task Nobody_waits_for_a_reader_that_does_not_read_and_what_is_lost_is_counted()
+    {
+        using var reads = new ManualResetEventSlim();
+        var output = new Output { BeforeWrite = reads.Wait };
+        var writer = new LogWriter(output);
+        var line = new byte[64 * 1024];
+        line.AsSpan().Fill((byte)'x');
+        line[^1] = (byte)'\n';
+        var lost = 0L;
+        writer.Lost = count => Interlocked.Add(ref lost, count);
+        writer.Append(line, isUrgent: true);
+        await Eventually.TrueAsync(() => output.IsInWrite);
+
+        const int lines = (LogWriter.MaxBytes / (64 * 1024)) + 7;
+        for (var i = 0; i < lines; i++)
+            writer.Append(line, isUrgent: false);
+        writer.End(TimeSpan.FromMilliseconds(1));
+        reads.Set();
+        await Eventually.TrueAsync(() => Interlocked.Read(ref lost) > 0);
+        writer.End(TestClient.Patience);
+
+        Assert.Equal(7, lost);
+        Assert.Equal(lines + 1 - 7, output.Text.Count(c => c == '\n'));
+    }
+
+    [Fact]
+    public void Output_that_fails_ends_nothing()
+    {
+        var output = new Output { BeforeWrite = () => throw new IOException("No space left on device") };
+        var writer = new LogWriter(output);
+        writer.Append(Line(1), isUrgent: true);
+
+        writer.End(TestClient.Patience);
+
+        Assert.Equal("", output.Text);
+    }
+
+    [Fact]
+    public void Exception_that_nobody_catches_writes_the_lines_that_wait()
+    {
+        var output = new Output();
+        using var log = new DaemonLog(new LoggingOptions { Format = "json", Level = "information" }, output);
+        log.Writer!.Append(Line(1), isUrgent: false);
+
+        LastWords.OnUnhandled(this, new UnhandledExceptionEventArgs(new InvalidOperationException(), true));
+
+        Assert.Equal("line 1\n", output.Text);
+    }
+
+    private static byte[] Line(int number) => Encoding.UTF8.GetBytes($"line {number}\n");
+
+    private sealed class Output : MemoryStream
+    {
+        public Action? BeforeWrite { get; init; }
+
+        public List<string> Writes { get; } = [];
+
+        public bool IsInWrite { get; private set; }
+
+        public string Text
+        {
+            get
+            {
+                lock (Writes)
+                    return string.Concat(Writes);
+            }
+        }
+
+        public override void Write(byte[] buffer, int offset, int count)
+        {
+            IsInWrite = true;
+            BeforeWrite?.Invoke();
+            lock (Writes)
+                Writes.Add(Encoding.UTF8.GetString(buffer, offset, count));
+            IsInWrite = false;
+        }
+    }
+}
