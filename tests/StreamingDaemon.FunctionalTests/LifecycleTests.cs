@@ -173,7 +173,7 @@ public sealed partial class LifecycleTests
     }
 
     [Fact]
-    public async Task Nothing_listens_for_http_where_no_port_is_set()
+    public async Task Nothing_listens_for_http_if_no_port_is_set()
     {
         await using var daemon = await DaemonProcess.StartAsync(null, metrics: false, "--delay", "0");
 

@@ -40,7 +40,7 @@ public sealed class ServiceManagerTests : IDisposable
     }
 
     [Fact]
-    public async Task Passed_socket_of_the_wrong_type_ends_the_start_with_what_mends_it()
+    public async Task Passed_socket_of_the_wrong_type_ends_the_start_and_the_error_says_how_to_fix_it()
     {
         using var manager = StartManager("stream", _directory.File("s"));
 

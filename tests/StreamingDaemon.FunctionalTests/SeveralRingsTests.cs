@@ -26,7 +26,7 @@ public sealed class SeveralRingsTests
     }
 
     [Fact]
-    public async Task Zero_is_one_a_core()
+    public async Task Zero_rings_is_one_ring_for_each_core()
     {
         await using var daemon = await DaemonProcess.StartAsync("--rings", "0", "--delay", "0");
 

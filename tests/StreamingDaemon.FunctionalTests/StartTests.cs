@@ -248,7 +248,7 @@ public sealed class StartTests : IDisposable
     }
 
     [Fact]
-    public async Task Check_fails_where_a_start_would()
+    public async Task Check_fails_if_a_start_would()
     {
         await File.WriteAllTextAsync(_directory.File("file"), "mine");
 

@@ -8,7 +8,7 @@ using StreamingDaemon.Host.Configuration;
 
 namespace StreamingDaemon.Host.Tests.Configuration;
 
-/// <summary>streaming-daemon(1), in mdoc(7), as the commands and the option table would write it.</summary>
+/// <summary>streaming-daemon(1) in mdoc(7), generated from the commands and the option table.</summary>
 internal static partial class ManPage
 {
     public static string FilePath { get; } = Path.GetFullPath(
@@ -106,7 +106,8 @@ internal static partial class ManPage
         + $".Ql {Escape(spec.ToHelp(OptionTable.Defaults))} .\n"
         + (spec.EnvAlias is { } name ? $"In the environment also\n.Ev {name} .\n" : "");
 
-    /// <summary>The release's, as mdoc(7) wants it: the page is the same whenever it is written.</summary>
+    /// <summary>The release's date in the form of mdoc(7), so that the page does not depend on the day.
+    /// </summary>
     private static string Date()
     {
         var changes = Path.Combine(Path.GetDirectoryName(FilePath)!, "..", "..", "CHANGELOG.md");
@@ -125,7 +126,7 @@ internal static partial class ManPage
             $".It Fl Fl {option.Name[2..]}{(option.HelpName is { } value ? " Ar " + value : "")}\n"
             + $"{Escape(option.Description!)}.\n")) + ".El\n";
 
-    /// <summary>A backslash begins an escape of roff's, and a sentence begins a line of its own.</summary>
+    /// <summary>Escapes backslashes for roff, and starts each sentence on a new line.</summary>
     private static string Escape(string text) => text.Replace(@"\", @"\e").Replace(". ", ".\n");
 
     private static string Here([CallerFilePath] string here = "") => here;

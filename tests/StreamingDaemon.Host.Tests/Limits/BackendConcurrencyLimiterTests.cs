@@ -7,7 +7,8 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Limits;
 
-/// <summary><c>--thread-pool</c>: every worker is given back, however late its stream hears that it has one.</summary>
+/// <summary><c>--thread-pool</c>: every slot is released, however late its stream learns that it has one.
+/// </summary>
 public sealed class BackendConcurrencyLimiterTests
 {
     [Fact]
@@ -23,13 +24,14 @@ public sealed class BackendConcurrencyLimiterTests
                 ThreadPool = new ThreadPoolOptions { Enabled = true, PoolSize = 1 },
                 Timeouts = new TimeoutOptions { DrainTimeoutMs = 100 },
             },
-            // As in a pool whose threads all block: the first hears of its worker when a test lets it.
+            // As in a thread pool whose threads all block: the first stream learns of its slot only when the
+            // test allows it.
             new(WorkerGiven: () => Interlocked.Increment(ref given) == 1 ? isTold.Task : Task.CompletedTask));
         var leaving = TestClient.HandOver(daemon.SocketPath, "{}");
         await Eventually.TrueAsync(() => Volatile.Read(ref given) == 1);
 
         leaving.Dispose();
-        // The watchdog has ended it over the head of who still waits.
+        // The watchdog has ended the stream although its call still waits.
         await daemon.CountsAsync("outcome=\"ClientGone\"} 1");
         isTold.SetResult();
 
