@@ -1,6 +1,6 @@
 using BenchmarkDotNet.Attributes;
 using StreamingDaemon.Backends.Mock;
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Timers;
 
 namespace StreamingDaemon.Micro;
 

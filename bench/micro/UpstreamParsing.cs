@@ -19,9 +19,9 @@ public class UpstreamParsing
     public int ReadAnswer()
     {
         using var chunks = new ChunkReader("sk-of-the-benchmark");
-        using var events = new SseReader();
+        using var events = new SseReader<ChunkEvents>(new ChunkEvents(chunks), int.MaxValue);
         var bytes = 0;
-        for (var offset = 0; events.TryRead(_answer, ref offset, chunks, out _);)
+        for (var offset = 0; events.TryRead(_answer, ref offset, out _);)
             bytes += chunks.Text.Length;
         return bytes;
     }
@@ -36,7 +36,7 @@ public class UpstreamParsing
         await foreach (var item in SseParser.Create(_body, reader.Read).EnumerateAsync())
         {
             bytes += reader.Text.Length;
-            if (item.Data == ChunkKind.Done)
+            if (item.Data == EventKind.Done)
                 break;
         }
 

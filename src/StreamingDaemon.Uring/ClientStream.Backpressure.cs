@@ -18,17 +18,13 @@ public sealed partial class ClientStream
     // One waiter, woken by the loop once the client took enough of what is unsent.
     private RoomSource? _room;
     private int _waiting;
-    private long _unsent;
-
-    /// <summary>Bytes that were flushed and that the kernel has not taken.</summary>
-    internal long UnsentBytes => Volatile.Read(ref _unsent);
 
     private long Limit =>
         Math.Max(_loop.Options.MaxPendingBytes - EndReserve, _loop.Options.MaxPendingBytes / 2);
 
     /// <summary>While memory is tight, one flush at a time for each client: what all of them together have
     /// ahead would else pass the budget, however small each one's limit is.</summary>
-    private bool HasRoomFor(int bytes) => Volatile.Read(ref _unsent) is var unsent
+    private bool HasRoomFor(int bytes) => _outbox.Unsent is var unsent
         && unsent + bytes <= Limit && (unsent == 0 || !_loop.Options.Memory.IsTight);
 
     private ValueTask<bool> FlushWhenThereIsRoomAsync(CancellationToken cancellationToken)
@@ -94,7 +90,7 @@ public sealed partial class ClientStream
         _room.WakeAtUnsent = wakeAt;
         Interlocked.Exchange(ref _waiting, 1);
         // The loop may have made room, or closed, between the look above and the flag: then nobody wakes us.
-        if ((Volatile.Read(ref _unsent) <= wakeAt || IsClosed) && Interlocked.Exchange(ref _waiting, 0) == 1)
+        if ((_outbox.Unsent <= wakeAt || IsClosed) && Interlocked.Exchange(ref _waiting, 0) == 1)
             return new ValueTask<bool>(!IsClosed);
         return cancellationToken.CanBeCanceled
             ? WaitCancellableAsync(room, cancellationToken)
@@ -123,8 +119,7 @@ public sealed partial class ClientStream
         BytesSent += bytes;
         if (!ofProducer)
             return;
-        var unsent = Interlocked.Add(ref _unsent, -bytes);
-        Debug.Assert(unsent >= 0, "bytes were sent that nobody had flushed");
+        var unsent = _outbox.OnSent(bytes);
         if (Volatile.Read(ref _waiting) == 1 && unsent <= _room!.WakeAtUnsent)
             WakeWaiter();
     }

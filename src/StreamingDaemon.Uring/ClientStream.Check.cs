@@ -1,5 +1,5 @@
 using StreamingDaemon.Uring.Handoff;
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring;
 
@@ -49,7 +49,7 @@ public sealed partial class ClientStream
         if ((before & Notify) != 0)
             PostAgain();
         if (rejection is { } reason && !hasTimedOut)
-            _loop.ReportRejection(reason, peer);
+            _loop.Handlers.ReportRejection(reason, peer);
         if (rejection is not null || hasTimedOut)
         {
             Abort();

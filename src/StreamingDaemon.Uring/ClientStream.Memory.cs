@@ -1,3 +1,5 @@
+using StreamingDaemon.Uring.Clients;
+
 namespace StreamingDaemon.Uring;
 
 // What a stream holds of the budget of memory: itself until its end, and its request until nobody needs it.
@@ -43,12 +45,12 @@ public sealed partial class ClientStream
     {
         if (Interlocked.Exchange(ref _handlingEnded, true))
             return;
-        if (EndRequested == StreamEndRequest.None)
+        if (_outbox.EndRequested == StreamEndRequest.None)
             Abort();
         ReleaseHandoffData();
         ReturnMemory();
         DropBuffer();
-        _loop.OnHandlerReturned();
+        _loop.Handlers.OnReturned();
     }
 
     /// <summary>What was put into the outbox must reach the loop, or its client would wait for ever: if the
@@ -59,7 +61,7 @@ public sealed partial class ClientStream
         {
             try
             {
-                _loop.Post(this);
+                _loop.Mailbox.Post(this);
                 return;
             }
             catch (OutOfMemoryException)

@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using StreamingDaemon.Uring.Buffers;
 using StreamingDaemon.Uring.Clients;
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Shared;
 
 namespace StreamingDaemon.Uring;
 
@@ -17,7 +17,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>
 {
     private const int SmallestRent = 256;
 
-    private readonly EventLoop _loop;
+    private readonly LoopContext _loop;
     private readonly CancellationTokenSource _cancellation = new();
 
     private byte[]? _buffer;
@@ -28,7 +28,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     private volatile bool _isGone;
     private volatile bool _allowsKeepAlive;
 
-    internal ClientStream(EventLoop loop, ClientConnection connection, NativeBuffer handoffData,
+    internal ClientStream(LoopContext loop, ClientConnection connection, NativeBuffer handoffData,
         HandoffAdmission admission, int streamBytes, long acceptedTimestamp)
     {
         _loop = loop;
@@ -72,7 +72,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>
 
     /// <summary>Only the beginning of a flush that is larger than the limit of pending bytes was sent so far:
     /// it is under way, or was cancelled.</summary>
-    public bool IsCut => Volatile.Read(ref _endsInsideFlush);
+    public bool IsCut => _outbox.EndsInsideFlush;
 
     /// <summary>Gives the handoff data's buffer back before the stream ends.</summary>
     public void ReleaseHandoffData()
@@ -174,7 +174,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>
         _loop.Statistics.OnClientStarted();
         try
         {
-            _handling = _loop.Handler.HandleAsync(this);
+            _handling = _loop.Handlers.Handler.HandleAsync(this);
         }
         catch (Exception e)
         {
@@ -196,7 +196,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>
         }
         catch (Exception e)
         {
-            _loop.Handler.OnFault(this, e);
+            _loop.Handlers.Handler.OnFault(this, e);
         }
         finally
         {

@@ -1,5 +1,6 @@
 using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring;
 
@@ -15,8 +16,8 @@ public sealed partial class HandoffServer
         var (checks, calls) = (default(HungThreads), default(HungThreads));
         foreach (var loop in _loops)
         {
-            checks += loop.HungChecks;
-            calls += loop.HungCalls;
+            checks += loop.Context.Handlers.Thread.HungThreads;
+            calls += loop.Clients.Calls.HungThreads;
         }
 
         return (_threads!.Releaser.HungThreads + _threads.OddReleaser.HungThreads, checks, calls);
@@ -40,7 +41,7 @@ public sealed partial class HandoffServer
         IoUring ring;
         try
         {
-            ring = loop.CreateRing();
+            ring = loop.Context.CreateRing();
         }
         catch (HandoffServerException)
         {

@@ -1,6 +1,9 @@
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Shared;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring;
 
@@ -26,6 +29,7 @@ public sealed partial class HandoffServer
 
     /// <summary>The first of them accepts. Empty until all are there.</summary>
     private volatile EventLoop[] _loops = [];
+    private volatile HandoffIntake? _intake;
     private ServerThreads? _threads;
     private int _running;
     private int _startCalled;
@@ -43,29 +47,29 @@ public sealed partial class HandoffServer
     public HandoffServerStatistics Statistics { get; }
 
     /// <summary>Has the start been whole? It stays so when the loops have ended.</summary>
-    public bool HasStarted => Accepting is not null;
+    public bool HasStarted => _loops.Length > 0;
 
     private EventLoop? Accepting => _loops is [var first, ..] ? first : null;
 
     /// <summary>Clients of each loop at the moment.</summary>
-    internal IReadOnlyList<int> Loads => [.. _loops.Select(l => l.Load)];
+    internal IReadOnlyList<int> Loads => [.. _loops.Select(l => l.Clients.Load)];
 
     /// <summary>Native buffers that are in use, of every loop.</summary>
-    internal int RentedBuffers => _loops.Sum(l => l.Buffers.Rented);
+    internal int RentedBuffers => _loops.Sum(l => l.Context.Buffers.Rented);
 
     /// <summary>What streams may hold of memory.</summary>
     public MemoryBudget Memory => _options.Memory;
 
     /// <summary>Where the server listens, once it does: that of the options, or of the passed
     /// socket.</summary>
-    public string SocketPath => Accepting?.SocketPath ?? _options.SocketPath;
+    public string SocketPath => _intake?.SocketPath ?? _options.SocketPath;
 
     /// <summary>Why the socket's path is still there after the end, in a sentence; null if it is
     /// not.</summary>
-    public string? PathLeft => Accepting?.PathLeft;
+    public string? PathLeft => _intake?.PathLeft;
 
     /// <summary>What the limit of descriptors is spent on; null before the start.</summary>
-    public DescriptorBudget? Budget => Accepting?.Budget;
+    public DescriptorBudget? Budget => _intake?.Budget;
 
     /// <summary>Ends when every loop has; faulted with <see cref="HandoffServerException"/> where a ring
     /// failed, which stops the others.</summary>
@@ -126,16 +130,16 @@ public sealed partial class HandoffServer
 
     /// <summary>Other timeouts, in milliseconds, for whatever begins to wait from now on. From any thread,
     /// one at a time.</summary>
-    public void SetTimeouts(int handoffMs, int writeMs, int drainMs)
+    public void SetTimeouts(int handoffMs, int writeMs, int lingerMs)
     {
         _options = _options with
         {
             HandoffTimeoutMs = handoffMs,
             WriteTimeoutMs = writeMs,
-            DrainTimeoutMs = drainMs,
+            LingerTimeoutMs = lingerMs,
         };
         foreach (var loop in _loops)
-            loop.Options = _options;
+            loop.Context.Options = _options;
     }
 
     /// <summary>Gives the memory that a burst left behind back to the system. From any thread.</summary>
@@ -154,14 +158,14 @@ public sealed partial class HandoffServer
     public async Task<bool> IsTurningAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
     {
         var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
-        var waitingFor = _loops.Select(loop => (Loop: loop, loop.Statistics.Turns)).ToList();
+        var waitingFor = _loops.Select(loop => (Loop: loop, loop.Context.Statistics.Turns)).ToList();
         if (waitingFor.Count == 0 || Completion.IsCompleted)
             return false;
         while (true)
         {
             foreach (var (loop, _) in waitingFor)
-                loop.Wake();
-            waitingFor.RemoveAll(w => w.Loop.Statistics.Turns != w.Turns || w.Loop.RanToEnd);
+                loop.Context.Mailbox.Wake();
+            waitingFor.RemoveAll(w => w.Loop.Context.Statistics.Turns != w.Turns || w.Loop.RanToEnd);
             if (waitingFor.Count == 0)
                 return true;
             if (Completion.IsCompleted || Environment.TickCount64 > deadline)
@@ -176,7 +180,7 @@ public sealed partial class HandoffServer
     public async Task<bool> HandlersEndedAsync(TimeSpan timeout)
     {
         var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
-        while (_loops.Any(loop => loop.HandlersRunning > 0))
+        while (_loops.Any(loop => loop.Context.Handlers.Running > 0))
         {
             if (Environment.TickCount64 > deadline)
                 return false;
@@ -191,10 +195,8 @@ public sealed partial class HandoffServer
         EventLoop loop;
         try
         {
-            loop = new EventLoop(_options, _handler, _counters[index], _places, _threads!, others)
-            {
-                Replace = call => ReplaceThread(index, call),
-            };
+            loop = new EventLoop(_options, _handler, _counters[index], _places, _threads!);
+            loop.Clients.Calls.Replace = call => ReplaceThread(index, call);
         }
         catch (Exception e)
         {
@@ -204,14 +206,33 @@ public sealed partial class HandoffServer
 
         if (others is not null)
         {
+            if (!TryAccept(loop, others, made))
+                return;
             _loops = [loop, .. others];
             // Those that were set meanwhile.
             foreach (var each in _loops)
-                each.Options = _options;
+                each.Context.Options = _options;
         }
 
         made.TrySetResult(loop);
         RunToEnd(loop, () => true);
+    }
+
+    /// <summary>Last of all that a start needs: whoever finds the socket finds a server that has all it
+    /// needs.</summary>
+    private bool TryAccept(EventLoop loop, EventLoop[] others, TaskCompletionSource<EventLoop> made)
+    {
+        try
+        {
+            _intake = loop.Accept(others);
+            return true;
+        }
+        catch (Exception e)
+        {
+            loop.Dispose();
+            made.TrySetException(e);
+            return false;
+        }
     }
 
     /// <param name="loop">The loop.</param>
@@ -228,7 +249,7 @@ public sealed partial class HandoffServer
         }
         catch (LoopReplacedException e)
         {
-            loop.OnCallReturned(e.Call);
+            loop.Clients.Calls.OnReturned(e.Call);
         }
         catch (Exception e)
         {

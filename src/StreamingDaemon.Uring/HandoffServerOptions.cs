@@ -1,5 +1,5 @@
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Handoff;
-using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 
 namespace StreamingDaemon.Uring;
@@ -94,7 +94,7 @@ public sealed record HandoffServerOptions
 
     /// <summary>Bytes of a finished client's request that are read and dropped before it is closed
     /// anyway.</summary>
-    public long MaxDrainBytes { get; init; } = 16 << 20;
+    public long MaxLingerBytes { get; init; } = 16 << 20;
 
     /// <summary>Milliseconds within which a handoff must be whole.</summary>
     public int HandoffTimeoutMs { get; init; } = 5_000;
@@ -112,7 +112,7 @@ public sealed record HandoffServerOptions
     public int KeepAliveIntervalMs { get; init; }
 
     /// <summary>Milliseconds that a client has to close after our end of stream.</summary>
-    public int DrainTimeoutMs { get; init; } = 2_000;
+    public int LingerTimeoutMs { get; init; } = 2_000;
 
     /// <summary>Loops, each with a ring and a thread of its own; the first accepts for all of them.</summary>
     public int Rings { get; init; } = 1;

@@ -1,4 +1,4 @@
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Shared;
 
 namespace StreamingDaemon.Uring;
 

@@ -1,5 +1,3 @@
-using StreamingDaemon.Uring.Handoff;
-
 namespace StreamingDaemon.Uring;
 
 /// <summary>Threads that hang in one kind of call on what came from outside.</summary>

@@ -1,4 +1,4 @@
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Shared;
 
 namespace StreamingDaemon.Uring;
 
@@ -14,7 +14,7 @@ public static class WakeBatch
     private static int t_depth;
 
     [ThreadStatic]
-    private static List<EventLoop>? t_asleep;
+    private static List<LoopMailbox>? t_asleep;
 
     /// <summary>Begins a burst on this thread.</summary>
     public static void Begin() => t_depth++;
@@ -27,7 +27,7 @@ public static class WakeBatch
     public static void EndLater() => Close(isLater: true);
 
     /// <returns>False where there is no burst: the loop is to be woken now.</returns>
-    internal static bool Defers(EventLoop loop)
+    internal static bool Defers(LoopMailbox loop)
     {
         if (t_depth == 0)
             return false;

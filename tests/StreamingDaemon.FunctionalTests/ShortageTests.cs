@@ -78,7 +78,10 @@ public sealed class ShortageTests : IDisposable
     [InlineData(4)]
     [InlineData(5)]
     [InlineData(8)]
+    [InlineData(9)]
     [InlineData(10)]
+    [InlineData(11)]
+    [InlineData(12)]
     [InlineData(20)]
     public async Task Hardly_any_descriptors_end_the_start_with_a_sentence(int limit)
     {

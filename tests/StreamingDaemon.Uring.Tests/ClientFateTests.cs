@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -156,7 +155,7 @@ public sealed class ClientFateTests
                 client.Complete();
                 return client.Ended.AsTask();
             },
-            options => options with { MaxDrainBytes = 100_000, DrainTimeoutMs = 600_000 });
+            options => options with { MaxLingerBytes = 100_000, LingerTimeoutMs = 600_000 });
         using var browser = TestClient.HandOverTcp(server.SocketPath, "{}");
         Assert.Equal("end", await TestClient.ReadTextAsync(browser));
 

@@ -3,7 +3,6 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -117,7 +116,7 @@ public sealed class ClientPaceTests
                 client.Complete();
                 ended.SetResult(await client.Ended);
             },
-            options => options with { WriteTimeoutMs = writeTimeoutMs, DrainTimeoutMs = 60_000 });
+            options => options with { WriteTimeoutMs = writeTimeoutMs, LingerTimeoutMs = 60_000 });
         using var client = tcp ? TestClient.HandOverTcp(server.SocketPath, "{}") : TestClient.HandOver(server.SocketPath, "{}");
 
         var started = Environment.TickCount64;

@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -25,7 +24,7 @@ public sealed class EndOfLifeTests
                 else
                     await client.Ended;
             },
-            options => options with { SqPoll = sqPoll, DrainTimeoutMs = 60_000 }))
+            options => options with { SqPoll = sqPoll, LingerTimeoutMs = 60_000 }))
         {
             // Some stream, some have got their FIN and are waited for.
             var clients = Enumerable.Range(0, 400)

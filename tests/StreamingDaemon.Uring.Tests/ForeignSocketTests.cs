@@ -1,6 +1,5 @@
 using System.Net.Sockets;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;

@@ -1,6 +1,5 @@
 using System.Text;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
@@ -20,7 +19,7 @@ public sealed class HandoffDeadlineTests
         return Task.CompletedTask;
     }
 
-    private static bool IsReceive(ulong userData) => UserData.KindOf(userData) == OperationKind.HandoffReceive;
+    private static bool IsReceive(ulong userData) => OperationId.KindOf(userData) == OperationKind.HandoffReceive;
 
     /// <summary>When a late peer sends: after the loop's n-th look that found nothing, or right before the loop's
     /// close.</summary>

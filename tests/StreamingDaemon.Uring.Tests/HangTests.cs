@@ -1,9 +1,9 @@
 using System.Text;
 using StreamingDaemon.Testing;
 using StreamingDaemon.Testing.Hostile;
-using StreamingDaemon.Uring.Handoff;
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Threads;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -49,7 +49,7 @@ public sealed class HangTests
         var before = OpenDescriptors.SocketsAndRings();
         using var held = new HeldCall((OperationKind)kind);
         await using (var server = await RunningServer.StartAsync(AnswerAsync,
-            options => options with { CallFault = held.Make, DrainTimeoutMs = 60_000 }))
+            options => options with { CallFault = held.Make, LingerTimeoutMs = 60_000 }))
         {
             using var victim = TestClient.HandOverTcp(server.SocketPath, "victim");
             var answer = TestClient.ReadTextAsync(victim);
@@ -229,7 +229,7 @@ public sealed class HangTests
                 {
                     for (var i = 0; i < call.SubmissionCount; i++)
                     {
-                        if (UserData.KindOf(call.Submission(i).UserData) == OperationKind.ClientWritable)
+                        if (OperationId.KindOf(call.Submission(i).UserData) == OperationKind.ClientWritable)
                             Interlocked.Exchange(ref waits, 1);
                     }
 
@@ -305,7 +305,7 @@ public sealed class HangTests
         var (writable, accepts) = (-1, 0);
         for (var i = 0; i < call.CompletionCount; i++)
         {
-            var kind = UserData.KindOf(call.Completion(i).UserData);
+            var kind = OperationId.KindOf(call.Completion(i).UserData);
             writable = kind == OperationKind.ClientWritable ? i : writable;
             accepts += kind == OperationKind.Accept ? 1 : 0;
         }

@@ -1,7 +1,6 @@
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
@@ -39,7 +38,7 @@ public sealed class LeftBehindTests
             MaxPendingBytes = 20_000,
             HandoffTimeoutMs = 100,
             WriteTimeoutMs = 200,
-            DrainTimeoutMs = 50,
+            LingerTimeoutMs = 50,
             KeepAlive = ": x\n\n"u8.ToArray(),
             KeepAliveIntervalMs = 20,
         });

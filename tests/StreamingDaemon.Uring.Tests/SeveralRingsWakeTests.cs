@@ -1,7 +1,6 @@
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;

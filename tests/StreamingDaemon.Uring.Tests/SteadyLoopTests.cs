@@ -1,7 +1,6 @@
 using System.Text;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
 
@@ -51,7 +50,7 @@ public sealed class SteadyLoopTests
                     for (var i = 0; i < call.SubmissionCount; i++)
                     {
                         // An event needs nothing of the ring but its wake-up.
-                        if (UserData.KindOf(call.Submission(i).UserData) != OperationKind.Wake)
+                        if (OperationId.KindOf(call.Submission(i).UserData) != OperationKind.Wake)
                             Volatile.Write(ref submissions, submissions + 1);
                     }
 

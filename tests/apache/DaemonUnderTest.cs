@@ -31,6 +31,10 @@ internal sealed class DaemonUnderTest : IDisposable
             throw new InvalidOperationException($"The daemon ended.\n{process.Output}");
     }
 
+    /// <summary>As a shell would start it.</summary>
+    public static string CommandLine =>
+        Environment.GetEnvironmentVariable(BinaryVariable) is { Length: > 0 } binary ? binary : $"dotnet {Assembly()}";
+
     public bool HasExited => process.HasExited;
 
     public void Signal(int signal) => process.Signal(signal);

@@ -18,8 +18,9 @@ internal sealed record Command(string Page, int Line, string Text)
 /// <summary>Every command of every page of the repository, found by a parser of Markdown.</summary>
 internal static class Book
 {
-    /// <summary>What a block says in its info string where it is no command: pictures and printed output.</summary>
+    /// <summary>What a block says in its info string if it is no command: printed output, and drawings.</summary>
     private const string Picture = "text";
+    private const string Diagram = "mermaid";
 
     private static readonly MarkdownPipeline Pipeline =
         new MarkdownPipelineBuilder().UsePipeTables().UsePreciseSourceLocation().Build();
@@ -60,9 +61,9 @@ internal static class Book
         {
             var text = node switch
             {
-                FencedCodeBlock { Info: Picture } => null,
+                FencedCodeBlock { Info: Picture or Diagram } => null,
                 FencedCodeBlock { Info: not "sh" } other => throw new InvalidOperationException(
-                    $"{page}:{other.Line + 1}: a block is sh (it is run) or {Picture}, not '{other.Info}'"),
+                    $"{page}:{other.Line + 1}: a block is sh (it is run), {Picture} or {Diagram}, not '{other.Info}'"),
                 CodeBlock block => block.Lines.ToString().Trim(),
                 CodeInline inline when IsCommand(inline.Content) => inline.Content,
                 _ => null,

@@ -20,6 +20,7 @@ internal sealed record Excuse(string Page, string Name, string Why)
             + "-class \"*DashboardPictureTests\"", Suite),
 
         new("README.md", "docker compose up --build", Engine),
+        new("README.md", "bench/why.sh", Minutes),
         new("docs/operations.md", "docker compose up -d --build", Engine),
         new("docs/operations.md", "docker compose up --build", Engine),
         new("docs/operations.md", "OPENAI_API_KEY=\"$OPENAI_API_KEY\" docker compose up --build", Engine),
@@ -59,6 +60,7 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("bench/README.md", "bench/run.sh", Minutes),
         new("bench/README.md", "bench/trials.sh", Minutes),
         new("bench/README.md", "bench/upstream-ring.sh", Minutes),
+        new("bench/README.md", "bench/why.sh", Minutes),
         new("bench/README.md", "dotnet run -c Release --project bench/Chaos", Minutes),
         new("bench/README.md", "dotnet run -c Release --project bench/HandoffBench -- --daemon \"…\"", Minutes),
         new("bench/README.md", "dotnet run -c Release --project bench/MockLlm", Minutes),

@@ -118,7 +118,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     [Runs(Operations, CheckAsItsUser)]
     [Runs(Operations, "streaming-daemon check")]
     [Runs(ReadMe, "streaming-daemon --help")]
-    [Runs(ReadMe, "streaming-daemon health")]
+    [Runs(Operations, "streaming-daemon health")]
     [Runs("CHANGELOG.md", "streaming-daemon health")]
     [Runs("docs/configuration.md", "streaming-daemon check")]
     public async Task Binary_of_the_package_says_what_it_takes_whether_it_would_start_and_whether_it_is_ready()
@@ -129,7 +129,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
             StringComparison.Ordinal);
         Assert.Contains("--metrics", await machine.RunAsync(ReadMe, "streaming-daemon --help"), StringComparison.Ordinal);
         // Where no file of the directory is before the one of the package.
-        Assert.Equal("ok\n", await machine.RunAsync(ReadMe, "streaming-daemon health", "/"));
+        Assert.Equal("ok\n", await machine.RunAsync(Operations, "streaming-daemon health", "/"));
         Assert.Equal("ok\n", await machine.RunAsync("CHANGELOG.md", "streaming-daemon health", "/"));
         foreach (var page in (string[])["docs/configuration.md", Operations])
         {

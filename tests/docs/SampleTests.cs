@@ -7,7 +7,7 @@ namespace StreamingDaemon.DocsTests;
 public sealed partial class SampleTests
 {
     private const string Configuration = "docs/configuration.md";
-    private const string ReadMe = "README.md";
+    private const string Protocol = "docs/protocol.md";
 
     [Fact]
     public async Task Mistakes_in_the_configuration_are_told_as_the_page_shows()
@@ -58,7 +58,7 @@ public sealed partial class SampleTests
         var body = (await TestClient.ReadTextAsync(client)).Split("\r\n\r\n")[1];
         var events = body.Split("\n\n", StringSplitOptions.RemoveEmptyEntries);
 
-        var shown = Book.Printed(ReadMe, "data: ");
+        var shown = Book.Printed(Protocol, "data: ");
         Assert.Equal(events[^1], shown[^1]);
         Assert.All(shown.SkipLast(1).Concat(events.SkipLast(1)),
             one => Assert.Matches("^data: {\"content\":\"[^\"]+\"}$", one));

@@ -1,4 +1,6 @@
 using System.ClientModel;
+using System.Net;
+using System.Net.Http;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using StreamingDaemon.Backends.Upstream;
@@ -23,6 +25,9 @@ internal sealed class ChatRequestBody : BinaryContent
     /// <summary>A socket keeps the buffer of its last send until the next one, which over HTTP/1.1 comes
     /// with the next request. So the last bytes are few: the connection copies those into its own.</summary>
     private const int LastBytes = 1024;
+
+    /// <summary>A quarter of the window that HTTP/2 begins with (RFC 9113, 6.9.2).</summary>
+    private const int MostSentAtOnce = 16 * 1024;
 
     /// <summary>Characters of a text that are written at a time: the writer asks for six bytes for each, in
     /// one piece.</summary>
@@ -58,6 +63,10 @@ internal sealed class ChatRequestBody : BinaryContent
 
     /// <summary>Bytes of the JSON.</summary>
     public int Length { get; }
+
+    /// <summary>For the HTTP client. It waits for the answer while it sends content that it does not know,
+    /// which costs two tasks; a short one of the kind whose bytes it has, it sends first.</summary>
+    public HttpContent ToHttpContent() => Length <= MostSentAtOnce ? new ShortBody(this) : new Body(this);
 
     public override bool TryComputeLength(out long length)
     {
@@ -140,5 +149,32 @@ internal sealed class ChatRequestBody : BinaryContent
             writer.WriteStringValueSegment(text.AsSpan(offset, length),
                 isFinalSegment: offset + length == text.Length);
         }
+    }
+
+    /// <summary>The body as the HTTP client takes it.</summary>
+    private sealed class Body(ChatRequestBody content) : HttpContent
+    {
+        protected override bool TryComputeLength(out long length) => content.TryComputeLength(out length);
+
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
+            content.WriteToAsync(stream);
+
+        protected override Task SerializeToStreamAsync(
+            Stream stream, TransportContext? context, CancellationToken cancellationToken) =>
+            content.WriteToAsync(stream, cancellationToken);
+    }
+
+    /// <summary>As <see cref="Body"/>, but of the kind that the HTTP client sends first. The bytes are not
+    /// its own: the connection holds its content until the response has ended.</summary>
+    private sealed class ShortBody(ChatRequestBody content) : ByteArrayContent([])
+    {
+        protected override bool TryComputeLength(out long length) => content.TryComputeLength(out length);
+
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
+            content.WriteToAsync(stream);
+
+        protected override Task SerializeToStreamAsync(
+            Stream stream, TransportContext? context, CancellationToken cancellationToken) =>
+            content.WriteToAsync(stream, cancellationToken);
     }
 }

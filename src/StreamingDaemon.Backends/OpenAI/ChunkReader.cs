@@ -4,28 +4,12 @@ using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
-/// <summary>What one event of the upstream amounts to.</summary>
-internal enum ChunkKind
-{
-    /// <summary>A chunk, with or without text.</summary>
-    Chunk,
-
-    /// <summary>The end marker.</summary>
-    Done,
-
-    /// <summary>An error in place of, or beside, a chunk.</summary>
-    Error,
-
-    /// <summary>Not a JSON object.</summary>
-    Malformed,
-}
-
 /// <summary>
 /// Reads chat completion chunks: the text of choice 0 goes straight from the event's bytes into one buffer
 /// of the stream's own, without a string or an object for each. Used by one stream at a time.
 /// </summary>
-/// <param name="apiKey">What <see cref="Error"/> must not hold.</param>
-internal sealed class ChunkReader(string apiKey) : IDisposable
+/// <param name="secret">The key: what <see cref="Error"/> must not hold.</param>
+internal sealed class ChunkReader(string secret) : IDisposable
 {
     private byte[] _buffer = ArrayPool<byte>.Shared.Rent(256);
     private int _length;
@@ -36,30 +20,30 @@ internal sealed class ChunkReader(string apiKey) : IDisposable
     /// <summary>True once choice 0 carried a reason for its end.</summary>
     public bool SawFinishReason { get; private set; }
 
-    /// <summary>What the upstream calls the last <see cref="ChunkKind.Error"/>, if it has a word for
+    /// <summary>What the upstream calls the last <see cref="EventKind.Error"/>, if it has a word for
     /// it.</summary>
     public string? Error { get; private set; }
 
     /// <summary>The parser's callback, once an event.</summary>
-    public ChunkKind Read(string eventType, ReadOnlySpan<byte> data)
+    public EventKind Read(string eventType, ReadOnlySpan<byte> data)
     {
         _length = 0;
         data = data.Trim(" \t\r\n"u8);
-        if (data.IsEmpty) return ChunkKind.Chunk; // A heartbeat of the "data:" kind.
-        if (data.SequenceEqual("[DONE]"u8)) return ChunkKind.Done;
-        if (data[0] != (byte)'{') return ChunkKind.Malformed;
+        if (data.IsEmpty) return EventKind.Delta; // A heartbeat of the "data:" kind.
+        if (data.SequenceEqual("[DONE]"u8)) return EventKind.Done;
+        if (data[0] != (byte)'{') return EventKind.Malformed;
 
         try
         {
             var isError = ReadRoot(data) || eventType == "error";
-            if (!isError) return ChunkKind.Chunk;
-            Error = UpstreamErrorCode.FromBody(data, apiKey);
-            return ChunkKind.Error;
+            if (!isError) return EventKind.Delta;
+            Error = UpstreamErrorCode.FromBody(data, secret);
+            return EventKind.Error;
         }
         catch (JsonException)
         {
             _length = 0;
-            return ChunkKind.Malformed;
+            return EventKind.Malformed;
         }
     }
 
@@ -70,7 +54,7 @@ internal sealed class ChunkReader(string apiKey) : IDisposable
         _length = 0;
     }
 
-    /// <returns>True where the object carries an error.</returns>
+    /// <returns>True if the object carries an error.</returns>
     private bool ReadRoot(ReadOnlySpan<byte> data)
     {
         var reader = new Utf8JsonReader(data);
@@ -78,12 +62,12 @@ internal sealed class ChunkReader(string apiKey) : IDisposable
         reader.Read();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            if (LenientJsonText.Equals(ref reader, "choices"u8))
+            if (JsonText.Equals(ref reader, "choices"u8))
             {
                 reader.Read();
                 ReadChoices(ref reader);
             }
-            else if (LenientJsonText.Equals(ref reader, "error"u8))
+            else if (JsonText.Equals(ref reader, "error"u8))
             {
                 reader.Read();
                 isError |= reader.TokenType is JsonTokenType.StartObject
@@ -96,7 +80,7 @@ internal sealed class ChunkReader(string apiKey) : IDisposable
             }
         }
 
-        // Throws where anything follows the object.
+        // Throws if anything follows the object.
         reader.Read();
         return isError;
     }
@@ -123,18 +107,18 @@ internal sealed class ChunkReader(string apiKey) : IDisposable
         var isFinished = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            if (LenientJsonText.Equals(ref reader, "delta"u8))
+            if (JsonText.Equals(ref reader, "delta"u8))
             {
                 reader.Read();
                 ReadDelta(ref reader);
             }
-            else if (LenientJsonText.Equals(ref reader, "index"u8))
+            else if (JsonText.Equals(ref reader, "index"u8))
             {
                 reader.Read();
                 if (reader.TokenType == JsonTokenType.Number && !reader.TryGetInt32(out index)) index = -1;
                 reader.Skip();
             }
-            else if (LenientJsonText.Equals(ref reader, "finish_reason"u8))
+            else if (JsonText.Equals(ref reader, "finish_reason"u8))
             {
                 reader.Read();
                 // Some servers send "" for "not yet".
@@ -162,7 +146,7 @@ internal sealed class ChunkReader(string apiKey) : IDisposable
 
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            var isContent = LenientJsonText.Equals(ref reader, "content"u8);
+            var isContent = JsonText.Equals(ref reader, "content"u8);
             reader.Read();
             if (isContent && reader.TokenType == JsonTokenType.String) AppendText(ref reader);
             else reader.Skip();
@@ -181,7 +165,7 @@ internal sealed class ChunkReader(string apiKey) : IDisposable
         {
             // A lone surrogate, or bytes that are no UTF-8. Rare enough for an exception.
             EnsureFree(3 * reader.ValueSpan.Length);
-            _length += LenientJsonText.Decode(reader.ValueSpan, _buffer.AsSpan(_length));
+            _length += JsonText.Decode(reader.ValueSpan, _buffer.AsSpan(_length));
         }
     }
 
@@ -193,4 +177,20 @@ internal sealed class ChunkReader(string apiKey) : IDisposable
         ArrayPool<byte>.Shared.Return(_buffer);
         _buffer = larger;
     }
+}
+
+/// <summary>A <see cref="ChunkReader"/> as the response pump takes it.</summary>
+internal readonly struct ChunkEvents(ChunkReader chunks) : IEventReader
+{
+    public static string ExpectedEnd => "[DONE] or a finish reason";
+
+    public ReadOnlyMemory<byte> Text => chunks.Text;
+
+    public bool IsFinished => chunks.SawFinishReason;
+
+    public string? Error => chunks.Error;
+
+    public EventKind Read(string eventType, ReadOnlySpan<byte> data) => chunks.Read(eventType, data);
+
+    public void Dispose() => chunks.Dispose();
 }

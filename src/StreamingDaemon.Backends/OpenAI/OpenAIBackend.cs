@@ -1,10 +1,6 @@
-using System.ClientModel;
-using System.ClientModel.Primitives;
 using System.Diagnostics;
 using System.Net.Http;
 using System.Net.Http.Headers;
-using OpenAI;
-using OpenAI.Chat;
 using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
@@ -15,16 +11,11 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// </summary>
 internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
 {
-    /// <summary>Longest id or pattern passed on in a header.</summary>
-    private const int MaxHeaderLength = 256;
-
-    private static readonly RequestOptions s_requestOptions = CreateRequestOptions();
-
     private readonly OpenAIOptions _options;
     private readonly UpstreamTransport _transport;
     private readonly UpstreamFailures _failures;
     private readonly RetryPolicy _retries;
-    private readonly ChatClient _client;
+    private readonly ChatRequestWriter _writer;
     private readonly IWriteBatch? _bursts;
 
     /// <exception cref="ArgumentException">There is no key.</exception>
@@ -39,21 +30,11 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(options.ApiKey, nameof(options));
         _options = options;
-        _failures = new UpstreamFailures(options);
+        var upstream = UpstreamOf(options);
+        _failures = new UpstreamFailures(upstream);
         _retries = retries;
-        _transport = new UpstreamTransport(options);
-        var clientOptions = new OpenAIClientOptions
-        {
-            Endpoint = options.ApiBase,
-            Transport = _transport,
-            // The SDK's knows neither how long the client's head may wait nor what else is failing.
-            RetryPolicy = UpstreamTransport.NoRetries,
-            NetworkTimeout = Timeout.InfiniteTimeSpan,
-            EnableDistributedTracing = false,
-            ClientLoggingOptions = new ClientLoggingOptions { EnableLogging = false },
-        };
-        clientOptions.AddPolicy(UpstreamTransport.Written, PipelinePosition.BeforeTransport);
-        _client = new ChatClient(options.Model, new ApiKeyCredential(options.ApiKey), clientOptions);
+        _transport = new UpstreamTransport(upstream);
+        _writer = new ChatRequestWriter(options);
     }
 
     public string Name => "openai";
@@ -80,7 +61,7 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
             BackendResult? failed = null;
             try
             {
-                using var message = await WriteAsync(request, body);
+                using var message = await _writer.WriteAsync(request, body);
                 response = await _transport.SendAsync(message, cancellationToken);
             }
             catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
@@ -122,7 +103,8 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
         HttpResponseMessage response, IDeltaSink sink, CancellationToken cancellationToken)
     {
         _retries.OnAccepted();
-        var relay = new ResponsePump(response, sink, _options.MaxEventBytes, _options.ApiKey,
+        var events = new ChunkEvents(new ChunkReader(_options.ApiKey));
+        var relay = new ResponsePump<ChunkEvents>(response, sink, events, _options.MaxEventBytes,
             (int)response.StatusCode, cancellationToken)
         {
             Bursts = _bursts,
@@ -142,34 +124,6 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
         }
     }
 
-    /// <summary>Has the SDK write the request, which it does without waiting for anything.</summary>
-    private async ValueTask<HttpRequestMessage> WriteAsync(StreamRequest request, ChatRequestBody body)
-    {
-        var message = UpstreamTransport.RequestOf(await _client.CompleteChatAsync(body, s_requestOptions));
-        if (IsHeaderSafe(request.TestPattern))
-            message.Headers.TryAddWithoutValidation("X-Test-Pattern", request.TestPattern);
-        if (IsHeaderSafe(request.RequestId))
-        {
-            // The first is what gateways log, the second what the official API does.
-            message.Headers.TryAddWithoutValidation("X-Request-Id", request.RequestId);
-            message.Headers.TryAddWithoutValidation("X-Client-Request-Id", request.RequestId);
-        }
-
-        return message;
-    }
-
-    private static RequestOptions CreateRequestOptions()
-    {
-        var options = new RequestOptions
-        {
-            BufferResponse = false,
-            ErrorOptions = ClientErrorBehaviors.NoThrow,
-        };
-        // Must not name event streams here: see UpstreamTransport.SendAsync.
-        options.SetHeader("Accept", "application/json");
-        return options;
-    }
-
     private static bool IsEventStream(HttpResponseMessage response, out string? contentType)
     {
         contentType = ValueOf(response.Content.Headers.NonValidated, "Content-Type");
@@ -180,6 +134,16 @@ internal sealed class OpenAIBackend : IStreamingBackend, IDisposable
     private static string? ValueOf(in HttpHeadersNonValidated headers, string name) =>
         headers.TryGetValues(name, out var values) ? values.ToString() : null;
 
-    private static bool IsHeaderSafe(string? value) => value is { Length: > 0 and <= MaxHeaderLength }
-        && !value.AsSpan().ContainsAnyExceptInRange('!', '~');
+    private static UpstreamOptions UpstreamOf(OpenAIOptions options) => new()
+    {
+        Address = options.ApiBase,
+        SocketPath = options.ApiSocket,
+        Http2Enabled = options.Http2Enabled,
+        TrustsAnyCertificate = options.InsecureSsl,
+        ConnectTimeoutMs = options.ConnectTimeoutMs,
+        MaxEventBytes = options.MaxEventBytes,
+        Secret = options.ApiKey,
+        Http1Hint = "set OPENAI_HTTP2_ENABLED=false",
+        Http2Hint = "set OPENAI_HTTP2_ENABLED=true",
+    };
 }

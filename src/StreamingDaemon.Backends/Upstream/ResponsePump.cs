@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Tasks.Sources;
-using StreamingDaemon.Backends.OpenAI;
 
 namespace StreamingDaemon.Backends.Upstream;
 
@@ -13,12 +12,14 @@ namespace StreamingDaemon.Backends.Upstream;
 /// being read from: each read that waits is two objects in the HTTP client and two more above it, a copy
 /// that waits is none.
 ///
-/// The answer is over at <c>[DONE]</c>, a moment before its body: to dispose the response in that moment
+/// The answer is over at its end marker, a moment before its body: to dispose the response in that moment
 /// would reset an HTTP/2 stream, and proxies close a connection on which many streams are reset; on HTTP/1.1
 /// it would cost the connection. So the result is there at once, and the copy goes on to the body's formal
 /// end, for a while.
 /// </remarks>
-internal sealed class ResponsePump : Stream, IValueTaskSource<BackendResult>, IThreadPoolWorkItem
+/// <typeparam name="TEvents">Reads the upstream's events.</typeparam>
+internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendResult>, IThreadPoolWorkItem
+    where TEvents : struct, IEventReader
 {
     /// <summary>What is copied at a time: more than a token's event, and each stream holds so
     /// much.</summary>
@@ -38,13 +39,11 @@ internal sealed class ResponsePump : Stream, IValueTaskSource<BackendResult>, IT
 
     private readonly IDisposable _response;
     private readonly IDeltaSink _sink;
-    private readonly int _maxEventBytes;
     private readonly int _status;
     private readonly CancellationToken _cancellationToken;
     private readonly CancellationTokenSource _stop = new();
-    private readonly SseReader _events = new();
-    private readonly ChunkReader _chunks;
-    private EventLimit _limit;
+    private readonly SseReader<TEvents> _sse;
+    private readonly TEvents _events;
     private CancellationTokenRegistration _registration;
     private ManualResetValueTaskSourceCore<BackendResult> _result;
     private Exception? _faultOfSink;
@@ -55,18 +54,17 @@ internal sealed class ResponsePump : Stream, IValueTaskSource<BackendResult>, IT
 
     /// <param name="response">Disposed when its body has ended, or is not wanted any more.</param>
     /// <param name="sink">Takes the texts.</param>
+    /// <param name="events">Reads the events; disposed with the response.</param>
     /// <param name="maxEventBytes">The most of a line, and of an event.</param>
-    /// <param name="apiKey">What no error may quote.</param>
     /// <param name="status">The response's HTTP status.</param>
     /// <param name="cancellationToken">The client's: it ends the answer, and tells the upstream.</param>
-    public ResponsePump(IDisposable response, IDeltaSink sink, int maxEventBytes, string apiKey, int status,
+    public ResponsePump(IDisposable response, IDeltaSink sink, TEvents events, int maxEventBytes, int status,
         CancellationToken cancellationToken)
     {
         _response = response;
         _sink = sink;
-        _maxEventBytes = maxEventBytes;
-        _limit = new EventLimit(maxEventBytes);
-        _chunks = new ChunkReader(apiKey);
+        _events = events;
+        _sse = new SseReader<TEvents>(events, maxEventBytes);
         _status = status;
         _cancellationToken = cancellationToken;
     }
@@ -95,7 +93,7 @@ internal sealed class ResponsePump : Stream, IValueTaskSource<BackendResult>, IT
     {
         var version = _result.Version;
         _registration = _cancellationToken.UnsafeRegister(
-            static relay => ((ResponsePump)relay!).Abort(), this);
+            static relay => ((ResponsePump<TEvents>)relay!).Abort(), this);
         _sink.OnResponseStarted();
         _ = CopyAsync(body);
         return new ValueTask<BackendResult>(this, version);
@@ -118,8 +116,7 @@ internal sealed class ResponsePump : Stream, IValueTaskSource<BackendResult>, IT
         try
         {
             _sink.OnUpstreamActivity();
-            await RelayInBurst(bytes[.._limit.Accept(bytes.Span)]);
-            if (_limit.IsExceeded && !_isOver) throw new EventTooLongException(_maxEventBytes);
+            await RelayInBurst(bytes);
         }
         finally
         {
@@ -177,25 +174,29 @@ internal sealed class ResponsePump : Stream, IValueTaskSource<BackendResult>, IT
     private async ValueTask RelayAsync(ReadOnlyMemory<byte> bytes)
     {
         var offset = 0;
-        while (_events.TryRead(bytes.Span, ref offset, _chunks, out var kind))
+        while (_sse.TryRead(bytes.Span, ref offset, out var kind))
         {
-            if (_chunks.Text.Length > 0) await WriteToSinkAsync();
+            if (_events.Text.Length > 0) await WriteToSinkAsync();
             // It may have waited for its client for long.
             if (Volatile.Read(ref _state) == Aborted)
                 throw new OperationCanceledException(_cancellationToken);
             switch (kind)
             {
-                case ChunkKind.Done:
+                case EventKind.Done:
                     End(BackendResult.Completed);
                     return;
-                case ChunkKind.Error:
-                    End(UpstreamFailures.FromEvent(_chunks.Error, _status));
+                case EventKind.Error:
+                    End(UpstreamFailures.FromEvent(_events.Error, _status));
                     throw new EndOfCopyException();
-                case ChunkKind.Malformed:
+                case EventKind.Malformed:
                     End(UpstreamFailures.Malformed(_status));
                     throw new EndOfCopyException();
             }
         }
+
+        if (!_sse.IsTooLong) return;
+        End(UpstreamFailures.TooLong(_sse.MaxEventBytes, _status));
+        throw new EndOfCopyException();
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
@@ -203,7 +204,7 @@ internal sealed class ResponsePump : Stream, IValueTaskSource<BackendResult>, IT
     {
         try
         {
-            await _sink.WriteAsync(new StreamDelta(_chunks.Text), _cancellationToken);
+            await _sink.WriteAsync(new StreamDelta(_events.Text), _cancellationToken);
         }
         catch (Exception exception)
         {
@@ -256,20 +257,20 @@ internal sealed class ResponsePump : Stream, IValueTaskSource<BackendResult>, IT
         // Not disposed: the client's token may be firing into it.
         if (Interlocked.Exchange(ref _rest, RestIsOver) == RestIsTimed) _stop.CancelAfter(Timeout.Infinite);
         _response.Dispose();
+        _sse.Dispose();
+        var isFinished = _events.IsFinished;
         _events.Dispose();
-        var sawFinishReason = _chunks.SawFinishReason;
-        _chunks.Dispose();
         // Of an answer that is over nobody cares how its connection ended.
-        if (!isOver) OnBodyEnded(fault, sawFinishReason);
+        if (!isOver) OnBodyEnded(fault, isFinished);
     }
 
-    private void OnBodyEnded(Exception? fault, bool sawFinishReason)
+    private void OnBodyEnded(Exception? fault, bool isFinished)
     {
         if (fault is null)
         {
-            _result.SetResult(sawFinishReason
+            _result.SetResult(isFinished
                 ? BackendResult.Completed
-                : UpstreamFailures.Truncated(_status));
+                : UpstreamFailures.Truncated(TEvents.ExpectedEnd, _status));
         }
         else if (_faultOfSink is not null)
         {
@@ -288,11 +289,8 @@ internal sealed class ResponsePump : Stream, IValueTaskSource<BackendResult>, IT
             _result.SetResult(UpstreamFailures.FromReading(fault, _status));
         }
     }
-
-    /// <summary>Ends a copy whose answer is over.</summary>
-    private sealed class EndOfCopyException : Exception;
 }
 
-/// <summary>The upstream sent more without an end than the limit allows.</summary>
-internal sealed class EventTooLongException(int limit)
-    : Exception($"the upstream sent an event of more than {limit} bytes");
+/// <summary>Ends a copy whose result is known: nothing but an exception stops
+/// <see cref="Stream.CopyToAsync(Stream)"/>. Nobody else sees it.</summary>
+internal sealed class EndOfCopyException : Exception;

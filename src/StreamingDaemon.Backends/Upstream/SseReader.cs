@@ -1,5 +1,4 @@
 using System.Buffers;
-using StreamingDaemon.Backends.OpenAI;
 
 namespace StreamingDaemon.Backends.Upstream;
 
@@ -12,7 +11,13 @@ namespace StreamingDaemon.Backends.Upstream;
 /// brought, so that a token costs no object, and an event that comes whole, as nearly all do, no copy. The
 /// fields <c>id</c> and <c>retry</c> mean nothing to whoever does not reconnect.
 /// </remarks>
-internal sealed class SseReader : IDisposable
+/// <typeparam name="TEvents">Is given the events.</typeparam>
+/// <param name="events">Is given the events; not disposed here.</param>
+/// <param name="maxEventBytes">The most of a line, and of an event: many short <c>data:</c> lines without a
+/// blank one would grow the buffer for ever. A comment counts as a line but not to its event: a heartbeat
+/// every few seconds adds up to nothing.</param>
+internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : IDisposable
+    where TEvents : struct, IEventReader
 {
     private const string Message = "message";
 
@@ -21,20 +26,25 @@ internal sealed class SseReader : IDisposable
     private int _lineLength;
     private byte[] _data = [];
     private int _dataLength;
+    private long _eventBytes;
     private bool _hasData;
     private bool _lastWasCarriageReturn;
     private bool _hasBegun;
+
+    /// <summary>True from the first byte that is too many. Nothing is to be read then.</summary>
+    public bool IsTooLong { get; private set; }
+
+    public int MaxEventBytes => maxEventBytes;
 
     private static ReadOnlySpan<byte> ByteOrderMark => [0xef, 0xbb, 0xbf];
 
     /// <summary>Reads on, up to the end of the next event.</summary>
     /// <param name="bytes">What came.</param>
     /// <param name="offset">Where to go on in it; moved behind what was read.</param>
-    /// <param name="chunks">Is given the event.</param>
     /// <param name="kind">What the event is.</param>
-    /// <returns>False where the bytes end before an event does: to be called again with what comes
-    /// next.</returns>
-    public bool TryRead(ReadOnlySpan<byte> bytes, ref int offset, ChunkReader chunks, out ChunkKind kind)
+    /// <returns>False if the bytes end before an event does, to be called again with what comes next; or if
+    /// it <see cref="IsTooLong"/>, which moves the offset no further.</returns>
+    public bool TryRead(ReadOnlySpan<byte> bytes, ref int offset, out EventKind kind)
     {
         while (offset < bytes.Length)
         {
@@ -50,6 +60,8 @@ internal sealed class SseReader : IDisposable
             }
 
             var end = rest.IndexOfAny((byte)'\r', (byte)'\n');
+            var line = end < 0 ? rest : rest[..end];
+            if (!Count(line)) break;
             if (end < 0)
             {
                 Append(ref _line, ref _lineLength, rest);
@@ -59,7 +71,7 @@ internal sealed class SseReader : IDisposable
 
             offset += end + 1;
             _lastWasCarriageReturn = rest[end] == (byte)'\r';
-            if (TryReadLine(rest[..end], bytes, ref offset, chunks, out kind)) return true;
+            if (TryReadLine(line, bytes, ref offset, out kind)) return true;
         }
 
         kind = default;
@@ -72,8 +84,20 @@ internal sealed class SseReader : IDisposable
         GiveBack(ref _data, ref _dataLength);
     }
 
+    /// <summary>Counts a line, or the next part of one.</summary>
+    /// <returns>False if it is too long.</returns>
+    private bool Count(ReadOnlySpan<byte> part)
+    {
+        var isComment = _lineLength > 0 ? _line[0] == (byte)':' : part.StartsWith((byte)':');
+        var eventBytes = isComment ? _eventBytes : _eventBytes + part.Length;
+        IsTooLong = _lineLength + (long)part.Length > maxEventBytes
+            || (!isComment && eventBytes > maxEventBytes);
+        if (!IsTooLong) _eventBytes = eventBytes;
+        return !IsTooLong;
+    }
+
     private bool TryReadLine(ReadOnlySpan<byte> line, ReadOnlySpan<byte> bytes, ref int offset,
-        ChunkReader chunks, out ChunkKind kind)
+        out EventKind kind)
     {
         var isBuffered = _lineLength > 0;
         if (isBuffered)
@@ -89,19 +113,20 @@ internal sealed class SseReader : IDisposable
         }
 
         bool isEvent;
-        if (line.IsEmpty) isEvent = EndEvent(chunks, out kind);
-        else isEvent = ReadField(line, bytes, ref offset, chunks, out kind);
+        if (line.IsEmpty) isEvent = EndEvent(out kind);
+        else isEvent = ReadField(line, bytes, ref offset, out kind);
         if (isBuffered) GiveBack(ref _line, ref _lineLength);
         return isEvent;
     }
 
     /// <summary>A blank line: the event's end, if there was any data.</summary>
-    private bool EndEvent(ChunkReader chunks, out ChunkKind kind)
+    private bool EndEvent(out EventKind kind)
     {
         kind = default;
+        _eventBytes = 0;
         // A type without data is the next event's, as with the parser that this one is held to.
         if (!_hasData) return false;
-        kind = chunks.Read(_type, _data.AsSpan(0, _dataLength));
+        kind = events.Read(_type, _data.AsSpan(0, _dataLength));
         BeginEvent();
         return true;
     }
@@ -110,11 +135,12 @@ internal sealed class SseReader : IDisposable
     {
         _type = Message;
         _hasData = false;
+        _eventBytes = 0;
         GiveBack(ref _data, ref _dataLength);
     }
 
     private bool ReadField(ReadOnlySpan<byte> line, ReadOnlySpan<byte> bytes, ref int offset,
-        ChunkReader chunks, out ChunkKind kind)
+        out EventKind kind)
     {
         kind = default;
         if (TryGetValue(line, "data"u8, out var value))
@@ -123,7 +149,7 @@ internal sealed class SseReader : IDisposable
             if (!_hasData && offset < bytes.Length && bytes[offset] == (byte)'\n' && !_lastWasCarriageReturn)
             {
                 offset++;
-                kind = chunks.Read(_type, value);
+                kind = events.Read(_type, value);
                 BeginEvent();
                 return true;
             }

@@ -1,7 +1,6 @@
 using System.Net.Http;
 using System.Net.Sockets;
 using System.Security.Authentication;
-using StreamingDaemon.Backends.OpenAI;
 
 namespace StreamingDaemon.Backends.Upstream;
 
@@ -23,7 +22,7 @@ internal static class UpstreamCause
     /// ones what.</summary>
     public static string Of(Exception exception)
     {
-        if (Find<ApiSocketException>(exception) is { } socket)
+        if (Find<UpstreamSocketException>(exception) is { } socket)
             return socket.Message;
         var cause = exception.GetType().Name;
         for (var inner = exception; inner is not null; inner = inner.InnerException)

@@ -23,7 +23,7 @@ internal static class UpstreamErrorCode
 
     /// <summary>Type and code of an error object (<c>{"error":{…}}</c>, or the object itself); null where
     /// there is none, or none that is a name. What is no name is left out, not trimmed to one.</summary>
-    public static string? FromBody(ReadOnlySpan<byte> body, string apiKey)
+    public static string? FromBody(ReadOnlySpan<byte> body, string secret)
     {
         try
         {
@@ -33,8 +33,8 @@ internal static class UpstreamErrorCode
             if (error.ValueKind == JsonValueKind.Object && error.TryGetProperty("error", out var inner))
                 error = inner;
             if (error.ValueKind != JsonValueKind.Object) return null;
-            var type = Word(error, "type", apiKey);
-            var code = Word(error, "code", apiKey);
+            var type = Word(error, "type", secret);
+            var code = Word(error, "code", secret);
             return type is null || code is null || type == code ? type ?? code : $"{type}/{code}";
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
@@ -61,7 +61,7 @@ internal static class UpstreamErrorCode
         return mediaType.Trim();
     }
 
-    private static string? Word(JsonElement error, string name, string apiKey)
+    private static string? Word(JsonElement error, string name, string secret)
     {
         if (!error.TryGetProperty(name, out var value)) return null;
         var word = value.ValueKind switch
@@ -71,14 +71,14 @@ internal static class UpstreamErrorCode
             _ => "",
         };
         if (word.Length is 0 or > MaxLength || word.AsSpan().ContainsAnyExcept(s_nameCharacters)) return null;
-        return HoldsPartOf(apiKey, word) ? null : word;
+        return HoldsPartOf(secret, word) ? null : word;
     }
 
-    private static bool HoldsPartOf(string apiKey, string word)
+    private static bool HoldsPartOf(string secret, string word)
     {
-        for (var start = 0; start + MaxKeyPart <= apiKey.Length; start++)
+        for (var start = 0; start + MaxKeyPart <= secret.Length; start++)
         {
-            var part = apiKey.AsSpan(start, MaxKeyPart);
+            var part = secret.AsSpan(start, MaxKeyPart);
             if (word.AsSpan().Contains(part, StringComparison.Ordinal)) return true;
         }
 

@@ -1,12 +1,11 @@
 using System.Net.Http;
 using System.Net.Sockets;
 using System.Security.Authentication;
-using StreamingDaemon.Backends.OpenAI;
 
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>Makes results of what goes wrong with an upstream.</summary>
-internal sealed class UpstreamFailures(OpenAIOptions options)
+internal sealed class UpstreamFailures(UpstreamOptions options)
 {
     /// <summary>What is read of an error's body, bytes.</summary>
     private const int MaxBodyBytes = 4096;
@@ -19,19 +18,19 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
     private const long Http11Required = 0xd;
 
     private readonly bool _isPriorKnowledge =
-        options.Http2Enabled && options.ApiBase.Scheme == Uri.UriSchemeHttp;
+        options.Http2Enabled && options.Address.Scheme == Uri.UriSchemeHttp;
 
     private volatile bool _hasAnswered;
 
     /// <summary>True for what the network and the upstream cause; anything else is a fault of
     /// ours.</summary>
-    public static bool IsUpstreams(Exception exception) => exception is IOException or HttpRequestException
-        or OperationCanceledException or ObjectDisposedException or SocketException or AuthenticationException
-        or EventTooLongException;
+    public static bool IsUpstreams(Exception exception) => exception is IOException
+        or HttpRequestException or OperationCanceledException or ObjectDisposedException or SocketException
+        or AuthenticationException;
 
     /// <summary>A server without HTTP/2 may read its preface and wait for the rest of a request.</summary>
     public string? TimeoutHint => _isPriorKnowledge && !_hasAnswered
-        ? "if it does not speak HTTP/2, set OPENAI_HTTP2_ENABLED=false"
+        ? $"if it does not speak HTTP/2, {options.Http1Hint}"
         : null;
 
     /// <summary>A response head came: the HTTP version is the right one.</summary>
@@ -58,10 +57,12 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
 
     /// <summary>The answer broke off, or cannot be read on.</summary>
     public static BackendResult FromReading(Exception exception, int status) =>
-        exception is EventTooLongException
-            ? BackendResult.Failed(UpstreamFault.TooLong, exception.Message, status)
-            : BackendResult.Failed(UpstreamFault.BrokenOff,
-                $"the upstream's answer broke off: {UpstreamCause.Of(exception)}", status);
+        BackendResult.Failed(UpstreamFault.BrokenOff,
+            $"the upstream's answer broke off: {UpstreamCause.Of(exception)}", status);
+
+    /// <summary>The upstream sent a line or an event above the limit.</summary>
+    public static BackendResult TooLong(int maxBytes, int status) => BackendResult.Failed(
+        UpstreamFault.TooLong, $"the upstream sent an event of more than {maxBytes} bytes", status);
 
     /// <summary>The upstream spoke of an error in the middle of its answer.</summary>
     /// <param name="word">What it calls the error, or null.</param>
@@ -69,13 +70,15 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
     public static BackendResult FromEvent(string? word, int status) => BackendResult.Failed(
         UpstreamFault.ErrorEvent, WithWord("the upstream sent an error in its stream", word), status);
 
-    /// <summary>The upstream sent what is no chunk.</summary>
+    /// <summary>The upstream sent an event that cannot be read.</summary>
     public static BackendResult Malformed(int status) => BackendResult.Failed(
         UpstreamFault.Malformed, "the upstream sent an event that is not a JSON object", status);
 
     /// <summary>The upstream ended as if it were whole, which it was not.</summary>
-    public static BackendResult Truncated(int status) => new(
-        StreamOutcome.UpstreamTruncated, "the upstream ended without [DONE] or a finish reason", status)
+    /// <param name="expectedEnd"><see cref="IEventReader.ExpectedEnd"/></param>
+    /// <param name="status">That of the response.</param>
+    public static BackendResult Truncated(string expectedEnd, int status) => new(
+        StreamOutcome.UpstreamTruncated, $"the upstream ended without {expectedEnd}", status)
     {
         Fault = UpstreamFault.Truncated,
     };
@@ -126,14 +129,14 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
         if (IsAnotherHttp(http, http2Error))
         {
             return (UpstreamFault.Protocol, options.Http2Enabled
-                ? "the upstream does not speak HTTP/2; if it speaks HTTP/1.1, set OPENAI_HTTP2_ENABLED=false"
-                : "the upstream does not speak HTTP/1.1; if it speaks HTTP/2, set OPENAI_HTTP2_ENABLED=true");
+                ? $"the upstream does not speak HTTP/2; if it speaks HTTP/1.1, {options.Http1Hint}"
+                : $"the upstream does not speak HTTP/1.1; if it speaks HTTP/2, {options.Http2Hint}");
         }
 
         // A reset in the middle of the handshake looks like one after it.
         const string Lost = "the upstream was lost before it answered";
-        return (UpstreamFault.Reset, TimeoutHint is { } mend && http2Error is null
-            ? $"{Lost}; {mend}"
+        return (UpstreamFault.Reset, TimeoutHint is { } hint && http2Error is null
+            ? $"{Lost}; {hint}"
             : Lost);
     }
 
@@ -172,6 +175,6 @@ internal sealed class UpstreamFailures(OpenAIOptions options)
             cancellationToken.ThrowIfCancellationRequested();
         }
 
-        return UpstreamErrorCode.FromBody(buffer.AsSpan(0, length), options.ApiKey);
+        return UpstreamErrorCode.FromBody(buffer.AsSpan(0, length), options.Secret);
     }
 }

@@ -1,4 +1,4 @@
-using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
@@ -43,7 +43,7 @@ internal sealed class CliActions : ICliActions
     {
         // The result if the check below does not return, for example because a file server is gone.
         string? problem = $"{path}: this path's file system does not answer";
-        RunWithTimeout.Invoke(() => problem = ApiSocket.Check(path), StartChecks.Patience);
+        RunWithTimeout.Invoke(() => problem = UpstreamSocket.Check(path), StartChecks.Patience);
         return problem is null
             ? new("upstream", CheckStatus.Ok, $"OPENAI_API_SOCKET {path}: a server listens")
             : new("upstream", CheckStatus.Warning, $"OPENAI_API_SOCKET {problem}: requests would fail");

@@ -170,10 +170,10 @@ internal static class DaemonHost
         MaxHandoffBytes = options.Streaming.MaxHandoffBytes,
         MaxPendingBytes = options.Streaming.MaxPendingBytes,
         CoalesceMs = options.Streaming.CoalesceMs,
-        MaxDrainBytes = options.Streaming.MaxDrainBytes,
+        MaxLingerBytes = options.Streaming.MaxDrainBytes,
         HandoffTimeoutMs = options.Timeouts.HandoffTimeoutMs,
         WriteTimeoutMs = options.Timeouts.WriteTimeoutMs,
-        DrainTimeoutMs = options.Timeouts.DrainTimeoutMs,
+        LingerTimeoutMs = options.Timeouts.DrainTimeoutMs,
         KeepAlive = ServerSentEvents.KeepAlive,
         KeepAliveIntervalMs = options.Streaming.KeepAliveS * 1000,
         Rings = options.Performance.Rings == 0

@@ -57,7 +57,7 @@ internal sealed unsafe partial class ProcessSignals
                 [PosixSignal.SIGTERM, PosixSignal.SIGINT, PosixSignal.SIGHUP])
                 _registrations.Add(PosixSignalRegistration.Create(signal, OnRegistered));
         }
-        catch (TypeInitializationException)
+        catch (TypeInitializationException e) when (!LastWords.IsOfDescriptors(e))
         {
             throw new HandoffServerException(PreparedThread.Refusal(".NET SigHandler"));
         }

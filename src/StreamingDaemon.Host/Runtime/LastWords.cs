@@ -74,6 +74,9 @@ internal static partial class LastWords
         return null;
     }
 
+    /// <summary>Is it descriptors that the system refused?</summary>
+    public static bool IsOfDescriptors(Exception exception) => Explain(exception) == Descriptors;
+
     /// <summary>Writes a sentence to standard error; waits at most 2 s if nobody reads it.</summary>
     public static unsafe void Say(string sentence)
     {

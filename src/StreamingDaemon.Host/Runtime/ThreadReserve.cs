@@ -33,7 +33,7 @@ internal static class ThreadReserve
             _ = socket.ReceiveAsync(new byte[1]).ContinueWith(static read => _ = read.Exception,
                 CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
         }
-        catch (TypeInitializationException)
+        catch (TypeInitializationException e) when (!LastWords.IsOfDescriptors(e))
         {
             throw new HandoffServerException(PreparedThread.Refusal(".NET Sockets"));
         }

@@ -142,9 +142,10 @@ internal sealed class LogWriter : IDisposable
         {
             _output.Write(_writing, 0, count);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
-            // The disk is full, or nobody reads any more: there is nowhere to report it.
+            // The disk is full, the file is at its size limit, or nobody reads any more: there is nowhere to
+            // report it.
         }
 
         if (_writing.Length > KeptBytes)

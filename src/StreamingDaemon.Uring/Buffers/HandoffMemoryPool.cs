@@ -1,4 +1,3 @@
-using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 
 namespace StreamingDaemon.Uring.Buffers;

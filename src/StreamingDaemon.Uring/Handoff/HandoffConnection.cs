@@ -1,127 +1,255 @@
+using System.Diagnostics;
+using StreamingDaemon.Uring.Buffers;
 using StreamingDaemon.Uring.Interop;
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Threads;
+using StreamingDaemon.Uring.Timers;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Handoff;
 
-/// <summary>
-/// One connection of the Apache module, from accept until its message is here. Loop-owned. At most one
-/// receive is in flight; the memory goes back only after its completion.
-/// </summary>
-internal sealed unsafe class HandoffConnection(int index) : LoopTimer
+/// <summary>Where a handoff is on its way. It only ever moves down this list.</summary>
+internal enum HandoffState : byte
 {
-    public readonly int Index = index;
-    public uint Generation;
-    public int Fd = -1;
-    public bool IsReceiving;
+    /// <summary>The slot is on the free list.</summary>
+    Free,
 
-    /// <summary>Ended while a receive was in flight: waits for its completion.</summary>
-    public bool IsClosing;
+    /// <summary>Its message is waited for, or there is no room for it yet.</summary>
+    Open,
 
     /// <summary>Its time is up: what is here already counts, and nothing more is waited for.</summary>
-    public bool IsExpired;
+    Expired,
 
     /// <summary>Shut down for reading, after a look that found nothing: what its peer sends is
     /// refused.</summary>
-    public bool RefusesMore;
+    Refusing,
 
-    /// <summary>Asked for again after our table was full or memory short, as the one that shows whether it
-    /// still is: that is only looked at, and not waited for.</summary>
-    public bool IsProbe;
-    public HandoffMemory Memory;
-    public int Received;
+    /// <summary>Ended while a look was in flight: waits for its completion.</summary>
+    Closing,
+}
 
-    /// <summary>The client's descriptor, once it came.</summary>
-    public int ClientFd = -1;
-    public bool IsTruncated;
+/// <summary>What is known of a handoff's message.</summary>
+[Flags]
+internal enum HandoffMessage : byte
+{
+    None = 0,
 
     /// <summary>What came was only looked at.</summary>
-    public bool HasUnreadMessage;
+    Unread = 1,
 
     /// <summary>A stream that is only looked at to its end (SO_PEEK_OFF): reading it would release surplus
     /// descriptors on the loop's thread.</summary>
-    public bool OnlyLooks;
-    public bool DescriptorsTruncated;
+    OnlyLooks = 2,
 
     /// <summary>More than one descriptor came.</summary>
-    public bool HasSurplus;
+    Surplus = 4,
 
-    /// <summary>How often its descriptor was cut off.</summary>
-    public int TimesCut;
-    public JsonBoundary Boundary;
-    public long AcceptedTimestamp;
+    /// <summary>A descriptor was cut off, and no waiting brings it.</summary>
+    CutOff = 8,
 
-    /// <summary>Since when its peer is waited for.</summary>
-    public long AskedMs;
-
-    // The links of the IdleHandoffList.
-    public HandoffConnection? Older;
-    public HandoffConnection? Newer;
-    public bool IsListed;
+    /// <summary>It is longer than accepted.</summary>
+    TooLong = 16,
 }
 
-/// <summary>Where one handoff is received: a message header, room for descriptors, and the data.</summary>
-internal unsafe struct HandoffMemory(byte* pointer, int capacity)
+/// <summary>
+/// One connection of the Apache module, from accept until its message is here. Loop-owned. At most one look
+/// is in flight; the memory goes back only after its completion.
+/// </summary>
+internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiver) : LoopTimer
 {
-    /// <summary>The first page holds what the kernel is told; the data starts behind it.</summary>
-    private const int HeaderBytes = 4096;
-    private const int VectorOffset = 64;
-    private const int ControlOffset = 128;
+    /// <summary>After so many times with room in our table, it is not the table.</summary>
+    private const int MostTimesCut = 3;
 
-    // CMSG_LEN of one descriptor. The kernel installs no more of them than fit, and drops the others.
-    private const int ControlBytes = 20;
+    private readonly HandoffReceiver _receiver = receiver;
+    private HandoffMessage _message;
+    private JsonBoundary _boundary;
 
-    public readonly byte* Pointer = pointer;
+    /// <summary>How often its descriptor was cut off.</summary>
+    private int _timesCut;
 
-    /// <summary>Bytes of data that it holds.</summary>
-    public readonly int Capacity = capacity;
+    /// <summary>Where it is received. Null while there is no memory for it.</summary>
+    public HandoffMemory Memory;
 
-    public static int BytesFor(int maxHandoffBytes) => HeaderBytes + ((maxHandoffBytes + 1 + 4095) & ~4095);
+    public int Index { get; } = index;
 
-    public readonly byte* Data => Pointer + HeaderBytes;
+    /// <summary>Raised at each reuse; part of every operation's name, so that a late completion is
+    /// known.</summary>
+    public uint Generation { get; private set; }
 
-    /// <summary>Readies the header to receive at most <paramref name="room"/> bytes at an offset.</summary>
-    /// <param name="offset">Bytes that are here already.</param>
-    /// <param name="room">Bytes more.</param>
-    /// <param name="takesDescriptor">There is room for a descriptor too.</param>
-    public readonly MessageHeader* Prepare(int offset, int room, bool takesDescriptor)
+    public HandoffState State { get; private set; }
+
+    public int Fd { get; private set; } = -1;
+
+    /// <summary>The client's descriptor, once it came; else -1.</summary>
+    public int ClientFd { get; private set; } = -1;
+
+    /// <summary>Bytes of the message that are here.</summary>
+    public int Received { get; private set; }
+
+    public bool HasMemory => Memory.Pointer is not null;
+
+    /// <summary>A look is in flight: the kernel points into the memory.</summary>
+    public bool IsLooking { get; private set; }
+
+    public long AcceptedTimestamp { get; private set; }
+
+    /// <summary>Asked for again after our table was full or memory short, as the one that shows whether it
+    /// still is: that is only looked at, and not waited for. Set by the receiver.</summary>
+    public bool IsProbe { get; set; }
+
+    /// <summary>Since when its peer is waited for. Set by the receiver.</summary>
+    public long AskedMs { get; set; }
+
+    // The links of the IdleHandoffList, set by it alone.
+    public HandoffConnection? Older { get; set; }
+
+    public HandoffConnection? Newer { get; set; }
+
+    public bool IsListed { get; set; }
+
+    /// <summary>It has not ended.</summary>
+    public bool IsOpen => State is not (HandoffState.Free or HandoffState.Closing);
+
+    public bool IsTooLong => Has(HandoffMessage.TooLong);
+
+    public bool IsCutOff => Has(HandoffMessage.CutOff);
+
+    /// <summary>The last look found that the descriptor had no room.</summary>
+    public bool LacksDescriptor => ClientFd < 0 && Memory.IsCut;
+
+    /// <summary>How to close it, once it has ended. What is in its message may be what waits, if that brought
+    /// more than one descriptor, or a wrong one.</summary>
+    public ReleaseKind ReleaseKind =>
+        ClientFd >= 0 || Has(HandoffMessage.Surplus | HandoffMessage.CutOff) ? ReleaseKind.OddConnection
+            : Has(HandoffMessage.Unread) ? ReleaseKind.ConnectionWithMessage : ReleaseKind.Connection;
+
+    /// <summary>Who connected.</summary>
+    public static HandoffPeer PeerOf(int fd) => LinuxNative.GetPeerCredentials(fd, out var peer) == 0
+        ? new HandoffPeer(peer.UserId, peer.GroupId, peer.ProcessId)
+        : new HandoffPeer(-1, -1, 0);
+
+    public void Open(int fd)
     {
-        var vector = (IoVector*)(Pointer + VectorOffset);
-        *vector = new IoVector { Base = Data + offset, Length = (nuint)room };
-        var header = (MessageHeader*)Pointer;
-        *header = new MessageHeader
-        {
-            Vectors = vector,
-            VectorCount = 1,
-            Control = Pointer + ControlOffset,
-            ControlLength = takesDescriptor ? (nuint)ControlBytes : 0,
-        };
-        return header;
+        Debug.Assert(State == HandoffState.Free, "a slot in use was handed out");
+        State = HandoffState.Open;
+        Fd = fd;
+        AcceptedTimestamp = Stopwatch.GetTimestamp();
     }
 
-    public readonly int ReceivedFlags => ((MessageHeader*)Pointer)->Flags;
+    public void OnDeadline() => _receiver.Expire(this);
 
-    /// <summary>There was no room for a descriptor that came with the last message.</summary>
-    public readonly bool IsCut => (ReceivedFlags & SocketConstants.MsgCTrunc) != 0;
-
-    /// <summary>One came with the last message, and had room.</summary>
-    public readonly bool HasDescriptor => ((MessageHeader*)Pointer)->ControlLength >= ControlBytes;
-
-    /// <summary>The descriptor that came with the last message.</summary>
-    /// <param name="isClient">The peer sent it; else the kernel added it (SCM_PIDFD).</param>
-    /// <returns>-1 if none came.</returns>
-    public readonly int TakeDescriptor(out bool isClient)
+    /// <summary>Looks for the message, or for more of it.</summary>
+    public void Look(Operations operations)
     {
-        isClient = false;
-        var header = (MessageHeader*)Pointer;
-        var control = (ControlHeader*)header->Control;
-        if (!HasDescriptor || control->Length < ControlBytes
-            || control->Level != SocketConstants.SolSocket
-            || control->Type is not (SocketConstants.ScmRights or SocketConstants.ScmPidFd))
+        var header = Memory.Prepare(
+            Received, Memory.Capacity - Received, takesDescriptor: ClientFd < 0);
+        operations.ReceiveMessage(
+            Fd, header, waits: State == HandoffState.Open && !IsProbe, Generation, Index);
+        IsLooking = true;
+    }
+
+    /// <summary>The look has completed, or was lost with its ring.</summary>
+    public void OnLooked() => IsLooking = false;
+
+    /// <summary>Keeps the first descriptor of a message that was looked at.</summary>
+    /// <param name="isStream">Of a SOCK_STREAM connection.</param>
+    /// <returns>One that is not the client's, or comes too late; -1 if there is none.</returns>
+    public int TakeDescriptor(bool isStream)
+    {
+        _message |= HandoffMessage.Unread;
+        var fd = Memory.TakeDescriptor(out var isClient);
+        if (isClient && State != HandoffState.Closing)
+            (ClientFd, fd) = (fd, -1);
+        // A message that is looked at once more has its first descriptor cut off: that is here already.
+        if (ClientFd >= 0 && Memory.IsCut && (Memory.HasDescriptor || isStream))
+            _message |= HandoffMessage.Surplus;
+        return fd;
+    }
+
+    /// <summary>The kernel cuts a descriptor off if our table is full, and if a security module (SELinux,
+    /// AppArmor) denies us the socket, which no waiting changes. A place that is free again tells them apart,
+    /// but it may have become so just now.</summary>
+    public bool MayHaveRoomLater() => ++_timesCut < MostTimesCut || FileNative.IsTableFull(Fd);
+
+    public void MarkCutOff() => _message |= HandoffMessage.CutOff;
+
+    /// <summary>Takes in what the last look found.</summary>
+    /// <param name="length">Bytes of the look.</param>
+    /// <param name="most">The longest message that is accepted.</param>
+    /// <param name="isStream">Of a SOCK_STREAM connection.</param>
+    /// <returns>Is the handoff whole?</returns>
+    public bool Append(int length, int most, bool isStream)
+    {
+        if (isStream && length > 0)
+            length = ReadOn(length);
+        _boundary.Feed(new ReadOnlySpan<byte>(Memory.Data + Received, length));
+        Received += length;
+        if ((Memory.ReceivedFlags & MsgTrunc) != 0 || Received > most)
+            _message |= HandoffMessage.TooLong;
+        return !isStream || length == 0 || IsTooLong || _boundary.IsComplete;
+    }
+
+    /// <summary>Nothing more is waited for.</summary>
+    public void MarkExpired() => Advance(HandoffState.Expired);
+
+    /// <summary>
+    /// Nothing is there, but between this look and the close it may come, and the module would take it for
+    /// received. unix(7) does not say it, but once this returns the kernel refuses every send with EPIPE
+    /// (unix_stream_sendmsg, unix_dgram_sendmsg), upon which a module still has its client and answers it;
+    /// what came before is found by one more look.
+    /// </summary>
+    public void RefuseMore()
+    {
+        _ = LinuxNative.Shutdown(Fd, ShutRd);
+        Advance(HandoffState.Refusing);
+    }
+
+    public void MarkClosing()
+    {
+        Debug.Assert(IsOpen, "a handoff ended twice");
+        Advance(HandoffState.Closing);
+    }
+
+    /// <summary>The client's descriptor is another's from now on.</summary>
+    public void GiveClientAway() => ClientFd = -1;
+
+    /// <summary>Readies the slot for the next handoff; everything it had is given back.</summary>
+    public void Reset()
+    {
+        Debug.Assert(!IsLooking, "the kernel still points into this slot's memory");
+        State = HandoffState.Free;
+        Fd = ClientFd = -1;
+        Received = _timesCut = 0;
+        _message = HandoffMessage.None;
+        _boundary = default;
+        Generation++;
+    }
+
+    private bool Has(HandoffMessage any) => (_message & any) != 0;
+
+    private void Advance(HandoffState state)
+    {
+        if (state > State)
+            State = state;
+    }
+
+    /// <summary>Takes from a stream what was looked at, if no surplus descriptor came with it.</summary>
+    /// <returns>The bytes of the look.</returns>
+    private int ReadOn(int length)
+    {
+        if (Has(HandoffMessage.OnlyLooks))
+            return length;
+        if (Memory.IsCut)
         {
-            return -1;
+            // Taking it here would release them here. The next look begins behind it (socket(7)).
+            if (LinuxNative.SetSockOpt(Fd, SolSocket, SoPeekOff, length) == 0)
+                _message |= HandoffMessage.OnlyLooks;
+            return length;
         }
 
-        isClient = control->Type == SocketConstants.ScmRights;
-        return *(int*)(control + 1);
+        _message &= ~HandoffMessage.Unread;
+        var taken = LinuxNative.Recv(Fd, Memory.Data + Received, length, MsgDontWait);
+        Debug.Assert(taken == length, "somebody else reads this stream");
+        return Math.Max(0, taken);
     }
 }

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using StreamingDaemon.Uring.Ring;
 
 namespace StreamingDaemon.Uring.Interop;
 

@@ -1,193 +1,200 @@
-using System.Diagnostics;
-using System.Threading.Channels;
-using StreamingDaemon.Uring.Buffers;
 using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Shared;
+using StreamingDaemon.Uring.Threads;
+using StreamingDaemon.Uring.Timers;
 
 namespace StreamingDaemon.Uring.Loop;
 
 /// <summary>
-/// The loop: one thread, one ring, the sockets of its clients. Everything here is owned by that thread but
-/// for the members in <c>EventLoop.Wake.cs</c>. It allocates nothing per token, runs nobody else's code, and
-/// blocks nowhere but in io_uring_enter. Where there are several, one of them accepts for all
-/// (<c>EventLoop.Passing.cs</c>).
+/// The loop: one thread that turns, sleeps, and hands each completion to whom it belongs. Clients and
+/// handoffs are their own types; all that is theirs is owned by this thread. It allocates nothing per token,
+/// runs nobody else's code, and blocks nowhere but in io_uring_enter.
 /// </summary>
-internal sealed partial class EventLoop : IDisposable
+internal sealed class EventLoop : IDisposable
 {
-    /// <summary>Streams taken from the Channel in one turn, so that completions are never starved by
+    /// <summary>Streams taken from the mailbox in one turn, so that completions are never starved by
     /// producers.</summary>
     private const int StreamsPerTurn = 4096;
 
-    private readonly ServerThreads _threads;
-    private IoUring _ring;
-    private long _entersBefore;
-    private readonly HandoffListener? _listener;
-    private readonly TimerWheel _timers;
+    private readonly LoopContext _loop;
     private readonly Action<LoopTimer> _fireTimer;
-    private readonly NativeBufferPool _buffers;
-    private readonly HandoffMemoryPool _handoffMemory;
-    private readonly HandlerThread _handlerThread;
-    private volatile HandoffServerOptions _options;
-    private readonly ConnectionLimiter _places;
+    private IHandoffSource _handoffs = NoHandoffs.Instance;
     private volatile bool _ranToEnd;
-    private long _nowMs = ClockMs();
+    private bool _draining;
+    private bool _stopped;
 
-    // Not Environment.TickCount64, which moves in steps of 4 ms (CLOCK_MONOTONIC_COARSE).
-    private static long ClockMs() => Stopwatch.GetTimestamp() / (Stopwatch.Frequency / 1000);
-
-    /// <summary>Creates the ring and, to accept, binds the socket. To be called on the thread that will
-    /// <see cref="Run"/>.</summary>
+    /// <summary>Makes the ring. To be called on the thread that will <see cref="Run"/>.</summary>
     /// <param name="options">What the server was told.</param>
     /// <param name="handler">Called for each client.</param>
     /// <param name="statistics">Counted in by this loop alone.</param>
     /// <param name="places">Those of all loops.</param>
     /// <param name="threads">Those that all loops share.</param>
-    /// <param name="others">The loop is to accept, for itself and these; null where another one
-    /// does.</param>
-    /// <exception cref="HandoffServerException">Either is refused.</exception>
+    /// <exception cref="HandoffServerException">It is refused.</exception>
     public EventLoop(HandoffServerOptions options, IHandoffHandler handler, LoopStatistics statistics,
-        ConnectionLimiter places, ServerThreads threads, EventLoop[]? others)
+        ConnectionLimiter places, ServerThreads threads)
     {
-        _options = options;
-        Handler = handler;
-        Statistics = statistics;
-        _places = places;
-        _threads = threads;
-        if (options.AlwaysUsesWorkers)
-            (_usesWorkers, _usesWorkersUntilMs) = (true, long.MaxValue);
-        _others = others;
-        // Bounded by the number of streams: each is in it once at most.
-        _channel = Channel.CreateUnbounded<ClientStream>(new UnboundedChannelOptions { SingleReader = true });
-        _reader = _channel.Reader;
-        _timers = new TimerWheel(_nowMs);
         _fireTimer = FireTimer;
-        _buffers = new NativeBufferPool(options.Memory);
-        _handoffMemory = NewHandoffMemory(options);
-        _ring = CreateRing();
+        _loop = new LoopContext(options, handler, statistics, places, threads);
         try
         {
-            _scratch = _buffers.Rent(ScratchBytes);
-            CopyKeepAlive();
-            // Before the socket: whoever finds that finds a loop that has all it needs.
-            _handlerThread = new HandlerThread(options);
-            if (others is not null)
-            {
-                _listener = HandoffListener.Open(options);
-                _budget = options.Budget ?? DescriptorBudget.Read(options);
-                _backlog = EffectiveBacklog(options.Backlog);
-                if (!_budget.Suffices)
-                    throw new HandoffServerException($"nofile: {_budget.Explain(options.MaxConnections)}");
-                _budget.Reserve(_wakeEvent.Fd);
-                places.Open(_budget, Wake);
-            }
+            Clients = new ClientTable(_loop);
         }
         catch
         {
-            _listener?.Unlink(HandoffListener.LastPatienceMs);
-            _listener?.Dispose();
-            _handlerThread?.End();
-            _ring.Dispose();
-            _wakeEvent.Dispose();
+            _loop.Handlers.Thread.End();
+            _loop.Dispose();
             throw;
         }
 
-        threads.Monitor.Add(this);
-        threads.Monitor.Add(_handlerThread);
+        threads.Monitor.Add(Clients.Calls);
     }
 
-    /// <summary>A ring of the calling thread.</summary>
-    /// <exception cref="HandoffServerException">The kernel refuses it.</exception>
-    public IoUring CreateRing() =>
-        IoUring.Create((uint)Options.RingEntries, Options.SqPoll, Options.RingFault);
+    /// <summary>What its parts share; some of it is for any thread.</summary>
+    public LoopContext Context => _loop;
 
-    /// <summary>Replaced by other threads: what is set from it is set anew for each use.</summary>
-    public HandoffServerOptions Options
-    {
-        get => _options;
-        set => _options = value;
-    }
-
-    /// <summary>Where it accepts; null where another loop does.</summary>
-    public string? SocketPath => _listener?.Path;
-
-    /// <summary>Why the path is still there after the end; null if it is not.</summary>
-    public string? PathLeft => _listener?.Left;
-
-    /// <summary>Of the whole process; null where another loop accepts.</summary>
-    public DescriptorBudget? Budget => _budget;
+    /// <summary>Its load and the calls that hang are for any thread.</summary>
+    public ClientTable Clients { get; }
 
     /// <summary>Has it ended, and not by a failure? From any thread.</summary>
     public bool RanToEnd => _ranToEnd;
 
-    public IHandoffHandler Handler { get; }
+    /// <summary>Stop accepting, serve what is queued, end when the last client has; a loop that does not
+    /// accept is told so by the one that does. From any thread.</summary>
+    public void RequestDrain() => _loop.Mailbox.Request(LoopRequests.Drain);
 
-    /// <summary>Where producers put what they flush. From any thread.</summary>
-    public NativeBufferPool Buffers => _buffers;
+    /// <summary>Drop every client at once, and stop accepting. From any thread.</summary>
+    public void RequestStop() => _loop.Mailbox.Request(LoopRequests.Stop);
 
-    public LoopStatistics Statistics { get; }
+    /// <summary>Give free memory back. From any thread.</summary>
+    public void RequestTrim()
+    {
+        _loop.Buffers.Trim();
+        _loop.Mailbox.Request(LoopRequests.Trim);
+    }
 
-    /// <summary>Threads that hang in checks of new clients. From any thread.</summary>
-    public HungThreads HungChecks => _handlerThread.HungThreads;
+    /// <summary>Makes this loop the one that accepts. Before <see cref="Run"/>, on the same thread. If it
+    /// fails, the loop is to be disposed.</summary>
+    /// <param name="others">The loops that serve some of the clients.</param>
+    /// <returns>Where handoffs come from.</returns>
+    /// <exception cref="HandoffServerException">The socket is refused, or the limit of descriptors is too
+    /// low.</exception>
+    public HandoffIntake Accept(EventLoop[] others)
+    {
+        var balancer = new LoopBalancer(Clients, Array.ConvertAll(others, static loop => loop.Clients));
+        var intake = new HandoffIntake(_loop, balancer);
+        _handoffs = intake;
+        return intake;
+    }
 
     /// <summary>Turns until a drain has ended or <see cref="RequestStop"/> was answered.</summary>
     /// <exception cref="HandoffServerException">The ring failed; nothing is streamed any more.</exception>
+    /// <exception cref="LoopReplacedException">Another thread runs the loop.</exception>
     public void Run()
     {
         SchedulingSlice.ShortenForThisThread();
-        Volatile.Write(ref _threadId, LinuxNative.GetThreadId());
-        ArmWake();
+        Clients.Calls.BindThread();
+        _loop.Operations.ReadWake(_loop.Mailbox.WakeEvent);
         while (!IsFinished())
         {
-            TakeReturnedCalls();
-            TakePassedClients();
-            DrainChannel();
-            EndWindow();
-            StartDirtySends();
+            Clients.Calls.TakeReturned();
+            Clients.TakePassed();
+            TakeMail();
+            Clients.Sends.EndWindow();
+            Clients.Sends.StartSends();
             ApplyRequests();
-            if (_listener is not null)
-                ContinueAccepting(_listener);
-            HandOverReleases();
+            _handoffs.Turn();
+            _loop.Releases.HandOver();
             WaitForCompletions();
             TakeCompletions();
-            _nowMs = ClockMs();
-            _timers.Advance(_nowMs, _fireTimer);
-            MayLeaveWorkers();
-            Statistics.OnTurn(_entersBefore + _ring.EnterCalls);
-            if (_clientCount == 0 && _handoffCount == 0)
-                Volatile.Write(ref _busy, 0);
+            _loop.ReadClock();
+            _loop.Timers.Advance(_loop.NowMs, _fireTimer);
+            Clients.Calls.MayLeaveWorkers();
+            _loop.Statistics.OnTurn(_loop.Operations.EnterCalls);
+            if (Clients.Count == 0 && _handoffs.Count == 0)
+                _loop.MarkIdle();
         }
 
         _ranToEnd = true;
     }
 
-    /// <summary>There is a client or a handoff: calls may hang.</summary>
-    private void MarkBusy()
+    /// <summary>
+    /// Takes the loop over from a thread that hangs in a call on one client's socket: it is deep in the
+    /// kernel and cannot be freed; everything else is ours. What was in flight in its ring is armed in a new
+    /// one. All that ever waits in a ring has no effect before its completion is taken: polls, accepts, looks
+    /// at messages, the eventfd. So nothing is lost or done twice. On the thread that will <see cref="Run"/>.
+    /// </summary>
+    /// <param name="call">The number of the call that hangs.</param>
+    /// <param name="ring">A new one, the calling thread's.</param>
+    /// <returns>False if the call has returned.</returns>
+    public bool TryTakeOver(long call, IoUring ring)
     {
-        if (_busy != 0)
-            return;
-        Volatile.Write(ref _busy, 1);
-        _threads.Monitor.Wake();
+        if (!Clients.Calls.TryTakeOver(call))
+            return false;
+        var completed = _loop.Operations.Replace(ring);
+        var ended = new HashSet<ulong>();
+        foreach (var completion in completed)
+        {
+            if ((completion.Flags & IoUringConstants.CqeMore) == 0)
+                ended.Add(completion.UserData);
+        }
+
+        _handoffs.ArmAgain(completed, ended);
+        Clients.ArmAgain(ended);
+        // Last: what these arm is in the new ring, and must not be armed twice. Run arms the eventfd.
+        foreach (var completion in completed)
+        {
+            if (OperationId.KindOf(completion.UserData) != OperationKind.Wake)
+                Dispatch(completion);
+        }
+
+        _loop.Options.OnThreadReplaced?.Invoke(HungWork.Loop);
+        return true;
     }
 
-    private bool IsFinished() =>
-        _draining && _listener is not { Fd: >= 0 } && _handoffCount == 0 && _clientCount == _leftBehind
-        && !_passed.Reader.TryPeek(out _);
+    private bool IsFinished() => _draining && _handoffs.IsDone && Clients.IsDone;
+
+    private void TakeMail()
+    {
+        for (var i = 0; i < StreamsPerTurn && _loop.Mailbox.TryTake(out var stream); i++)
+            stream.Connection.OnPosted(stream);
+    }
+
+    private void ApplyRequests()
+    {
+        // No HasFlag: in a build that is not optimized it allocates.
+        var requests = _loop.Mailbox.TakeRequests();
+        if (requests == LoopRequests.None)
+            return;
+        if ((requests & LoopRequests.Trim) != 0)
+            _handoffs.Trim();
+        // A stop of the loop that accepts is a drain too; the others are drained when that has ended.
+        var drains = (requests & LoopRequests.Drain) != 0
+            || ((requests & LoopRequests.Stop) != 0 && _handoffs.EndsOnStop);
+        if (drains && !_draining)
+        {
+            _draining = true;
+            _handoffs.BeginDrain();
+        }
+
+        if ((requests & LoopRequests.Stop) == 0 || _stopped)
+            return;
+        _stopped = true;
+        _handoffs.Stop();
+        Clients.Stop();
+    }
 
     private void WaitForCompletions()
     {
-        // Others write the eventfd only while this is set; what they enqueued, asked for or gave back before
-        // is seen by the looks after it (the fence makes the store visible first, as theirs does the
-        // enqueue).
-        _sleeping = 1;
-        Interlocked.MemoryBarrier();
-        var mustWait = _dirty.Count == 0 && !_ring.TryPeekCompletion() && !_reader.TryPeek(out _)
-            && !_passed.Reader.TryPeek(out _) && _returnedCalls.IsEmpty && !RequestsPending()
-            && !MayServeHeld() && !IsFinished();
-        var result = _ring.Enter(mustWait ? 1u : 0u, mustWait ? SleepMs() : 0);
-        Volatile.Write(ref _sleeping, 0);
-        if (result is -Errno.Again or -Errno.Busy && !_ring.TryPeekCompletion())
+        _loop.Mailbox.BeginSleep();
+        var mustWait = Clients.Sends.IsEmpty && !_loop.Operations.TryPeekCompletion()
+            && !_loop.Mailbox.HasMail && !Clients.HasPassed && !Clients.Calls.HasReturned
+            && !_handoffs.MayServeHeld && !IsFinished();
+        var hasRoom = _loop.Operations.Enter(mustWait ? 1u : 0u, mustWait ? Clients.Sends.SleepMs() : 0);
+        _loop.Mailbox.EndSleep();
+        if (!hasRoom)
         {
             // The kernel is short of memory for requests and there is nothing to take: give it a moment
             // instead of spinning on it.
@@ -197,61 +204,44 @@ internal sealed partial class EventLoop : IDisposable
 
     private void TakeCompletions()
     {
-        _nowMs = ClockMs();
-        while (_ring.TryTakeCompletion(out var completion))
+        _loop.ReadClock();
+        while (_loop.Operations.TryTakeCompletion(out var completion))
             Dispatch(completion);
     }
 
     private void Dispatch(in CompletionEntry completion)
     {
-        var kind = UserData.KindOf(completion.UserData);
+        var (kind, slot) = (OperationId.KindOf(completion.UserData), OperationId.SlotOf(completion.UserData));
         switch (kind)
         {
             case OperationKind.Wake:
                 OnWake(completion.Result);
                 break;
             case OperationKind.Accept:
-                OnAccept(completion);
-                break;
-            case OperationKind.HandoffReceive:
-                var handoff = _handoffs[UserData.SlotOf(completion.UserData)];
-                if (IsCurrent(handoff.Generation, completion))
-                    OnHandoffReceived(handoff, completion.Result);
+                _handoffs.OnAccepted(completion);
                 break;
             case OperationKind.Cancel:
                 // Only failures are posted. One that finds nothing was late, which is its normal race.
                 break;
             default:
-                var client = _clients[UserData.SlotOf(completion.UserData)];
-                if (IsCurrent(client.Generation, completion))
-                    DispatchTo(client, kind, completion);
+                // Is it of the slot's present user, or late, and of a previous one?
+                var isHandoff = kind == OperationKind.HandoffReceive;
+                var generation = isHandoff ? _handoffs.GenerationOf(slot) : Clients[slot].Generation;
+                if (!OperationId.IsOf(completion.UserData, generation))
+                    break;
+                if (isHandoff)
+                    _handoffs.OnReceived(slot, completion.Result);
+                else
+                    Clients[slot].OnCompletion(kind, completion);
                 break;
         }
     }
 
-    /// <summary>Is a completion its slot's, or that of a previous user?</summary>
-    private static bool IsCurrent(uint generation, in CompletionEntry completion) =>
-        (generation & UserData.GenerationMask) == UserData.GenerationOf(completion.UserData);
-
-    private void DispatchTo(ClientConnection client, OperationKind kind, in CompletionEntry completion)
+    private void OnWake(int result)
     {
-        switch (kind)
-        {
-            case OperationKind.ClientWatch:
-                OnClientWatch(client, completion);
-                break;
-            case OperationKind.ClientWritable:
-                OnClientWritable(client, completion.Result);
-                break;
-            case OperationKind.ClientReadable:
-                OnReadable(client, completion.Result);
-                break;
-            default:
-                // A worker's: while it was under way, the slot was not freed.
-                _workerCalls--;
-                OnClientCall(client, kind, completion.Result);
-                break;
-        }
+        if (result < 0 && result is not (-Errno.Again or -Errno.Intr or -Errno.Canceled))
+            throw new HandoffServerException($"eventfd: {LinuxNative.Describe(result)}", -result);
+        _loop.Operations.ReadWake(_loop.Mailbox.WakeEvent);
     }
 
     private void FireTimer(LoopTimer timer)
@@ -259,10 +249,10 @@ internal sealed partial class EventLoop : IDisposable
         switch (timer)
         {
             case ClientConnection client:
-                OnClientDeadline(client);
+                client.OnDeadline();
                 break;
             case HandoffConnection handoff:
-                ExpireHandoff(handoff);
+                handoff.OnDeadline();
                 break;
         }
     }
@@ -271,24 +261,19 @@ internal sealed partial class EventLoop : IDisposable
     /// did.</summary>
     public void Dispose()
     {
-        _listener?.Unlink(HandoffListener.LastPatienceMs);
-        if (_listener?.TakeDescriptor() is >= 0 and var listener)
-            Release(listener, ReleaseKind.Odd);
-        DismissOthers();
-        // The ring first: once it is closed the kernel holds no pointer into the memory below.
-        _ring.Dispose();
-        _wakeEvent.Dispose();
-        DropPassedClients();
-        AbandonAll();
-        HandOverReleases();
-        _handlerThread.End();
+        _handoffs.BeginClose();
+        _loop.Dispose();
+        Clients.Abandon();
+        _handoffs.Abandon();
+        _loop.Mailbox.Close();
+        _loop.Releases.HandOver();
+        _loop.Handlers.Thread.End();
         // After a failure the kernel may still be at work for a ring that is being torn down, and a call that
         // hangs sends from the memory: it stays, for the moment that the process has left.
-        if (!_ranToEnd || _leftBehind > 0)
+        if (!_ranToEnd || Clients.HasLeftBehind)
             return;
-        _buffers.Return(ref _scratch);
-        _buffers.Return(ref _keepAlive);
-        _buffers.Dispose();
-        _handoffMemory.Dispose();
+        Clients.ReleaseBuffers();
+        _loop.Buffers.Dispose();
+        _handoffs.Dispose();
     }
 }

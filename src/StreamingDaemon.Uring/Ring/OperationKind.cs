@@ -20,7 +20,7 @@ internal enum OperationKind : byte
 /// <c>user_data</c>: kind (8 bits), generation (24), slot (32). The generation tells a late completion of a
 /// slot's previous user from one of its present user.
 /// </summary>
-internal static class UserData
+internal static class OperationId
 {
     public const uint GenerationMask = 0xFF_FFFF;
 
@@ -30,6 +30,12 @@ internal static class UserData
     public static OperationKind KindOf(ulong userData) => (OperationKind)(userData >> 56);
 
     public static uint GenerationOf(ulong userData) => (uint)(userData >> 32) & GenerationMask;
+
+    /// <summary>Is it of the slot's present user?</summary>
+    /// <param name="userData">Of a completion.</param>
+    /// <param name="generation">The slot's, all 32 bits.</param>
+    public static bool IsOf(ulong userData, uint generation) =>
+        GenerationOf(userData) == (generation & GenerationMask);
 
     public static int SlotOf(ulong userData) => (int)(uint)userData;
 }

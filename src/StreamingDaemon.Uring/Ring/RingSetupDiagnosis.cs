@@ -1,5 +1,4 @@
 using System.Globalization;
-using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 
 namespace StreamingDaemon.Uring.Ring;

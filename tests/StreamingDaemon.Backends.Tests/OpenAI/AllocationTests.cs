@@ -1,5 +1,6 @@
 using System.Text;
 using StreamingDaemon.Backends.Mock;
+using StreamingDaemon.Backends.OpenAI;
 using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.Tests.OpenAI;
@@ -52,7 +53,8 @@ public sealed class AllocationTests
             + "\"finish_reason\":null}]}\n\n");
         var sink = new CountingSink();
         using var body = new RepeatingStream(chunk, Tokens);
-        var relay = new ResponsePump(body, sink, 1024, "", 200, default);
+        var relay = new ResponsePump<ChunkEvents>(
+            body, sink, new ChunkEvents(new ChunkReader("")), 1024, 200, default);
         Assert.Equal(StreamOutcome.UpstreamTruncated, (await relay.RunAsync(body)).Outcome);
 
         return sink.Bytes;

@@ -1,5 +1,6 @@
 using System.Text;
 using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.Tests.OpenAI;
 
@@ -14,7 +15,7 @@ public sealed class ChunkReaderTests
     {
         byte[] data = [.. Head, (byte)'a', 0xff, 0xe6, 0x97, .. "b\\n"u8, .. Tail];
         using var reader = new ChunkReader("");
-        Assert.Equal(ChunkKind.Chunk, reader.Read("message", data));
+        Assert.Equal(EventKind.Delta, reader.Read("message", data));
         Assert.Equal("a\ufffd\ufffdb\n", Encoding.UTF8.GetString(reader.Text.Span));
     }
 
@@ -24,7 +25,7 @@ public sealed class ChunkReaderTests
         var junk = Enumerable.Repeat((byte)0xff, 50_000).ToArray();
         byte[] data = [.. Head, .. junk, .. Tail];
         using var reader = new ChunkReader("");
-        Assert.Equal(ChunkKind.Chunk, reader.Read("message", data));
+        Assert.Equal(EventKind.Delta, reader.Read("message", data));
         Assert.Equal(new string('\ufffd', 50_000), Encoding.UTF8.GetString(reader.Text.Span));
     }
 
@@ -52,8 +53,8 @@ public sealed class ChunkReaderTests
     [Theory]
     [InlineData(" [DONE] ", "Done")]
     [InlineData("[done]", "Malformed")]
-    [InlineData("{\"error\":\"\"}", "Chunk")]
-    [InlineData("{\"error\":false}", "Chunk")]
+    [InlineData("{\"error\":\"\"}", "Delta")]
+    [InlineData("{\"error\":false}", "Delta")]
     [InlineData("{\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"error\":{\"code\":1}}", "Error")]
     public void Events_are_told_apart(string data, string kind)
     {
@@ -66,6 +67,6 @@ public sealed class ChunkReaderTests
     {
         var data = Encoding.UTF8.GetBytes("{\"a\":" + new string('[', 100_000));
         using var reader = new ChunkReader("");
-        Assert.Equal(ChunkKind.Malformed, reader.Read("message", data));
+        Assert.Equal(EventKind.Malformed, reader.Read("message", data));
     }
 }

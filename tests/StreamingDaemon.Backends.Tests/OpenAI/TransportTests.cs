@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.Backends.Tests.OpenAI;
@@ -103,7 +104,7 @@ public sealed class TransportTests
 
         Assert.Equal((StreamOutcome.UpstreamError, UpstreamFault.Connect), (result.Outcome, result.Fault));
         Assert.Equal($"the upstream cannot be reached: {path}: {problem}", result.Reason);
-        Assert.Equal($"{path}: {problem}", ApiSocket.Check(path));
+        Assert.Equal($"{path}: {problem}", UpstreamSocket.Check(path));
     }
 
     [Theory]

@@ -42,12 +42,12 @@ public sealed class UpstreamFuzz
     private static List<string> EventsOf(byte[] data, Random random)
     {
         using var chunks = new ChunkReader("sk-of-the-test");
-        using var reader = new SseReader();
+        using var reader = new SseReader<ChunkEvents>(new ChunkEvents(chunks), int.MaxValue);
         var events = new List<string>();
         for (var from = 0; from < data.Length;)
         {
             var piece = data.AsSpan(from, Math.Min(random.Next(1, 40), data.Length - from));
-            for (var offset = 0; reader.TryRead(piece, ref offset, chunks, out var kind);)
+            for (var offset = 0; reader.TryRead(piece, ref offset, out var kind);)
                 events.Add(Describe(kind, chunks));
             from += piece.Length;
         }
@@ -55,7 +55,7 @@ public sealed class UpstreamFuzz
         return events;
     }
 
-    private static string Describe(ChunkKind kind, ChunkReader chunks)
+    private static string Describe(EventKind kind, ChunkReader chunks)
     {
         var text = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(chunks.Text.Span);
         return $"{kind} {text} {chunks.SawFinishReason}";
@@ -65,7 +65,8 @@ public sealed class UpstreamFuzz
     private static (string Texts, BackendResult End) Read(Stream body)
     {
         var sink = new RecordingSink();
-        var relay = new ResponsePump(new Nothing(), sink, MaxEventBytes, "sk-of-the-test", 200, default);
+        var relay = new ResponsePump<ChunkEvents>(new Nothing(), sink,
+            new ChunkEvents(new ChunkReader("sk-of-the-test")), MaxEventBytes, 200, default);
         // Nothing here ever waits.
         var end = relay.RunAsync(body).AsTask().GetAwaiter().GetResult();
         return (string.Join('|', sink.Texts), end);

@@ -5,7 +5,6 @@ using System.Runtime.InteropServices;
 using System.Text;
 using StreamingDaemon.Testing;
 using StreamingDaemon.Uring.Interop;
-using StreamingDaemon.Uring.Ring;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests.Interop;

@@ -1,5 +1,5 @@
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
-using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 
 namespace StreamingDaemon.Uring.Tests.Loop;
@@ -74,7 +74,7 @@ internal sealed class KernelWitness(Random random, bool faulty)
 
     private void Break(ref SubmissionEntry entry)
     {
-        var kind = UserData.KindOf(entry.UserData);
+        var kind = OperationId.KindOf(entry.UserData);
         if (kind == OperationKind.ClientSend && entry.Opcode != 0 && random.Next(4) == 0)
             entry.Length = (uint)random.Next(1, (int)Math.Min(entry.Length, 50) + 1);
         if (kind is not (OperationKind.ClientSend or OperationKind.HandoffReceive or OperationKind.ClientRead)
@@ -88,14 +88,14 @@ internal sealed class KernelWitness(Random random, bool faulty)
 
     private void OnSubmitted(in SubmissionEntry entry)
     {
-        switch (UserData.KindOf(entry.UserData))
+        switch (OperationId.KindOf(entry.UserData))
         {
             case OperationKind.Cancel or OperationKind.Wake or OperationKind.Accept:
                 break;
             default:
                 if (!_inFlight.TryAdd(entry.UserData, entry.Fd))
                     throw new InvalidOperationException($"{Name(entry.UserData)} is in flight twice");
-                if (UserData.KindOf(entry.UserData) == OperationKind.ClientSend)
+                if (OperationId.KindOf(entry.UserData) == OperationKind.ClientSend)
                     Sends++;
                 break;
         }
@@ -110,5 +110,5 @@ internal sealed class KernelWitness(Random random, bool faulty)
     }
 
     private static string Name(ulong userData) =>
-        $"{UserData.KindOf(userData)} of slot {UserData.SlotOf(userData)}.{UserData.GenerationOf(userData)}";
+        $"{OperationId.KindOf(userData)} of slot {OperationId.SlotOf(userData)}.{OperationId.GenerationOf(userData)}";
 }

@@ -3,8 +3,7 @@ using System.Net.Sockets;
 using System.Text;
 using System.Threading.Channels;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
 
@@ -91,7 +90,7 @@ public sealed class LifeModelTests
                 MaxPendingBytes = _random.Next(2_000, 20_000),
                 HandoffTimeoutMs = 80,
                 WriteTimeoutMs = _random.Next(50, 300),
-                DrainTimeoutMs = _random.Next(0, 50),
+                LingerTimeoutMs = _random.Next(0, 50),
                 KeepAlive = Encoding.UTF8.GetBytes(Comment),
                 KeepAliveIntervalMs = _random.Next(0, 10),
                 KeepHalfClosed = _random.Next(2) == 0,

@@ -1,4 +1,4 @@
-using StreamingDaemon.Uring.Loop;
+using StreamingDaemon.Uring.Timers;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests.Loop;

@@ -1,9 +1,8 @@
 using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
-using StreamingDaemon.Uring.Handoff;
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
-using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
 
@@ -145,7 +144,7 @@ public sealed class RingFaultTests
             for (var i = 0; i < call.SubmissionCount; i++)
             {
                 ref var entry = ref call.Submission(i);
-                if (UserData.KindOf(entry.UserData) != (OperationKind)kind || entry.Opcode == 0 || seen++ % 3 != 0)
+                if (OperationId.KindOf(entry.UserData) != (OperationKind)kind || entry.Opcode == 0 || seen++ % 3 != 0)
                     continue;
                 faults[entry.UserData] = -errno;
                 entry = new SubmissionEntry { UserData = entry.UserData };
@@ -221,18 +220,18 @@ public sealed class RingFaultTests
                 for (var i = 0; i < call.SubmissionCount; i++)
                 {
                     var userData = call.Submission(i).UserData;
-                    if (UserData.KindOf(userData) is not (OperationKind.HandoffReceive or OperationKind.ClientSend
+                    if (OperationId.KindOf(userData) is not (OperationKind.HandoffReceive or OperationKind.ClientSend
                         or OperationKind.ClientWatch or OperationKind.ClientRead or OperationKind.ClientReadable))
                         continue;
                     past.Add(userData);
-                    generations[SlotOf(userData)] = UserData.GenerationOf(userData);
+                    generations[SlotOf(userData)] = OperationId.GenerationOf(userData);
                 }
 
                 for (var i = 0; i < 4 && past.Count > 0; i++)
                 {
                     var old = past[random.Next(past.Count)];
                     // Of a slot that was used again since. Its result, 0, would end whoever takes it for his own.
-                    if (generations[SlotOf(old)] != UserData.GenerationOf(old)
+                    if (generations[SlotOf(old)] != OperationId.GenerationOf(old)
                         && call.TryAdd(new SubmissionEntry { UserData = old }))
                         late++;
                 }
@@ -244,7 +243,7 @@ public sealed class RingFaultTests
         Assert.True(late > 100, $"{late} late");
 
         static (bool, int) SlotOf(ulong userData) =>
-            (UserData.KindOf(userData) == OperationKind.HandoffReceive, UserData.SlotOf(userData));
+            (OperationId.KindOf(userData) == OperationKind.HandoffReceive, OperationId.SlotOf(userData));
     }
 
     [Fact]
@@ -259,7 +258,7 @@ public sealed class RingFaultTests
                 {
                     for (var i = 0; i < call.SubmissionCount; i++)
                     {
-                        if (UserData.KindOf(call.Submission(i).UserData) == OperationKind.ClientWatch)
+                        if (OperationId.KindOf(call.Submission(i).UserData) == OperationKind.ClientWatch)
                             return -Errno.Inval;
                     }
 

@@ -1,6 +1,6 @@
-using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Threads;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests.Ring;

@@ -1,0 +1,33 @@
+namespace StreamingDaemon.Backends.Upstream;
+
+/// <summary>How an HTTP upstream is reached, and what its operator is told if it cannot be.</summary>
+internal sealed record UpstreamOptions
+{
+    /// <summary>http or https. Requests may go to any path of its host.</summary>
+    public required Uri Address { get; init; }
+
+    /// <summary>Path of a Unix socket to connect to instead of the address's host and port, or
+    /// null.</summary>
+    public string? SocketPath { get; init; }
+
+    /// <summary>HTTP/2: ALPN on https, prior knowledge on http. Off is HTTP/1.1.</summary>
+    public bool Http2Enabled { get; init; } = true;
+
+    /// <summary>Accept any certificate.</summary>
+    public bool TrustsAnyCertificate { get; init; }
+
+    /// <summary>Milliseconds until a connection must stand, TLS included.</summary>
+    public int ConnectTimeoutMs { get; init; } = 10_000;
+
+    /// <summary>Longest line and longest event accepted, bytes.</summary>
+    public int MaxEventBytes { get; init; } = 1 << 20;
+
+    /// <summary>The key. No error quotes a part of it.</summary>
+    public string Secret { get; init; } = "";
+
+    /// <summary>What the operator sets to use HTTP/1.1, as in "set X=false".</summary>
+    public required string Http1Hint { get; init; }
+
+    /// <summary>What the operator sets to use HTTP/2.</summary>
+    public required string Http2Hint { get; init; }
+}

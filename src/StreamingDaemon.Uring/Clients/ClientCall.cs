@@ -1,0 +1,42 @@
+using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
+
+namespace StreamingDaemon.Uring.Clients;
+
+/// <summary>Stands between the loop and the kernel, for tests: makes, changes or answers a call on a client's
+/// socket.</summary>
+/// <returns>What the call would: bytes, 0, or a negative errno.</returns>
+internal delegate int ClientCallFault(in ClientCall call);
+
+/// <summary>One call on a client's socket, not yet made.</summary>
+internal readonly unsafe struct ClientCall(OperationKind kind, int fd, byte* bytes, int length)
+{
+    private readonly byte* _bytes = bytes;
+
+    public OperationKind Kind => kind;
+
+    public int Fd => fd;
+
+    public int Length => length;
+
+    /// <summary>Makes it, with at most so many bytes.</summary>
+    public int Proceed(int most = int.MaxValue) => Make(kind, fd, _bytes, Math.Min(length, most));
+
+    public static int Make(OperationKind kind, int fd, byte* bytes, int length) => kind switch
+    {
+        OperationKind.ClientSend => LinuxNative.Send(fd, bytes, length, MsgDontWait | MsgNoSignal),
+        OperationKind.ClientRead => LinuxNative.Recv(fd, bytes, length, MsgDontWait),
+        _ => LinuxNative.Shutdown(fd, ShutWr),
+    };
+}
+
+/// <summary>A call that came back to a thread which had been replaced meanwhile.</summary>
+internal readonly record struct ReturnedCall(ClientConnection Client, OperationKind Kind, int Result);
+
+/// <summary>Ends a loop's thread that was replaced while it hung in a call. Nothing but this may come of
+/// it.</summary>
+internal sealed class LoopReplacedException(ReturnedCall call) : Exception
+{
+    public ReturnedCall Call => call;
+}

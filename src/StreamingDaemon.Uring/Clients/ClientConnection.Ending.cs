@@ -1,0 +1,183 @@
+using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Threads;
+
+namespace StreamingDaemon.Uring.Clients;
+
+// The end of a client. close(2) neither cancels nor completes what is in flight, and closing with unread
+// bytes sends RST, which can eat the end of the answer: hence FIN, bounded linger, cancel, close.
+internal sealed partial class ClientConnection
+{
+    /// <summary>What a refused client has to close if others wait for its slot.</summary>
+    private const int CrowdedLingerTimeoutMs = 200;
+
+    /// <summary>A call on a closing client's socket that takes longer hangs: it waits for nobody but who
+    /// holds the socket's lock.</summary>
+    private const int LeaveBehindAfterMs = 100;
+
+    /// <summary>Our end of the stream is being shut down.</summary>
+    private bool _isShuttingDown;
+
+    /// <summary>What is in flight: the read of what it still sends, the wait for it, or nothing.</summary>
+    private OperationKind _readOperation;
+
+    /// <summary>It had its end, but a call on its socket does not return: the loop does not wait for
+    /// it.</summary>
+    private bool _isLeftBehind;
+    private long _lingeredBytes;
+    private ClientEnd _end;
+
+    /// <summary>A call that takes its socket's lock is under way.</summary>
+    private bool HasCallInFlight => _isShuttingDown || _sendOperation == OperationKind.ClientSend
+        || _readOperation == OperationKind.ClientRead;
+
+    private bool HasOperationInFlight =>
+        IsSending || _isWatched || _readOperation != OperationKind.None || _isShuttingDown;
+
+    /// <summary>The server is stopped at once.</summary>
+    public void Stop()
+    {
+        if (_state is ClientState.Streaming or ClientState.Lingering)
+            BeginClose(ClientEnd.ServerStopped);
+    }
+
+    /// <summary>The ring is gone: tells the producer, and closes the socket.</summary>
+    public void Abandon()
+    {
+        if (_state == ClientState.Free)
+            return;
+        ReportEnd(ClientEnd.ServerStopped);
+        Stream!.OnEnded(_end);
+        if (Stream.TryLetGo())
+            _loop.Releases.Add(Fd, ReleaseKind.Client);
+        _state = ClientState.Free;
+        _loop.Places.Return(_isAdmitted);
+    }
+
+    /// <summary>Everything is sent: FIN, then read what the client still sends until it closes.</summary>
+    private void BeginLinger()
+    {
+        _state = ClientState.Lingering;
+        ReportEnd(ClientEnd.Completed);
+        var patienceMs = _loop.Options.LingerTimeoutMs;
+        // One who was only told that there is no room makes room for the next who waits to be told.
+        if (!_isAdmitted && _loop.Places.Waiting > 0)
+            patienceMs = Math.Min(patienceMs, CrowdedLingerTimeoutMs);
+        _loop.SetTimer(this, patienceMs);
+        _isShuttingDown = true;
+        _table.Calls.Make(this, OperationKind.ClientShutdown);
+    }
+
+    private void OnShutDown()
+    {
+        _isShuttingDown = false;
+        if (_state == ClientState.Closing)
+            FinishCloseIfIdle();
+        else
+            AwaitReadable();
+    }
+
+    private void AwaitReadable()
+    {
+        _loop.Operations.PollReadable(Fd, Generation, Index);
+        _readOperation = OperationKind.ClientReadable;
+    }
+
+    private void OnReadable(int result)
+    {
+        _readOperation = OperationKind.None;
+        if (_state == ClientState.Closing)
+        {
+            FinishCloseIfIdle();
+        }
+        else if (IsInterrupted(result))
+        {
+            AwaitReadable();
+        }
+        else if (result < 0)
+        {
+            BeginClose(ClientEnd.Completed);
+        }
+        else
+        {
+            _readOperation = OperationKind.ClientRead;
+            _table.Calls.Make(this, OperationKind.ClientRead);
+        }
+    }
+
+    private void OnRead(int result)
+    {
+        _readOperation = OperationKind.None;
+        _lingeredBytes += Math.Max(0, result);
+        if (_state == ClientState.Closing)
+            FinishCloseIfIdle();
+        else if ((result > 0 || result is -Errno.Again or -Errno.Intr)
+                 && _lingeredBytes < _loop.Options.MaxLingerBytes)
+            AwaitReadable();
+        else if (result == 0 && _isWatched && !_loop.Options.KeepHalfClosed)
+            // The end that we read here is what the watch waits for: it ends by itself, and needs no cancel.
+            _state = ClientState.Closing;
+        else
+            BeginClose(ClientEnd.Completed);
+    }
+
+    /// <summary>Ends a client now: drops what is unsent, cancels what is in flight, closes when that has
+    /// ended.</summary>
+    private void BeginClose(ClientEnd end)
+    {
+        if (_state == ClientState.Closing)
+            return;
+        _state = ClientState.Closing;
+        ReportEnd(end);
+        if (IsSending)
+            Cancel(_sendOperation);
+        if (_isWatched)
+            Cancel(OperationKind.ClientWatch);
+        if (_readOperation != OperationKind.None)
+            Cancel(_readOperation);
+        if (HasCallInFlight)
+            _loop.SetTimer(this, LeaveBehindAfterMs);
+        FinishCloseIfIdle();
+    }
+
+    private void Cancel(OperationKind kind) => _loop.Operations.Cancel(kind, Generation, Index);
+
+    private void FinishCloseIfIdle()
+    {
+        if (_state != ClientState.Closing || HasOperationInFlight)
+            return;
+        if (Stream!.TryLetGo())
+            Free();
+        else
+            _loop.SetTimer(this, LeaveBehindAfterMs);
+    }
+
+    private void OnCloseTooLong()
+    {
+        if (_isWatched)
+            Cancel(OperationKind.ClientWatch);
+        if (HasCallInFlight || !HasOperationInFlight)
+            LeaveBehind();
+    }
+
+    /// <summary>It is closing, and a call on its socket, or the check of it, does not return.</summary>
+    private void LeaveBehind()
+    {
+        if (_isLeftBehind)
+            return;
+        _isLeftBehind = true;
+        _table.OnLeftBehind();
+        Stream!.OnEnded(_end);
+    }
+
+    private void ReportEnd(ClientEnd end)
+    {
+        if (_end != ClientEnd.None)
+            return;
+        _end = end;
+        Stream!.OnClosed(end);
+        // With a send in flight the count of its bytes is still to come.
+        if (!IsSending)
+            Stream.OnEnded(end);
+    }
+}

@@ -1,0 +1,263 @@
+using System.Diagnostics;
+using StreamingDaemon.Uring.Buffers;
+using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Timers;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
+
+namespace StreamingDaemon.Uring.Clients;
+
+// The one send in flight: what it sends, how it goes on, and whether the client takes anything.
+internal sealed unsafe partial class ClientConnection
+{
+    /// <summary>Longer ago than any window. Not 0: the clock begins when the machine does.</summary>
+    private const long NeverSent = long.MinValue / 2;
+
+    /// <summary>Longest pause between two looks at a client that is behind.</summary>
+    private const int LongestProbeMs = 1_000;
+
+    /// <summary>Pause before a send that the kernel had no memory for.</summary>
+    private const int StallMs = 20;
+
+    /// <summary>Bytes that the kernel reads from; <see cref="_sent"/> of them are gone.</summary>
+    private NativeBuffer _sending;
+    private int _sent;
+
+    /// <summary>What is in flight: the send, the wait until one is possible, or nothing.</summary>
+    private OperationKind _sendOperation;
+
+    /// <summary>What is in <see cref="_sending"/> is the loop's own; the producer knows nothing of
+    /// it.</summary>
+    private bool _isSendingKeepAlive;
+
+    /// <summary>What was last sent ends inside a flush: nothing may come between.</summary>
+    private bool _isInsideFlush;
+
+    /// <summary>The kernel had no memory for the send: it is made again when the timer fires.</summary>
+    private bool _isStalled;
+
+    /// <summary>When the client was last seen to take bytes, while some wait for it: ms of the loop's
+    /// clock.</summary>
+    private long _progressMs;
+
+    /// <summary>What the kernel still held for it when last asked (SIOCOUTQ), or -1.</summary>
+    private int _unsentInKernel = -1;
+
+    /// <summary>When the last send was submitted, ms of the loop's clock.</summary>
+    public long LastSendMs { get; private set; } = NeverSent;
+
+    /// <summary>The mark of <see cref="SendQueue"/>, and set by it alone: the client is in one of its
+    /// lists.</summary>
+    public bool IsQueued { get; set; }
+
+    /// <summary>What the send in flight is to send.</summary>
+    public byte* UnsentBytes => _sending.Pointer + _sent;
+
+    public int UnsentLength => _sending.Length - _sent;
+
+    private bool IsSending => _sendOperation != OperationKind.None;
+
+    private int ProbeMs => Math.Min(LongestProbeMs, Math.Max(1, _loop.Options.WriteTimeoutMs / 4));
+
+    /// <summary>Not before the first flush was sent: the timer of the check may still run.</summary>
+    private bool MayKeepAlive =>
+        _table.KeepAlive.Length > 0 && LastSendMs != NeverSent && Stream!.AllowsKeepAlive;
+
+    /// <summary>Its turn has come.</summary>
+    public void SendQueued()
+    {
+        if (_state == ClientState.Streaming && !IsSending && !_isStalled)
+            SendPendingOrEnd();
+    }
+
+    /// <summary>Sends what its outbox holds at the end of the turn.</summary>
+    private void QueueSend()
+    {
+        if (!IsSending && !_isStalled)
+            _table.Sends.Add(this);
+    }
+
+    private void SendPendingOrEnd()
+    {
+        Debug.Assert(_sending.Pointer is null, "two sends of one client would mix their bytes");
+        ref var outbox = ref Stream!.Outbox;
+        // Before the look into the outbox: what an end follows is in it by then.
+        var endRequested = outbox.EndRequested;
+        if (endRequested == StreamEndRequest.Abort)
+        {
+            // It came after the Channel was looked at: what is unsent is dropped all the same.
+            BeginClose(ClientEnd.Aborted);
+        }
+        else if (outbox.TryTake(ref _sending, out _isInsideFlush))
+        {
+            _sent = 0;
+            LastSendMs = _loop.NowMs;
+            ExpectProgress();
+            Send();
+        }
+        else if (endRequested != StreamEndRequest.None)
+        {
+            BeginLinger();
+        }
+    }
+
+    private void Send()
+    {
+        _sendOperation = OperationKind.ClientSend;
+        _loop.Statistics.OnSendSubmitted();
+        _table.Calls.Make(this, OperationKind.ClientSend);
+    }
+
+    private void OnSent(int result)
+    {
+        _sendOperation = OperationKind.None;
+        if (result > 0)
+        {
+            _sent += result;
+            _loop.Statistics.OnBytesSent(result);
+            Stream!.OnSent(result, ofProducer: !_isSendingKeepAlive);
+        }
+
+        if (_state != ClientState.Streaming)
+        {
+            FinishCloseIfIdle();
+            return;
+        }
+
+        if (result == -Errno.Again)
+        {
+            AwaitWritable();
+        }
+        else if (result is -Errno.NoBufs or -Errno.NoMem)
+        {
+            Stall();
+        }
+        else if (IsInterrupted(result))
+        {
+            Send();
+        }
+        else if (result <= 0)
+        {
+            BeginClose(result is -Errno.Pipe or -Errno.ConnReset or -Errno.TimedOut
+                ? ClientEnd.ClientGone
+                : ClientEnd.SocketError);
+        }
+        else if (UnsentLength > 0)
+        {
+            ExpectProgress();
+            Send();
+        }
+        else
+        {
+            ReleaseSending();
+            ExpectSilence();
+            // Through the queue: tokens that come until the end of this turn join this send.
+            if (Stream!.Outbox.HasWork)
+                QueueSend();
+        }
+    }
+
+    private void AwaitWritable()
+    {
+        _loop.Operations.PollWritable(Fd, Generation, Index);
+        _sendOperation = OperationKind.ClientWritable;
+    }
+
+    private void OnWritable(int result)
+    {
+        _sendOperation = OperationKind.None;
+        if (_state != ClientState.Streaming)
+            FinishCloseIfIdle();
+        else if (result < 0 && !IsInterrupted(result))
+            BeginClose(ClientEnd.SocketError);
+        else
+            Send();
+    }
+
+    /// <summary>A send was submitted: within the write timeout the client must take something.</summary>
+    private void ExpectProgress()
+    {
+        _progressMs = _loop.NowMs;
+        _unsentInKernel = -1;
+        _loop.SetTimer(this, ProbeMs);
+    }
+
+    /// <summary>Everything was sent: the next thing is a token, or the keep-alive in its place.</summary>
+    private void ExpectSilence()
+    {
+        if (MayKeepAlive)
+            _loop.SetTimer(this, _loop.Options.KeepAliveIntervalMs);
+        else
+            TimerWheel.Clear(this);
+    }
+
+    private void OnSendDeadline()
+    {
+        if (_isStalled)
+            SendAgain();
+        else if (IsSending)
+            ProbeProgress();
+        else if (MayKeepAlive && !_isInsideFlush && !Stream!.Outbox.HasWork)
+            SendKeepAlive();
+    }
+
+    /// <summary>
+    /// A parked send says nothing of a client that reads slowly: the kernel completes it only when a good
+    /// part of the socket's buffer is free. What is left in that buffer does.
+    /// </summary>
+    private void ProbeProgress()
+    {
+        // Multipath TCP would take the socket's lock for the answer (mptcp_ioctl).
+        var isAsked = LinuxNative.GetSockOpt(Fd, SolSocket, SoProtocol, out var protocol) == 0
+            && protocol != IpProtoMpTcp;
+        var unsent = isAsked ? LinuxNative.GetUnsentBytes(Fd) : -1;
+        // The first look only learns from where it falls; it is not held against the client.
+        if (_unsentInKernel < 0 || (unsent >= 0 && unsent < _unsentInKernel))
+            _progressMs = _loop.NowMs;
+        _unsentInKernel = Math.Max(0, unsent);
+        var leftMs = _progressMs + _loop.Options.WriteTimeoutMs - _loop.NowMs;
+        if (leftMs <= 0)
+            BeginClose(ClientEnd.SlowClient);
+        else
+            _loop.SetTimer(this, Math.Min(leftMs, ProbeMs));
+    }
+
+    /// <summary>Waits for memory, but no longer than for a client.</summary>
+    private void Stall()
+    {
+        if (_loop.NowMs - _progressMs >= _loop.Options.WriteTimeoutMs)
+        {
+            BeginClose(ClientEnd.SocketError);
+            return;
+        }
+
+        _isStalled = true;
+        _loop.SetTimer(this, StallMs);
+    }
+
+    private void SendAgain()
+    {
+        _isStalled = false;
+        _loop.SetTimer(this, ProbeMs);
+        Send();
+    }
+
+    private void SendKeepAlive()
+    {
+        Debug.Assert(_sending.Pointer is null, "two sends of one client would mix their bytes");
+        _sending = _table.KeepAlive;
+        _sent = 0;
+        _isSendingKeepAlive = true;
+        ExpectProgress();
+        Send();
+    }
+
+    private void ReleaseSending()
+    {
+        if (_isSendingKeepAlive)
+            _sending = default;
+        else
+            _loop.Buffers.Return(ref _sending);
+        _isSendingKeepAlive = false;
+    }
+}

@@ -1,0 +1,193 @@
+using System.Globalization;
+using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Shared;
+using StreamingDaemon.Uring.Threads;
+using StreamingDaemon.Uring.Timers;
+using static StreamingDaemon.Uring.Interop.IoUringConstants;
+
+namespace StreamingDaemon.Uring.Handoff;
+
+/// <summary>
+/// Accepts the module's connections, as many as there is room for. What is not accepted waits in the kernel's
+/// queue, where nothing is lost and no descriptor is held. Loop-owned.
+/// </summary>
+/// <param name="loop">The loop that accepts.</param>
+/// <param name="listener">Where.</param>
+/// <param name="receiver">Gets each connection.</param>
+internal sealed class Acceptor(LoopContext loop, HandoffListener listener, HandoffReceiver receiver)
+{
+    /// <summary>Accepts of one connection each that are armed at once.</summary>
+    private const int MostAccepts = 16;
+
+    /// <summary>The old ring's accepts are cancelled by and by, and may take a wake-up with them.</summary>
+    private const int AskAgainMs = 100;
+
+    private readonly int _backlog = EffectiveBacklog(loop.Options.Backlog);
+    private readonly LoopAlarm _again = new();
+    private long _againMs = long.MaxValue;
+    private int _armed;
+    private bool _isMultishot;
+    private bool _isCancelled;
+    private bool _draining;
+    private bool _stopped;
+
+    /// <summary>Once a turn, while there is a listener: accepts more, or fewer.</summary>
+    public void Turn()
+    {
+        if (loop.NowMs >= _againMs)
+        {
+            _againMs = long.MaxValue;
+            if (_armed > 0)
+                CancelAll();
+        }
+
+        var room = receiver.Most - receiver.Count;
+        if (_draining && _armed == 0)
+            Finish();
+        else if (_draining || (_isMultishot && room < _backlog))
+            CancelAll();
+        else if (!_isMultishot && receiver.MayTakeMore)
+            Arm(room);
+    }
+
+    public void OnAccepted(in CompletionEntry completion)
+    {
+        if (completion.Result >= 0)
+            Begin(completion.Result);
+        if ((completion.Flags & CqeMore) != 0)
+            return;
+        _armed--;
+        _isMultishot = false;
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM: what ends gives some back. The connection is still queued.
+        if (completion.Result is < 0 and not (-Errno.ConnAborted or -Errno.Intr or -Errno.Canceled))
+            receiver.BackOff();
+    }
+
+    /// <summary>Takes what is queued, then closes the listener.</summary>
+    public void BeginDrain() => _draining = true;
+
+    /// <summary>Refuses who still comes.</summary>
+    public void Stop() => _stopped = true;
+
+    /// <summary>The ring is a new one: what had completed in the old one is still to be counted, the others
+    /// are armed by the next turn.</summary>
+    public void ArmAgain(List<CompletionEntry> completed)
+    {
+        _armed = 0;
+        foreach (var completion in completed)
+        {
+            if (OperationId.KindOf(completion.UserData) == OperationKind.Accept
+                && (completion.Flags & CqeMore) == 0)
+                _armed++;
+        }
+
+        _isMultishot = _isCancelled = false;
+        _againMs = loop.NowMs + AskAgainMs;
+        loop.Timers.Set(_again, _againMs);
+    }
+
+    /// <summary>Connections that may be queued: listen(2) caps it at net.core.somaxconn, and the kernel
+    /// queues one more.</summary>
+    private static int EffectiveBacklog(int asked)
+    {
+        try
+        {
+            var text = File.ReadAllText("/proc/sys/net/core/somaxconn");
+            return Math.Min(asked, int.Parse(text, CultureInfo.InvariantCulture)) + 1;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException)
+        {
+            return asked + 1;
+        }
+    }
+
+    /// <summary>A multishot accept takes all that is queued before it asks. If that is more than there is
+    /// room for, there are as many that take one each.</summary>
+    private void Arm(int room)
+    {
+        if (room < _backlog)
+        {
+            while (_armed < Math.Min(room + 1, MostAccepts))
+                ArmOne(multishot: false);
+        }
+        else if (_armed == 0)
+        {
+            ArmOne(multishot: true);
+        }
+    }
+
+    private void ArmOne(bool multishot)
+    {
+        loop.Operations.Accept(listener.Fd, multishot);
+        _armed++;
+        _isMultishot = multishot;
+        _isCancelled = false;
+    }
+
+    private void CancelAll()
+    {
+        if (_isCancelled)
+            return;
+        _isCancelled = true;
+        loop.Operations.CancelAccepts();
+    }
+
+    private void Begin(int fd)
+    {
+        loop.Statistics.OnAccepted();
+        loop.MarkBusy();
+        if (listener.IsPassed)
+            AncillaryData.TurnOff(fd);
+        if (!IsAllowed(fd))
+            Refuse(fd, HandoffRejection.PeerNotAllowed);
+        else if (_stopped)
+            Refuse(fd, HandoffRejection.ServerStopped);
+        else
+            receiver.Begin(fd);
+    }
+
+    private void Refuse(int fd, HandoffRejection reason)
+    {
+        loop.Handlers.ReportRejection(reason, HandoffConnection.PeerOf(fd));
+        loop.Releases.Add(fd, ReleaseKind.Connection);
+    }
+
+    /// <summary>May this peer hand over?</summary>
+    private bool IsAllowed(int fd)
+    {
+        var options = loop.Options;
+        if (options.AllowedUids.Count == 0 && options.AllowedGids.Count == 0)
+            return true;
+        var peer = HandoffConnection.PeerOf(fd);
+        return options.AllowedUids.Contains(peer.UserId) || options.AllowedGids.Contains(peer.GroupId);
+    }
+
+    /// <summary>Takes what is left in the accept queue, then closes the listener.</summary>
+    private void Finish()
+    {
+        while (!_stopped)
+        {
+            if (!receiver.MayTakeMore)
+                return;
+            var fd = listener.AcceptQueued();
+            if (fd >= 0)
+            {
+                Begin(fd);
+            }
+            else if (fd == -Errno.Again)
+            {
+                break;
+            }
+            else if (fd is not (-Errno.Intr or -Errno.ConnAborted))
+            {
+                // No descriptor is left: streams that end give some back, and what is queued is ours to
+                // serve.
+                receiver.BackOff();
+                return;
+            }
+        }
+
+        loop.Releases.Add(listener.TakeDescriptor(), ReleaseKind.Odd);
+    }
+}

@@ -1,0 +1,269 @@
+using System.Diagnostics;
+using StreamingDaemon.Uring.Buffers;
+using StreamingDaemon.Uring.Clients;
+using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Shared;
+using StreamingDaemon.Uring.Threads;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
+
+namespace StreamingDaemon.Uring.Handoff;
+
+/// <summary>
+/// Receives handoffs, each a client's descriptor and its data, and gives their clients to the loops. Who has
+/// to wait for what is in <c>HandoffReceiver.Waiting.cs</c>. Loop-owned.
+/// </summary>
+internal sealed unsafe partial class HandoffReceiver : IDisposable
+{
+    /// <summary>Handoffs on their way may take this part of the memory budget beside it, for small areas and
+    /// for large ones each.</summary>
+    private const int ReceiveShare = 16;
+
+    private readonly LoopContext _loop;
+    private readonly LoopBalancer _balancer;
+    private readonly DescriptorBudget _budget;
+    private readonly HandoffMemoryPool _memory;
+    private readonly List<HandoffConnection> _slots = [];
+    private readonly Stack<int> _free = new();
+
+    public HandoffReceiver(LoopContext loop, LoopBalancer balancer, DescriptorBudget budget)
+    {
+        (_loop, _balancer, _budget) = (loop, balancer, budget);
+        var options = loop.Options;
+        _memory = new HandoffMemoryPool(options.MaxHandoffBytes, options.MayMapHandoffs,
+            HandoffMemoryPool.LargeWithin(options.Memory.Limit / ReceiveShare, options.MaxHandoffBytes));
+    }
+
+    /// <summary>Handoffs on their way.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>The cap of them: what the limits of descriptors and of memory allow.</summary>
+    public int Most => Math.Min(_budget.Handoffs, (int)Math.Clamp(
+        _loop.Options.Memory.Limit / ReceiveShare / HandoffMemoryPool.SmallBytes, 64, int.MaxValue));
+
+    /// <summary>One more than the cap: only who comes shows that a silent one must go.</summary>
+    public bool MayTakeMore => Count <= Most && HeldCount == 0 && !_backoff.IsSet;
+
+    public HandoffConnection this[int slot] => _slots[slot];
+
+    /// <summary>Asks for the message of a connection. Its time runs from here on, unless there is no memory:
+    /// then it is we who keep the peer waiting.</summary>
+    public void Begin(int fd)
+    {
+        var handoff = TakeSlot();
+        handoff.Open(fd);
+        Count++;
+        BeginLooks(handoff);
+    }
+
+    public void OnReceived(HandoffConnection handoff, int result)
+    {
+        handoff.OnLooked();
+        EndProbe(handoff);
+        var isStream = _loop.Options.UseStreamSocket;
+        if (result >= 0 && handoff.TakeDescriptor(isStream) is >= 0 and var surplus)
+            _loop.Releases.Add(surplus, ReleaseKind.Odd);
+        if (handoff.State == HandoffState.Closing)
+        {
+            Free(handoff);
+            return;
+        }
+
+        if (result < 0)
+        {
+            OnLookFailed(handoff, result);
+            return;
+        }
+
+        var isCutOff = handoff.LacksDescriptor;
+        if (isCutOff && handoff.MayHaveRoomLater())
+        {
+            AskLater(handoff);
+            return;
+        }
+
+        if (isCutOff)
+            handoff.MarkCutOff();
+        if (NeedsLargerMemory(handoff))
+        {
+            AwaitLargerMemory(handoff);
+        }
+        else if (result == 0 && handoff.State == HandoffState.Refusing && !isCutOff
+                 && (isStream || handoff.ClientFd < 0))
+        {
+            // Our own end of it, and not the peer's: what there was has been taken.
+            Reject(handoff, HandoffRejection.TimedOut);
+        }
+        else if (handoff.Append(result, _loop.Options.MaxHandoffBytes, isStream))
+        {
+            Finish(handoff);
+        }
+        else
+        {
+            LookOn(handoff);
+        }
+    }
+
+    /// <summary>Drops every handoff.</summary>
+    public void Stop()
+    {
+        _withoutPlace.Clear();
+        _loop.Places.Waiting = 0;
+        _unreceived.Clear();
+        foreach (var handoff in _slots)
+        {
+            if (handoff.IsOpen)
+                Reject(handoff, HandoffRejection.ServerStopped);
+        }
+    }
+
+    /// <summary>Looks again, in a new ring, for what the old one was asked for.</summary>
+    public void ArmAgain(HashSet<ulong> ended)
+    {
+        foreach (var handoff in _slots)
+        {
+            if (!handoff.IsLooking || ended.Contains(
+                OperationId.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index)))
+                continue;
+            handoff.OnLooked();
+            if (handoff.State == HandoffState.Closing)
+                Free(handoff);
+            else
+                Look(handoff);
+        }
+    }
+
+    public void Trim() => _memory.Trim();
+
+    /// <summary>The ring is gone: closes what handoffs hold.</summary>
+    public void Abandon()
+    {
+        foreach (var handoff in _slots)
+        {
+            if (handoff.Fd >= 0)
+                _loop.Releases.Add(handoff.Fd, ReleaseKind.Odd);
+            if (handoff.ClientFd >= 0)
+                _loop.Releases.Add(handoff.ClientFd, ReleaseKind.Odd);
+        }
+    }
+
+    /// <summary>Gives back what the kernel wrote into.</summary>
+    public void Dispose() => _memory.Dispose();
+
+    private HandoffConnection TakeSlot()
+    {
+        if (_free.TryPop(out var index))
+            return _slots[index];
+        var handoff = new HandoffConnection(_slots.Count, this);
+        _slots.Add(handoff);
+        return handoff;
+    }
+
+    private void Look(HandoffConnection handoff)
+    {
+        if (handoff.Memory.Capacity == handoff.Received)
+            AwaitLargerMemory(handoff);
+        else
+            handoff.Look(_loop.Operations);
+    }
+
+    private void Finish(HandoffConnection handoff)
+    {
+        if (handoff.ClientFd < 0)
+        {
+            Reject(handoff, handoff.IsCutOff ? HandoffRejection.DescriptorsTruncated
+                : handoff.Received == 0 ? HandoffRejection.PeerClosed
+                : HandoffRejection.NoDescriptor);
+        }
+        else if (!ClientSocket.IsKnownKind(handoff.ClientFd))
+        {
+            Reject(handoff, HandoffRejection.NotAStreamSocket);
+        }
+        else if (_withoutPlace.Count == 0 && _loop.Places.TryTake(out var admission))
+        {
+            Serve(handoff, admission);
+        }
+        else
+        {
+            AwaitPlace(handoff);
+        }
+    }
+
+    private void Serve(HandoffConnection handoff, HandoffAdmission admission)
+    {
+        Debug.Assert(handoff.ClientFd >= 0, "a handoff that has ended was served");
+        var length = Math.Min(handoff.Received, _loop.Options.MaxHandoffBytes);
+        if (admission == HandoffAdmission.Admitted && handoff.IsTooLong)
+            admission = HandoffAdmission.TooLarge;
+        admission = AdmitToMemory(admission, ref length, out var streamBytes);
+        var client = new ReceivedClient(handoff.ClientFd, HandoffConnection.PeerOf(handoff.Fd), admission,
+            streamBytes, handoff.AcceptedTimestamp);
+        if (!_balancer.TryServe(client, new ReadOnlySpan<byte>(handoff.Memory.Data, length)))
+        {
+            Reject(handoff, HandoffRejection.ServerStopped);
+            return;
+        }
+
+        handoff.GiveClientAway();
+        End(handoff);
+    }
+
+    /// <summary>The budget of memory: asked once for each handoff, when its length is known and nothing of it
+    /// was copied. Until then a handoff is bytes in a receive area, and those are bounded on their
+    /// own.</summary>
+    /// <param name="admission">As the places of clients have it.</param>
+    /// <param name="length">Of the handoff data; 0 for a refused client if there is no memory to read
+    /// it.</param>
+    /// <param name="streamBytes">What the stream holds of the budget, its request not counted.</param>
+    /// <returns>How the client comes in.</returns>
+    private HandoffAdmission AdmitToMemory(HandoffAdmission admission, ref int length, out int streamBytes)
+    {
+        streamBytes = 0;
+        var memory = _loop.Options.Memory;
+        if (admission == HandoffAdmission.Admitted)
+        {
+            if (memory.TryAdmit(length, out streamBytes))
+                return admission;
+            admission = HandoffAdmission.OverMemory;
+        }
+
+        // A 503 needs no memory to speak of. With the request id and the headers of the application it is of
+        // more use, but only while there is room for its handoff.
+        if (!memory.MayReadRefused(length))
+            length = 0;
+        return admission;
+    }
+
+    private void Reject(HandoffConnection handoff, HandoffRejection reason)
+    {
+        _loop.Handlers.ReportRejection(reason, HandoffConnection.PeerOf(handoff.Fd));
+        End(handoff);
+    }
+
+    private void End(HandoffConnection handoff)
+    {
+        handoff.MarkClosing();
+        // Its deadline must not end it again while its look is being cancelled.
+        ExcusePeer(handoff);
+        if (handoff.IsLooking)
+            CancelLook(handoff);
+        else
+            Free(handoff);
+    }
+
+    private void CancelLook(HandoffConnection handoff) => _loop.Operations.Cancel(
+        OperationKind.HandoffReceive, handoff.Generation, handoff.Index);
+
+    private void Free(HandoffConnection handoff)
+    {
+        _loop.Timers.Remove(handoff);
+        var kind = handoff.ReleaseKind;
+        if (handoff.ClientFd >= 0)
+            _loop.Releases.Add(handoff.ClientFd, ReleaseKind.Odd);
+        _loop.Releases.Add(handoff.Fd, kind);
+        _memory.Return(ref handoff.Memory, handoff.Received);
+        EndProbe(handoff);
+        handoff.Reset();
+        Count--;
+        _free.Push(handoff.Index);
+    }
+}

@@ -1,0 +1,114 @@
+using System.Diagnostics;
+using StreamingDaemon.Uring.Buffers;
+using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Threads;
+using StreamingDaemon.Uring.Timers;
+
+namespace StreamingDaemon.Uring.Shared;
+
+/// <summary>What the parts of one loop share. Loop-owned, unless it says otherwise.</summary>
+internal sealed class LoopContext : IDisposable
+{
+    private readonly ServerThreads _threads;
+    private volatile HandoffServerOptions _options;
+    private int _busy;
+
+    /// <summary>To be called on the loop's thread, whose ring it makes.</summary>
+    /// <param name="options">What the server was told.</param>
+    /// <param name="handler">Called for each client.</param>
+    /// <param name="statistics">Counted in by this loop alone.</param>
+    /// <param name="places">Those of all loops.</param>
+    /// <param name="threads">Those that all loops share.</param>
+    /// <exception cref="HandoffServerException">A ring, a descriptor or a thread is refused.</exception>
+    public LoopContext(HandoffServerOptions options, IHandoffHandler handler, LoopStatistics statistics,
+        ConnectionLimiter places, ServerThreads threads)
+    {
+        _options = options;
+        _threads = threads;
+        Statistics = statistics;
+        Places = places;
+        NowMs = ClockMs();
+        Timers = new TimerWheel(NowMs);
+        Buffers = new NativeBufferPool(options.Memory);
+        Releases = new ReleaseBatch(threads, options.Releasing);
+        Mailbox = new LoopMailbox();
+        try
+        {
+            Operations = new Operations(CreateRing());
+            Handlers = new HandlerCalls(handler, statistics, options);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+
+        threads.Monitor.Add(Handlers.Thread);
+    }
+
+    /// <summary>Replaced by other threads: what is set from it is set anew for each use. From any
+    /// thread.</summary>
+    public HandoffServerOptions Options
+    {
+        get => _options;
+        set => _options = value;
+    }
+
+    /// <summary>Milliseconds of the loop's clock, when it last looked.</summary>
+    public long NowMs { get; private set; }
+
+    public Operations Operations { get; }
+
+    public TimerWheel Timers { get; }
+
+    /// <summary>From any thread.</summary>
+    public LoopMailbox Mailbox { get; }
+
+    /// <summary>Where producers put what they flush. From any thread.</summary>
+    public NativeBufferPool Buffers { get; }
+
+    /// <summary>From any thread.</summary>
+    public HandlerCalls Handlers { get; }
+
+    public ReleaseBatch Releases { get; }
+
+    public LoopStatistics Statistics { get; }
+
+    /// <summary>Of all loops. From any thread.</summary>
+    public ConnectionLimiter Places { get; }
+
+    /// <summary>Is there a client or a handoff? Then calls may hang. From any thread.</summary>
+    public bool IsBusy => Volatile.Read(ref _busy) != 0;
+
+    // Not Environment.TickCount64, which moves in steps of 4 ms (CLOCK_MONOTONIC_COARSE).
+    public static long ClockMs() => Stopwatch.GetTimestamp() / (Stopwatch.Frequency / 1000);
+
+    public void ReadClock() => NowMs = ClockMs();
+
+    /// <summary>Sets a timer to fire so many milliseconds from now.</summary>
+    public void SetTimer(LoopTimer timer, long afterMs) => Timers.Set(timer, NowMs + afterMs);
+
+    /// <summary>A ring of the calling thread.</summary>
+    /// <exception cref="HandoffServerException">The kernel refuses it.</exception>
+    public IoUring CreateRing() =>
+        IoUring.Create((uint)Options.RingEntries, Options.SqPoll, Options.RingFault);
+
+    public void MarkBusy()
+    {
+        if (_busy != 0)
+            return;
+        Volatile.Write(ref _busy, 1);
+        _threads.Monitor.Wake();
+    }
+
+    public void MarkIdle() => Volatile.Write(ref _busy, 0);
+
+    /// <summary>Closes the ring and the eventfd. The buffers stay: the kernel may still be at work for a ring
+    /// that is being torn down.</summary>
+    public void Dispose()
+    {
+        // The ring first: once it is closed the kernel holds no pointer into the memory of the others.
+        Operations?.Dispose();
+        Mailbox.Dispose();
+    }
+}

@@ -1,0 +1,139 @@
+using System.Runtime.InteropServices;
+using StreamingDaemon.Uring.Interop;
+using static StreamingDaemon.Uring.Interop.SocketConstants;
+
+namespace StreamingDaemon.Uring.Threads;
+
+/// <summary>What a descriptor to close is.</summary>
+internal enum ReleaseKind : byte
+{
+    /// <summary>A connection of the module, which only we hold.</summary>
+    Connection,
+
+    /// <summary>As <see cref="Connection"/>; its first message was looked at, and is still in its
+    /// queue.</summary>
+    ConnectionWithMessage,
+
+    /// <summary>A client's socket.</summary>
+    Client,
+
+    /// <summary>As <see cref="ConnectionWithMessage"/>; what is in the message may take its time to
+    /// close.</summary>
+    OddConnection,
+
+    /// <summary>Anything whose close may take its time.</summary>
+    Odd,
+}
+
+/// <summary>A descriptor to close; the releaser's from now on.</summary>
+internal readonly record struct Release(int Fd, ReleaseKind Kind);
+
+/// <summary>
+/// Closes what came from outside, off the loop. The last close of a socket with SO_LINGER waits for its
+/// reader, that of a large file for its pages, and closing a connection closes every descriptor in its unread
+/// messages.
+/// </summary>
+internal sealed class DescriptorReleaser : ReplaceableThread<Release>
+{
+    /// <summary>Closes that may hang at a time, each on a thread of its own.</summary>
+    private const int MostHung = 64;
+
+    /// <summary>What ends within it is closed together: one wake-up of the thread for many.</summary>
+    private const int GatherMs = 10;
+
+    /// <summary>Nothing else in this process uses it, and the system ignores it by default.</summary>
+    private const int SigUrg = 23;
+
+    private readonly DescriptorReleaser? _odd;
+    private long _lookedAt;
+
+    /// <param name="name">Of the thread.</param>
+    /// <param name="odd">Gets what may wait; null if this one does.</param>
+    /// <param name="options">What the server was told.</param>
+    /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
+    public DescriptorReleaser(string name, DescriptorReleaser? odd, HandoffServerOptions options)
+        : base(name, HungWork.Release, MostHung, options)
+    {
+        _odd = odd;
+        _ = LinuxNative.SetSignalHandler(SigUrg, HarmlessFunction());
+    }
+
+    /// <inheritdoc/>
+    protected override bool MustSleepToHang => false;
+
+    /// <summary>What the signal calls: it must be safe in a signal handler, which no managed code is.
+    /// abs(3) takes an int, as a handler does, and only computes.</summary>
+    private static nint HarmlessFunction() =>
+        NativeLibrary.GetExport(NativeLibrary.GetMainProgramHandle(), "abs");
+
+    /// <summary>Only now is nothing posted to the other one any more.</summary>
+    protected override void OnEnded() => _odd?.End();
+
+    protected override void OnStarted() => SchedulingSlice.YieldToOthers();
+
+    protected override bool Gathers => true;
+
+    protected override void Gather() => Thread.Sleep(GatherMs);
+
+    protected override void Process(Release item, Worker worker)
+    {
+        worker.BeginCall();
+        if (_odd is not null && IsOdd(item))
+        {
+            _odd.Post(item);
+        }
+        else
+        {
+            if (item.Kind == ReleaseKind.OddConnection)
+                TakeMessage(item.Fd);
+            _ = LinuxNative.Close(item.Fd);
+        }
+
+        worker.EndCall();
+    }
+
+    /// <summary>Asks only what the kernel answers at once. Whoever else holds a socket may change it until
+    /// the close: then that one waits.</summary>
+    private static bool IsOdd(Release item)
+    {
+        switch (item.Kind)
+        {
+            case ReleaseKind.Connection:
+                return HoldsMessage(item.Fd);
+            case ReleaseKind.ConnectionWithMessage:
+                TakeMessage(item.Fd);
+                return HoldsMessage(item.Fd);
+            case ReleaseKind.Client:
+                return LinuxNative.HasLinger(item.Fd);
+            default:
+                return true;
+        }
+    }
+
+    /// <summary>A peer that waits for the end of its connection would read ECONNRESET instead: unix(7) resets
+    /// what is closed with unread data.</summary>
+    private static unsafe void TakeMessage(int fd)
+    {
+        byte nothing;
+        _ = LinuxNative.Recv(fd, &nothing, 0, MsgDontWait);
+    }
+
+    /// <summary>Is there a message that nobody has looked at?</summary>
+    private static unsafe bool HoldsMessage(int fd)
+    {
+        byte one;
+        var vector = new IoVector { Base = &one, Length = 1 };
+        var header = new MessageHeader { Vectors = &vector, VectorCount = 1 };
+        return LinuxNative.RecvMsg(fd, &header, MsgPeek | MsgDontWait) > 0 || (header.Flags & MsgCTrunc) != 0;
+    }
+
+    /// <summary>A signal ends the wait of a lingering close; the kernel sends the rest behind it
+    /// (sk_stream_wait_close, tcp_close). One that comes to any other call does nothing.</summary>
+    protected override void OnLook(Worker worker)
+    {
+        var call = worker.Call;
+        if ((call & 1) != 0 && call == _lookedAt)
+            _ = LinuxNative.SignalThread(worker.ThreadId, SigUrg);
+        _lookedAt = call;
+    }
+}

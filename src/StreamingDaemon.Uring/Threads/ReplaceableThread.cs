@@ -1,0 +1,221 @@
+using StreamingDaemon.Uring.Interop;
+
+namespace StreamingDaemon.Uring.Threads;
+
+/// <summary>
+/// A queue and the thread that works it off, in order. A thread that a system call holds up keeps its item
+/// and is left behind; another one goes on with the queue.
+/// </summary>
+/// <remarks>
+/// Only a call that is marked (<see cref="Worker.BeginCall"/>) can be found to hang: the rest of the work is
+/// ours, and replacing its thread would run it twice at a time.
+/// </remarks>
+internal abstract class ReplaceableThread<T> : IHangWatched
+{
+    private readonly Queue<T> _items = new();
+    private readonly HandoffServerOptions _options;
+    private readonly string _name;
+    private readonly HungWork _work;
+    private readonly int _mostHung;
+    private Worker _worker;
+    private bool _waits;
+    private bool _ended;
+    private int _hung;
+    private long _replaced;
+
+    /// <param name="name">Of the thread.</param>
+    /// <param name="work">What it does.</param>
+    /// <param name="mostHung">Threads that may be left behind at a time; one more is waited for.</param>
+    /// <param name="options">What the server was told.</param>
+    /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
+    protected ReplaceableThread(
+        string name, HungWork work, int mostHung, HandoffServerOptions options)
+    {
+        _name = name;
+        _work = work;
+        _mostHung = mostHung;
+        _options = options;
+        _worker = new Worker();
+        Start(_worker);
+    }
+
+    /// <summary>Threads that were left behind. From any thread.</summary>
+    public HungThreads HungThreads => new(Hung, Volatile.Read(ref _replaced));
+
+    /// <summary>Those of them that have not come back.</summary>
+    protected int Hung => Volatile.Read(ref _hung);
+
+    /// <summary>Is anything queued, or in work? From any thread.</summary>
+    public bool IsBusy
+    {
+        get
+        {
+            lock (_items)
+                return !_waits || _items.Count > 0;
+        }
+    }
+
+    /// <summary>By the loop: it waits no longer than it takes to move a few references.</summary>
+    public void Post(T item)
+    {
+        lock (_items)
+        {
+            _items.Enqueue(item);
+            WakeLocked();
+        }
+    }
+
+    /// <summary>As <see cref="Post(T)"/>; empties the list.</summary>
+    public void Post(List<T> items)
+    {
+        lock (_items)
+        {
+            foreach (var item in items)
+                _items.Enqueue(item);
+            WakeLocked();
+        }
+
+        items.Clear();
+    }
+
+    /// <summary>Ends the thread once all that was posted is done.</summary>
+    public void End()
+    {
+        lock (_items)
+        {
+            _ended = true;
+            Monitor.PulseAll(_items);
+        }
+    }
+
+    /// <summary>Does the work of one item.</summary>
+    protected abstract void Process(T item, Worker worker);
+
+    /// <summary>Called first by each thread.</summary>
+    protected virtual void OnStarted()
+    {
+    }
+
+    /// <summary>Is <see cref="Gather"/> to be called?</summary>
+    protected virtual bool Gathers => false;
+
+    /// <summary>Called before the first item after a pause.</summary>
+    protected virtual void Gather()
+    {
+    }
+
+    /// <summary>All that was posted before the end is done, but for what hangs.</summary>
+    protected virtual void OnEnded()
+    {
+    }
+
+    /// <summary>Is a call that takes its time without sleeping no hang?</summary>
+    protected virtual bool MustSleepToHang => true;
+
+    /// <summary>By the thread that watches, at each look.</summary>
+    protected virtual void OnLook(Worker worker)
+    {
+    }
+
+    private void WakeLocked()
+    {
+        // Once: until it has woken up, it need not be woken again.
+        if (_waits)
+            Monitor.Pulse(_items);
+        _waits = false;
+    }
+
+    private void Start(Worker worker) => ServerThread.Start(_name, () => Run(worker), _options);
+
+    private void Run(Worker worker)
+    {
+        worker.ThreadId = LinuxNative.GetThreadId();
+        OnStarted();
+        while (TryTake(worker, out var item))
+            Process(item, worker);
+        if (ReferenceEquals(worker, _worker))
+            OnEnded();
+    }
+
+    private bool TryTake(Worker worker, out T item)
+    {
+        lock (_items)
+        {
+            if (!ReferenceEquals(worker, _worker))
+            {
+                _hung--;
+                item = default!;
+                return false;
+            }
+
+            if (_items.TryDequeue(out item!))
+                return true;
+            while (_items.Count == 0 && !_ended)
+            {
+                _waits = true;
+                Monitor.Wait(_items);
+            }
+
+            _waits = false;
+            if (!Gathers)
+                return _items.TryDequeue(out item!);
+        }
+
+        Gather();
+        lock (_items)
+            return _items.TryDequeue(out item!);
+    }
+
+    /// <inheritdoc/>
+    public void LookForHang()
+    {
+        var worker = _worker;
+        var call = worker.Call;
+        OnLook(worker);
+        if (worker.Watch.Hangs(call, MustSleepToHang ? worker.ThreadId : 0) && Hung < _mostHung)
+            Replace(worker, call);
+    }
+
+    private void Replace(Worker worker, long call)
+    {
+        var next = new Worker();
+        try
+        {
+            lock (_items)
+            {
+                // It has come back meanwhile: two would wait for one wake-up.
+                if (worker.Call != call)
+                    return;
+                Start(next);
+                _worker = next;
+                _hung++;
+                _replaced++;
+            }
+
+            _options.OnThreadReplaced?.Invoke(_work);
+        }
+        catch (HandoffServerException)
+        {
+            // No thread is to be had: the next look tries again.
+        }
+    }
+
+    /// <summary>One thread of the queue.</summary>
+    protected internal sealed class Worker
+    {
+        private long _call;
+
+        /// <summary>The kernel's number of the thread, 0 before it runs.</summary>
+        public int ThreadId { get; set; }
+
+        /// <summary>Odd while the thread is inside a call that may hang.</summary>
+        public long Call => Volatile.Read(ref _call);
+
+        /// <summary>Of the thread that watches.</summary>
+        public HangWatch Watch { get; } = new();
+
+        public void BeginCall() => Volatile.Write(ref _call, _call + 1);
+
+        public void EndCall() => Volatile.Write(ref _call, _call + 1);
+    }
+}

@@ -1,0 +1,43 @@
+namespace StreamingDaemon.Uring.Threads;
+
+/// <summary>The threads that all loops of a server share.</summary>
+internal sealed class ServerThreads
+{
+    /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
+    public ServerThreads(HandoffServerOptions options)
+    {
+        Monitor = new HangMonitor(options);
+        try
+        {
+            OddReleaser = new DescriptorReleaser("odd releases", null, options);
+            Releaser = new DescriptorReleaser("releases", OddReleaser, options);
+        }
+        catch
+        {
+            End();
+            throw;
+        }
+
+        Monitor.Add(Releaser);
+        Monitor.AddOdd(OddReleaser);
+    }
+
+    public HangMonitor Monitor { get; }
+
+    /// <summary>Closes sockets, and the module's connections.</summary>
+    public DescriptorReleaser Releaser { get; }
+
+    /// <summary>Closes what may wait: what is no socket (a file system may hang in each close of its files),
+    /// what lingers, what has unread messages. None of the others waits behind them.</summary>
+    public DescriptorReleaser OddReleaser { get; }
+
+    /// <summary>Each ends when it has done what was posted.</summary>
+    public void End()
+    {
+        Monitor.End();
+        if (Releaser is not null)
+            Releaser.End();
+        else
+            OddReleaser?.End();
+    }
+}
