@@ -68,7 +68,7 @@ internal static partial class ManPage
             .Sh FILES
             .Bl -tag -width Ds
             .It Pa /etc/streaming-daemon/config.toml
-            What is read where no file is named.
+            The configuration file that is read if no other is named.
             .It Pa /etc/streaming-daemon/environment
             Variables that systemd passes, such as
             .Ev OPENAI_API_KEY .
@@ -78,9 +78,9 @@ internal static partial class ManPage
             .It 0
             Done; every stream has ended.
             .It 1
-            The machine refuses something, or the loop failed; standard error says what mends it.
+            The system refused something, or the loop failed; standard error says how to fix it.
             .It 2
-            The command line or the configuration is wrong; starting again will not help.
+            The command line or the configuration is wrong; a restart will not help.
             .It 128+n
             Ended by signal n: 130 and 143 for a second
             .Dv SIGINT
@@ -90,11 +90,11 @@ internal static partial class ManPage
             .Sh SIGNALS
             .Bl -tag -width Ds
             .It Dv SIGTERM , Dv SIGINT
-            Let running streams end, up to timeouts.shutdown_timeout_s; a second one ends at once.
+            Lets running streams end, for at most timeouts.shutdown_timeout_s; a second signal ends the daemon at once.
             .It Dv SIGHUP
             Reads the configuration again.
-            Log level, timeouts and rate limits change, and what needs a restart is named in the log.
-            With a mistake in it nothing changes.
+            Log level, timeouts and rate limits change; the log names changes that need a restart.
+            If it has a mistake, nothing changes.
             .El
 
             """);
