@@ -110,7 +110,7 @@ public sealed class CrowdTests
     [InlineData("GET /etc/passwd HTTP/1.0\r\n\r\n", 404)]
     [InlineData("DELETE /health HTTP/1.0\r\n\r\n", 405)]
     [InlineData("BREW /metrics HTTP/1.0\r\n\r\n", 405)]
-    public async Task Request_that_is_none_of_the_known_is_refused_and_its_connection_closed(string sent, int status)
+    public async Task Unknown_request_is_refused_and_its_connection_closed(string sent, int status)
     {
         await using var daemon = await DaemonProcess.StartAsync();
         using var client = Connect(daemon.MetricsPort);

@@ -118,7 +118,7 @@ public sealed class ServiceManagerTests : IDisposable
     }
 
     [Fact]
-    public async Task Manager_that_is_gone_is_no_hindrance()
+    public async Task Daemon_runs_on_if_the_service_manager_is_gone()
     {
         await using var daemon = await DaemonProcess.StartAsync(
             new Dictionary<string, string> { ["NOTIFY_SOCKET"] = _directory.File("nobody") }, false, "--delay", "0");

@@ -127,7 +127,7 @@ public sealed class StartTests : IDisposable
     [InlineData(38, "seccomp")]
     [InlineData(12, "memlock")]
     [InlineData(22, "6.1 or newer")]
-    public async Task Refused_io_uring_ends_the_start_with_its_cause_and_mend(int errno, string cause)
+    public async Task Refused_io_uring_ends_the_start_with_its_cause_and_fix(int errno, string cause)
     {
         var wrapper = CTool.Compile(_directory, "seccomp-exec");
         var start = new ProcessStartInfo(wrapper) { RedirectStandardError = true, RedirectStandardOutput = true };

@@ -62,7 +62,7 @@ public sealed class StrangerTests : IDisposable
     [InlineData("a head without end", Ok, "X-A: b\r\n", "the answer's head has more than")]
     [InlineData("a head line without end", Ok + "X", "x", "has a line of more than")]
     [InlineData("an answer without end", Stream, "data: {\"content\":\"0123456789012345678901234567890123456789\"}\n\n", "the answer has more than 268435456 bytes")]
-    public async Task Send_to_who_sends_without_end_ends_at_a_size(string kind, string first, string repeated, string said)
+    public async Task Send_ends_at_a_size_if_the_answer_has_no_end(string kind, string first, string repeated, string said)
     {
         Assert.NotEmpty(kind);
         var more = string.Concat(Enumerable.Repeat(repeated, 100_000));
@@ -96,7 +96,7 @@ public sealed class StrangerTests : IDisposable
     [InlineData("nothing at all", "", "", SocketType.Seqpacket)]
     [InlineData("a byte now and then", Stream, "x", SocketType.Seqpacket)]
     [InlineData("a byte of the head now and then", "H", "T", SocketType.Stream)]
-    public async Task Send_to_who_says_too_little_ends_at_its_timeout(
+    public async Task Send_ends_at_its_timeout_if_the_peer_sends_too_little(
         string kind, string first, string repeated, SocketType type)
     {
         Assert.NotEmpty(kind);

@@ -120,7 +120,7 @@ public sealed class UpstreamWaitTests
     [InlineData("http://llm.invalid/v1", true, "Dns", "name cannot be resolved")]
     [InlineData(null, false, "Tls", "certificate")]
     [InlineData(null, true, "Protocol", "set OPENAI_HTTP2_ENABLED=false")]
-    public async Task Upstream_that_cannot_be_talked_to_is_a_502_and_the_log_says_what_to_mend(
+    public async Task Upstream_that_cannot_be_talked_to_is_a_502_and_the_log_says_how_to_fix_it(
         string? address, bool plain, string reason, string log)
     {
         await using var upstream =
@@ -143,7 +143,7 @@ public sealed class UpstreamWaitTests
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public async Task Silence_after_the_preface_of_HTTP_2_names_the_mend(bool http2)
+    public async Task Silence_after_the_preface_of_HTTP_2_is_logged_with_the_fix(bool http2)
     {
         await using var server = new BrokenServer(BrokenServerKind.Mute);
         await using var daemon = await DaemonProcess.StartAsync(

@@ -12,7 +12,7 @@ namespace StreamingDaemon.Host.Tests.Limits;
 public sealed class BackendConcurrencyLimiterTests
 {
     [Fact]
-    public async Task Worker_of_a_stream_that_ended_before_it_was_told_of_it_is_given_back_and_no_backend_called()
+    public async Task Slot_of_a_stream_that_ended_while_it_waited_is_released_and_no_backend_called()
     {
         var isTold = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var given = 0;
