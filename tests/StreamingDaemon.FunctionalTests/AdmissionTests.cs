@@ -17,7 +17,7 @@ public sealed class AdmissionTests
         _ = await daemon.MetricsAsync();
         await Eventually.TrueAsync(() => daemon.LogLines("Completed").Count == 1);
         var before = daemon.OpenSockets();
-        // They ask for nothing and must not stand in anybody's way.
+        // These peers send no handoff, and must not delay the others.
         var silent = Enumerable.Range(0, 1000).Select(_ => Posix.ConnectUnix(daemon.SocketPath, type)).ToList();
 
         var clients = new List<Socket>();
@@ -25,7 +25,7 @@ public sealed class AdmissionTests
             clients.Add(TestClient.HandOver(daemon.SocketPath, "{}", type));
         var answers = await Task.WhenAll(clients.Select(async client =>
         {
-            // Read, then leave: as a browser does.
+            // Like a browser: read the answer, then leave.
             using (client)
                 return Answer.Parse(await TestClient.ReadToEndAsync(client, TimeSpan.FromSeconds(60)));
         }));
@@ -38,7 +38,7 @@ public sealed class AdmissionTests
             Assert.EndsWith("}\n", a.Body, StringComparison.Ordinal);
         });
         Assert.InRange(refused.Count, 1, 2990);
-        // Its limit, as far as the limit of descriptors goes, was used.
+        // The daemon used all the connections that the limit of descriptors allows.
         var max = (await daemon.HealthAsync()).Body.GetProperty("connections").GetProperty("max").GetInt32();
         Assert.Contains($"streaming_daemon_connections_peak {max}\n", await daemon.MetricsAsync(),
             StringComparison.Ordinal);

@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>A whole answer as a strict reader sees it: every byte is accounted for, or reading throws.</summary>
+/// <summary>A whole answer, parsed strictly: throws if any byte is unexpected.</summary>
 internal sealed record Answer(string Head, IReadOnlyList<string> Events, string Raw)
 {
     public const string StreamHead =

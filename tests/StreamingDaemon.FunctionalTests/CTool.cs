@@ -3,7 +3,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>The small C programs of these tests, compiled where they are used.</summary>
+/// <summary>Small C programs for these tests, compiled when a test needs them.</summary>
 internal static class CTool
 {
     public static string Compile(TempDirectory directory, string name, params string[] options)

@@ -23,7 +23,7 @@ public sealed class ChaosTests
         Assert.DoesNotContain(run.Daemon.LogLines("\"@l\":\"Error\""), line => !ChaosOperator.IsOfMaking(line));
         Assert.True(run.Operator.Refusals > 0, $"seed {seed}: no reload was refused");
         Assert.DoesNotContain(OddFile.Secret, run.Daemon.ErrorText, StringComparison.Ordinal);
-        // The faults were met, and not only survived.
+        // The faults really happened.
         foreach (var outcome in (string[])["openai/Completed", "mock/Completed", "openai/UpstreamError",
             "openai/UpstreamTimeout", "openai/UpstreamTruncated", "openai/ClientGone", "none/BadHandoff"])
             Assert.True(outcomes.GetValueOrDefault(outcome) > 0, $"seed {seed}: no {outcome}");

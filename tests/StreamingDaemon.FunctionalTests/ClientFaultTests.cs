@@ -26,7 +26,7 @@ public sealed class ClientFaultTests
         Assert.Equal("SlowClient", await daemon.OutcomeAsync());
         Assert.Contains("streaming_daemon_streams_total{backend=\"openai\",outcome=\"SlowClient\"} 1\n",
             await daemon.MetricsAsync(), StringComparison.Ordinal);
-        // What the kernel held is still its own, and no more than that came.
+        // The client gets what was in the kernel's buffers, and nothing more.
         var text = await TestClient.ReadTextAsync(client);
         Assert.StartsWith(Answer.StreamHead, text, StringComparison.Ordinal);
         Assert.DoesNotContain("[DONE]", text, StringComparison.Ordinal);
@@ -46,7 +46,7 @@ public sealed class ClientFaultTests
             if (insideEvent)
             {
                 await exchange.StartAsync();
-                // Larger than what is pending may be, and than a socket holds: the client has its beginning.
+                // Larger than max_pending_bytes and a socket's buffer: the client gets the start of it.
                 await exchange.SendDeltaAsync(new string('x', 900_000));
             }
 
@@ -101,7 +101,7 @@ public sealed class ClientFaultTests
         using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
         await upstream.NextRequestAsync(TestClient.Patience);
 
-        // It stands where the kernels' buffers and ours are full: a hundred looks in a row find it there.
+        // The upstream stops writing once all buffers are full: a hundred looks in a row find the same count.
         var (last, still) = (0, 0);
         await Eventually.TrueAsync(() =>
         {
@@ -132,7 +132,7 @@ public sealed class ClientFaultTests
         Assert.Equal("Completed", await daemon.OutcomeAsync());
         await Eventually.TrueAsync(() => daemon.OpenSockets() <= before);
 
-        // A byte at a time, from what the kernels keep.
+        // Read one byte at a time: everything is in the kernel's buffers.
         var bytes = new List<byte>();
         var one = new byte[1];
         while (await client.ReceiveAsync(one, System.Net.Sockets.SocketFlags.None).WaitAsync(TestClient.Patience) == 1)
@@ -150,7 +150,7 @@ public sealed class ClientFaultTests
         TestClient.HandOverDescriptor(daemon.SocketPath, "{}"u8, (int)server.Handle);
         server.Dispose();
 
-        // More of it amid the answer, and again when its end has been read.
+        // Send more of the request during the answer, and again after the answer's end was read.
         var early = await TestClient.ReadUntilAsync(browser, "User ID");
         await browser.SendAsync(new byte[50_000]);
         var rest = await TestClient.ReadTextAsync(browser);

@@ -6,10 +6,11 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>Probes of the metrics port among very many connections that are none.</summary>
+/// <summary>Probes of the metrics port, while a crowd of other connections fills it.</summary>
 public sealed class CrowdTests
 {
-    /// <summary>The promise: what a probe of an orchestrator waits by default.</summary>
+    /// <summary>An answer must arrive within this time: the default timeout of an orchestrator's probe.
+    /// </summary>
     private const int PromiseMs = 1_000;
 
     private const string Probe = "GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -68,7 +69,7 @@ public sealed class CrowdTests
     {
         using var directory = new TempDirectory();
         await using var daemon = await DaemonProcess.StartAsync();
-        // Its answer takes until the loop has had its time to turn, and it is the oldest all the while.
+        // The loop is stopped, so the answer takes the whole turn timeout. Meanwhile the probe is the oldest.
         using var holder = await HeldThread.HoldLoopAsync(directory, daemon.Pid);
         using var probe = Connect(daemon.MetricsPort);
         probe.Send(Encoding.ASCII.GetBytes(Probe));
@@ -109,7 +110,7 @@ public sealed class CrowdTests
     [InlineData("GET /etc/passwd HTTP/1.0\r\n\r\n", 404)]
     [InlineData("DELETE /health HTTP/1.0\r\n\r\n", 405)]
     [InlineData("BREW /metrics HTTP/1.0\r\n\r\n", 405)]
-    public async Task Request_that_is_none_of_the_known_is_refused_and_its_connection_closed(string sent, int status)
+    public async Task Unknown_request_is_refused_and_its_connection_closed(string sent, int status)
     {
         await using var daemon = await DaemonProcess.StartAsync();
         using var client = Connect(daemon.MetricsPort);
@@ -131,12 +132,13 @@ public sealed class CrowdTests
 
         client.Send(Encoding.Latin1.GetBytes(sent.PadRight(sent[0] == 'h' ? 8 * 1024 : 0, 'x')));
 
-        // Reset, for what it sent was not read.
+        // A reset, because the daemon did not read what was sent.
         Assert.Equal(SocketError.ConnectionReset,
             Assert.Throws<SocketException>(() => FirstLine(client)).SocketErrorCode);
     }
 
-    /// <summary>The first line of the answer, as an orchestrator's probe would get it in its time.</summary>
+    /// <summary>Sends a probe and returns the first line of the answer. Throws if it does not arrive in time.
+    /// </summary>
     private static string Ask(DaemonProcess daemon)
     {
         using var socket = Connect(daemon.MetricsPort);
@@ -159,7 +161,7 @@ public sealed class CrowdTests
         return Encoding.ASCII.GetString(buffer, 0, count).Split('\r')[0];
     }
 
-    /// <summary>Connections that are opened as fast as it goes, by a thread of their own, and held.</summary>
+    /// <summary>Connections that a separate thread opens as fast as it can, and holds.</summary>
     private sealed class Crowd : IDisposable
     {
         private readonly List<Socket> _sockets = [];
@@ -198,7 +200,7 @@ public sealed class CrowdTests
             }
             catch (SocketException)
             {
-                // Put out already.
+                // The daemon has closed it already.
             }
         }
     }

@@ -27,7 +27,7 @@ internal static class DaemonExtensions
     public static Task<string> MetricsAsync(this DaemonProcess daemon) =>
         Http.GetStringAsync(new Uri(daemon.MetricsUri, "/metrics"));
 
-    /// <summary>The values of /metrics by their names with labels, as printed.</summary>
+    /// <summary>The values of /metrics, by name with labels as printed.</summary>
     public static async Task<Dictionary<string, double>> MetricValuesAsync(this DaemonProcess daemon) =>
         (await daemon.MetricsAsync()).Split('\n')
             .Where(line => line.Length > 0 && line[0] != '#')
@@ -35,7 +35,7 @@ internal static class DaemonExtensions
                 : (line.Split(' ')[0], line.Split(' ')[1]))
             .ToDictionary(pair => pair.Item1, pair => double.Parse(pair.Item2, CultureInfo.InvariantCulture));
 
-    /// <summary>The access log's lines, parsed; waits until there are as many as asked for.</summary>
+    /// <summary>The access log's lines, parsed. Waits until there are that many.</summary>
     public static async Task<IReadOnlyList<JsonElement>> AccessLogAsync(this DaemonProcess daemon, int lines)
     {
         await Eventually.TrueAsync(() => daemon.LogLines("\"Outcome\"").Count >= lines);
@@ -45,7 +45,7 @@ internal static class DaemonExtensions
     public static async Task<string> OutcomeAsync(this DaemonProcess daemon) =>
         (await daemon.AccessLogAsync(1))[0].GetProperty("Outcome").GetString()!;
 
-    /// <summary>Environment for the OpenAI backend against a server of the tests.</summary>
+    /// <summary>Environment that points the OpenAI backend to a test server.</summary>
     public static Dictionary<string, string> OpenAIEnvironment(this FakeLlmServer upstream, bool http2)
     {
         var environment = new Dictionary<string, string>

@@ -25,7 +25,7 @@ public sealed class DemoInterruptTests : IDisposable
         Posix.Kill(demo.Id, SigInt);
 
         await demo.WaitForExitAsync().WaitAsync(TestClient.Patience);
-        // The answer was not whole; and nobody waited for the shutdown's timeout.
+        // Exit 1: the answer was incomplete. No warning: the shutdown timeout did not pass.
         Assert.Equal(1, demo.ExitCode);
         Assert.Equal("", await demo.StandardError.ReadToEndAsync());
         Assert.Empty(Left());
@@ -50,7 +50,8 @@ public sealed class DemoInterruptTests : IDisposable
 
     private string[] Left() => Directory.GetDirectories(_temporary.Path, "streaming-daemon-*");
 
-    /// <summary>A demonstration whose first answer takes minutes, and has begun.</summary>
+    /// <summary>Starts a demo whose first answer takes minutes, and returns once the answer has begun.
+    /// </summary>
     private async Task<Process> StartAsync()
     {
         var start = DaemonProcess.StartInfo(new Dictionary<string, string> { ["TMPDIR"] = _temporary.Path },

@@ -4,7 +4,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>A new daemon in the place of an old one, with handoffs coming all the while.</summary>
+/// <summary>A new daemon replaces an old one while handoffs keep arriving.</summary>
 public sealed class DeployTests : IDisposable
 {
     private const int SigKill = 9;
@@ -23,7 +23,7 @@ public sealed class DeployTests : IDisposable
         foreach (var client in running)
             _ = await TestClient.ReadUntilAsync(client, "\n\n");
 
-        // Stopped, so that the accept queue keeps what it gets; then told to end while it is full.
+        // SIGSTOP, so that handoffs stay in the accept queue. Then SIGTERM, while they are in it.
         daemon.Signal(SigStop);
         var queued = Enumerable.Range(0, 500).Select(_ => TestClient.HandOver(daemon.SocketPath, "{}")).ToList();
         daemon.Signal(SigTerm);
@@ -94,7 +94,7 @@ public sealed class DeployTests : IDisposable
 
     private static int Completed(DaemonProcess daemon) => daemon.LogLines("\"Outcome\":\"Completed\"").Count;
 
-    /// <summary>Hands clients over one after the other, and reads their answers, until it is ended.</summary>
+    /// <summary>Hands over one client after the other and reads their answers, until it is stopped.</summary>
     private sealed class HandoffStream : IDisposable
     {
         private readonly ConcurrentBag<Task<Answer>> _answers = [];
@@ -140,8 +140,8 @@ public sealed class DeployTests : IDisposable
             }
         }
 
-        /// <summary>As the module does: ENOENT and ECONNREFUSED are tried again, twice; all else is an
-        /// end.</summary>
+        /// <summary>Like the module: retries ENOENT and ECONNREFUSED twice; any other error is final.
+        /// </summary>
         private static Socket HandOver(string path)
         {
             for (var attempt = 0; ; attempt++)

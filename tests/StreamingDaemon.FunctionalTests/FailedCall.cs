@@ -3,7 +3,8 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>One io_uring_enter(2) of a daemon's loop that answers EINVAL, which none does.</summary>
+/// <summary>Makes one io_uring_enter(2) of a daemon's loop fail with EINVAL, which never happens by itself.
+/// </summary>
 internal static class FailedCall
 {
     public static async Task OfLoopAsync(TempDirectory directory, int pid)

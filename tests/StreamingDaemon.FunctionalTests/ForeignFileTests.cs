@@ -2,7 +2,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>Somebody's file at the name of the daemon's lock, <c>SOCKET.lock</c>.</summary>
+/// <summary>Another program's file at the path of the daemon's lock, <c>SOCKET.lock</c>.</summary>
 public sealed class ForeignFileTests : IDisposable
 {
     private readonly TempDirectory _directory = new();

@@ -2,8 +2,8 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>A process that stood still (a paused container, a machine that was moved) finds every deadline past when it
-/// wakes, and what came meanwhile in its sockets.</summary>
+/// <summary>A process that stood still (a paused container, a migrated machine). When it wakes, every
+/// deadline has passed, and what arrived meanwhile waits in its sockets.</summary>
 public sealed class FrozenTests
 {
     private const int SigCont = 18;
@@ -18,7 +18,7 @@ public sealed class FrozenTests
             "--delay", "0");
         var peers = Enumerable.Range(0, 100).Select(_ =>
             Posix.ConnectUnix(daemon.SocketPath, Posix.SockSeqPacket)).ToList();
-        // Accepted, and waiting for their messages.
+        // The daemon has accepted them all, and waits for their messages.
         await Eventually.TrueAsync(() => daemon.OpenSockets() >= 100);
 
         daemon.Signal(SigStop);
@@ -30,7 +30,7 @@ public sealed class FrozenTests
             Posix.Close(peer);
             return Posix.ToSocket(ours);
         }).ToList();
-        // The deadlines pass: time is what the claim is about.
+        // Not a wait for an event: the deadlines must pass.
         await Task.Delay(Frozen);
         daemon.Signal(SigCont);
 
@@ -70,7 +70,7 @@ public sealed class FrozenTests
     [Fact]
     public async Task Handoffs_that_begin_after_the_shutdown_timeout_read_a_503_and_none_an_empty_answer()
     {
-        // Few slots for refusals: most of those that are queued are held until the streams are cut.
+        // Few descriptors for refusals: most queued handoffs must wait until the running stream is cut off.
         await using var daemon = await DaemonProcess.StartUnderAsync(["prlimit", "--nofile=320:320"],
             new Dictionary<string, string> { ["STREAMING_DAEMON_TIMEOUTS__SHUTDOWN_TIMEOUT_S"] = "1" }, true,
             "--delay", "60000", "-c", "1");
@@ -91,7 +91,7 @@ public sealed class FrozenTests
         }
 
         Assert.Equal(0, await daemon.ExitCodeAsync());
-        // What became of each is written down, to the last.
+        // Every handoff has its line in the access log.
         Assert.Equal(41, (await daemon.AccessLogAsync(41)).Count);
     }
 }

@@ -17,7 +17,7 @@ public sealed class HealthCommandTests
         var environment = new Dictionary<string, string>
         {
             ["STREAMING_DAEMON_MONITORING__METRICS_ADDRESS"] = address,
-            // Nobody is there: a health check that went through a proxy would fail.
+            // No proxy listens there: a health check that used it would fail.
             ["http_proxy"] = "http://127.0.0.1:1",
         };
         await using var daemon = await DaemonProcess.StartAsync(environment, true);

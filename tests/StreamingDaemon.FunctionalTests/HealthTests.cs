@@ -32,7 +32,7 @@ public sealed class HealthTests
         using var directory = new TempDirectory();
         var socket = directory.File("s");
         var port = DaemonProcess.FreePort();
-        // Its start waits for this lock, and HTTP is up before.
+        // The start waits for this lock, but HTTP is already up.
         var held = new FileStream(socket + ".lock", FileMode.Create, FileAccess.ReadWrite, FileShare.None);
         using var process = Process.Start(DaemonProcess.StartInfo(null, directory.Path,
             ["--socket", socket, "--metrics", $"{port}"]))!;
@@ -71,7 +71,7 @@ public sealed class HealthTests
 
             using var http = new HttpClient { BaseAddress = daemon.MetricsUri };
             Assert.Equal(HttpStatusCode.OK, (await http.GetAsync("/health")).StatusCode);
-            // And it was not their leaving that let it in.
+            // Some silent connections are still open, so the probe did not just wait until all were closed.
             Assert.Contains(silent, socket => !socket.Poll(0, SelectMode.SelectRead));
         }
         finally

@@ -3,7 +3,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>A file that nobody can open, as one of a dead NFS or FUSE server: open(2) waits.</summary>
+/// <summary>A file like one on a dead NFS or FUSE server: open(2) blocks.</summary>
 internal sealed class HeldOpen : IDisposable
 {
     private readonly Process _holder;
@@ -18,7 +18,7 @@ internal sealed class HeldOpen : IDisposable
         return new HeldOpen(holder);
     }
 
-    /// <summary>Lets everybody go on who waits.</summary>
+    /// <summary>Lets all blocked open(2) calls continue.</summary>
     public async Task ReleaseAsync()
     {
         _holder.StandardInput.Close();

@@ -3,14 +3,15 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>A daemon whose loop's thread is stopped, while all others run.</summary>
+/// <summary>Stops the thread of a daemon's loop, while all other threads run.</summary>
 internal sealed class HeldThread : IDisposable
 {
     private readonly Process _holder;
 
     private HeldThread(Process holder) => _holder = holder;
 
-    /// <summary>The number of a loop's thread: "io_uring loop", and the further ones with their number.</summary>
+    /// <summary>The thread id of a loop. The first is called "io_uring loop"; others have a number added.
+    /// </summary>
     public static string LoopOf(int pid, string name) =>
         Path.GetFileName(Directory.GetDirectories($"/proc/{pid}/task")
             .Single(t => File.ReadAllText(Path.Combine(t, "comm")) == $"{name}\n"));

@@ -4,7 +4,7 @@ using StreamingDaemon.Testing.Hostile;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>What a local peer that may connect can do to the streams of others: nothing.</summary>
+/// <summary>A hostile local peer that may connect cannot harm the streams of others.</summary>
 public sealed class HostilePeerTests
 {
     private const int Readers = 200;
@@ -13,7 +13,7 @@ public sealed class HostilePeerTests
     private const int Sigterm = 15;
     private const int ShutdownSeconds = 2;
 
-    /// <summary>Longest that a reader may wait. Events come every 50 ms.</summary>
+    /// <summary>The longest that a reader may wait for an event; one is sent every 50 ms.</summary>
     private static readonly TimeSpan s_longestGap = TimeSpan.FromMilliseconds(300);
 
     public static TheoryData<string, int> Acts
@@ -48,13 +48,13 @@ public sealed class HostilePeerTests
             await using (var readers = new SteadyReaders(daemon.SocketPath, Readers, type))
             {
                 await Eventually.TrueAsync(() => readers.Begun == Readers);
-                // What this machine makes of it unharmed.
+                // First measure the longest wait on this machine without an attack.
                 readers.Forget();
                 var soon = readers.Events + (Readers * 30);
                 await Eventually.TrueAsync(() => readers.Events >= soon);
                 var quiet = readers.WorstGap;
                 var limit = quiet * 3 > s_longestGap ? quiet * 3 : s_longestGap;
-                // Once more if the host took the cores: a loop that is held up is so each time.
+                // Retry, in case other processes took the cores: a loop that is blocked fails every time.
                 TimeSpan gap;
                 var tries = 0;
                 do
@@ -70,7 +70,7 @@ public sealed class HostilePeerTests
 
         if (act.StartsWith("LockHeld", StringComparison.Ordinal))
         {
-            // A process whose thread waits for a socket's lock cannot end: signal(7), state D. It lets go.
+            // A process cannot end while a thread waits for a socket's lock (state D). The lock is free now.
             await Eventually.TrueAsync(() => daemon.OpenSockets() <= atRest);
             await Eventually.TrueAsync(async () =>
                 (await daemon.MetricValuesAsync()).Where(m => m.Key.Contains("hung", StringComparison.Ordinal))
@@ -86,7 +86,7 @@ public sealed class HostilePeerTests
         readers.Forget();
         for (var i = 0; i < Times; i++)
             await peer.CommitAsync(act);
-        // Two seconds of everybody's events.
+        // The events of two seconds from all readers.
         var enough = readers.Events + (Readers * 40);
         await Eventually.TrueAsync(async () =>
         {

@@ -3,8 +3,8 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>A daemon that is started in an unusual way: with descriptors closed, blocked or passed. Nothing of
-/// its output is read unless a test does.</summary>
+/// <summary>A daemon that is started in an unusual way: with descriptors closed, blocked or passed. Its
+/// output is not read unless a test reads it.</summary>
 internal sealed class LaunchedDaemon : IAsyncDisposable
 {
     private readonly TempDirectory _directory = new();
@@ -19,11 +19,11 @@ internal sealed class LaunchedDaemon : IAsyncDisposable
 
     public string SocketPath { get; }
 
-    /// <summary>Through a shell, which opens or closes what <paramref name="redirections"/> say.</summary>
+    /// <summary>Starts it through a shell with these <paramref name="redirections"/>.</summary>
     public static Task<LaunchedDaemon> StartAsync(string redirections, params string[] arguments) =>
         StartByAsync($"exec \"$@\" {redirections}", arguments);
 
-    /// <summary>Through a shell's script, whose arguments are the command.</summary>
+    /// <summary>Starts it through a shell script that gets the command as its arguments.</summary>
     public static async Task<LaunchedDaemon> StartByAsync(string script, params string[] arguments)
     {
         var daemon = new LaunchedDaemon(directory => DaemonProcess.StartInfo(null, directory.Path,
@@ -32,7 +32,8 @@ internal sealed class LaunchedDaemon : IAsyncDisposable
         return daemon;
     }
 
-    /// <summary>The path is there a moment before somebody listens: __SO_ACCEPTCON in /proc/net/unix.</summary>
+    /// <summary>True once the socket listens (__SO_ACCEPTCON in /proc/net/unix). Its path exists a moment
+    /// earlier.</summary>
     private static bool IsListening(string path) => File.ReadLines("/proc/net/unix")
         .Any(l => l.EndsWith(" " + path, StringComparison.Ordinal) && l.Contains(" 00010000 ", StringComparison.Ordinal));
 

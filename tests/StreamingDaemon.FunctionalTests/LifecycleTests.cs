@@ -80,7 +80,7 @@ public sealed partial class LifecycleTests
         using var client = TestClient.HandOver(daemon.SocketPath, "{}");
         _ = await TestClient.ReadUntilAsync(client, "\n\n");
 
-        // As timeout(1) does: the child, and then the group that it is in.
+        // Like timeout(1), which signals its child and then the child's whole group.
         daemon.Signal(SigTerm);
         daemon.Signal(SigInt);
 
@@ -173,13 +173,13 @@ public sealed partial class LifecycleTests
     }
 
     [Fact]
-    public async Task Nothing_listens_for_http_where_no_port_is_set()
+    public async Task Nothing_listens_for_http_if_no_port_is_set()
     {
         await using var daemon = await DaemonProcess.StartAsync(null, metrics: false, "--delay", "0");
 
         Assert.True((await daemon.AskAsync("{}")).IsDone);
 
-        // The socket inodes of the daemon, and whether one of them is a listening TCP socket (state 0A).
+        // Checks whether any socket inode of the daemon is a listening TCP socket (state 0A).
         var inodes = Directory.GetFileSystemEntries($"/proc/{daemon.Pid}/fd")
             .Select(f => new FileInfo(f).LinkTarget ?? "")
             .Where(t => t.StartsWith("socket:[", StringComparison.Ordinal))
@@ -199,7 +199,7 @@ public sealed partial class LifecycleTests
         using var daemon = Process.Start(new ProcessStartInfo(command[0],
             [.. command.Skip(1), "--socket", socket, "--delay", "0"])
         { RedirectStandardError = true })!;
-        // Its first line says that it listens; nothing is read after it, and a pipe holds 64 KiB.
+        // Read only the first line, which says that it listens. The pipe, 64 KiB, then fills up.
         _ = await daemon.StandardError.BaseStream.ReadAsync(new byte[1]);
 
         try

@@ -6,8 +6,8 @@ using StreamingDaemon.Testing.Hostile;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>
-/// The system calls of the loop's thread, by strace(1). Whoever adds one says in docs/architecture.md ("What others still
-/// hold") why it cannot wait for somebody else.
+/// Lists the system calls of the loop's thread with strace(1). If you add one, explain in
+/// docs/architecture.md ("What others still hold") why it cannot block because of another process.
 /// </summary>
 public sealed partial class LoopCallTests : IDisposable
 {
@@ -15,13 +15,13 @@ public sealed partial class LoopCallTests : IDisposable
 
     private static readonly string[] s_allowed =
     [
-        // Its own: the ring, wake-ups of other threads, locks, memory, its signal mask and its end.
+        // On the daemon's objects: ring, wake-ups of other threads, locks, memory, signal mask, thread end.
         "io_uring_enter", "write", "futex", "madvise", "mmap", "munmap", "mprotect", "clock_nanosleep",
         "nanosleep", "sched_yield", "gettid", "getpid", "restart_syscall", "rt_sigprocmask", "rt_sigreturn",
         "tgkill", "exit", "membarrier", "brk", "getrandom", "set_robust_list", "sigaltstack",
-        // On what came from outside: the table of the page.
+        // On handed-over descriptors: the page has a table of them.
         "getsockopt", "setsockopt", "ioctl", "sendto", "shutdown", "recvfrom",
-        // Of the path and its lock, at the drain; the accept queue is emptied then.
+        // At the drain, on the socket's path and its lock; the accept queue is emptied then.
         "openat", "open", "flock", "statx", "fstat", "unlink", "accept4",
     ];
 
@@ -62,17 +62,18 @@ public sealed partial class LoopCallTests : IDisposable
         var name = Name().Match(call).Value;
         return name switch
         {
-            // Not a call: a signal, the end of the thread, the rest of an interrupted one.
+            // Not a call: a signal, the end of the thread, or the rest of an interrupted call.
             "" => true,
-            // Its own files: the lock beside the path, the ring, the eventfd, a file of /proc.
+            // Only the daemon's files: the lock next to the path, the ring, the eventfd, files of /proc.
             "close" => call.Contains(".lock>", StringComparison.Ordinal)
                 || call.Contains("[eventfd]", StringComparison.Ordinal)
                 || call.Contains("io_uring", StringComparison.Ordinal)
                 || call.Contains("</proc/", StringComparison.Ordinal),
-            // Taking a message would release what is in it: it is done elsewhere.
+            // No recvmsg: it would release the descriptors in the message. Another thread does that.
             "recvfrom" => call.Contains("MSG_DONTWAIT", StringComparison.Ordinal),
             "sendto" => call.Contains("MSG_DONTWAIT", StringComparison.Ordinal),
-            // Of a client's socket these take the lock; the module's connections are ours alone.
+            // On a client's socket, this would wait for the socket's lock. The module's connections have no
+            // other user.
             "setsockopt" => call.Contains("<UNIX", StringComparison.Ordinal),
             _ => s_allowed.Contains(name),
         };

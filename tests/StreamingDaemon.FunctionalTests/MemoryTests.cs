@@ -6,7 +6,7 @@ namespace StreamingDaemon.FunctionalTests;
 
 public sealed class MemoryTests
 {
-    /// <summary>The least that the option takes: room for about 300 of these.</summary>
+    /// <summary>The smallest value of the option: it fits about 300 of these handoffs.</summary>
     private static readonly string[] s_small = ["--max-memory", "64Mi"];
 
     private static string Handoff(int promptBytes, string id) => JsonSerializer.Serialize(new
@@ -61,7 +61,7 @@ public sealed class MemoryTests
             Assert.Contains("\r\nRetry-After: 5\r\n", a.Head, StringComparison.Ordinal);
             Assert.Contains("limit of memory", a.Body, StringComparison.Ordinal);
         });
-        // What the application sent with it is there as long as there is room to read it.
+        // Refusals carry the application's headers and request id, while there is memory to read the handoff.
         Assert.Contains(told, a => a.Head.Contains("\r\nX-App: chat\r\n", StringComparison.Ordinal)
             && a.Body.Contains("\"request_id\":\"r", StringComparison.Ordinal));
         await Eventually.TrueAsync(async () => (await daemon.MetricValuesAsync())[
@@ -76,7 +76,7 @@ public sealed class MemoryTests
         upstream.ForgetsBodies = true;
         upstream.Scenario = exchange => Task.Delay(Timeout.Infinite, exchange.Context.RequestAborted);
         var environment = upstream.OpenAIEnvironment(false);
-        // 48 MiB, and an option that promises a hundred times as much: nothing is refused in time.
+        // The heap limit is 48 MiB, but max_memory says 8 GiB: so the budget refuses nothing in time.
         environment["DOTNET_GCHeapHardLimit"] = "3000000";
         await using var daemon = await DaemonProcess.StartAsync(environment, true,
             "--backend", "openai", "--max-memory", "8Gi");
@@ -89,14 +89,14 @@ public sealed class MemoryTests
         }
         catch (PosixException)
         {
-            // It ends between two handoffs: its socket is gone before the process is.
+            // The daemon ends between two handoffs: its socket disappears before the process.
             await Eventually.TrueAsync(() => daemon.HasExited);
         }
 
         await Eventually.TrueAsync(async () => daemon.HasExited || await IsAliveAsync(daemon));
         if (daemon.HasExited)
         {
-            // 134 if it was a thread of the runtime's sockets: those end the process themselves.
+            // 134 if it happened on the runtime's socket thread: there the runtime aborts the process.
             var code = await daemon.ExitCodeAsync();
             Assert.True(code is 1 or 134, $"exit code {code}");
             if (code == 1)
@@ -114,7 +114,7 @@ public sealed class MemoryTests
         }
         catch (Exception e) when (e is HttpRequestException or JsonException or OperationCanceledException)
         {
-            // It has no memory for an answer either.
+            // It may have no memory for this answer either.
             return false;
         }
     }

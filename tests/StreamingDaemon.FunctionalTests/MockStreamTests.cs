@@ -179,7 +179,7 @@ public sealed class MockStreamTests
         await using var daemon = await DaemonProcess.StartAsync("--delay", "1000");
         using var client = TestClient.HandOver(daemon.SocketPath, "{}");
 
-        // Seventeen more seconds would follow: reading on ends with the first event.
+        // Reads only the first event: the others take seventeen more seconds.
         var early = await TestClient.ReadUntilAsync(client, "\n\n");
 
         Assert.StartsWith(Answer.StreamHead, early, StringComparison.Ordinal);

@@ -3,19 +3,21 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>A daemon that the system gives no further thread, as with TasksMax= or RLIMIT_NPROC reached.</summary>
+/// <summary>A daemon to which the system gives no more threads, because TasksMax= or RLIMIT_NPROC is reached.
+/// </summary>
 internal static class NoThreads
 {
-    /// <summary>A user whom nobody else is: the limit counts a user's threads, and does not bind root.</summary>
+    /// <summary>A user id with no other processes. The limit counts all threads of a user, except root's.
+    /// </summary>
     private const string Uid = "61234";
 
     private static string[] AsUser => Posix.EffectiveUid() != 0
         ? [] : ["setpriv", $"--reuid={Uid}", $"--regid={Uid}", "--clear-groups"];
 
-    /// <summary>Starts a daemon that the limit can bind.</summary>
-    /// <param name="redirections">Of the shell that starts it.</param>
+    /// <summary>Starts a daemon as a user for which the limit counts.</summary>
+    /// <param name="redirections">Redirections of the shell that starts it.</param>
     /// <param name="environment">NAME=value, for the shell.</param>
-    /// <param name="arguments">Of the daemon.</param>
+    /// <param name="arguments">Arguments of the daemon.</param>
     public static Task<LaunchedDaemon> StartAsync(
         string redirections, IEnumerable<string> environment, params string[] arguments)
     {
@@ -24,7 +26,7 @@ internal static class NoThreads
             $"{set}chmod 777 . && exec {string.Join(' ', AsUser)} \"$@\" {redirections}", arguments);
     }
 
-    /// <summary>From now on clone(2) answers EAGAIN.</summary>
+    /// <summary>From now on, clone(2) fails with EAGAIN.</summary>
     public static async Task ExhaustAsync(int pid)
     {
         string[] command = [.. AsUser, "prlimit", "--pid", $"{pid}", "--nproc=1:1"];

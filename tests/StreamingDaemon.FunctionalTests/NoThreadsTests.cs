@@ -12,7 +12,7 @@ public sealed class NoThreadsTests : IDisposable
 
     public void Dispose() => _directory.Dispose();
 
-    /// <summary>Idle workers of the pool that may end do so at once.</summary>
+    /// <summary>Idle workers of the thread pool end at once, unless they are kept alive.</summary>
     private const string NoIdleWorkers = "DOTNET_ThreadPool_ThreadTimeoutMs=1";
 
     private string Log => _directory.File("log");
@@ -88,7 +88,7 @@ public sealed class NoThreadsTests : IDisposable
             else
                 await exchange.SendDoneAsync();
         };
-        // No metrics port: nothing but the streams needs the runtime's sockets.
+        // No metrics port, so that only the streams use the runtime's sockets.
         await using var daemon = await NoThreads.StartAsync($"2>{Log}",
             [NoIdleWorkers, .. upstream.OpenAIEnvironment(false).Select(pair => $"{pair.Key}={pair.Value}"),
                 "STREAMING_DAEMON_TIMEOUTS__IDLE_TIMEOUT_MS=300"], "--backend", "openai");

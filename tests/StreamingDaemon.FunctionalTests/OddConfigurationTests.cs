@@ -2,7 +2,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>What an operator may leave in the place of the configuration file.</summary>
+/// <summary>Odd files that an operator may leave at the path of the configuration file.</summary>
 public sealed class OddConfigurationTests : IDisposable
 {
     private const int SigHup = 1;
@@ -94,7 +94,7 @@ public sealed class OddConfigurationTests : IDisposable
     [Fact]
     public async Task Default_place_that_holds_a_directory_is_named_and_not_passed_over()
     {
-        // As a bind mount of a file that does not exist makes one.
+        // A bind mount of a missing file creates such a directory.
         Directory.CreateDirectory(_directory.File("streaming-daemon.toml"));
         using var process = System.Diagnostics.Process.Start(
             DaemonProcess.StartInfo(null, _directory.Path, ["check"]))!;
@@ -185,7 +185,7 @@ public sealed class OddConfigurationTests : IDisposable
         return await DaemonProcess.StartAsync("--delay", "0", "--config", _file);
     }
 
-    /// <summary>Puts a good file into the place, by rename, and waits until its value is in force.</summary>
+    /// <summary>Puts a good file at the path, by rename, and waits until its value is in force.</summary>
     private async Task ReloadAsync(DaemonProcess daemon, int seconds)
     {
         var good = _directory.File("good.toml");

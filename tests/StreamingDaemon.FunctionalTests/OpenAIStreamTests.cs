@@ -55,7 +55,7 @@ public sealed class OpenAIStreamTests
 
         client.Dispose();
 
-        // The upstream is silent: only the watch on the client's socket can have noticed.
+        // The upstream sends nothing, so only the poll of the client's socket can notice this.
         await request.Aborted.WaitAsync(Limit);
         Assert.Equal("ClientGone", await daemon.OutcomeAsync());
     }
@@ -104,7 +104,7 @@ public sealed class OpenAIStreamTests
         {
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("begun");
-            // A reset may overtake what was sent before it.
+            // Wait, because a reset may overtake the data sent before it.
             await arrived.Task;
             exchange.Reset();
         };
@@ -194,7 +194,7 @@ public sealed class OpenAIStreamTests
         using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
         _ = await upstream.NextRequestAsync(Limit);
 
-        // Not waiting for something to happen, but for nothing to: three times the upstream's limit.
+        // Not a wait for an event: nothing may happen for three times the idle timeout.
         await Task.Delay(1000);
         var answer = Answer.Parse(await TestClient.ReadToEndAsync(client));
 

@@ -4,7 +4,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>What users meet at their own limits: <c>[rate_limit]</c>.</summary>
+/// <summary>Users at their own limits: <c>[rate_limit]</c>.</summary>
 public sealed class RateLimitTests
 {
     private static readonly string[] Slow = ["--delay", "60000"];
@@ -43,7 +43,7 @@ public sealed class RateLimitTests
         Assert.Equal("HTTP/1.1 429 Too Many Requests", refused.StatusLine);
         Assert.Equal(5, RetryAfter(refused));
 
-        // The client leaves, and with the end of its stream there is room again.
+        // The client leaves; once its stream has ended, there is room again.
         first.Dispose();
         await daemon.AccessLogAsync(2);
         using var third = TestClient.HandOver(daemon.SocketPath, """{"user_id":7}""");

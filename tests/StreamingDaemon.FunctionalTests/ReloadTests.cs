@@ -2,7 +2,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>SIGHUP: what may change changes, and what is wrong changes nothing.</summary>
+/// <summary>SIGHUP: reloadable options change, and a file with an error changes nothing.</summary>
 public sealed class ReloadTests : IDisposable
 {
     private const int SigHup = 1;
@@ -68,7 +68,7 @@ public sealed class ReloadTests : IDisposable
     {
         var log = _directory.File("log");
         await File.WriteAllTextAsync(_file, "");
-        // As nohup does, and apt for the services that its packages start.
+        // nohup does this, and so does apt for the services that its packages start.
         await using var daemon = await LaunchedDaemon.StartByAsync(
             $"trap '' HUP; exec \"$@\" 2>{log}", "--delay", "0", "--config", _file);
 
@@ -87,7 +87,7 @@ public sealed class ReloadTests : IDisposable
 
         await Eventually.TrueAsync(() => daemon.LogLines("not reloaded").Count == 1);
         Assert.Contains($"{_file}:4", daemon.LogLines("not reloaded")[0], StringComparison.Ordinal);
-        // The level too is the old one, though that line was right.
+        // The level did not change either, although its line was valid.
         Assert.True((await daemon.AskAsync("{}")).IsDone);
         _ = await daemon.AccessLogAsync(1);
         daemon.Signal(15);

@@ -6,8 +6,8 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>What SECURITY.md promises, of a daemon that is fed with what an attacker would send through a
-/// site.</summary>
+/// <summary>The promises of SECURITY.md, for a daemon that gets what an attacker would send through a site.
+/// </summary>
 public sealed partial class SecurityTests : IDisposable
 {
     private const string Key = "sk-secret-of-the-test";
@@ -18,7 +18,7 @@ public sealed partial class SecurityTests : IDisposable
 
     public void Dispose() => _directory.Dispose();
 
-    /// <summary>Upstreams in their worst moods: each repeats the prompt and the key.</summary>
+    /// <summary>Faulty upstreams: each repeats the prompt and the key in its answer.</summary>
     public static TheoryData<string> Moods => ["whole", "quoting 401", "error in the stream", "malformed", "reset"];
 
     [Theory, MemberData(nameof(Moods))]
@@ -48,7 +48,7 @@ public sealed partial class SecurityTests : IDisposable
 
         Assert.Contains("streaming_daemon_", printed, StringComparison.Ordinal);
         Assert.All([Key, Prompt, Reply], secret => Assert.DoesNotContain(secret, printed, StringComparison.Ordinal));
-        // The client gets the answer, and nothing of what the upstream says of itself.
+        // The client gets the answer's text, but nothing of the upstream's error messages.
         Assert.Equal(mood is "whole" or "reset" or "malformed",
             answer.Contains(Reply, StringComparison.Ordinal));
         Assert.All([Key, Prompt], secret => Assert.DoesNotContain(secret, answer, StringComparison.Ordinal));
@@ -77,7 +77,7 @@ public sealed partial class SecurityTests : IDisposable
             await exchange.SendDoneAsync();
         else
         {
-            // A reset could overtake what was sent before it.
+            // Wait, because a reset may overtake the data sent before it.
             await exchange.Proceed;
             exchange.Reset();
         }
@@ -101,7 +101,7 @@ public sealed partial class SecurityTests : IDisposable
 
         await FailedCall.OfLoopAsync(_directory, daemon.Pid);
 
-        // Everybody is let go, and the reason is said once, in its own line.
+        // All clients are closed, and the reason is logged once.
         Assert.DoesNotContain("[DONE]", await TestClient.ReadTextAsync(client), StringComparison.Ordinal);
         Assert.Equal(1, await daemon.ExitCodeAsync());
         var line = JsonDocument.Parse(Assert.Single(daemon.LogLines("\"@l\":\"Fatal\""))).RootElement;
@@ -262,7 +262,7 @@ public sealed partial class SecurityTests : IDisposable
     {
         const int tooLong = 90; // EMSGSIZE
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0", "--socket-type", kind);
-        // Five bytes each is the least there is.
+        // The smallest field has five bytes, with its comma.
         var data = Encoding.UTF8.GetBytes("{" + string.Join(",", Enumerable.Repeat("\"\":0", keys)) + "}");
 
         if (status is null)

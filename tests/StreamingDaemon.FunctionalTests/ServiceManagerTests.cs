@@ -6,7 +6,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>The protocols of systemd: a passed socket, and what it is told.</summary>
+/// <summary>The protocols of systemd: a passed socket, and notifications to the manager.</summary>
 public sealed class ServiceManagerTests : IDisposable
 {
     private const int SigHup = 1;
@@ -40,7 +40,7 @@ public sealed class ServiceManagerTests : IDisposable
     }
 
     [Fact]
-    public async Task Passed_socket_of_the_wrong_type_ends_the_start_with_what_mends_it()
+    public async Task Passed_socket_of_the_wrong_type_ends_the_start_and_the_error_says_how_to_fix_it()
     {
         using var manager = StartManager("stream", _directory.File("s"));
 
@@ -107,7 +107,7 @@ public sealed class ServiceManagerTests : IDisposable
         _ = await manager.NextAsync("WATCHDOG=1");
 
         using var holder = await HeldThread.HoldLoopAsync(_directory, daemon.Pid, loop);
-        // Each look at a stuck loop takes a second; what was under way has come by the end of the first.
+        // Each request to a stuck loop takes about a second. After the first, no WATCHDOG=1 is on its way.
         Assert.Equal("stuck", (await daemon.HealthAsync("/health/live")).Body.GetProperty("status").GetString());
         var before = manager.Seen.Count;
         Assert.Equal("stuck", (await daemon.HealthAsync("/health/live")).Body.GetProperty("status").GetString());
@@ -118,7 +118,7 @@ public sealed class ServiceManagerTests : IDisposable
     }
 
     [Fact]
-    public async Task Manager_that_is_gone_is_no_hindrance()
+    public async Task Daemon_runs_on_if_the_service_manager_is_gone()
     {
         await using var daemon = await DaemonProcess.StartAsync(
             new Dictionary<string, string> { ["NOTIFY_SOCKET"] = _directory.File("nobody") }, false, "--delay", "0");
@@ -167,7 +167,7 @@ public sealed class ServiceManagerTests : IDisposable
 
         public ConcurrentQueue<string> Seen => _seen;
 
-        /// <summary>The next message that begins so, after the one that was returned last.</summary>
+        /// <summary>The next message with this start, after the one returned last.</summary>
         public async Task<string> NextAsync(string beginning)
         {
             string? found = null;

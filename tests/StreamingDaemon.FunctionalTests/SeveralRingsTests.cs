@@ -2,7 +2,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary><c>performance.rings</c>: more loops, and the same daemon.</summary>
+/// <summary><c>performance.rings</c>: with several loops, the daemon behaves the same.</summary>
 public sealed class SeveralRingsTests
 {
     private static int LoopsOf(DaemonProcess daemon) => Directory.GetDirectories($"/proc/{daemon.Pid}/task")
@@ -16,7 +16,7 @@ public sealed class SeveralRingsTests
         var atRest = daemon.OpenSockets();
 
         var answers = Enumerable.Range(0, 60).Select(_ => daemon.AskAsync("{}")).ToList();
-        // Sixty clients' sockets beside those of the daemon at rest.
+        // The sockets of the idle daemon, and sixty clients.
         await Eventually.TrueAsync(() => daemon.OpenSockets() >= atRest + 60);
         daemon.Signal(15);
 
@@ -26,7 +26,7 @@ public sealed class SeveralRingsTests
     }
 
     [Fact]
-    public async Task Zero_is_one_a_core()
+    public async Task Zero_rings_is_one_ring_for_each_core()
     {
         await using var daemon = await DaemonProcess.StartAsync("--rings", "0", "--delay", "0");
 

@@ -3,8 +3,9 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>A start that the system refuses something: one sentence, exit code 1, and no socket. Of the Native AOT
-/// binary: a runtime that compiles as it goes is refused it first. test.sh leaves these out of its other run.</summary>
+/// <summary>If the system refuses something at the start, the daemon prints one sentence, ends with exit
+/// code 1 and leaves no socket. For the Native AOT binary only: with a JIT, the runtime fails before our code
+/// runs. test.sh skips these tests in its run without Native AOT.</summary>
 [Trait("Needs", "NativeAot")]
 public sealed class ShortageTests : IDisposable
 {
@@ -18,27 +19,29 @@ public sealed class ShortageTests : IDisposable
     public async Task Stack_that_is_too_small_ends_the_start_with_the_least(int kib)
     {
         if (IsBuildOfTests())
-            Assert.Skip("the runtime that compiles as it goes needs a larger stack before it runs our code");
+            Assert.Skip("a runtime with a JIT needs a larger stack before it runs our code");
 
-        await RefusedAsync($"the stack limit is {kib} KiB, but the daemon needs 256 KiB", "prlimit", $"--stack={kib * 1024}");
+        await RefusedAsync($"the stack limit is {kib} KiB, but the daemon needs 256 KiB",
+            "prlimit", $"--stack={kib * 1024}");
     }
 
     [Fact]
     public async Task System_without_proc_ends_the_start_and_says_so()
     {
         if (IsBuildOfTests())
-            Assert.Skip("the runtime that compiles as it goes finds its own files by /proc");
+            Assert.Skip("a runtime with a JIT needs /proc to find its files");
 
-        await RefusedAsync("/proc is not mounted", "unshare", "-rm", "sh", "-c", "mount -t tmpfs none /proc && exec \"$@\"", "sh");
+        await RefusedAsync("/proc is not mounted",
+            "unshare", "-rm", "sh", "-c", "mount -t tmpfs none /proc && exec \"$@\"", "sh");
     }
 
-    /// <summary>Counted for the user, of whom nobody else has a process: from the least with which the runtime
-    /// itself starts to one that is enough.</summary>
+    /// <summary>The limit counts for a user without other processes. It goes from the smallest with which the
+    /// runtime starts to one that is large enough.</summary>
     [Fact]
     public async Task Start_under_any_limit_of_tasks_is_whole_or_a_sentence_and_exit_1()
     {
         if (!Environment.IsPrivilegedProcess || IsBuildOfTests())
-            Assert.Skip("wants root, and a binary that any user may run");
+            Assert.Skip("needs root, and a binary that any user may run");
         var binary = _directory.File("daemon");
         File.Copy(DaemonProcess.Command()[0], binary);
         File.SetUnixFileMode(_directory.Path, (UnixFileMode)0x1FF);
@@ -96,7 +99,7 @@ public sealed class ShortageTests : IDisposable
     public async Task Start_under_a_limit_of_address_space_is_whole_or_refused(int mib)
     {
         if (IsBuildOfTests())
-            Assert.Skip("the runtime that compiles as it goes ends by itself");
+            Assert.Skip("a runtime with a JIT ends the process itself");
         var start = DaemonProcess.StartInfo(null, _directory.Path, ["--socket", _directory.File("s"), "--delay", "0"],
             "prlimit", $"--as={mib * 1024L * 1024}");
         using var process = Process.Start(start)!;
@@ -107,8 +110,8 @@ public sealed class ShortageTests : IDisposable
 
         if (first?.Contains("listening on", StringComparison.Ordinal) == true)
             return;
-        // 255 is the runtime's, before the daemon's own code runs, and by chance: where the kernel put what is
-        // mapped decides whether one more area fits. With 500 MiB and more it was never seen.
+        // 255 comes from the runtime, before our code runs. It happens by chance: it depends on the addresses
+        // that the kernel chose whether one more mapping fits. It was never seen with 500 MiB and more.
         var isRuntimes = process.ExitCode == 255 && mib < 500;
         Assert.True(isRuntimes || process.ExitCode == 1, $"exit code {process.ExitCode}: {first}");
         if (isRuntimes)
@@ -122,7 +125,7 @@ public sealed class ShortageTests : IDisposable
     public async Task Log_file_at_its_limit_of_size_ends_nothing()
     {
         if (IsBuildOfTests())
-            Assert.Skip("the runtime that compiles as it goes makes files of its code");
+            Assert.Skip("a runtime with a JIT writes its code to files");
         await using var daemon = await LaunchedDaemon.StartByAsync(
             $"ulimit -f 0; exec \"$@\" 2>>{_directory.File("log")}", "--delay", "0");
 
@@ -143,8 +146,8 @@ public sealed class ShortageTests : IDisposable
         Assert.Contains("TMPDIR", error, StringComparison.Ordinal);
     }
 
-    /// <summary>The refusal, or that it listens: a start that goes well says before what its streams may
-    /// hold.</summary>
+    /// <summary>The error line, or the line that says that it listens. A good start first logs the memory
+    /// limit; that line is skipped.</summary>
     private static async Task<string?> FirstWordAsync(Process process)
     {
         var line = await process.StandardError.ReadLineAsync().WaitAsync(TestClient.Patience);
@@ -165,6 +168,6 @@ public sealed class ShortageTests : IDisposable
         Assert.False(File.Exists(_directory.File("s")));
     }
 
-    /// <summary>Is it the build that was made with the tests, and none that was published?</summary>
+    /// <summary>True for the build made together with the tests, false for a published binary.</summary>
     private static bool IsBuildOfTests() => DaemonProcess.Command()[0] == "dotnet";
 }

@@ -55,7 +55,7 @@ public sealed class SilenceTests
     }
 
     [Fact]
-    public async Task Half_closed_client_is_kept_where_configured_and_gone_by_default()
+    public async Task Half_closed_client_is_kept_if_configured_and_gone_by_default()
     {
         var keep = new Dictionary<string, string> { ["STREAMING_DAEMON_STREAMING__HALF_CLOSE"] = "keep" };
         await using var keeping = await DaemonProcess.StartAsync(keep, true, "--delay", "10");

@@ -45,7 +45,7 @@ public sealed class StartTests : IDisposable
         {
             stale.Bind(new UnixDomainSocketEndPoint(path));
             stale.Listen();
-            // .NET removes the path of a listener that it closes; a killed process does not.
+            // .NET removes a listener's path when it closes it; a killed process does not.
             File.Move(path, path + ".kept");
         }
 
@@ -98,7 +98,7 @@ public sealed class StartTests : IDisposable
     [Fact]
     public async Task Limit_of_descriptors_that_holds_no_client_ends_the_start_with_what_would()
     {
-        // Enough to start with, and no more: a runtime that compiles as it goes has more files open.
+        // Just enough to start: a runtime with a JIT has more files open.
         var limit = string.IsNullOrEmpty(Environment.GetEnvironmentVariable("DAEMON_UNDER_TEST")) ? 200 : 150;
         var (exitCode, _, error) = await DaemonProcess.RunUnderAsync(
             ["prlimit", $"--nofile={limit}:{limit}"], "--socket", _directory.File("s"));
@@ -127,7 +127,7 @@ public sealed class StartTests : IDisposable
     [InlineData(38, "seccomp")]
     [InlineData(12, "memlock")]
     [InlineData(22, "6.1 or newer")]
-    public async Task Refused_io_uring_ends_the_start_with_its_cause_and_mend(int errno, string cause)
+    public async Task Refused_io_uring_ends_the_start_with_its_cause_and_fix(int errno, string cause)
     {
         var wrapper = CTool.Compile(_directory, "seccomp-exec");
         var start = new ProcessStartInfo(wrapper) { RedirectStandardError = true, RedirectStandardOutput = true };
@@ -190,7 +190,7 @@ public sealed class StartTests : IDisposable
     [Fact]
     public async Task Metrics_address_that_is_not_of_this_machine_ends_the_start_with_its_name()
     {
-        // TEST-NET-1 of RFC 5737: nobody has it.
+        // TEST-NET-1 (RFC 5737): no machine has this address.
         var environment = new Dictionary<string, string>
         { ["STREAMING_DAEMON_MONITORING__METRICS_ADDRESS"] = "192.0.2.1" };
 
@@ -248,7 +248,7 @@ public sealed class StartTests : IDisposable
     }
 
     [Fact]
-    public async Task Check_fails_where_a_start_would()
+    public async Task Check_fails_if_a_start_would()
     {
         await File.WriteAllTextAsync(_directory.File("file"), "mine");
 
@@ -263,7 +263,7 @@ public sealed class StartTests : IDisposable
     {
         await using var daemon = await DaemonProcess.StartAsync("--max-connections", "3000");
 
-        // Slots that the kernel has for it (proc_pid_status(5)): 64 or 256 where nobody has asked for more.
+        // The size of the kernel's table (proc_pid_status(5)): 64 or 256 if nothing made it larger.
         var line = (await File.ReadAllLinesAsync($"/proc/{daemon.Pid}/status"))
             .Single(l => l.StartsWith("FDSize:", StringComparison.Ordinal));
 

@@ -4,7 +4,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>What must not hold a daemon that was told to end.</summary>
+/// <summary>Things that must not delay a stop.</summary>
 public sealed class StopTests
 {
     private const int SigInt = 2;
@@ -73,12 +73,12 @@ public sealed class StopTests
         using var scraper = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         await scraper.ConnectAsync(new IPEndPoint(IPAddress.Loopback, daemon.MetricsPort));
         await scraper.SendAsync("GET /metr"u8.ToArray());
-        // It was taken: an answer over another connection came later.
+        // A later connection has its answer, so the daemon has accepted this one too.
         _ = await daemon.HealthAsync();
 
         daemon.Signal(SigTerm);
 
-        // The bound is that of the test's own patience, and below the host's usual 30 s.
+        // 15 s is below the 30 s that a .NET host waits by default.
         Assert.Equal(0, await daemon.ExitCodeAsync().WaitAsync(TimeSpan.FromSeconds(15)));
     }
 }

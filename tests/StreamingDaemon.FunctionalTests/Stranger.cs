@@ -5,8 +5,8 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>Somebody else where a command looks for the daemon: answers each connection with what a test says,
-/// again and again if it is to have no end.</summary>
+/// <summary>Another server where a command expects the daemon. It answers each connection with a test's text,
+/// and may repeat a part of it for ever.</summary>
 internal sealed class Stranger : IDisposable
 {
     private readonly Socket _listener;
@@ -26,12 +26,12 @@ internal sealed class Stranger : IDisposable
 
     public string Path => ((UnixDomainSocketEndPoint)_listener.LocalEndPoint!).ToString();
 
-    /// <summary>On a port.</summary>
+    /// <summary>Listens on a TCP port.</summary>
     public static Stranger OnPort(string first, string repeated = "", int pauseMs = 0, bool holds = false) => new(
         new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp),
         new IPEndPoint(IPAddress.Loopback, 0), first, repeated, pauseMs, holds);
 
-    /// <summary>On a Unix socket, where it answers the client that is handed over.</summary>
+    /// <summary>Listens on a Unix socket, and answers the clients that are handed over.</summary>
     public static Stranger OnPath(TempDirectory directory, string first, string repeated = "", int pauseMs = 0,
         bool holds = false, SocketType type = SocketType.Seqpacket) => new(
         new Socket(AddressFamily.Unix, type, ProtocolType.Unspecified),
@@ -80,7 +80,7 @@ internal sealed class Stranger : IDisposable
             if (holds)
                 return;
             client.Shutdown(SocketShutdown.Send);
-            // What has not been read must not reset what was said.
+            // Read the rest first: closing with unread data would reset the connection, and lose the answer.
             var rest = new byte[4096];
             while (client.Receive(rest) > 0)
             {
@@ -90,7 +90,7 @@ internal sealed class Stranger : IDisposable
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException or PosixException)
         {
-            // The command has had enough.
+            // The command has closed the connection.
         }
     }
 }

@@ -6,8 +6,8 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>Commands that read from somebody who is no daemon, or a broken one: exit code 1, one sentence, in
-/// bounded time and memory.</summary>
+/// <summary>Commands that talk to another server instead of a daemon, or to a broken daemon. They end with
+/// exit code 1 and one sentence, in bounded time and memory.</summary>
 public sealed class StrangerTests : IDisposable
 {
     private const string Ok = "HTTP/1.1 200 OK\r\n";
@@ -62,7 +62,7 @@ public sealed class StrangerTests : IDisposable
     [InlineData("a head without end", Ok, "X-A: b\r\n", "the answer's head has more than")]
     [InlineData("a head line without end", Ok + "X", "x", "has a line of more than")]
     [InlineData("an answer without end", Stream, "data: {\"content\":\"0123456789012345678901234567890123456789\"}\n\n", "the answer has more than 268435456 bytes")]
-    public async Task Send_to_who_sends_without_end_ends_at_a_size(string kind, string first, string repeated, string said)
+    public async Task Send_ends_at_a_size_if_the_answer_has_no_end(string kind, string first, string repeated, string said)
     {
         Assert.NotEmpty(kind);
         var more = string.Concat(Enumerable.Repeat(repeated, 100_000));
@@ -96,7 +96,7 @@ public sealed class StrangerTests : IDisposable
     [InlineData("nothing at all", "", "", SocketType.Seqpacket)]
     [InlineData("a byte now and then", Stream, "x", SocketType.Seqpacket)]
     [InlineData("a byte of the head now and then", "H", "T", SocketType.Stream)]
-    public async Task Send_to_who_says_too_little_ends_at_its_timeout(
+    public async Task Send_ends_at_its_timeout_if_the_peer_sends_too_little(
         string kind, string first, string repeated, SocketType type)
     {
         Assert.NotEmpty(kind);
@@ -151,8 +151,7 @@ public sealed class StrangerTests : IDisposable
         var (exitCode, _, error) = await DaemonProcess.RunUnderAsync(
             ["sh", "-c", $"exec \"$@\" >{full.Path}", "sh"], arguments);
 
-        // And no sentence: the runtime lets nobody write to standard error while a write to standard output
-        // waits.
+        // No sentence: the runtime blocks writes to standard error while a write to standard output blocks.
         Assert.Equal((1, ""), (exitCode, error));
     }
 
@@ -162,7 +161,7 @@ public sealed class StrangerTests : IDisposable
         using var stranger = Stranger.OnPath(_directory, Stream + "data: \u001b[2J\u0007red\n\ndata: [DONE]\n\n");
         var command = string.Join(' ', [.. DaemonProcess.Command(), "send", "--socket", stranger.Path, "--prompt", "x"]);
 
-        // script(1) gives it a terminal.
+        // script(1) runs the command on a terminal.
         using var process = Process.Start(new ProcessStartInfo("script", ["-qec", command, "/dev/null"])
         { RedirectStandardOutput = true, RedirectStandardInput = true })!;
         var output = await process.StandardOutput.ReadToEndAsync().WaitAsync(TestClient.Patience);
@@ -175,7 +174,7 @@ public sealed class StrangerTests : IDisposable
     [Fact]
     public async Task Check_and_start_name_a_database_of_groups_that_does_not_answer()
     {
-        // The C library looks for this module where nsswitch.conf(5) names it.
+        // The C library loads this module because nsswitch.conf(5) names it.
         var library = CTool.Compile(_directory, "stuck-groups", "-shared", "-fPIC");
         File.Move(library, _directory.File("libnss_stuck.so.2"));
         var configuration = _directory.File("nsswitch.conf");
@@ -197,7 +196,7 @@ public sealed class StrangerTests : IDisposable
 
     private static string Number(int number) => number.ToString(CultureInfo.InvariantCulture);
 
-    /// <summary>Runs <c>send</c> with its output dropped, and says how much memory it had at most.</summary>
+    /// <summary>Runs <c>send</c> and drops its output. Also returns its peak memory.</summary>
     private async Task<(int ExitCode, long PeakKib, string Error)> SendMeasuredAsync(string path)
     {
         var start = DaemonProcess.StartInfo(null, _directory.Path, ["send", "--socket", path, "--prompt", "x"],
@@ -213,7 +212,7 @@ public sealed class StrangerTests : IDisposable
         return (process.ExitCode, peak, await error);
     }
 
-    /// <summary>VmHWM of proc_pid_status(5).</summary>
+    /// <summary>Peak resident memory: VmHWM in proc_pid_status(5).</summary>
     private static long PeakOf(int pid)
     {
         try
@@ -224,7 +223,7 @@ public sealed class StrangerTests : IDisposable
         }
         catch (IOException)
         {
-            // It has ended.
+            // The process has ended.
             return 0;
         }
     }

@@ -3,8 +3,8 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>A daemon whose upstream fails as the handoff's <c>test_pattern</c> says, for all tests of a
-/// class.</summary>
+/// <summary>A daemon for all tests of a class. Its upstream fails as the handoff's <c>test_pattern</c> says.
+/// </summary>
 public sealed class UpstreamFaultDaemon : IAsyncLifetime
 {
     private int _requests;
@@ -18,7 +18,7 @@ public sealed class UpstreamFaultDaemon : IAsyncLifetime
         Upstream = await FakeLlmServer.StartAsync(FakeLlmTransport.H2c);
         Upstream.Scenario = exchange => FakeLlmFaults.Named(exchange.Request.Headers["X-Test-Pattern"])(exchange);
         var environment = Upstream.OpenAIEnvironment(true);
-        // No status may become an event because the machine is slow.
+        // Long, so that on a slow machine a fault is still a status and not an event.
         environment["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "20000";
         Daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
     }
@@ -29,7 +29,7 @@ public sealed class UpstreamFaultDaemon : IAsyncLifetime
         await Upstream.DisposeAsync();
     }
 
-    /// <summary>A name by which the stream's requests and log line are found again.</summary>
+    /// <summary>A new request id, to find the stream's upstream requests and log line.</summary>
     public string NewRequestId() =>
         string.Create(CultureInfo.InvariantCulture, $"fault-{Interlocked.Increment(ref _requests)}");
 

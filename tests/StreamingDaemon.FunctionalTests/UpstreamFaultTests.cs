@@ -3,7 +3,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>What the browser reads, the log says and the metrics count when an upstream fails.</summary>
+/// <summary>If an upstream fails: what the client reads, the log says and the metrics count.</summary>
 public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixture<UpstreamFaultDaemon>
 {
     private const string Begun = "data: {\"content\":\"" + FakeLlmFaults.Begun + "\"}\n\n";
@@ -112,8 +112,8 @@ public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixtur
         await ChangedAsync(before, Error("BrokenOff"), Streams);
     }
 
-    /// <summary>Hands a client over and reads what follows the head; lets the fault happen once the client has
-    /// what comes before it.</summary>
+    /// <summary>Hands a client over and returns what follows the head. The fault happens once the client has
+    /// read what comes before it.</summary>
     private async Task<string> StreamAsync(string fault, string id)
     {
         using var client = TestClient.HandOver(_daemon.SocketPath, UpstreamFaultDaemon.Handoff(fault, id));
@@ -142,7 +142,7 @@ public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixtur
         Assert.Equal(1, after[Error(reason)] - before[Error(reason)]);
         var retried = $"streaming_daemon_upstream_retries_total{{reason=\"{reason}\"}}";
         Assert.Equal(retries, after[retried] - before[retried]);
-        // Each end that is the upstream's fault has a reason.
+        // Every upstream failure was counted with a reason.
         Assert.Equal(after.Where(m => m.Key.Contains("outcome=\"Upstream", StringComparison.Ordinal))
             .Sum(m => m.Value), Sum(after, "upstream_errors"));
     }
@@ -155,7 +155,7 @@ public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixtur
 
     private Task<Dictionary<string, double>> SnapshotAsync() => _daemon.MetricValuesAsync();
 
-    // The counters follow the log line by a moment.
+    // The counters change a moment after the log line.
     private async Task ChangedAsync(Dictionary<string, double> before, string metric, double by)
     {
         var expected = before.GetValueOrDefault(metric) + by;

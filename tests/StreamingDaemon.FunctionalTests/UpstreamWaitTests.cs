@@ -2,7 +2,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>How long an upstream is waited for, how often it is asked, and who hears of the end.</summary>
+/// <summary>Timeouts and retries of an upstream, and who learns that a stream has ended.</summary>
 public sealed class UpstreamWaitTests
 {
     private const string Begun = "data: {\"content\":\"" + FakeLlmFaults.Begun + "\"}\n\n";
@@ -120,7 +120,7 @@ public sealed class UpstreamWaitTests
     [InlineData("http://llm.invalid/v1", true, "Dns", "name cannot be resolved")]
     [InlineData(null, false, "Tls", "certificate")]
     [InlineData(null, true, "Protocol", "set OPENAI_HTTP2_ENABLED=false")]
-    public async Task Upstream_that_cannot_be_talked_to_is_a_502_and_the_log_says_what_to_mend(
+    public async Task Upstream_that_cannot_be_talked_to_is_a_502_and_the_log_says_how_to_fix_it(
         string? address, bool plain, string reason, string log)
     {
         await using var upstream =
@@ -143,7 +143,7 @@ public sealed class UpstreamWaitTests
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public async Task Silence_after_the_preface_of_HTTP_2_names_the_mend(bool http2)
+    public async Task Silence_after_the_preface_of_HTTP_2_is_logged_with_the_fix(bool http2)
     {
         await using var server = new BrokenServer(BrokenServerKind.Mute);
         await using var daemon = await DaemonProcess.StartAsync(
@@ -200,7 +200,7 @@ public sealed class UpstreamWaitTests
         await using var upstream =
             await FakeLlmServer.StartAsync(http2 ? FakeLlmTransport.H2c : FakeLlmTransport.Http1);
         upstream.Scenario = FakeLlmFaults.Named(fault);
-        // Nothing but the watch on the client's socket can end this stream within the test's patience.
+        // Only the poll of the client's socket can end this stream within the test's timeout.
         await using var daemon = await StartAsync(upstream, http2, ("STREAMING__HEAD_WAIT_MS", "60000"));
         var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
         var request = await upstream.NextRequestAsync(s_limit);
@@ -212,8 +212,8 @@ public sealed class UpstreamWaitTests
         client.Dispose();
 
         Assert.Equal("ClientGone", await daemon.OutcomeAsync());
-        // HTTP/1.1 is told so by its connection's end, and when the line is written that is behind us: what the
-        // daemon's own kernel says of it cannot lag. A stream's reset is queued to be written on its connection.
+        // Over HTTP/1.1, the daemon closes the connection before it writes the log line, so the kernel shows
+        // it at once. Over HTTP/2, the stream's reset is only queued on the connection by then.
         if (!http2) Assert.Equal(0, ConnectionsTo(upstream, daemon));
         await request.Aborted.WaitAsync(s_limit);
         Assert.Single(upstream.Requests);
@@ -226,7 +226,7 @@ public sealed class UpstreamWaitTests
     private static int ConnectionsTo(FakeLlmServer upstream, DaemonProcess daemon) =>
         ((string[])["tcp", "tcp6"]).SelectMany(table => File.ReadLines($"/proc/{daemon.Pid}/net/{table}").Skip(1))
             .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
-            // The columns: remote address, state (ESTABLISHED, CLOSE_WAIT).
+            // Columns: remote address, state (01 is ESTABLISHED, 08 is CLOSE_WAIT).
             .Count(f => f[2].EndsWith($":{upstream.BaseAddress.Port:X4}", StringComparison.Ordinal)
                 && (f[3] is "01" or "08"));
 
@@ -234,13 +234,13 @@ public sealed class UpstreamWaitTests
         FakeLlmServer upstream, bool http2, params (string Name, string Value)[] settings)
     {
         var environment = upstream.OpenAIEnvironment(http2);
-        // No status may become an event because the machine is slow.
+        // Long, so that on a slow machine a fault is still a status and not an event.
         environment["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "20000";
         foreach (var (name, value) in settings) environment["STREAMING_DAEMON_" + name] = value;
         return DaemonProcess.StartAsync(environment, true, "--backend", "openai");
     }
 
-    // The counters follow the log line by a moment.
+    // The counters change a moment after the log line.
     private static async Task CountsAsync(
         DaemonProcess daemon, string metric, string label, string value, double count)
     {

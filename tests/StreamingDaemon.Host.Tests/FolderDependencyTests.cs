@@ -4,8 +4,8 @@ using Xunit;
 namespace StreamingDaemon.Host.Tests;
 
 /// <summary>
-/// No two folders of a project need each other. A folder needs another if a file of it names a type that is
-/// declared there. The project's root is left out: it is the public surface, above and below all of them.
+/// No two folders of a project depend on each other. A folder depends on another if one of its files names a
+/// type that is declared there. The project's root does not count: it is the public surface of all folders.
 /// </summary>
 public sealed partial class FolderDependencyTests
 {
@@ -24,7 +24,7 @@ public sealed partial class FolderDependencyTests
     }
 
     [Fact]
-    public void Circle_of_three_folders_is_found()
+    public void Cycle_of_three_folders_is_found()
     {
         var needs = Needs([
             ("A", "class First { Second s; }"), ("B", "class Second { Third t; }"),
@@ -50,7 +50,7 @@ public sealed partial class FolderDependencyTests
     private static string FolderOf(string path) => path.Contains('/', StringComparison.Ordinal)
         ? path[..path.IndexOf('/', StringComparison.Ordinal)] : "";
 
-    /// <summary>For each folder, the folders that it needs, with a type that shows it.</summary>
+    /// <summary>For each folder, the folders that it depends on, each with a type that shows it.</summary>
     private static Dictionary<string, SortedDictionary<string, string>> Needs(
         IEnumerable<(string Folder, string Text)> files)
     {
@@ -64,7 +64,7 @@ public sealed partial class FolderDependencyTests
         {
             foreach (var name in Identifier().Matches(text).Where(IsType).Select(m => m.Groups["name"].Value).Distinct())
             {
-                // A name that the folder declares too is its own.
+                // If the folder declares a type with this name too, the name means that type.
                 if (!owners.Contains(name) || owners[name].Contains(folder))
                     continue;
                 foreach (var owner in owners[name])
@@ -74,11 +74,11 @@ public sealed partial class FolderDependencyTests
 
         return needs;
 
-        // A member that is called the same as a type is not that type, unless a folder stands before it.
+        // After a dot, a name is a member and not a type, unless the dot follows a folder's name.
         bool IsType(Match name) => !name.Groups["before"].Success || needs.ContainsKey(name.Groups["before"].Value);
     }
 
-    /// <summary>The edges of one circle; none if there is no circle.</summary>
+    /// <summary>The edges of one cycle; empty if there is no cycle.</summary>
     private static List<string> Cycle(Dictionary<string, SortedDictionary<string, string>> needs)
     {
         var done = new HashSet<string>();
@@ -116,13 +116,13 @@ public sealed partial class FolderDependencyTests
         }
     }
 
-    /// <summary>Comments, and texts of every kind.</summary>
+    /// <summary>Comments, and string literals of every kind.</summary>
     [GeneratedRegex("""
         "{3,}[\s\S]*?"{3,}|"(\\.|[^"\\\n])*"|//[^\n]*|/\*[\s\S]*?\*/
         """, RegexOptions.IgnorePatternWhitespace)]
     private static partial Regex NoCode();
 
-    /// <summary>Types at the first level of a file: a nested one belongs to its outer type.</summary>
+    /// <summary>Top-level types of a file; a nested type belongs to its outer type.</summary>
     [GeneratedRegex(@"^(?=\S).*?\b(?:class|struct|interface|enum|record(?: struct| class)?|delegate [\w<>\[\]?]+) (?<name>[A-Z]\w*)",
         RegexOptions.Multiline)]
     private static partial Regex Declaration();

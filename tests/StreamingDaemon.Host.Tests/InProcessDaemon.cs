@@ -16,7 +16,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests;
 
-/// <summary>The loop and the dispatcher around a backend of a test's own.</summary>
+/// <summary>The loop and the dispatcher with a test's backend.</summary>
 internal sealed class InProcessDaemon : IAsyncDisposable
 {
     private readonly TempDirectory _directory = new();
@@ -44,9 +44,9 @@ internal sealed class InProcessDaemon : IAsyncDisposable
             new HandoffLog(_samples, NullLogger<HandoffLog>.Instance)));
     }
 
-    /// <summary>What a test puts in the way.</summary>
-    /// <param name="WorkerGiven">Awaited by who was given a worker, before it is told.</param>
-    /// <param name="AroundLimiter">Around each of a user's limiters.</param>
+    /// <summary>Hooks for a test.</summary>
+    /// <param name="WorkerGiven">Awaited after a slot was taken, before it is returned to the caller.</param>
+    /// <param name="AroundLimiter">Wraps each of a user's limiters.</param>
     public sealed record Seams(
         Func<Task>? WorkerGiven = null,
         Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>>? AroundLimiter = null);
@@ -97,7 +97,7 @@ internal sealed class InProcessDaemon : IAsyncDisposable
         _directory.Dispose();
     }
 
-    /// <summary>Keeps what is logged.</summary>
+    /// <summary>Keeps the log lines.</summary>
     internal sealed class RecordingLog : ILogger<AccessLog>
     {
         private readonly List<string> _lines = [];

@@ -1,13 +1,13 @@
 namespace StreamingDaemon.Host.Tests;
 
-/// <summary>Files of the checkout that these tests were built from.</summary>
+/// <summary>Files of the checkout from which these tests were built.</summary>
 internal static class Repository
 {
     public static string Root { get; } = FindRoot();
 
     public static string PathOf(params string[] parts) => Path.Combine([Root, .. parts]);
 
-    /// <summary>Every C# file below a directory, but for what a build made.</summary>
+    /// <summary>All C# files below a directory, except those that a build made.</summary>
     public static IEnumerable<string> Sources(params string[] directory) =>
         Directory.EnumerateFiles(PathOf(directory), "*.cs", SearchOption.AllDirectories)
             .Where(f => !f.Contains("/obj/", StringComparison.Ordinal)

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests;
 
-/// <summary>The style that a compiler does not see: files, methods and lines stay short.</summary>
+/// <summary>Style rules that the compiler does not check: files, methods and lines stay short.</summary>
 public sealed partial class TidyTests
 {
     private const int MaxFileLines = 300;
@@ -39,7 +39,7 @@ public sealed partial class TidyTests
         RegexOptions.Multiline)]
     private static partial Regex TestName();
 
-    /// <summary>Names with capitals and underscores, as tests have them, and classes of tests.</summary>
+    /// <summary>Names of tests, with capitals and underscores, and names of test classes.</summary>
     [GeneratedRegex("`([A-Z][a-zA-Z0-9]*_[a-zA-Z0-9_]*[a-z][a-zA-Z0-9_]*|[A-Z]\\w+Tests)`")]
     private static partial Regex NameInPage();
 
@@ -53,7 +53,7 @@ public sealed partial class TidyTests
         {
             if (lines[i].Length > MaxColumns)
                 yield return $"{file}:{i + 1}: {lines[i].Length} columns";
-            // A member's braces stand at the first level of indentation, as dotnet format has them.
+            // dotnet format puts a member's braces at the first level of indentation.
             if (lines[i] == "    {")
                 opened = i;
             else if (lines[i] == "    }" && opened >= 0 && i - opened > MaxMethodLines)

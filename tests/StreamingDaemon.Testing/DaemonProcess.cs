@@ -6,8 +6,8 @@ using System.Text;
 namespace StreamingDaemon.Testing;
 
 /// <summary>
-/// The daemon as its users run it: a process of its own, started and ended by pid. <c>DAEMON_UNDER_TEST</c> names
-/// another build (Native AOT) to run the same tests against.
+/// The daemon as its users run it, in a separate process. To run the tests against another build (Native
+/// AOT), set its path in <c>DAEMON_UNDER_TEST</c>.
 /// </summary>
 public sealed class DaemonProcess : IAsyncDisposable
 {
@@ -53,20 +53,20 @@ public sealed class DaemonProcess : IAsyncDisposable
 
     public bool HasExited => _process.HasExited;
 
-    /// <summary>Log lines that hold the text.</summary>
+    /// <summary>Log lines that contain the text.</summary>
     public IReadOnlyList<string> LogLines(string containing) =>
         [.. ErrorText.Split('\n').Where(l => l.Contains(containing, StringComparison.Ordinal))];
 
     public int OpenSockets() => OpenDescriptors.SocketsAndRings($"{Pid}");
 
-    /// <summary>Starts the daemon on a socket of its own and waits until it listens.</summary>
+    /// <summary>Starts a daemon on a new socket and waits until it listens.</summary>
     public static Task<DaemonProcess> StartAsync(params string[] arguments) => StartAsync(null, true, arguments);
 
-    /// <summary>As above, with more environment; with or without a metrics port.</summary>
+    /// <summary>As above, with more environment variables, and with or without a metrics port.</summary>
     public static Task<DaemonProcess> StartAsync(IReadOnlyDictionary<string, string>? environment,
         bool metrics, params string[] arguments) => StartUnderAsync([], environment, metrics, arguments);
 
-    /// <summary>As above, started by another command, such as prlimit.</summary>
+    /// <summary>As above, started through another command, for example prlimit.</summary>
     public static async Task<DaemonProcess> StartUnderAsync(IReadOnlyList<string> wrapper,
         IReadOnlyDictionary<string, string>? environment, bool metrics, params string[] arguments)
     {
@@ -81,7 +81,7 @@ public sealed class DaemonProcess : IAsyncDisposable
         return daemon;
     }
 
-    /// <summary>Runs a command of the daemon to its end.</summary>
+    /// <summary>Runs a command of the daemon and waits for its end.</summary>
     public static Task<(int ExitCode, string Output, string Error)> RunAsync(params string[] arguments) =>
         RunAsync(null, arguments);
 
@@ -138,20 +138,20 @@ public sealed class DaemonProcess : IAsyncDisposable
         return directory;
     }
 
-    /// <summary>The daemon's own command line: the binary, or <c>dotnet</c> and the assembly.</summary>
+    /// <summary>The command that runs the daemon: the binary, or <c>dotnet</c> and the assembly.</summary>
     public static IReadOnlyList<string> Command()
     {
         var binary = Environment.GetEnvironmentVariable("DAEMON_UNDER_TEST");
         if (!string.IsNullOrEmpty(binary))
             return [binary];
-        // Built beside the tests, in the same configuration.
+        // The build made together with the tests, in the same configuration.
         var configuration = AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal)
             ? "Release" : "Debug";
         return ["dotnet", Path.Combine(RepositoryRoot(), "src", "StreamingDaemon.Host", "bin",
             configuration, "net10.0", "streaming-daemon.dll")];
     }
 
-    /// <summary>How to start the daemon, or a launcher that is given its command line.</summary>
+    /// <summary>How to start the daemon, or a launcher that gets the daemon's command line.</summary>
     public static ProcessStartInfo StartInfo(IReadOnlyDictionary<string, string>? environment, string directory,
         IEnumerable<string> arguments, params IEnumerable<string> launcher)
     {
@@ -168,7 +168,7 @@ public sealed class DaemonProcess : IAsyncDisposable
             start.ArgumentList.Add(argument);
         foreach (var argument in arguments)
             start.ArgumentList.Add(argument);
-        // What the tests run in must not configure the daemon.
+        // The environment of the tests must not configure the daemon.
         foreach (var name in start.Environment.Keys.Where(k => k.StartsWith("OPENAI_", StringComparison.Ordinal)
             || k.StartsWith("STREAMING_DAEMON_", StringComparison.Ordinal) || k is "MOCK_LATENCY_MS" or "NOTIFY_SOCKET" or "WATCHDOG_USEC" or "LISTEN_PID").ToList())
             start.Environment.Remove(name);

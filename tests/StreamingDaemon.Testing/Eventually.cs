@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>Waits for a condition, with a bound: what a test does instead of sleeping.</summary>
+/// <summary>Waits for a condition, with a timeout. Tests use it instead of sleeping.</summary>
 public static class Eventually
 {
     public static async Task TrueAsync(Func<bool> condition, TimeSpan? patience = null,
@@ -17,7 +17,7 @@ public static class Eventually
         }
     }
 
-    /// <summary>As above, of a condition that has to be asked for.</summary>
+    /// <summary>As above, for an asynchronous condition.</summary>
     public static async Task TrueAsync(Func<Task<bool>> condition, TimeSpan? patience = null,
         [CallerArgumentExpression(nameof(condition))] string? text = null)
     {

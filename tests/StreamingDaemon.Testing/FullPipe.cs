@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>A pipe that is full and that nobody reads.</summary>
+/// <summary>A full pipe that nobody reads.</summary>
 public sealed unsafe partial class FullPipe : IDisposable
 {
     private const int NonBlocking = 0x800;
@@ -33,7 +33,8 @@ public sealed unsafe partial class FullPipe : IDisposable
         }
     }
 
-    /// <summary>What another process opens to write to it; a description of its own, which blocks.</summary>
+    /// <summary>The path that another process opens to write to it. Its writes then block, because the open
+    /// file is its own and not non-blocking.</summary>
     public string Path => $"/proc/{Environment.ProcessId}/fd/{_write}";
 
     public void Dispose()

@@ -4,9 +4,9 @@ using System.Text;
 namespace StreamingDaemon.Testing;
 
 /// <summary>
-/// Mutation fuzzing from a corpus: each file under <c>tests/corpus/NAME</c> as it is, then mutations of them
-/// until <c>FUZZ_ITERATIONS</c> inputs were tried (<c>bench/fuzz.sh</c> runs a million). Deterministic for a
-/// <c>FUZZ_SEED</c>; a failure names the input, to be kept in the corpus.
+/// Mutation fuzzing from a corpus. Tries each file under <c>tests/corpus/NAME</c> unchanged, then mutations
+/// of them, until <c>FUZZ_ITERATIONS</c> inputs were tried (<c>bench/fuzz.sh</c> runs a million). The same
+/// <c>FUZZ_SEED</c> gives the same inputs. A failure prints its input; add it to the corpus.
 /// </summary>
 public static class Fuzzing
 {

@@ -2,8 +2,8 @@ using System.Globalization;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>A cgroup with a limit of memory, as a container's: of the first version where that has the
-/// controller, else of the second. Needs root.</summary>
+/// <summary>A cgroup with a memory limit, like a container's. Uses version 1 if it has the memory controller,
+/// else version 2. Needs root.</summary>
 public sealed class MemoryCgroup : IDisposable
 {
     private const string Version1 = "/sys/fs/cgroup/memory";
@@ -26,18 +26,18 @@ public sealed class MemoryCgroup : IDisposable
             limitBytes.ToString(CultureInfo.InvariantCulture));
     }
 
-    /// <summary>A command that runs another in it.</summary>
+    /// <summary>A command that runs another command in the cgroup.</summary>
     public IReadOnlyList<string> Wrapper =>
         ["sh", "-c", $"echo $$ >{_path}/cgroup.procs && exec \"$@\"", "sh"];
 
-    /// <summary>The most that was charged to it, the kernel's share included.</summary>
+    /// <summary>Peak memory of the cgroup in bytes, with the kernel's memory.</summary>
     public long PeakBytes => long.Parse(File.ReadAllText(Path.Combine(_path,
         _isVersion1 ? "memory.max_usage_in_bytes" : "memory.peak")).Trim(), CultureInfo.InvariantCulture);
 
-    /// <summary>After its processes have ended.</summary>
+    /// <summary>Removes the cgroup. Call it after its processes have ended.</summary>
     public void Dispose()
     {
-        // The kernel takes a moment to forget them.
+        // The kernel takes a moment to remove ended processes from the cgroup.
         for (var tries = 0; tries < 200; tries++)
         {
             try

@@ -2,7 +2,7 @@ using System.Net.Sockets;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>What may stand in a configuration file's place.</summary>
+/// <summary>Odd files at the path of a configuration file.</summary>
 public enum OddFileKind
 {
     Fifo,
@@ -34,15 +34,15 @@ public enum OddFileKind
     UnknownNames,
 }
 
-/// <summary>Makes them.</summary>
+/// <summary>Creates odd files.</summary>
 public static class OddFile
 {
-    /// <summary>In each file that is text. No message may quote it.</summary>
+    /// <summary>A secret in some of the files. No message may quote it.</summary>
     public const string Secret = "sk-proj-0dd5ecret";
 
     private const int MiB = 1024 * 1024;
 
-    /// <summary>Puts such a file at the path, for whatever was there.</summary>
+    /// <summary>Replaces whatever is at the path with such a file.</summary>
     public static void Place(string path, OddFileKind kind)
     {
         Remove(path);
@@ -62,7 +62,7 @@ public static class OddFile
                 File.CreateSymbolicLink(path, path);
                 break;
             case OddFileKind.EndlessProcFile:
-                // A regular file of size 0, with eight bytes for each page of 128 TiB.
+                // A regular file with size 0 that still has eight bytes for each page of 128 TiB.
                 File.CreateSymbolicLink(path, "/proc/self/pagemap");
                 break;
             case OddFileKind.Directory:
@@ -71,7 +71,7 @@ public static class OddFile
             case OddFileKind.Socket:
                 using (var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
                 {
-                    // .NET removes the path of a socket that it closes.
+                    // Rename it, because .NET removes a socket's path when it closes the socket.
                     socket.Bind(new UnixDomainSocketEndPoint(path + ".s"));
                     File.Move(path + ".s", path);
                 }
@@ -83,14 +83,14 @@ public static class OddFile
                 File.Move(path + ".new", path);
                 break;
             default:
-                // By rename: half of a file might be a good one.
+                // By rename, because half of the file might be a good file.
                 File.WriteAllBytes(path + ".new", Content(kind));
                 File.Move(path + ".new", path);
                 break;
         }
     }
 
-    /// <summary>Of a file that is one, and holds what it should not.</summary>
+    /// <summary>The bytes of a regular file with bad content.</summary>
     private static byte[] Content(OddFileKind kind) => kind switch
     {
         OddFileKind.NotUtf8 => [.. "[openai]\napi_key = '"u8, 0xFF, 0xFE, (byte)'\''],
@@ -105,7 +105,7 @@ public static class OddFile
             OddFileKind.ManyTables => Numbered(100_000, "[t", "]\n"),
             OddFileKind.OneKeyAgainAndAgain => Repeated("a=1\n", 260_000),
             OddFileKind.Garbage => new string('@', MiB),
-            // Below the bound of what is parsed at all.
+            // Small enough that the daemon parses them.
             OddFileKind.FewNestedArrays => "a = " + new string('[', 60_000),
             OddFileKind.FewNestedTables => "a = " + Repeated("{a=", 20_000),
             OddFileKind.LongKey => "a" + Repeated(".a", 30_000) + " = 1",
@@ -124,7 +124,7 @@ public static class OddFile
     private static string Numbered(int count, string before, string after) =>
         string.Concat(Enumerable.Range(0, count).Select(i => $"{before}{i}{after}"));
 
-    /// <summary>A link is removed, and not what it leads to.</summary>
+    /// <summary>Removes what is at the path; for a link, not its target.</summary>
     private static void Remove(string path)
     {
         if (Directory.Exists(path) && new FileInfo(path).LinkTarget is null)

@@ -1,9 +1,10 @@
 namespace StreamingDaemon.Testing;
 
-/// <summary>What a process holds open. The runtime opens files as it likes; sockets and rings are ours.</summary>
+/// <summary>Counts a process's open descriptors. Files are not counted: the runtime opens some at any time.
+/// </summary>
 public static class OpenDescriptors
 {
-    /// <summary>Sockets, rings and eventfds of a process.</summary>
+    /// <summary>Number of sockets, rings and eventfds of a process.</summary>
     public static int SocketsAndRings(string process = "self") =>
         Directory.GetFileSystemEntries($"/proc/{process}/fd").Count(IsSocketOrRing);
 
@@ -17,7 +18,7 @@ public static class OpenDescriptors
         }
         catch (IOException)
         {
-            // Closed since it was listed.
+            // It was closed after it was listed.
             return false;
         }
     }

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace StreamingDaemon.Testing;
 
-// Who a process is, and what it may hold open.
+// User ids, and the limit of descriptors.
 public static unsafe partial class Posix
 {
     private const int RLimitNoFile = 7;
@@ -27,11 +27,12 @@ public static unsafe partial class Posix
 
     public static int EffectiveGid() => GetEGidRaw();
 
-    /// <summary>Bounds this process's table of descriptors to a few more than are open, until the result is
-    /// disposed. What reads the limit once, as an accept does when it is armed, must come after.</summary>
+    /// <summary>Limits this process to a few more descriptors than are open, until the result is disposed.
+    /// Call it before anything that reads the limit only once, for example an accept when it is
+    /// armed.</summary>
     public static BoundedTable BoundDescriptorTable(int spare) => new(spare);
 
-    /// <summary>A table of descriptors that can be filled to its last place.</summary>
+    /// <summary>This process's descriptor table, which can be filled completely.</summary>
     public sealed class BoundedTable : IDisposable
     {
         private readonly Stack<int> _fillers = [];
@@ -44,15 +45,15 @@ public static unsafe partial class Posix
             _soft = SetSoftLimit((ulong)(highest + spare));
         }
 
-        /// <summary>Fills it for good: a place that the runtime gives back, as when a thread has started, is
-        /// taken too.</summary>
+        /// <summary>Fills the table and keeps it full: if the runtime frees a descriptor, for example once a
+        /// thread has started, this takes it too.</summary>
         public Task FillAsync()
         {
             var stillFull = 0;
             return Eventually.TrueAsync(() => (stillFull = Fill() ? 0 : stillFull + 1) == 20);
         }
 
-        /// <returns>Whether there was a place.</returns>
+        /// <returns>True if there was a free place.</returns>
         private bool Fill()
         {
             for (var before = _fillers.Count; ;)

@@ -4,7 +4,8 @@ using System.Text;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>The few system calls that a test needs and .NET has no word for. Failures throw with the errno.</summary>
+/// <summary>System calls that tests need and .NET does not offer. If one fails, it throws with the errno.
+/// </summary>
 public static unsafe partial class Posix
 {
     public const int AfUnix = 1;
@@ -31,7 +32,7 @@ public static unsafe partial class Posix
     [LibraryImport("libc", EntryPoint = "pipe2", SetLastError = true)]
     private static partial int PipeRaw(int* pair, int flags);
 
-    /// <summary>mkfifo(3), for the owner; 0 or -1.</summary>
+    /// <summary>mkfifo(3) with access for the owner only. Returns 0, or -1 on failure.</summary>
     public static int MakeFifo(string path) => MakeFifoRaw(path, 0x180);
 
     [LibraryImport("libc", EntryPoint = "mkfifo", SetLastError = true,
@@ -43,10 +44,11 @@ public static unsafe partial class Posix
 
     public static int Close(int fd) => CloseRaw(fd);
 
-    /// <summary>Another descriptor of the same file; it outlives a process that this one starts.</summary>
+    /// <summary>dup(2): another descriptor of the same open file. Child processes inherit it.</summary>
     public static int Duplicate(int fd) => Check(DupRaw(fd), "dup");
 
-    /// <summary>Signals again and again: one that comes right after another may be taken for its echo.</summary>
+    /// <summary>Sends the signal repeatedly, because the daemon ignores a signal right after another one.
+    /// </summary>
     public static Task KillUntilAsync(int pid, int signal, Func<bool> hasExited) => Eventually.TrueAsync(() =>
     {
         if (!hasExited())
@@ -90,7 +92,7 @@ public static unsafe partial class Posix
         }
     }
 
-    /// <summary>Connects a socket that was made before.</summary>
+    /// <summary>Connects an existing socket.</summary>
     public static void ConnectUnix(int fd, string path)
     {
         Span<byte> address = stackalloc byte[110];
@@ -103,7 +105,7 @@ public static unsafe partial class Posix
         }
     }
 
-    /// <summary>One sendmsg(2) with data and descriptors; returns the bytes that were taken.</summary>
+    /// <summary>One sendmsg(2) with data and descriptors. Returns the number of bytes sent.</summary>
     public static int SendDescriptors(int fd, ReadOnlySpan<byte> data, params ReadOnlySpan<int> descriptors)
     {
         var message = stackalloc byte[56];
@@ -131,7 +133,8 @@ public static unsafe partial class Posix
         }
     }
 
-    /// <summary>One recvmsg(2) of a handoff: its data is dropped, its descriptor is the caller's.</summary>
+    /// <summary>One recvmsg(2) of a handoff. Drops its data and returns its descriptor, which the caller
+    /// closes.</summary>
     public static int ReceiveDescriptor(int fd)
     {
         const int MostBytes = 64 * 1024;

@@ -6,20 +6,20 @@ using System.Text;
 namespace StreamingDaemon.Testing;
 
 /// <summary>
-/// Many handoffs with long prompts at once, while their upstream says nothing: the most that they can hold. Then
-/// it answers, and each client reads to its end.
+/// Hands over many long prompts at once while the upstream is silent: then the daemon holds the most memory.
+/// After that the upstream answers, and each client reads to the end.
 /// </summary>
 public sealed class PromptLoad(DaemonProcess daemon, FakeLlmServer upstream)
 {
     private static readonly HttpClient s_http = new() { Timeout = TimeSpan.FromSeconds(20) };
 
-    /// <summary>What the clients read.</summary>
+    /// <summary>The answers that the clients read.</summary>
     public IReadOnlyList<string> Answers { get; private set; } = [];
 
-    /// <summary>Streams that the daemon counts as refused for want of memory.</summary>
+    /// <summary>Number of streams that the daemon refused as OverMemory.</summary>
     public int CountedRefused { get; private set; }
 
-    /// <summary>Answers of /health/live that were not 200, or took more than a few seconds.</summary>
+    /// <summary>Number of requests to /health/live that got no 200 within a few seconds.</summary>
     public int Unhealthy { get; private set; }
 
     public IEnumerable<string> Whole => Answers.Where(answer =>
@@ -31,9 +31,9 @@ public sealed class PromptLoad(DaemonProcess daemon, FakeLlmServer upstream)
         && answer.Contains("\r\nRetry-After: ", StringComparison.Ordinal)
         && answer.EndsWith("}\n", StringComparison.Ordinal));
 
-    /// <summary>Runs it.</summary>
-    /// <param name="streams">Handoffs.</param>
-    /// <param name="promptBytes">Of each.</param>
+    /// <summary>Runs the load.</summary>
+    /// <param name="streams">Number of handoffs.</param>
+    /// <param name="promptBytes">Bytes of each prompt.</param>
     public async Task RunAsync(int streams, int promptBytes)
     {
         var begin = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -48,7 +48,7 @@ public sealed class PromptLoad(DaemonProcess daemon, FakeLlmServer upstream)
         for (var i = 0; i < streams; i++)
         {
             var json = $$"""{"request_id":"r{{i}}","prompt":"{{prompt}}"}""";
-            // Accepting may be slower than a thread that does nothing else.
+            // The daemon may accept more slowly than this loop connects.
             var client = await Task.Run(() => TestClient.HandOver(daemon.SocketPath, json));
             answers.Add(ReadAsync(client));
             if (i % 500 == 0)

@@ -1,6 +1,6 @@
 namespace StreamingDaemon.Testing;
 
-/// <summary>A directory of its own, short enough for socket paths, gone afterwards.</summary>
+/// <summary>A temporary directory whose path is short enough for sockets. Dispose removes it.</summary>
 public sealed class TempDirectory : IDisposable
 {
     public TempDirectory() => Path = Directory.CreateTempSubdirectory("sd-").FullName;

@@ -4,7 +4,7 @@ using System.Text;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>A browser's end of a connection that was handed over, and the handoff itself.</summary>
+/// <summary>Hands connections over to a daemon, and reads at the browser's end.</summary>
 public static class TestClient
 {
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
@@ -58,7 +58,8 @@ public static class TestClient
         return browser;
     }
 
-    /// <summary>Reads until the end of the stream; throws where it does not come within the patience.</summary>
+    /// <summary>Reads until the end of the stream. Throws if the end does not come before the
+    /// timeout.</summary>
     public static async Task<byte[]> ReadToEndAsync(Socket socket, TimeSpan? patience = null)
     {
         using var timeout = new CancellationTokenSource(patience ?? Patience);
@@ -76,7 +77,7 @@ public static class TestClient
     public static async Task<string> ReadTextAsync(Socket socket, TimeSpan? patience = null) =>
         Encoding.UTF8.GetString(await ReadToEndAsync(socket, patience));
 
-    /// <summary>Reads until the text has come; returns all that was read.</summary>
+    /// <summary>Reads until the text has arrived. Returns everything read.</summary>
     public static async Task<string> ReadUntilAsync(Socket socket, string text)
     {
         using var timeout = new CancellationTokenSource(Patience);

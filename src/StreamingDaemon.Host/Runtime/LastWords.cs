@@ -91,8 +91,8 @@ internal static partial class LastWords
         }
     }
 
-    /// <summary>Raised when an uncaught exception is about to end the process, so that what is still in
-    /// memory can be written. Handlers must be quick.</summary>
+    /// <summary>Raised before an uncaught exception ends the process, to write what is still queued. Handlers
+    /// must not take long.</summary>
     public static event Action? Crashing;
 
     /// <summary>Handles an uncaught exception on any thread. A shortage becomes one sentence and exit code 1.

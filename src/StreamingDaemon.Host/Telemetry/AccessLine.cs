@@ -6,8 +6,8 @@ using StreamingDaemon.Backends;
 namespace StreamingDaemon.Host.Telemetry;
 
 /// <summary>
-/// One line of the access log, byte for byte as Serilog writes <see cref="LogMessages.StreamEnded"/>, into a
-/// buffer that is kept: there is one line a stream, and Serilog's costs more than many a stream.
+/// Formats a line of the access log, byte for byte as Serilog formats <see cref="LogMessages.StreamEnded"/>.
+/// The buffer is reused: every stream has a line, and Serilog's line costs more than a short stream.
 /// </summary>
 internal sealed class AccessLine
 {
@@ -23,7 +23,7 @@ internal sealed class AccessLine
     /// <summary>The last line formatted.</summary>
     public ReadOnlySpan<byte> Bytes => _bytes.AsSpan(0, _length);
 
-    /// <summary>As RenderedCompactJsonFormatter writes it.</summary>
+    /// <summary>Formats the line like RenderedCompactJsonFormatter.</summary>
     public void FormatJson(in AccessFields fields, DateTime utcNow, LogLevel level)
     {
         _length = 0;
@@ -68,7 +68,7 @@ internal sealed class AccessLine
         Add("\"}\n"u8);
     }
 
-    /// <summary>As the text template of <see cref="DaemonLog"/> writes it.</summary>
+    /// <summary>Formats the line like the text template of <see cref="DaemonLog"/>.</summary>
     public void FormatText(in AccessFields fields, DateTime utcNow, LogLevel level)
     {
         _length = 0;
@@ -110,7 +110,7 @@ internal sealed class AccessLine
         AddRendered(fields.Reason, isJson);
     }
 
-    /// <summary>A string inside the message: in JSON lines in quotes, in text as it is.</summary>
+    /// <summary>Adds a string inside the message: quoted in a JSON line, unquoted in a text line.</summary>
     private void AddRendered(string? text, bool isJson)
     {
         if (text is null)
@@ -142,9 +142,9 @@ internal sealed class AccessLine
         Add("\""u8);
     }
 
-    /// <param name="text">What is added.</param>
-    /// <param name="escapes">0: as it is; 1: as inside a JSON string; 2: as inside a quoted text that is
-    /// inside a JSON string, where a quote is escaped twice.</param>
+    /// <param name="text">The text to add.</param>
+    /// <param name="escapes">0: unchanged; 1: escaped for a JSON string; 2: escaped for a quoted text inside
+    /// a JSON string, where a quote is escaped twice.</param>
     private void AddText(string text, int escapes)
     {
         var rest = text.AsSpan();
@@ -238,7 +238,7 @@ internal sealed class AccessLine
     }
 }
 
-/// <summary>The fields of a line: times in ms with three decimals, null if there is none.</summary>
+/// <summary>The fields of a line. Times are in ms with three decimals, or null.</summary>
 internal readonly record struct AccessFields(StreamOutcome Outcome, string RequestId, long UserId,
     string Backend, string Model, long Bytes, int Events, double? TtftMs, double? DurationMs, int Status,
     string? Reason);

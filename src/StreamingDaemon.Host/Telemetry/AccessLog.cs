@@ -8,13 +8,13 @@ namespace StreamingDaemon.Host.Telemetry;
 
 /// <summary>
 /// Writes one line for each stream: who asked, for what, and how it ended. Never a prompt, an answer or a
-/// key. Serilog formats the lines if they go to a terminal; else <see cref="AccessLine"/> writes the same
-/// bytes at less cost.
+/// key. On a terminal, Serilog formats the lines. Otherwise <see cref="AccessLine"/> writes the same bytes
+/// at a lower cost.
 /// </summary>
 /// <param name="options">Says whether this is a benchmark.</param>
-/// <param name="samples">Limits what handoffs can cause at will.</param>
-/// <param name="logger">Takes the lines if there is no writer.</param>
-/// <param name="log">Whose writer takes the lines.</param>
+/// <param name="samples">Limits lines that handoffs can cause at will.</param>
+/// <param name="logger">Gets the lines if there is no writer.</param>
+/// <param name="log">Its writer gets the lines.</param>
 internal sealed class AccessLog(
     DaemonOptions options, LogSampler samples, ILogger<AccessLog> logger, DaemonLog? log = null)
 {

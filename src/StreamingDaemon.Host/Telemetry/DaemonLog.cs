@@ -23,7 +23,7 @@ internal sealed class DaemonLog : IDisposable
 
     private const string Prefix = "{UtcTimestamp:yyyy-MM-ddTHH:mm:ss.fffZ} {Level:u3} ";
 
-    /// <summary>The console's "lj" is the formatter's "l": words without quotes.</summary>
+    /// <summary>"lj" of the console is "l" of the formatter: strings without quotes.</summary>
     private const string TerminalTemplate = Prefix + "{Message:lj}{NewLine}{Exception}";
     private const string TextTemplate = Prefix + "{Message:l}{NewLine}{Exception}";
 
@@ -32,14 +32,14 @@ internal sealed class DaemonLog : IDisposable
     private readonly Action _onCrash;
 
     /// <param name="options">Level and format.</param>
-    /// <exception cref="Uring.HandoffServerException">The system gives no thread.</exception>
+    /// <exception cref="Uring.HandoffServerException">The system refuses a thread.</exception>
     public DaemonLog(LoggingOptions options)
         : this(options, Console.IsErrorRedirected ? Console.OpenStandardError() : null)
     {
     }
 
     /// <param name="options">Level and format.</param>
-    /// <param name="output">Takes the lines; null for the console of a terminal.</param>
+    /// <param name="output">Gets the lines; null for the console of a terminal.</param>
     internal DaemonLog(LoggingOptions options, Stream? output)
     {
         IsJson = options.Format == "json" || (options.Format == "auto" && output is not null);
@@ -63,10 +63,10 @@ internal sealed class DaemonLog : IDisposable
 
     public Serilog.ILogger Logger => _logger;
 
-    /// <summary>Are the lines JSON? Else they are text.</summary>
+    /// <summary>True if the lines are JSON, false if they are text.</summary>
     public bool IsJson { get; }
 
-    /// <summary>Takes the lines, unless they go to a terminal.</summary>
+    /// <summary>Writes the lines; null if they go to a terminal.</summary>
     public LogWriter? Writer { get; }
 
     /// <summary>Sets another level, from the next line on. Thread-safe.</summary>

@@ -4,22 +4,22 @@ using StreamingDaemon.Uring;
 namespace StreamingDaemon.Host.Telemetry;
 
 /// <summary>
-/// Lines on their way to a stream. They are gathered in memory, and one thread writes all of them with one
-/// call: at most <see cref="GatherMs"/> after the first, sooner if one is urgent or many are there. Nobody
-/// waits for a slow reader: lines beyond <see cref="MaxBytes"/> are lost and counted. Any thread.
+/// Writes log lines in batches. Lines are gathered in memory, and one thread writes all of them with one
+/// call: at most <see cref="GatherMs"/> after the first, sooner if a line is urgent or there are many. No
+/// caller waits for a slow reader: lines beyond <see cref="MaxBytes"/> are dropped and counted. Thread-safe.
 /// </summary>
 internal sealed class LogWriter : IDisposable
 {
     /// <summary>How long a line may wait for others, ms.</summary>
     public const int GatherMs = 100;
 
-    /// <summary>Most bytes of lines that wait while nobody reads.</summary>
+    /// <summary>Most bytes of lines queued; more are dropped.</summary>
     public const int MaxBytes = 8 << 20;
 
-    /// <summary>So many bytes are written without waiting for more.</summary>
+    /// <summary>With this many bytes, the writer does not wait for more.</summary>
     private const int FullBytes = 64 * 1024;
 
-    /// <summary>What a buffer keeps: a burst's memory is given back.</summary>
+    /// <summary>A buffer larger than this is freed after its write, to return a burst's memory.</summary>
     private const int KeptBytes = 256 * 1024;
 
     private const int FirstBytes = 4 * 1024;
@@ -35,19 +35,20 @@ internal sealed class LogWriter : IDisposable
     private bool _ending;
     private bool _ended;
 
-    /// <param name="output">Takes the lines; one call of it may block for good.</param>
-    /// <exception cref="HandoffServerException">The system gives no thread.</exception>
+    /// <param name="output">Gets the lines. A write to it may block for ever.</param>
+    /// <exception cref="HandoffServerException">The system refuses a thread.</exception>
     public LogWriter(Stream output)
     {
         _output = output;
         PreparedThread.Start("log", Run, stackBytes: 256 * 1024);
     }
 
-    /// <summary>Told how many lines were lost, once there is room again.</summary>
+    /// <summary>Called with the number of dropped lines, once there is room again.</summary>
     public Action<long>? Lost { get; set; }
 
-    /// <param name="line">UTF-8, with its line break.</param>
-    /// <param name="isUrgent">It is written at once, with what waits.</param>
+    /// <summary>Queues a line.</summary>
+    /// <param name="line">The line in UTF-8, with its line end.</param>
+    /// <param name="isUrgent">True to write it at once, with all queued lines.</param>
     public void Append(ReadOnlySpan<byte> line, bool isUrgent)
     {
         lock (_gate)
@@ -61,7 +62,7 @@ internal sealed class LogWriter : IDisposable
             line.CopyTo(_filling.AsSpan(_filled));
             var wasFull = _filled >= FullBytes;
             _filled += line.Length;
-            // One wake-up for the first line, and one for the first reason to hurry.
+            // At most two wake-ups: one for the first line, one for the first reason to write at once.
             var hurries = (isUrgent && !_urgent) || (!wasFull && _filled >= FullBytes);
             _urgent |= isUrgent;
             if (_idle || hurries)
@@ -69,10 +70,10 @@ internal sealed class LogWriter : IDisposable
         }
     }
 
-    /// <summary>Writes what is there, as far as it goes in 2 s.</summary>
+    /// <summary>Writes the queued lines, for at most 2 s.</summary>
     public void Dispose() => End(TimeSpan.FromSeconds(2));
 
-    /// <summary>Writes what is there, as far as it goes in that time, and takes no more.</summary>
+    /// <summary>Writes the queued lines, for at most that time, and accepts no more.</summary>
     public void End(TimeSpan timeout)
     {
         var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
@@ -117,7 +118,7 @@ internal sealed class LogWriter : IDisposable
         }
     }
 
-    /// <returns>False at the end.</returns>
+    /// <returns>False if everything is written after <see cref="End"/>.</returns>
     private bool WriteOnce()
     {
         int count;
@@ -143,7 +144,8 @@ internal sealed class LogWriter : IDisposable
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
-            // A full disk, a file at its limit of size, or nobody reads any more: nobody can be told.
+            // The disk is full, the file is at its size limit, or nobody reads any more: there is nowhere to
+            // report it.
         }
 
         if (_writing.Length > KeptBytes)

@@ -6,7 +6,7 @@ using Serilog.Formatting;
 
 namespace StreamingDaemon.Host.Telemetry;
 
-/// <summary>Serilog's events as lines of a <see cref="LogWriter"/>, each written at once.</summary>
+/// <summary>Passes Serilog's events to a <see cref="LogWriter"/> as urgent lines.</summary>
 internal sealed class LogWriterSink(LogWriter writer, ITextFormatter formatter) : ILogEventSink
 {
     public void Emit(LogEvent logEvent)

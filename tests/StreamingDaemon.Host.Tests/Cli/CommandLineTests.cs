@@ -208,7 +208,7 @@ public sealed class CommandLineTests : IDisposable
                 "--metrics: 'y' is not a number; expected an integer from 0 to 65535 (0 is off)",
             ],
             findings.Select(finding => finding.GetProperty("detail").GetString()!).Order());
-        // As without it.
+        // The same as without --json.
         Assert.Equal((2, ""), (await Run("check --delay soon"), _invocation.Output));
     }
 

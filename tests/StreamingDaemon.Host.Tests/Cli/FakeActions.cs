@@ -4,7 +4,7 @@ using StreamingDaemon.Host.Tests.Configuration;
 
 namespace StreamingDaemon.Host.Tests.Cli;
 
-/// <summary>Remembers what it was asked for.</summary>
+/// <summary>Records the calls that it gets.</summary>
 internal sealed class FakeActions : ICliActions
 {
     public string? Called { get; private set; }

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Cli;
 
-/// <summary>Beside nothing else: a signal to this process drains every daemon that runs in it.</summary>
+/// <summary>Runs alone, because a signal to this process drains every daemon in it.</summary>
 [CollectionDefinition(nameof(SignalTests), DisableParallelization = true)]
 [Collection(nameof(SignalTests))]
 public sealed partial class SignalTests : IDisposable
@@ -26,7 +26,7 @@ public sealed partial class SignalTests : IDisposable
         var invocation = new Invocation();
         invocation.Actions.Answer = async cancellationToken =>
         {
-            // Signals are handled one by one: with the second, every handler of the first is through.
+            // Signals are handled one by one: at the second, all handlers of the first have finished.
             for (var i = 0; i < 2; i++)
             {
                 Assert.Equal(0, Kill(Environment.ProcessId, 15));

@@ -22,7 +22,7 @@ public sealed class EnvironmentTests : IDisposable
             Assert.Equal(Other(spec), spec.ToToml(options).Trim('"', '[', ']')));
     }
 
-    /// <summary>A right value that is not the default.</summary>
+    /// <summary>A valid value that is not the default.</summary>
     private static string Other(OptionSpec spec) => spec.Key switch
     {
         "server:socket" or "openai:api_socket" => "/tmp/other.sock",

@@ -8,7 +8,7 @@ using StreamingDaemon.Host.Configuration;
 
 namespace StreamingDaemon.Host.Tests.Configuration;
 
-/// <summary>streaming-daemon(1), in mdoc(7), as the commands and the option table would write it.</summary>
+/// <summary>streaming-daemon(1) in mdoc(7), generated from the commands and the option table.</summary>
 internal static partial class ManPage
 {
     public static string FilePath { get; } = Path.GetFullPath(
@@ -68,7 +68,7 @@ internal static partial class ManPage
             .Sh FILES
             .Bl -tag -width Ds
             .It Pa /etc/streaming-daemon/config.toml
-            What is read where no file is named.
+            The configuration file that is read if no other is named.
             .It Pa /etc/streaming-daemon/environment
             Variables that systemd passes, such as
             .Ev OPENAI_API_KEY .
@@ -78,9 +78,9 @@ internal static partial class ManPage
             .It 0
             Done; every stream has ended.
             .It 1
-            The machine refuses something, or the loop failed; standard error says what mends it.
+            The system refused something, or the loop failed; standard error says how to fix it.
             .It 2
-            The command line or the configuration is wrong; starting again will not help.
+            The command line or the configuration is wrong; a restart will not help.
             .It 128+n
             Ended by signal n: 130 and 143 for a second
             .Dv SIGINT
@@ -90,11 +90,11 @@ internal static partial class ManPage
             .Sh SIGNALS
             .Bl -tag -width Ds
             .It Dv SIGTERM , Dv SIGINT
-            Let running streams end, up to timeouts.shutdown_timeout_s; a second one ends at once.
+            Lets running streams end, for at most timeouts.shutdown_timeout_s; a second signal ends the daemon at once.
             .It Dv SIGHUP
             Reads the configuration again.
-            Log level, timeouts and rate limits change, and what needs a restart is named in the log.
-            With a mistake in it nothing changes.
+            Log level, timeouts and rate limits change; the log names changes that need a restart.
+            If it has a mistake, nothing changes.
             .El
 
             """);
@@ -106,7 +106,8 @@ internal static partial class ManPage
         + $".Ql {Escape(spec.ToHelp(OptionTable.BuiltIn.Defaults))} .\n"
         + (spec.EnvAlias is { } name ? $"In the environment also\n.Ev {name} .\n" : "");
 
-    /// <summary>The release's, as mdoc(7) wants it: the page is the same whenever it is written.</summary>
+    /// <summary>The release's date in the form of mdoc(7), so that the page does not depend on the day.
+    /// </summary>
     private static string Date()
     {
         var changes = Path.Combine(Path.GetDirectoryName(FilePath)!, "..", "..", "CHANGELOG.md");
@@ -125,7 +126,7 @@ internal static partial class ManPage
             $".It Fl Fl {option.Name[2..]}{(option.HelpName is { } value ? " Ar " + value : "")}\n"
             + $"{Escape(option.Description!)}.\n")) + ".El\n";
 
-    /// <summary>A backslash begins an escape of roff's, and a sentence begins a line of its own.</summary>
+    /// <summary>Escapes backslashes for roff, and starts each sentence on a new line.</summary>
     private static string Escape(string text) => text.Replace(@"\", @"\e").Replace(". ", ".\n");
 
     private static string Here([CallerFilePath] string here = "") => here;

@@ -21,7 +21,7 @@ public sealed class OptionTableTests : IDisposable
             .Concat(BackendDescriptors.BuiltIn.Select(kind => (kind.Name, Type: kind.Defaults.GetType())))
             .SelectMany(section => section.Type.GetProperties()
                 .Select(property => Flat($"{section.Name}:{property.Name}")))
-            // Copied from the timeouts and the streaming limits, which every backend shares.
+            // Copied from the timeouts and the streaming limits, which all backends share.
             .Except(["openai:connecttimeoutms", "openai:maxeventbytes"])
             .Order();
 
@@ -52,7 +52,8 @@ public sealed class OptionTableTests : IDisposable
     [Fact]
     public void The_sample_file_changes_nothing_as_it_is_and_with_every_line_in_force()
     {
-        // The file is this, as the test above says; where it is being written anew it is not yet.
+        // The test above checks that the file equals this text. While the file is being written again, it
+        // does not yet.
         var sample = ReferencePages.Toml();
         var inForce = Regex.Replace(sample, "(?m)^# ([a-z0-9_]+ = )", "$1");
 

@@ -5,8 +5,8 @@ using StreamingDaemon.Host.Configuration;
 namespace StreamingDaemon.Host.Tests.Configuration;
 
 /// <summary>
-/// streaming-daemon.toml and the table of docs/configuration.md as the option table would write them. Run
-/// the tests with UPDATE_REFERENCE_PAGES=1 to write them anew after a change of the table.
+/// streaming-daemon.toml and the table of docs/configuration.md, generated from the option table. After a
+/// change of the table, run the tests with UPDATE_REFERENCE_PAGES=1 to write them again.
 /// </summary>
 internal static class ReferencePages
 {

@@ -3,7 +3,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Configuration;
 
-/// <summary>A directory with its own files and environment, so that no test reads this machine's.</summary>
+/// <summary>A directory with its own files and environment, so that no test reads the machine's.</summary>
 internal sealed class Sandbox : IDisposable
 {
     private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("streaming-daemon-");
@@ -38,7 +38,7 @@ internal sealed class Sandbox : IDisposable
         return Load();
     }
 
-    /// <summary>The one error of a TOML file, without the directory in front.</summary>
+    /// <summary>The only error of a TOML file, without the directory in front.</summary>
     public string TomlError(string text) => Assert.Single(TomlErrors(text));
 
     public string[] TomlErrors(string text)

@@ -4,7 +4,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Configuration;
 
-/// <summary>A key in the wrong place is in no message.</summary>
+/// <summary>No message quotes an API key, even if the key is in the wrong place.</summary>
 public sealed class SecretTests : IDisposable
 {
     private const string Secret = "sk-proj-S3CR3T";

@@ -11,7 +11,7 @@ public sealed class TomlFileTests : IDisposable
 
     public void Dispose() => _sandbox.Dispose();
 
-    /// <summary>Every key that the daemon in C reads.</summary>
+    /// <summary>All keys that the C daemon reads.</summary>
     private const string LegacyKeys =
         """
         socket_path = "/tmp/c.sock"

@@ -11,7 +11,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Formats;
 
-/// <summary>What the daemon writes, as readers that are not ours read it.</summary>
+/// <summary>What the daemon writes, read by independent parsers.</summary>
 public sealed partial class ResponseProperties
 {
     private static readonly Gen<string> Text = Gen.OneOf(
@@ -44,7 +44,7 @@ public sealed partial class ResponseProperties
     public void Head_with_the_most_response_headers_fits_the_least_limit_of_pending_bytes()
     {
         const int largest = 16 * 1024;
-        // Less is kept of the limit for the last words.
+        // The daemon reserves less than this for the end of the stream.
         const int reserve = 1024;
         var headers = string.Join(",", Enumerable.Range(0, 63).Select(i => $"\"X-{i:00}\":\"{new string('v', 252)}\""));
         Assert.True(HandoffRequestReader.TryRead(
@@ -121,7 +121,7 @@ public sealed partial class ResponseProperties
         return Assert.Single(document.RootElement.EnumerateObject(), m => m.Name == name).Value.GetString()!;
     }
 
-    /// <summary>RFC 9112 without any of its leniencies: CRLF only, field-name a token, field-value without
+    /// <summary>Strict RFC 9112: only CRLF ends a line, a field name is a token, and a field value has no
     /// control characters (RFC 9110, section 5.5).</summary>
     private static partial class StrictHttp
     {

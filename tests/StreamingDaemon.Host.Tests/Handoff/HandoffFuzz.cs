@@ -33,8 +33,8 @@ public sealed class HandoffFuzz
             && c is not ('\t' or >= '\x80'));
     });
 
-    /// <summary>Two parsers of one house that share little: the reader goes field by field, the document
-    /// indexes all.</summary>
+    /// <summary>Two parsers of the same library that share little code: the reader goes field by field, and
+    /// the document model indexes everything.</summary>
     private static bool IsObject(byte[] data)
     {
         var trimmed = data.AsMemory().Trim("\0 \t\r\n"u8);

@@ -10,8 +10,8 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Handoff;
 
-/// <summary>The handoff reader against System.Text.Json's document model, which reads the same text its own
-/// way.</summary>
+/// <summary>Compares the handoff reader with System.Text.Json's document model, which parses the same text in
+/// another way.</summary>
 public sealed class HandoffRequestProperties
 {
     private static readonly string[] Names =
@@ -81,7 +81,7 @@ public sealed class HandoffRequestProperties
         Assert.Equal(IsObject(data), readable);
     }, iter: 20_000);
 
-    /// <summary>Documents with a few bytes changed, removed or doubled.</summary>
+    /// <summary>Documents with a few bytes changed, removed or duplicated.</summary>
     private static readonly Gen<byte[]> Mutated = Gen.Select(Document,
         Gen.Select(Gen.Int[0, 100_000], Gen.Int[0, 3], Gen.Byte).List[0, 4],
         (text, changes) =>
@@ -149,6 +149,6 @@ public sealed class HandoffRequestProperties
 
     private static JsonNode? Copy(JsonNode? node) => node?.DeepClone();
 
-    /// <summary>Lone surrogates are no text, and have tests of their own.</summary>
+    /// <summary>Lone surrogates are not valid text; other tests cover them.</summary>
     private static string Sound(string text) => Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(text));
 }

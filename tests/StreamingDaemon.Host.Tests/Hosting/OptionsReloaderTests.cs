@@ -46,7 +46,7 @@ public sealed class OptionsReloaderTests : IDisposable
         _mayRead.Release();
         await Eventually.TrueAsync(() => Idle == 50);
 
-        // And no third: the next is that of the next request.
+        // There was no third read: the next read belongs to the next request.
         Volatile.Write(ref _content, 51);
         _reloader.Request();
         await BegunAsync(3);
@@ -76,7 +76,7 @@ public sealed class OptionsReloaderTests : IDisposable
 
     private Task BegunAsync(int readings) => Eventually.TrueAsync(() => Volatile.Read(ref _begun) == readings);
 
-    /// <summary>Looks at the file, and is slow to bring what it saw.</summary>
+    /// <summary>Reads the content at once, but returns it only when the test allows it.</summary>
     private DaemonOptions Read()
     {
         var seen = Volatile.Read(ref _content);

@@ -7,11 +7,12 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Limits;
 
-/// <summary><c>--thread-pool</c>: every worker is given back, however late its stream hears that it has one.</summary>
+/// <summary><c>--thread-pool</c>: every slot is released, however late its stream learns that it has one.
+/// </summary>
 public sealed class BackendConcurrencyLimiterTests
 {
     [Fact]
-    public async Task Worker_of_a_stream_that_ended_before_it_was_told_of_it_is_given_back_and_no_backend_called()
+    public async Task Slot_of_a_stream_that_ended_while_it_waited_is_released_and_no_backend_called()
     {
         var isTold = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var given = 0;
@@ -23,13 +24,14 @@ public sealed class BackendConcurrencyLimiterTests
                 ThreadPool = new ThreadPoolOptions { Enabled = true, PoolSize = 1 },
                 Timeouts = new TimeoutOptions { DrainTimeoutMs = 100 },
             },
-            // As in a pool whose threads all block: the first hears of its worker when a test lets it.
+            // As in a thread pool whose threads all block: the first stream learns of its slot only when the
+            // test allows it.
             new(WorkerGiven: () => Interlocked.Increment(ref given) == 1 ? isTold.Task : Task.CompletedTask));
         var leaving = TestClient.HandOver(daemon.SocketPath, "{}");
         await Eventually.TrueAsync(() => Volatile.Read(ref given) == 1);
 
         leaving.Dispose();
-        // The watchdog has ended it over the head of who still waits.
+        // The watchdog has ended the stream although its call still waits.
         await daemon.CountsAsync("outcome=\"ClientGone\"} 1");
         isTold.SetResult();
 

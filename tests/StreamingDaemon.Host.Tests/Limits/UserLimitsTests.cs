@@ -77,7 +77,7 @@ public sealed class UserLimitsTests
 
     private static UserLimits With(RateLimitOptions options) => new(new DaemonOptions { RateLimit = options });
 
-    /// <summary>Limiters that the library keeps; it shows them to nobody.</summary>
+    /// <summary>Number of limiters that the library keeps, read from its private field.</summary>
     private static int Remembered(UserLimits limits)
     {
         var current = Field(limits, "_limiters")!;

@@ -9,7 +9,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Limits;
 
-/// <summary>When a stream stops to count for its user.</summary>
+/// <summary>When a stream stops counting for its user.</summary>
 public sealed class UserPermitTests
 {
     [Fact]
@@ -34,8 +34,8 @@ public sealed class UserPermitTests
         TestClient.HandOverDescriptor(daemon.SocketPath, """{"user_id":7}"""u8, theirs);
         _ = Posix.Close(theirs);
 
-        // Nothing is read before: its place is free before the end is on its way, and so before anybody can have read
-        // it and ask again.
+        // Nothing was read until now. The permit is released before the end is sent, so before any client can
+        // read the end and ask again.
         Assert.DoesNotContain("[DONE]", await sentByThen.Task.WaitAsync(TestClient.Patience), StringComparison.Ordinal);
 
         Assert.EndsWith("data: [DONE]\n\n", await TestClient.ReadUntilAsync(browser, "[DONE]\n\n"), StringComparison.Ordinal);
@@ -77,7 +77,7 @@ public sealed class UserPermitTests
         Assert.InRange(counts.Max(), 1, 2);
     }
 
-    /// <summary>What waits to be read.</summary>
+    /// <summary>The data that waits in the socket, without reading it.</summary>
     private static string Peek(Socket socket)
     {
         var buffer = new byte[4096];

@@ -10,21 +10,21 @@ public sealed class MemoryLimitTests
 
     [Fact]
     public void Container_of_256_MiB_leaves_168_to_its_streams() =>
-        // The collector takes three quarters of a container's limit for its own.
+        // The garbage collector's limit is three quarters of the container's.
         Assert.Equal(168 * Mi, MemoryLimit.StreamBytesOf(0, 192 * Mi, Machine));
 
     [Fact]
     public void Machine_without_a_limit_gives_three_quarters_of_its_memory() =>
-        // The two are read from different places, and differ a little.
+        // The two numbers come from different sources, and differ a little.
         Assert.Equal(((Machine - (4 * Mi)) / 4 * 3) - (24 * Mi),
             MemoryLimit.StreamBytesOf(0, Machine - (4 * Mi), Machine));
 
     [Fact]
-    public void Option_holds_whatever_else_is_there() =>
+    public void Option_overrides_the_limits_of_machine_and_container() =>
         Assert.Equal((384 - 24) * Mi, MemoryLimit.StreamBytesOf(512 * Mi, 192 * Mi, Machine));
 
     [Fact]
-    public void Collectors_limit_is_taken_as_it_is_if_the_machines_memory_is_unknown() =>
+    public void Collectors_limit_is_used_unchanged_if_the_machines_memory_is_unknown() =>
         Assert.Equal(168 * Mi, MemoryLimit.StreamBytesOf(0, 192 * Mi, 0));
 
     [Fact]

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Runtime;
 
-/// <summary>Beside nothing else: a process has one pool.</summary>
+/// <summary>Runs alone, because a process has only one thread pool.</summary>
 [CollectionDefinition(nameof(PoolThreadsTests), DisableParallelization = true)]
 [Collection(nameof(PoolThreadsTests))]
 public sealed class PoolThreadsTests : IDisposable
@@ -19,7 +19,7 @@ public sealed class PoolThreadsTests : IDisposable
         PoolThreads.End();
     }
 
-    /// <summary>Not async: there is no worker left for the test.</summary>
+    /// <summary>Not async, because no worker is left for the test.</summary>
     [Fact]
     public void Pool_whose_workers_all_block_grows_if_the_system_gives_threads_and_only_then()
     {

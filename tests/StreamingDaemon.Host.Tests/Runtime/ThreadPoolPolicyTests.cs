@@ -11,10 +11,10 @@ public sealed class ThreadPoolPolicyTests
     private long _completed;
 
     [Fact]
-    public void One_worker_to_begin_with() => Assert.Equal(1, _policy.Workers);
+    public void One_worker_at_the_start() => Assert.Equal(1, _policy.Workers);
 
     [Fact]
-    public void Work_that_is_late_once_is_no_reason()
+    public void Work_that_is_late_once_adds_no_worker()
     {
         for (var look = 0; look < 20; look++)
             Works(busy: 1, late: look % 2 == 0);
@@ -23,7 +23,7 @@ public sealed class ThreadPoolPolicyTests
     }
 
     [Fact]
-    public void Work_that_stays_late_doubles_them_up_to_the_cores()
+    public void Work_that_stays_late_doubles_the_workers_up_to_the_cores()
     {
         Works(busy: 1, late: true);
         Assert.True(Works(busy: 1, late: true));
@@ -36,7 +36,7 @@ public sealed class ThreadPoolPolicyTests
     }
 
     [Fact]
-    public void One_that_blocks_gets_a_second_within_two_looks()
+    public void If_the_only_worker_blocks_a_second_comes_within_two_looks()
     {
         Works(busy: 1);
 
@@ -47,7 +47,7 @@ public sealed class ThreadPoolPolicyTests
     }
 
     [Fact]
-    public void Where_all_of_them_block_eight_more_come_each_time_up_to_64()
+    public void If_all_workers_block_eight_are_added_each_time_up_to_64()
     {
         Works(busy: 1);
         var seen = new List<int>();
@@ -61,7 +61,7 @@ public sealed class ThreadPoolPolicyTests
     }
 
     [Fact]
-    public void Those_who_block_keep_their_threads()
+    public void Workers_that_block_keep_their_threads()
     {
         BlockTwenty();
 
@@ -72,7 +72,7 @@ public sealed class ThreadPoolPolicyTests
     }
 
     [Fact]
-    public void Where_nobody_blocks_any_more_there_are_few_again()
+    public void If_no_worker_blocks_any_more_their_number_falls_again()
     {
         BlockTwenty();
 
@@ -85,7 +85,7 @@ public sealed class ThreadPoolPolicyTests
     [Theory]
     [InlineData(2)]
     [InlineData(9)]
-    public void Number_that_somebody_set_is_the_least(int least)
+    public void Configured_number_of_workers_is_the_minimum(int least)
     {
         var policy = new ThreadPoolPolicy(Cores, least);
         for (var look = 0; look < 1_000; look++)
@@ -101,7 +101,7 @@ public sealed class ThreadPoolPolicyTests
     }
 
     [Fact]
-    public void More_than_64_to_begin_with_do_not_become_fewer_where_all_of_them_block()
+    public void More_than_64_workers_at_the_start_stay_if_all_of_them_block()
     {
         var policy = new ThreadPoolPolicy(Cores, least: 100);
 
@@ -124,11 +124,11 @@ public sealed class ThreadPoolPolicyTests
     }
 
     [Fact]
-    public void Fewer_are_tried_after_a_calm_second_and_ever_more_rarely_where_they_do_not_do()
+    public void Fewer_workers_are_tried_after_a_calm_second_and_less_often_after_each_failed_try()
     {
         GrowTo(2);
 
-        // Two are busy half of the time, one alone does not keep up.
+        // Two workers are busy half of the time; one alone does not keep up.
         var tries = new List<int>();
         for (var look = 0; look < 3_000; look++)
         {
@@ -143,7 +143,7 @@ public sealed class ThreadPoolPolicyTests
     }
 
     [Fact]
-    public void A_try_that_did_well_is_made_again_as_soon()
+    public void After_a_good_try_the_next_comes_as_soon()
     {
         GrowTo(2);
         LooksUntilOne();

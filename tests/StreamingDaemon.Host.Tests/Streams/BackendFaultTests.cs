@@ -11,7 +11,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Streams;
 
-/// <summary>A backend that does what none should: its client is told, and the others do not notice.</summary>
+/// <summary>If a backend misbehaves, its client gets an error and other clients do not notice.</summary>
 public sealed class BackendFaultTests : IAsyncLifetime
 {
     private static readonly byte[] Token = "token"u8.ToArray();
@@ -31,7 +31,7 @@ public sealed class BackendFaultTests : IAsyncLifetime
             {
                 FirstTokenTimeoutMs = 500,
                 IdleTimeoutMs = 500,
-                // Longer than a pool whose threads all block takes to have a thread for each stream.
+                // Long enough for a pool whose threads all block to get a thread for each stream.
                 StreamTimeoutMs = 20_000,
                 WriteTimeoutMs = 300,
             },
@@ -68,7 +68,7 @@ public sealed class BackendFaultTests : IAsyncLifetime
         Assert.EndsWith("data: [DONE]\n\n", await AskAsync("mock"), StringComparison.Ordinal);
         foreach (var answer in await Task.WhenAll(blocked))
         {
-            // Before the head a status, after it an event: both while the backend is still blocked.
+            // A status before the head, an event after it; both while the backend is still blocked.
             Assert.Contains("error", answer, StringComparison.Ordinal);
             Assert.DoesNotContain("[DONE]", answer, StringComparison.Ordinal);
         }
@@ -152,7 +152,7 @@ public sealed class BackendFaultTests : IAsyncLifetime
         await OutcomeAsync("SlowClient");
         await Eventually.TrueAsync(() => Volatile.Read(ref _backend.Running) == 0);
 
-        // 256 KiB of ours, and what the kernel takes for a pair of Unix sockets.
+        // The daemon's 256 KiB, plus the kernel's buffers of a Unix socket pair.
         Assert.InRange(Interlocked.Read(ref written), 256 * 1024, 2 * 1024 * 1024);
     }
 
@@ -170,7 +170,7 @@ public sealed class BackendFaultTests : IAsyncLifetime
             return BackendResult.Completed;
         };
         _ = await AskAsync("scripted");
-        // The slot has its next client when the old backend wakes up.
+        // When the old backend wakes up, another client already uses the slot.
         _backend.NextScript = async (sink, cancel) =>
         {
             sink.OnResponseStarted();

@@ -7,7 +7,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Streams;
 
-/// <summary>A backend whose await ignores its token, as SDKs do on a silent stream, holds nobody but
+/// <summary>A backend whose await ignores its cancellation token, as SDKs do on a silent stream, blocks only
 /// itself.</summary>
 public sealed class DeafBackendTests
 {
@@ -74,7 +74,8 @@ public sealed class DeafBackendTests
         },
     };
 
-    /// <summary>Waits for what only a test can end, and then goes on as if nothing had been.</summary>
+    /// <summary>Waits until the test lets it continue, and then behaves as if it had not been cancelled.
+    /// </summary>
     private sealed class DeafBackend(bool hasBegun) : IStreamingBackend
     {
         private readonly TaskCompletionSource _silence = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -9,7 +9,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Streams;
 
-/// <summary>A defect of the daemon's own, between the handoff and its backend.</summary>
+/// <summary>A bug in the daemon itself, between the handoff and its backend.</summary>
 public sealed partial class HandlerFaultTests
 {
     [Fact]
@@ -53,7 +53,7 @@ public sealed partial class HandlerFaultTests
         },
         new(AroundLimiter: limiter => new AskedLimiter(limiter, ask)));
 
-    /// <summary>Streams that ended, of any backend and in any way.</summary>
+    /// <summary>Number of streams that ended, with any backend and any outcome.</summary>
     [GeneratedRegex(@"^streaming_daemon_streams_total\{.*\} ([1-9]\d*)$", RegexOptions.Multiline)]
     private static partial Regex Ended();
 

@@ -11,7 +11,7 @@ public sealed class RetryWindowTests
     [Fact]
     public async Task Retries_may_begin_as_long_as_the_head_can_wait()
     {
-        // Less what the stream has used up: milliseconds, or on a loaded machine a few seconds.
+        // Minus the time that the stream has used: milliseconds, or a few seconds on a loaded machine.
         var window = await WindowAsync(headWaitMs: 60_000);
         Assert.InRange(window, TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(60));
     }

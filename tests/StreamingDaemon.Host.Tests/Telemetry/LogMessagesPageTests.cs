@@ -46,7 +46,7 @@ public sealed partial class LogMessagesPageTests
         Assert.Empty(direct);
     }
 
-    /// <summary>A stream's level follows from its end.</summary>
+    /// <summary>The level of StreamEnded depends on how the stream ended.</summary>
     private static string LevelOf(LoggerMessageAttribute message) =>
         message.Level == LogLevel.None ? "by outcome" : message.Level.ToString();
 

@@ -31,10 +31,10 @@ public sealed class LogSamplerTests
     }
 
     [Fact]
-    public async Task What_was_held_back_is_told_although_nothing_follows_and_then_the_next_is_a_first_again()
+    public async Task Lines_held_back_are_counted_at_the_windows_end_and_the_next_line_is_written()
     {
         using var samples = new LogSampler(_lines, TimeSpan.FromMilliseconds(50));
-        // The machine may be slow: as often as it takes for one to be held back.
+        // On a slow machine, each line may open a new window: repeat until one is held back.
         var written = 0;
         while (samples.Admits("a"))
             written++;

@@ -2,22 +2,23 @@ using System.Text;
 
 namespace StreamingDaemon.Testing.Chaos;
 
-/// <summary>What a reader has a right to: a status with its body, or a stream that is a beginning of the answer, to the
-/// byte, and then its end.</summary>
+/// <summary>Checks an answer: it must be a status with its body, or a stream. A stream must be an exact
+/// prefix of the complete answer, followed by an end.</summary>
 public static class ChaosAnswer
 {
     private const string Done = "data: [DONE]";
     private const string KeepAlive = ": keep-alive";
 
-    /// <summary>What is wrong with no answer at all.</summary>
+    /// <summary>The complaint if there is no answer at all.</summary>
     public const string Nothing = "no response head in 0 bytes";
 
-    /// <summary>A content event of plain text, as it is written.</summary>
+    /// <summary>A content event of plain text, as the daemon writes it.</summary>
     public static string Event(string text) => $"data: {{\"content\":\"{text}\"}}";
 
-    /// <param name="answer">All that was read.</param>
-    /// <param name="expected">The content events of the whole answer.</param>
-    /// <returns>Null, or what is wrong.</returns>
+    /// <summary>Checks an answer.</summary>
+    /// <param name="answer">All bytes that were read.</param>
+    /// <param name="expected">The content events of the complete answer.</param>
+    /// <returns>Null, or the complaint.</returns>
     public static string? Judge(byte[] answer, IReadOnlyList<string> expected)
     {
         var text = Encoding.UTF8.GetString(answer);

@@ -4,7 +4,7 @@ using System.Text;
 
 namespace StreamingDaemon.Testing.Chaos;
 
-/// <summary>What a browser, or the peer that hands it over, does.</summary>
+/// <summary>How a browser behaves, or the peer that hands it over.</summary>
 public enum ClientFate
 {
     ReadsAll,
@@ -25,8 +25,8 @@ public enum ClientFate
     PeerThatLeaves,
 }
 
-/// <summary>One handoff and what became of it on the browser's side.</summary>
-/// <param name="Fate">What the client did.</param>
+/// <summary>One handoff and its result on the browser's side.</summary>
+/// <param name="Fate">How the client behaved.</param>
 /// <param name="Complaint">What was wrong with its answer, or null.</param>
 public sealed record ChaosResult(ClientFate Fate, string? Complaint);
 
@@ -35,11 +35,11 @@ public static class ChaosClient
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
 
-    /// <param name="socketPath">Of the daemon.</param>
-    /// <param name="fate">What the client does.</param>
-    /// <param name="json">The handoff.</param>
-    /// <param name="tcp">The client's connection is TCP.</param>
-    /// <param name="events">All content events of a whole answer, as they are written.</param>
+    /// <param name="socketPath">The daemon's handoff socket.</param>
+    /// <param name="fate">How the client behaves.</param>
+    /// <param name="json">The handoff data.</param>
+    /// <param name="tcp">True for a TCP client, false for a Unix socket pair.</param>
+    /// <param name="events">All content events of a complete answer, as the daemon writes them.</param>
     public static async Task<ChaosResult> PlayAsync(
         string socketPath, ClientFate fate, string json, bool tcp, IReadOnlyList<string> events)
     {
@@ -89,7 +89,8 @@ public static class ChaosClient
         var handedOver = Stopwatch.GetElapsedTime(begun);
         if (await BehaveAsync(client, fate, events) is not { } complaint)
             return null;
-        // A peer that was kept from its message for longer than the daemon waits for one has no client there.
+        // On a busy machine, the peer may send its message later than the handoff timeout. Then there is no
+        // answer, and that is correct.
         return complaint == ChaosAnswer.Nothing && handedOver.TotalMilliseconds >= ChaosRun.HandoffTimeoutMs
             ? null : $"{complaint}; handed over in {handedOver.TotalMilliseconds:0} ms";
     }
@@ -113,7 +114,7 @@ public static class ChaosClient
                 client.LingerState = new LingerOption(true, 0);
                 return null;
             case ClientFate.NeverReads:
-                // Until the daemon gives up, or has nothing more to say.
+                // Wait until the daemon gives up or ends the answer.
                 var left = Environment.TickCount64 + 3_500;
                 while (Environment.TickCount64 < left && !client.Poll(0, SelectMode.SelectError))
                     await Task.Delay(50);
@@ -125,7 +126,7 @@ public static class ChaosClient
                 }
                 catch (SocketException)
                 {
-                    // Answered and closed before all of it was sent: what counts is the answer.
+                    // The daemon answered and closed before everything was sent. Only the answer counts.
                 }
 
                 break;
@@ -150,7 +151,7 @@ public static class ChaosClient
         }
         catch (SocketException)
         {
-            // A reset: what came counts.
+            // A reset: judge what was read before it.
         }
 
         return all.ToArray();

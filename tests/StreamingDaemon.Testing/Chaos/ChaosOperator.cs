@@ -3,10 +3,10 @@ using System.Collections.Concurrent;
 namespace StreamingDaemon.Testing.Chaos;
 
 /// <summary>
-/// An operator who puts anything in the place of the configuration file and reloads, once or several times at
-/// once. A good file comes back with the same settings, so no act of his may change an outcome.
+/// An operator who replaces the configuration file by odd files and reloads, sometimes several times at once.
+/// The good file always comes back with the same settings, so no reload may change an outcome.
 /// </summary>
-/// <param name="daemon">That is reloaded.</param>
+/// <param name="daemon">The daemon to reload.</param>
 /// <param name="file">Its configuration file, which is good now.</param>
 public sealed class ChaosOperator(DaemonProcess daemon, string file)
 {
@@ -18,16 +18,16 @@ public sealed class ChaosOperator(DaemonProcess daemon, string file)
     private readonly string _good = File.ReadAllText(file);
     private readonly ConcurrentDictionary<string, int> _acts = new();
 
-    /// <summary>What was done, and how often.</summary>
+    /// <summary>The number of each act.</summary>
     public IReadOnlyDictionary<string, int> Acts => _acts;
 
-    /// <summary>Reloads that the daemon refused.</summary>
+    /// <summary>Number of reloads that the daemon refused.</summary>
     public int Refusals => daemon.LogLines(Refused).Count;
 
-    /// <summary>Is the line of the log one of this operator's making?</summary>
+    /// <summary>True if this operator caused the log line.</summary>
     public static bool IsOfMaking(string line) => line.Contains(Refused, StringComparison.Ordinal);
 
-    /// <summary>Goes on until told to stop, and leaves the good file in force.</summary>
+    /// <summary>Reloads until told to stop, and leaves the good file in force.</summary>
     public async Task PlayAsync(int seed, Func<bool> goOn)
     {
         var random = new Random(seed);

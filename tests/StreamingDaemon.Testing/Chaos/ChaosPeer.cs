@@ -5,23 +5,23 @@ using StreamingDaemon.Testing.Hostile;
 namespace StreamingDaemon.Testing.Chaos;
 
 /// <summary>
-/// A local peer that keeps what it hands over, and misuses it. None of its acts may change what others get. Each
-/// act is one handoff, and has one outcome like any other.
+/// A local peer that keeps the descriptors it hands over, and misuses them. No act may change the answers of
+/// others. Each act is one handoff, and has one outcome like any other.
 /// </summary>
 public sealed class ChaosPeer(string socketPath)
 {
-    /// <summary>How long an act lasts before the peer lets go, at most.</summary>
+    /// <summary>The longest time before the peer releases what it holds.</summary>
     private const int LongestMs = 1_500;
 
     private readonly ConcurrentDictionary<string, int> _acts = new();
 
-    /// <summary>What was done, and how often.</summary>
+    /// <summary>The number of each act.</summary>
     public IReadOnlyDictionary<string, int> Acts => _acts;
 
-    /// <summary>Goes on until told to stop, and lets go of everything.</summary>
-    /// <param name="seed">Of what is done when.</param>
+    /// <summary>Commits acts until told to stop, then releases everything.</summary>
+    /// <param name="seed">Seed of the random choice of acts.</param>
     /// <param name="onHandoff">Called before each act.</param>
-    /// <param name="goOn">Is asked between two acts.</param>
+    /// <param name="goOn">Asked between two acts; false stops.</param>
     public async Task PlayAsync(int seed, Action onHandoff, Func<bool> goOn)
     {
         var random = new Random(seed);
@@ -37,7 +37,7 @@ public sealed class ChaosPeer(string socketPath)
             }
             catch (Exception e) when (e is SocketException or InvalidOperationException)
             {
-                // Refused, or ended before there was anything to misuse.
+                // The handoff was refused, or ended before the act.
             }
 
             await Task.Delay(random.Next(LongestMs));

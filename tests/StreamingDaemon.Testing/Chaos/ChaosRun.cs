@@ -5,16 +5,17 @@ using System.Text.RegularExpressions;
 
 namespace StreamingDaemon.Testing.Chaos;
 
-/// <summary>How the run stands, and what the daemon holds.</summary>
+/// <summary>Progress of the run, and what the daemon holds.</summary>
 public sealed record ChaosSample(long Handoffs, TimeSpan Elapsed, long ResidentKb, int Sockets);
 
 /// <summary>
-/// Random faults on both sides of a daemon, many streams at a time. Afterwards: every handoff has exactly one
-/// outcome, nothing is left open, and every client that wanted its answer read a whole one.
+/// Random faults on both sides of a daemon, with many streams at a time. At the end, every handoff must have
+/// exactly one outcome, nothing may be left open, and every client that reads to the end must have a complete
+/// answer.
 /// </summary>
 public sealed partial class ChaosRun : IAsyncDisposable
 {
-    /// <summary>How long the daemon waits for a peer's message.</summary>
+    /// <summary>The daemon's timeout for a peer's message.</summary>
     public const int HandoffTimeoutMs = 500;
 
     private static readonly HttpClient s_http = new() { Timeout = TimeSpan.FromSeconds(20) };
@@ -41,25 +42,26 @@ public sealed partial class ChaosRun : IAsyncDisposable
 
     public DaemonProcess Daemon { get; }
 
-    /// <summary>Who reloads good and odd files meanwhile.</summary>
+    /// <summary>Reloads good and odd files during the run.</summary>
     public ChaosOperator Operator { get; }
 
-    /// <summary>Who keeps what it hands over, and misuses it.</summary>
+    /// <summary>Keeps what it hands over, and misuses it.</summary>
     public ChaosPeer Peer { get; }
 
     public int SocketsAtRest { get; }
 
     public long Handoffs => Volatile.Read(ref _handoffs);
 
-    /// <summary>What clients complained of, and how often.</summary>
+    /// <summary>The clients' complaints, with their numbers.</summary>
     public IReadOnlyDictionary<string, int> Complaints => _complaints;
 
-    /// <summary>How many clients had each fate.</summary>
+    /// <summary>The number of clients with each fate.</summary>
     public IEnumerable<(ClientFate Fate, long Count)> Fates =>
         s_clientFates.Select(fate => (fate, Volatile.Read(ref _fates[(int)fate])));
 
-    /// <summary>Starts both: every deadline is short, so that each is met. That of slow clients is as long as the
-    /// stream's allows: readers who share the machine are not to be taken for such.</summary>
+    /// <summary>Starts upstream and daemon. All timeouts are short, so that each of them fires. Only the one
+    /// for slow clients is as long as the stream's timeout allows: on a busy machine, a good reader must not
+    /// count as slow.</summary>
     public static async Task<ChaosRun> StartAsync(int maxConnections, int rings = 1)
     {
         var upstream = await FakeLlmServer.StartAsync(FakeLlmTransport.H2c);
@@ -96,7 +98,7 @@ public sealed partial class ChaosRun : IAsyncDisposable
         return run;
     }
 
-    /// <summary>Every answer of the mock is the first one, but for the user's number.</summary>
+    /// <summary>Reads one answer of the mock. All its answers are the same, except for the user id.</summary>
     private async Task LearnMockAsync()
     {
         Interlocked.Increment(ref _handoffs);
@@ -115,7 +117,7 @@ public sealed partial class ChaosRun : IAsyncDisposable
         return events;
     }
 
-    /// <summary>Keeps so many streams running until <paramref name="goOn"/> says no.</summary>
+    /// <summary>Keeps that many streams running until <paramref name="goOn"/> returns false.</summary>
     public async Task PlayAsync(int atOnce, int seed, Func<long, bool> goOn)
     {
         var players = Enumerable.Range(0, atOnce).Select(i => Task.Run(async () =>
@@ -131,7 +133,7 @@ public sealed partial class ChaosRun : IAsyncDisposable
 
     private async Task PlayOneAsync(Random random)
     {
-        // Half of everything is as it should be: faults are only told apart from what they do to others.
+        // Half of the clients and upstreams behave well, to show that the faults do not affect others.
         var fate = random.Next(2) == 0 ? ClientFate.ReadsAll : s_clientFates[random.Next(s_clientFates.Length)];
         var upstream = random.Next(2) == 0 ? UpstreamFate.Whole : s_upstreamFates[random.Next(s_upstreamFates.Length)];
         var backend = random.Next(4) == 0 ? "mock" : "openai";
@@ -149,8 +151,8 @@ public sealed partial class ChaosRun : IAsyncDisposable
 
     public ChaosSample Sample(TimeSpan elapsed) => new(Handoffs, elapsed, ResidentKb(), Daemon.OpenSockets());
 
-    /// <summary>Waits until the daemon has an outcome for every handoff and no client any more.</summary>
-    /// <returns>Outcomes by <c>backend/outcome</c>.</returns>
+    /// <summary>Waits until every handoff has an outcome and the daemon has no clients left.</summary>
+    /// <returns>Number of outcomes by <c>backend/outcome</c>.</returns>
     public async Task<IReadOnlyDictionary<string, long>> SettleAsync()
     {
         var deadline = Environment.TickCount64 + 30_000;
@@ -168,15 +170,15 @@ public sealed partial class ChaosRun : IAsyncDisposable
         }
     }
 
-    /// <summary>Connections that are kept for later and belong to no client: those to the upstream, and that of
-    /// whoever asks for metrics.</summary>
+    /// <summary>Number of connections kept open without a client: those to the upstream, and the one that
+    /// asks for metrics.</summary>
     public int KeptConnections()
     {
         var upstream = $":{_upstream.BaseAddress.Port:X4}";
         var metrics = $":{Daemon.MetricsPort:X4}";
         return ((string[])["tcp", "tcp6"]).SelectMany(table => File.ReadLines($"/proc/{Daemon.Pid}/net/{table}").Skip(1))
             .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
-            // The columns: local address, remote address, state (ESTABLISHED, CLOSE_WAIT).
+            // Columns: local address, remote address, state (01 is ESTABLISHED, 08 is CLOSE_WAIT).
             .Count(f => (f[2].EndsWith(upstream, StringComparison.Ordinal) || f[1].EndsWith(metrics, StringComparison.Ordinal))
                 && f[3] is "01" or "08");
     }

@@ -25,14 +25,14 @@ public enum UpstreamFate
     ErrorEvent,
 }
 
-/// <summary>An upstream that does to each stream what its request asks for.</summary>
+/// <summary>An upstream that treats each stream as its request asks.</summary>
 public static class ChaosUpstream
 {
     private const int Floods = 20;
     private const int Words = 8;
     private static readonly string s_large = new('x', 60_000);
 
-    /// <summary>The content events of the whole answer that it would be.</summary>
+    /// <summary>The content events of a complete answer.</summary>
     public static IReadOnlyList<string> EventsOf(UpstreamFate fate) => fate switch
     {
         UpstreamFate.Whole or UpstreamFate.Slow =>
@@ -51,7 +51,7 @@ public static class ChaosUpstream
         }
         catch (Exception e) when (e is OperationCanceledException or IOException or TimeoutException)
         {
-            // The daemon has left, which is what some fates wait for.
+            // The daemon has closed the stream; some fates wait for that.
         }
     }
 

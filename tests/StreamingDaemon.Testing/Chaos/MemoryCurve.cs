@@ -2,18 +2,19 @@ using System.Globalization;
 
 namespace StreamingDaemon.Testing.Chaos;
 
-/// <summary>Is resident memory flat over a long run? The first third is left out: pools fill, code is
-/// compiled.</summary>
+/// <summary>Checks that resident memory stays flat over a long run. Skips the first third, in which pools
+/// fill and code is compiled.</summary>
 public static class MemoryCurve
 {
-    /// <summary>The median of the last third may be this much of that of the middle third. The medians of a flat
-    /// run differ by some per cent; over 200,000 streams a leak of a few hundred bytes each shows.</summary>
+    /// <summary>The highest allowed ratio of two medians: last third to middle third. In a flat run they
+    /// differ by a few per cent. Over 200,000 streams, this finds a leak of a few hundred bytes per
+    /// stream.</summary>
     public const double MostGrowth = 1.15;
 
-    /// <summary>Fewer samples say nothing.</summary>
+    /// <summary>With fewer samples, there is no verdict.</summary>
     public const int FewestSamples = 9;
 
-    /// <returns>Null where it is flat, or where there are too few samples to tell; else what is wrong.</returns>
+    /// <returns>Null if it is flat or if there are too few samples; else the complaint.</returns>
     public static string? Judge(IReadOnlyList<long> residentKb)
     {
         if (residentKb.Count < FewestSamples)

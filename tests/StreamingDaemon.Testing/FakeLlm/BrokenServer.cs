@@ -5,10 +5,10 @@ using System.Text;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>How a server is broken that no HTTP server of its own accord would be.</summary>
+/// <summary>Ways to be broken that a real HTTP server does not offer.</summary>
 public enum BrokenServerKind
 {
-    /// <summary>Accepts, reads and never says a word.</summary>
+    /// <summary>Accepts, reads and never sends anything.</summary>
     Mute,
 
     /// <summary>Ends the connection with a FIN when it has read something.</summary>
@@ -17,25 +17,26 @@ public enum BrokenServerKind
     /// <summary>Ends it with a RST.</summary>
     Resets,
 
-    /// <summary>Answers with a line that is of no protocol.</summary>
+    /// <summary>Answers with a line that belongs to no protocol.</summary>
     Garbage,
 
     /// <summary>Answers anything with HTTP/1.1 400, as servers without HTTP/2 answer its preface.</summary>
     Http1BadRequest,
 
-    /// <summary>HTTP/1.1 that sends a chunk of events, and then a chunk's length that is no number.</summary>
+    /// <summary>HTTP/1.1 that sends a chunk of events, and then a chunk length that is not a
+    /// number.</summary>
     BadChunk,
 
-    /// <summary>HTTP/2 that goes away (GOAWAY, NO_ERROR) before it has taken any stream.</summary>
+    /// <summary>HTTP/2 that sends GOAWAY (NO_ERROR) before it has accepted any stream.</summary>
     GoesAway,
 
     /// <summary>HTTP/2 that refuses each stream (RST_STREAM, REFUSED_STREAM).</summary>
     RefusesStreams,
 
-    /// <summary>HTTP/2 that goes away (GOAWAY, INTERNAL_ERROR) when it has sent a 200 head.</summary>
+    /// <summary>HTTP/2 that sends GOAWAY (INTERNAL_ERROR) after a 200 head.</summary>
     GoesAwayMidStream,
 
-    /// <summary>HTTP/2 that wants HTTP/1.1 (RST_STREAM, HTTP_1_1_REQUIRED).</summary>
+    /// <summary>HTTP/2 that requires HTTP/1.1 (RST_STREAM, HTTP_1_1_REQUIRED).</summary>
     WantsHttp1,
 }
 
@@ -54,7 +55,7 @@ public sealed class BrokenServer : IAsyncDisposable
     private readonly Task _accepting;
     private int _attempts;
 
-    /// <summary>Listens, on a free port where none is given.</summary>
+    /// <summary>Listens, on a free port if none is given.</summary>
     public BrokenServer(BrokenServerKind kind, int port = 0)
     {
         _kind = kind;
@@ -63,17 +64,17 @@ public sealed class BrokenServer : IAsyncDisposable
         _accepting = AcceptAsync();
     }
 
-    /// <summary>RFC 7541: ":status: 200" by its index, "content-type" by its own with the value spelled
-    /// out.</summary>
+    /// <summary>RFC 7541: ":status: 200" as an index; "content-type" as an index with a literal value.
+    /// </summary>
     private static readonly byte[] EventStreamHead = [0x88, 0x0f, 0x10, 17, .. "text/event-stream"u8];
 
-    /// <summary>Connections so far that said something; over HTTP/2, requests.</summary>
+    /// <summary>Number of connections so far that sent something; over HTTP/2, number of requests.</summary>
     public int Attempts => Volatile.Read(ref _attempts);
 
-    /// <summary>Lets a fault happen that waits for what came before it to be received.</summary>
+    /// <summary>Triggers a fault that waits until the data before it was received.</summary>
     public void Proceed() => _proceed.TrySetResult();
 
-    /// <summary>What a client takes as API base.</summary>
+    /// <summary>The API base for a client.</summary>
     public Uri BaseAddress(string scheme = "http") =>
         new($"{scheme}://127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}/v1");
 
@@ -116,7 +117,7 @@ public sealed class BrokenServer : IAsyncDisposable
         }
         catch (Exception e) when (e is OperationCanceledException or IOException or ObjectDisposedException)
         {
-            // The other end was faster.
+            // The client closed first, or the server stops.
         }
     }
 
@@ -126,7 +127,7 @@ public sealed class BrokenServer : IAsyncDisposable
         switch (_kind)
         {
             case BrokenServerKind.Resets:
-                // Not by way of the stream, which would say FIN first.
+                // Not through the stream, which would send a FIN first.
                 socket.LingerState = new LingerOption(true, 0);
                 socket.Dispose();
                 return;
@@ -146,7 +147,7 @@ public sealed class BrokenServer : IAsyncDisposable
         }
 
         if (_kind != BrokenServerKind.Mute) socket.Shutdown(SocketShutdown.Send);
-        // To close with something unread would be a reset, which eats the answer.
+        // Read the rest first: closing with unread data would reset the connection, and lose the answer.
         while (await stream.ReadAsync(new byte[4096], _stop.Token) > 0)
         {
         }

@@ -8,8 +8,7 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>One request and the answer that a scenario writes to it. Everything is flushed as it is
-/// sent.</summary>
+/// <summary>One request and the answer that a scenario writes. Each write is flushed at once.</summary>
 public sealed class FakeLlmExchange
 {
     private readonly HttpResponse _response;
@@ -22,17 +21,17 @@ public sealed class FakeLlmExchange
         _response = context.Response;
     }
 
-    /// <summary>Kestrel's view, for what the helpers below lack.</summary>
+    /// <summary>Kestrel's context, for anything that the methods below do not offer.</summary>
     public HttpContext Context { get; }
 
-    /// <summary>What was asked.</summary>
+    /// <summary>The request.</summary>
     public FakeLlmRequest Request { get; }
 
     /// <summary>Milliseconds between the chunks of the built-in scenarios.</summary>
     public int ChunkDelayMs { get; }
 
-    /// <summary>Completes with <see cref="FakeLlmRequest.Proceed"/>: what a fault waits for that must not
-    /// overtake what was sent before it.</summary>
+    /// <summary>Completes with <see cref="FakeLlmRequest.Proceed"/>. A fault waits for it if it must not
+    /// overtake the data sent before it.</summary>
     public Task Proceed => Request.Proceeding;
 
     /// <summary>Sends the head.</summary>
@@ -45,10 +44,10 @@ public sealed class FakeLlmExchange
         await _response.Body.FlushAsync(Context.RequestAborted);
     }
 
-    /// <summary>Sends text as it is.</summary>
+    /// <summary>Sends text unchanged.</summary>
     public Task SendRawAsync(string text) => SendRawAsync(Encoding.UTF8.GetBytes(text));
 
-    /// <summary>Sends bytes as they are.</summary>
+    /// <summary>Sends bytes unchanged.</summary>
     public async Task SendRawAsync(ReadOnlyMemory<byte> bytes)
     {
         await _response.Body.WriteAsync(bytes, Context.RequestAborted);
@@ -68,29 +67,29 @@ public sealed class FakeLlmExchange
     /// <summary>Sends the end marker.</summary>
     public Task SendDoneAsync() => SendRawAsync("data: [DONE]\n\n");
 
-    /// <summary>Answers with a status, a type and a whole body.</summary>
+    /// <summary>Answers with a status, a content type and a body.</summary>
     public async Task RespondAsync(int status, string contentType, string body)
     {
         await StartAsync(status, contentType);
         await SendRawAsync(body);
     }
 
-    /// <summary>Resets: HTTP/1.1 loses its connection, HTTP/2 its stream.</summary>
+    /// <summary>Resets the connection (HTTP/1.1) or the stream (HTTP/2).</summary>
     public void Reset() => Context.Abort();
 
     /// <summary>Resets the HTTP/2 stream with an error code (RFC 9113, section 7).</summary>
     public void ResetStream(int errorCode) => Context.Features.GetRequiredFeature<IHttpResetFeature>().Reset(errorCode);
 
-    /// <summary>Lets the connection end once its streams have: GOAWAY, or <c>Connection: close</c>.</summary>
+    /// <summary>Ends the connection after its current streams: GOAWAY, or <c>Connection: close</c>.</summary>
     public void GoAway() =>
         Context.Features.GetRequiredFeature<IConnectionLifetimeNotificationFeature>().RequestClose();
 
-    /// <summary>Loses the whole connection, with all streams on it.</summary>
+    /// <summary>Resets the whole connection, with all its streams.</summary>
     public void AbortConnection() =>
         ((ConnectionContext)Context.Features.GetRequiredFeature<IConnectionItemsFeature>()
             .Items[typeof(ConnectionContext)]!).Abort();
 
-    /// <summary>Waits until the caller has gone.</summary>
+    /// <summary>Waits until the caller has left.</summary>
     public async Task WaitForAbortAsync(TimeSpan limit) => await Request.Aborted.WaitAsync(limit);
 
     private static string Chunk(string delta, string finishReason) =>

@@ -3,15 +3,15 @@ using System.Globalization;
 namespace StreamingDaemon.Testing;
 
 /// <summary>
-/// What can be wrong with an upstream once it has read a request, each fault by name. Everything that they say
-/// in words quotes <see cref="Secret"/>, as servers quote prompts: it must turn up nowhere.
+/// Faults of an upstream after it has read a request, by name. Every error text quotes <see cref="Secret"/>,
+/// as servers quote prompts: the secret must not appear anywhere.
 /// </summary>
 public static class FakeLlmFaults
 {
-    /// <summary>What every error's text quotes.</summary>
+    /// <summary>The secret that every error text quotes.</summary>
     public const string Secret = "my secret diagnosis";
 
-    /// <summary>The text of the delta before those faults that come in the middle.</summary>
+    /// <summary>The text of the delta before a fault in the middle of an answer.</summary>
     public const string Begun = "begun";
 
     private const string ErrorJson =
@@ -73,8 +73,8 @@ public static class FakeLlmFaults
         ["finish_without_done"] = Begin(exchange => exchange.SendFinishAsync()),
     };
 
-    /// <summary>The scenario of that name, or <c>status_NNN_BODY</c>, with BODY one of <c>json</c>, <c>html</c>,
-    /// <c>empty</c>, <c>endless</c>.</summary>
+    /// <summary>The scenario of that name, or <c>status_NNN_BODY</c>, with BODY one of <c>json</c>,
+    /// <c>html</c>, <c>empty</c>, <c>endless</c>.</summary>
     public static Func<FakeLlmExchange, Task> Named(string name)
     {
         if (s_faults.TryGetValue(name, out var scenario)) return scenario;

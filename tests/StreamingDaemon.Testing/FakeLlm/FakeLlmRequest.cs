@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Http;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>One chat completion request as the fake upstream saw it.</summary>
+/// <summary>One chat completion request, as the fake upstream received it.</summary>
 public sealed class FakeLlmRequest
 {
     private readonly TaskCompletionSource _aborted = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -28,7 +28,7 @@ public sealed class FakeLlmRequest
     /// <summary>The path as sent.</summary>
     public string Path { get; }
 
-    /// <summary>Kestrel's name of the connection: equal for requests that shared one.</summary>
+    /// <summary>Kestrel's id of the connection: the same for all requests on it.</summary>
     public string ConnectionId { get; }
 
     /// <summary>Request headers, names case-insensitive.</summary>
@@ -41,12 +41,12 @@ public sealed class FakeLlmRequest
     /// end.</summary>
     public Task Aborted => _aborted.Task;
 
-    /// <summary>Completes when the scenario has run to its end, whichever it was.</summary>
+    /// <summary>Completes when the scenario has ended, also after a failure.</summary>
     public Task Ended => _ended.Task;
 
     internal Task Proceeding => _proceed.Task;
 
-    /// <summary>Lets a fault happen that waits for what came before it to be received.</summary>
+    /// <summary>Triggers a fault that waits until the data before it was received.</summary>
     public void Proceed() => _proceed.TrySetResult();
 
     internal void OnEnded() => _ended.TrySetResult();

@@ -1,24 +1,23 @@
 namespace StreamingDaemon.Testing;
 
-/// <summary>The answers the fake upstream gives without being told: the default one and the test
-/// patterns.</summary>
+/// <summary>The fake upstream's built-in answers: the default one and the test patterns.</summary>
 public static class FakeLlmScenarios
 {
     /// <summary>Chunks of the default answer.</summary>
     public const int ChunkCount = TestPattern.ChunkCount;
 
-    /// <summary>Bytes of the 18 content events a daemon makes of the default answer, without head and
-    /// end marker: 636 in all less 119 and 14, the figure that load generators print as expected.</summary>
+    /// <summary>Bytes of the 18 content events that a daemon makes of the default answer, without head and
+    /// [DONE]: 636 in all, minus 119 and 14. Load generators expect this number.</summary>
     public const int EventBytes = 503;
 
     /// <summary>The 18 texts of the default answer.</summary>
     public static IReadOnlyList<string> Words => TestPattern.Default.Texts;
 
-    /// <summary>The texts of a pattern that ends whole: "unicode", "short", "long", or the
-    /// default.</summary>
+    /// <summary>The texts of a pattern that ends normally: "unicode", "short", "long", or the default.
+    /// </summary>
     public static IReadOnlyList<string> TextsOf(string pattern) => TestPattern.Of(pattern).Texts;
 
-    /// <summary>Answers as the header X-Test-Pattern asks, else with the default answer.</summary>
+    /// <summary>Answers as the header X-Test-Pattern asks; without it, with the default answer.</summary>
     public static async Task RunAsync(FakeLlmExchange exchange)
     {
         var name = exchange.Request.Headers.GetValueOrDefault("X-Test-Pattern") ?? "";

@@ -37,8 +37,8 @@ public enum FakeLlmTransport
 }
 
 /// <summary>
-/// A real Kestrel that answers POST /v1/chat/completions as an LLM would, and remembers what it was asked.
-/// One server listens in one way. Safe for concurrent requests.
+/// A Kestrel server that answers POST /v1/chat/completions like an LLM, and records its requests. Each server
+/// listens in one way. Safe for concurrent requests.
 /// </summary>
 public sealed class FakeLlmServer : IAsyncDisposable
 {
@@ -69,8 +69,7 @@ public sealed class FakeLlmServer : IAsyncDisposable
     /// <summary>How this server listens.</summary>
     public FakeLlmTransport Transport { get; }
 
-    /// <summary>What a client takes as API base, with the version segment and without a final
-    /// slash.</summary>
+    /// <summary>The API base for a client, with the version segment and without a final slash.</summary>
     public Uri BaseAddress { get; private set; } = new("http://localhost/v1");
 
     /// <summary>The Unix socket's path, null on TCP.</summary>
@@ -82,8 +81,8 @@ public sealed class FakeLlmServer : IAsyncDisposable
     /// <summary>Milliseconds between the chunks of the built-in scenarios.</summary>
     public int ChunkDelayMs { get; set; }
 
-    /// <summary>Reads a request's body, but does not remember it: for loads, and for tests of who else
-    /// does.</summary>
+    /// <summary>If true, request bodies are read but not recorded: for load tests, and for tests of the
+    /// memory that others hold.</summary>
     public bool ForgetsBodies { get; set; }
 
     /// <summary>All requests so far, oldest first.</summary>
@@ -92,7 +91,7 @@ public sealed class FakeLlmServer : IAsyncDisposable
     /// <summary>Connections that are open now, TLS included.</summary>
     public int OpenConnections => _connections.Count;
 
-    /// <summary>Connections so far, those whose TLS failed not counted.</summary>
+    /// <summary>Number of connections so far, without those whose TLS handshake failed.</summary>
     public int ConnectionsSoFar => Volatile.Read(ref _connectionsSoFar);
 
     private bool IsTls => Transport
@@ -108,12 +107,12 @@ public sealed class FakeLlmServer : IAsyncDisposable
         return server;
     }
 
-    /// <summary>The next request not yet handed out here; waits for it.</summary>
+    /// <summary>Waits for the next request and returns it; each request is returned once.</summary>
     /// <exception cref="TimeoutException">None came within <paramref name="limit"/>.</exception>
     public async Task<FakeLlmRequest> NextRequestAsync(TimeSpan limit) =>
         await _arrivals.Reader.ReadAsync().AsTask().WaitAsync(limit);
 
-    /// <summary>Ends all connections, whatever they carry.</summary>
+    /// <summary>Ends all connections, also those in use.</summary>
     public void AbortConnections()
     {
         foreach (var connection in _connections.Values)
@@ -123,7 +122,7 @@ public sealed class FakeLlmServer : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        // Open streams would hold a graceful stop for as long as its limit.
+        // Open streams would delay a graceful stop until its timeout.
         using var now = new CancellationTokenSource();
         await now.CancelAsync();
         try
@@ -132,7 +131,7 @@ public sealed class FakeLlmServer : IAsyncDisposable
         }
         catch (OperationCanceledException)
         {
-            // Meant so.
+            // Expected.
         }
 
         await _app.DisposeAsync();
@@ -200,7 +199,7 @@ public sealed class FakeLlmServer : IAsyncDisposable
         catch (Exception exception)
             when (exception is OperationCanceledException or ConnectionAbortedException or IOException)
         {
-            // The caller left in the middle: Aborted says so.
+            // The caller left before the end; Aborted reports it.
         }
         finally
         {

@@ -4,7 +4,7 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace StreamingDaemon.Testing;
 
-/// <summary>A certificate for localhost, made when asked for, trusted by nobody.</summary>
+/// <summary>Creates a certificate for localhost that no client trusts.</summary>
 public static class SelfSignedCertificate
 {
     /// <summary>Makes a certificate with its key, valid from yesterday for a month.</summary>

@@ -3,9 +3,9 @@ using System.Globalization;
 namespace StreamingDaemon.Testing;
 
 /// <summary>An answer that the header X-Test-Pattern asks for.</summary>
-/// <param name="Texts">Of the chunks.</param>
-/// <param name="FinishReason">Of the chunk behind them, before [DONE]; null where the body just
-/// ends.</param>
+/// <param name="Texts">The texts of the chunks.</param>
+/// <param name="FinishReason">Finish reason of the last chunk, before [DONE]; null if the body just ends.
+/// </param>
 public sealed record TestPattern(IReadOnlyList<string> Texts, string? FinishReason)
 {
     /// <summary>Chunks of the default answer.</summary>
@@ -33,8 +33,8 @@ public sealed record TestPattern(IReadOnlyList<string> Texts, string? FinishReas
     public static TestPattern Default { get; } = new(s_words[..ChunkCount], Stop);
 
     /// <summary>
-    /// "unicode", "short", "long", "abort:N" (N chunks, then a clean end of the body; 5 where N is no number),
-    /// "finish:REASON" (6 chunks; "stop" where it is empty); the default answer for everything else.
+    /// "unicode", "short", "long", "abort:N" (N chunks, then a clean end of the body; 5 if N is not a
+    /// number), "finish:REASON" (6 chunks; "stop" if it is empty); the default answer for everything else.
     /// </summary>
     public static TestPattern Of(string? name) => name switch
     {

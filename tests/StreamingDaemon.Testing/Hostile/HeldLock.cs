@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Testing.Hostile;
 
 /// <summary>
-/// Holds the lock of a TCP socket: a send from memory whose page fault nobody answers (userfaultfd(2)). As root, since
-/// the fault is the kernel's own.
+/// Holds the lock of a TCP socket: it sends from memory whose page fault nobody answers (userfaultfd(2)).
+/// Needs root, because the fault happens in the kernel.
 /// </summary>
 public sealed unsafe partial class HeldLock : IDisposable
 {
@@ -23,7 +23,7 @@ public sealed unsafe partial class HeldLock : IDisposable
     private readonly Thread _holder;
     private bool _released;
 
-    /// <summary>Holds the lock from the return on, until the object is disposed.</summary>
+    /// <summary>Takes the lock; it is held until the object is disposed.</summary>
     public HeldLock(int socket)
     {
         var number = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? SysUserFaultFd : SysUserFaultFdArm64;
@@ -45,7 +45,7 @@ public sealed unsafe partial class HeldLock : IDisposable
         { IsBackground = true };
         _holder.Start();
         var deadline = Environment.TickCount64 + 10_000;
-        // A send that ends has found its socket closed: there is no lock to hold any more.
+        // If the send ends, the socket is closed, and there is no lock to hold any more.
         while (_holder.IsAlive && (threadId == 0 || !SleepsInFault(threadId)))
         {
             if (Environment.TickCount64 > deadline)
@@ -66,7 +66,7 @@ public sealed unsafe partial class HeldLock : IDisposable
         _ = MUnmap(_page, PageBytes);
     }
 
-    /// <summary>The kernel's name of the function in which a thread waits.</summary>
+    /// <summary>The kernel function in which a thread waits (/proc wchan).</summary>
     private static bool SleepsInFault(int threadId)
     {
         try

@@ -5,8 +5,8 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Testing.Hostile;
 
 /// <summary>
-/// A local process that may connect to the handoff socket and means harm. Each act leaves the daemon with a descriptor
-/// whose release, or whose use, waits for as long as this object lives.
+/// A local process that may connect to the handoff socket and attacks the daemon. After each act, the daemon
+/// has a descriptor whose close or use blocks until this object is disposed.
 /// </summary>
 public sealed partial class HostilePeer(string socketPath, int type = Posix.SockSeqPacket) : IDisposable
 {
@@ -15,7 +15,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
 
     private readonly List<IDisposable> _held = [];
 
-    /// <summary>The acts by name.</summary>
+    /// <summary>The names of all acts.</summary>
     public static IReadOnlyList<string> Acts { get; } =
     [
         nameof(LingerInAnUnreadMessage), nameof(LingerSetLater), nameof(LingeringSurplus), nameof(LingerBehindAPipe),
@@ -47,7 +47,8 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
             held.Dispose();
     }
 
-    /// <summary>Of a peer that may not hand over, or whose connection ends before it is read.</summary>
+    /// <summary>The message may never be read: the peer is not allowed, or its connection ends
+    /// first.</summary>
     private Task LingerInAnUnreadMessage()
     {
         var linger = Lingering();
@@ -62,7 +63,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         Hold(browser);
         var ours = (int)server.Handle;
         HandOver(s_prompt, ours);
-        // The answer has begun: its socket was good when it was checked.
+        // The answer has begun, so the daemon has checked the socket and found it good.
         await ReadSomeAsync(browser);
         Fill(server);
         server.LingerState = new LingerOption(true, FarAwaySeconds);
@@ -101,7 +102,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         return Task.CompletedTask;
     }
 
-    /// <summary>Half a handoff, if the socket is a stream: it times out.</summary>
+    /// <summary>Half a handoff, if the socket is a stream socket: it times out.</summary>
     private Task LingerWithoutData()
     {
         var connection = Posix.ConnectUnix(socketPath, type);
@@ -150,7 +151,8 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         _held.Add(new HeldLock((int)server.Handle));
     }
 
-    /// <summary>As the stream ends: its shutdown, the reads behind it, its close.</summary>
+    /// <summary>Holds the lock at the end of the stream: at its shutdown, the reads after it, its
+    /// close.</summary>
     private async Task LockHeldAtTheEnd()
     {
         var (browser, server) = TestClient.TcpPair();
@@ -173,7 +175,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         return Task.CompletedTask;
     }
 
-    /// <summary>A descriptor whose last close waits: its send queue is full, and nobody reads.</summary>
+    /// <summary>A descriptor whose last close blocks: its send queue is full, and nobody reads.</summary>
     private int Lingering()
     {
         var (browser, server) = SmallPair();
@@ -228,7 +230,8 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
 
     private void Hold(IDisposable held) => _held.Add(held);
 
-    /// <summary>On threads of their own: if the daemon was faster, the close that waits is this one.</summary>
+    /// <summary>Closes each on a separate thread: if the daemon closed its copy first, this close blocks.
+    /// </summary>
     private static void CloseAll(IEnumerable<int> descriptors)
     {
         foreach (var fd in descriptors)
@@ -250,7 +253,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         }
         catch (Exception e) when (e is SocketException or PosixException)
         {
-            // The queue is full, or the daemon has let go: as far as it went.
+            // The queue is full, or the daemon has closed the connection.
         }
     }
 

@@ -4,8 +4,8 @@ using System.Net.Sockets;
 namespace StreamingDaemon.Testing.Hostile;
 
 /// <summary>
-/// Readers of a daemon's mock backend, one stream after another each, that say how long they waited between two reads
-/// at most.
+/// Clients of a daemon's mock backend. Each reads one stream after the other and measures its longest wait
+/// between two reads.
 /// </summary>
 public sealed class SteadyReaders : IAsyncDisposable
 {
@@ -28,16 +28,16 @@ public sealed class SteadyReaders : IAsyncDisposable
 
     public int Readers { get; }
 
-    /// <summary>Reads so far.</summary>
+    /// <summary>Number of reads so far.</summary>
     public long Events => Volatile.Read(ref _events);
 
-    /// <summary>Readers that have read anything.</summary>
+    /// <summary>Number of readers that have read something.</summary>
     public int Begun => Volatile.Read(ref _begun);
 
-    /// <summary>The longest that a reader waited, since <see cref="Forget"/>.</summary>
+    /// <summary>The longest wait of any reader since <see cref="Forget"/>.</summary>
     public TimeSpan WorstGap => Stopwatch.GetElapsedTime(0, Volatile.Read(ref _worstGapTicks));
 
-    /// <summary>Answers that were not whole.</summary>
+    /// <summary>Complaints about answers that were incomplete.</summary>
     public IReadOnlyList<string> Complaints
     {
         get
@@ -47,10 +47,10 @@ public sealed class SteadyReaders : IAsyncDisposable
         }
     }
 
-    /// <summary>Begins to measure anew.</summary>
+    /// <summary>Restarts the measurement.</summary>
     public void Forget() => Volatile.Write(ref _worstGapTicks, 0);
 
-    /// <summary>Lets each stream come to its end, and none begin.</summary>
+    /// <summary>Lets running streams end, and begins no new ones.</summary>
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
