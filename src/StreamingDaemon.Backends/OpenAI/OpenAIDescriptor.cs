@@ -55,7 +55,7 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
             yield break;
         yield return new BackendCheck("upstream", () => UpstreamSocket.Check(path) is { } problem
             ? new BackendFinding(false, Warning(problem))
-            : new BackendFinding(true, $"OPENAI_API_SOCKET {path}: somebody listens"),
+            : new BackendFinding(true, $"OPENAI_API_SOCKET {path}: a server listens"),
             // As with a path on a server that is gone.
             Warning($"{path}: this path's file system does not answer"));
     }

@@ -17,6 +17,8 @@ internal sealed class AccessLine
     private static readonly string s_eventId =
         EventIdHash.Compute(LogMessages.StreamEndedTemplate).ToString("x8", CultureInfo.InvariantCulture);
 
+    private static readonly string s_source = typeof(AccessLog).FullName!;
+
     private byte[] _bytes = new byte[1024];
     private int _length;
 
@@ -64,7 +66,7 @@ internal sealed class AccessLine
         Add(",\"Reason\":"u8);
         AddJsonString(fields.Reason);
         Add(",\"EventId\":{\"Id\":1,\"Name\":\"StreamEnded\"},\"SourceContext\":\""u8);
-        AddText(typeof(AccessLog).FullName!, 0);
+        AddText(s_source, 0);
         Add("\"}\n"u8);
     }
 

@@ -4,6 +4,7 @@ using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Commands;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
+using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Host.Tests.Cli;
 using StreamingDaemon.Host.Tests.Configuration.Echo;
 using StreamingDaemon.Testing;
