@@ -81,7 +81,10 @@ internal sealed class BenchOptions
             {
                 if (double.TryParse(result.Tokens[^1].Value, NumberStyles.AllowDecimalPoint,
                     CultureInfo.InvariantCulture, out var number))
+                {
                     return number;
+                }
+
                 result.AddError($"{name}: '{result.Tokens[^1].Value}' is no number of that kind");
                 return value;
             },

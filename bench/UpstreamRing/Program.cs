@@ -26,7 +26,8 @@ try
         ("ring, continued on the pool", socket => new RingStream(socket, loop, completesOnLoop: false)),
         ("ring, continued on its thread", socket => new RingStream(socket, loop, completesOnLoop: true)),
     };
-    foreach (var (_, wrap) in ways) await RunAsync(wrap, 50, 5_000);
+    foreach (var (_, wrap) in ways)
+        await RunAsync(wrap, 50, 5_000);
     var costs = ways.Select(_ => new List<double>()).ToArray();
     for (var round = 0; round < rounds; round++)
     {

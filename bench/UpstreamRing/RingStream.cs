@@ -52,7 +52,8 @@ internal sealed class RingStream(Socket socket, UpstreamLoop loop, bool complete
     protected override void Dispose(bool disposing)
     {
         // What is in flight ends first: closing does not cancel it.
-        if (disposing && socket.Connected) socket.Shutdown(SocketShutdown.Both);
+        if (disposing && socket.Connected)
+            socket.Shutdown(SocketShutdown.Both);
         base.Dispose(disposing);
     }
 

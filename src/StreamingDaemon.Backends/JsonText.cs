@@ -36,7 +36,8 @@ public static class JsonText
         {
             Rune rune;
             int consumed;
-            if (escaped[0] == (byte)'\\') consumed = DecodeEscape(escaped, out rune);
+            if (escaped[0] == (byte)'\\')
+                consumed = DecodeEscape(escaped, out rune);
             else if (Rune.DecodeFromUtf8(escaped, out rune, out consumed) != OperationStatus.Done)
                 rune = Rune.ReplacementChar;
 
@@ -51,7 +52,8 @@ public static class JsonText
     /// name.</summary>
     public static bool Equals(ref Utf8JsonReader reader, ReadOnlySpan<byte> name)
     {
-        if (!reader.ValueIsEscaped) return reader.ValueSpan.SequenceEqual(name);
+        if (!reader.ValueIsEscaped)
+            return reader.ValueSpan.SequenceEqual(name);
         try
         {
             return reader.ValueTextEquals(name);
@@ -87,9 +89,11 @@ public static class JsonText
         }
 
         var first = Hex(escaped[2..]);
-        if (Rune.TryCreate(first, out rune)) return 6;
+        if (Rune.TryCreate(first, out rune))
+            return 6;
         var isFollowed = escaped.Length >= 12 && escaped[6] == (byte)'\\' && escaped[7] == (byte)'u';
-        if (isFollowed && Rune.TryCreate(first, Hex(escaped[8..]), out rune)) return 12;
+        if (isFollowed && Rune.TryCreate(first, Hex(escaped[8..]), out rune))
+            return 12;
         rune = Rune.ReplacementChar;
         return 6;
     }

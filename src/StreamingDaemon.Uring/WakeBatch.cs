@@ -11,13 +11,13 @@ namespace StreamingDaemon.Uring;
 public static class WakeBatch
 {
     [ThreadStatic]
-    private static int t_depth;
+    private static int s_depth;
 
     [ThreadStatic]
-    private static List<LoopMailbox>? t_asleep;
+    private static List<LoopMailbox>? s_asleep;
 
     /// <summary>Begins a burst on this thread.</summary>
-    public static void Begin() => t_depth++;
+    public static void Begin() => s_depth++;
 
     /// <summary>Ends it, and wakes the loops that were posted to.</summary>
     public static void End() => Close(isLater: false);
@@ -29,10 +29,10 @@ public static class WakeBatch
     /// <returns>False where there is no burst: the loop is to be woken now.</returns>
     internal static bool Defers(LoopMailbox loop)
     {
-        if (t_depth == 0)
+        if (s_depth == 0)
             return false;
         // As many as there are loops: a handful.
-        var loops = t_asleep ??= [];
+        var loops = s_asleep ??= [];
         if (!loops.Contains(loop))
             loops.Add(loop);
         return true;
@@ -40,7 +40,7 @@ public static class WakeBatch
 
     private static void Close(bool isLater)
     {
-        if (--t_depth > 0 || t_asleep is not { Count: > 0 } loops)
+        if (--s_depth > 0 || s_asleep is not { Count: > 0 } loops)
             return;
         foreach (var loop in loops)
         {

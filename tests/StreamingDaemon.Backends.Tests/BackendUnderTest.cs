@@ -40,7 +40,8 @@ internal sealed class BackendUnderTest : IAsyncDisposable
         int streamsPerConnection = 100)
     {
         var server = await FakeLlmServer.StartAsync(transport, streamsPerConnection);
-        if (scenario is not null) server.Scenario = scenario;
+        if (scenario is not null)
+            server.Scenario = scenario;
         var options = new OpenAIOptions
         {
             ApiKey = ApiKey,

@@ -26,6 +26,8 @@ public sealed class ChaosTests
         // The faults really happened.
         foreach (var outcome in (string[])["openai/Completed", "mock/Completed", "openai/UpstreamError",
             "openai/UpstreamTimeout", "openai/UpstreamTruncated", "openai/ClientGone", "none/BadHandoff"])
+        {
             Assert.True(outcomes.GetValueOrDefault(outcome) > 0, $"seed {seed}: no {outcome}");
+        }
     }
 }

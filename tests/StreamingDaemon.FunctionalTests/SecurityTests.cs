@@ -72,9 +72,13 @@ public sealed partial class SecurityTests : IDisposable
 
         await exchange.SendDeltaAsync(Reply);
         if (mood == "malformed")
+        {
             await exchange.SendRawAsync($"data: {{{Key} {Prompt}\n\n");
+        }
         else if (mood == "whole")
+        {
             await exchange.SendDoneAsync();
+        }
         else
         {
             // Wait, because a reset may overtake the data sent before it.

@@ -96,9 +96,11 @@ public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixtur
         var ids = Enumerable.Range(0, Streams).Select(_ => setup.NewRequestId()).ToList();
         var clients = ids.Select(id => TestClient.HandOver(
             _daemon.SocketPath, UpstreamFaultDaemon.Handoff("lost_connection", id))).ToList();
-        foreach (var client in clients) _ = await TestClient.ReadUntilAsync(client, Begun);
+        foreach (var client in clients)
+            _ = await TestClient.ReadUntilAsync(client, Begun);
         var requests = ids.Select(id => setup.RequestsOf(id).Single()).ToList();
-        foreach (var connection in requests.DistinctBy(request => request.ConnectionId)) connection.Proceed();
+        foreach (var connection in requests.DistinctBy(request => request.ConnectionId))
+            connection.Proceed();
 
         foreach (var (client, id) in clients.Zip(ids))
         {
@@ -138,7 +140,8 @@ public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixtur
         var after = await SnapshotAsync();
         Assert.Equal(reason is null ? 0 : 1, Sum(after, "upstream_errors") - Sum(before, "upstream_errors"));
         Assert.Equal(retries, Sum(after, "upstream_retries") - Sum(before, "upstream_retries"));
-        if (reason is null) return;
+        if (reason is null)
+            return;
         Assert.Equal(1, after[Error(reason)] - before[Error(reason)]);
         var retried = $"streaming_daemon_upstream_retries_total{{reason=\"{reason}\"}}";
         Assert.Equal(retries, after[retried] - before[retried]);
@@ -163,7 +166,8 @@ public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixtur
         while (true)
         {
             var value = (await SnapshotAsync()).GetValueOrDefault(metric);
-            if (value == expected) return;
+            if (value == expected)
+                return;
             Assert.True(DateTime.UtcNow < deadline, $"{metric} is {value}, not {expected}");
         }
     }

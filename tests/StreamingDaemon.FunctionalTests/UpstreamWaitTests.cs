@@ -23,12 +23,15 @@ public sealed class UpstreamWaitTests
 
         var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
 
-        if (fault == "says_nothing") Assert.Equal("HTTP/1.1 504 Gateway Timeout", answer.StatusLine);
-        else Assert.NotNull(answer.Error);
+        if (fault == "says_nothing")
+            Assert.Equal("HTTP/1.1 504 Gateway Timeout", answer.StatusLine);
+        else
+            Assert.NotNull(answer.Error);
         Assert.False(answer.IsDone);
         await Assert.Single(upstream.Requests).Aborted.WaitAsync(s_limit);
         Assert.Equal(outcome, await daemon.OutcomeAsync());
-        if (reason is not null) await CountsAsync(daemon, "upstream_errors", "reason", reason, 1);
+        if (reason is not null)
+            await CountsAsync(daemon, "upstream_errors", "reason", reason, 1);
         await CountsAsync(daemon, "streams", "backend=\"openai\",outcome", outcome, 1);
     }
 
@@ -128,7 +131,8 @@ public sealed class UpstreamWaitTests
         var environment = upstream.OpenAIEnvironment(true);
         environment["OPENAI_INSECURE_SSL"] = "false";
         environment["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "20000";
-        if (address is not null) environment["OPENAI_API_BASE"] = address;
+        if (address is not null)
+            environment["OPENAI_API_BASE"] = address;
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
 
         var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
@@ -204,7 +208,8 @@ public sealed class UpstreamWaitTests
         await using var daemon = await StartAsync(upstream, http2, ("STREAMING__HEAD_WAIT_MS", "60000"));
         var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
         var request = await upstream.NextRequestAsync(s_limit);
-        if (fault == "silent_mid_stream") _ = await TestClient.ReadUntilAsync(client, Begun);
+        if (fault == "silent_mid_stream")
+            _ = await TestClient.ReadUntilAsync(client, Begun);
         Assert.False(request.Aborted.IsCompleted);
         Assert.Equal(1, ConnectionsTo(upstream, daemon));
         Assert.Empty(daemon.LogLines("\"Outcome\""));
@@ -214,7 +219,8 @@ public sealed class UpstreamWaitTests
         Assert.Equal("ClientGone", await daemon.OutcomeAsync());
         // Over HTTP/1.1, the daemon closes the connection before it writes the log line, so the kernel shows
         // it at once. Over HTTP/2, the stream's reset is only queued on the connection by then.
-        if (!http2) Assert.Equal(0, ConnectionsTo(upstream, daemon));
+        if (!http2)
+            Assert.Equal(0, ConnectionsTo(upstream, daemon));
         await request.Aborted.WaitAsync(s_limit);
         Assert.Single(upstream.Requests);
         var metrics = await daemon.MetricValuesAsync();
@@ -236,7 +242,8 @@ public sealed class UpstreamWaitTests
         var environment = upstream.OpenAIEnvironment(http2);
         // Long, so that on a slow machine a fault is still a status and not an event.
         environment["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "20000";
-        foreach (var (name, value) in settings) environment["STREAMING_DAEMON_" + name] = value;
+        foreach (var (name, value) in settings)
+            environment["STREAMING_DAEMON_" + name] = value;
         return DaemonProcess.StartAsync(environment, true, "--backend", "openai");
     }
 

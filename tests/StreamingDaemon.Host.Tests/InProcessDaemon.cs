@@ -80,7 +80,8 @@ internal sealed class InProcessDaemon : IAsyncDisposable
         for (var deadline = DateTime.UtcNow + TestClient.Patience; DateTime.UtcNow < deadline; await Task.Delay(5))
         {
             text = await MetricsAsync();
-            if (text.Contains(line, StringComparison.Ordinal)) return;
+            if (text.Contains(line, StringComparison.Ordinal))
+                return;
         }
 
         Assert.Fail($"no '{line}' in {text}");
@@ -106,7 +107,8 @@ internal sealed class InProcessDaemon : IAsyncDisposable
         {
             get
             {
-                lock (_lines) return [.. _lines];
+                lock (_lines)
+                    return [.. _lines];
             }
         }
 
@@ -117,7 +119,8 @@ internal sealed class InProcessDaemon : IAsyncDisposable
         public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception,
             Func<TState, Exception?, string> formatter)
         {
-            lock (_lines) _lines.Add(formatter(state, exception));
+            lock (_lines)
+                _lines.Add(formatter(state, exception));
         }
     }
 }

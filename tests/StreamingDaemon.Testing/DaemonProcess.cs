@@ -171,7 +171,10 @@ public sealed class DaemonProcess : IAsyncDisposable
         // The environment of the tests must not configure the daemon.
         foreach (var name in start.Environment.Keys.Where(k => k.StartsWith("OPENAI_", StringComparison.Ordinal)
             || k.StartsWith("STREAMING_DAEMON_", StringComparison.Ordinal) || k is "MOCK_LATENCY_MS" or "NOTIFY_SOCKET" or "WATCHDOG_USEC" or "LISTEN_PID").ToList())
+        {
             start.Environment.Remove(name);
+        }
+
         foreach (var (name, value) in environment ?? new Dictionary<string, string>())
             start.Environment[name] = value;
         return start;

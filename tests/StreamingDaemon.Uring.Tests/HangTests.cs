@@ -246,7 +246,10 @@ public sealed class HangTests
                     // The send after the client had room again, in the middle of a batch of completions.
                     if (call.Kind == OperationKind.ClientSend && Volatile.Read(ref hangs) == 1
                         && Interlocked.Exchange(ref hangs, 2) == 1)
+                    {
                         release.Wait();
+                    }
+
                     return call.Proceed();
                 },
             }))

@@ -44,7 +44,9 @@ public sealed class RefusalTests(SharedServers servers)
             {
                 inside + "//./daemon.sock", inside + "/../run/daemon.sock", inside + "/within.sock",
             })
+            {
                 Expect.WholeStream(Curl.Run(apache.Url(ApacheServer.HandoffPath(path))));
+            }
         }
         finally
         {

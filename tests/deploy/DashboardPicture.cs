@@ -44,7 +44,9 @@ internal sealed class DashboardPicture(double seconds)
             + "fill=\"white\" stroke=\"#ddd\"/>");
         Text(left + 8, top + 17, panel.Title, "font-weight=\"bold\" font-size=\"12\"");
         if (panel.Type == "stat")
+        {
             DrawStat(panel, series, left, top, width, height);
+        }
         else
         {
             var right = panel.RightAxis is null ? 12 : 50;

@@ -117,7 +117,9 @@ internal static partial class Reference
                     yield return complaint;
             }
             else if (words[i] is "--name" or "--tail")
+            {
                 i++;
+            }
             else if (words[i] is "exec")
             {
                 foreach (var complaint in Started(words[(i += 2)..]).Concat(NotIn(services, $"  {words[i - 1]}:\n")))

@@ -13,7 +13,9 @@ internal static partial class ShellText
         foreach (Match token in Tokens().Matches(script.Replace("\\\n", " ", StringComparison.Ordinal)))
         {
             if (token.Groups["word"].Success)
+            {
                 command.Add(Unquoted(token.Value));
+            }
             else if (!token.Groups["comment"].Success && command.Count > 0)
             {
                 yield return command;

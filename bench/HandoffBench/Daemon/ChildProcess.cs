@@ -53,7 +53,10 @@ internal sealed class ChildProcess : IDisposable
         const string redirected = "log=$1; shift; exec \"$@\" </dev/null >\"$log\" 2>&1";
         foreach (var argument in (string[])["-c", redirected, "sh", logPath, program,
             .. command.Arguments])
+        {
             start.ArgumentList.Add(argument);
+        }
+
         foreach (var (name, value) in command.Environment)
             start.Environment[name] = value;
         File.WriteAllText(logPath, "");

@@ -95,7 +95,10 @@ internal sealed class ProcessTree(int root)
         {
             if (!line.StartsWith(name, StringComparison.Ordinal) || line.Length <= name.Length
                 || line[name.Length] != ':')
+            {
                 continue;
+            }
+
             var value = line[(name.Length + 1)..].Trim();
             var end = value.IndexOf(' ');
             return long.Parse(end < 0 ? value : value[..end], CultureInfo.InvariantCulture);

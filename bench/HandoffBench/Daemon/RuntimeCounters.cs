@@ -28,7 +28,10 @@ internal sealed record RuntimeCounters(
         {
             if (line.StartsWith('#') || line.LastIndexOf(' ') is not (> 0 and var space)
                 || !double.TryParse(line.AsSpan(space + 1), CultureInfo.InvariantCulture, out var value))
+            {
                 continue;
+            }
+
             var series = line[..space];
             var name = series.IndexOf('{') is >= 0 and var brace ? series[..brace] : series;
             if (Array.IndexOf(s_collections, name) >= 0)

@@ -144,7 +144,9 @@ internal sealed class SyscallCount : IDisposable
             var words = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
             if (words.Length == 2 && words[1] != "total"
                 && long.TryParse(words[0], CultureInfo.InvariantCulture, out var count))
+            {
                 calls[words[1]] = count;
+            }
         }
 
         return calls;

@@ -83,7 +83,9 @@ internal sealed class ExpectedStream
             if (document.RootElement.ValueKind == JsonValueKind.Object
                 && document.RootElement.TryGetProperty("content", out var content)
                 && content.ValueKind == JsonValueKind.String && content.GetString() is { Length: > 0 } text)
+            {
                 return text;
+            }
         }
         catch (JsonException exception)
         {

@@ -42,7 +42,8 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
     {
         get
         {
-            lock (_gate) return _count;
+            lock (_gate)
+                return _count;
         }
     }
 
@@ -69,7 +70,8 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
             }
         }
 
-        lock (_gate) Monitor.Pulse(_gate);
+        lock (_gate)
+            Monitor.Pulse(_gate);
         Complete(orphans);
     }
 
@@ -81,7 +83,8 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
         {
             try
             {
-                if (_thread is null) StartThread();
+                if (_thread is null)
+                    StartThread();
             }
             catch (Exception e) when (e is OutOfMemoryException or ThreadStartException)
             {
@@ -96,24 +99,29 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            if (delay.Cancelled) return false;
+            if (delay.Cancelled)
+                return false;
             Debug.Assert(!delay.IsLinked, "A stream waits for one delay at a time.");
             // Before anything waits for it: where the system gives no thread, this stream fails, and the next
             // one tries again.
             var isNew = _thread is null;
-            if (isNew) StartThread();
+            if (isNew)
+                StartThread();
             // The wheel stood still while it was empty: skip the turns that nobody waited for.
-            if (_count == 0) _lastTick = ElapsedTicks(out _);
+            if (_count == 0)
+                _lastTick = ElapsedTicks(out _);
             delay.DueTick = DueTick(milliseconds);
             Link(delay);
-            if (!isNew && _count == 1) Monitor.Pulse(_gate);
+            if (!isNew && _count == 1)
+                Monitor.Pulse(_gate);
             return true;
         }
     }
 
     private void StartThread()
     {
-        if (MayStartThread?.Invoke() == false) throw new InsufficientMemoryException();
+        if (MayStartThread?.Invoke() == false)
+            throw new InsufficientMemoryException();
         var thread = new Thread(Run, maxStackSize: 256 * 1024) { Name = "mock delays", IsBackground = true };
         // The first stream's execution context is none of the others' business.
         thread.UnsafeStart();
@@ -127,8 +135,10 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
             long wakeTick;
             lock (_gate)
             {
-                while (_count == 0 && !_disposed) Monitor.Wait(_gate);
-                if (_disposed) return;
+                while (_count == 0 && !_disposed)
+                    Monitor.Wait(_gate);
+                if (_disposed)
+                    return;
                 wakeTick = Math.Min(NextTick(), ElapsedTicks(out _) + Math.Max(1, shortestMs));
             }
 
@@ -150,7 +160,8 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
     private long NextTick()
     {
         var tick = _lastTick + 1;
-        while (_slots[tick & (SlotCount - 1)] is null) tick++;
+        while (_slots[tick & (SlotCount - 1)] is null)
+            tick++;
         return tick;
     }
 
@@ -159,7 +170,8 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
         lock (_gate)
         {
             delay.Cancelled = true;
-            if (!delay.IsLinked) return;
+            if (!delay.IsLinked)
+                return;
             Unlink(delay);
         }
 
@@ -175,7 +187,8 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
             var now = ElapsedTicks(out _);
             // After a pause longer than a turn each slot needs one look only.
             var first = Math.Max(_lastTick + 1, now - SlotCount + 1);
-            for (var tick = first; tick <= now; tick++) expired = CollectExpired(tick, now, expired);
+            for (var tick = first; tick <= now; tick++)
+                expired = CollectExpired(tick, now, expired);
             _lastTick = Math.Max(_lastTick, now);
         }
 
@@ -207,7 +220,8 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
         {
             // Cut off before it is queued: from then on its streams may run and link their delays again.
             var last = delays;
-            for (var i = 1; i < DelaysPerWorkItem && last.Next is not null; i++) last = last.Next;
+            for (var i = 1; i < DelaysPerWorkItem && last.Next is not null; i++)
+                last = last.Next;
             var rest = last.Next;
             last.Next = null;
             Run(delays);
@@ -233,7 +247,8 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
         ref var head = ref _slots[delay.DueTick & (SlotCount - 1)];
         delay.Previous = null;
         delay.Next = head;
-        if (head is not null) head.Previous = delay;
+        if (head is not null)
+            head.Previous = delay;
         head = delay;
         delay.IsLinked = true;
         _count++;
@@ -241,9 +256,12 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
 
     private void Unlink(StreamDelay delay)
     {
-        if (delay.Previous is null) _slots[delay.DueTick & (SlotCount - 1)] = delay.Next;
-        else delay.Previous.Next = delay.Next;
-        if (delay.Next is not null) delay.Next.Previous = delay.Previous;
+        if (delay.Previous is null)
+            _slots[delay.DueTick & (SlotCount - 1)] = delay.Next;
+        else
+            delay.Previous.Next = delay.Next;
+        if (delay.Next is not null)
+            delay.Next.Previous = delay.Previous;
         delay.Previous = null;
         delay.IsLinked = false;
         _count--;

@@ -31,7 +31,8 @@ internal sealed class MockBackend(MockOptions options, IWriteBatch? bursts = nul
             await delay.WaitAsync(n == 0 ? options.LatencyMs : options.DelayMs);
             sink.OnUpstreamActivity();
             // No local lives over an await that need not: each is in the object that a stream holds.
-            if (n == MockScript.DynamicCount) request.ReleasePrompt();
+            if (n == MockScript.DynamicCount)
+                request.ReleasePrompt();
             await (n < MockScript.DynamicCount
                 ? WriteDynamicAsync(n, request, sink, cancellationToken)
                 : sink.WriteAsync(new StreamDelta(MockScript.StaticText(n)), cancellationToken));

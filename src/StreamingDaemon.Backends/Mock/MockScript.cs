@@ -73,7 +73,8 @@ internal static class MockScript
 
         // Writes whole runes only, so the cut is at a rune's boundary; lone surrogates become U+FFFD.
         Utf8.FromUtf16(prompt, destination[..PreviewBytes], out var read, out var written);
-        if (read == prompt.Length) return written;
+        if (read == prompt.Length)
+            return written;
         "..."u8.CopyTo(destination[written..]);
         return written + 3;
     }

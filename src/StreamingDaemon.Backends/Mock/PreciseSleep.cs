@@ -12,7 +12,8 @@ internal static partial class PreciseSleep
     public static void Until(long timestamp)
     {
         var left = Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), timestamp);
-        if (left <= TimeSpan.Zero) return;
+        if (left <= TimeSpan.Zero)
+            return;
         var request = new Timespec
         {
             Seconds = left.Ticks / TimeSpan.TicksPerSecond,

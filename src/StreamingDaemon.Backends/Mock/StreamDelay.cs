@@ -42,11 +42,15 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
     /// meanwhile.</exception>
     public ValueTask WaitAsync(int milliseconds)
     {
-        if (_cancellationToken.IsCancellationRequested) return ValueTask.FromCanceled(_cancellationToken);
-        if (milliseconds <= 0) return ValueTask.CompletedTask;
+        if (_cancellationToken.IsCancellationRequested)
+            return ValueTask.FromCanceled(_cancellationToken);
+        if (milliseconds <= 0)
+            return ValueTask.CompletedTask;
         if (milliseconds > Short && _registration == default)
+        {
             _registration = _cancellationToken.UnsafeRegister(
                 static state => ((StreamDelay)state!).OnCancelled(), this);
+        }
 
         _source.Reset();
         return _wheel.TryAdd(this, milliseconds)

@@ -34,10 +34,10 @@ internal sealed class ChatRequestBody : BinaryContent
     private const int CharsAtATime = 2 * 1024;
 
     [ThreadStatic]
-    private static SegmentWriter? t_buffer;
+    private static SegmentWriter? s_buffer;
 
     [ThreadStatic]
-    private static Utf8JsonWriter? t_writer;
+    private static Utf8JsonWriter? s_writer;
 
     // Not pooled: an upstream may answer before it has taken the whole body, and then a send in flight still
     // reads these bytes. It holds its own reference; the collector sorts it out.
@@ -45,14 +45,15 @@ internal sealed class ChatRequestBody : BinaryContent
 
     public ChatRequestBody(StreamRequest request, string model)
     {
-        var buffer = t_buffer ??= new SegmentWriter(KeptBytes);
-        var writer = t_writer ??= new Utf8JsonWriter(buffer, s_writerOptions);
+        var buffer = s_buffer ??= new SegmentWriter(KeptBytes);
+        var writer = s_writer ??= new Utf8JsonWriter(buffer, s_writerOptions);
         try
         {
             Write(writer, request, model);
             writer.Flush();
             _pieces = buffer.Take();
-            foreach (var piece in _pieces) Length += piece.Length;
+            foreach (var piece in _pieces)
+                Length += piece.Length;
         }
         finally
         {
@@ -93,7 +94,8 @@ internal sealed class ChatRequestBody : BinaryContent
 
     public override void WriteTo(Stream stream, CancellationToken cancellationToken = default)
     {
-        foreach (var piece in _pieces) stream.Write(piece.Span);
+        foreach (var piece in _pieces)
+            stream.Write(piece.Span);
     }
 
     public override void Dispose() => _pieces = [];
@@ -103,7 +105,8 @@ internal sealed class ChatRequestBody : BinaryContent
         writer.WriteStartObject();
         writer.WriteString("model"u8, model);
         WriteMessages(writer, request);
-        if (request.MaxTokens is { } maxTokens) writer.WriteNumber("max_tokens"u8, maxTokens);
+        if (request.MaxTokens is { } maxTokens)
+            writer.WriteNumber("max_tokens"u8, maxTokens);
         if (request.Temperature is { } temperature && double.IsFinite(temperature))
             writer.WriteNumber("temperature"u8, temperature);
         writer.WriteBoolean("stream"u8, true);
@@ -115,11 +118,13 @@ internal sealed class ChatRequestBody : BinaryContent
         writer.WriteStartArray("messages"u8);
         if (request.Messages.Count > 0)
         {
-            foreach (var turn in request.Messages) WriteMessage(writer, turn.Role, turn.Content);
+            foreach (var turn in request.Messages)
+                WriteMessage(writer, turn.Role, turn.Content);
         }
         else
         {
-            if (!string.IsNullOrEmpty(request.System)) WriteMessage(writer, "system", request.System);
+            if (!string.IsNullOrEmpty(request.System))
+                WriteMessage(writer, "system", request.System);
             WriteMessage(writer, "user", request.Prompt ?? "");
         }
 

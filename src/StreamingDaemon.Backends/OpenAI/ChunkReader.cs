@@ -29,14 +29,18 @@ internal sealed class ChunkReader(string secret) : IDisposable
     {
         _length = 0;
         data = data.Trim(" \t\r\n"u8);
-        if (data.IsEmpty) return EventKind.Delta; // A heartbeat of the "data:" kind.
-        if (data.SequenceEqual("[DONE]"u8)) return EventKind.Done;
-        if (data[0] != (byte)'{') return EventKind.Malformed;
+        if (data.IsEmpty)
+            return EventKind.Delta; // A heartbeat of the "data:" kind.
+        if (data.SequenceEqual("[DONE]"u8))
+            return EventKind.Done;
+        if (data[0] != (byte)'{')
+            return EventKind.Malformed;
 
         try
         {
             var isError = ReadRoot(data) || eventType == "error";
-            if (!isError) return EventKind.Delta;
+            if (!isError)
+                return EventKind.Delta;
             Error = UpstreamErrorCode.FromBody(data, secret);
             return EventKind.Error;
         }
@@ -95,8 +99,10 @@ internal sealed class ChunkReader(string secret) : IDisposable
 
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
-            if (reader.TokenType == JsonTokenType.StartObject) ReadChoice(ref reader);
-            else reader.Skip();
+            if (reader.TokenType == JsonTokenType.StartObject)
+                ReadChoice(ref reader);
+            else
+                reader.Skip();
         }
     }
 
@@ -115,7 +121,8 @@ internal sealed class ChunkReader(string secret) : IDisposable
             else if (JsonText.Equals(ref reader, "index"u8))
             {
                 reader.Read();
-                if (reader.TokenType == JsonTokenType.Number && !reader.TryGetInt32(out index)) index = -1;
+                if (reader.TokenType == JsonTokenType.Number && !reader.TryGetInt32(out index))
+                    index = -1;
                 reader.Skip();
             }
             else if (JsonText.Equals(ref reader, "finish_reason"u8))
@@ -132,8 +139,10 @@ internal sealed class ChunkReader(string secret) : IDisposable
         }
 
         // The index may come after the text: a choice that is not ours is taken back.
-        if (index != 0) _length = textBefore;
-        else SawFinishReason |= isFinished;
+        if (index != 0)
+            _length = textBefore;
+        else
+            SawFinishReason |= isFinished;
     }
 
     private void ReadDelta(ref Utf8JsonReader reader)
@@ -148,8 +157,10 @@ internal sealed class ChunkReader(string secret) : IDisposable
         {
             var isContent = JsonText.Equals(ref reader, "content"u8);
             reader.Read();
-            if (isContent && reader.TokenType == JsonTokenType.String) AppendText(ref reader);
-            else reader.Skip();
+            if (isContent && reader.TokenType == JsonTokenType.String)
+                AppendText(ref reader);
+            else
+                reader.Skip();
         }
     }
 
@@ -171,7 +182,8 @@ internal sealed class ChunkReader(string secret) : IDisposable
 
     private void EnsureFree(int count)
     {
-        if (_buffer.Length - _length >= count) return;
+        if (_buffer.Length - _length >= count)
+            return;
         var larger = ArrayPool<byte>.Shared.Rent(Math.Max(_buffer.Length * 2, _length + count));
         _buffer.AsSpan(0, _length).CopyTo(larger);
         ArrayPool<byte>.Shared.Return(_buffer);

@@ -69,7 +69,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             var left = request.RetryWindow - Stopwatch.GetElapsedTime(start);
             if (!_retries.TryPlan(result, retries, left, out var wait))
             {
-                if (retries == 0 || result.Fault is null) return result;
+                if (retries == 0 || result.Fault is null)
+                    return result;
                 var reason = $"{result.Reason}, after {retries} of {_retries.MaxRetries} retries";
                 return result with { Reason = reason };
             }

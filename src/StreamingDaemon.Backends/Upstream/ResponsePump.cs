@@ -107,7 +107,8 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         if (_isOver)
         {
             _restBytes += bytes.Length;
-            if (_restBytes > LimitOfRestBytes) throw new EndOfCopyException();
+            if (_restBytes > LimitOfRestBytes)
+                throw new EndOfCopyException();
             return;
         }
 
@@ -151,7 +152,8 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
     /// waits for a slow client nobody but the response would tell the upstream.</summary>
     private void Abort()
     {
-        if (Interlocked.Exchange(ref _state, Aborted) == Writing) _response.Dispose();
+        if (Interlocked.Exchange(ref _state, Aborted) == Writing)
+            _response.Dispose();
         _stop.Cancel();
     }
 
@@ -176,7 +178,8 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         var offset = 0;
         while (_sse.TryRead(bytes.Span, ref offset, out var kind))
         {
-            if (_events.Text.Length > 0) await WriteToSinkAsync();
+            if (_events.Text.Length > 0)
+                await WriteToSinkAsync();
             // It may have waited for its client for long.
             if (Volatile.Read(ref _state) == Aborted)
                 throw new OperationCanceledException(_cancellationToken);
@@ -194,7 +197,8 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
             }
         }
 
-        if (!_sse.IsTooLong) return;
+        if (!_sse.IsTooLong)
+            return;
         End(UpstreamFailures.TooLong(_sse.MaxEventBytes, _status));
         throw new EndOfCopyException();
     }
@@ -227,7 +231,8 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
 
     void IThreadPoolWorkItem.Execute()
     {
-        if (Interlocked.CompareExchange(ref _rest, RestIsTimed, 0) != 0) return;
+        if (Interlocked.CompareExchange(ref _rest, RestIsTimed, 0) != 0)
+            return;
         try
         {
             _stop.CancelAfter(LimitOfRestMs);
@@ -255,13 +260,15 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         _isOver = true;
         _registration.Dispose();
         // Not disposed: the client's token may be firing into it.
-        if (Interlocked.Exchange(ref _rest, RestIsOver) == RestIsTimed) _stop.CancelAfter(Timeout.Infinite);
+        if (Interlocked.Exchange(ref _rest, RestIsOver) == RestIsTimed)
+            _stop.CancelAfter(Timeout.Infinite);
         _response.Dispose();
         _sse.Dispose();
         var isFinished = _events.IsFinished;
         _events.Dispose();
         // Of an answer that is over nobody cares how its connection ended.
-        if (!isOver) OnBodyEnded(fault, isFinished);
+        if (!isOver)
+            OnBodyEnded(fault, isFinished);
     }
 
     private void OnBodyEnded(Exception? fault, bool isFinished)

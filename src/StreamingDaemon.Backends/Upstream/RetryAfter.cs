@@ -12,7 +12,8 @@ internal static class RetryAfter
     /// <returns>Zero for a date that has passed; null where there is none that can be read.</returns>
     public static TimeSpan? Parse(string? value, DateTimeOffset now)
     {
-        if (value is null) return null;
+        if (value is null)
+            return null;
         var text = value.AsSpan().Trim();
         if (ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds))
             return Bound(seconds < s_longest.TotalSeconds ? TimeSpan.FromSeconds(seconds) : s_longest);

@@ -25,7 +25,8 @@ internal sealed class RetryBudget
         while (parts < Full)
         {
             var seen = Interlocked.CompareExchange(ref _parts, parts + 1, parts);
-            if (seen == parts) return;
+            if (seen == parts)
+                return;
             parts = seen;
         }
     }
@@ -36,7 +37,8 @@ internal sealed class RetryBudget
         while (parts >= RequestsPerRetry)
         {
             var seen = Interlocked.CompareExchange(ref _parts, parts - RequestsPerRetry, parts);
-            if (seen == parts) return true;
+            if (seen == parts)
+                return true;
             parts = seen;
         }
 

@@ -33,7 +33,8 @@ internal sealed class RetryPolicy(int maxRetries, Func<double> random)
     public bool TryPlan(BackendResult failed, int retries, TimeSpan left, out TimeSpan wait)
     {
         wait = default;
-        if (retries >= maxRetries || !IsPassing(failed)) return false;
+        if (retries >= maxRetries || !IsPassing(failed))
+            return false;
         var backoffMs = Math.Min(BackoffMs << Math.Min(retries, 10), MaxBackoffMs);
         // On top of Retry-After too: all that it was told to would come back in the same moment.
         wait = (failed.RetryAfter ?? TimeSpan.Zero) + TimeSpan.FromMilliseconds(backoffMs * random());

@@ -61,7 +61,8 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
 
             var end = rest.IndexOfAny((byte)'\r', (byte)'\n');
             var line = end < 0 ? rest : rest[..end];
-            if (!Count(line)) break;
+            if (!Count(line))
+                break;
             if (end < 0)
             {
                 Append(ref _line, ref _lineLength, rest);
@@ -71,7 +72,8 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
 
             offset += end + 1;
             _lastWasCarriageReturn = rest[end] == (byte)'\r';
-            if (TryReadLine(line, bytes, ref offset, out kind)) return true;
+            if (TryReadLine(line, bytes, ref offset, out kind))
+                return true;
         }
 
         kind = default;
@@ -92,7 +94,8 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         var eventBytes = isComment ? _eventBytes : _eventBytes + part.Length;
         IsTooLong = _lineLength + (long)part.Length > maxEventBytes
             || (!isComment && eventBytes > maxEventBytes);
-        if (!IsTooLong) _eventBytes = eventBytes;
+        if (!IsTooLong)
+            _eventBytes = eventBytes;
         return !IsTooLong;
     }
 
@@ -109,13 +112,17 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         if (!_hasBegun)
         {
             _hasBegun = true;
-            if (line.StartsWith(ByteOrderMark)) line = line[ByteOrderMark.Length..];
+            if (line.StartsWith(ByteOrderMark))
+                line = line[ByteOrderMark.Length..];
         }
 
         bool isEvent;
-        if (line.IsEmpty) isEvent = EndEvent(out kind);
-        else isEvent = ReadField(line, bytes, ref offset, out kind);
-        if (isBuffered) GiveBack(ref _line, ref _lineLength);
+        if (line.IsEmpty)
+            isEvent = EndEvent(out kind);
+        else
+            isEvent = ReadField(line, bytes, ref offset, out kind);
+        if (isBuffered)
+            GiveBack(ref _line, ref _lineLength);
         return isEvent;
     }
 
@@ -125,7 +132,8 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         kind = default;
         _eventBytes = 0;
         // A type without data is the next event's, as with the parser that this one is held to.
-        if (!_hasData) return false;
+        if (!_hasData)
+            return false;
         kind = events.Read(_type, _data.AsSpan(0, _dataLength));
         BeginEvent();
         return true;
@@ -154,7 +162,8 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
                 return true;
             }
 
-            if (_hasData) Append(ref _data, ref _dataLength, "\n"u8);
+            if (_hasData)
+                Append(ref _data, ref _dataLength, "\n"u8);
             Append(ref _data, ref _dataLength, value);
             _hasData = true;
         }
@@ -173,12 +182,16 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         out ReadOnlySpan<byte> value)
     {
         value = default;
-        if (!line.StartsWith(field)) return false;
+        if (!line.StartsWith(field))
+            return false;
         value = line[field.Length..];
-        if (value.IsEmpty) return true;
-        if (value[0] != (byte)':') return false;
+        if (value.IsEmpty)
+            return true;
+        if (value[0] != (byte)':')
+            return false;
         value = value[1..];
-        if (!value.IsEmpty && value[0] == (byte)' ') value = value[1..];
+        if (!value.IsEmpty && value[0] == (byte)' ')
+            value = value[1..];
         return true;
     }
 
@@ -188,7 +201,8 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         {
             var larger = ArrayPool<byte>.Shared.Rent(Math.Max(length + bytes.Length, buffer.Length * 2));
             buffer.AsSpan(0, length).CopyTo(larger);
-            if (buffer.Length > 0) ArrayPool<byte>.Shared.Return(buffer);
+            if (buffer.Length > 0)
+                ArrayPool<byte>.Shared.Return(buffer);
             buffer = larger;
         }
 
@@ -198,7 +212,8 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
 
     private static void GiveBack(ref byte[] buffer, ref int length)
     {
-        if (buffer.Length > 0) ArrayPool<byte>.Shared.Return(buffer);
+        if (buffer.Length > 0)
+            ArrayPool<byte>.Shared.Return(buffer);
         buffer = [];
         length = 0;
     }

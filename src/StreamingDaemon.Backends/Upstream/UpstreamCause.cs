@@ -34,7 +34,8 @@ internal static class UpstreamCause
     public static T? Find<T>(Exception? exception)
         where T : Exception
     {
-        while (exception is not null and not T) exception = exception.InnerException;
+        while (exception is not null and not T)
+            exception = exception.InnerException;
         return (T?)exception;
     }
 

@@ -32,7 +32,8 @@ internal static class UpstreamErrorCode
             var error = document.RootElement;
             if (error.ValueKind == JsonValueKind.Object && error.TryGetProperty("error", out var inner))
                 error = inner;
-            if (error.ValueKind != JsonValueKind.Object) return null;
+            if (error.ValueKind != JsonValueKind.Object)
+                return null;
             var type = Word(error, "type", secret);
             var code = Word(error, "code", secret);
             return type is null || code is null || type == code ? type ?? code : $"{type}/{code}";
@@ -57,20 +58,23 @@ internal static class UpstreamErrorCode
     public static ReadOnlySpan<char> MediaType(string? contentType)
     {
         var mediaType = contentType.AsSpan();
-        if (mediaType.IndexOf(';') is >= 0 and var end) mediaType = mediaType[..end];
+        if (mediaType.IndexOf(';') is >= 0 and var end)
+            mediaType = mediaType[..end];
         return mediaType.Trim();
     }
 
     private static string? Word(JsonElement error, string name, string secret)
     {
-        if (!error.TryGetProperty(name, out var value)) return null;
+        if (!error.TryGetProperty(name, out var value))
+            return null;
         var word = value.ValueKind switch
         {
             JsonValueKind.String => value.GetString()!,
             JsonValueKind.Number => value.GetRawText(),
             _ => "",
         };
-        if (word.Length is 0 or > MaxLength || word.AsSpan().ContainsAnyExcept(s_nameCharacters)) return null;
+        if (word.Length is 0 or > MaxLength || word.AsSpan().ContainsAnyExcept(s_nameCharacters))
+            return null;
         return HoldsPartOf(secret, word) ? null : word;
     }
 
@@ -79,7 +83,8 @@ internal static class UpstreamErrorCode
         for (var start = 0; start + MaxKeyPart <= secret.Length; start++)
         {
             var part = secret.AsSpan(start, MaxKeyPart);
-            if (word.AsSpan().Contains(part, StringComparison.Ordinal)) return true;
+            if (word.AsSpan().Contains(part, StringComparison.Ordinal))
+                return true;
         }
 
         return false;

@@ -146,9 +146,12 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     private bool IsAnotherHttp(HttpRequestException? http, long? http2Error)
     {
         var error = http?.HttpRequestError;
-        if (error == HttpRequestError.VersionNegotiationError || http2Error == Http11Required) return true;
-        if (_hasAnswered) return false;
-        if (!options.Http2Enabled) return error == HttpRequestError.InvalidResponse;
+        if (error == HttpRequestError.VersionNegotiationError || http2Error == Http11Required)
+            return true;
+        if (_hasAnswered)
+            return false;
+        if (!options.Http2Enabled)
+            return error == HttpRequestError.InvalidResponse;
         const long ProtocolError = 1;
         // The last is the handshake's end seen by a request that was about to use the connection: then, and
         // only then, the client has no cause to give.
@@ -167,7 +170,9 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
             int count;
             while (length < buffer.Length
                 && (count = await body.ReadAsync(buffer.AsMemory(length), limit.Token)) > 0)
+            {
                 length += count;
+            }
         }
         catch (Exception exception) when (IsUpstreams(exception))
         {

@@ -116,7 +116,8 @@ internal sealed class UpstreamTransport : IDisposable
             handler.ConnectCallback = (_, token) => UpstreamSocket.ConnectAsync(path, token);
         else if (standby is not null)
             handler.ConnectCallback = (context, token) => standby.ConnectAsync(context.DnsEndPoint, token);
-        if (options.TrustsAnyCertificate) handler.SslOptions = TrustAnyone();
+        if (options.TrustsAnyCertificate)
+            handler.SslOptions = TrustAnyone();
         return handler;
     }
 

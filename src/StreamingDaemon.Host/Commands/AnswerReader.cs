@@ -78,7 +78,10 @@ internal sealed class AnswerReader(Socket socket)
             ?? throw new IOException("the daemon closed the connection without an answer");
         if (!first.StartsWith("HTTP/1.", StringComparison.Ordinal) || first.Length < 12
             || !int.TryParse(first.AsSpan(9, 3), out var status))
+        {
             throw new IOException("the peer is not a daemon: it sent no HTTP response");
+        }
+
         for (var line = first; line.Length > 0;)
         {
             rest -= _line.WrittenCount + 1;

@@ -33,7 +33,7 @@ internal sealed class DaemonRun : IDisposable
     }
 
     /// <summary>How long the summary may take, in case nobody reads standard error.</summary>
-    private static readonly TimeSpan SummaryTimeout = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_summaryTimeout = TimeSpan.FromSeconds(2);
 
     public IServiceProvider Services => _host.Services;
 
@@ -65,7 +65,7 @@ internal sealed class DaemonRun : IDisposable
             var statistics = Services.GetRequiredService<HandoffServer>().Statistics;
             var metrics = Services.GetRequiredService<StreamMetrics>();
             RunWithTimeout.Invoke(
-                () => BenchmarkSummary.Write(Console.Error, statistics, metrics), SummaryTimeout);
+                () => BenchmarkSummary.Write(Console.Error, statistics, metrics), s_summaryTimeout);
         }
 
         return Services.GetRequiredService<HandoffLoopService>().Result;

@@ -19,7 +19,7 @@ internal sealed class DemoFront : IAsyncDisposable
     private const int MaxBodyBytes = 200 * 1024;
 
     /// <summary>Timeout of reading a request, sending an answer, and the handoff to the daemon.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
 
     /// <summary>Limits the connections at once; more wait in the kernel's accept queue.</summary>
     private readonly SemaphoreSlim _places = new(256);
@@ -92,7 +92,7 @@ internal sealed class DemoFront : IAsyncDisposable
         {
             try
             {
-                using var timeout = new CancellationTokenSource(Patience);
+                using var timeout = new CancellationTokenSource(s_patience);
                 var request = await DemoRequest.ReadAsync(browser, MaxHeadBytes, MaxBodyBytes, timeout.Token);
                 switch (request)
                 {
@@ -105,7 +105,7 @@ internal sealed class DemoFront : IAsyncDisposable
                         break;
                     case { Method: "POST", Path: "/stream.php" }:
                         // The daemon has the connection now. Ours is only a copy; close it without an answer.
-                        HandoffClient.Send(_socketPath, (int)browser.Handle, request.HandoffData(), Patience);
+                        HandoffClient.Send(_socketPath, (int)browser.Handle, request.HandoffData(), s_patience);
                         break;
                     default:
                         await AnswerAsync(browser, "404 Not Found", "text/plain", "Not found\n"u8.ToArray());
@@ -133,7 +133,7 @@ internal sealed class DemoFront : IAsyncDisposable
         var head = string.Create(CultureInfo.InvariantCulture,
             $"HTTP/1.1 {status}\r\nContent-Type: {contentType}\r\nContent-Length: {body.Length}\r\n"
             + $"Connection: close\r\n\r\n");
-        using var timeout = new CancellationTokenSource(Patience);
+        using var timeout = new CancellationTokenSource(s_patience);
         await browser.SendAsync(Encoding.ASCII.GetBytes(head), timeout.Token);
         await browser.SendAsync(body, timeout.Token);
         browser.Shutdown(SocketShutdown.Send);

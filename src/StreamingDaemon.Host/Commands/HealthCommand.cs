@@ -14,7 +14,7 @@ namespace StreamingDaemon.Host.Commands;
 internal static class HealthCommand
 {
     /// <summary>Timeout. A daemon answers within a second, even if its loop is stuck.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(3);
 
     /// <summary>A daemon's answer has some hundred bytes; a larger one is not from a daemon.</summary>
     private const int MaxBodyBytes = 64 * 1024;
@@ -44,12 +44,12 @@ internal static class HealthCommand
             UseProxy = false,
             UseCookies = false,
             AllowAutoRedirect = false,
-            ConnectTimeout = Patience,
+            ConnectTimeout = s_patience,
             MaxResponseHeadersLength = MaxHeadKib,
             MaxResponseDrainSize = 0,
         };
         using var http = new HttpClient(handler)
-        { Timeout = Patience, MaxResponseContentBufferSize = MaxBodyBytes };
+        { Timeout = s_patience, MaxResponseContentBufferSize = MaxBodyBytes };
         try
         {
             var ready = new Uri($"http://{address}/health/ready");
@@ -63,7 +63,7 @@ internal static class HealthCommand
         }
         catch (TaskCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            return ("unreachable", $"{address}: no answer within {Patience.TotalSeconds} s");
+            return ("unreachable", $"{address}: no answer within {s_patience.TotalSeconds} s");
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {

@@ -11,7 +11,7 @@ internal static class SendCommand
 {
     /// <summary>Idle timeout, used if the whole answer has no timeout. By default, a daemon sends a
     /// keep-alive every 15 s and ends an idle stream after 300 s.</summary>
-    private static readonly TimeSpan SilencePatience = TimeSpan.FromSeconds(CommandTree.DefaultSendTimeout);
+    private static readonly TimeSpan s_silencePatience = TimeSpan.FromSeconds(CommandTree.DefaultSendTimeout);
 
     /// <param name="socketPath">The daemon's handoff socket.</param>
     /// <param name="data">The handoff data.</param>
@@ -23,7 +23,7 @@ internal static class SendCommand
         string socketPath, byte[] data, int timeoutS, TextWriter output, CancellationToken cancellationToken)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(timeoutS > 0 ? TimeSpan.FromSeconds(timeoutS) : SilencePatience);
+        limit.CancelAfter(timeoutS > 0 ? TimeSpan.FromSeconds(timeoutS) : s_silencePatience);
         try
         {
             // On another thread: connect(2) and sendmsg(2) block if the daemon hangs, and the output blocks
@@ -31,14 +31,14 @@ internal static class SendCommand
             return await Task.Run(() => ExchangeAsync(socketPath, data, output, () =>
             {
                 if (timeoutS == 0)
-                    limit.CancelAfter(SilencePatience);
+                    limit.CancelAfter(s_silencePatience);
             }, limit.Token), limit.Token).WaitAsync(limit.Token);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
             CommandLine.Say(Console.Error, $"{socketPath}: " + (timeoutS > 0
                 ? $"the answer did not end within {timeoutS} s (--timeout)"
-                : $"nothing was sent for {SilencePatience.TotalSeconds} s"));
+                : $"nothing was sent for {s_silencePatience.TotalSeconds} s"));
             return ExitCode.Failure;
         }
         catch (IOException e)

@@ -7,13 +7,13 @@ namespace StreamingDaemon.Host.Configuration;
 internal sealed class FileWait
 {
     [ThreadStatic]
-    private static FileWait? t_ofThread;
+    private static FileWait? s_ofThread;
 
     private volatile string? _path;
     private long _sinceMs;
 
     /// <summary>Lets this thread's calls be seen.</summary>
-    public static FileWait OfThisThread() => t_ofThread ??= new FileWait();
+    public static FileWait OfThisThread() => s_ofThread ??= new FileWait();
 
     /// <summary>The path that has not answered for so long, or null.</summary>
     public string? Silent(TimeSpan patience)
@@ -26,7 +26,7 @@ internal sealed class FileWait
     /// <summary>A call begins; it ends when the result is disposed.</summary>
     public static Scope Begin(string path)
     {
-        if (t_ofThread is { } wait)
+        if (s_ofThread is { } wait)
         {
             Volatile.Write(ref wait._sinceMs, Environment.TickCount64);
             wait._path = path;
@@ -39,7 +39,7 @@ internal sealed class FileWait
     {
         public void Dispose()
         {
-            if (t_ofThread is { } wait)
+            if (s_ofThread is { } wait)
                 wait._path = null;
         }
     }

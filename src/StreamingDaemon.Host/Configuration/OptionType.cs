@@ -94,7 +94,10 @@ internal sealed class IntListType : OptionType<IReadOnlyList<int>>
                 return null;
             if (!int.TryParse(part, System.Globalization.NumberStyles.None,
                 System.Globalization.CultureInfo.InvariantCulture, out var number))
+            {
                 return $"'{part}' in {raw.Quoted} is not such a number";
+            }
+
             list.Add(number);
         }
 

@@ -13,18 +13,18 @@ internal static class HealthEndpoints
 {
     /// <summary>If the loop does not turn for this long after it was woken, it is stuck. Shorter than the
     /// second that probes usually wait.</summary>
-    private static readonly TimeSpan TurnPatience = TimeSpan.FromMilliseconds(800);
+    private static readonly TimeSpan s_turnPatience = TimeSpan.FromMilliseconds(800);
 
     /// <summary>HEAD too: some probes want only the status.</summary>
-    private static readonly string[] Methods = ["GET", "HEAD"];
+    private static readonly string[] s_methods = ["GET", "HEAD"];
 
     public static void MapHealthEndpoints(this IEndpointRouteBuilder routes)
     {
         RequestDelegate health = WriteHealthAsync, live = WriteLiveAsync, ready = WriteReadyAsync;
-        routes.MapMethods("/health", Methods, health);
-        routes.MapMethods("/healthz", Methods, health);
-        routes.MapMethods("/health/live", Methods, live);
-        routes.MapMethods("/health/ready", Methods, ready);
+        routes.MapMethods("/health", s_methods, health);
+        routes.MapMethods("/healthz", s_methods, health);
+        routes.MapMethods("/health/live", s_methods, live);
+        routes.MapMethods("/health/ready", s_methods, ready);
     }
 
     private static async Task WriteHealthAsync(HttpContext context)
@@ -69,7 +69,7 @@ internal static class HealthEndpoints
         // HTTP starts a moment before the loop.
         if (!draining && !server.HasStarted)
             return "starting";
-        var turning = await server.IsTurningAsync(TurnPatience, context.RequestAborted);
+        var turning = await server.IsTurningAsync(s_turnPatience, context.RequestAborted);
         // After a drain, the loop ends a moment before the process: that is not stuck.
         return draining ? "draining" : turning ? "ok" : "stuck";
     }

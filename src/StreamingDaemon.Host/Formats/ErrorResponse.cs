@@ -33,37 +33,37 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
     public static ErrorResponse RateLimited(int retryAfterSeconds) =>
         new(429, "Too many requests: please wait a moment.", retryAfterSeconds);
 
-    private static readonly ErrorResponse Unreachable = new(502, "The language model could not be reached.");
-    private static readonly ErrorResponse Refused = new(502, "The language model refused the request.");
-    private static readonly ErrorResponse BrokenOff = new(502, "The answer of the language model broke off.");
-    private static readonly ErrorResponse UpstreamFailed = new(502, "The language model failed.");
-    private static readonly ErrorResponse UpstreamTimeout =
+    private static readonly ErrorResponse s_unreachable = new(502, "The language model could not be reached.");
+    private static readonly ErrorResponse s_refused = new(502, "The language model refused the request.");
+    private static readonly ErrorResponse s_brokenOff = new(502, "The answer of the language model broke off.");
+    private static readonly ErrorResponse s_upstreamFailed = new(502, "The language model failed.");
+    private static readonly ErrorResponse s_upstreamTimeout =
         new(504, "The language model did not answer in time.");
-    private static readonly ErrorResponse StreamTimeout = new(504, "The answer took longer than is allowed.");
-    private static readonly ErrorResponse Drained = new(503, "The server is restarting.", 5);
-    private static readonly ErrorResponse InternalError = new(500, "The server failed.");
+    private static readonly ErrorResponse s_streamTimeout = new(504, "The answer took longer than is allowed.");
+    private static readonly ErrorResponse s_drained = new(503, "The server is restarting.", 5);
+    private static readonly ErrorResponse s_internalError = new(500, "The server failed.");
 
     /// <summary>The error to send for a backend's result, or null if the client gets none.</summary>
     public static ErrorResponse? For(BackendResult result) => result.Outcome switch
     {
         StreamOutcome.UpstreamError when result.Fault == UpstreamFault.RateLimited => Busy(result.RetryAfter),
         StreamOutcome.UpstreamError => ForFault(result.Fault),
-        StreamOutcome.UpstreamTimeout => UpstreamTimeout,
-        StreamOutcome.StreamTimeout => StreamTimeout,
-        StreamOutcome.Drained => Drained,
+        StreamOutcome.UpstreamTimeout => s_upstreamTimeout,
+        StreamOutcome.StreamTimeout => s_streamTimeout,
+        StreamOutcome.Drained => s_drained,
         StreamOutcome.OverMemory => OverMemory,
-        StreamOutcome.InternalError => InternalError,
+        StreamOutcome.InternalError => s_internalError,
         _ => null,
     };
 
     private static ErrorResponse ForFault(UpstreamFault? fault) => fault switch
     {
         UpstreamFault.Dns or UpstreamFault.Connect or UpstreamFault.ConnectTimeout or UpstreamFault.Tls
-            or UpstreamFault.Protocol or UpstreamFault.Reset => Unreachable,
+            or UpstreamFault.Protocol or UpstreamFault.Reset => s_unreachable,
         UpstreamFault.Unauthorized or UpstreamFault.ClientError or UpstreamFault.Redirect
-            or UpstreamFault.NotAStream => Refused,
-        UpstreamFault.BrokenOff or UpstreamFault.Malformed or UpstreamFault.TooLong => BrokenOff,
-        _ => UpstreamFailed,
+            or UpstreamFault.NotAStream => s_refused,
+        UpstreamFault.BrokenOff or UpstreamFault.Malformed or UpstreamFault.TooLong => s_brokenOff,
+        _ => s_upstreamFailed,
     };
 
     /// <summary>503, not 429: the daemon's key is over its limit, not this client.</summary>

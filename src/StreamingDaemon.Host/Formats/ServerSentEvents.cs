@@ -8,7 +8,7 @@ namespace StreamingDaemon.Host.Formats;
 /// </summary>
 internal static class ServerSentEvents
 {
-    private static readonly SearchValues<byte> Escaped = SearchValues.Create(
+    private static readonly SearchValues<byte> s_escaped = SearchValues.Create(
         [.. Enumerable.Range(0, 0x20).Select(b => (byte)b), (byte)'"', (byte)'\\']);
 
     public static ReadOnlySpan<byte> Done => "data: [DONE]\n\n"u8;
@@ -29,7 +29,7 @@ internal static class ServerSentEvents
     /// <summary>Writes one event with a piece of the answer (UTF-8).</summary>
     public static void WriteContent(IBufferWriter<byte> output, ReadOnlySpan<byte> text)
     {
-        if (text.ContainsAny(Escaped))
+        if (text.ContainsAny(s_escaped))
         {
             output.Write(ContentStart);
             WriteEscaped(output, text);
@@ -59,7 +59,7 @@ internal static class ServerSentEvents
     {
         while (true)
         {
-            var special = text.IndexOfAny(Escaped);
+            var special = text.IndexOfAny(s_escaped);
             if (special < 0)
             {
                 output.Write(text);

@@ -10,7 +10,7 @@ internal static class HandoffRequestReader
     /// <summary>Most unusable messages listed in the log line: it is for a person.</summary>
     private const int MostNoted = 16;
 
-    private static readonly JsonReaderOptions ReaderOptions = new() { MaxDepth = 64 };
+    private static readonly JsonReaderOptions s_readerOptions = new() { MaxDepth = 64 };
 
     /// <summary>
     /// Reads a JSON object. NUL bytes and white space around it are allowed. Empty data is an empty object.
@@ -33,7 +33,7 @@ internal static class HandoffRequestReader
 
         try
         {
-            var reader = new Utf8JsonReader(data, ReaderOptions);
+            var reader = new Utf8JsonReader(data, s_readerOptions);
             if (reader.Read() && reader.TokenType == JsonTokenType.StartObject)
             {
                 request = ReadObject(ref reader, withPrompt);
@@ -59,33 +59,59 @@ internal static class HandoffRequestReader
         {
             // Duplicates: the last one wins, as in PHP and Go.
             if (!withPrompt && IsText(ref reader))
+            {
                 reader.Skip();
+            }
             else if (JsonText.Equals(ref reader, "prompt"u8))
+            {
                 request.Prompt = Text(ref reader, "prompt", request) ?? request.Prompt;
+            }
             else if (JsonText.Equals(ref reader, "messages"u8))
+            {
                 request.Messages = ReadMessages(ref reader, request);
+            }
             else if (JsonText.Equals(ref reader, "user_id"u8))
+            {
                 ReadUserId(ref reader, request);
+            }
             else if (JsonText.Equals(ref reader, "model"u8))
+            {
                 request.Model = NotEmpty(Text(ref reader, "model", request)) ?? request.Model;
+            }
             else if (JsonText.Equals(ref reader, "max_tokens"u8))
+            {
                 request.MaxTokens =
                     Used("max_tokens", Positive(ReadInteger(ref reader)), reader.TokenType, request);
+            }
             else if (JsonText.Equals(ref reader, "temperature"u8))
+            {
                 request.Temperature =
                     Used("temperature", ReadNumber(ref reader), reader.TokenType, request);
+            }
             else if (JsonText.Equals(ref reader, "system"u8))
+            {
                 request.System = NotEmpty(Text(ref reader, "system", request));
+            }
             else if (JsonText.Equals(ref reader, "request_id"u8))
+            {
                 requestId = ReadRequestId(ref reader);
+            }
             else if (JsonText.Equals(ref reader, "test_pattern"u8))
+            {
                 request.TestPattern = NotEmpty(Text(ref reader, "test_pattern", request));
+            }
             else if (JsonText.Equals(ref reader, "backend"u8))
+            {
                 request.Backend = NotEmpty(Text(ref reader, "backend", request));
+            }
             else if (JsonText.Equals(ref reader, "response_headers"u8))
+            {
                 request.ResponseHeaders = ReadHeaders(ref reader, request);
+            }
             else
+            {
                 reader.Skip();
+            }
         }
 
         if (!string.IsNullOrEmpty(requestId))

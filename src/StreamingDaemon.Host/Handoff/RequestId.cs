@@ -11,12 +11,12 @@ internal static class RequestId
     private const int MaxOwnLength = 36;
 
     // Start time and counter: unique across restarts, without a random number for each stream.
-    private static readonly string Prefix = "sd-"
+    private static readonly string s_prefix = "sd-"
         + DateTimeOffset.UtcNow.ToUnixTimeMilliseconds().ToString("x", CultureInfo.InvariantCulture) + "-";
     private static long _last;
 
     public static string Next() => string.Create(CultureInfo.InvariantCulture, stackalloc char[MaxOwnLength],
-        $"{Prefix}{Interlocked.Increment(ref _last):x}");
+        $"{s_prefix}{Interlocked.Increment(ref _last):x}");
 
     /// <summary>Keeps characters that are safe in a header, a log line and a JSON string; others become '_'.
     /// </summary>

@@ -16,10 +16,10 @@ internal static class ResponseHeaderReader
     private const int MaxBytes = 16 * 1024;
 
     /// <summary>tchar of RFC 9110, section 5.6.2.</summary>
-    private static readonly SearchValues<char> TokenChars = SearchValues.Create(
+    private static readonly SearchValues<char> s_tokenChars = SearchValues.Create(
         "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 
-    private static readonly HashSet<string> Blocked = new(StringComparer.OrdinalIgnoreCase)
+    private static readonly HashSet<string> s_blocked = new(StringComparer.OrdinalIgnoreCase)
     {
         "content-type", "cache-control", "connection", "x-accel-buffering", "transfer-encoding",
         "content-length", "content-encoding",
@@ -83,8 +83,8 @@ internal static class ResponseHeaderReader
 
     private static bool IsAllowed(string name, string value) =>
         name.Length > 0
-        && !name.AsSpan().ContainsAnyExcept(TokenChars)
-        && !Blocked.Contains(name)
+        && !name.AsSpan().ContainsAnyExcept(s_tokenChars)
+        && !s_blocked.Contains(name)
         && !value.AsSpan().ContainsAnyInRange('\0', '\x08')
         && !value.AsSpan().ContainsAnyInRange('\x0a', '\x1f')
         && !value.Contains('\x7f');

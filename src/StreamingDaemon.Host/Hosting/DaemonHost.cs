@@ -19,7 +19,7 @@ internal static class DaemonHost
 {
     /// <summary>How long Kestrel may finish its requests once the streams have ended. A scraper that sent
     /// half a request must not delay the stop.</summary>
-    private static readonly TimeSpan HttpPatience = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_httpPatience = TimeSpan.FromSeconds(1);
 
     /// <param name="options">The options as read at the start.</param>
     /// <param name="reread">Reads the options again, on SIGHUP.</param>
@@ -74,7 +74,7 @@ internal static class DaemonHost
         var passedSocket = SocketActivation.Take();
         services.AddSerilog(log.Logger);
         services.AddSingleton(log);
-        services.Configure<HostOptions>(host => host.ShutdownTimeout = HttpPatience);
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = s_httpPatience);
         services.AddSingleton(options);
         services.AddSingleton(new ReloadableOptions(options));
         services.AddSingleton(reread);

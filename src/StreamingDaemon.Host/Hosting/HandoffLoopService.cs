@@ -22,16 +22,16 @@ internal sealed class HandoffLoopService(
     // After shutdown_timeout_s, a stop takes at most about a second, whatever clients and peers do.
 
     /// <summary>How long the remaining clients have to receive their error event.</summary>
-    private static readonly TimeSpan ErrorEventTime = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan s_errorEventTime = TimeSpan.FromMilliseconds(500);
 
     /// <summary>How long a loop may take to drop the clients that are left after that.</summary>
-    private static readonly TimeSpan LoopStopTime = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan s_loopStopTime = TimeSpan.FromMilliseconds(200);
 
     /// <summary>How long the last access log lines may take after the last client has ended.</summary>
-    private static readonly TimeSpan AccessLogTime = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan s_accessLogTime = TimeSpan.FromMilliseconds(200);
 
     /// <summary>Extra time that the service manager is asked to wait, beyond shutdown_timeout_s.</summary>
-    private static readonly TimeSpan ManagerPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_managerPatience = TimeSpan.FromSeconds(10);
 
     private readonly ILogger _logger = logger;
 
@@ -96,7 +96,7 @@ internal sealed class HandoffLoopService(
             if (server.PathLeft is { } reason)
                 _logger.SocketPathLeft(server.SocketPath, reason);
             // The access log lines of the last streams may still be on their way.
-            await server.HandlersEndedAsync(AccessLogTime).ConfigureAwait(false);
+            await server.HandlersEndedAsync(s_accessLogTime).ConfigureAwait(false);
             return ExitCode.Success;
         }
         catch (OutOfMemoryException)
@@ -118,7 +118,7 @@ internal sealed class HandoffLoopService(
         var active = server.Statistics.ActiveConnections;
         var patience = TimeSpan.FromSeconds(options.Current.Timeouts.ShutdownTimeoutS);
         _logger.Draining(active, options.Current.Timeouts.ShutdownTimeoutS);
-        notifier.Stopping($"draining {active} connections", patience + ManagerPatience);
+        notifier.Stopping($"draining {active} connections", patience + s_managerPatience);
         server.BeginDrain();
         if (await EndsWithinAsync(patience).ConfigureAwait(false))
         {
@@ -128,10 +128,10 @@ internal sealed class HandoffLoopService(
 
         _logger.DrainTimedOut(server.Statistics.ActiveConnections);
         watchdog.CancelAll(StreamOutcome.Drained);
-        if (await EndsWithinAsync(ErrorEventTime).ConfigureAwait(false))
+        if (await EndsWithinAsync(s_errorEventTime).ConfigureAwait(false))
             return;
         server.Stop();
-        if (!await EndsWithinAsync(LoopStopTime).ConfigureAwait(false))
+        if (!await EndsWithinAsync(s_loopStopTime).ConfigureAwait(false))
             throw new HandoffServerException("the loop does not turn; its clients are cut off");
     }
 

@@ -55,7 +55,9 @@ internal sealed unsafe partial class ProcessSignals
         {
             foreach (var signal in (ReadOnlySpan<PosixSignal>)
                 [PosixSignal.SIGTERM, PosixSignal.SIGINT, PosixSignal.SIGHUP])
+            {
                 _registrations.Add(PosixSignalRegistration.Create(signal, OnRegistered));
+            }
         }
         catch (TypeInitializationException e) when (!LastWords.IsOfDescriptors(e))
         {

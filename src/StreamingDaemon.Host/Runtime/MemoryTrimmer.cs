@@ -9,7 +9,7 @@ namespace StreamingDaemon.Host.Runtime;
 /// </summary>
 internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDisposable
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(5);
 
     /// <summary>Fewer streams than this leave too little memory to return.</summary>
     private const int SmallestBurst = 64;
@@ -39,7 +39,7 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
 
     public Task StartAsync(CancellationToken cancellationToken)
     {
-        _timer = new Timer(static trimmer => ((MemoryTrimmer)trimmer!).Look(), this, Interval, Interval);
+        _timer = new Timer(static trimmer => ((MemoryTrimmer)trimmer!).Look(), this, s_interval, s_interval);
         return Task.CompletedTask;
     }
 

@@ -16,7 +16,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
 {
     /// <summary>How long retries may take once the head is sent. A failure can no longer be a status then,
     /// and a person waits at the browser.</summary>
-    private static readonly TimeSpan RetryWindowAfterHead = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_retryWindowAfterHead = TimeSpan.FromSeconds(1);
 
     private readonly DaemonOptions _options;
     private readonly BackendRegistry _backends;
@@ -211,7 +211,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     /// <summary>How long retries may take: until the head must be sent, because until then a failure can
     /// still be a status.</summary>
     private TimeSpan RetryWindow(StreamSession session) => session.HeadSent
-        ? RetryWindowAfterHead
+        ? s_retryWindowAfterHead
         : TimeSpan.FromMilliseconds(
             _options.Streaming.HeadWaitMs - (Environment.TickCount64 - session.StartedMs));
 

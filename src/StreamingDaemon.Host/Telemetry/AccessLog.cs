@@ -19,7 +19,7 @@ internal sealed class AccessLog(
     DaemonOptions options, LogSampler samples, ILogger<AccessLog> logger, DaemonLog? log = null)
 {
     [ThreadStatic]
-    private static AccessLine? t_line;
+    private static AccessLine? s_line;
 
     private readonly ILogger _logger = logger;
 
@@ -45,7 +45,7 @@ internal sealed class AccessLog(
 
     private static void WriteTo(LogWriter writer, bool isJson, in AccessFields fields, LogLevel level)
     {
-        var line = t_line ??= new AccessLine();
+        var line = s_line ??= new AccessLine();
         if (isJson)
             line.FormatJson(fields, DateTime.UtcNow, level);
         else

@@ -19,7 +19,7 @@ internal sealed class DaemonLog : IDisposable
 {
     private const int QueuedLines = 100_000;
 
-    private static readonly TimeSpan CrashTimeout = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan s_crashTimeout = TimeSpan.FromMilliseconds(200);
 
     private const string Prefix = "{UtcTimestamp:yyyy-MM-ddTHH:mm:ss.fffZ} {Level:u3} ";
 
@@ -54,7 +54,7 @@ internal sealed class DaemonLog : IDisposable
             // The command that starts the daemon already reports why a start failed.
             .MinimumLevel.Override("Microsoft.Extensions.Hosting.Internal.Host", LogEventLevel.Fatal)
             .MinimumLevel.Override("System", LogEventLevel.Warning);
-        _onCrash = () => Flush(CrashTimeout);
+        _onCrash = () => Flush(s_crashTimeout);
         LastWords.Crashing += _onCrash;
         _logger = (Writer is null
             ? configuration.WriteTo.Async(ToTerminal, QueuedLines, blockWhenFull: false)
@@ -101,9 +101,13 @@ internal sealed class DaemonLog : IDisposable
     {
         const LogEventLevel All = LogEventLevel.Verbose;
         if (IsJson)
+        {
             sink.Console(FormatterOf(isJson: true), standardErrorFromLevel: All);
+        }
         else
+        {
             sink.Console(outputTemplate: TerminalTemplate, formatProvider: CultureInfo.InvariantCulture,
                 standardErrorFromLevel: All);
+        }
     }
 }

@@ -164,6 +164,8 @@ internal sealed class LogWriter : IDisposable
         var deadline = Environment.TickCount64 + GatherMs;
         while (!_urgent && !_ending && _filled < FullBytes
                && deadline - Environment.TickCount64 is > 0 and var left)
+        {
             Monitor.Wait(_gate, (int)left);
+        }
     }
 }

@@ -110,15 +110,23 @@ internal sealed partial class ClientConnection
         _readOperation = OperationKind.None;
         _lingeredBytes += Math.Max(0, result);
         if (_state == ClientState.Closing)
+        {
             FinishCloseIfIdle();
+        }
         else if ((result > 0 || result is -Errno.Again or -Errno.Intr)
                  && _lingeredBytes < _loop.Options.MaxLingerBytes)
+        {
             AwaitReadable();
+        }
         else if (result == 0 && _isWatched && !_loop.Options.KeepHalfClosed)
+        {
             // The end that we read here is what the watch waits for: it ends by itself, and needs no cancel.
             _state = ClientState.Closing;
+        }
         else
+        {
             BeginClose(ClientEnd.Completed);
+        }
     }
 
     /// <summary>Ends a client now: drops what is unsent, cancels what is in flight, closes when that has

@@ -79,7 +79,9 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
         {
             if (OperationId.KindOf(completion.UserData) == OperationKind.Accept
                 && (completion.Flags & CqeMore) == 0)
+            {
                 _armed++;
+            }
         }
 
         _isMultishot = _isCancelled = false;

@@ -123,7 +123,10 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
         {
             if (!handoff.IsLooking || ended.Contains(
                 OperationId.Pack(OperationKind.HandoffReceive, handoff.Generation, handoff.Index)))
+            {
                 continue;
+            }
+
             handoff.OnLooked();
             if (handoff.State == HandoffState.Closing)
                 Free(handoff);

@@ -97,7 +97,10 @@ internal static class SocketPath
     {
         if (uint.TryParse(group, NumberStyles.None, CultureInfo.InvariantCulture, out var id)
             && id != uint.MaxValue)
+        {
             return id;
+        }
+
         var error = FindGroup(group, out id);
         return error switch
         {

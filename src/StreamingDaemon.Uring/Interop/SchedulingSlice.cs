@@ -23,7 +23,10 @@ internal static unsafe class SchedulingSlice
         Attributes attributes;
         if (LinuxNative.SchedGetAttributes(&attributes, Attributes.FirstSize) < 0
             || attributes.Policy != 0 || attributes.Nice < 0)
+        {
             return;
+        }
+
         attributes.Size = Attributes.FirstSize;
         attributes.Flags = ResetOnFork;
         attributes.Runtime = Shortest;

@@ -102,11 +102,14 @@ public sealed class DelayWheelTests
         for (var index = 0; index < waiting.Length; index++)
         {
             var wait = waiting[index].WithinLimit();
-            if (index % 3 == 1) await Assert.ThrowsAnyAsync<OperationCanceledException>(() => wait);
-            else await wait;
+            if (index % 3 == 1)
+                await Assert.ThrowsAnyAsync<OperationCanceledException>(() => wait);
+            else
+                await wait;
         }
 
-        foreach (var delay in delays) delay.Dispose();
+        foreach (var delay in delays)
+            delay.Dispose();
     }
 
     [Fact]
@@ -119,7 +122,8 @@ public sealed class DelayWheelTests
             using var delay = wheel.CreateDelay(cancellation.Token);
             try
             {
-                for (var round = 0; round < 1000; round++) await delay.WaitAsync(1);
+                for (var round = 0; round < 1000; round++)
+                    await delay.WaitAsync(1);
                 return false;
             }
             catch (OperationCanceledException)
@@ -153,7 +157,8 @@ public sealed class DelayWheelTests
             // As a backend's: inside the work item, and not wherever the test runs.
             await delay.WaitAsync(50).ConfigureAwait(false);
             Assert.True(bursts.IsOpen);
-            if (index % 10 == 0) throw new InvalidOperationException("a stream's fault");
+            if (index % 10 == 0)
+                throw new InvalidOperationException("a stream's fault");
         }
 
         var waiting = Enumerable.Range(0, 200).Select(WaitAsync).ToArray();

@@ -37,7 +37,8 @@ public sealed class AllocationTests
         var sink = new CountingSink();
         await backend.StreamAsync(request, sink, default);
         var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var stream = 0; stream < 1000; stream++) await backend.StreamAsync(request, sink, default);
+        for (var stream = 0; stream < 1000; stream++)
+            await backend.StreamAsync(request, sink, default);
         var perStream = (GC.GetAllocatedBytesForCurrentThread() - before) / 1000;
 
         // One delay and one task a stream, in a debug build one object for each of the two texts that are
@@ -89,7 +90,8 @@ public sealed class AllocationTests
         public override async Task CopyToAsync(
             Stream destination, int bufferSize, CancellationToken cancellationToken)
         {
-            for (var i = 0; i < times; i++) await destination.WriteAsync(chunk, cancellationToken);
+            for (var i = 0; i < times; i++)
+                await destination.WriteAsync(chunk, cancellationToken);
         }
     }
 }

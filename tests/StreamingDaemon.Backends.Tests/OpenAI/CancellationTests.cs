@@ -60,7 +60,8 @@ public sealed class CancellationTests
             while (!exchange.Context.RequestAborted.IsCancellationRequested)
             {
                 await exchange.SendDeltaAsync("x");
-                if (client.IsCancellationRequested) sentToNobody++;
+                if (client.IsCancellationRequested)
+                    sentToNobody++;
                 await Task.Delay(5);
             }
         });

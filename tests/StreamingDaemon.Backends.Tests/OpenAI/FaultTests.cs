@@ -97,7 +97,8 @@ public sealed class FaultTests
         Assert.Equal(Enumerable.Repeat(fault, attempts - 1), upstream.Sink.Retries);
         Assert.Equal(attempts, upstream.Server.Requests.Count);
         AssertOwnWords(result);
-        foreach (var request in upstream.Server.Requests) await request.Ended.WithinLimit();
+        foreach (var request in upstream.Server.Requests)
+            await request.Ended.WithinLimit();
     }
 
     [Theory]
@@ -224,9 +225,12 @@ public sealed class FaultTests
         {
             await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
             {
-                if (isStarted) await exchange.StartAsync();
-                if (isStarted) await exchange.SendDeltaAsync("x");
-                if (isStarted) await exchange.Proceed;
+                if (isStarted)
+                    await exchange.StartAsync();
+                if (isStarted)
+                    await exchange.SendDeltaAsync("x");
+                if (isStarted)
+                    await exchange.Proceed;
                 exchange.ResetStream(code);
             });
             upstream.Sink = new RecordingSink
@@ -295,7 +299,8 @@ public sealed class FaultTests
             {
                 OnWrite = _ =>
                 {
-                    if (Interlocked.Increment(ref begun) == Streams) everybodyHasBegun.SetResult();
+                    if (Interlocked.Increment(ref begun) == Streams)
+                        everybodyHasBegun.SetResult();
                     return default;
                 },
             };
@@ -345,7 +350,8 @@ public sealed class FaultTests
         var data = new TheoryData<string, FakeLlmTransport, UpstreamFault, string>();
         foreach (var transport in s_transports)
         {
-            foreach (var (name, fault, text) in rows) data.Add(name, transport, fault, text);
+            foreach (var (name, fault, text) in rows)
+                data.Add(name, transport, fault, text);
         }
 
         return data;

@@ -83,7 +83,8 @@ public sealed class ReadingTests
             scenario: async exchange =>
             {
                 await exchange.StartAsync();
-                while (true) await exchange.SendRawAsync(new string('z', 4096));
+                while (true)
+                    await exchange.SendRawAsync(new string('z', 4096));
             });
         Assert.Equal(StreamOutcome.UpstreamError, (await upstream.StreamAsync()).Outcome);
         var request = await upstream.Server.NextRequestAsync(TestLimits.Wait);

@@ -119,7 +119,8 @@ public sealed class TransportTests
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("x");
             await exchange.SendDoneAsync();
-            if (exchange.Request.Body.Contains("first", StringComparison.Ordinal)) await release.Task;
+            if (exchange.Request.Body.Contains("first", StringComparison.Ordinal))
+                await release.Task;
         });
         await upstream.StreamAsync(BackendUnderTest.Prompt with { Prompt = "first" });
         var first = await upstream.Server.NextRequestAsync(TestLimits.Wait);
@@ -135,7 +136,8 @@ public sealed class TransportTests
         for (var attempt = 0; attempt < 50; attempt++)
         {
             await upstream.StreamAsync();
-            if (!seen.Add((await upstream.Server.NextRequestAsync(TestLimits.Wait)).ConnectionId)) break;
+            if (!seen.Add((await upstream.Server.NextRequestAsync(TestLimits.Wait)).ConnectionId))
+                break;
         }
 
         Assert.InRange(seen.Count, 1, 49);
@@ -148,7 +150,8 @@ public sealed class TransportTests
         var arrived = 0;
         await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
         {
-            if (Interlocked.Increment(ref arrived) == 300) everybodyIsHere.SetResult();
+            if (Interlocked.Increment(ref arrived) == 300)
+                everybodyIsHere.SetResult();
             await everybodyIsHere.Task;
             await FakeLlmScenarios.RunAsync(exchange);
         });

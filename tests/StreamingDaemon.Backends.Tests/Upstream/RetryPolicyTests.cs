@@ -17,12 +17,15 @@ public sealed class RetryPolicyTests
             var data = new TheoryData<UpstreamFault, int?, bool>();
             foreach (var fault in Enum.GetValues<UpstreamFault>())
             {
-                if (fault == UpstreamFault.ServerError) continue;
+                if (fault == UpstreamFault.ServerError)
+                    continue;
                 data.Add(fault, null, passing.Contains(fault) || fault == UpstreamFault.RateLimited);
             }
 
-            foreach (var status in (int[])[500, 502, 503, 504, 529]) data.Add(UpstreamFault.ServerError, status, true);
-            foreach (var status in (int[])[501, 505, 511, 599]) data.Add(UpstreamFault.ServerError, status, false);
+            foreach (var status in (int[])[500, 502, 503, 504, 529])
+                data.Add(UpstreamFault.ServerError, status, true);
+            foreach (var status in (int[])[501, 505, 511, 599])
+                data.Add(UpstreamFault.ServerError, status, false);
             return data;
         }
     }
@@ -46,7 +49,8 @@ public sealed class RetryPolicyTests
     {
         var policy = new RetryPolicy(maxRetries);
         var retries = 0;
-        while (policy.TryPlan(s_reset, retries, s_window, out _)) retries++;
+        while (policy.TryPlan(s_reset, retries, s_window, out _))
+            retries++;
         Assert.Equal(maxRetries, retries);
     }
 
@@ -91,7 +95,8 @@ public sealed class RetryPolicyTests
     public void Retry_that_is_not_made_costs_no_budget()
     {
         var policy = new RetryPolicy(2);
-        for (var i = 0; i < 10 * RetryBudget.Reserve; i++) policy.TryPlan(s_reset, 0, TimeSpan.Zero, out _);
+        for (var i = 0; i < 10 * RetryBudget.Reserve; i++)
+            policy.TryPlan(s_reset, 0, TimeSpan.Zero, out _);
         Assert.Equal(RetryBudget.Reserve, CountRetries(policy));
     }
 
@@ -100,7 +105,8 @@ public sealed class RetryPolicyTests
     {
         var policy = new RetryPolicy(2);
         Assert.Equal(RetryBudget.Reserve, CountRetries(policy));
-        for (var i = 0; i < 5 * RetryBudget.RequestsPerRetry; i++) policy.OnAccepted();
+        for (var i = 0; i < 5 * RetryBudget.RequestsPerRetry; i++)
+            policy.OnAccepted();
         Assert.Equal(5, CountRetries(policy));
     }
 
@@ -108,7 +114,8 @@ public sealed class RetryPolicyTests
     public void Successes_save_up_no_more_than_the_reserve()
     {
         var policy = new RetryPolicy(2);
-        for (var i = 0; i < 10_000; i++) policy.OnAccepted();
+        for (var i = 0; i < 10_000; i++)
+            policy.OnAccepted();
         Assert.Equal(RetryBudget.Reserve, CountRetries(policy));
     }
 
@@ -122,14 +129,17 @@ public sealed class RetryPolicyTests
         {
             for (var i = 0; i < 10_000; i++)
             {
-                if (!budget.TryWithdraw()) continue;
+                if (!budget.TryWithdraw())
+                    continue;
                 Interlocked.Increment(ref withdrawn);
-                for (var part = 0; part < RetryBudget.RequestsPerRetry; part++) budget.Deposit();
+                for (var part = 0; part < RetryBudget.RequestsPerRetry; part++)
+                    budget.Deposit();
             }
         });
         Assert.Equal(80_000, withdrawn);
         var left = 0;
-        while (budget.TryWithdraw()) left++;
+        while (budget.TryWithdraw())
+            left++;
         Assert.Equal(RetryBudget.Reserve, left);
     }
 
@@ -158,7 +168,8 @@ public sealed class RetryPolicyTests
     private static int CountRetries(RetryPolicy policy)
     {
         var count = 0;
-        while (policy.TryPlan(s_reset, 0, s_window, out _)) count++;
+        while (policy.TryPlan(s_reset, 0, s_window, out _))
+            count++;
         return count;
     }
 }

@@ -31,8 +31,10 @@ public sealed class SseReaderTests
             Assert.Equal(accepted < bytes.Length, reader.IsTooLong);
             // Cut small, the start of the line is let through before it proves too long; cut whole, it is
             // not.
-            if (size == bytes.Length || !reader.IsTooLong) Assert.Equal(accepted, total);
-            else Assert.InRange(total, accepted, accepted + 10);
+            if (size == bytes.Length || !reader.IsTooLong)
+                Assert.Equal(accepted, total);
+            else
+                Assert.InRange(total, accepted, accepted + 10);
         }
     }
 

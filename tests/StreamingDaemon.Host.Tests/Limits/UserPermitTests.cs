@@ -133,7 +133,8 @@ public sealed class UserPermitTests
             StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
         {
             await sink.WriteAsync(new StreamDelta(Encoding.UTF8.GetBytes("one")), cancellationToken);
-            if (running is not null) await running();
+            if (running is not null)
+                await running();
             await sink.WriteAsync(new StreamDelta(Encoding.UTF8.GetBytes("two")), cancellationToken);
             return BackendResult.Completed;
         }

@@ -105,7 +105,8 @@ public sealed class DeafBackendTests
         private async Task<BackendResult> RunAsync(IDeltaSink sink)
         {
             var delta = new StreamDelta(Encoding.UTF8.GetBytes("one"));
-            if (hasBegun) await sink.WriteAsync(delta, CancellationToken.None);
+            if (hasBegun)
+                await sink.WriteAsync(delta, CancellationToken.None);
             _waiting.SetResult();
             await _silence.Task;
             await sink.WriteAsync(delta, CancellationToken.None);

@@ -37,7 +37,10 @@ public static class ChaosAnswer
         var isDone = last == Done;
         if (!isDone && !last.StartsWith("data: {\"error\":", StringComparison.Ordinal)
             && !last.StartsWith(": the upstream ended", StringComparison.Ordinal))
+        {
             return $"a stream without an end, of {answer.Length} bytes; last: {Short(last)}";
+        }
+
         var contents = before.Where(e => e != KeepAlive).ToList();
         for (var i = 0; i < contents.Count; i++)
         {

@@ -107,7 +107,9 @@ public sealed partial class ChaosRun : IAsyncDisposable
         _mockEvents = [.. answer[(answer.IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..].Split("\n\n").SkipLast(2)];
         if (ChaosAnswer.Judge(System.Text.Encoding.UTF8.GetBytes(answer), _mockEvents) is not null
             || _mockEvents.Count != 18 || _mockEvents[1] != ChaosAnswer.Event("User ID: 0"))
+        {
             throw new InvalidOperationException($"the mock's answer is none: {answer}");
+        }
     }
 
     private string[] MockEvents(int user)

@@ -84,7 +84,8 @@ public sealed class BrokenServer : IAsyncDisposable
         await _stop.CancelAsync();
         _listener.Dispose();
         await _accepting;
-        foreach (var socket in _sockets) socket.Dispose();
+        foreach (var socket in _sockets)
+            socket.Dispose();
         _stop.Dispose();
     }
 
@@ -146,7 +147,8 @@ public sealed class BrokenServer : IAsyncDisposable
                 break;
         }
 
-        if (_kind != BrokenServerKind.Mute) socket.Shutdown(SocketShutdown.Send);
+        if (_kind != BrokenServerKind.Mute)
+            socket.Shutdown(SocketShutdown.Send);
         // Read the rest first: closing with unread data would reset the connection, and lose the answer.
         while (await stream.ReadAsync(new byte[4096], _stop.Token) > 0)
         {
@@ -163,10 +165,12 @@ public sealed class BrokenServer : IAsyncDisposable
             await stream.ReadExactlyAsync(head, _stop.Token);
             var payload = new byte[(head[0] << 16) | (head[1] << 8) | head[2]];
             await stream.ReadExactlyAsync(payload, _stop.Token);
-            if (head[3] != Headers) continue;
+            if (head[3] != Headers)
+                continue;
             Interlocked.Increment(ref _attempts);
             await stream.WriteAsync(AnswerToStream(head.AsSpan(5)), _stop.Token);
-            if (_kind != BrokenServerKind.GoesAwayMidStream) continue;
+            if (_kind != BrokenServerKind.GoesAwayMidStream)
+                continue;
             await _proceed.Task.WaitAsync(_stop.Token);
             await stream.WriteAsync(Frame(GoAway, [0, 0, 0, 0, 0, 0, 0, 0x2]), _stop.Token);
         }

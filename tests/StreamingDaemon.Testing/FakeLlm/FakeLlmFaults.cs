@@ -77,7 +77,8 @@ public static class FakeLlmFaults
     /// <c>html</c>, <c>empty</c>, <c>endless</c>.</summary>
     public static Func<FakeLlmExchange, Task> Named(string name)
     {
-        if (s_faults.TryGetValue(name, out var scenario)) return scenario;
+        if (s_faults.TryGetValue(name, out var scenario))
+            return scenario;
         var parts = name.Split('_');
         return Status(int.Parse(parts[1], CultureInfo.InvariantCulture), parts[2]);
     }
@@ -90,7 +91,8 @@ public static class FakeLlmFaults
         "endless" => async exchange =>
         {
             await exchange.StartAsync(status, "text/plain");
-            while (true) await exchange.SendRawAsync(Secret);
+            while (true)
+                await exchange.SendRawAsync(Secret);
         }
         ,
         _ => throw new ArgumentOutOfRangeException(nameof(body), body, "no such body"),
@@ -128,7 +130,8 @@ public static class FakeLlmFaults
         var piece = new byte[64 * 1024];
         Array.Fill(piece, (byte)'z');
         await exchange.SendRawAsync("data: ");
-        for (var sent = 0; sent < bytes; sent += piece.Length) await exchange.SendRawAsync(piece);
+        for (var sent = 0; sent < bytes; sent += piece.Length)
+            await exchange.SendRawAsync(piece);
         await exchange.WaitForAbortAsync(s_limit);
     }
 }

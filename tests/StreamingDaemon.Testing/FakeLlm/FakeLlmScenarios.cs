@@ -21,11 +21,13 @@ public static class FakeLlmScenarios
     public static async Task RunAsync(FakeLlmExchange exchange)
     {
         var name = exchange.Request.Headers.GetValueOrDefault("X-Test-Pattern") ?? "";
-        if (name.Length > 0) exchange.Context.Response.Headers["X-Test-Pattern-Applied"] = name;
+        if (name.Length > 0)
+            exchange.Context.Response.Headers["X-Test-Pattern-Applied"] = name;
         var pattern = TestPattern.Of(name);
         await exchange.StartAsync();
         await SendAsync(exchange, pattern.Texts);
-        if (pattern.FinishReason is null) return;
+        if (pattern.FinishReason is null)
+            return;
         await PauseAsync(exchange);
         await exchange.SendFinishAsync(pattern.FinishReason);
         await PauseAsync(exchange);
@@ -37,7 +39,8 @@ public static class FakeLlmScenarios
         var first = true;
         foreach (var text in texts)
         {
-            if (!first) await PauseAsync(exchange);
+            if (!first)
+                await PauseAsync(exchange);
             first = false;
             await exchange.SendDeltaAsync(text);
         }

@@ -56,7 +56,8 @@ public sealed class FakeLlmServer : IAsyncDisposable
         Transport = transport;
         if (transport is FakeLlmTransport.UnixHttp1 or FakeLlmTransport.UnixH2c or FakeLlmTransport.UnixTls)
             SocketPath = Path.Combine(Path.GetTempPath(), $"llm-{Guid.NewGuid():N}.sock");
-        if (IsTls) _certificate = SelfSignedCertificate.Create();
+        if (IsTls)
+            _certificate = SelfSignedCertificate.Create();
 
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -136,7 +137,8 @@ public sealed class FakeLlmServer : IAsyncDisposable
 
         await _app.DisposeAsync();
         _certificate?.Dispose();
-        if (SocketPath is not null) File.Delete(SocketPath);
+        if (SocketPath is not null)
+            File.Delete(SocketPath);
     }
 
     private void Configure(KestrelServerOptions options)
@@ -146,8 +148,10 @@ public sealed class FakeLlmServer : IAsyncDisposable
         options.Limits.MinRequestBodyDataRate = null;
         options.Limits.MinResponseDataRate = null;
         options.Limits.Http2.MaxStreamsPerConnection = _streamsPerConnection;
-        if (SocketPath is not null) options.ListenUnixSocket(SocketPath, Listen);
-        else options.Listen(System.Net.IPAddress.Loopback, 0, Listen);
+        if (SocketPath is not null)
+            options.ListenUnixSocket(SocketPath, Listen);
+        else
+            options.Listen(System.Net.IPAddress.Loopback, 0, Listen);
     }
 
     private void Listen(ListenOptions listen)
@@ -164,7 +168,8 @@ public sealed class FakeLlmServer : IAsyncDisposable
             connection.Items[typeof(ConnectionContext)] = connection;
             return next(connection);
         });
-        if (_certificate is not null) listen.UseHttps(_certificate);
+        if (_certificate is not null)
+            listen.UseHttps(_certificate);
         listen.Use(next => async connection =>
         {
             Interlocked.Increment(ref _connectionsSoFar);
@@ -183,7 +188,8 @@ public sealed class FakeLlmServer : IAsyncDisposable
     private Uri FindBaseAddress()
     {
         var scheme = IsTls ? "https" : "http";
-        if (SocketPath is not null) return new Uri($"{scheme}://localhost/v1");
+        if (SocketPath is not null)
+            return new Uri($"{scheme}://localhost/v1");
         return new Uri($"{scheme}://127.0.0.1:{new Uri(_app.Urls.Single()).Port}/v1");
     }
 

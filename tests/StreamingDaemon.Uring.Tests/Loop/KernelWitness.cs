@@ -55,9 +55,12 @@ internal sealed class KernelWitness(Random random, bool faulty)
         if (!faulty || call.Kind == OperationKind.ClientShutdown)
             return call.Proceed();
         if (random.Next(12) != 0)
+        {
             return call.Proceed(call.Kind == OperationKind.ClientSend && random.Next(4) == 0
                 ? random.Next(1, 50)
                 : int.MaxValue);
+        }
+
         Faults++;
         return Passing[random.Next(call.Kind == OperationKind.ClientRead ? 3 : Passing.Length)];
     }
@@ -79,7 +82,9 @@ internal sealed class KernelWitness(Random random, bool faulty)
             entry.Length = (uint)random.Next(1, (int)Math.Min(entry.Length, 50) + 1);
         if (kind is not (OperationKind.ClientSend or OperationKind.HandoffReceive or OperationKind.ClientRead)
             || entry.Opcode == 0 || random.Next(12) != 0)
+        {
             return;
+        }
         // A NOP in its place: nothing was done, and its completion says why.
         _faults[entry.UserData] = Passing[random.Next(kind == OperationKind.ClientRead ? 3 : Passing.Length)];
         entry = new SubmissionEntry { UserData = entry.UserData, Fd = entry.Fd };

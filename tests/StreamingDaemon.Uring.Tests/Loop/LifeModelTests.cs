@@ -159,11 +159,14 @@ public sealed class LifeModelTests
                     break;
                 default:
                     if (Any() is { } stream)
+                    {
                         stream.Orders.Writer.TryWrite((Order)Math.Min(_random.Next(14), _random.Next(14)) switch
                         {
                             < Order.Throw + 1 and var order => order,
                             _ => Order.Write,
                         });
+                    }
+
                     break;
             }
         }

@@ -44,7 +44,9 @@ public sealed class RingOperationTests
                         seen[entry.Opcode] = true;
                         if (entry.Opcode == IoUringConstants.OpRecvMsg
                             && (entry.OperationFlags & SocketConstants.MsgPeek) == 0)
+                        {
                             takingReceives++;
+                        }
                     }
 
                     return call.Proceed();

@@ -222,7 +222,10 @@ public sealed class RingFaultTests
                     var userData = call.Submission(i).UserData;
                     if (OperationId.KindOf(userData) is not (OperationKind.HandoffReceive or OperationKind.ClientSend
                         or OperationKind.ClientWatch or OperationKind.ClientRead or OperationKind.ClientReadable))
+                    {
                         continue;
+                    }
+
                     past.Add(userData);
                     generations[SlotOf(userData)] = OperationId.GenerationOf(userData);
                 }
@@ -233,7 +236,9 @@ public sealed class RingFaultTests
                     // Of a slot that was used again since. Its result, 0, would end whoever takes it for his own.
                     if (generations[SlotOf(old)] != OperationId.GenerationOf(old)
                         && call.TryAdd(new SubmissionEntry { UserData = old }))
+                    {
                         late++;
+                    }
                 }
 
                 return call.Proceed();

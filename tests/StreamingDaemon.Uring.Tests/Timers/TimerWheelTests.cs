@@ -115,10 +115,12 @@ public sealed class TimerWheelTests
     private void AdvanceTo(long end)
     {
         for (; _now < end; _now += 3)
+        {
             _wheel.Advance(_now, t =>
             {
                 Assert.Null(((Timer)t).FiredAt);
                 ((Timer)t).FiredAt = _now;
             });
+        }
     }
 }

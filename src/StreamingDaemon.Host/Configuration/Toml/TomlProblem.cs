@@ -58,7 +58,9 @@ internal static partial class TomlProblem
         {
             if (message.Message.StartsWith(begins, StringComparison.Ordinal)
                 && message.Message.EndsWith(ends, StringComparison.Ordinal))
+            {
                 return sentence;
+            }
         }
 
         return "this is not TOML; expected a line such as [section] or key = \"value\"";
