@@ -109,6 +109,8 @@ public sealed class UpstreamWaitTests
         };
         var environment = upstream.OpenAIEnvironment(false);
         environment["OPENAI_MAX_RETRIES"] = "0";
+        // No status may become an event because the machine is slow.
+        environment["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "20000";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
 
         var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
