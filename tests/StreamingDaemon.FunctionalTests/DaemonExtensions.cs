@@ -7,7 +7,7 @@ namespace StreamingDaemon.FunctionalTests;
 
 internal static class DaemonExtensions
 {
-    private static readonly HttpClient Http = new() { Timeout = TimeSpan.FromSeconds(20) };
+    private static readonly HttpClient s_http = new() { Timeout = TimeSpan.FromSeconds(20) };
 
     /// <summary>Hands a client over and reads its whole answer.</summary>
     public static async Task<Answer> AskAsync(this DaemonProcess daemon, string json)
@@ -19,13 +19,13 @@ internal static class DaemonExtensions
     public static async Task<(int Status, JsonElement Body)> HealthAsync(this DaemonProcess daemon,
         string path = "/health")
     {
-        using var response = await Http.GetAsync(new Uri(daemon.MetricsUri, path));
+        using var response = await s_http.GetAsync(new Uri(daemon.MetricsUri, path));
         using var document = JsonDocument.Parse(await response.Content.ReadAsStringAsync());
         return ((int)response.StatusCode, document.RootElement.Clone());
     }
 
     public static Task<string> MetricsAsync(this DaemonProcess daemon) =>
-        Http.GetStringAsync(new Uri(daemon.MetricsUri, "/metrics"));
+        s_http.GetStringAsync(new Uri(daemon.MetricsUri, "/metrics"));
 
     /// <summary>The values of /metrics, by name with labels as printed.</summary>
     public static async Task<Dictionary<string, double>> MetricValuesAsync(this DaemonProcess daemon) =>

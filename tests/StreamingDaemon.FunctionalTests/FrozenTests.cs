@@ -8,7 +8,7 @@ public sealed class FrozenTests
 {
     private const int SigCont = 18;
     private const int SigStop = 19;
-    private static readonly TimeSpan Frozen = TimeSpan.FromSeconds(1.2);
+    private static readonly TimeSpan s_frozen = TimeSpan.FromSeconds(1.2);
 
     [Fact]
     public async Task Handoffs_that_came_while_the_daemon_stood_still_are_served_and_not_timed_out()
@@ -31,7 +31,7 @@ public sealed class FrozenTests
             return Posix.ToSocket(ours);
         }).ToList();
         // Not a wait for an event: the deadlines must pass.
-        await Task.Delay(Frozen);
+        await Task.Delay(s_frozen);
         daemon.Signal(SigCont);
 
         foreach (var client in clients)
@@ -61,7 +61,7 @@ public sealed class FrozenTests
 
         daemon.Signal(SigStop);
         goOn.SetResult();
-        await Task.Delay(Frozen);
+        await Task.Delay(s_frozen);
         daemon.Signal(SigCont);
 
         Assert.Equal("data: {\"content\":\"after\"}\n\ndata: [DONE]\n\n", await TestClient.ReadTextAsync(client));

@@ -5,7 +5,7 @@ namespace StreamingDaemon.FunctionalTests;
 
 public sealed class OpenAIStreamTests
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(20);
 
     [Theory]
     [InlineData(FakeLlmTransport.Http2Tls, true, "HTTP/2")]
@@ -28,7 +28,7 @@ public sealed class OpenAIStreamTests
         var answer = Answer.Parse(bytes);
         Assert.Equal(FakeLlmScenarios.Words, answer.Contents);
         Assert.True(answer.IsDone);
-        var request = await upstream.NextRequestAsync(Limit);
+        var request = await upstream.NextRequestAsync(s_limit);
         Assert.Equal(protocol, request.Protocol);
         const string Messages =
             """[{"role":"system","content":"be brief"},{"role":"user","content":"hi"}]""";
@@ -45,18 +45,18 @@ public sealed class OpenAIStreamTests
         {
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("one");
-            await exchange.WaitForAbortAsync(Limit);
+            await exchange.WaitForAbortAsync(s_limit);
         };
         await using var daemon = await upstream.StartDaemonAsync();
         var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
         _ = await TestClient.ReadUntilAsync(client, "one");
-        var request = await upstream.NextRequestAsync(Limit);
+        var request = await upstream.NextRequestAsync(s_limit);
         Assert.False(request.Aborted.IsCompleted);
 
         client.Dispose();
 
         // The upstream sends nothing, so only the poll of the client's socket can notice this.
-        await request.Aborted.WaitAsync(Limit);
+        await request.Aborted.WaitAsync(s_limit);
         Assert.Equal("ClientGone", await daemon.OutcomeAsync());
     }
 
@@ -124,7 +124,7 @@ public sealed class OpenAIStreamTests
     public async Task Silent_upstream_is_a_504_before_the_head()
     {
         await using var upstream = await FakeLlmServer.StartAsync();
-        upstream.Scenario = exchange => exchange.WaitForAbortAsync(Limit);
+        upstream.Scenario = exchange => exchange.WaitForAbortAsync(s_limit);
         var environment = upstream.OpenAIEnvironment(false);
         environment["STREAMING_DAEMON_TIMEOUTS__FIRST_TOKEN_TIMEOUT_MS"] = "200";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
@@ -133,7 +133,7 @@ public sealed class OpenAIStreamTests
 
         Assert.Equal("HTTP/1.1 504 Gateway Timeout", answer.StatusLine);
         Assert.Equal("UpstreamTimeout", await daemon.OutcomeAsync());
-        await (await upstream.NextRequestAsync(Limit)).Aborted.WaitAsync(Limit);
+        await (await upstream.NextRequestAsync(s_limit)).Aborted.WaitAsync(s_limit);
     }
 
     [Fact]
@@ -192,7 +192,7 @@ public sealed class OpenAIStreamTests
         environment["STREAMING_DAEMON_STREAMING__MAX_PENDING_BYTES"] = "32768";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
         using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
-        _ = await upstream.NextRequestAsync(Limit);
+        _ = await upstream.NextRequestAsync(s_limit);
 
         // Not a wait for an event: nothing may happen for three times the idle timeout.
         await Task.Delay(1000);

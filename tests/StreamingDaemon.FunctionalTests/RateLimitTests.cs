@@ -7,7 +7,7 @@ namespace StreamingDaemon.FunctionalTests;
 /// <summary>Users at their own limits: <c>[rate_limit]</c>.</summary>
 public sealed class RateLimitTests
 {
-    private static readonly string[] Slow = ["--delay", "60000"];
+    private static readonly string[] s_slow = ["--delay", "60000"];
 
     [Fact]
     public async Task User_over_the_requests_of_a_window_reads_a_429_with_retry_after_and_others_do_not()
@@ -33,7 +33,7 @@ public sealed class RateLimitTests
     [Fact]
     public async Task User_over_the_concurrent_streams_reads_a_429_until_one_of_them_has_ended()
     {
-        await using var daemon = await StartAsync("concurrent_streams = 2", Slow);
+        await using var daemon = await StartAsync("concurrent_streams = 2", s_slow);
         using var first = TestClient.HandOver(daemon.SocketPath, """{"user_id":7}""");
         using var second = TestClient.HandOver(daemon.SocketPath, """{"user_id":7}""");
         await TestClient.ReadUntilAsync(first, "\n\n");

@@ -12,7 +12,7 @@ public sealed class StrangerTests : IDisposable
 {
     private const string Ok = "HTTP/1.1 200 OK\r\n";
     private const string Stream = Ok + "Content-Type: text/event-stream\r\n\r\n";
-    private static readonly string Kilobyte = new('x', 1024);
+    private static readonly string s_kilobyte = new('x', 1024);
     private readonly TempDirectory _directory = new();
 
     public void Dispose() => _directory.Dispose();
@@ -22,10 +22,10 @@ public sealed class StrangerTests : IDisposable
         { "redirect to a file", "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n", "", 0 },
         { "redirect elsewhere", "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "", 0 },
         { "redirect without end", "HTTP/1.1 301 Moved\r\nLocation: /health/ready\r\nContent-Length: 0\r\n\r\n", "", 0 },
-        { "heads without end", Ok, "X-A: " + Kilobyte + "\r\n", 0 },
-        { "a line without end", Ok + "X: ", Kilobyte, 0 },
-        { "a body without end", Ok + "Connection: close\r\n\r\n", Kilobyte, 0 },
-        { "an error with a body without end", "HTTP/1.1 503 No\r\nConnection: close\r\n\r\n", Kilobyte, 0 },
+        { "heads without end", Ok, "X-A: " + s_kilobyte + "\r\n", 0 },
+        { "a line without end", Ok + "X: ", s_kilobyte, 0 },
+        { "a body without end", Ok + "Connection: close\r\n\r\n", s_kilobyte, 0 },
+        { "an error with a body without end", "HTTP/1.1 503 No\r\nConnection: close\r\n\r\n", s_kilobyte, 0 },
         { "one byte a time", Ok + "Content-Length: 1000000\r\n\r\n", "x", 300 },
         { "one byte of a head a time", "H", "T", 300 },
         { "garbage", "\u001b[2Jrm -rf\0\u0001\r\n\r\n", "", 0 },
@@ -33,12 +33,12 @@ public sealed class StrangerTests : IDisposable
         { "TLS", "\u0015\u0003\u0001\u0000\u0002\u0002\u0046", "", 0 },
         { "HTTP/0.9", "<html>hello</html>", "", 0 },
         { "continue without end", "", "HTTP/1.1 100 Continue\r\n\r\n", 1 },
-        { "chunks without end", Ok + "Transfer-Encoding: chunked\r\n\r\n", "400\r\n" + Kilobyte + "\r\n", 0 },
+        { "chunks without end", Ok + "Transfer-Encoding: chunked\r\n\r\n", "400\r\n" + s_kilobyte + "\r\n", 0 },
         { "a chunk of no size", Ok + "Transfer-Encoding: chunked\r\n\r\nzzz\r\n", "", 0 },
         { "a chunk of a huge size", Ok + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", "", 0 },
         { "a huge length", Ok + "Content-Length: 9223372036854775807\r\n\r\n", "", 0 },
         { "a length of no number", Ok + "Content-Length: -1\r\n\r\n", "", 0 },
-        { "compressed", Ok + "Content-Encoding: gzip\r\nContent-Length: 100000000\r\n\r\n", Kilobyte, 0 },
+        { "compressed", Ok + "Content-Encoding: gzip\r\nContent-Length: 100000000\r\n\r\n", s_kilobyte, 0 },
         { "a status of words", "HTTP/1.1 503 \u001b[31mred\r\nContent-Length: 24\r\n\r\n{\"status\":\"\\u001b[31m!\"}", "", 0 },
     };
 

@@ -7,13 +7,13 @@ namespace StreamingDaemon.Host.Tests;
 public sealed partial class ArchitecturePageTests
 {
     /// <summary>The platform's types that the page names.</summary>
-    private static readonly HashSet<string> Foreign = ["Debug", "PosixSignalRegistration", "SseParser", "Utf8JsonReader"];
+    private static readonly HashSet<string> s_foreign = ["Debug", "PosixSignalRegistration", "SseParser", "Utf8JsonReader"];
 
-    private static readonly List<(string Name, string Text)> Files =
+    private static readonly List<(string Name, string Text)> s_files =
         [.. Repository.Sources("src").Concat(Repository.Sources("tests"))
             .Select(file => (Path.GetFileName(file), File.ReadAllText(file)))];
 
-    private static readonly ILookup<string, string> TextsOfTypes = Files
+    private static readonly ILookup<string, string> s_textsOfTypes = s_files
         .SelectMany(file => Declaration().Matches(file.Text).Select(m => (Type: m.Groups[1].Value, file.Text)))
         .ToLookup(declared => declared.Type, declared => declared.Text);
 
@@ -53,16 +53,16 @@ public sealed partial class ArchitecturePageTests
     private static bool Exists(string name)
     {
         if (name.EndsWith(".cs", StringComparison.Ordinal))
-            return Files.Exists(file => file.Name == name);
+            return s_files.Exists(file => file.Name == name);
         if (name.StartsWith("StreamingDaemon.", StringComparison.Ordinal))
             return Directory.Exists(Repository.PathOf("src", name));
         var parts = name.Split('.');
-        return Foreign.Contains(parts[0])
-            || TextsOfTypes.Contains(parts[0]) && parts.Skip(1).All(member => IsMember(parts[0], member));
+        return s_foreign.Contains(parts[0])
+            || s_textsOfTypes.Contains(parts[0]) && parts.Skip(1).All(member => IsMember(parts[0], member));
     }
 
     private static bool IsMember(string type, string member) =>
-        TextsOfTypes[type].Any(text => Regex.IsMatch(text, $@"\b{member}\b"));
+        s_textsOfTypes[type].Any(text => Regex.IsMatch(text, $@"\b{member}\b"));
 
     [GeneratedRegex(@"\b(?:class|struct|interface|enum|record|delegate \S+)\s+([A-Z]\w*)")]
     private static partial Regex Declaration();

@@ -11,7 +11,7 @@ namespace StreamingDaemon.Testing;
 /// </summary>
 public sealed class DaemonProcess : IAsyncDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
     private readonly TempDirectory _directory;
     private readonly Process _process;
     private readonly StringBuilder _error = new();
@@ -75,7 +75,7 @@ public sealed class DaemonProcess : IAsyncDisposable
         var port = metrics ? FreePort() : 0;
         string[] all = ["--socket", socket, .. metrics ? ["--metrics", $"{port}"] : (string[])[], .. arguments];
         var daemon = new DaemonProcess(directory, StartInfo(environment, directory.Path, all, wrapper), socket, port);
-        await daemon._ready.Task.WaitAsync(Patience);
+        await daemon._ready.Task.WaitAsync(s_patience);
         if (daemon.HasExited)
             throw new InvalidOperationException($"the daemon did not start: {daemon.ErrorText}");
         return daemon;
@@ -100,7 +100,7 @@ public sealed class DaemonProcess : IAsyncDisposable
         process.StandardInput.Close();
         var output = process.StandardOutput.ReadToEndAsync();
         var error = process.StandardError.ReadToEndAsync();
-        await process.WaitForExitAsync().WaitAsync(Patience);
+        await process.WaitForExitAsync().WaitAsync(s_patience);
         return (process.ExitCode, await output, await error);
     }
 
@@ -109,7 +109,7 @@ public sealed class DaemonProcess : IAsyncDisposable
     /// <summary>Waits for the process to end and returns its exit code.</summary>
     public async Task<int> ExitCodeAsync()
     {
-        await _process.WaitForExitAsync().WaitAsync(Patience);
+        await _process.WaitForExitAsync().WaitAsync(s_patience);
         return _process.ExitCode;
     }
 

@@ -16,9 +16,9 @@ internal sealed class ApacheServer : IDisposable
     /// <summary>More than the socket buffers of both sides hold.</summary>
     public const int LargeFileBytes = 8_000_000;
 
-    private readonly string root = Directory.CreateTempSubdirectory("handoff-apache-").FullName;
-    private readonly ChildProcess process;
-    private readonly PhpFpm? fpm;
+    private readonly string _root = Directory.CreateTempSubdirectory("handoff-apache-").FullName;
+    private readonly ChildProcess _process;
+    private readonly PhpFpm? _fpm;
 
     /// <param name="stack">How PHP runs.</param>
     /// <param name="maxWorkers">The most requests at a time.</param>
@@ -31,28 +31,28 @@ internal sealed class ApacheServer : IDisposable
         {
             CreateDirectories();
             Port = FreePort();
-            // httpd as root runs its workers as somebody else; as anybody else it just runs.
+            // httpd as _root runs its workers as somebody else; as anybody else it just runs.
             string? user = Environment.IsPrivilegedProcess ? "www-data" : null;
-            fpm = stack == Stack.EventWithPhpFpm ? new PhpFpm(root, user, DefaultSocket) : null;
-            string configuration = Path.Combine(root, "httpd.conf");
+            _fpm = stack == Stack.EventWithPhpFpm ? new PhpFpm(_root, user, DefaultSocket) : null;
+            string configuration = Path.Combine(_root, "httpd.conf");
             File.WriteAllText(configuration, new ApacheConfiguration
             {
                 Stack = stack,
-                Root = root,
+                Root = _root,
                 Port = Port,
                 SocketDirectory = SocketDirectory,
                 DaemonSocket = DefaultSocket,
                 User = user,
                 MaxWorkers = maxWorkers,
-                FpmSocket = fpm?.Socket,
-                Extra = extra.Replace("{root}", root, StringComparison.Ordinal),
+                FpmSocket = _fpm?.Socket,
+                Extra = extra.Replace("{_root}", _root, StringComparison.Ordinal),
             }.ToString());
-            // In a session of its own: prefork ends by a SIGTERM to its process group, which would be ours.
-            process = new ChildProcess(Tools.SetSid,
+            // In a session of its own: prefork ends by a SIGTERM to its _process group, which would be ours.
+            _process = new ChildProcess(Tools.SetSid,
                 ["env", .. environment ?? [], Tools.Apache, "-f", configuration, "-DFOREGROUND"]);
-            Wait.Until(() => Answers() || process.HasExited, () => $"httpd does not answer.\n{Log}");
-            if (process.HasExited)
-                throw new InvalidOperationException($"httpd ended.\n{process.Output}{Log}");
+            Wait.Until(() => Answers() || _process.HasExited, () => $"httpd does not answer.\n{Log}");
+            if (_process.HasExited)
+                throw new InvalidOperationException($"httpd ended.\n{_process.Output}{Log}");
         }
         catch
         {
@@ -64,18 +64,18 @@ internal sealed class ApacheServer : IDisposable
     public int Port { get; }
 
     /// <summary>The allowed prefix.</summary>
-    public string SocketDirectory => Path.Combine(root, "run");
+    public string SocketDirectory => Path.Combine(_root, "run");
 
     /// <summary>What <c>stream.php</c> names.</summary>
     public string DefaultSocket => Path.Combine(SocketDirectory, "daemon.sock");
 
-    public string Root => root;
+    public string Root => _root;
 
-    public string Log => File.Exists(Path.Combine(root, "error.log"))
-        ? File.ReadAllText(Path.Combine(root, "error.log"))
+    public string Log => File.Exists(Path.Combine(_root, "error.log"))
+        ? File.ReadAllText(Path.Combine(_root, "error.log"))
         : "";
 
-    public string AccessLog => File.ReadAllText(Path.Combine(root, "access.log"));
+    public string AccessLog => File.ReadAllText(Path.Combine(_root, "access.log"));
 
     public string Url(string pathAndQuery) => $"http://127.0.0.1:{Port}{pathAndQuery}";
 
@@ -88,13 +88,13 @@ internal sealed class ApacheServer : IDisposable
     public void WaitForLog(string text) =>
         Wait.Until(() => Log.Contains(text, StringComparison.Ordinal), () => Log);
 
-    public void Stop() => process.Stop();
+    public void Stop() => _process.Stop();
 
     public void Dispose()
     {
-        process?.Dispose();
-        fpm?.Dispose();
-        Directory.Delete(root, recursive: true);
+        _process?.Dispose();
+        _fpm?.Dispose();
+        Directory.Delete(_root, recursive: true);
     }
 
     internal static int FreePort()
@@ -107,15 +107,15 @@ internal sealed class ApacheServer : IDisposable
     private void CreateDirectories()
     {
         const UnixFileMode readable = (UnixFileMode)0b111_101_101;
-        File.SetUnixFileMode(root, readable);
+        File.SetUnixFileMode(_root, readable);
         foreach (string name in new[] { "run", "www", "chat" })
-            File.SetUnixFileMode(Directory.CreateDirectory(Path.Combine(root, name)).FullName, readable);
+            File.SetUnixFileMode(Directory.CreateDirectory(Path.Combine(_root, name)).FullName, readable);
         foreach (string script in Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "www")))
-            File.Copy(script, Path.Combine(root, "www", Path.GetFileName(script)));
+            File.Copy(script, Path.Combine(_root, "www", Path.GetFileName(script)));
         foreach (string page in new[] { "index.html", "stream.php" })
-            File.Copy(Path.Combine(Tools.Repository, "apache", page), Path.Combine(root, "chat", page));
-        File.WriteAllText(Path.Combine(root, "www", "plain.txt"), "plain\n");
-        File.WriteAllText(Path.Combine(root, "www", "large.txt"), new string('l', LargeFileBytes) + "\n");
+            File.Copy(Path.Combine(Tools.Repository, "apache", page), Path.Combine(_root, "chat", page));
+        File.WriteAllText(Path.Combine(_root, "www", "plain.txt"), "plain\n");
+        File.WriteAllText(Path.Combine(_root, "www", "large.txt"), new string('l', LargeFileBytes) + "\n");
     }
 
     private bool Answers()

@@ -4,13 +4,13 @@ using System.Text;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>A process that this test run started, and ends by its id.</summary>
+/// <summary>A _process that this test run started, and ends by its id.</summary>
 internal sealed partial class ChildProcess : IDisposable
 {
     public const int SigTerm = 15;
 
-    private readonly Process process;
-    private readonly StringBuilder output = new();
+    private readonly Process _process;
+    private readonly StringBuilder _output = new();
 
     public ChildProcess(string file, IEnumerable<string> arguments)
     {
@@ -24,29 +24,29 @@ internal sealed partial class ChildProcess : IDisposable
             start.ArgumentList.Add(argument);
         // Meant for these tests: the daemon refuses variables of its own prefix that it does not know.
         start.Environment.Remove(DaemonUnderTest.BinaryVariable);
-        process = new Process { StartInfo = start };
-        process.OutputDataReceived += (_, line) => Collect(line.Data);
-        process.ErrorDataReceived += (_, line) => Collect(line.Data);
-        process.Start();
-        process.StandardInput.Close();
-        process.BeginOutputReadLine();
-        process.BeginErrorReadLine();
+        _process = new Process { StartInfo = start };
+        _process.OutputDataReceived += (_, line) => Collect(line.Data);
+        _process.ErrorDataReceived += (_, line) => Collect(line.Data);
+        _process.Start();
+        _process.StandardInput.Close();
+        _process.BeginOutputReadLine();
+        _process.BeginErrorReadLine();
     }
 
     public string Output
     {
         get
         {
-            lock (output)
-                return output.ToString();
+            lock (_output)
+                return _output.ToString();
         }
     }
 
-    public bool HasExited => process.HasExited;
+    public bool HasExited => _process.HasExited;
 
-    public int ExitCode => process.ExitCode;
+    public int ExitCode => _process.ExitCode;
 
-    /// <summary>Runs to the end; the output is complete then.</summary>
+    /// <summary>Runs to the end; the _output is complete then.</summary>
     public static (int ExitCode, string Output) Run(string file, params string[] arguments)
     {
         using var child = new ChildProcess(file, arguments);
@@ -54,36 +54,36 @@ internal sealed partial class ChildProcess : IDisposable
         return (child.ExitCode, child.Output);
     }
 
-    public void Signal(int signal) => _ = Kill(process.Id, signal);
+    public void Signal(int signal) => _ = Kill(_process.Id, signal);
 
     public void WaitForExit(TimeSpan timeout)
     {
-        if (!process.WaitForExit(timeout))
-            throw new TimeoutException($"{process.StartInfo.FileName} still runs after {timeout}.\n{Output}");
-        process.WaitForExit();
+        if (!_process.WaitForExit(timeout))
+            throw new TimeoutException($"{_process.StartInfo.FileName} still runs after {timeout}.\n{Output}");
+        _process.WaitForExit();
     }
 
     public void Stop(int signal = SigTerm)
     {
-        if (process.HasExited)
+        if (_process.HasExited)
             return;
         Signal(signal);
-        if (!process.WaitForExit(TimeSpan.FromSeconds(15)))
-            process.Kill(entireProcessTree: true);
+        if (!_process.WaitForExit(TimeSpan.FromSeconds(15)))
+            _process.Kill(entireProcessTree: true);
     }
 
     public void Dispose()
     {
         Stop();
-        process.Dispose();
+        _process.Dispose();
     }
 
     private void Collect(string? line)
     {
         if (line == null)
             return;
-        lock (output)
-            output.AppendLine(line);
+        lock (_output)
+            _output.AppendLine(line);
     }
 
     [LibraryImport("libc", EntryPoint = "kill")]

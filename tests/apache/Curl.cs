@@ -4,9 +4,9 @@ namespace StreamingDaemon.ApacheTests;
 
 internal static class Curl
 {
-    private static readonly string[] Always = ["-sS", "--no-buffer", "--noproxy", "*", "--max-time", "30"];
+    private static readonly string[] s_always = ["-sS", "--no-buffer", "--noproxy", "*", "--max-time", "30"];
 
-    public static ChildProcess Start(params string[] arguments) => new(Tools.Curl, [.. Always, .. arguments]);
+    public static ChildProcess Start(params string[] arguments) => new(Tools.Curl, [.. s_always, .. arguments]);
 
     /// <summary>The answer; that curl is content is part of it.</summary>
     public static string Run(params string[] arguments)
@@ -25,7 +25,7 @@ internal static class Curl
         for (int number = 0; number < count; number++)
         {
             string file = Path.Combine(directory, $"{number}");
-            running.Add(Process.Start(Tools.Curl, [.. Always, "--stderr", file, "-o", file, url]));
+            running.Add(Process.Start(Tools.Curl, [.. s_always, "--stderr", file, "-o", file, url]));
         }
         foreach (var curl in running)
         {

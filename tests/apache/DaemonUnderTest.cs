@@ -13,7 +13,7 @@ internal sealed class DaemonUnderTest : IDisposable
 #else
     private const string Configuration = "Release";
 #endif
-    private readonly ChildProcess process;
+    private readonly ChildProcess _process;
 
     public DaemonUnderTest(string socket, int delayMs, bool stream = false)
     {
@@ -22,24 +22,24 @@ internal sealed class DaemonUnderTest : IDisposable
             "--socket", socket, "--socket-mode", "0666", "--delay", $"{delayMs}",
             .. stream ? ["--socket-type", "stream"] : Array.Empty<string>(),
         ];
-        process = Environment.GetEnvironmentVariable(BinaryVariable) is { Length: > 0 } binary
+        _process = Environment.GetEnvironmentVariable(BinaryVariable) is { Length: > 0 } binary
             ? new ChildProcess(binary, arguments)
             : new ChildProcess("dotnet", [Assembly(), .. arguments]);
-        Wait.Until(() => File.Exists(socket) || process.HasExited, () => $"No socket.\n{process.Output}",
+        Wait.Until(() => File.Exists(socket) || _process.HasExited, () => $"No socket.\n{_process.Output}",
             TimeSpan.FromSeconds(10));
-        if (process.HasExited)
-            throw new InvalidOperationException($"The daemon ended.\n{process.Output}");
+        if (_process.HasExited)
+            throw new InvalidOperationException($"The daemon ended.\n{_process.Output}");
     }
 
     /// <summary>As a shell would start it.</summary>
     public static string CommandLine =>
         Environment.GetEnvironmentVariable(BinaryVariable) is { Length: > 0 } binary ? binary : $"dotnet {Assembly()}";
 
-    public bool HasExited => process.HasExited;
+    public bool HasExited => _process.HasExited;
 
-    public void Signal(int signal) => process.Signal(signal);
+    public void Signal(int signal) => _process.Signal(signal);
 
-    public void Dispose() => process.Dispose();
+    public void Dispose() => _process.Dispose();
 
     private static string Assembly()
     {

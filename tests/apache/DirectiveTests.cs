@@ -3,7 +3,7 @@ namespace StreamingDaemon.ApacheTests;
 /// <summary>The five directives: what they take, and what they say otherwise.</summary>
 public sealed class DirectiveTests
 {
-    private static readonly string[] modulesOfTheExample = ["mpm_event", "authz_core", "alias", "env", "dir"];
+    private static readonly string[] s_modulesOfTheExample = ["mpm_event", "authz_core", "alias", "env", "dir"];
 
     [Theory]
     [InlineData("SocketHandoffConnectTimeoutMs 0", "must be between 1 and 60000")]
@@ -56,7 +56,7 @@ public sealed class DirectiveTests
         string root = Directory.CreateTempSubdirectory("handoff-check-").FullName;
         try
         {
-            string modules = string.Join('\n', modulesOfTheExample.Select(name =>
+            string modules = string.Join('\n', s_modulesOfTheExample.Select(name =>
                 $"LoadModule {name}_module {Tools.Modules}/mod_{name}.so"));
             string file = Path.Combine(root, "httpd.conf");
             File.WriteAllText(file, $"""

@@ -7,19 +7,19 @@ namespace StreamingDaemon.ApacheTests;
 /// <summary>A daemon in the test's own hands: it accepts when told to, and shows the exact bytes.</summary>
 internal sealed unsafe partial class HandoffListener : IDisposable
 {
-    private readonly Socket listener;
-    private readonly string path;
+    private readonly Socket _listener;
+    private readonly string _path;
 
     public HandoffListener(string path, SocketType type = SocketType.Seqpacket, int backlog = 16)
     {
-        this.path = path;
-        listener = new Socket(AddressFamily.Unix, type, ProtocolType.Unspecified);
+        _path = path;
+        _listener = new Socket(AddressFamily.Unix, type, ProtocolType.Unspecified);
         // Under its name only when it listens and may be connected to: httpd does not try again after EACCES.
-        string unready = path + ".new";
-        listener.Bind(new UnixDomainSocketEndPoint(unready));
+        string unready = _path + ".new";
+        _listener.Bind(new UnixDomainSocketEndPoint(unready));
         File.SetUnixFileMode(unready, (UnixFileMode)0b110_110_110);
-        listener.Listen(backlog);
-        File.Move(unready, path);
+        _listener.Listen(backlog);
+        File.Move(unready, _path);
     }
 
     /// <summary>Takes the next handoff, answers the client with a line, and returns the data.</summary>
@@ -36,8 +36,8 @@ internal sealed unsafe partial class HandoffListener : IDisposable
 
     public Socket AcceptOne()
     {
-        Assert.True(listener.Poll(Wait.Limit, SelectMode.SelectRead), "Nobody connects.");
-        return listener.Accept();
+        Assert.True(_listener.Poll(Wait.Limit, SelectMode.SelectRead), "Nobody connects.");
+        return _listener.Accept();
     }
 
     /// <summary>Connects until the queue takes no more.</summary>
@@ -46,13 +46,13 @@ internal sealed unsafe partial class HandoffListener : IDisposable
         List<Socket> waiting = [];
         for (; ; )
         {
-            var socket = new Socket(AddressFamily.Unix, listener.SocketType, ProtocolType.Unspecified)
+            var socket = new Socket(AddressFamily.Unix, _listener.SocketType, ProtocolType.Unspecified)
             {
                 Blocking = false,
             };
             try
             {
-                socket.Connect(new UnixDomainSocketEndPoint(path));
+                socket.Connect(new UnixDomainSocketEndPoint(_path));
                 waiting.Add(socket);
             }
             catch (SocketException full) when (full.SocketErrorCode is SocketError.WouldBlock)
@@ -65,8 +65,8 @@ internal sealed unsafe partial class HandoffListener : IDisposable
 
     public void Dispose()
     {
-        listener.Dispose();
-        File.Delete(path);
+        _listener.Dispose();
+        File.Delete(_path);
     }
 
     /// <summary>All the data up to the end, and the one descriptor.</summary>

@@ -3,7 +3,7 @@ namespace StreamingDaemon.ApacheTests;
 /// <summary>A private php-fpm on a Unix socket in the server's own directory.</summary>
 internal sealed class PhpFpm : IDisposable
 {
-    private readonly ChildProcess process;
+    private readonly ChildProcess _process;
 
     public PhpFpm(string root, string? user, string daemonSocket)
     {
@@ -24,13 +24,13 @@ internal sealed class PhpFpm : IDisposable
 
             """);
         List<string> arguments = ["--nodaemonize", "--fpm-config", configuration];
-        process = new ChildProcess(Tools.PhpFpm, arguments);
-        Wait.Until(() => File.Exists(Socket) || process.HasExited, () => process.Output);
-        if (process.HasExited)
-            throw new InvalidOperationException($"php-fpm ended.\n{process.Output}");
+        _process = new ChildProcess(Tools.PhpFpm, arguments);
+        Wait.Until(() => File.Exists(Socket) || _process.HasExited, () => _process.Output);
+        if (_process.HasExited)
+            throw new InvalidOperationException($"php-fpm ended.\n{_process.Output}");
     }
 
     public string Socket { get; }
 
-    public void Dispose() => process.Dispose();
+    public void Dispose() => _process.Dispose();
 }

@@ -8,21 +8,21 @@ namespace StreamingDaemon.ApacheTests;
 /// <summary>A TCP client that sees every byte.</summary>
 internal sealed class RawClient : IDisposable
 {
-    private readonly Socket socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-    private readonly StringBuilder received = new();
-    private readonly byte[] buffer = new byte[65536];
+    private readonly Socket _socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+    private readonly StringBuilder _received = new();
+    private readonly byte[] _buffer = new byte[65536];
 
     public RawClient(int port, int receiveBuffer = 65536)
     {
-        socket.ReceiveBufferSize = receiveBuffer;
-        socket.Connect(IPAddress.Loopback, port);
+        _socket.ReceiveBufferSize = receiveBuffer;
+        _socket.Connect(IPAddress.Loopback, port);
     }
 
-    public string Received => received.ToString();
+    public string Received => _received.ToString();
 
     public bool Ended { get; private set; }
 
-    public int LocalPort => ((IPEndPoint)socket.LocalEndPoint!).Port;
+    public int LocalPort => ((IPEndPoint)_socket.LocalEndPoint!).Port;
 
     public static string Get(string path, string host = "localhost") =>
         $"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n";
@@ -33,12 +33,12 @@ internal sealed class RawClient : IDisposable
     {
         int sent = 0;
         while (sent < bytes.Length)
-            sent += socket.Send(bytes, sent, bytes.Length - sent, SocketFlags.None);
+            sent += _socket.Send(bytes, sent, bytes.Length - sent, SocketFlags.None);
     }
 
     public string ReadUntil(string text)
     {
-        Read(() => received.ToString().Contains(text, StringComparison.Ordinal));
+        Read(() => _received.ToString().Contains(text, StringComparison.Ordinal));
         Assert.Contains(text, Received, StringComparison.Ordinal);
         return Received;
     }
@@ -51,17 +51,17 @@ internal sealed class RawClient : IDisposable
         return Received;
     }
 
-    public void Dispose() => socket.Dispose();
+    public void Dispose() => _socket.Dispose();
 
     private void Read(Func<bool> enough)
     {
         var watch = Stopwatch.StartNew();
         while (!Ended && !enough() && watch.Elapsed < Wait.Limit)
         {
-            if (!socket.Poll(TimeSpan.FromMilliseconds(100), SelectMode.SelectRead))
+            if (!_socket.Poll(TimeSpan.FromMilliseconds(100), SelectMode.SelectRead))
                 continue;
-            int count = socket.Receive(buffer);
-            received.Append(Encoding.UTF8.GetString(buffer, 0, count));
+            int count = _socket.Receive(_buffer);
+            _received.Append(Encoding.UTF8.GetString(_buffer, 0, count));
             Ended = count == 0;
         }
     }

@@ -60,49 +60,49 @@ public sealed class RestartTests
     /// <summary>One after the other, some milliseconds apart; each asks for a handoff.</summary>
     private sealed class Browsers : IDisposable
     {
-        private readonly ConcurrentQueue<RawClient> clients = new();
-        private readonly Thread thread;
-        private volatile bool ending;
+        private readonly ConcurrentQueue<RawClient> _clients = new();
+        private readonly Thread _thread;
+        private volatile bool _ending;
 
         public Browsers(ApacheServer apache)
         {
-            thread = new Thread(() =>
+            _thread = new Thread(() =>
             {
                 string request = RawClient.Get(ApacheServer.HandoffPath(apache.DefaultSocket));
-                while (!ending)
+                while (!_ending)
                 {
                     var client = new RawClient(apache.Port);
                     client.Send(request);
-                    clients.Enqueue(client);
+                    _clients.Enqueue(client);
                     Thread.Sleep(5);
                 }
             });
-            thread.Start();
+            _thread.Start();
         }
 
         public void WaitForMore(int count)
         {
-            int enough = clients.Count + count;
-            Wait.Until(() => clients.Count >= enough, () => $"{clients.Count} browsers only.");
+            int enough = _clients.Count + count;
+            Wait.Until(() => _clients.Count >= enough, () => $"{_clients.Count} browsers only.");
         }
 
         public List<string> End()
         {
             Stop();
-            return [.. clients.Select(client => client.ReadToEnd())];
+            return [.. _clients.Select(client => client.ReadToEnd())];
         }
 
         public void Dispose()
         {
             Stop();
-            foreach (var client in clients)
+            foreach (var client in _clients)
                 client.Dispose();
         }
 
         private void Stop()
         {
-            ending = true;
-            thread.Join();
+            _ending = true;
+            _thread.Join();
         }
     }
 }

@@ -15,13 +15,13 @@ public sealed class SharedServers : IDisposable
     /// <summary>18 events take a third of a second.</summary>
     public const int DelayMs = 20;
 
-    private readonly Dictionary<Stack, (ApacheServer Apache, DaemonUnderTest Daemon)> running = [];
+    private readonly Dictionary<Stack, (ApacheServer Apache, DaemonUnderTest Daemon)> _running = [];
 
     public static TheoryData<Stack> Both => [Stack.PreforkWithModPhp, Stack.EventWithPhpFpm];
 
     public void Dispose()
     {
-        foreach (var (apache, daemon) in running.Values)
+        foreach (var (apache, daemon) in _running.Values)
         {
             daemon.Dispose();
             apache.Dispose();
@@ -32,11 +32,11 @@ public sealed class SharedServers : IDisposable
     {
         get
         {
-            if (!running.TryGetValue(stack, out var servers))
+            if (!_running.TryGetValue(stack, out var servers))
             {
                 var apache = new ApacheServer(stack);
                 servers = (apache, new DaemonUnderTest(apache.DefaultSocket, DelayMs));
-                running[stack] = servers;
+                _running[stack] = servers;
             }
             return servers.Apache;
         }

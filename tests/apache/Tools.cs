@@ -7,8 +7,8 @@ namespace StreamingDaemon.ApacheTests;
 /// </summary>
 internal static class Tools
 {
-    private static readonly Lazy<string> builtModule = new(BuildModule);
-    private static readonly Lazy<string> modules = new(() =>
+    private static readonly Lazy<string> s_builtModule = new(BuildModule);
+    private static readonly Lazy<string> s_modules = new(() =>
         ChildProcess.Run(Apxs, "-q", "LIBEXECDIR").Output.Trim());
 
     public static string Repository { get; } = Path.GetFullPath("../..", SourceDirectory());
@@ -22,12 +22,12 @@ internal static class Tools
     public static string SetSid => Find("setsid", "util-linux");
     public static string PhpFpm => FindNewest("/usr/sbin", "php-fpm*", "php-fpm");
     public static string ModPhp => FindNewest(Modules, "libphp*.so", "libapache2-mod-php");
-    public static string Modules => modules.Value;
+    public static string Modules => s_modules.Value;
 
     public static string LoadModule(string name) => $"LoadModule {name}_module {Modules}/mod_{name}.so";
 
     /// <summary>Our module, compiled once a run, outside of the working tree.</summary>
-    public static string HandoffModule => builtModule.Value;
+    public static string HandoffModule => s_builtModule.Value;
 
     /// <summary>Makes a shared object of a C file.</summary>
     public static void Compile(string source, string sharedObject)

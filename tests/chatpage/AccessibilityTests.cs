@@ -8,7 +8,7 @@ namespace StreamingDaemon.ChatPageTests;
 /// <summary>The page with a keyboard, with a screen reader, and for eyes that need contrast.</summary>
 public sealed class AccessibilityTests(Browser browser, SharedSites sites)
 {
-    private static readonly string Axe = new BundledAxeScriptProvider().GetScript();
+    private static readonly string s_axe = new BundledAxeScriptProvider().GetScript();
 
     [Theory]
     [InlineData("light")]
@@ -200,7 +200,7 @@ public sealed class AccessibilityTests(Browser browser, SharedSites sites)
     /// <summary>Rules that are broken, with those that axe counts as best practice.</summary>
     private static string[] Violations(ChatPage page)
     {
-        page.Run<object>("if (!window.axe) (0, eval)(arguments[0])", Axe);
+        page.Run<object>("if (!window.axe) (0, eval)(arguments[0])", s_axe);
         var found = (string)page.RunToEnd("""
             const done = arguments[arguments.length - 1];
             axe.run({ resultTypes: ["violations"] }).then(r => done(JSON.stringify(r.violations.map(v => v.id))), done);

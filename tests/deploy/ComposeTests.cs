@@ -8,12 +8,12 @@ namespace StreamingDaemon.DeployTests;
 /// <summary>docker-compose.yml against the files that it names.</summary>
 public sealed partial class ComposeTests
 {
-    private static readonly string Compose = File.ReadAllText(Tool.InRepository("docker-compose.yml"));
+    private static readonly string s_compose = File.ReadAllText(Tool.InRepository("docker-compose.yml"));
 
     [Fact]
     public void Every_file_that_compose_names_is_there()
     {
-        var named = NamedFile().Matches(Compose).Select(m => m.Groups[1].Value).Distinct().ToList();
+        var named = NamedFile().Matches(s_compose).Select(m => m.Groups[1].Value).Distinct().ToList();
 
         Assert.Contains("deploy/seccomp/streaming-daemon.json", named);
         Assert.Contains("./deploy/tls/Caddyfile", named);
@@ -27,12 +27,12 @@ public sealed partial class ComposeTests
         var provisioned = File.ReadAllText(Tool.InRepository(
             "deploy", "grafana", "provisioning", "dashboards", "streaming-daemon.yml"));
         var dashboards = Regex.Match(provisioned, "path: (.*)").Groups[1].Value;
-        Assert.Contains($":{dashboards}/streaming-daemon.json:ro", Compose, StringComparison.Ordinal);
+        Assert.Contains($":{dashboards}/streaming-daemon.json:ro", s_compose, StringComparison.Ordinal);
 
         var image = File.ReadAllText(Tool.InRepository("deploy", "container", "config.toml"));
         var directory = Path.GetDirectoryName(Manifests.Toml(image, "socket"));
-        Assert.Equal(2, Regex.Count(Compose, $"- handoff:{directory}\n"));
-        Assert.Contains($":{Manifests.Toml(image, "metrics_port")}\"\n", Compose, StringComparison.Ordinal);
+        Assert.Equal(2, Regex.Count(s_compose, $"- handoff:{directory}\n"));
+        Assert.Contains($":{Manifests.Toml(image, "metrics_port")}\"\n", s_compose, StringComparison.Ordinal);
         Assert.Contains($"daemon:{Manifests.Toml(image, "metrics_port")}",
             File.ReadAllText(Tool.InRepository("deploy", "prometheus", "prometheus.yml")), StringComparison.Ordinal);
     }
@@ -42,7 +42,7 @@ public sealed partial class ComposeTests
     {
         var reference = File.ReadAllText(Tool.InRepository("streaming-daemon.toml"));
         var drain = Regex.Match(reference, "# shutdown_timeout_s = ([0-9]+)").Groups[1].Value;
-        var grace = Regex.Match(Compose, "stop_grace_period: ([0-9]+)s").Groups[1].Value;
+        var grace = Regex.Match(s_compose, "stop_grace_period: ([0-9]+)s").Groups[1].Value;
 
         Assert.True(int.Parse(grace, CultureInfo.InvariantCulture) > int.Parse(drain, CultureInfo.InvariantCulture));
     }
@@ -65,7 +65,7 @@ public sealed partial class ComposeTests
     [Fact]
     public void Apache_waits_for_a_healthy_daemon_and_nobody_gains_rights()
     {
-        var services = (YamlMappingNode)Yaml.Read(Compose)["services"];
+        var services = (YamlMappingNode)Yaml.Read(s_compose)["services"];
 
         Assert.Equal("service_healthy", $"{Service("apache")["depends_on"]["daemon"]["condition"]}");
         Assert.Equal("http://127.0.0.1/chat/", Words(Service("apache")["healthcheck"]["test"])[^1]);
@@ -80,7 +80,7 @@ public sealed partial class ComposeTests
     [Fact]
     public void What_is_not_asked_for_is_in_a_profile()
     {
-        var services = (YamlMappingNode)Yaml.Read(Compose)["services"];
+        var services = (YamlMappingNode)Yaml.Read(s_compose)["services"];
         var profiles = services.Children.ToDictionary(s => $"{s.Key}",
             s => s.Value is YamlMappingNode service && service.Children.TryGetValue("profiles", out var named)
                 ? Words(named).Single() : "");
@@ -100,7 +100,7 @@ public sealed partial class ComposeTests
     [InlineData("OPENAI_API_KEY=sk-of-the-test", "backend openai")]
     public async Task Openai_takes_one_variable(string variable, string backend)
     {
-        // A shell fills in what Compose does, by the same rules.
+        // A shell fills in what s_compose does, by the same rules.
         var environment = ((YamlMappingNode)Service("daemon")["environment"]).Children
             .Select(v => $"export {v.Key}=\"{v.Value}\"");
         Assert.Contains("OPENAI_HTTP2_ENABLED", string.Concat(environment), StringComparison.Ordinal);
@@ -122,7 +122,7 @@ public sealed partial class ComposeTests
         Assert.True(exitCode == 0, said);
     }
 
-    private static YamlNode Service(string name) => Yaml.Read(Compose)["services"][name];
+    private static YamlNode Service(string name) => Yaml.Read(s_compose)["services"][name];
 
     private static string[] Words(YamlNode list) => [.. ((YamlSequenceNode)list).Select(word => $"{word}")];
 

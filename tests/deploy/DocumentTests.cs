@@ -8,10 +8,10 @@ namespace StreamingDaemon.DeployTests;
 public sealed partial class DocumentTests
 {
     /// <summary>Those that operators set options from.</summary>
-    private static readonly string[] Guides = ["docs/operations.md", "docs/kubernetes.md"];
+    private static readonly string[] s_guides = ["docs/operations.md", "docs/kubernetes.md"];
 
-    private static readonly string[] Pages =
-        [.. Guides, "docs/seccomp.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    private static readonly string[] s_pages =
+        [.. s_guides, "docs/seccomp.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
     [Fact]
     public void Every_alert_leads_to_its_section_and_every_section_has_its_alert()
@@ -27,7 +27,7 @@ public sealed partial class DocumentTests
     [Fact]
     public void Links_and_named_files_lead_somewhere()
     {
-        foreach (var page in Pages)
+        foreach (var page in s_pages)
         {
             var text = File.ReadAllText(Tool.InRepository(page));
             var directory = Path.GetDirectoryName(Tool.InRepository(page))!;
@@ -63,7 +63,7 @@ public sealed partial class DocumentTests
     {
         var version = OurVersion;
         var chart = Yaml.Read(File.ReadAllText(Tool.InRepository(HelmChart.Directory, "Chart.yaml")));
-        var named = NamedVersion().Matches(string.Concat(Pages.Append($"{HelmChart.Directory}/README.md")
+        var named = NamedVersion().Matches(string.Concat(s_pages.Append($"{HelmChart.Directory}/README.md")
             .Select(page => File.ReadAllText(Tool.InRepository(page)))));
 
         Assert.Contains($"image.version=\"{version}\"", File.ReadAllText(Tool.InRepository("Dockerfile")),
@@ -136,10 +136,10 @@ public sealed partial class DocumentTests
         var reference = File.ReadAllText(Tool.InRepository("docs", "configuration.md"));
         var tests = string.Concat(Directory.EnumerateFiles(Tool.InRepository("tests"), "*.cs",
             SearchOption.AllDirectories).Select(File.ReadAllText));
-        foreach (var page in Pages.Append("SECURITY.md"))
+        foreach (var page in s_pages.Append("SECURITY.md"))
         {
             var text = File.ReadAllText(Tool.InRepository(page));
-            if (Guides.Contains(page))
+            if (s_guides.Contains(page))
             {
                 Assert.All(Option().Matches(text).Select(m => m.Groups[1].Value),
                     option => Assert.Contains($"| `{option}` |", reference, StringComparison.Ordinal));

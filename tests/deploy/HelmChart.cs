@@ -7,7 +7,7 @@ internal static partial class HelmChart
 {
     public const string Directory = "deploy/helm/streaming-daemon";
 
-    private static readonly Lazy<Task<string>> Renderer = new(BuildAsync);
+    private static readonly Lazy<Task<string>> s_renderer = new(BuildAsync);
 
     /// <summary>All templates rendered, with some values set as by <c>--set</c>; a list as JSON.</summary>
     public static async Task<IReadOnlyList<object>> RenderAsync(
@@ -22,7 +22,7 @@ internal static partial class HelmChart
     public static async Task<string> TextOfAsync(
         string chart, string release, params (string Path, string Value)[] set)
     {
-        var (exitCode, said) = await Tool.RunAsync(await Renderer.Value,
+        var (exitCode, said) = await Tool.RunAsync(await s_renderer.Value,
             [chart, release, .. set.Select(s => $"{s.Path}={s.Value}")]);
         Assert.True(exitCode == 0, said);
         // A file that is left out leaves no document behind.

@@ -8,7 +8,7 @@ namespace StreamingDaemon.DeployTests;
 /// error.</summary>
 internal static class Manifests
 {
-    private static readonly Dictionary<string, Type> Types = new()
+    private static readonly Dictionary<string, Type> s_types = new()
     {
         ["v1/ConfigMap"] = typeof(V1ConfigMap),
         ["v1/Service"] = typeof(V1Service),
@@ -41,7 +41,7 @@ internal static class Manifests
     ];
 
     public static IReadOnlyList<object> Read(string yaml) =>
-        [.. KubernetesYaml.LoadAllFromString(yaml, Types, strict: true)];
+        [.. KubernetesYaml.LoadAllFromString(yaml, s_types, strict: true)];
 
     /// <summary>An object as text, to compare: what is not said is left out.</summary>
     public static string Text(object manifest) => KubernetesYaml.Serialize(manifest);

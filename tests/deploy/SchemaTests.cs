@@ -5,7 +5,7 @@ namespace StreamingDaemon.DeployTests;
 /// <summary>The files of deploy/ by the rules of whoever reads them: <c>schemas/judge.mjs</c>.</summary>
 public sealed class SchemaTests : IDisposable
 {
-    private static readonly Lazy<Task<string>> Judge = new(InstallAsync);
+    private static readonly Lazy<Task<string>> s_judge = new(InstallAsync);
 
     private readonly TempDirectory _directory = new();
 
@@ -73,7 +73,7 @@ public sealed class SchemaTests : IDisposable
 
     private static async Task<string> ComplaintsAsync(string kind, params string[] files)
     {
-        var (exitCode, said) = await Tool.RunAsync(Tool.Node, [await Judge.Value, kind, .. files]);
+        var (exitCode, said) = await Tool.RunAsync(Tool.Node, [await s_judge.Value, kind, .. files]);
         Assert.True(exitCode == 0, said);
         return said;
     }

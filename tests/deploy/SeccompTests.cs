@@ -13,7 +13,7 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
     /// <summary>ENOSYS: what the profile answers.</summary>
     private const int NoSys = 38;
 
-    private static readonly string[] Ring = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
+    private static readonly string[] s_ring = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
 
     private readonly TempDirectory _directory = new();
 
@@ -78,7 +78,7 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
     [Fact]
     public async Task Without_the_ring_s_three_calls_check_says_what_is_wrong()
     {
-        var (exitCode, said) = await CheckAsync(Ring);
+        var (exitCode, said) = await CheckAsync(s_ring);
 
         Assert.Equal(1, exitCode);
         Assert.Matches("failed +io_uring +io_uring_setup: ENOSYS. A seccomp profile blocks io_uring", said);

@@ -7,7 +7,7 @@ namespace StreamingDaemon.DeployTests;
 /// <summary>The unit files, judged by systemd's own programs, and held against what the daemon does.</summary>
 public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
 {
-    private static readonly string[] Units = ["streaming-daemon.service", "streaming-daemon.socket"];
+    private static readonly string[] s_units = ["streaming-daemon.service", "streaming-daemon.socket"];
 
     private readonly TempDirectory _directory = new();
 
@@ -37,7 +37,7 @@ public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
     public async Task Service_is_exposed_to_little()
     {
         var (exitCode, said) = await Tool.RunAsync(Tool.SystemdAnalyze, "security", "--offline=true",
-            "--no-pager", "--threshold=20", UnitFile.PathOf(Units[0]));
+            "--no-pager", "--threshold=20", UnitFile.PathOf(s_units[0]));
 
         output.WriteLine(said);
         Assert.Equal(0, exitCode);
@@ -67,8 +67,8 @@ public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
     [Fact]
     public void Service_alone_brings_its_socket_and_comes_after_it()
     {
-        Assert.Contains(Units[1], UnitFile.Service["Wants"].Split(' '));
-        Assert.Contains(Units[1], UnitFile.Service["After"].Split(' '));
+        Assert.Contains(s_units[1], UnitFile.Service["Wants"].Split(' '));
+        Assert.Contains(s_units[1], UnitFile.Service["After"].Split(' '));
     }
 
     [Fact]
@@ -79,7 +79,7 @@ public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
         var limit = Number(UnitFile.Service["LimitNOFILE"]);
         Assert.True(limit >= await Descriptors.WantedAsync(connections, http2: false));
         // What its comment says; with some for what else may be open.
-        var said = File.ReadAllText(UnitFile.PathOf(Units[0]));
+        var said = File.ReadAllText(UnitFile.PathOf(s_units[0]));
         var told = WantedDescriptors().Match(said);
         await Descriptors.AreEnoughAsync(Number(told.Groups[1].Value), connections, http2: true);
         await Descriptors.AreEnoughAsync(Number(told.Groups[2].Value), connections, http2: false);
@@ -89,7 +89,7 @@ public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
     private async Task<(int ExitCode, string Said)> VerifyAsync(Func<string, string> change)
     {
         var units = Directory.CreateDirectory(_directory.File("etc/systemd/system")).FullName;
-        foreach (var name in Units)
+        foreach (var name in s_units)
         {
             await File.WriteAllTextAsync(Path.Combine(units, name),
                 change(await File.ReadAllTextAsync(UnitFile.PathOf(name))));
@@ -106,7 +106,7 @@ public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
         foreach (var file in Directory.EnumerateFiles("/usr/lib/systemd/system"))
             File.Copy(file, Path.Combine(vendor, Path.GetFileName(file)));
         return await Tool.RunAsync(Tool.SystemdAnalyze,
-            ["verify", $"--root={_directory.Path}", "--man=no", "--recursive-errors=no", .. Units]);
+            ["verify", $"--root={_directory.Path}", "--man=no", "--recursive-errors=no", .. s_units]);
     }
 
     /// <summary>The default of an option, as the reference configuration states it.</summary>

@@ -9,7 +9,7 @@ namespace StreamingDaemon.DeployTests;
 internal static class Tool
 {
     /// <summary>Some make a whole root of Debian.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(10);
 
     public static string SystemdAnalyze => Find("systemd-analyze", "systemd");
     public static string Promtool => Find("promtool", "prometheus");
@@ -48,7 +48,7 @@ internal static class Tool
         using var process = Process.Start(start)!;
         var output = process.StandardOutput.ReadToEndAsync();
         var error = process.StandardError.ReadToEndAsync();
-        await process.WaitForExitAsync().WaitAsync(Patience);
+        await process.WaitForExitAsync().WaitAsync(s_patience);
         return (process.ExitCode, await output + await error);
     }
 

@@ -22,11 +22,11 @@ internal static class Book
     private const string Picture = "text";
     private const string Diagram = "mermaid";
 
-    private static readonly MarkdownPipeline Pipeline =
+    private static readonly MarkdownPipeline s_pipeline =
         new MarkdownPipelineBuilder().UsePipeTables().UsePreciseSourceLocation().Build();
 
-    /// <summary>Programs that a page's text, and not only its blocks, may tell to run.</summary>
-    private static readonly HashSet<string> Programs =
+    /// <summary>s_programs that a page's text, and not only its blocks, may tell to run.</summary>
+    private static readonly HashSet<string> s_programs =
     [
         "streaming-daemon", "docker", "kubectl", "helm", "runc", "systemctl", "journalctl", "systemd-analyze",
         "sudo", "apt", "apt-get", "dpkg", "apache2ctl", "a2enconf", "apxs", "dotnet", "make", "gcc", "git", "bash",
@@ -35,7 +35,7 @@ internal static class Book
     ];
 
     /// <summary>Those that programs and not people read.</summary>
-    private static readonly string[] NotPages = ["bin", "obj", "artifacts", "TestResults"];
+    private static readonly string[] s_notPages = ["bin", "obj", "artifacts", "TestResults"];
 
     public static IReadOnlyList<string> Pages { get; } = [.. PagesBelow(Machine.Repository).Order()];
 
@@ -50,14 +50,14 @@ internal static class Book
     /// <summary>The lines of a page's picture, or of what it says that a program prints, by its first
     /// words.</summary>
     public static IReadOnlyList<string> Printed(string page, string beginning) =>
-        Markdown.Parse(Read(page), Pipeline).Descendants<FencedCodeBlock>().Where(b => b.Info == Picture)
+        Markdown.Parse(Read(page), s_pipeline).Descendants<FencedCodeBlock>().Where(b => b.Info == Picture)
             .Select(b => b.Lines.ToString())
             .Single(text => text.StartsWith(beginning, StringComparison.Ordinal)).Split('\n');
 
     /// <exception cref="InvalidOperationException">A block's language is not known here.</exception>
     public static IEnumerable<Command> CommandsOf(string page, string markdown)
     {
-        foreach (var node in Markdown.Parse(markdown, Pipeline).Descendants())
+        foreach (var node in Markdown.Parse(markdown, s_pipeline).Descendants())
         {
             var text = node switch
             {
@@ -81,7 +81,7 @@ internal static class Book
         // A program's name alone is mostly the name of something else.
         return words[0].Contains('/', StringComparison.Ordinal) && words[0].EndsWith(".sh", StringComparison.Ordinal)
             || words[0] == ".ci/run"
-            || words.Count > 1 && Programs.Contains(words[0]);
+            || words.Count > 1 && s_programs.Contains(words[0]);
     }
 
     private static string Read(string page) => File.ReadAllText(Path.Combine(Machine.Repository, page));
@@ -95,7 +95,7 @@ internal static class Book
             yield return Path.GetRelativePath(Machine.Repository, file);
         foreach (var child in Directory.EnumerateDirectories(directory))
         {
-            if (NotPages.Contains(Path.GetFileName(child)) || Path.GetFileName(child)[0] == '.')
+            if (s_notPages.Contains(Path.GetFileName(child)) || Path.GetFileName(child)[0] == '.')
                 continue;
             foreach (var page in PagesBelow(child))
                 yield return page;

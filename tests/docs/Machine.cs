@@ -15,7 +15,7 @@ namespace StreamingDaemon.DocsTests;
 /// </summary>
 internal sealed partial class Machine : IAsyncDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(2);
     private static int s_count;
 
     private readonly TempDirectory _bundle = new();
@@ -79,11 +79,11 @@ internal sealed partial class Machine : IAsyncDisposable
         shell.StandardInput.Close();
         try
         {
-            await shell.WaitForExitAsync().WaitAsync(Patience);
+            await shell.WaitForExitAsync().WaitAsync(s_patience);
         }
         catch (TimeoutException)
         {
-            throw new CommandFailedException($"{what ?? script}\nhas not ended within {Patience}:\n{Read(output)}");
+            throw new CommandFailedException($"{what ?? script}\nhas not ended within {s_patience}:\n{Read(output)}");
         }
 
         return shell.ExitCode == 0 ? Read(output)
@@ -106,7 +106,7 @@ internal sealed partial class Machine : IAsyncDisposable
         var begun = new Foreground(this, shell, group, () => Read(output));
         try
         {
-            await Eventually.TrueAsync(() => Said() || shell.HasExited, Patience);
+            await Eventually.TrueAsync(() => Said() || shell.HasExited, s_patience);
         }
         catch (TimeoutException)
         {
@@ -128,7 +128,7 @@ internal sealed partial class Machine : IAsyncDisposable
     {
         // Its first process ends with its input, and all others with that one.
         _process.StandardInput.Close();
-        await _process.WaitForExitAsync().WaitAsync(Patience);
+        await _process.WaitForExitAsync().WaitAsync(s_patience);
         _process.Dispose();
         _bundle.Dispose();
     }

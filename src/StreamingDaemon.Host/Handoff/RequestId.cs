@@ -13,10 +13,10 @@ internal static class RequestId
     // Start time and counter: unique across restarts, without a random number for each stream.
     private static readonly string s_prefix = "sd-"
         + DateTimeOffset.UtcNow.ToUnixTimeMilliseconds().ToString("x", CultureInfo.InvariantCulture) + "-";
-    private static long _last;
+    private static long s_last;
 
     public static string Next() => string.Create(CultureInfo.InvariantCulture, stackalloc char[MaxOwnLength],
-        $"{s_prefix}{Interlocked.Increment(ref _last):x}");
+        $"{s_prefix}{Interlocked.Increment(ref s_last):x}");
 
     /// <summary>Keeps characters that are safe in a header, a log line and a JSON string; others become '_'.
     /// </summary>

@@ -10,7 +10,7 @@ public sealed class UpstreamFuzz
 {
     private const int MaxEventBytes = 512;
 
-    private static readonly string[] Words =
+    private static readonly string[] s_words =
     [
         "data: ", "data:", "\n\n", "\r\n", "\r", "event: error\n", "id: 1\n", "retry: 1\n", ": comment\n", "[DONE]",
         "{", "}", "[", "]", ",", "\"", "\\", "\\ud83d", "\\udc4b", "\\u0000", "null", "\"choices\":[", "\"delta\":{",
@@ -19,7 +19,7 @@ public sealed class UpstreamFuzz
 
     [Fact]
     public void Stream_of_any_bytes_reads_the_same_however_it_is_cut() =>
-        Fuzzing.Run("upstream", Words, (data, random) =>
+        Fuzzing.Run("upstream", s_words, (data, random) =>
         {
             var whole = Read(new CutStream(data, () => int.MaxValue));
             var cut = Read(new CutStream(data, () => random.Next(1, 20)));
@@ -29,7 +29,7 @@ public sealed class UpstreamFuzz
 
     [Fact]
     public void Stream_of_any_bytes_has_the_events_that_the_platforms_parser_finds() =>
-        Fuzzing.Run("upstream", Words, (data, random) =>
+        Fuzzing.Run("upstream", s_words, (data, random) =>
         {
             using var chunks = new ChunkReader("sk-of-the-test");
             var expected = new List<string>();

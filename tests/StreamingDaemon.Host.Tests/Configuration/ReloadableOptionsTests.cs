@@ -6,27 +6,27 @@ namespace StreamingDaemon.Host.Tests.Configuration;
 
 public sealed class ReloadableOptionsTests
 {
-    private static readonly DaemonOptions Start = new();
+    private static readonly DaemonOptions s_start = new();
 
     [Fact]
     public void What_may_change_is_taken_over_and_the_rest_stays()
     {
-        var options = new ReloadableOptions(Start);
+        var options = new ReloadableOptions(s_start);
         DaemonOptions? heard = null;
         options.OnChange(o => heard = o);
 
-        var (changed, needRestart) = options.Apply(Start with
+        var (changed, needRestart) = options.Apply(s_start with
         {
-            Timeouts = Start.Timeouts with { IdleTimeoutMs = 1, ConnectTimeoutMs = 2 },
-            Logging = Start.Logging with { Level = "error", Format = "json" },
+            Timeouts = s_start.Timeouts with { IdleTimeoutMs = 1, ConnectTimeoutMs = 2 },
+            Logging = s_start.Logging with { Level = "error", Format = "json" },
         });
 
         Assert.Equal(["timeouts.idle_timeout_ms", "logging.level"], changed);
         Assert.Equal(["timeouts.connect_timeout_ms", "logging.format"], needRestart);
-        Assert.Equal(Start with
+        Assert.Equal(s_start with
         {
-            Timeouts = Start.Timeouts with { IdleTimeoutMs = 1 },
-            Logging = Start.Logging with { Level = "error" },
+            Timeouts = s_start.Timeouts with { IdleTimeoutMs = 1 },
+            Logging = s_start.Logging with { Level = "error" },
         }, options.Current);
         Assert.Same(options.Current, heard);
     }
@@ -34,10 +34,10 @@ public sealed class ReloadableOptionsTests
     [Fact]
     public void Nobody_hears_of_a_reload_without_a_change()
     {
-        var options = new ReloadableOptions(Start);
+        var options = new ReloadableOptions(s_start);
         options.OnChange(_ => Assert.Fail("nothing changed"));
 
-        var (changed, needRestart) = options.Apply(Start with { Server = Start.Server with { Backlog = 1 } });
+        var (changed, needRestart) = options.Apply(s_start with { Server = s_start.Server with { Backlog = 1 } });
 
         Assert.Empty(changed);
         Assert.Equal(["server.backlog"], needRestart);
@@ -46,10 +46,10 @@ public sealed class ReloadableOptionsTests
     [Fact]
     public void Backend_that_appears_needs_a_restart_and_its_key_is_not_told()
     {
-        var (changed, needRestart) = new ReloadableOptions(Start).Apply(
-            Start with
+        var (changed, needRestart) = new ReloadableOptions(s_start).Apply(
+            s_start with
             {
-                Backends = Start.Backends.With("openai", new OpenAIOptions { ApiKey = "sk-secret" }),
+                Backends = s_start.Backends.With("openai", new OpenAIOptions { ApiKey = "sk-secret" }),
             });
 
         Assert.Empty(changed);

@@ -14,7 +14,7 @@ namespace StreamingDaemon.Host.Tests.Formats;
 /// <summary>What the daemon writes, read by independent parsers.</summary>
 public sealed partial class ResponseProperties
 {
-    private static readonly Gen<string> Text = Gen.OneOf(
+    private static readonly Gen<string> s_text = Gen.OneOf(
         Gen.String.Select(s => Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(s))),
         Among("", "\r", "\n", "\r\n", "\n\n", "data: x\n\n", "[DONE]", "\0", "\u007f", "\u2028", "\"}", "\\",
             "\ufeff", "🙂", "</script>", "\u001b[31m"),
@@ -22,7 +22,7 @@ public sealed partial class ResponseProperties
 
     [Fact]
     public void Events_of_any_text_are_the_same_events_to_an_independent_parser() =>
-        Text.List[0, 20].Sample(texts =>
+        s_text.List[0, 20].Sample(texts =>
         {
             var output = new ArrayBufferWriter<byte>();
             foreach (var text in texts)
@@ -65,19 +65,19 @@ public sealed partial class ResponseProperties
         }
     }
 
-    private static readonly Gen<string> HeaderName = Gen.OneOf(
+    private static readonly Gen<string> s_headerName = Gen.OneOf(
         Among("Set-Cookie", "X-A", "x-a", "Content-Type", "content-length", "Transfer-Encoding", "Vary",
             "Connection", "X A", "X:A", "X-A\r\nInjected", "", " X", "X\t", "Ü", "X-A\0", "Access-Control-Allow-Origin"),
         Gen.String[0, 10]);
 
-    private static readonly Gen<string> HeaderValue = Gen.OneOf(
+    private static readonly Gen<string> s_headerValue = Gen.OneOf(
         Among("1", "", "a\r\nInjected: 1", "a\nb", "a\rb", "a\0", "a\u0085b", "\r\n\r\n<script>", " a ", "\t",
             "a\u007f", "ü"),
         Gen.String);
 
     [Fact]
     public void Head_with_any_response_headers_is_one_strict_http_head_of_the_allowed_ones() =>
-        Gen.Select(HeaderName, HeaderValue.List[1, 3]).List[0, 12].Sample(given =>
+        Gen.Select(s_headerName, s_headerValue.List[1, 3]).List[0, 12].Sample(given =>
         {
             var data = JsonSerializer.SerializeToUtf8Bytes(new
             {

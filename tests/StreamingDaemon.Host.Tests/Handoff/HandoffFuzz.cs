@@ -8,7 +8,7 @@ namespace StreamingDaemon.Host.Tests.Handoff;
 
 public sealed class HandoffFuzz
 {
-    private static readonly string[] Words =
+    private static readonly string[] s_words =
     [
         "{", "}", "[", "]", ",", ":", "\"", "\\", "\\ud800", "\\udc00", "\\u0000", "\\r\\n", "\0", "null", "true",
         "1e999", "-0", "9223372036854775808", "\"prompt\":", "\"messages\":[", "{\"role\":\"user\",\"content\":\"x\"}",
@@ -17,7 +17,7 @@ public sealed class HandoffFuzz
     ];
 
     [Fact]
-    public void Handoff_of_any_bytes_is_a_safe_request_or_malformed() => Fuzzing.Run("handoff", Words, (data, _) =>
+    public void Handoff_of_any_bytes_is_a_safe_request_or_malformed() => Fuzzing.Run("handoff", s_words, (data, _) =>
     {
         var readable = HandoffRequestReader.TryRead(data, out var request);
 

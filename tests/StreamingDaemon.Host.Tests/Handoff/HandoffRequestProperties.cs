@@ -14,13 +14,13 @@ namespace StreamingDaemon.Host.Tests.Handoff;
 /// another way.</summary>
 public sealed class HandoffRequestProperties
 {
-    private static readonly string[] Names =
+    private static readonly string[] s_names =
     [
         "prompt", "messages", "user_id", "model", "max_tokens", "temperature", "system", "request_id",
         "test_pattern", "backend", "response_headers", "role", "content", "Prompt", "x",
     ];
 
-    private static readonly Gen<JsonNode?> Scalar = Gen.OneOf(
+    private static readonly Gen<JsonNode?> s_scalar = Gen.OneOf(
         Gen.String.Select(Sound).Select(s => (JsonNode?)JsonValue.Create(s)),
         Among("user", "assistant", "12", " -3", "0.5", "mock", "").Select(s => (JsonNode?)JsonValue.Create(s)),
         Gen.Long.Select(n => (JsonNode?)JsonValue.Create(n)),
@@ -30,15 +30,15 @@ public sealed class HandoffRequestProperties
         Gen.Bool.Select(b => (JsonNode?)JsonValue.Create(b)),
         Gen.Const((JsonNode?)null));
 
-    private static readonly Gen<JsonNode?> Any = Gen.Recursive<JsonNode?>((depth, inner) => depth > 3
-        ? Scalar
+    private static readonly Gen<JsonNode?> s_any = Gen.Recursive<JsonNode?>((depth, inner) => depth > 3
+        ? s_scalar
         : Gen.Frequency(
-            (5, Scalar),
+            (5, s_scalar),
             (1, inner.List[0, 4].Select(items => (JsonNode?)new JsonArray([.. items.Select(Copy)]))),
             (2, ObjectOf(inner).Select(o => (JsonNode?)o))));
 
     private static Gen<JsonObject> ObjectOf(Gen<JsonNode?> value) =>
-        Gen.Select(Among(Names), value).List[0, 10].Select(members =>
+        Gen.Select(Among(s_names), value).List[0, 10].Select(members =>
         {
             var made = new JsonObject();
             foreach (var (name, node) in members)
@@ -46,7 +46,7 @@ public sealed class HandoffRequestProperties
             return made;
         });
 
-    private static readonly Gen<string> Document = Gen.Select(ObjectOf(Any), Gen.Bool, Gen.Bool,
+    private static readonly Gen<string> s_document = Gen.Select(ObjectOf(s_any), Gen.Bool, Gen.Bool,
         (json, indented, escaped) => json.ToJsonString(new JsonSerializerOptions
         {
             WriteIndented = indented,
@@ -54,7 +54,7 @@ public sealed class HandoffRequestProperties
         }));
 
     [Fact]
-    public void Fields_read_as_the_document_model_reads_them() => Document.Sample(text =>
+    public void Fields_read_as_the_document_model_reads_them() => s_document.Sample(text =>
     {
         Assert.True(HandoffRequestReader.TryRead(Encoding.UTF8.GetBytes(text), out var request));
 
@@ -72,7 +72,7 @@ public sealed class HandoffRequestProperties
     }, iter: 5_000);
 
     [Fact]
-    public void Bytes_are_readable_exactly_where_the_document_model_finds_an_object() => Mutated.Sample(data =>
+    public void Bytes_are_readable_exactly_where_the_document_model_finds_an_object() => s_mutated.Sample(data =>
     {
         var readable = HandoffRequestReader.TryRead(data, out var request);
 
@@ -82,7 +82,7 @@ public sealed class HandoffRequestProperties
     }, iter: 20_000);
 
     /// <summary>Documents with a few bytes changed, removed or duplicated.</summary>
-    private static readonly Gen<byte[]> Mutated = Gen.Select(Document,
+    private static readonly Gen<byte[]> s_mutated = Gen.Select(s_document,
         Gen.Select(Gen.Int[0, 100_000], Gen.Int[0, 3], Gen.Byte).List[0, 4],
         (text, changes) =>
         {

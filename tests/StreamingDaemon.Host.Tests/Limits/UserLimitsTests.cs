@@ -8,12 +8,12 @@ namespace StreamingDaemon.Host.Tests.Limits;
 
 public sealed class UserLimitsTests
 {
-    private static readonly RateLimitOptions Both = new() { Requests = 3, WindowS = 600, ConcurrentStreams = 1 };
+    private static readonly RateLimitOptions s_both = new() { Requests = 3, WindowS = 600, ConcurrentStreams = 1 };
 
     [Fact]
     public void Stream_refused_for_those_that_run_is_no_request_of_the_window()
     {
-        using var limits = With(Both);
+        using var limits = With(s_both);
 
         var running = limits.Enter(7);
         for (var i = 0; i < 10; i++)
@@ -32,7 +32,7 @@ public sealed class UserLimitsTests
     [Fact]
     public async Task Stream_refused_for_the_window_does_not_count_as_running()
     {
-        using var limits = With(Both with { Requests = 1, WindowS = 1 });
+        using var limits = With(s_both with { Requests = 1, WindowS = 1 });
         limits.Enter(7).Dispose();
 
         Assert.NotNull(limits.Enter(7).RetryAfterSeconds);
@@ -47,7 +47,7 @@ public sealed class UserLimitsTests
     [Fact]
     public async Task Other_limits_take_the_place_of_the_old_ones_under_load()
     {
-        using var limits = With(Both);
+        using var limits = With(s_both);
         using var stop = new CancellationTokenSource();
         var users = Enumerable.Range(1, 4).Select(user => Task.Run(() =>
         {
@@ -56,7 +56,7 @@ public sealed class UserLimitsTests
         })).ToList();
 
         for (var i = 0; i < 200; i++)
-            limits.Apply(i % 3 == 0 ? new RateLimitOptions() : Both with { Requests = i });
+            limits.Apply(i % 3 == 0 ? new RateLimitOptions() : s_both with { Requests = i });
         await stop.CancelAsync();
         await Task.WhenAll(users);
 
@@ -67,7 +67,7 @@ public sealed class UserLimitsTests
     [Fact]
     public async Task Users_without_a_stream_are_forgotten()
     {
-        using var limits = With(Both with { WindowS = 1 });
+        using var limits = With(s_both with { WindowS = 1 });
         for (var user = 1; user <= 1000; user++)
             limits.Enter(user).Dispose();
 

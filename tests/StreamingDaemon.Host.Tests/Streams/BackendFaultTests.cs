@@ -14,7 +14,7 @@ namespace StreamingDaemon.Host.Tests.Streams;
 /// <summary>If a backend misbehaves, its client gets an error and other clients do not notice.</summary>
 public sealed class BackendFaultTests : IAsyncLifetime
 {
-    private static readonly byte[] Token = "token"u8.ToArray();
+    private static readonly byte[] s_token = "token"u8.ToArray();
     private readonly TempDirectory _directory = new();
     private readonly ScriptedBackend _backend = new();
     private DaemonRun _daemon = null!;
@@ -102,7 +102,7 @@ public sealed class BackendFaultTests : IAsyncLifetime
         {
             sink.OnResponseStarted();
             for (var i = 0; i < tokens; i++)
-                await sink.WriteAsync(new StreamDelta(Token), cancel);
+                await sink.WriteAsync(new StreamDelta(s_token), cancel);
             throw new InvalidOperationException("a defect of the backend's");
         };
 
@@ -166,7 +166,7 @@ public sealed class BackendFaultTests : IAsyncLifetime
             sink.OnResponseStarted();
             await go.Task;
             late.SetResult(await Record.ExceptionAsync(
-                async () => await sink.WriteAsync(new StreamDelta(Token), CancellationToken.None)));
+                async () => await sink.WriteAsync(new StreamDelta(s_token), CancellationToken.None)));
             return BackendResult.Completed;
         };
         _ = await AskAsync("scripted");

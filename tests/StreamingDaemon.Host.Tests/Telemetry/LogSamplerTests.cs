@@ -8,13 +8,13 @@ namespace StreamingDaemon.Host.Tests.Telemetry;
 
 public sealed class LogSamplerTests
 {
-    private static readonly TimeSpan NeverInThisTest = TimeSpan.FromHours(1);
+    private static readonly TimeSpan s_neverInThisTest = TimeSpan.FromHours(1);
     private readonly Lines _lines = new();
 
     [Fact]
     public void First_line_of_each_kind_is_written_and_the_rest_is_counted_to_the_last()
     {
-        using (var samples = new LogSampler(_lines, NeverInThisTest))
+        using (var samples = new LogSampler(_lines, s_neverInThisTest))
         {
             var admitted = new ConcurrentBag<string>();
             Parallel.For(0, 3000, i =>

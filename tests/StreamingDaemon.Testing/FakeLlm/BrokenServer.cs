@@ -66,7 +66,7 @@ public sealed class BrokenServer : IAsyncDisposable
 
     /// <summary>RFC 7541: ":status: 200" as an index; "content-type" as an index with a literal value.
     /// </summary>
-    private static readonly byte[] EventStreamHead = [0x88, 0x0f, 0x10, 17, .. "text/event-stream"u8];
+    private static readonly byte[] s_eventStreamHead = [0x88, 0x0f, 0x10, 17, .. "text/event-stream"u8];
 
     /// <summary>Number of connections so far that sent something; over HTTP/2, number of requests.</summary>
     public int Attempts => Volatile.Read(ref _attempts);
@@ -179,7 +179,7 @@ public sealed class BrokenServer : IAsyncDisposable
     private byte[] AnswerToStream(ReadOnlySpan<byte> streamId) => _kind switch
     {
         BrokenServerKind.GoesAway => Frame(GoAway, [0, 0, 0, 0, 0, 0, 0, 0]),
-        BrokenServerKind.GoesAwayMidStream => Frame(Headers, EventStreamHead, streamId, EndHeaders),
+        BrokenServerKind.GoesAwayMidStream => Frame(Headers, s_eventStreamHead, streamId, EndHeaders),
         BrokenServerKind.RefusesStreams => Frame(RstStream, [0, 0, 0, 0x7], streamId),
         _ => Frame(RstStream, [0, 0, 0, 0xd], streamId),
     };

@@ -12,9 +12,9 @@ namespace StreamingDaemon.Uring.Tests.Interop;
 /// <summary>What is typed by hand is compared with what the C compiler reads in the installed headers.</summary>
 public sealed class KernelHeaderTests
 {
-    // Younger than the 6.1 header of the oldest distribution that is supported; include/uapi/linux/io_uring.h
+    // s_younger than the 6.1 header of the oldest distribution that is supported; include/uapi/linux/io_uring.h
     // of the kernel that brought each. They are compared too where the installed header has them.
-    private static readonly Dictionary<string, long> Younger = new()
+    private static readonly Dictionary<string, long> s_younger = new()
     {
         ["IORING_SETUP_NO_SQARRAY"] = 1 << 16, // 6.6
         ["IORING_FEAT_NO_IOWAIT"] = 1 << 17, // 6.15
@@ -24,7 +24,7 @@ public sealed class KernelHeaderTests
         ["SO_INQ"] = 84, // 6.17
     };
 
-    private static readonly (string C, long Value)[] Constants =
+    private static readonly (string C, long Value)[] s_constants =
     [
         ("IORING_OP_POLL_ADD", IoUringConstants.OpPollAdd),
         ("IORING_OP_RECVMSG", IoUringConstants.OpRecvMsg),
@@ -150,7 +150,7 @@ public sealed class KernelHeaderTests
         ("ECONNREFUSED", Errno.ConnRefused), ("ENOBUFS", Errno.NoBufs), ("ECANCELED", Errno.Canceled),
     ];
 
-    private static readonly (string C, long Value)[] Layout =
+    private static readonly (string C, long Value)[] s_layout =
     [
         Size<SubmissionEntry>("struct io_uring_sqe"),
         At<SubmissionEntry>("struct io_uring_sqe", "ioprio", nameof(SubmissionEntry.IoPriority)),
@@ -201,12 +201,12 @@ public sealed class KernelHeaderTests
     public void Every_constant_and_layout_is_that_of_the_installed_headers()
     {
         using var directory = new TempDirectory();
-        (string C, long Value)[] all = [.. Constants, .. Layout];
+        (string C, long Value)[] all = [.. s_constants, .. s_layout];
         var values = CompileAndRun(directory, all.Select(a => a.C));
 
         Assert.Equal(all.Length, values.Count);
         foreach (var ((c, ours), theirs) in all.Zip(values))
-            Assert.True(theirs == ours || (theirs is null && Younger[c] == ours), $"{c}: {ours}, header: {theirs}");
+            Assert.True(theirs == ours || (theirs is null && s_younger[c] == ours), $"{c}: {ours}, header: {theirs}");
     }
 
     private static List<long?> CompileAndRun(TempDirectory directory, IEnumerable<string> expressions)
@@ -240,7 +240,7 @@ public sealed class KernelHeaderTests
         foreach (var expression in expressions)
         {
             var line = $"printf(\"%lld\\n\", (long long)({expression}));\n";
-            program.Append(Younger.ContainsKey(expression)
+            program.Append(s_younger.ContainsKey(expression)
                 ? $"#ifdef {expression}\n{line}#else\nputs(\"absent\");\n#endif\n"
                 : line);
         }

@@ -10,7 +10,7 @@ namespace StreamingDaemon.Uring.Tests.Loop;
 /// </summary>
 internal sealed class KernelWitness(Random random, bool faulty)
 {
-    private static readonly int[] Passing = [-Errno.Canceled, -Errno.Intr, -Errno.Again, -Errno.NoBufs];
+    private static readonly int[] s_passing = [-Errno.Canceled, -Errno.Intr, -Errno.Again, -Errno.NoBufs];
 
     private readonly Dictionary<ulong, int> _inFlight = [];
     private readonly Dictionary<ulong, int> _faults = [];
@@ -62,7 +62,7 @@ internal sealed class KernelWitness(Random random, bool faulty)
         }
 
         Faults++;
-        return Passing[random.Next(call.Kind == OperationKind.ClientRead ? 3 : Passing.Length)];
+        return s_passing[random.Next(call.Kind == OperationKind.ClientRead ? 3 : s_passing.Length)];
     }
 
     /// <summary>A descriptor is given up.</summary>
@@ -86,7 +86,7 @@ internal sealed class KernelWitness(Random random, bool faulty)
             return;
         }
         // A NOP in its place: nothing was done, and its completion says why.
-        _faults[entry.UserData] = Passing[random.Next(kind == OperationKind.ClientRead ? 3 : Passing.Length)];
+        _faults[entry.UserData] = s_passing[random.Next(kind == OperationKind.ClientRead ? 3 : s_passing.Length)];
         entry = new SubmissionEntry { UserData = entry.UserData, Fd = entry.Fd };
         Faults++;
     }
