@@ -31,7 +31,7 @@ internal sealed class ApacheServer : IDisposable
         {
             CreateDirectories();
             Port = FreePort();
-            // httpd as _root runs its workers as somebody else; as anybody else it just runs.
+            // httpd as root runs its workers as somebody else; as anybody else it just runs.
             string? user = Environment.IsPrivilegedProcess ? "www-data" : null;
             _fpm = stack == Stack.EventWithPhpFpm ? new PhpFpm(_root, user, DefaultSocket) : null;
             string configuration = Path.Combine(_root, "httpd.conf");
@@ -47,7 +47,7 @@ internal sealed class ApacheServer : IDisposable
                 FpmSocket = _fpm?.Socket,
                 Extra = extra.Replace("{_root}", _root, StringComparison.Ordinal),
             }.ToString());
-            // In a session of its own: prefork ends by a SIGTERM to its _process group, which would be ours.
+            // In a session of its own: prefork ends by a SIGTERM to its process group, which would be ours.
             _process = new ChildProcess(Tools.SetSid,
                 ["env", .. environment ?? [], Tools.Apache, "-f", configuration, "-DFOREGROUND"]);
             Wait.Until(() => Answers() || _process.HasExited, () => $"httpd does not answer.\n{Log}");

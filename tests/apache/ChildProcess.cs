@@ -4,7 +4,7 @@ using System.Text;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>A _process that this test run started, and ends by its id.</summary>
+/// <summary>A process that this test run started, and ends by its id.</summary>
 internal sealed partial class ChildProcess : IDisposable
 {
     public const int SigTerm = 15;
@@ -46,7 +46,7 @@ internal sealed partial class ChildProcess : IDisposable
 
     public int ExitCode => _process.ExitCode;
 
-    /// <summary>Runs to the end; the _output is complete then.</summary>
+    /// <summary>Runs to the end; the output is complete then.</summary>
     public static (int ExitCode, string Output) Run(string file, params string[] arguments)
     {
         using var child = new ChildProcess(file, arguments);

@@ -100,7 +100,7 @@ public sealed partial class ComposeTests
     [InlineData("OPENAI_API_KEY=sk-of-the-test", "backend openai")]
     public async Task Openai_takes_one_variable(string variable, string backend)
     {
-        // A shell fills in what s_compose does, by the same rules.
+        // A shell fills in what Compose does, by the same rules.
         var environment = ((YamlMappingNode)Service("daemon")["environment"]).Children
             .Select(v => $"export {v.Key}=\"{v.Value}\"");
         Assert.Contains("OPENAI_HTTP2_ENABLED", string.Concat(environment), StringComparison.Ordinal);

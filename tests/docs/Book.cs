@@ -25,7 +25,7 @@ internal static class Book
     private static readonly MarkdownPipeline s_pipeline =
         new MarkdownPipelineBuilder().UsePipeTables().UsePreciseSourceLocation().Build();
 
-    /// <summary>s_programs that a page's text, and not only its blocks, may tell to run.</summary>
+    /// <summary>Programs that a page's text, and not only its blocks, may tell to run.</summary>
     private static readonly HashSet<string> s_programs =
     [
         "streaming-daemon", "docker", "kubectl", "helm", "runc", "systemctl", "journalctl", "systemd-analyze",

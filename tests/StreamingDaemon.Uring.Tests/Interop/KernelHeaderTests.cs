@@ -12,7 +12,7 @@ namespace StreamingDaemon.Uring.Tests.Interop;
 /// <summary>What is typed by hand is compared with what the C compiler reads in the installed headers.</summary>
 public sealed class KernelHeaderTests
 {
-    // s_younger than the 6.1 header of the oldest distribution that is supported; include/uapi/linux/io_uring.h
+    // Younger than the 6.1 header of the oldest distribution that is supported; include/uapi/linux/io_uring.h
     // of the kernel that brought each. They are compared too where the installed header has them.
     private static readonly Dictionary<string, long> s_younger = new()
     {
