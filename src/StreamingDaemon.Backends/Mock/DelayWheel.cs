@@ -9,7 +9,7 @@ namespace StreamingDaemon.Backends.Mock;
 /// Ten thousand mock streams would otherwise be ten thousand entries in the runtime's timer queues, each
 /// added and removed every few milliseconds, and those go by a clock that moves in steps of 4 ms. The wheel
 /// turns only while something waits. A delay never ends early: the due tick is rounded up, and only whole
-/// elapsed ticks count. Everything here is guarded by <see cref="gate"/>; what expired is completed outside
+/// elapsed ticks count. Everything here is guarded by <see cref="_gate"/>; what expired is completed outside
 /// it, on the thread pool, many to a work item: to wake a thread costs more than to run one.
 /// </remarks>
 /// <param name="shortestMs">The shortest delay that will be asked for, milliseconds: where nothing is due,
