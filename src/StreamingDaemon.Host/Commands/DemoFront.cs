@@ -105,7 +105,8 @@ internal sealed class DemoFront : IAsyncDisposable
                         break;
                     case { Method: "POST", Path: "/stream.php" }:
                         // The daemon has the connection now. Ours is only a copy; close it without an answer.
-                        HandoffClient.Send(_socketPath, (int)browser.Handle, request.HandoffData(), s_patience);
+                        HandoffClient.Send(
+                            _socketPath, (int)browser.Handle, request.HandoffData(), s_patience);
                         break;
                     default:
                         await AnswerAsync(browser, "404 Not Found", "text/plain", "Not found\n"u8.ToArray());

@@ -33,13 +33,16 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
     public static ErrorResponse RateLimited(int retryAfterSeconds) =>
         new(429, "Too many requests: please wait a moment.", retryAfterSeconds);
 
-    private static readonly ErrorResponse s_unreachable = new(502, "The language model could not be reached.");
+    private static readonly ErrorResponse s_unreachable =
+        new(502, "The language model could not be reached.");
     private static readonly ErrorResponse s_refused = new(502, "The language model refused the request.");
-    private static readonly ErrorResponse s_brokenOff = new(502, "The answer of the language model broke off.");
+    private static readonly ErrorResponse s_brokenOff =
+        new(502, "The answer of the language model broke off.");
     private static readonly ErrorResponse s_upstreamFailed = new(502, "The language model failed.");
     private static readonly ErrorResponse s_upstreamTimeout =
         new(504, "The language model did not answer in time.");
-    private static readonly ErrorResponse s_streamTimeout = new(504, "The answer took longer than is allowed.");
+    private static readonly ErrorResponse s_streamTimeout =
+        new(504, "The answer took longer than is allowed.");
     private static readonly ErrorResponse s_drained = new(503, "The server is restarting.", 5);
     private static readonly ErrorResponse s_internalError = new(500, "The server failed.");
 
