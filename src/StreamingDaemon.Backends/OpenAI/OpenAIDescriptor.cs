@@ -18,14 +18,14 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
             "Key sent as a bearer token; required with backend openai",
             "Better in the environment than in a file that others read or commit."),
         Named("api_base", new UrlValue(), o => o.ApiBase, (o, v) => o with { ApiBase = v },
-            "Where the API is, with its version segment",
+            "Address of the API, with its version segment",
             "Any server that speaks /chat/completions will do."),
         Named("model", new NameValue("the name of a model"), o => o.Model, (o, v) => o with { Model = v },
             "Model of a request that names none",
             "A request that names one decides for itself."),
         Named("api_socket", new SocketPathValue(), o => o.ApiSocket, (o, v) => o with { ApiSocket = v },
             "Unix socket through which the API is reached; empty is TCP",
-            "Saves the TCP ports and the handshake where the API is a proxy on this host."),
+            "Saves the TCP ports and the handshake if the API is a proxy on this host."),
         Named("http2_enabled", new SwitchValue(), o => o.Http2Enabled, (o, v) => o with { Http2Enabled = v },
             "HTTP/2: negotiated on https, taken for granted on http",
             "Off costs a connection a stream."),
@@ -33,8 +33,8 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
             "Accept any certificate of the upstream",
             "For development only: whoever sits between reads the key and the answers."),
         Named("max_retries", new IntegerValue(0, 10), o => o.MaxRetries, (o, v) => o with { MaxRetries = v },
-            "Further attempts where one fails before it has an answer: no connection, 429, 5xx",
-            "Within streaming.head_wait_ms, or 1 s where that is 0. What the upstream took may cost twice."),
+            "Further attempts if one fails before it has an answer: no connection, 429, 5xx",
+            "Within streaming.head_wait_ms, or 1 s if that is 0. What the upstream took may cost twice."),
     ];
 
     /// <inheritdoc/>

@@ -22,7 +22,7 @@ internal sealed class CommandTree
     public Command Check { get; } =
         new("check", "Read the configuration, look at the machine, and say what is missing");
     public Command Health { get; } =
-        new("health", "Ask the running daemon whether it is ready; exit code 0 where it is");
+        new("health", "Ask the running daemon whether it is ready; exit code 0 if it is");
     public Command Demo { get; } = new("demo", "Serve a page to try the daemon from, without Apache");
     public Command Send { get; } =
         new("send", "Hand one connection over as Apache would, and print the answer");

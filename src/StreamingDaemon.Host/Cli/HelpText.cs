@@ -16,7 +16,7 @@ internal static class HelpText
         Configuration, each over the next:
           command line, environment, TOML file, appsettings.json next to the binary, defaults
 
-        Files, where --config names none:
+        Files, if --config names none:
           {string.Join(Environment.NewLine + "  ", searchPaths)}
 
         Environment:

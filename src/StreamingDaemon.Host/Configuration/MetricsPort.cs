@@ -15,7 +15,7 @@ internal static class MetricsPort
     public static string Explain(MonitoringOptions options, Exception cause)
     {
         var error = cause as SocketException ?? cause.GetBaseException() as SocketException;
-        var (reason, mend) = error?.SocketErrorCode switch
+        var (reason, hint) = error?.SocketErrorCode switch
         {
             SocketError.AddressAlreadyInUse =>
                 ("another process listens there", "choose another port with --metrics"),
@@ -25,7 +25,7 @@ internal static class MetricsPort
                 ("this machine has no such address", "change monitoring.metrics_address"),
             _ => (cause.Message.TrimEnd('.'), "see --metrics and monitoring.metrics_address"),
         };
-        return $"metrics on {EndPointOf(options)}: {reason}; {mend}";
+        return $"metrics on {EndPointOf(options)}: {reason}; {hint}";
     }
 
     public static CheckResult Check(MonitoringOptions options)

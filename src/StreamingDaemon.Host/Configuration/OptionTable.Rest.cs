@@ -55,7 +55,7 @@ internal sealed partial class OptionTable
             Key = "thread_pool:pool_size",
             Cli = new("--pool-size", "-p", "N"),
             FlatNames = ["pool_size"],
-            Description = "Backend calls at once, where the thread pool is on",
+            Description = "Backend calls at once, if the thread pool is on",
             Cost = "Protects an upstream that takes few calls at a time.",
         },
     ];
@@ -80,7 +80,7 @@ internal sealed partial class OptionTable
             Key = "performance:rings",
             Cli = new("--rings", Value: "N"),
             Description = "io_uring loops, each on a thread of its own; clients are spread over them",
-            Cost = "One carries what most sites have; more pay where its thread fills a core.",
+            Cost = "One carries what most sites have; more help if its thread fills a core.",
         },
         new OptionSpec<int>(
             new IntType(64, 32_768, powerOfTwo: true),

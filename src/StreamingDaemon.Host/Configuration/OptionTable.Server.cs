@@ -130,7 +130,7 @@ internal sealed partial class OptionTable
             Key = "streaming:coalesce_ms",
             Description = "Tokens that come sooner than this after the last send, in milliseconds, wait for "
                 + "no longer than this and leave together; 0 sends each at once",
-            Cost = "Saves most of what a send costs where an upstream is faster than people read; the text "
+            Cost = "Saves most of what a send costs if an upstream is faster than people read; the text "
                 + "comes in larger steps.",
         },
         new OptionSpec<int>(

@@ -153,14 +153,14 @@ internal static class SocketPath
 
     public static HandoffServerException Failure(string call, string path, int error)
     {
-        var mend = -error switch
+        var hint = -error switch
         {
             Errno.Access or Errno.Perm =>
                 " The user of this process needs write permission on the directory.",
             Errno.NoEnt => " The directory does not exist: create it first.",
             _ => "",
         };
-        return new HandoffServerException($"{path}: {call}: {LinuxNative.Describe(error)}.{mend}", -error);
+        return new HandoffServerException($"{path}: {call}: {LinuxNative.Describe(error)}.{hint}", -error);
     }
 
     private static int Probe(string path)
