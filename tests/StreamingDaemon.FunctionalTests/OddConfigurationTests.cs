@@ -158,7 +158,7 @@ public sealed class OddConfigurationTests : IDisposable
         daemon.Signal(SigHup);
         await Eventually.TrueAsync(() => daemon.LogLines("4 earlier reloads still wait").Count == 1);
         await held.ReleaseAsync();
-        await Eventually.TrueAsync(() => daemon.LogLines("has come back").Count == 4);
+        await Eventually.TrueAsync(() => daemon.LogLines("came back: ignored").Count == 4);
         Assert.Empty(daemon.LogLines("\"Changed\""));
         await ReloadAsync(daemon, 5);
         daemon.Signal(SigTerm);
