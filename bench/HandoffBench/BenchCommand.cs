@@ -9,13 +9,13 @@ using StreamingDaemon.Bench.Trials;
 
 namespace StreamingDaemon.Bench;
 
-/// <summary>Measures the daemons of a command line against each other.</summary>
+/// <summary>Compares the daemons of a command line.</summary>
 internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
 {
-    /// <summary>Descriptors that the generator needs beside one a client.</summary>
+    /// <summary>Descriptors that the generator needs besides one per client.</summary>
     private const int OtherDescriptors = 200;
 
-    /// <returns>0; 1 where a stream was not good; 2 where nothing could be measured.</returns>
+    /// <returns>0; 1 if a stream was not good; 2 if nothing could be measured.</returns>
     public int Run()
     {
         var results = new List<TrialResult>();

@@ -71,7 +71,7 @@ internal sealed class BenchOptions
         return option;
     }
 
-    // Not the library's own parser of doubles: that reads them as the locale writes them.
+    // Not the library's own parser of doubles, which follows the locale.
     private static Option<double> Number(string name, string description, double value) =>
         new(name)
         {

@@ -5,7 +5,7 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.MockLlm;
 
 /// <summary>
-/// An answer, made once: every stream is sent these same bytes, so that no stream costs an encoding.
+/// An answer, made once: every stream is sent these same bytes, so no stream costs an encoding.
 /// </summary>
 internal sealed class ChunkScript
 {
@@ -17,7 +17,7 @@ internal sealed class ChunkScript
     ];
 
     /// <param name="chunks">Chunks with text, at least one.</param>
-    /// <param name="textBytes">Bytes of text of each; 0 is a word.</param>
+    /// <param name="textBytes">Bytes of text in each chunk; 0 is a word.</param>
     public ChunkScript(int chunks, int textBytes)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(chunks, 1);
@@ -25,11 +25,11 @@ internal sealed class ChunkScript
         Pieces = [.. Enumerable.Range(0, chunks).Select(i => TextEvent(Text(i, textBytes))), .. End("stop")];
     }
 
-    /// <param name="pattern">What a header asked for.</param>
+    /// <param name="pattern">The pattern that a header asked for.</param>
     public ChunkScript(TestPattern pattern) =>
         Pieces = [.. pattern.Texts.Select(TextEvent), .. pattern.FinishReason is { } reason ? End(reason) : []];
 
-    /// <summary>What is written with a delay between each two: the chunks, the finish, [DONE].</summary>
+    /// <summary>The pieces, written with a delay between them: the chunks, the finish, [DONE].</summary>
     public IReadOnlyList<ReadOnlyMemory<byte>> Pieces { get; }
 
     private static ReadOnlyMemory<byte> TextEvent(string text) =>

@@ -4,8 +4,8 @@ using System.Buffers.Binary;
 namespace StreamingDaemon.MockLlm;
 
 /// <summary>
-/// The server's end of a connection: as much of RFC 9113 as equal answers need. A request's headers are not
-/// read: one with a body is a chat completion, one without asks for the report.
+/// The server's end of a connection: as much of RFC 9113 as equal answers need. It does not read a request's
+/// headers: a request with a body is a chat completion, one without asks for the report.
 /// </summary>
 internal sealed class Http2Connection(
     Http2Server server, Answers answers, Stream wire, int maxStreams)
@@ -27,9 +27,9 @@ internal sealed class Http2Connection(
 
     private static readonly byte[] s_textHead = [0x88, 0x0f, 0x10, 10, .. "text/plain"u8];
 
-    /// <summary>Until the client leaves.</summary>
+    /// <summary>Serves until the client leaves.</summary>
     /// <exception cref="IOException">The connection broke.</exception>
-    /// <exception cref="InvalidDataException">It is no HTTP/2.</exception>
+    /// <exception cref="InvalidDataException">The client does not speak HTTP/2.</exception>
     public async Task RunAsync()
     {
         var buffer = new byte[64 * 1024];
@@ -63,7 +63,7 @@ internal sealed class Http2Connection(
         }
     }
 
-    /// <summary>Writes what has gathered, in one piece.</summary>
+    /// <summary>Writes everything gathered, in one piece.</summary>
     public void Flush()
     {
         lock (_gate)
@@ -84,7 +84,7 @@ internal sealed class Http2Connection(
         }
     }
 
-    /// <summary>Its next piece is due; on the wheel's thread.</summary>
+    /// <summary>Its next piece is due; called on the wheel's thread.</summary>
     internal void OnDue(Http2Stream stream)
     {
         lock (_gate)
@@ -228,7 +228,7 @@ internal sealed class Http2Connection(
             Continue(stream);
     }
 
-    /// <summary>The next piece, as much of it as the windows are open for.</summary>
+    /// <summary>The next piece, as much of it as the windows allow.</summary>
     private void Continue(Http2Stream stream)
     {
         if (!_streams.ContainsKey(stream.Id) || _isClosed)
@@ -284,13 +284,13 @@ internal sealed class Http2Stream(Http2Connection connection, int id, long now, 
     /// <inheritdoc/>
     public long DueAt { get; set; } = now;
 
-    /// <summary>What the client still has room for, bytes.</summary>
+    /// <summary>The client's remaining window, bytes.</summary>
     public long Window { get; set; } = window;
 
     /// <summary>The next piece of the script.</summary>
     public int Piece { get; set; }
 
-    /// <summary>What is sent of it already, bytes.</summary>
+    /// <summary>Bytes of it already sent.</summary>
     public int Sent { get; set; }
 
     /// <inheritdoc/>

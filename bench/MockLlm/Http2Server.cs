@@ -7,9 +7,8 @@ using System.Security.Cryptography.X509Certificates;
 namespace StreamingDaemon.MockLlm;
 
 /// <summary>
-/// Serves HTTP/2 straight from the wheel: its thread writes what is due of all streams of a connection in one
-/// piece. A server that is made for all there is in HTTP takes longer for a chunk than the daemon that is to
-/// be measured.
+/// Serves HTTP/2 straight from the wheel: its thread writes the due pieces of all streams of a connection at
+/// once. A server for all of HTTP takes longer for a chunk than the daemon under measurement.
 /// </summary>
 internal sealed class Http2Server : IDisposable
 {
@@ -22,7 +21,7 @@ internal sealed class Http2Server : IDisposable
     private readonly List<Http2Connection> _touched = [];
 
     /// <param name="options">Where and how to listen.</param>
-    /// <param name="answers">What is answered, and when.</param>
+    /// <param name="answers">The answers and their timing.</param>
     /// <param name="certificate">For TLS, or null.</param>
     public Http2Server(MockLlmOptions options, Answers answers, X509Certificate2? certificate)
     {
@@ -59,7 +58,7 @@ internal sealed class Http2Server : IDisposable
 
     public void Dispose() => _listener.Dispose();
 
-    /// <summary>Has something to be written when the wheel has turned; on its thread.</summary>
+    /// <summary>Schedules a write for the end of the wheel's turn; on its thread.</summary>
     internal void Touch(Http2Connection connection) => _touched.Add(connection);
 
     private void FlushTouched()
@@ -102,7 +101,7 @@ internal sealed class Http2Server : IDisposable
         catch (Exception e) when (e is IOException or InvalidDataException or AuthenticationException
             or ObjectDisposedException)
         {
-            // The client left, or wants something else.
+            // The client left, or speaks another protocol.
         }
         finally
         {

@@ -8,9 +8,9 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.MockLlm;
 
 /// <summary>
-/// An OpenAI-compatible upstream that is never the bottleneck: no JSON, one shared timer, bytes made
-/// beforehand, and over HTTP/2 no server either but its own, unless requests are to be read.
-/// <c>POST /v1/chat/completions</c> streams, <c>GET /cpu</c> says what it cost.
+/// An OpenAI-compatible upstream that is never the bottleneck: no JSON, one shared timer, bytes made in
+/// advance, and over HTTP/2 its own server, unless requests must be read. <c>POST /v1/chat/completions</c>
+/// streams, <c>GET /cpu</c> says what it cost.
 /// </summary>
 internal sealed class MockLlmServer : IAsyncDisposable
 {
@@ -35,7 +35,7 @@ internal sealed class MockLlmServer : IAsyncDisposable
             _reading = new RequestServer(options, answers, _certificate);
     }
 
-    /// <summary>What a client takes as its API base.</summary>
+    /// <summary>The API base for clients.</summary>
     public string BaseAddress
     {
         get
@@ -45,7 +45,7 @@ internal sealed class MockLlmServer : IAsyncDisposable
         }
     }
 
-    /// <summary>CPU of this process so far, in a line.</summary>
+    /// <summary>CPU of this process so far, as one line.</summary>
     public string CpuReport
     {
         get

@@ -9,14 +9,14 @@ internal interface IPaced
     /// <summary>When its delay ends, in the wheel's milliseconds.</summary>
     long DueAt { get; }
 
-    /// <summary>It has ended; on the wheel's thread.</summary>
+    /// <summary>Its delay has ended; called on the wheel's thread.</summary>
     void OnDue();
 }
 
 /// <summary>
 /// One timer for every stream's delays: a thousand buckets of a millisecond, turned by one thread. A delay
-/// counts from the moment the last one ended, not from when its stream got round to asking: a busy moment
-/// does not stretch a stream.
+/// counts from the end of the last one, not from when its stream asked for it: a busy moment does not stretch
+/// a stream.
 /// </summary>
 internal sealed class PaceWheel
 {
@@ -33,10 +33,10 @@ internal sealed class PaceWheel
     /// <summary>Whole milliseconds since the wheel's start.</summary>
     public long Now => (long)Stopwatch.GetElapsedTime(_start).TotalMilliseconds;
 
-    /// <summary>Called on the wheel's thread when all that is due has been told so.</summary>
+    /// <summary>Called on the wheel's thread after everything due has been told.</summary>
     public Action? Turned { get; set; }
 
-    /// <returns>False where the moment has passed already.</returns>
+    /// <returns>False if the moment has already passed.</returns>
     internal bool TryAdd(IPaced pace, long due)
     {
         lock (_gate)
@@ -81,7 +81,7 @@ internal sealed class PaceWheel
     }
 }
 
-/// <summary>One stream's delays, one after the other; no allocation for each.</summary>
+/// <summary>One stream's delays, one after the other; none allocates.</summary>
 internal sealed class StreamPace(PaceWheel wheel) : IPaced, IValueTaskSource
 {
     private ManualResetValueTaskSourceCore<bool> _source = new() { RunContinuationsAsynchronously = true };
@@ -89,7 +89,7 @@ internal sealed class StreamPace(PaceWheel wheel) : IPaced, IValueTaskSource
     /// <inheritdoc/>
     public long DueAt { get; private set; } = wheel.Now;
 
-    /// <summary>Waits until so long after the end of the last delay.</summary>
+    /// <summary>Waits until that long after the end of the last delay.</summary>
     public ValueTask WaitAsync(int milliseconds)
     {
         if (milliseconds == 0)

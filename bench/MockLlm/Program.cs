@@ -26,8 +26,8 @@ var root = new RootCommand("Answers every chat completion with the same stream, 
 };
 root.SetAction(async (arguments, _) =>
 {
-    // A collection here stops every stream at once, for tens of milliseconds, and would be taken for the daemon's
-    // delay: no bounded load fills this, of which only what is used becomes resident.
+    // A collection here stops every stream at once, for tens of milliseconds, and would count as the daemon's
+    // delay. No bounded load fills this, and only the used part becomes resident.
     GC.TryStartNoGCRegion(4L << 30);
     var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
     void End(PosixSignalContext signal)

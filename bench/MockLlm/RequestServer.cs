@@ -26,7 +26,7 @@ internal sealed class RequestServer : IAsyncDisposable
     private long _requests;
 
     /// <param name="options">Where and how to listen.</param>
-    /// <param name="answers">What is answered where no pattern is asked for, and when.</param>
+    /// <param name="answers">The answers if no pattern is requested, and their timing.</param>
     /// <param name="certificate">For TLS, or null.</param>
     public RequestServer(MockLlmOptions options, Answers answers, X509Certificate2? certificate)
     {
@@ -104,7 +104,7 @@ internal sealed class RequestServer : IAsyncDisposable
         _answers.OnRequest();
         try
         {
-            // Whatever it asks for: an unread body would hold the client's HTTP/2 window.
+            // For every request: an unread body would hold the client's HTTP/2 window.
             await context.Request.Body.CopyToAsync(Stream.Null);
             var pace = new StreamPace(_answers.Wheel);
             var response = context.Response;

@@ -1,6 +1,6 @@
 namespace StreamingDaemon.UpstreamRing;
 
-/// <summary>Counts what is written into it: one write a token.</summary>
+/// <summary>Counts the writes into it: one write per token.</summary>
 internal sealed class CountingStream : Stream
 {
     private long _writes;

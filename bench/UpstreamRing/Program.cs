@@ -5,8 +5,8 @@ using System.Net.Security;
 using System.Net.Sockets;
 using StreamingDaemon.UpstreamRing;
 
-// The upstream's connections on .NET's epoll, and on an io_uring of ours, in turns: what a token costs this
-// process until it is at the reader, with the same HTTP client and TLS above.
+// The upstream's connections on .NET's epoll, and on our own io_uring, in turns: what a token costs this
+// process until it reaches the reader, with the same HTTP client and TLS above.
 if (args.Length != 5)
 {
     Console.Error.WriteLine("usage: upstream-ring MOCK_LLM STREAMS CHUNKS DELAY_MS ROUNDS");
@@ -57,7 +57,7 @@ static double Median(IEnumerable<double> values)
     return sorted[sorted.Length / 2];
 }
 
-// CPU of this process in microseconds for each token, the beginning of the streams left out.
+// CPU of this process in microseconds per token, without the beginning of the streams.
 async Task<double> RunAsync(Func<Socket, Stream> wrap, int count, int beginMs)
 {
     using var handler = new SocketsHttpHandler

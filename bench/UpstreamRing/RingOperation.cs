@@ -3,8 +3,8 @@ using System.Threading.Tasks.Sources;
 
 namespace StreamingDaemon.UpstreamRing;
 
-/// <summary>One direction of a socket: a receive or a send at a time, awaited without an object of its
-/// own.</summary>
+/// <summary>One direction of a socket: one receive or send at a time, awaited without its own
+/// object.</summary>
 internal sealed class RingOperation : IValueTaskSource<int>
 {
     private readonly UpstreamLoop _loop;

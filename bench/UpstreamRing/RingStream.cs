@@ -3,8 +3,8 @@ using static StreamingDaemon.Uring.Interop.IoUringConstants;
 
 namespace StreamingDaemon.UpstreamRing;
 
-/// <summary>A connected socket whose bytes an <see cref="UpstreamLoop"/> carries; what the HTTP client puts
-/// TLS and HTTP/2 on.</summary>
+/// <summary>A connected socket whose bytes an <see cref="UpstreamLoop"/> carries; the HTTP client puts TLS
+/// and HTTP/2 on it.</summary>
 internal sealed class RingStream(Socket socket, UpstreamLoop loop, bool completesOnLoop) : Stream
 {
     private readonly RingOperation _receive = new(loop, (int)socket.Handle, OpRecv, completesOnLoop);
@@ -24,8 +24,8 @@ internal sealed class RingStream(Socket socket, UpstreamLoop loop, bool complete
         set => throw new NotSupportedException();
     }
 
-    // TLS and HTTP/2 ask with an empty buffer first, to rent one only when there is something: here the
-    // receive that follows is what waits.
+    // TLS and HTTP/2 ask with an empty buffer first, to rent one only when bytes have come. Here the receive
+    // after that does the waiting.
     public override ValueTask<int> ReadAsync(
         Memory<byte> buffer, CancellationToken cancellationToken = default) =>
         buffer.IsEmpty ? new ValueTask<int>(0) : ReceiveAsync(buffer);
@@ -51,7 +51,7 @@ internal sealed class RingStream(Socket socket, UpstreamLoop loop, bool complete
 
     protected override void Dispose(bool disposing)
     {
-        // What is in flight ends first: closing does not cancel it.
+        // Operations in flight end first: closing does not cancel them.
         if (disposing && socket.Connected)
             socket.Shutdown(SocketShutdown.Both);
         base.Dispose(disposing);

@@ -6,7 +6,7 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Micro;
 
-/// <summary>From a producer's flush to the kernel: the Channel by itself, and all of the way.</summary>
+/// <summary>From a producer's flush to the kernel: the Channel alone, and the whole path.</summary>
 public class ChannelToLoop : IHandoffHandler
 {
     private const int Events = 1_000;
@@ -45,7 +45,7 @@ public class ChannelToLoop : IHandoffHandler
         _directory.Dispose();
     }
 
-    /// <summary>A write of the Channel and a read of it, on one thread.</summary>
+    /// <summary>One write to the Channel and one read from it, on one thread.</summary>
     [Benchmark(OperationsPerInvoke = Events)]
     public int ChannelAlone()
     {
@@ -57,7 +57,7 @@ public class ChannelToLoop : IHandoffHandler
         return taken;
     }
 
-    /// <summary>An event of one busy client, until the kernel has taken it. What gathers leaves
+    /// <summary>An event of one busy client, until the kernel has taken it. Events that gather leave
     /// together.</summary>
     [Benchmark(OperationsPerInvoke = Events)]
     public async Task<long> EventToKernel()

@@ -12,7 +12,7 @@ using Perfolizer.Horology;
 // The single steps of a token's path; see bench/README.md.
 //   micro [--filter *Sse*] [--full]     --full: BenchmarkDotNet's own number of iterations, many minutes
 var isFull = args.Contains("--full");
-// In this process: what is measured is internal, and another build would only cost time.
+// In this process: the measured types are internal, and another build would only cost time.
 var job = Job.Default.WithToolchain(new InProcessEmitToolchain(TimeSpan.FromMinutes(5), logOutput: false));
 if (!isFull)
 {

@@ -5,13 +5,13 @@ using StreamingDaemon.Host.Formats;
 
 namespace StreamingDaemon.Micro;
 
-/// <summary>One content event, from its text to the bytes that leave.</summary>
+/// <summary>One content event, from its text to the bytes sent.</summary>
 public class SseEncoding
 {
     private readonly ArrayBufferWriter<byte> _output = new(64 * 1024);
     private byte[] _text = [];
 
-    /// <summary>The text: a word as models send them, one with escapes, a long one.</summary>
+    /// <summary>The text: a word as models send it, one with escapes, a long one.</summary>
     [Params("word", "escapes", "4 KB")]
     public string Text { get; set; } = "";
 

@@ -4,7 +4,7 @@ using StreamingDaemon.Uring.Timers;
 
 namespace StreamingDaemon.Micro;
 
-/// <summary>The loop's deadlines: ten thousand clients, each with one.</summary>
+/// <summary>The loop's deadlines: ten thousand clients with one each.</summary>
 public class Timers
 {
     private const int Count = 10_000;
@@ -13,7 +13,7 @@ public class Timers
     private long _nowMs;
     private int _fired;
 
-    /// <summary>What every send does: moves a deadline that is far away.</summary>
+    /// <summary>As every send does: moves a deadline that is far away.</summary>
     [Benchmark(OperationsPerInvoke = Count)]
     public int MoveLater()
     {
@@ -23,7 +23,7 @@ public class Timers
         return _wheel.Count;
     }
 
-    /// <summary>Set, and fire when it is due.</summary>
+    /// <summary>Set a deadline, and fire it when it is due.</summary>
     [Benchmark(OperationsPerInvoke = Count)]
     public int SetAndFire()
     {
@@ -51,7 +51,7 @@ public class Delays
     [GlobalCleanup]
     public void CleanUp() => _wheel.Dispose();
 
-    /// <summary>The time holds the millisecond itself: read the bytes.</summary>
+    /// <summary>The time is the millisecond itself: read the bytes.</summary>
     [Benchmark(OperationsPerInvoke = Count)]
     public Task WaitOneMillisecond()
     {

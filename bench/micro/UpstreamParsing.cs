@@ -6,15 +6,15 @@ using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Micro;
 
-/// <summary>An upstream's answer, from its bytes to the texts, without a network: with this project's reader of
-/// events, and with the platform's.</summary>
+/// <summary>An upstream's answer, from its bytes to the texts, without a network: with this project's event
+/// reader, and with the platform's.</summary>
 public class UpstreamParsing
 {
     private const int Chunks = 180;
     private readonly byte[] _answer = Answer();
     private readonly MemoryStream _body = new(Answer());
 
-    /// <summary>Everything for one answer; the figures are a chunk's.</summary>
+    /// <summary>Everything for one answer; the figures are per chunk.</summary>
     [Benchmark(OperationsPerInvoke = Chunks)]
     public int ReadAnswer()
     {

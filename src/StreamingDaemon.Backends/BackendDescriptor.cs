@@ -1,20 +1,20 @@
 namespace StreamingDaemon.Backends;
 
 /// <summary>
-/// All that the daemon knows of one kind of backend. The configuration, the help, the reference pages,
-/// <c>check</c> and the composition root read it. Stateless; safe for concurrent use. To be derived from by
+/// Everything the daemon knows about one kind of backend. The configuration, the help, the reference pages,
+/// <c>check</c> and the composition root read it. Stateless; safe for concurrent use. Derive from
 /// <see cref="BackendDescriptor{TOptions}"/>.
 /// </summary>
 /// <remarks>
-/// Its life: (1) it is listed in <see cref="BackendDescriptors.BuiltIn"/>; (2) the configuration makes a
-/// section of its <see cref="Options"/>, and fails at start if two have the same name;
-/// (3) <see cref="Validate"/> sees what was read; (4) if that is valid, <see cref="WithLimits"/> adds the
-/// limits that all backends share; (5) <see cref="Create"/> is called once, before the first stream.
+/// Its life cycle: (1) <see cref="BackendDescriptors.BuiltIn"/> lists it; (2) the configuration makes a
+/// section from its <see cref="Options"/>, and fails at start if two have the same name; (3)
+/// <see cref="Validate"/> checks the options that were read; (4) if they are valid, <see cref="WithLimits"/>
+/// adds the limits that all backends share; (5) <see cref="Create"/> is called once, before the first stream.
 /// </remarks>
 public abstract class BackendDescriptor
 {
-    /// <summary>Chooses it: in <c>backend.name</c> and in the handoff's <c>backend</c>. Also the section of
-    /// its options, so it is snake_case.</summary>
+    /// <summary>Selects the backend in <c>backend.name</c> and in the handoff's <c>backend</c>. It also names
+    /// the section of its options, so it is snake_case.</summary>
     public abstract string Name { get; }
 
     /// <summary>One sentence for the reference page: what it does and what it needs.</summary>
@@ -26,18 +26,19 @@ public abstract class BackendDescriptor
     /// <summary>Every option, in the order of the reference pages.</summary>
     public abstract IReadOnlyList<BackendOption> Options { get; }
 
-    /// <summary>What is missing or contradictory, with what to set; null if the backend can be made. One that
-    /// cannot is left out, or refuses the start if it is the one that is configured to answer.</summary>
+    /// <summary>What is missing or contradictory, and what to set; null if the backend can be made. A backend
+    /// that cannot be made is left out. If it is the configured default, the daemon refuses to
+    /// start.</summary>
     public abstract string? Validate(object options);
 
-    /// <summary>A copy of the options with the limits that it has a use for.</summary>
+    /// <summary>A copy of the options with the limits that the backend uses.</summary>
     public abstract object WithLimits(object options, BackendLimits limits);
 
-    /// <summary>What <c>check</c> looks at besides the configuration.</summary>
+    /// <summary>What <c>check</c> tests besides the configuration.</summary>
     public abstract IEnumerable<BackendCheck> Checks(object options);
 
-    /// <summary>File descriptors (nofile) that a stream takes in the worst case, its client's not
-    /// counted.</summary>
+    /// <summary>File descriptors (nofile) that a stream takes in the worst case, without its
+    /// client's.</summary>
     public abstract int DescriptorsPerStream(object options);
 
     /// <summary>Makes the backend. If it is disposable, its owner disposes it.</summary>
@@ -88,9 +89,9 @@ public abstract class BackendDescriptor<TOptions> : BackendDescriptor
     /// <inheritdoc cref="BackendDescriptor.Create"/>
     protected abstract IStreamingBackend Create(TOptions options, BackendContext context);
 
-    /// <summary>Makes an option of a property of <typeparamref name="TOptions"/>.</summary>
+    /// <summary>Makes an option from a property of <typeparamref name="TOptions"/>.</summary>
     /// <param name="name">Its key.</param>
-    /// <param name="value">What it takes.</param>
+    /// <param name="value">The values it takes.</param>
     /// <param name="get">Reads the property.</param>
     /// <param name="set">A copy with the property set.</param>
     /// <param name="description">What it is for, with its unit.</param>
@@ -105,27 +106,28 @@ public abstract class BackendDescriptor<TOptions> : BackendDescriptor
 }
 
 /// <summary>Limits that are configured once for all upstreams.</summary>
-/// <param name="ConnectTimeoutMs">Milliseconds until a connection to an upstream must stand.</param>
+/// <param name="ConnectTimeoutMs">Time limit for connecting to an upstream, milliseconds.</param>
 /// <param name="MaxEventBytes">Longest event accepted from an upstream, bytes.</param>
 public sealed record BackendLimits(int ConnectTimeoutMs, int MaxEventBytes);
 
 /// <summary>What the host gives a backend when it is made.</summary>
 public sealed record BackendContext
 {
-    /// <summary>It answers the requests that name no other: prepare it before the first stream.</summary>
+    /// <summary>True if it answers the requests that name no backend: prepare it before the first
+    /// stream.</summary>
     public bool IsDefault { get; init; }
 
-    /// <summary>Told of what is written together; null if nobody wants to know.</summary>
+    /// <summary>Told which writes belong together; null if nothing listens.</summary>
     public IWriteBatch? WriteBatch { get; init; }
 }
 
-/// <summary>A look at what a backend needs, for <c>check</c>.</summary>
+/// <summary>One test of what a backend needs, for <c>check</c>.</summary>
 /// <param name="Name">First column of its line.</param>
-/// <param name="Look">Looks. May hang.</param>
-/// <param name="IfItHangs">The finding if it does.</param>
+/// <param name="Look">Runs the test. May hang.</param>
+/// <param name="IfItHangs">The finding if the test hangs.</param>
 public sealed record BackendCheck(string Name, Func<BackendFinding> Look, string IfItHangs);
 
-/// <summary>What a look found.</summary>
+/// <summary>What a test found.</summary>
 /// <param name="IsGood">False is a warning: requests would fail.</param>
 /// <param name="Detail">What is there, or what is wrong with it.</param>
 public sealed record BackendFinding(bool IsGood, string Detail);

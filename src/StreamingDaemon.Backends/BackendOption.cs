@@ -16,16 +16,16 @@ public sealed record IntegerValue(int Min, int Max) : OptionValue<int>;
 public sealed record SwitchValue : OptionValue<bool>;
 
 /// <summary>Text that is not empty.</summary>
-/// <param name="What">As it reads after "expected": "the name of a model".</param>
+/// <param name="What">Completes "expected …": "the name of a model".</param>
 public sealed record NameValue(string What) : OptionValue<string>;
 
-/// <summary>A key. No message ever shows it. Empty if it is not set.</summary>
+/// <summary>A key. No message ever shows it. Empty if unset.</summary>
 public sealed record SecretValue : OptionValue<string>;
 
 /// <summary>An http or https URL. No message shows it: it may hold a password.</summary>
 public sealed record UrlValue : OptionValue<Uri>;
 
-/// <summary>The path of a Unix socket, or null if it is not set.</summary>
+/// <summary>The path of a Unix socket, or null if unset.</summary>
 public sealed record SocketPathValue : OptionValue<string?>;
 
 /// <summary>How an option is spelled on the command line. A switch has no
@@ -33,8 +33,8 @@ public sealed record SocketPathValue : OptionValue<string?>;
 public sealed record OptionOnCommandLine(
     string LongName, string? ShortName = null, string? ValueName = null);
 
-/// <summary>One option of a backend: the key <paramref name="Name"/> in the section that has the backend's
-/// name, with its variable, its help and its line in the reference pages.</summary>
+/// <summary>One option of a backend: the key <paramref name="Name"/> in the backend's section, with its
+/// variable, its help and its line in the reference pages.</summary>
 /// <param name="Name">snake_case. Also the end of <c>STREAMING_DAEMON_SECTION__NAME</c>.</param>
 public abstract record BackendOption(string Name)
 {
@@ -47,16 +47,16 @@ public abstract record BackendOption(string Name)
     /// <summary>A variable that other programs read too; null if there is none.</summary>
     public string? Variable { get; init; }
 
-    /// <summary>Null if the command line does not know it.</summary>
+    /// <summary>Null if the option is not on the command line.</summary>
     public OptionOnCommandLine? CommandLine { get; init; }
 
-    /// <summary>Older names, which a file may use without the section.</summary>
+    /// <summary>Older names, which a file may use outside the section.</summary>
     public IReadOnlyList<string> FlatNames { get; init; } = [];
 }
 
 /// <inheritdoc/>
 /// <param name="Name">See <see cref="BackendOption"/>.</param>
-/// <param name="Value">What it takes.</param>
+/// <param name="Value">The values it takes.</param>
 /// <param name="Get">Reads it from the backend's options.</param>
 /// <param name="Set">A copy of the backend's options with this one set.</param>
 public sealed record BackendOption<T>(

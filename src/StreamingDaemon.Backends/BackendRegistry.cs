@@ -7,10 +7,10 @@ public sealed class BackendRegistry
 {
     private readonly Dictionary<string, IStreamingBackend> _backends = new(StringComparer.OrdinalIgnoreCase);
 
-    /// <param name="backends">All that were registered.</param>
-    /// <param name="defaultName">Whom requests get that name nobody, or nobody known.</param>
-    /// <exception cref="ArgumentException">Two backends share a name, or the default is none of them; the
-    /// message names those known.</exception>
+    /// <param name="backends">All registered backends.</param>
+    /// <param name="defaultName">The backend for requests that name none, or an unknown one.</param>
+    /// <exception cref="ArgumentException">Two backends share a name, or the default is not registered; the
+    /// message lists the known names.</exception>
     public BackendRegistry(IEnumerable<IStreamingBackend> backends, string defaultName)
     {
         ArgumentNullException.ThrowIfNull(backends);
@@ -28,17 +28,17 @@ public sealed class BackendRegistry
             $"There is no backend '{defaultName}': {known}.", nameof(defaultName));
     }
 
-    /// <summary>The backend of requests that name none.</summary>
+    /// <summary>The backend for requests that name none.</summary>
     public IStreamingBackend Default { get; }
 
-    /// <summary>All names, in no order.</summary>
+    /// <summary>All names, in no particular order.</summary>
     public IReadOnlyCollection<string> Names => _backends.Keys;
 
-    /// <summary>The backend of that name, in any case of letters; <see cref="Default"/> where the name is
-    /// null or unknown, as the handoff's <c>backend</c> field has it.</summary>
+    /// <summary>The backend of that name, ignoring case. <see cref="Default"/> if the name is null or
+    /// unknown, as for the handoff's <c>backend</c> field.</summary>
     public IStreamingBackend Resolve(string? name) => TryGet(name, out var backend) ? backend : Default;
 
-    /// <summary>Finds a backend without falling back, so that a caller can log that it had to.</summary>
+    /// <summary>Finds a backend without falling back, so that a caller can log the fallback.</summary>
     public bool TryGet(string? name, [NotNullWhen(true)] out IStreamingBackend? backend)
     {
         backend = null;

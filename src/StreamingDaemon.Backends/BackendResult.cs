@@ -5,24 +5,24 @@ namespace StreamingDaemon.Backends;
 /// <summary>Why a backend's stream ended. One of Completed, UpstreamError, UpstreamTimeout,
 /// UpstreamTruncated.</summary>
 /// <param name="Outcome">The end.</param>
-/// <param name="Reason">For the log and for operators, in the backend's own words: never text of the
-/// upstream's, which quotes prompts and keys, but for the short names that it gives to its errors. Never
-/// shown to the client.</param>
-/// <param name="UpstreamStatus">The upstream's HTTP status, where there was one.</param>
+/// <param name="Reason">For the log and for operators, in the backend's own words. It never holds the
+/// upstream's text, which quotes prompts and keys, except the short names of its errors. Never shown to the
+/// client.</param>
+/// <param name="UpstreamStatus">The upstream's HTTP status, if it sent one.</param>
 public sealed record BackendResult(
     StreamOutcome Outcome, string? Reason = null, int? UpstreamStatus = null)
 {
     /// <summary>A whole answer.</summary>
     public static BackendResult Completed { get; } = new(StreamOutcome.Completed);
 
-    /// <summary>What was wrong with the upstream; null where nothing was.</summary>
+    /// <summary>What was wrong with the upstream; null if nothing was.</summary>
     public UpstreamFault? Fault { get; init; }
 
-    /// <summary>When the upstream wants to be asked again, counted from its answer; null where it did not
-    /// say.</summary>
+    /// <summary>How long the upstream asks to wait before a retry, counted from its answer; null if it did
+    /// not say.</summary>
     public TimeSpan? RetryAfter { get; init; }
 
-    /// <summary>The upstream refused, failed, or sent something that cannot be read.</summary>
+    /// <summary>The upstream refused, failed, or sent something unreadable.</summary>
     public static BackendResult Failed(UpstreamFault fault, string reason, int? upstreamStatus = null) =>
         new(StreamOutcome.UpstreamError, reason, upstreamStatus) { Fault = fault };
 }

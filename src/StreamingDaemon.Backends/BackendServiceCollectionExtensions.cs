@@ -7,10 +7,10 @@ namespace StreamingDaemon.Backends;
 public static class BackendServiceCollectionExtensions
 {
     /// <summary>Adds a backend, which writes in batches if there is an <see cref="IWriteBatch"/>.</summary>
-    /// <param name="services">Gains the backend.</param>
+    /// <param name="services">Receives the backend.</param>
     /// <param name="descriptor">Its kind.</param>
     /// <param name="options">Its options.</param>
-    /// <param name="context">What else it is given, but for the batches.</param>
+    /// <param name="context">What else the backend is given, except the batches.</param>
     /// <exception cref="ArgumentException">When first resolved: the options are not valid.</exception>
     public static IServiceCollection AddBackend(this IServiceCollection services,
         BackendDescriptor descriptor, object options, BackendContext context)

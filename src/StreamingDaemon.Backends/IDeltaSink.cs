@@ -3,8 +3,8 @@ namespace StreamingDaemon.Backends;
 /// <summary>Takes what a backend produces. Called from one thread at a time.</summary>
 public interface IDeltaSink
 {
-    /// <summary>The upstream has accepted the request (for HTTP: its 200 head is here). Called at most once,
-    /// before the first delta; does not block.</summary>
+    /// <summary>The upstream has accepted the request (for HTTP: its 200 head has arrived). Called at most
+    /// once, before the first delta; does not block.</summary>
     void OnResponseStarted();
 
     /// <summary>An attempt failed and another begins. Only before <see cref="OnResponseStarted"/>; does not
@@ -12,13 +12,14 @@ public interface IDeltaSink
     /// <param name="fault">Why the attempt failed.</param>
     void OnRetry(UpstreamFault fault);
 
-    /// <summary>Anything at all arrived from the upstream, even without text (a comment, an empty delta):
-    /// it is alive. Cheap; does not block.</summary>
+    /// <summary>The upstream sent something, even without text (a comment, an empty delta), so it is alive.
+    /// Cheap; does not block.</summary>
     void OnUpstreamActivity();
 
     /// <summary>
     /// Sends one non-empty delta. Completes when the stream can take more: awaiting it is the backpressure.
-    /// The delta's memory may be reused as soon as the call has returned (not: completed).
+    /// The caller may reuse the delta's memory as soon as the call has returned, even if it has not
+    /// completed.
     /// </summary>
     ValueTask WriteAsync(StreamDelta delta, CancellationToken cancellationToken);
 }

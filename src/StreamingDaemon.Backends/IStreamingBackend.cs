@@ -5,30 +5,28 @@ namespace StreamingDaemon.Backends;
 /// <see cref="StreamRequest"/> and pushes text into an <see cref="IDeltaSink"/>.
 /// </summary>
 /// <remarks>
-/// Life of a call: (1) <see cref="StreamAsync"/> starts, and may ask more than once while the upstream
-/// fails to answer (<see cref="IDeltaSink.OnRetry"/>); (2) the upstream accepts and the backend calls
-/// <see cref="IDeltaSink.OnResponseStarted"/> once, after which nothing is ever asked again; (3) deltas, one
-/// <see cref="IDeltaSink.WriteAsync"/> at a time, each awaited, because it is the backpressure;
-/// (4) the task ends with the reason. Implementations are singletons and safe for concurrent calls.
+/// Life of a call: (1) <see cref="StreamAsync"/> starts, and may retry while the upstream fails to answer
+/// (<see cref="IDeltaSink.OnRetry"/>); (2) the upstream accepts and the backend calls
+/// <see cref="IDeltaSink.OnResponseStarted"/> once; after that it never retries; (3) deltas, one
+/// <see cref="IDeltaSink.WriteAsync"/> at a time, each awaited, because that is the backpressure; (4) the
+/// task ends with the reason. Implementations are singletons and safe for concurrent calls.
 /// </remarks>
 public interface IStreamingBackend
 {
     /// <summary>The name by which configuration and the handoff's <c>backend</c> field choose it.</summary>
     string Name { get; }
 
-    /// <summary>The model used where a request names none; empty where models mean nothing.</summary>
+    /// <summary>The model for requests that name none; empty if the backend has no models.</summary>
     string DefaultModel { get; }
 
-    /// <summary>True where a request without <c>prompt</c> and <c>messages</c> is an error (400).</summary>
+    /// <summary>True if a request without <c>prompt</c> and <c>messages</c> is an error (400).</summary>
     bool RequiresPrompt { get; }
 
-    /// <summary>Bytes of memory that a stream takes while it runs, its request and its pending output not
-    /// counted: measured, and the most of what may be. It may change with what the upstream turns out to
-    /// speak.</summary>
+    /// <summary>Bytes of memory that a running stream takes, without its request and its pending output.
+    /// Measured, for the worst case. It may change once the upstream's protocol is known.</summary>
     int BytesPerStream => 4 * 1024;
 
-    /// <summary>What to try where the upstream says nothing at all, for the log; null where there is
-    /// nothing.</summary>
+    /// <summary>A hint for the log if the upstream sends nothing at all; null if there is none.</summary>
     string? TimeoutHint => null;
 
     /// <summary>
@@ -37,7 +35,7 @@ public interface IStreamingBackend
     /// </summary>
     /// <param name="request">What the application asked for.</param>
     /// <param name="sink">Where the deltas go. Not used after the task has ended.</param>
-    /// <param name="cancellationToken">Fires the moment the client left, or the stream's time is
+    /// <param name="cancellationToken">Fires as soon as the client leaves or the stream's time is
     /// over.</param>
     Task<BackendResult> StreamAsync(
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken);

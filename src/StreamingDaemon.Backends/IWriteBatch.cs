@@ -1,9 +1,9 @@
 namespace StreamingDaemon.Backends;
 
 /// <summary>
-/// Brackets what a backend writes to its sinks one after the other, on one thread: what takes the events on
-/// is woken once, at the end, and finds them together. For bursts of some hundred microseconds: nothing of
-/// one is sent before its end, unless what takes it on is awake. They may nest.
+/// Brackets the writes that a backend makes one after the other on one thread. Their consumer is woken once,
+/// at the end, and finds them together. For bursts of some hundred microseconds: nothing is sent before the
+/// burst ends, unless the consumer is awake. Bursts may nest.
 /// </summary>
 public interface IWriteBatch
 {
@@ -13,7 +13,7 @@ public interface IWriteBatch
     /// <summary>Ends it, on the same thread.</summary>
     void EndBatch();
 
-    /// <summary>Ends it, on the same thread, where more is likely to follow from what the thread pool has
-    /// queued: what takes the events on is woken after that.</summary>
+    /// <summary>Ends it, on the same thread, if work queued on the thread pool is likely to write more. The
+    /// consumer is woken after that work.</summary>
     void EndBatchLater();
 }

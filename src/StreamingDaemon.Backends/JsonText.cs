@@ -6,7 +6,7 @@ using System.Text.Json;
 namespace StreamingDaemon.Backends;
 
 /// <summary>
-/// JSON strings of any quality: lone surrogates and bytes that are no UTF-8, which the framework refuses,
+/// JSON strings of any quality. The framework refuses lone surrogates and bytes that are not UTF-8; here they
 /// become U+FFFD. Half an emoji must not cost a user the rest of an answer, or the whole request.
 /// </summary>
 public static class JsonText
@@ -20,14 +20,14 @@ public static class JsonText
         }
         catch (InvalidOperationException)
         {
-            // Rare enough for an exception.
+            // Rare, so an exception is cheap enough.
             return Decode(reader.ValueSpan);
         }
     }
 
     /// <summary>Decodes a string that the framework refuses.</summary>
     /// <param name="escaped">The string without its quotes; its escapes are well formed.</param>
-    /// <param name="destination">At least three times as long.</param>
+    /// <param name="destination">At least three times as long as the input.</param>
     /// <returns>Bytes written.</returns>
     public static int Decode(ReadOnlySpan<byte> escaped, Span<byte> destination)
     {
@@ -48,8 +48,8 @@ public static class JsonText
         return written;
     }
 
-    /// <summary>Is the current name this one? One that is no text (a lone surrogate) is no known
-    /// name.</summary>
+    /// <summary>Whether the current name equals this one. A name that is not text (a lone surrogate) equals
+    /// no known name.</summary>
     public static bool Equals(ref Utf8JsonReader reader, ReadOnlySpan<byte> name)
     {
         if (!reader.ValueIsEscaped)

@@ -9,13 +9,13 @@ public enum StreamOutcome
     /// <summary>The client closed or reset its connection first.</summary>
     ClientGone,
 
-    /// <summary>The client took no byte for the write timeout.</summary>
+    /// <summary>The client took no byte within the write timeout.</summary>
     SlowClient,
 
-    /// <summary>The upstream refused, failed, reset, or sent something that cannot be read.</summary>
+    /// <summary>The upstream refused, failed, reset, or sent something unreadable.</summary>
     UpstreamError,
 
-    /// <summary>The upstream kept silent for too long.</summary>
+    /// <summary>The upstream was silent for too long.</summary>
     UpstreamTimeout,
 
     /// <summary>The upstream ended cleanly, but without <c>[DONE]</c> or a finish reason.</summary>
@@ -27,18 +27,18 @@ public enum StreamOutcome
     /// <summary>All connections were in use.</summary>
     OverCapacity,
 
-    /// <summary>Streams held all the memory they may, or the process had none left.</summary>
+    /// <summary>Streams held all the memory they are allowed, or the process had none left.</summary>
     OverMemory,
 
-    /// <summary>The handoff itself could not be used.</summary>
+    /// <summary>The handoff itself was unusable.</summary>
     BadHandoff,
 
     /// <summary>The stream reached its longest duration.</summary>
     StreamTimeout,
 
-    /// <summary>The daemon stopped and the stream had not ended in time.</summary>
+    /// <summary>The daemon stopped before the stream had ended.</summary>
     Drained,
 
-    /// <summary>A fault of the daemon's own.</summary>
+    /// <summary>A fault of the daemon itself.</summary>
     InternalError,
 }

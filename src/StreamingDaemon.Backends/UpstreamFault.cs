@@ -16,13 +16,13 @@ public enum UpstreamFault
     /// <summary>The TLS handshake failed, or the certificate is not trusted.</summary>
     Tls,
 
-    /// <summary>It speaks another protocol, or another version of HTTP.</summary>
+    /// <summary>It speaks another protocol or another HTTP version.</summary>
     Protocol,
 
     /// <summary>The connection or the HTTP/2 stream was lost before a response head.</summary>
     Reset,
 
-    /// <summary>401 or 403: the key is wrong, or may not do this.</summary>
+    /// <summary>401 or 403: the key is wrong or lacks the permission.</summary>
     Unauthorized,
 
     /// <summary>429.</summary>
@@ -37,13 +37,13 @@ public enum UpstreamFault
     /// <summary>3xx, which is never followed.</summary>
     Redirect,
 
-    /// <summary>2xx with something else than an event stream.</summary>
+    /// <summary>2xx, but not an event stream.</summary>
     NotAStream,
 
     /// <summary>Lost after the response head, before the end of the body.</summary>
     BrokenOff,
 
-    /// <summary>An event that is no JSON object.</summary>
+    /// <summary>An event that is not a JSON object.</summary>
     Malformed,
 
     /// <summary>A line or an event above the limit.</summary>
@@ -55,7 +55,7 @@ public enum UpstreamFault
     /// <summary>A clean end without <c>[DONE]</c> or a finish reason.</summary>
     Truncated,
 
-    /// <summary>No token within the first token's timeout.</summary>
+    /// <summary>No token within the first-token timeout.</summary>
     FirstTokenTimeout,
 
     /// <summary>Silence between two tokens.</summary>

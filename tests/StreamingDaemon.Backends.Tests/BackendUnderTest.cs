@@ -21,18 +21,18 @@ internal sealed class BackendUnderTest : IAsyncDisposable
 
     public RecordingSink Sink { get; set; } = new();
 
-    /// <remarks>On a loaded machine, too, the window is open for every retry.</remarks>
+    /// <remarks>The window stays open for every retry, even on a loaded machine.</remarks>
     public static StreamRequest Prompt =>
         new() { RequestId = "req-1", Prompt = "Hello", RetryWindow = TestLimits.Wait };
 
-    /// <summary>A backend whose retries follow at once, or after their Retry-After.</summary>
+    /// <summary>A backend that retries at once, or after the Retry-After.</summary>
     public static OpenAIBackend WithoutBackoff(OpenAIOptions options) =>
         new(options, new RetryPolicy(options.MaxRetries, () => 0));
 
     /// <param name="transport">How the server listens.</param>
-    /// <param name="configure">Changes the options that fit that.</param>
+    /// <param name="configure">Changes the options for that transport.</param>
     /// <param name="scenario">Answers; null for the default answer.</param>
-    /// <param name="streamsPerConnection">What it allows over HTTP/2.</param>
+    /// <param name="streamsPerConnection">Streams that the server allows on one HTTP/2 connection.</param>
     public static async Task<BackendUnderTest> StartAsync(
         FakeLlmTransport transport = FakeLlmTransport.H2c,
         Func<OpenAIOptions, OpenAIOptions>? configure = null,

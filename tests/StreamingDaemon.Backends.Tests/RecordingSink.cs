@@ -2,7 +2,7 @@ using System.Text;
 
 namespace StreamingDaemon.Backends.Tests;
 
-/// <summary>A sink that remembers, and can be told to be slow.</summary>
+/// <summary>A sink that records, and can be told to be slow.</summary>
 internal sealed class RecordingSink : IDeltaSink
 {
     private readonly List<string> _texts = [];
@@ -12,7 +12,7 @@ internal sealed class RecordingSink : IDeltaSink
     private readonly TaskCompletionSource _firstActivity =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>Runs within each write, before it completes.</summary>
+    /// <summary>Runs inside each write, before it completes.</summary>
     public Func<CancellationToken, ValueTask> OnWrite { get; init; } = _ => ValueTask.CompletedTask;
 
     public int Started { get; private set; }
@@ -42,7 +42,7 @@ internal sealed class RecordingSink : IDeltaSink
     public ValueTask WriteAsync(StreamDelta delta, CancellationToken cancellationToken)
     {
         DeltaBeforeStart |= Started == 0;
-        // Strict: a delta with half a character in it must fail the test, not become U+FFFD on the way.
+        // Strict: a delta with half a character must fail the test, not become U+FFFD.
         var text = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(delta.Text.Span);
         Assert.NotEqual("", text);
         _texts.Add(text);

@@ -2,7 +2,7 @@ namespace StreamingDaemon.Backends.Tests;
 
 internal static class TestLimits
 {
-    /// <summary>No test waits longer for anything; on a loaded machine none should need a tenth of
+    /// <summary>No test waits longer than this; even on a loaded machine none should need a tenth of
     /// it.</summary>
     public static TimeSpan Wait { get; } = TimeSpan.FromSeconds(20);
 

@@ -94,7 +94,7 @@ internal sealed class ApacheConfiguration
             + $"\nTypesConfig /dev/null\nAddType text/html .html";
     }
 
-    /// <summary>Where few workers are asked for, there is one process with just these.</summary>
+    /// <summary>If few workers are requested, one process has exactly these.</summary>
     private string Mpm() => Stack == Stack.PreforkWithModPhp
         ? $"""
         StartServers {Math.Min(MaxWorkers, 4)}

@@ -10,7 +10,7 @@ public enum Stack
     EventWithPhpFpm,
 }
 
-/// <summary>A private httpd with our module, in a directory of its own, on a port of its own.</summary>
+/// <summary>A private httpd with our module, in its own directory, on its own port.</summary>
 internal sealed class ApacheServer : IDisposable
 {
     /// <summary>More than the socket buffers of both sides hold.</summary>
@@ -21,9 +21,9 @@ internal sealed class ApacheServer : IDisposable
     private readonly PhpFpm? _fpm;
 
     /// <param name="stack">How PHP runs.</param>
-    /// <param name="maxWorkers">The most requests at a time.</param>
-    /// <param name="extra">Further lines of configuration.</param>
-    /// <param name="environment">Variables of its own, as <c>NAME=value</c>.</param>
+    /// <param name="maxWorkers">Maximum concurrent requests.</param>
+    /// <param name="extra">Additional lines of configuration.</param>
+    /// <param name="environment">Extra variables, as <c>NAME=value</c>.</param>
     public ApacheServer(
         Stack stack, int maxWorkers = 20, string extra = "", IEnumerable<string>? environment = null)
     {
@@ -31,7 +31,7 @@ internal sealed class ApacheServer : IDisposable
         {
             CreateDirectories();
             Port = FreePort();
-            // httpd as root runs its workers as somebody else; as anybody else it just runs.
+            // As root, httpd runs its workers as another user; as any other user it just runs.
             string? user = Environment.IsPrivilegedProcess ? "www-data" : null;
             _fpm = stack == Stack.EventWithPhpFpm ? new PhpFpm(_root, user, DefaultSocket) : null;
             string configuration = Path.Combine(_root, "httpd.conf");
@@ -47,7 +47,7 @@ internal sealed class ApacheServer : IDisposable
                 FpmSocket = _fpm?.Socket,
                 Extra = extra.Replace("{_root}", _root, StringComparison.Ordinal),
             }.ToString());
-            // In a session of its own: prefork ends by a SIGTERM to its process group, which would be ours.
+            // In its own session: prefork ends by a SIGTERM to its process group, which would be ours.
             _process = new ChildProcess(Tools.SetSid,
                 ["env", .. environment ?? [], Tools.Apache, "-f", configuration, "-DFOREGROUND"]);
             Wait.Until(() => Answers() || _process.HasExited, () => $"httpd does not answer.\n{Log}");
@@ -66,7 +66,7 @@ internal sealed class ApacheServer : IDisposable
     /// <summary>The allowed prefix.</summary>
     public string SocketDirectory => Path.Combine(_root, "run");
 
-    /// <summary>What <c>stream.php</c> names.</summary>
+    /// <summary>The socket that <c>stream.php</c> names.</summary>
     public string DefaultSocket => Path.Combine(SocketDirectory, "daemon.sock");
 
     public string Root => _root;
@@ -79,7 +79,7 @@ internal sealed class ApacheServer : IDisposable
 
     public string Url(string pathAndQuery) => $"http://127.0.0.1:{Port}{pathAndQuery}";
 
-    /// <summary>The address of a script that asks for a handoff to this socket.</summary>
+    /// <summary>The address of a script that requests a handoff to this socket.</summary>
     public static string HandoffPath(
         string socket, string? data = """{"prompt":"hello"}""", string more = "") =>
         $"/handoff.php?socket={Uri.EscapeDataString(socket)}"

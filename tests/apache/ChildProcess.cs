@@ -4,7 +4,7 @@ using System.Text;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>A process that this test run started, and ends by its id.</summary>
+/// <summary>A process that this test run started and ends by its pid.</summary>
 internal sealed partial class ChildProcess : IDisposable
 {
     public const int SigTerm = 15;
@@ -22,7 +22,7 @@ internal sealed partial class ChildProcess : IDisposable
         };
         foreach (string argument in arguments)
             start.ArgumentList.Add(argument);
-        // Meant for these tests: the daemon refuses variables of its own prefix that it does not know.
+        // Meant for these tests only: the daemon refuses unknown variables with its own prefix.
         start.Environment.Remove(DaemonUnderTest.BinaryVariable);
         _process = new Process { StartInfo = start };
         _process.OutputDataReceived += (_, line) => Collect(line.Data);
@@ -46,7 +46,7 @@ internal sealed partial class ChildProcess : IDisposable
 
     public int ExitCode => _process.ExitCode;
 
-    /// <summary>Runs to the end; the output is complete then.</summary>
+    /// <summary>Runs to the end; by then the output is complete.</summary>
     public static (int ExitCode, string Output) Run(string file, params string[] arguments)
     {
         using var child = new ChildProcess(file, arguments);

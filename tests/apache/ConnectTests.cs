@@ -3,7 +3,7 @@ using System.Text;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>What goes over the Unix socket, and how patiently.</summary>
+/// <summary>What httpd sends over the Unix socket, and how long it waits.</summary>
 public sealed class ConnectTests(SharedServers servers)
 {
     public static TheoryData<Stack> Both => SharedServers.Both;

@@ -8,7 +8,7 @@ internal static class Curl
 
     public static ChildProcess Start(params string[] arguments) => new(Tools.Curl, [.. s_always, .. arguments]);
 
-    /// <summary>The answer; that curl is content is part of it.</summary>
+    /// <summary>The answer; fails if curl reports an error.</summary>
     public static string Run(params string[] arguments)
     {
         using var curl = Start(arguments);
@@ -17,7 +17,7 @@ internal static class Curl
         return curl.Output;
     }
 
-    /// <summary>All at once, each into a file: a pipe would take a pool thread each to read.</summary>
+    /// <summary>All at once, each into a file: reading a pipe would take a pool thread each.</summary>
     public static List<string> RunConcurrently(int count, string directory, string url)
     {
         Directory.CreateDirectory(directory);

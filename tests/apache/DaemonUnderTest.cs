@@ -1,8 +1,8 @@
 namespace StreamingDaemon.ApacheTests;
 
 /// <summary>
-/// The daemon with its mock backend, on a socket of its own. DAEMON_UNDER_TEST names another build of it;
-/// otherwise it is the one that was built together with these tests.
+/// The daemon with its mock backend, on its own socket. DAEMON_UNDER_TEST names another build of it;
+/// otherwise it is the one built together with these tests.
 /// </summary>
 internal sealed class DaemonUnderTest : IDisposable
 {

@@ -1,6 +1,6 @@
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>The five directives: what they take, and what they say otherwise.</summary>
+/// <summary>The five directives: the values they take, and their errors for others.</summary>
 public sealed class DirectiveTests
 {
     private static readonly string[] s_modulesOfTheExample = ["mpm_event", "authz_core", "alias", "env", "dir"];

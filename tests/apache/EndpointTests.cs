@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>The endpoint and the page that a site copies.</summary>
+/// <summary>The endpoint and the page that sites copy.</summary>
 public sealed class EndpointTests(SharedServers servers)
 {
     private const string Json = "Content-Type: application/json";
@@ -27,7 +27,7 @@ public sealed class EndpointTests(SharedServers servers)
         string addresses = example[from..(example.IndexOf(end, from, StringComparison.Ordinal) + end.Length)];
         using var apache = new ApacheServer(Stack.EventWithPhpFpm, extra: addresses);
 
-        // As it comes from a terminator of TLS, which knows the scheme and the port.
+        // As a TLS terminator sends it, which knows the scheme and the port.
         string answer = Curl.Run("-i", "-H", "Host: chat.example:8443", apache.Url("/chat"));
 
         Assert.StartsWith("HTTP/1.1 302", answer, StringComparison.Ordinal);
@@ -103,7 +103,7 @@ public sealed class EndpointTests(SharedServers servers)
     public void Text_of_any_script_counts_its_utf8_bytes_against_the_limit_of_the_header(Stack stack)
     {
         var apache = servers[stack];
-        // 6,600 bytes; escaped it would be 13,200, which php-fpm's header does not hold.
+        // 6,600 bytes; escaped it would be 13,200, too long for php-fpm's header.
         Expect.WholeStream(Post(apache, apache.Url("/chat/stream.php"), new
         {
             prompt = string.Concat(Enumerable.Repeat("日本", 1100)),

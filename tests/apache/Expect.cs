@@ -2,13 +2,13 @@ using System.Text.RegularExpressions;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>What is true of an answer, whoever read it.</summary>
+/// <summary>What holds for an answer, whichever client read it.</summary>
 internal static partial class Expect
 {
     public const int Events = 18;
     public const string Done = "data: [DONE]\n\n";
 
-    /// <summary>18 events and the mark of the end, and nothing behind it.</summary>
+    /// <summary>18 events and the end mark, and nothing after it.</summary>
     public static void WholeStream(string answer, string context = "")
     {
         Assert.True(ContentEvents(answer) == Events, $"{ContentEvents(answer)} events {context}:\n{answer}");
@@ -21,7 +21,7 @@ internal static partial class Expect
     {
         Assert.DoesNotContain("X-Socket-Handoff", answer, StringComparison.OrdinalIgnoreCase);
         Assert.DoesNotContain("X-Handoff-Data", answer, StringComparison.OrdinalIgnoreCase);
-        // A positive, so that an empty answer does not pass.
+        // A positive check, so that an empty answer does not pass.
         Assert.StartsWith("HTTP/", answer, StringComparison.Ordinal);
     }
 

@@ -4,7 +4,7 @@ using System.Text;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>A daemon in the test's own hands: it accepts when told to, and shows the exact bytes.</summary>
+/// <summary>A daemon that the test controls: it accepts when told to, and shows the exact bytes.</summary>
 internal sealed unsafe partial class HandoffListener : IDisposable
 {
     private readonly Socket _listener;
@@ -14,7 +14,7 @@ internal sealed unsafe partial class HandoffListener : IDisposable
     {
         _path = path;
         _listener = new Socket(AddressFamily.Unix, type, ProtocolType.Unspecified);
-        // Under its name only when it listens and may be connected to: httpd does not try again after EACCES.
+        // It gets its name only once it listens and accepts connections: httpd does not retry after EACCES.
         string unready = _path + ".new";
         _listener.Bind(new UnixDomainSocketEndPoint(unready));
         File.SetUnixFileMode(unready, (UnixFileMode)0b110_110_110);
@@ -27,7 +27,7 @@ internal sealed unsafe partial class HandoffListener : IDisposable
     {
         using var connection = AcceptOne();
         var (data, fd) = Receive((int)connection.Handle);
-        // System calls, for Socket refuses one that arrives with O_NONBLOCK set, and httpd sets it.
+        // System calls, because Socket refuses one that arrives with O_NONBLOCK set, and httpd sets it.
         byte[] bytes = Encoding.ASCII.GetBytes($"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{answer}\n");
         Assert.Equal(bytes.Length, Write(fd, bytes, bytes.Length));
         Assert.Equal(0, Close(fd));
@@ -69,7 +69,7 @@ internal sealed unsafe partial class HandoffListener : IDisposable
         File.Delete(_path);
     }
 
-    /// <summary>All the data up to the end, and the one descriptor.</summary>
+    /// <summary>All data up to the end, and the one descriptor.</summary>
     private static (byte[] Data, int Fd) Receive(int socket)
     {
         using var data = new MemoryStream();

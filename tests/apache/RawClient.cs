@@ -43,7 +43,7 @@ internal sealed class RawClient : IDisposable
         return Received;
     }
 
-    /// <summary>To the orderly end; a reset is an error.</summary>
+    /// <summary>Reads to the orderly end; a reset is an error.</summary>
     public string ReadToEnd()
     {
         Read(() => false);

@@ -1,6 +1,6 @@
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>Where there is no handoff: the status says why, and the two headers stay in the house.</summary>
+/// <summary>Without a handoff, the status says why, and the two headers do not reach the client.</summary>
 public sealed class RefusalTests(SharedServers servers)
 {
     public static TheoryData<Stack> Both => SharedServers.Both;
@@ -64,7 +64,7 @@ public sealed class RefusalTests(SharedServers servers)
         Expect.WholeStream(Curl.Run("-H", "Host: inherits.test", url));
         Expect.WholeStream(Curl.Run("-H", "Host: anywhere.test", url));
         Assert.Equal(403, Curl.Status("-H", "Host: narrow.test", url));
-        // Inherited, and not just any path allowed.
+        // Inherited, and it does not allow every path.
         string outside = apache.Url(ApacheServer.HandoffPath("/tmp/elsewhere.sock"));
         Assert.Equal(403, Curl.Status("-H", "Host: inherits.test", outside));
         Assert.Equal(503, Curl.Status("-H", "Host: anywhere.test", outside));
@@ -118,7 +118,7 @@ public sealed class RefusalTests(SharedServers servers)
     [Theory, MemberData(nameof(Both))]
     public void Error_page_carries_no_headers_of_the_application(Stack stack)
     {
-        // "always" puts them among the error headers, which survive into httpd's own error pages.
+        // "always" puts them among the error headers, which remain in httpd's own error pages.
         using var apache = new ApacheServer(stack, extra: """
             <Location /refused>
                 Require all denied

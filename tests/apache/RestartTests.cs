@@ -3,7 +3,7 @@ using System.Text;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>The daemon is restarted under httpd, while browsers keep coming.</summary>
+/// <summary>The daemon restarts under httpd while browsers keep coming.</summary>
 public sealed class RestartTests
 {
     public static TheoryData<Stack> Both => SharedServers.Both;
@@ -17,7 +17,7 @@ public sealed class RestartTests
         using var browsers = new Browsers(apache);
         browsers.WaitForMore(50);
 
-        // The path is gone at once; what runs and what is queued goes on.
+        // The path disappears at once; running and queued streams continue.
         old.Signal(ChildProcess.SigTerm);
         Wait.Until(() => !File.Exists(apache.DefaultSocket), () => "The path stays.");
         using var successor = new DaemonUnderTest(apache.DefaultSocket, delayMs: 20);
@@ -34,7 +34,7 @@ public sealed class RestartTests
         string directory = Directory.CreateTempSubdirectory("late-sendmsg-").FullName;
         try
         {
-            // Its worker removes a file in it.
+            // httpd's worker removes a file in it.
             File.SetUnixFileMode(directory, (UnixFileMode)0b111_111_111);
             string preload = Path.Combine(directory, "late-sendmsg.so"), once = Path.Combine(directory, "once");
             File.WriteAllText(once, "");
@@ -57,7 +57,7 @@ public sealed class RestartTests
         }
     }
 
-    /// <summary>One after the other, some milliseconds apart; each asks for a handoff.</summary>
+    /// <summary>One after the other, some milliseconds apart; each requests a handoff.</summary>
     private sealed class Browsers : IDisposable
     {
         private readonly ConcurrentQueue<RawClient> _clients = new();

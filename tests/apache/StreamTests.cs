@@ -2,7 +2,7 @@ using System.Text;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>What a browser gets: PHP says two headers, the daemon answers.</summary>
+/// <summary>What a browser gets: PHP sets two headers, the daemon answers.</summary>
 public sealed class StreamTests(SharedServers servers)
 {
     public static TheoryData<Stack> Both => SharedServers.Both;
@@ -27,7 +27,7 @@ public sealed class StreamTests(SharedServers servers)
         using var client = new RawClient(apache.Port);
         client.Send(RawClient.Get(ApacheServer.HandoffPath(apache.DefaultSocket)));
 
-        // A whole answer needs 17 delays: the first event is here while most of the others are not.
+        // A whole answer needs 17 delays: the first event is here before most of the others.
         string early = client.ReadUntil("data: {");
         Assert.InRange(Expect.ContentEvents(early), 1, Expect.Events - 4);
         Expect.WholeStream(client.ReadToEnd());
@@ -53,10 +53,10 @@ public sealed class StreamTests(SharedServers servers)
         var apache = servers[Stack.PreforkWithModPhp];
         using var client = new RawClient(apache.Port);
         string path = ApacheServer.HandoffPath(apache.DefaultSocket, more: "&flush=1");
-        // Without a Content-Type, for PHP reads a body whose type it knows before the script begins.
+        // Without a Content-Type, because PHP reads a body of known type before the script begins.
         client.Send($"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n");
 
-        // Nobody waits for a body that never comes: neither PHP nor httpd.
+        // Neither PHP nor httpd waits for a body that never comes.
         client.ReadUntil("data: {");
         Wait.Until(() => apache.AccessLog.Contains(" /handoff.php handoff=/", StringComparison.Ordinal),
             () => "The worker still waits.");
@@ -98,7 +98,7 @@ public sealed class StreamTests(SharedServers servers)
         using var client = new RawClient(apache.Port, receiveBuffer: 16_384);
         string path = ApacheServer.HandoffPath(apache.DefaultSocket);
         client.Send(RawClient.Get("/large.txt") + RawClient.Get(path));
-        // Long enough for httpd to be stuck with what the client does not take.
+        // Long enough that httpd gets stuck on what the client does not take.
         Thread.Sleep(200);
 
         string answer = client.ReadToEnd();

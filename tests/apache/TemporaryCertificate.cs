@@ -3,7 +3,7 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>A self-signed certificate with its key, in one file as mod_ssl takes it.</summary>
+/// <summary>A self-signed certificate with its key, in one file, as mod_ssl needs it.</summary>
 internal sealed class TemporaryCertificate : IDisposable
 {
     public TemporaryCertificate()

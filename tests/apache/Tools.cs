@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 namespace StreamingDaemon.ApacheTests;
 
 /// <summary>
-/// The programs that these tests drive. One that is missing fails the tests and says what to install.
+/// The programs that these tests run. A missing one fails the tests and says what to install.
 /// </summary>
 internal static class Tools
 {
@@ -26,10 +26,10 @@ internal static class Tools
 
     public static string LoadModule(string name) => $"LoadModule {name}_module {Modules}/mod_{name}.so";
 
-    /// <summary>Our module, compiled once a run, outside of the working tree.</summary>
+    /// <summary>Our module, compiled once per run, outside of the working tree.</summary>
     public static string HandoffModule => s_builtModule.Value;
 
-    /// <summary>Makes a shared object of a C file.</summary>
+    /// <summary>Compiles a C file to a shared object.</summary>
     public static void Compile(string source, string sharedObject)
     {
         var (exitCode, output) = ChildProcess.Run(Find("gcc", "gcc"),

@@ -4,7 +4,7 @@ namespace StreamingDaemon.ApacheTests;
 
 internal static class Wait
 {
-    /// <summary>Generous: it is only spent where something is broken.</summary>
+    /// <summary>Generous: only spent if something is broken.</summary>
     public static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
     public static void Until(Func<bool> condition, Func<string> otherwise, TimeSpan? limit = null)

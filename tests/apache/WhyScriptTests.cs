@@ -1,6 +1,7 @@
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>bench/why.sh, whose table is in the README: it runs, and every answer that it asks for is whole.</summary>
+/// <summary>bench/why.sh, whose table is in the README: it runs, and every answer it requests is
+/// whole.</summary>
 public sealed class WhyScriptTests
 {
     private const string Time = @"[\d.]+ m?s \([\d.]+ m?s\)";

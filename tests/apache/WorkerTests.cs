@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>What is left of a handoff in httpd: nothing.</summary>
+/// <summary>Nothing of a handoff remains in httpd.</summary>
 public sealed class WorkerTests(SharedServers servers)
 {
     public static TheoryData<Stack> Both => SharedServers.Both;
@@ -54,7 +54,7 @@ public sealed class WorkerTests(SharedServers servers)
         string socket = apache.SocketDirectory + "/copy.sock";
         using var listener = new HandoffListener(socket);
         using var client = new RawClient(apache.Port);
-        // Kept alive first: the event MPM has had the socket in its poll set by then.
+        // Kept alive first: by then the event MPM has had the socket in its poll set.
         client.Send(RawClient.Get("/plain.txt"));
         client.ReadUntil("plain\n");
         string inode = ServerSideInode(apache.Port, client.LocalPort);
@@ -62,7 +62,7 @@ public sealed class WorkerTests(SharedServers servers)
 
         client.Send(RawClient.Get(ApacheServer.HandoffPath(socket)));
         using var connection = listener.AcceptOne();
-        // The handoff is in the queue, so the daemon's copy is in nobody's table: httpd's would be seen.
+        // The handoff is in the queue, so the daemon's copy is in no process's table: httpd's would be seen.
         Wait.Until(() => HoldersOf(inode).Count == 0, () => string.Join(' ', HoldersOf(inode)));
     }
 
@@ -90,8 +90,8 @@ public sealed class WorkerTests(SharedServers servers)
             Assert.True(!apache.Log.Contains(level, StringComparison.Ordinal), apache.Log);
     }
 
-    /// <summary>Of the server's end of this connection. Both ports: somebody else's socket may have the same
-    /// remote one.</summary>
+    /// <summary>Inode of the server's end of this connection. Compares both ports: another process's socket
+    /// may have the same remote one.</summary>
     private static string ServerSideInode(int serverPort, int clientPort)
     {
         string local = serverPort.ToString("X4", CultureInfo.InvariantCulture);
@@ -103,7 +103,7 @@ public sealed class WorkerTests(SharedServers servers)
             .Select(fields => fields[9]).Single();
     }
 
-    /// <summary>Processes that have this socket open. As root all of them, else our own.</summary>
+    /// <summary>Processes that have this socket open. As root all of them, otherwise our own.</summary>
     private static List<string> HoldersOf(string inode)
     {
         List<string> holders = [];
@@ -117,7 +117,7 @@ public sealed class WorkerTests(SharedServers servers)
             }
             catch (Exception gone) when (gone is IOException or UnauthorizedAccessException)
             {
-                // A process that ended meanwhile, or somebody else's.
+                // A process that ended meanwhile, or another user's.
             }
         }
         return holders;

@@ -5,7 +5,7 @@ using YamlDotNet.RepresentationModel;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>docker-compose.yml against the files that it names.</summary>
+/// <summary>docker-compose.yml against the files it names.</summary>
 public sealed partial class ComposeTests
 {
     private static readonly string s_compose = File.ReadAllText(Tool.InRepository("docker-compose.yml"));
@@ -72,7 +72,7 @@ public sealed partial class ComposeTests
         Assert.Equal("service_healthy", $"{Service("tls")["depends_on"]["apache"]["condition"]}");
         Assert.All(services.Children.Values,
             service => Assert.Contains("no-new-privileges:true", Words(service["security_opt"])));
-        // To this machine alone, each of them.
+        // Each is published to this machine alone.
         Assert.All(services.Children.Values.SelectMany(s => Words(s["ports"])),
             port => Assert.StartsWith("127.0.0.1:", port, StringComparison.Ordinal));
     }
@@ -100,7 +100,7 @@ public sealed partial class ComposeTests
     [InlineData("OPENAI_API_KEY=sk-of-the-test", "backend openai")]
     public async Task Openai_takes_one_variable(string variable, string backend)
     {
-        // A shell fills in what Compose does, by the same rules.
+        // A shell fills in the variables by the same rules as Compose.
         var environment = ((YamlMappingNode)Service("daemon")["environment"]).Children
             .Select(v => $"export {v.Key}=\"{v.Value}\"");
         Assert.Contains("OPENAI_HTTP2_ENABLED", string.Concat(environment), StringComparison.Ordinal);

@@ -6,15 +6,15 @@ namespace StreamingDaemon.DeployTests;
 /// <summary>A query of a panel, with the name that Grafana gives its series.</summary>
 internal sealed record PanelQuery(string Expression, string Legend);
 
-/// <summary>A panel, as far as a picture of it needs: where it is, and what it asks.</summary>
-/// <param name="RightAxis">Names of the series that have the axis on the right, as a regular expression.</param>
+/// <summary>A panel, as far as a picture needs it: its position and its queries.</summary>
+/// <param name="RightAxis">Regular expression for the series that use the right axis.</param>
 internal sealed record Panel(string Title, string Type, int X, int Y, int Width, int Height, string Unit,
     bool Stacked, bool Bars, Regex? RightAxis, IReadOnlyList<PanelQuery> Queries);
 
 /// <summary>The dashboard's own file.</summary>
 internal static class Dashboard
 {
-    /// <param name="rateInterval">What Grafana puts for $__rate_interval: four scrapes.</param>
+    /// <param name="rateInterval">Grafana's value for $__rate_interval: four scrapes.</param>
     public static IReadOnlyList<Panel> Read(string rateInterval)
     {
         using var document = JsonDocument.Parse(File.ReadAllText(Expressions.DashboardPath));

@@ -8,14 +8,14 @@ namespace StreamingDaemon.DeployTests;
 internal sealed record DrawnSeries(string Name, IReadOnlyList<(double Second, double Value)> Points);
 
 /// <summary>
-/// The dashboard as one SVG: Grafana's grid, units, stacking and legends, with the data of a real run. It stands for
-/// Grafana where that cannot be had.
+/// The dashboard as one SVG: Grafana's grid, units, stacking and legends, with the data of a real run. It
+/// replaces Grafana if that is unavailable.
 /// </summary>
 internal sealed class DashboardPicture(double seconds)
 {
     private const int Column = 48, Row = 30, Gap = 4;
 
-    // Told apart by the colour-blind too (Okabe and Ito); then darker ones of the same.
+    // Distinct for the colour-blind too (Okabe and Ito); then darker ones of the same.
     private static readonly string[] s_colours =
     [
         "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#777777",
@@ -50,7 +50,7 @@ internal sealed class DashboardPicture(double seconds)
         else
         {
             var right = panel.RightAxis is null ? 12 : 50;
-            // Two names beside each other, where there is room for the longest twice.
+            // Two names side by side, if there is room for the longest twice.
             var columns = series.Max(s => LegendText(s, panel.Unit).Length) * 7 + 25 < width / 2 ? 2 : 1;
             var legend = 24 + 15 * ((series.Count + columns - 1) / columns);
             var frame = new Frame(left + 62, top + 28, width - 62 - right, height - 28 - legend);
@@ -66,7 +66,7 @@ internal sealed class DashboardPicture(double seconds)
     private void DrawStat(Panel panel, IReadOnlyList<DrawnSeries> series, int left, int top, int width, int height)
     {
         var only = series.Single();
-        // The version's panel shows the series' name; the others their last value.
+        // The version panel shows the series' name; the others show their last value.
         var text = only.Name.Length > 0 ? only.Name : Format(only.Points[^1].Value, panel.Unit);
         Text(left + width / 2, top + height / 2 + 12, text,
             "text-anchor=\"middle\" font-size=\"26\" fill=\"#0072b2\"");
@@ -150,7 +150,8 @@ internal sealed class DashboardPicture(double seconds)
     private string Point(double second, double value, Frame frame, double top) =>
         $"{F(frame.X(second / seconds))},{F(frame.Y(value / top))}";
 
-    /// <summary>The axis' end: the next 1, 2, 4 or 8 times a power of ten, so that a quarter of it is round.</summary>
+    /// <summary>End of the axis: the next 1, 2, 4 or 8 times a power of ten, so that a quarter of it is
+    /// round.</summary>
     private static double Top(IEnumerable<DrawnSeries> series, bool stacked)
     {
         var points = series.SelectMany(s => s.Points).ToList();
@@ -189,7 +190,7 @@ internal sealed class DashboardPicture(double seconds)
 
     private static string F(double value) => value.ToString("0.##", CultureInfo.InvariantCulture);
 
-    /// <summary>Where a panel's data lie; both scales go from 0 to 1.</summary>
+    /// <summary>Where a panel's data lies; both scales go from 0 to 1.</summary>
     private readonly record struct Frame(int Left, int Top, int Width, int Height)
     {
         public int Bottom => Top + Height;

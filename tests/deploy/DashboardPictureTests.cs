@@ -7,7 +7,7 @@ namespace StreamingDaemon.DeployTests;
 /// <summary>The picture of the dashboard in docs/operations.md: its own queries, drawn from a real run.</summary>
 public sealed partial class DashboardPictureTests
 {
-    /// <summary>Set it to make the picture again; that takes as long as the run below.</summary>
+    /// <summary>Set it to draw the picture again; that takes as long as the run below.</summary>
     private const string Switch = "UPDATE_DASHBOARD_PICTURE";
 
     private const int RunSeconds = 240;
@@ -29,8 +29,8 @@ public sealed partial class DashboardPictureTests
     }
 
     /// <summary>
-    /// Four minutes of a small site: a model that hesitates before its first word and fails now and then, browsers
-    /// that leave, and in the third minute more of them than the daemon has room for.
+    /// Four minutes of a small site. The model hesitates before its first word and sometimes fails; browsers
+    /// leave; in the third minute there are more of them than the daemon has room for.
     /// </summary>
     private static async Task<string> DrawAsync()
     {
@@ -52,7 +52,7 @@ public sealed partial class DashboardPictureTests
         for (var left = 0.0; (left = Now() - start) < RunSeconds;)
         {
             browsers.Add(BrowseAsync(daemon.SocketPath));
-            // Streams last some 5 s: 5 a second are 25 at once, 20 a second are more than there is room for.
+            // Streams last some 5 s: 5 a second are 25 at once; 20 a second exceed the room.
             await Task.Delay(TimeSpan.FromSeconds(1 / (5 + 15 * Math.Exp(-Math.Pow((left - 150) / 20, 2)))));
         }
 
@@ -86,7 +86,7 @@ public sealed partial class DashboardPictureTests
             return;
         }
 
-        // Seldom long: the sum of two has a tail.
+        // Rarely long: the sum of two has a tail.
         var hesitation = 150 + Random.Shared.Next(250) + (Random.Shared.Next(10) == 0 ? Random.Shared.Next(1500) : 0);
         await Task.Delay(hesitation, exchange.Context.RequestAborted);
         await exchange.StartAsync();
@@ -100,7 +100,7 @@ public sealed partial class DashboardPictureTests
         await exchange.SendDoneAsync();
     }
 
-    /// <summary>Reads to the end; one of twelve leaves before it.</summary>
+    /// <summary>Reads to the end; one in twelve leaves before it.</summary>
     private static async Task BrowseAsync(string socket)
     {
         using var client = TestClient.HandOver(socket, """{"prompt":"hi"}""");

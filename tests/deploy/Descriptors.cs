@@ -4,10 +4,10 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>The limit of descriptors that the daemon itself says it wants, against what operators are told.</summary>
+/// <summary>The descriptor limit that the daemon itself asks for, against what operators are told.</summary>
 internal static partial class Descriptors
 {
-    /// <summary>Fewer than any of the numbers asked for here: it then says what it wants.</summary>
+    /// <summary>Fewer than any number tested here: the daemon then reports what it needs.</summary>
     private const int Few = 500;
 
     public static async Task<long> WantedAsync(long connections, bool http2)
@@ -23,11 +23,11 @@ internal static partial class Descriptors
         return long.Parse(wanted.Groups[1].Value, CultureInfo.InvariantCulture);
     }
 
-    /// <summary>At least what is wanted, and not so much that the number is another's.</summary>
+    /// <summary>At least what is needed, and not so much that the number belongs to something else.</summary>
     public static async Task AreEnoughAsync(long told, long connections, bool http2)
     {
         var wanted = await WantedAsync(connections, http2);
-        // One process has some more open than another.
+        // Some processes have a few more open than others.
         Assert.True(told >= wanted - 100 && told <= wanted + 300, $"{told} for {connections}, and it wants {wanted}");
     }
 

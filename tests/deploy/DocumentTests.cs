@@ -4,10 +4,10 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>What the operators' pages refer to, against what is there.</summary>
+/// <summary>References of the operators' pages, against what exists.</summary>
 public sealed partial class DocumentTests
 {
-    /// <summary>Those that operators set options from.</summary>
+    /// <summary>The pages that operators set options from.</summary>
     private static readonly string[] s_guides = ["docs/operations.md", "docs/kubernetes.md"];
 
     private static readonly string[] s_pages =
@@ -150,7 +150,7 @@ public sealed partial class DocumentTests
         }
     }
 
-    /// <summary>A block that is no command, by its first words; where it stands in a list, without its
+    /// <summary>A block that is not a command, by its first words; in a list, without its
     /// indentation.</summary>
     private static string TextBlock(string page, string beginning)
     {

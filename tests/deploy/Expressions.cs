@@ -24,7 +24,7 @@ internal static partial class Expressions
         }
     }
 
-    /// <summary>A query with everything chosen in the dashboard's lists.</summary>
+    /// <summary>A query with everything selected in the dashboard's lists.</summary>
     public static string WithVariables(string expression, string rateInterval) => expression
         .Replace("$__rate_interval", rateInterval, StringComparison.Ordinal)
         .Replace("$job", ".+", StringComparison.Ordinal)

@@ -4,7 +4,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>The chart against the kustomize base: two ways to install one thing.</summary>
+/// <summary>The chart against the kustomize base: two ways to install the same thing.</summary>
 public sealed partial class HelmTests : IDisposable
 {
     private readonly TempDirectory _directory = new();
@@ -88,7 +88,7 @@ public sealed partial class HelmTests : IDisposable
     [Fact]
     public async Task Numbers_of_the_file_of_values_are_written_out()
     {
-        // Without "int" a million of a file is 1e+06 where Helm writes it; one of --set is not.
+        // Without "int", Helm writes a million from a file as 1e+06, but not one from --set.
         using var copy = new TempDirectory();
         var (exitCode, said) = await Tool.RunAsync("cp", "--recursive", "--dereference",
             Tool.InRepository(HelmChart.Directory), copy.File("chart"));

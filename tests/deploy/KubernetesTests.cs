@@ -5,7 +5,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>The manifests: of the API's types, in themselves of one mind, and true of the daemon.</summary>
+/// <summary>The manifests: of the API's types, consistent, and true of the daemon.</summary>
 public sealed class KubernetesTests : IDisposable
 {
     private readonly TempDirectory _directory = new();
@@ -47,7 +47,7 @@ public sealed class KubernetesTests : IDisposable
     {
         var made = Manifests.OfBaseDirectory.ConfigMapGenerator!.Single();
 
-        // Made once, and not also written down.
+        // Generated once, and not written down a second time.
         Assert.Single(Base.OfType<V1ConfigMap>());
         Assert.Equal(made.Name, Pod.Volumes.Single(v => v.Name == "configuration").ConfigMap.Name);
         Assert.Equal(["config.toml"], made.Files);
@@ -75,7 +75,7 @@ public sealed class KubernetesTests : IDisposable
             Assert.Equal(Path.GetDirectoryName(socket), mount.MountPath);
         }
 
-        // What the image of Apache tells PHP.
+        // What Apache's image tells PHP.
         Assert.Contains($"HANDOFF_SOCKET={socket}\n",
             File.ReadAllText(Tool.InRepository("apache", "Dockerfile")), StringComparison.Ordinal);
         Assert.NotNull(Pod.Volumes.Single(v => v.Name == "handoff").EmptyDir);
@@ -88,7 +88,7 @@ public sealed class KubernetesTests : IDisposable
 
         Assert.True(security.RunAsNonRoot);
         Assert.True(security.ReadOnlyRootFilesystem);
-        // The profile holds for the daemon alone where the engine has dropped everything before it sets it.
+        // The profile covers the daemon alone only if the engine has dropped everything before setting it.
         Assert.False(security.AllowPrivilegeEscalation);
         Assert.Equal(["ALL"], security.Capabilities.Drop);
         var installer = Manifests.Read(File.ReadAllText(

@@ -2,8 +2,8 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>deploy/debian/libssl.sh against apt itself: debootstrap fails on a name that its release does not have.
-/// </summary>
+/// <summary>deploy/debian/libssl.sh against apt itself: debootstrap fails on a name that its release does not
+/// have.</summary>
 public sealed class LibsslTests : IDisposable
 {
     private readonly TempDirectory _directory = new();

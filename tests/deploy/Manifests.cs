@@ -4,7 +4,7 @@ using k8s.Models;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>Kubernetes' objects, read into the API's own types; a field that a type has not is an
+/// <summary>Kubernetes' objects, read into the API's own types; a field that a type lacks is an
 /// error.</summary>
 internal static class Manifests
 {
@@ -15,7 +15,7 @@ internal static class Manifests
         ["apps/v1/Deployment"] = typeof(V1Deployment),
         ["apps/v1/DaemonSet"] = typeof(V1DaemonSet),
         ["policy/v1/PodDisruptionBudget"] = typeof(V1PodDisruptionBudget),
-        // No part of Kubernetes itself, and so of no client library: the fields that we use, and no others.
+        // Not part of Kubernetes itself, so no client library has it: the fields that we use, and no others.
         ["monitoring.coreos.com/v1/PodMonitor"] = typeof(PodMonitor),
         ["monitoring.coreos.com/v1/PrometheusRule"] = typeof(PrometheusRule),
         ["kustomize.config.k8s.io/v1beta1/Kustomization"] = typeof(Kustomization),
@@ -26,8 +26,8 @@ internal static class Manifests
     public static Kustomization OfBaseDirectory { get; } = (Kustomization)Read(
         File.ReadAllText(Path.Combine(BaseDirectory, "kustomization.yaml"))).Single();
 
-    /// <summary>What the kustomization names and makes, in its order. Kustomize adds a hash of the content to the
-    /// name of what it makes.</summary>
+    /// <summary>What the kustomization lists and generates, in its order. Kustomize appends a hash of the
+    /// content to the name of each generated object.</summary>
     public static IReadOnlyList<object> OfBase() =>
     [
         .. OfBaseDirectory.Resources!.SelectMany(name => Read(File.ReadAllText(Path.Combine(BaseDirectory, name)))),
@@ -43,7 +43,7 @@ internal static class Manifests
     public static IReadOnlyList<object> Read(string yaml) =>
         [.. KubernetesYaml.LoadAllFromString(yaml, s_types, strict: true)];
 
-    /// <summary>An object as text, to compare: what is not said is left out.</summary>
+    /// <summary>An object as text, for comparison: unset fields are left out.</summary>
     public static string Text(object manifest) => KubernetesYaml.Serialize(manifest);
 
     /// <summary>A value of a TOML file, by its key alone.</summary>
@@ -80,7 +80,7 @@ internal static class Manifests
         public AlertGroups? Spec { get; set; }
     }
 
-    /// <summary>Also what a file of Prometheus' own rules is.</summary>
+    /// <summary>Also the format of Prometheus' own rule files.</summary>
     internal sealed class AlertGroups
     {
         public List<AlertGroup>? Groups { get; set; }

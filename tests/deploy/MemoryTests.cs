@@ -2,13 +2,13 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>The limit of memory that the pod has is one that the daemon lives with, whatever it is handed.</summary>
+/// <summary>The daemon stays within the pod's memory limit, whatever it is handed.</summary>
 [Trait(NativeDaemon.Trait, NativeDaemon.NativeAot)]
 public sealed class MemoryTests
 {
     private const long Mi = 1 << 20;
 
-    /// <summary>What the pod had when such loads ended its process. What it has now is no less.</summary>
+    /// <summary>The pod's limit when such loads ended its process. The limit now is no lower.</summary>
     private const long Limit = 256 * Mi;
 
     [Theory]
@@ -32,7 +32,7 @@ public sealed class MemoryTests
         Assert.Equal(0, load.Unhealthy);
         Assert.Equal(streams, load.Whole.Count() + load.Refused.Count());
         Assert.Equal(load.CountedRefused, load.Refused.Count());
-        // Under half of the limit is for prompts that are waiting: as many of these fit, at the least.
+        // Less than half of the limit is for waiting prompts: at least as many of these fit.
         Assert.InRange(load.Whole.Count(), Limit / 4 / promptBytes, streams);
         Assert.DoesNotContain("OutOfMemoryException", daemon.ErrorText, StringComparison.Ordinal);
         Assert.InRange(cgroup.PeakBytes, 0, Limit - (8 * Mi));

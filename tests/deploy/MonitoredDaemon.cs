@@ -3,7 +3,7 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.DeployTests;
 
 /// <summary>
-/// A daemon to which everything has happened that it counts and that leaves it running, scraped by a Prometheus.
+/// A daemon that has seen everything it counts and survives, scraped by a Prometheus.
 /// </summary>
 public sealed class MonitoredDaemon : IAsyncLifetime
 {
@@ -30,7 +30,7 @@ public sealed class MonitoredDaemon : IAsyncLifetime
         _daemon = await DaemonProcess.StartAsync(environment, true, "--delay", "1", "--max-connections", "2");
         _prometheus = new PrometheusServer(_daemon.MetricsPort);
         await HappenAsync();
-        // A rate wants two scrapes of a series, with something between them.
+        // A rate needs two scrapes of a series, with something between them.
         _ = await _prometheus.ResultOfAsync("streaming_daemon_streams_total{outcome=\"Completed\"}");
         await HappenAsync();
         _ = await _prometheus.ResultOfAsync("rate(streaming_daemon_events_total[1m]) > 0");

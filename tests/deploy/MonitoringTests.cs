@@ -2,7 +2,7 @@ using StreamingDaemon.Backends;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>Alerts and dashboard, held against what a running daemon exports.</summary>
+/// <summary>Alerts and dashboard, compared with what a running daemon exports.</summary>
 public sealed class MonitoringTests(MonitoredDaemon daemon) : IClassFixture<MonitoredDaemon>
 {
     [Fact]
@@ -50,7 +50,8 @@ public sealed class MonitoringTests(MonitoredDaemon daemon) : IClassFixture<Moni
         // Elsewhere they would be one line among many.
         Assert.Equal(["Drains"], shown.Where(p => p.Any(e => e.Contains("Drained", StringComparison.Ordinal)))
             .Select(p => p.Key));
-        // By backend and outcome most of the lines of none, whose handoffs are no stream, would always be zero.
+        // By backend and outcome, most lines of no backend, whose handoffs are not streams, would always be
+        // zero.
         Assert.DoesNotContain(shown.SelectMany(p => p),
             query => query.Contains("(backend, outcome)", StringComparison.Ordinal));
     }

@@ -3,11 +3,11 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.DeployTests;
 
 /// <summary>
-/// The Native AOT binary, which is what the images and packages hold: DAEMON_UNDER_TEST names it.
+/// The Native AOT binary, as in the images and packages: DAEMON_UNDER_TEST names it.
 /// </summary>
 internal static class NativeDaemon
 {
-    /// <summary>Tests that have it wear this, for test.sh to leave out where it publishes none.</summary>
+    /// <summary>Trait of the tests that need it; test.sh skips them if it publishes no binary.</summary>
     public const string Trait = "Needs";
     public const string NativeAot = "NativeAot";
 
@@ -20,7 +20,7 @@ internal static class NativeDaemon
                 $"{Variable} names no Native AOT binary: dotnet publish -c Release -r linux-x64 "
                 + "src/StreamingDaemon.Host -o artifacts/aot, and set it to artifacts/aot/streaming-daemon");
 
-    /// <summary>Starts the daemon through another program, which takes its command line.</summary>
+    /// <summary>Starts the daemon through another program, which gets its command line.</summary>
     public static async Task<DaemonProcess> StartAsync(string wrapper,
         IReadOnlyDictionary<string, string>? environment, params string[] arguments)
     {

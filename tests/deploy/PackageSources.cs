@@ -4,7 +4,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>The package sources of a machine that does not exist: what apt reads if <c>APT_CONFIG</c> names
+/// <summary>The package sources of an imaginary machine: apt reads them if <c>APT_CONFIG</c> names
 /// <see cref="ConfigurationPath"/>, instead of anything of this machine's.</summary>
 internal sealed class PackageSources
 {
@@ -68,7 +68,7 @@ internal sealed class PackageSources
         return this;
     }
 
-    /// <summary>What an operator does once: <c>apt-get update</c>.</summary>
+    /// <summary>An operator does this once: <c>apt-get update</c>.</summary>
     public async Task UpdateAsync()
     {
         await File.WriteAllTextAsync(_directory.File("etc/sources.list"), string.Concat(_sources));

@@ -10,7 +10,8 @@ namespace StreamingDaemon.DeployTests;
 internal sealed record PrometheusSeries(
     IReadOnlyDictionary<string, string> Labels, IReadOnlyList<(double At, double Value)> Points);
 
-/// <summary>A Prometheus of its own that scrapes one daemon; five times a second, unless told.</summary>
+/// <summary>A private Prometheus that scrapes one daemon; five times a second, unless told
+/// otherwise.</summary>
 internal sealed class PrometheusServer : IAsyncDisposable
 {
     private readonly TempDirectory _directory = new();
@@ -36,7 +37,7 @@ internal sealed class PrometheusServer : IAsyncDisposable
         _http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
     }
 
-    /// <summary>Labels of each series that an expression gives now; none where Prometheus is not up
+    /// <summary>Labels of each series that an expression returns now; none if Prometheus is not up
     /// yet.</summary>
     /// <exception cref="InvalidOperationException">Prometheus cannot read the expression.</exception>
     public async Task<IReadOnlyList<IReadOnlyDictionary<string, string>>> QueryAsync(string expression)
@@ -57,7 +58,7 @@ internal sealed class PrometheusServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Waits until an expression gives something.</summary>
+    /// <summary>Waits until an expression returns something.</summary>
     public async Task<IReadOnlyList<IReadOnlyDictionary<string, string>>> ResultOfAsync(string expression)
     {
         var deadline = Environment.TickCount64 + 30_000;
@@ -72,11 +73,11 @@ internal sealed class PrometheusServer : IAsyncDisposable
         }
     }
 
-    /// <summary>The series of an expression from one time to another, as a panel of Grafana asks.</summary>
+    /// <summary>The series of an expression between two times, as a Grafana panel asks.</summary>
     /// <param name="expression">PromQL.</param>
     /// <param name="from">Seconds of the epoch.</param>
     /// <param name="to">Seconds of the epoch.</param>
-    /// <param name="stepSeconds">From one point to the next.</param>
+    /// <param name="stepSeconds">Between two points.</param>
     public async Task<IReadOnlyList<PrometheusSeries>> RangeAsync(
         string expression, double from, double to, int stepSeconds)
     {
@@ -115,7 +116,7 @@ internal sealed class PrometheusServer : IAsyncDisposable
         series.GetProperty("metric").EnumerateObject()
             .ToDictionary(label => label.Name, label => label.Value.GetString()!);
 
-    /// <summary>Without NaN, which a quotient is where nothing happened.</summary>
+    /// <summary>Without NaN, the value of a quotient if nothing happened.</summary>
     private static List<(double At, double Value)> Points(JsonElement values) =>
     [
         .. values.EnumerateArray()

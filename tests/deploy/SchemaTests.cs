@@ -2,7 +2,8 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>The files of deploy/ by the rules of whoever reads them: <c>schemas/judge.mjs</c>.</summary>
+/// <summary>The files of deploy/ by the rules of the programs that read them:
+/// <c>schemas/judge.mjs</c>.</summary>
 public sealed class SchemaTests : IDisposable
 {
     private static readonly Lazy<Task<string>> s_judge = new(InstallAsync);
@@ -78,7 +79,7 @@ public sealed class SchemaTests : IDisposable
         return said;
     }
 
-    /// <summary>Beside these tests, once for each build of them: none of the packages runs anything where it is
+    /// <summary>Next to these tests, once per build of them: no package runs anything when it is
     /// installed.</summary>
     private static async Task<string> InstallAsync()
     {

@@ -23,7 +23,8 @@ internal static class SeccompProfile
     }
 
     /// <summary>
-    /// A script that runs its arguments under the profile, less some calls. It stands where a program would.
+    /// A script that runs its arguments under the profile, without some calls. It is used in place of a
+    /// program.
     /// </summary>
     public static async Task<string> WrapperAsync(TempDirectory directory, string program, params string[] without)
     {
@@ -64,7 +65,7 @@ internal static class SeccompProfile
         }
     }
 
-    /// <summary>An argument of the engines' format: value is the mask where there are two.</summary>
+    /// <summary>An argument in the engines' format: with two values, the first is the mask.</summary>
     private static (int Index, ulong Mask, ulong Value) Argument(JsonElement argument)
     {
         var index = argument.GetProperty("index").GetInt32();

@@ -6,11 +6,11 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>The Native AOT binary under the profile that its container gets.</summary>
+/// <summary>The Native AOT binary under its container's profile.</summary>
 [Trait(NativeDaemon.Trait, NativeDaemon.NativeAot)]
 public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
 {
-    /// <summary>ENOSYS: what the profile answers.</summary>
+    /// <summary>ENOSYS: the profile's answer.</summary>
     private const int NoSys = 38;
 
     private static readonly string[] s_ring = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
@@ -51,7 +51,7 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
         var environment = new Dictionary<string, string>
         {
             ["OPENAI_API_KEY"] = "sk-secret-of-the-test",
-            // Resolved by the C library, which opens sockets of its own for that.
+            // The C library resolves it, and opens its own sockets for that.
             ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString()
                 .Replace("127.0.0.1", "localhost", StringComparison.Ordinal),
             ["OPENAI_INSECURE_SSL"] = "true",
@@ -88,8 +88,9 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
     public async Task Functional_tests_pass_under_the_profile()
     {
         var wrapper = await SeccompProfile.WrapperAsync(_directory, NativeDaemon.Binary);
-        // Not the demonstration: it makes a directory of its own, and nobody runs it in a container. Nor what is
-        // run as another user, who may not enter the directory of this test's profile. Nor what measures gaps.
+        // Not the demonstration: it makes its own directory, and nobody runs it in a container. Nor anything
+        // run as another user, which may not enter the directory of this test's profile. Nor tests that
+        // measure gaps.
         var start = new ProcessStartInfo(Tool.BesideTheseTests("StreamingDaemon.FunctionalTests"),
             ["-noColor", "-noLogo", "-method-", "*.Demo_*", "-class-", "*.DemoInterruptTests",
                 "-class-", "*.ShortageTests", "-class-", "*.NoThreadsTests",
@@ -118,7 +119,7 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
         Assert.Contains("not in the profile: none\n", said, StringComparison.Ordinal);
         Assert.Matches("in the profile, and not called: \\S", said);
         Assert.DoesNotMatch("not called: .*\\bio_uring_enter\\b", said);
-        // The control: the same with a profile that lacks one.
+        // The control: the same with a profile that lacks one call.
         var lacking = _directory.File("lacking.json");
         var profile = await File.ReadAllTextAsync(SeccompProfile.Path);
         await File.WriteAllTextAsync(lacking, profile.Replace("\"io_uring_enter\",", "", StringComparison.Ordinal));
@@ -138,7 +139,7 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
 
         Assert.Equal(17, bound.Count);
         Assert.All(bound, attempt => Assert.Equal((attempt.Key, NoSys), (attempt.Key, attempt.Value)));
-        // The control: it is the profile that refuses, and not this kernel.
+        // The control: the profile refuses, not this kernel.
         Assert.All(free, attempt => Assert.NotEqual((attempt.Key, NoSys), (attempt.Key, attempt.Value)));
     }
 
@@ -157,7 +158,7 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
                 allowed.UnionWith(calls);
         }
 
-        // Of @chown, for server.socket_group: under systemd it is the socket unit that gives the group.
+        // Of @chown, for server.socket_group: under systemd the socket unit sets the group.
         var missing = SeccompProfile.Names(SeccompProfile.Read()).Except(allowed).Order();
         Assert.Equal(["fchownat", "lchown"], missing);
     }

@@ -4,7 +4,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DeployTests;
 
-/// <summary>The unit files, judged by systemd's own programs, and held against what the daemon does.</summary>
+/// <summary>The unit files, checked by systemd's own programs and against what the daemon does.</summary>
 public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
 {
     private static readonly string[] s_units = ["streaming-daemon.service", "streaming-daemon.socket"];
@@ -78,14 +78,14 @@ public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
         var connections = Number(Default("max_connections"));
         var limit = Number(UnitFile.Service["LimitNOFILE"]);
         Assert.True(limit >= await Descriptors.WantedAsync(connections, http2: false));
-        // What its comment says; with some for what else may be open.
+        // The number in its comment, with some spare for other open descriptors.
         var said = File.ReadAllText(UnitFile.PathOf(s_units[0]));
         var told = WantedDescriptors().Match(said);
         await Descriptors.AreEnoughAsync(Number(told.Groups[1].Value), connections, http2: true);
         await Descriptors.AreEnoughAsync(Number(told.Groups[2].Value), connections, http2: false);
     }
 
-    /// <summary>Verifies both in a root of their own, in which what they name exists.</summary>
+    /// <summary>Verifies both in their own root, which contains everything they name.</summary>
     private async Task<(int ExitCode, string Said)> VerifyAsync(Func<string, string> change)
     {
         var units = Directory.CreateDirectory(_directory.File("etc/systemd/system")).FullName;
@@ -101,7 +101,7 @@ public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
             File.Copy("/bin/true", _directory.File(program), overwrite: true);
         }
 
-        // What a unit depends on without saying so: targets, slices, mounts.
+        // A unit's implicit dependencies: targets, slices, mounts.
         var vendor = Directory.CreateDirectory(_directory.File("usr/lib/systemd/system")).FullName;
         foreach (var file in Directory.EnumerateFiles("/usr/lib/systemd/system"))
             File.Copy(file, Path.Combine(vendor, Path.GetFileName(file)));

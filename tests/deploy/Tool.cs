@@ -4,18 +4,18 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.DeployTests;
 
 /// <summary>
-/// The programs that judge the files of deploy/. One that is missing fails its tests and says what to install.
+/// The programs that check the files of deploy/. A missing one fails its tests and says what to install.
 /// </summary>
 internal static class Tool
 {
-    /// <summary>Some make a whole root of Debian.</summary>
+    /// <summary>Some build a whole Debian root.</summary>
     private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(10);
 
     public static string SystemdAnalyze => Find("systemd-analyze", "systemd");
     public static string Promtool => Find("promtool", "prometheus");
     public static string Prometheus => Find("prometheus", "prometheus");
     public static string Caddy => Find("caddy", "caddy");
-    /// <summary>Helm's engine is of Go's standard library, its functions are these packages.</summary>
+    /// <summary>Helm's engine needs only Go's standard library; its functions are these packages.</summary>
     public const string GoPackages = "golang-go golang-github-masterminds-sprig-dev golang-github-ghodss-yaml-dev";
 
     public static string Go => Find("go", GoPackages);
@@ -35,7 +35,7 @@ internal static class Tool
         return InRepository("tests", project, "bin", configuration, "net10.0", project);
     }
 
-    /// <summary>Runs to the end; what it prints, errors included.</summary>
+    /// <summary>Runs to the end; returns the output, errors included.</summary>
     public static async Task<(int ExitCode, string Output)> RunAsync(string program, params string[] arguments)
     {
         var start = new ProcessStartInfo(program, arguments)
@@ -43,7 +43,7 @@ internal static class Tool
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
-        // Else programs of systemd's and others colour or page what they print.
+        // Otherwise systemd's programs and others colour or page their output.
         start.Environment["NO_COLOR"] = "1";
         using var process = Process.Start(start)!;
         var output = process.StandardOutput.ReadToEndAsync();

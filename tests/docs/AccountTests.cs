@@ -1,6 +1,7 @@
 namespace StreamingDaemon.DocsTests;
 
-/// <summary>Every command of every page is run by a test, or is here with the reason why it cannot be.</summary>
+/// <summary>A test runs every command of every page, or the command is listed here with the reason why
+/// not.</summary>
 public sealed class AccountTests
 {
     [Fact]

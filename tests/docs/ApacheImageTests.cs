@@ -2,8 +2,8 @@ using System.Text.RegularExpressions;
 
 namespace StreamingDaemon.DocsTests;
 
-/// <summary>The image of Apache, whose base cannot be had here: its Dockerfile's steps on a machine with the same
-/// programs of Debian's.</summary>
+/// <summary>The image of Apache, whose base is unavailable here: its Dockerfile's steps, on a machine with
+/// the same programs from Debian.</summary>
 [Trait("Needs", "NativeAot")]
 public sealed partial class ApacheImageTests
 {
@@ -31,7 +31,7 @@ public sealed partial class ApacheImageTests
         Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
     }
 
-    /// <summary>What a Dockerfile says as a shell would, in the directory of the repository.</summary>
+    /// <summary>A Dockerfile's steps as shell commands, in the repository's directory.</summary>
     private static IEnumerable<string> Steps(string dockerfile)
     {
         foreach (Match step in Instruction().Matches(dockerfile.Replace("\\\n", " ", StringComparison.Ordinal)))
@@ -40,10 +40,11 @@ public sealed partial class ApacheImageTests
             var words = text.Split(' ');
             switch (name)
             {
-                // Both begin where this machine is: Apache, PHP and the packages that the first stage installs.
+                // Both begin from this machine's state: Apache, PHP and the packages that the first stage
+                // installs.
                 case "FROM" or "WORKDIR":
                 case "RUN" when text.StartsWith("apt-get ", StringComparison.Ordinal):
-                // The module is made where its source is.
+                // The module is built next to its source.
                 case "COPY" when words[^1] == "./":
                     break;
                 case "RUN" when text == "make":

@@ -6,10 +6,10 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DocsTests;
 
-/// <summary>Something that a reader would paste into a shell: a block of a page, or code in its text.</summary>
+/// <summary>Something a reader would paste into a shell: a block of a page, or code in its text.</summary>
 internal sealed record Command(string Page, int Line, string Text)
 {
-    /// <summary>What a test names it by: its first line, without a comment.</summary>
+    /// <summary>The name that tests use: its first line, without a comment.</summary>
     public string Name { get; } = ShellText.WithoutComment(Text.Split('\n')[0]);
 
     public override string ToString() => $"{Page}:{Line}: {Name}";
@@ -18,14 +18,14 @@ internal sealed record Command(string Page, int Line, string Text)
 /// <summary>Every command of every page of the repository, found by a parser of Markdown.</summary>
 internal static class Book
 {
-    /// <summary>What a block says in its info string if it is no command: printed output, and drawings.</summary>
+    /// <summary>The info string of a block that is not a command: printed output, and drawings.</summary>
     private const string Picture = "text";
     private const string Diagram = "mermaid";
 
     private static readonly MarkdownPipeline s_pipeline =
         new MarkdownPipelineBuilder().UsePipeTables().UsePreciseSourceLocation().Build();
 
-    /// <summary>Programs that a page's text, and not only its blocks, may tell to run.</summary>
+    /// <summary>Programs that a page may tell to run in its text, not only in its blocks.</summary>
     private static readonly HashSet<string> s_programs =
     [
         "streaming-daemon", "docker", "kubectl", "helm", "runc", "systemctl", "journalctl", "systemd-analyze",
@@ -34,7 +34,7 @@ internal static class Book
         "prlimit", "sysctl", "promtool", "prometheus", "caddy", "npm", "npx",
     ];
 
-    /// <summary>Those that programs and not people read.</summary>
+    /// <summary>Pages that programs read, not people.</summary>
     private static readonly string[] s_notPages = ["bin", "obj", "artifacts", "TestResults"];
 
     public static IReadOnlyList<string> Pages { get; } = [.. PagesBelow(Machine.Repository).Order()];
@@ -42,19 +42,19 @@ internal static class Book
     public static IReadOnlyList<Command> Commands { get; } =
         [.. Pages.SelectMany(page => CommandsOf(page, Read(page)))];
 
-    /// <summary>The one command of a page that begins like this.</summary>
+    /// <summary>The one command of a page with this beginning.</summary>
     public static Command Find(string page, string name) =>
         Commands.FirstOrDefault(c => c.Page == page && c.Name == name)
         ?? throw new InvalidOperationException($"{page} has no command (any more) that begins with: {name}");
 
-    /// <summary>The lines of a page's picture, or of what it says that a program prints, by its first
+    /// <summary>The lines of a page's picture, or of a program's printed output, by its first
     /// words.</summary>
     public static IReadOnlyList<string> Printed(string page, string beginning) =>
         Markdown.Parse(Read(page), s_pipeline).Descendants<FencedCodeBlock>().Where(b => b.Info == Picture)
             .Select(b => b.Lines.ToString())
             .Single(text => text.StartsWith(beginning, StringComparison.Ordinal)).Split('\n');
 
-    /// <exception cref="InvalidOperationException">A block's language is not known here.</exception>
+    /// <exception cref="InvalidOperationException">A block's language is unknown here.</exception>
     public static IEnumerable<Command> CommandsOf(string page, string markdown)
     {
         foreach (var node in Markdown.Parse(markdown, s_pipeline).Descendants())
@@ -78,7 +78,7 @@ internal static class Book
         var words = ShellText.Commands(code).FirstOrDefault([]).SkipWhile(ShellText.IsAssignment).ToList();
         if (words.Count == 0)
             return false;
-        // A program's name alone is mostly the name of something else.
+        // A program's name alone mostly names something else.
         return words[0].Contains('/', StringComparison.Ordinal) && words[0].EndsWith(".sh", StringComparison.Ordinal)
             || words[0] == ".ci/run"
             || words.Count > 1 && s_programs.Contains(words[0]);

@@ -1,6 +1,6 @@
 namespace StreamingDaemon.DocsTests;
 
-/// <summary>A command that these tests do not run, and why. What it refers to is checked all the same.</summary>
+/// <summary>A command that these tests do not run, and why. Its references are still checked.</summary>
 internal sealed record Excuse(string Page, string Name, string Why)
 {
     private const string Engine = "wants a container engine and its registries";

@@ -7,7 +7,8 @@ internal sealed class Foreground(Machine machine, Process shell, string groupFil
 {
     public string Output => output();
 
-    /// <summary>What a terminal does at Ctrl-C: a SIGINT to all of it; then its exit code.</summary>
+    /// <summary>What a terminal does on Ctrl-C: a SIGINT to all of its processes; then its exit
+    /// code.</summary>
     public async Task<int> InterruptAsync()
     {
         await machine.ShellAsync($"kill -INT -- -$(cat {groupFile})");

@@ -1,6 +1,6 @@
 namespace StreamingDaemon.DocsTests;
 
-/// <summary>The control: a page that lies is caught by running it.</summary>
+/// <summary>The control: running a page that lies fails.</summary>
 public sealed class LieTests
 {
     [Theory]
@@ -30,7 +30,7 @@ public sealed class LieTests
         await using (var machine = await Machine.StartAsync())
         {
             await machine.ShellAsync("rm test.sh; touch new /new; test ! -e test.sh");
-            // Of the network there is nothing but its own loopback.
+            // The only network there is its own loopback.
             Assert.Matches("^ *lo:[^\n]*\n$", await machine.ShellAsync("tail -n +3 /proc/net/dev"));
         }
 

@@ -35,7 +35,7 @@ public sealed partial class LinkTests
                 || Heading().Matches(Read(target)).Any(m => Slug(m.Groups[1].Value) == link.Heading));
     }
 
-    /// <summary>The name by which a heading is linked to.</summary>
+    /// <summary>The anchor of a heading.</summary>
     private static string Slug(string heading) =>
         NotInSlug().Replace(heading.Trim().ToLowerInvariant(), "").Replace(' ', '-');
 

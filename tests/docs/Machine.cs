@@ -8,10 +8,10 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.DocsTests;
 
 /// <summary>
-/// A machine on which the pages' commands are run as they stand, as root, at the root of the repository: a copy of
-/// this one that is thrown away (<c>machine.sh</c>), without a way to the internet. Two programs are not what they are
-/// elsewhere: <c>systemctl</c> does itself what the units say, and publishing with Native AOT, which test.sh has
-/// done with the same words, puts that binary into its place.
+/// A machine that runs the pages' commands unchanged, as root, at the root of the repository. It is a
+/// throwaway copy of this one (<c>machine.sh</c>), without internet access. Two programs differ:
+/// <c>systemctl</c> itself does what the units say. And publishing with Native AOT only puts the published
+/// binary in place, because test.sh has already published it with the same words.
 /// </summary>
 internal sealed partial class Machine : IAsyncDisposable
 {
@@ -42,7 +42,7 @@ internal sealed partial class Machine : IAsyncDisposable
 
     public static string Repository { get; } = DaemonProcess.RepositoryRoot();
 
-    /// <summary>The published binary, where DAEMON_UNDER_TEST names one.</summary>
+    /// <summary>The published binary, if DAEMON_UNDER_TEST names one.</summary>
     public static string? NativeAot { get; } =
         Environment.GetEnvironmentVariable("DAEMON_UNDER_TEST") is { Length: > 0 } binary ? binary : null;
 
@@ -62,7 +62,7 @@ internal sealed partial class Machine : IAsyncDisposable
         }
     }
 
-    /// <summary>Runs a page's command to its end, at the root of the repository or elsewhere; throws where any
+    /// <summary>Runs a page's command to its end, at the root of the repository or elsewhere; throws if any
     /// part of it fails.</summary>
     public Task<string> RunAsync(string page, string name, string directory = ".")
     {
@@ -70,12 +70,12 @@ internal sealed partial class Machine : IAsyncDisposable
         return ShellAsync($"cd {directory}\n{command.Text}", $"{command}");
     }
 
-    /// <summary>Runs what the test itself wants to know.</summary>
+    /// <summary>Runs a command of the test itself.</summary>
     public async Task<string> ShellAsync(string script, string? what = null)
     {
         var output = new StringBuilder();
         using var shell = Start("runc", Exec(script), output);
-        // Nobody is there to answer a question.
+        // No terminal: a question would get no answer.
         shell.StandardInput.Close();
         try
         {
@@ -90,13 +90,13 @@ internal sealed partial class Machine : IAsyncDisposable
             : throw new CommandFailedException($"{what ?? script}\nfailed with {shell.ExitCode}:\n{Read(output)}");
     }
 
-    /// <summary>Waits until something is so on the machine.</summary>
+    /// <summary>Waits until a condition holds on the machine.</summary>
     public Task UntilAsync(string condition) =>
         ShellAsync($"for _ in {{1..200}}; do ({condition}) && exit; sleep 0.1; done; exit 1",
             $"never came true: {condition}");
 
-    /// <summary>Runs a page's command that does not end, until it has printed something; before it, what sets
-    /// the variables that the page leaves to its reader.</summary>
+    /// <summary>Runs a page's command that does not end, until it has printed something. Before it, the
+    /// variables that the page leaves to its reader are set.</summary>
     public async Task<Foreground> BeginAsync(string page, string name, string until, string before = "")
     {
         var command = Book.Find(page, name);
@@ -110,7 +110,7 @@ internal sealed partial class Machine : IAsyncDisposable
         }
         catch (TimeoutException)
         {
-            // Told below, with what it has said instead.
+            // Reported below, with what it printed instead.
         }
 
         return Said() ? begun
@@ -126,7 +126,7 @@ internal sealed partial class Machine : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        // Its first process ends with its input, and all others with that one.
+        // Its first process ends with its input, and all others with that process.
         _process.StandardInput.Close();
         await _process.WaitForExitAsync().WaitAsync(s_patience);
         _process.Dispose();
@@ -149,7 +149,7 @@ internal sealed partial class Machine : IAsyncDisposable
         "setsid", "--wait", "bash", "-euo", "pipefail", "-c", Preamble + script,
     ];
 
-    /// <summary>The one command whose work is not done twice: it must have test.sh's words.</summary>
+    /// <summary>The one command whose work is not repeated: it must have test.sh's words.</summary>
     private static string Preamble { get; } = $$"""
         dotnet() {
           if [ "$1" != publish ]; then command dotnet "$@"; return; fi
@@ -180,7 +180,7 @@ internal sealed partial class Machine : IAsyncDisposable
             {
                 user = new { uid = 0, gid = 0 },
                 cwd = Repository,
-                // A shell, which waits for processes whose parents have ended.
+                // A shell, which reaps processes whose parents have ended.
                 args = (string[])["bash", "-c", "cat >/dev/null; exit"],
                 env = (string[])
                 [
@@ -199,7 +199,7 @@ internal sealed partial class Machine : IAsyncDisposable
                 Mount("/dev/shm", "tmpfs", "nosuid"),
                 Mount("/dev/pts", "devpts", "nosuid", "newinstance", "ptmxmode=0666"),
                 Mount("/run", "tmpfs", "nosuid", "mode=755"), Mount("/run/lock", "tmpfs", "nosuid", "mode=1777"),
-                // What packages look for, to know whether to start their services.
+                // Packages look for this, to know whether to start their services.
                 Mount("/run/systemd/system", "tmpfs", "nosuid"),
             ],
             linux = new

@@ -128,7 +128,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
         Assert.Contains("The daemon would start.", await machine.RunAsync(Operations, CheckAsItsUser),
             StringComparison.Ordinal);
         Assert.Contains("--metrics", await machine.RunAsync(ReadMe, "streaming-daemon --help"), StringComparison.Ordinal);
-        // Where no file of the directory is before the one of the package.
+        // If no file of the directory comes before the package's file.
         Assert.Equal("ok\n", await machine.RunAsync(Operations, "streaming-daemon health", "/"));
         Assert.Equal("ok\n", await machine.RunAsync("CHANGELOG.md", "streaming-daemon health", "/"));
         foreach (var page in (string[])["docs/configuration.md", Operations])
@@ -164,8 +164,8 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
         Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
     }
 
-    /// <summary>Asks for one stream after the other, each answer in a file of the directory; the first has
-    /// begun.</summary>
+    /// <summary>Requests one stream after the other, each answer in a file of the directory; returns once the
+    /// first has begun.</summary>
     private static async Task AskOnAndOnAsync(Machine machine, string directory)
     {
         await machine.ShellAsync($$"""
@@ -176,7 +176,8 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
         await machine.UntilAsync($"grep -q data: {directory}/1");
     }
 
-    /// <summary>Whoever has read a word has read the whole answer; and the next who asks gets one.</summary>
+    /// <summary>A client that has read a word has read the whole answer; and the next client gets
+    /// one.</summary>
     private static async Task NoneIsCutAsync(Machine machine, string directory)
     {
         Assert.EndsWith("data: [DONE]\n\n", await machine.ShellAsync(Ask), StringComparison.Ordinal);

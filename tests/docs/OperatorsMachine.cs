@@ -18,7 +18,7 @@ public sealed class OperatorsMachine : IAsyncLifetime
 
     internal Machine Machine => _machine!;
 
-    /// <summary>What each of the guides' blocks printed.</summary>
+    /// <summary>The output of each of the guides' blocks.</summary>
     internal string PackageInstalled { get; private set; } = "";
     internal string MetricsOn { get; private set; } = "";
     internal string ModuleInstalled { get; private set; } = "";

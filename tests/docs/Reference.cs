@@ -3,11 +3,11 @@ using System.Text.RegularExpressions;
 namespace StreamingDaemon.DocsTests;
 
 /// <summary>
-/// What a command refers to, against what there is: for commands that want an engine, a cluster, or minutes.
+/// A command's references, against what exists: for commands that need an engine, a cluster, or minutes.
 /// </summary>
 internal static partial class Reference
 {
-    /// <summary>Everything that is wrong with a command; a program or a use of one that is not known here is
+    /// <summary>Everything wrong with a command. A program or a use of it that is unknown here counts as
     /// wrong.</summary>
     public static IEnumerable<string> Complaints(string script) =>
         ShellText.Commands(script).SelectMany(
@@ -16,7 +16,7 @@ internal static partial class Reference
     private static IEnumerable<string> Of(string[] words) => words switch
     {
         [] or ["}" or "done"] or ["sleep", _] => [],
-        // What a command before it prints.
+        // The output of an earlier command.
         ["kubectl", "apply", "-f", "-"] => [],
         ["kubectl", "apply", "-f", var file] => Missing(file),
         ["kubectl", .. var made, "--dry-run=client", "-o", "yaml"] => Of(["kubectl", .. made]),
@@ -43,7 +43,7 @@ internal static partial class Reference
             [.. Missing($"{chart}/Chart.yaml"), .. Values($"{chart}/values.yaml", options)],
         ["docker", "build", .. var options, var directory] when options is [] or ["-t", _] => Image(directory),
         ["docker", "push", _] => [],
-        // Of containers that a command before it has named.
+        // Of containers that an earlier command has named.
         ["docker", "exec", _, .. var command] => Started(command),
         ["docker", "stop", "--time", _, _] or ["docker", "rm", _] => [],
         ["docker", "run", .. var options] => options.Select(o => Value(o, "seccomp")).OfType<string>().SelectMany(Missing),
@@ -140,7 +140,7 @@ internal static partial class Reference
         ? NotIn(File.ReadAllText(At("Dockerfile")), "ENTRYPOINT [\"/usr/bin/streaming-daemon\"]")
         : [$"the image has no {string.Join(' ', command)}"];
 
-    /// <summary>What a Dockerfile copies from its directory.</summary>
+    /// <summary>The files that a Dockerfile copies from its directory.</summary>
     private static IEnumerable<string> Image(string directory)
     {
         var file = $"{directory}/Dockerfile";
@@ -149,7 +149,7 @@ internal static partial class Reference
                 .SelectMany(m => m.Groups[1].Value.Split(' ')[..^1]).SelectMany(path => Missing($"{directory}/{path}"));
     }
 
-    /// <summary>A script is there, may be run, and a shell can read it; it or what it starts knows the
+    /// <summary>A script exists, is executable, and a shell can read it; it or what it starts knows the
     /// options.</summary>
     private static IEnumerable<string> Script(string path, IEnumerable<string> options)
     {
@@ -165,7 +165,7 @@ internal static partial class Reference
     private static IEnumerable<string> Options(IEnumerable<string> words, string sources) =>
         from word in words
         where word.StartsWith("--", StringComparison.Ordinal) && word.Length > 2
-        // Not the command line that is an option's value.
+        // Except a command line that is an option's value.
         where !word.Contains(' ', StringComparison.Ordinal)
         let option = word.Split('=')[0]
         // BenchmarkDotNet's own.

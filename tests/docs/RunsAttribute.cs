@@ -2,7 +2,7 @@ using System.Reflection;
 
 namespace StreamingDaemon.DocsTests;
 
-/// <summary>A test, or what it is prepared by, runs this command of this page as it stands there.</summary>
+/// <summary>A test, or its set-up, runs this command of this page unchanged.</summary>
 [AttributeUsage(AttributeTargets.Method | AttributeTargets.Class, AllowMultiple = true)]
 internal sealed class RunsAttribute(string page, string name) : Attribute
 {
@@ -10,7 +10,7 @@ internal sealed class RunsAttribute(string page, string name) : Attribute
 
     public string Name => name;
 
-    /// <summary>All of these tests' claims.</summary>
+    /// <summary>The claims of all these tests.</summary>
     public static IEnumerable<(string Page, string Name)> OfAll() =>
         from type in typeof(RunsAttribute).Assembly.GetTypes()
         from member in type.GetMethods(BindingFlags.Public | BindingFlags.Instance).Cast<MemberInfo>().Prepend(type)

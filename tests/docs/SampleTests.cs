@@ -3,7 +3,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.DocsTests;
 
-/// <summary>What the pages say that the daemon prints, against what it prints.</summary>
+/// <summary>The daemon's output in the pages, against its real output.</summary>
 public sealed partial class SampleTests
 {
     private const string Configuration = "docs/configuration.md";
@@ -20,7 +20,7 @@ public sealed partial class SampleTests
             new Dictionary<string, string> { ["MOCK_LATENCY_MS"] = "soon" }, "check", "--config", file);
 
         Assert.Equal(2, exitCode);
-        // Broken for the page, which says so.
+        // Wrapped for the page, which says so.
         var shown = string.Join('\n', Book.Printed(Configuration, "streaming-daemon: /etc"))
             .Replace("\n  ", " ", StringComparison.Ordinal);
         foreach (var line in shown.Split('\n'))

@@ -2,10 +2,10 @@ using System.Text.RegularExpressions;
 
 namespace StreamingDaemon.DocsTests;
 
-/// <summary>As much of a shell's grammar as the commands that cannot be run are written in.</summary>
+/// <summary>As much of a shell's grammar as the commands that cannot be run need.</summary>
 internal static partial class ShellText
 {
-    /// <summary>Simple commands of a script, as words: quotes and comments are gone, variables stay as they are
+    /// <summary>A script's simple commands, as words: quotes and comments are removed, variables stay as
     /// written.</summary>
     public static IEnumerable<IReadOnlyList<string>> Commands(string script)
     {

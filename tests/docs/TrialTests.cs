@@ -1,6 +1,6 @@
 namespace StreamingDaemon.DocsTests;
 
-/// <summary>What whoever has just cloned the repository is told to type.</summary>
+/// <summary>What the pages tell a reader to type right after cloning the repository.</summary>
 public sealed class TrialTests
 {
     private const string ReadMe = "README.md";

@@ -31,7 +31,7 @@ internal sealed class ChildProcess : IDisposable
 
     public bool HasExited => _process.HasExited;
 
-    /// <summary>The last lines it wrote.</summary>
+    /// <summary>The last lines that it wrote.</summary>
     public string LogTail
     {
         get
@@ -45,8 +45,8 @@ internal sealed class ChildProcess : IDisposable
     public static ChildProcess Start(string commandLine, string logPath)
     {
         var command = CommandLineText.Parse(commandLine);
-        // The shell only redirects, and becomes the program: nobody has to read a pipe while it is measured.
-        // In a directory of its own: no configuration that lies where we were started is to be found.
+        // The shell only redirects, then becomes the program: no pipe has to be read during the measurement.
+        // In its own directory, so that it finds no configuration where we were started.
         var start = new ProcessStartInfo("/bin/sh") { WorkingDirectory = Path.GetDirectoryName(logPath) };
         var program = command.Program.Contains('/', StringComparison.Ordinal)
             ? Path.GetFullPath(command.Program) : command.Program;
@@ -63,7 +63,7 @@ internal sealed class ChildProcess : IDisposable
         return new ChildProcess(Process.Start(start)!, logPath);
     }
 
-    /// <summary>Who ends the generator ends what it started.</summary>
+    /// <summary>Ending the generator ends everything it started.</summary>
     public static IDisposable EndAllOnSignal() =>
         PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
         {
@@ -71,9 +71,9 @@ internal sealed class ChildProcess : IDisposable
                 _ = Native.Kill(pid, SigTerm);
         });
 
-    /// <summary>Waits for what it will do when it is ready.</summary>
-    /// <exception cref="InvalidOperationException">It ended instead; with its last words.</exception>
-    /// <exception cref="TimeoutException">It did not within half a minute.</exception>
+    /// <summary>Waits for what it does when it is ready.</summary>
+    /// <exception cref="InvalidOperationException">It ended instead; holds its last words.</exception>
+    /// <exception cref="TimeoutException">It was not ready within half a minute.</exception>
     public void WaitUntil(Func<bool> isReady, string what)
     {
         var begun = Stopwatch.GetTimestamp();
@@ -87,7 +87,7 @@ internal sealed class ChildProcess : IDisposable
         }
     }
 
-    /// <summary>Is somebody listening on a port of this machine?</summary>
+    /// <summary>Whether a process listens on a port of this machine.</summary>
     public static bool Listens(int port)
     {
         try
@@ -102,8 +102,8 @@ internal sealed class ChildProcess : IDisposable
         }
     }
 
-    /// <summary>A port that nobody has. Below those that the kernel gives to whoever connects: one of them
-    /// could be taken again before the daemon binds it.</summary>
+    /// <summary>A free port. Below those that the kernel gives to connecting sockets: one of them could be
+    /// taken again before the daemon binds it.</summary>
     public static int FreePort()
     {
         while (true)
@@ -117,12 +117,12 @@ internal sealed class ChildProcess : IDisposable
             }
             catch (SocketException taken) when (taken.SocketErrorCode == SocketError.AddressAlreadyInUse)
             {
-                // Another, then.
+                // Taken: try another.
             }
         }
     }
 
-    /// <summary>SIGTERM, then SIGKILL for it and its children where that is not enough.</summary>
+    /// <summary>SIGTERM, then SIGKILL for it and its children if that is not enough.</summary>
     public void Dispose()
     {
         if (!_process.HasExited)

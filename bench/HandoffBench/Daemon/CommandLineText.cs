@@ -3,7 +3,7 @@ using System.Text;
 namespace StreamingDaemon.Bench.Daemon;
 
 /// <summary>
-/// A daemon's command line as one types it: words, quotes, and <c>NAME=value</c> before the program.
+/// A daemon's command line as typed: words, quotes, and <c>NAME=value</c> before the program.
 /// </summary>
 internal sealed record CommandLineText(
     IReadOnlyDictionary<string, string> Environment, string Program, IReadOnlyList<string> Arguments)

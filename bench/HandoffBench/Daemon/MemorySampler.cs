@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace StreamingDaemon.Bench.Daemon;
 
-/// <summary>Resident memory of a daemon over time, ten times a second, on a thread of its own.</summary>
+/// <summary>Resident memory of a daemon over time, sampled ten times a second on its own thread.</summary>
 internal sealed class MemorySampler : IDisposable
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(100);
@@ -15,7 +15,7 @@ internal sealed class MemorySampler : IDisposable
     private readonly long _start = Stopwatch.GetTimestamp();
     private readonly List<(double Seconds, long Kb)> _samples = [];
 
-    /// <param name="tree">Whom to look at.</param>
+    /// <param name="tree">The processes to sample.</param>
     /// <param name="onSample">Called after each sample, on the sampler's thread.</param>
     public MemorySampler(ProcessTree tree, Action onSample)
     {
@@ -44,7 +44,7 @@ internal sealed class MemorySampler : IDisposable
         IReadOnlyList<int> pids = [];
         for (var i = 0; i == 0 || !_stop.Wait(s_interval); i++)
         {
-            // Children come and go seldom; finding them is the dearer part.
+            // Children rarely come and go; finding them is the expensive part.
             if (i % TreeEverySamples == 0)
                 pids = _tree.Pids();
             _samples.Add((Stopwatch.GetElapsedTime(_start).TotalSeconds, ProcessTree.ResidentKb(pids)));

@@ -2,22 +2,22 @@ using System.Globalization;
 
 namespace StreamingDaemon.Bench.Daemon;
 
-/// <summary>What <c>/proc/PID/stat</c> says of a process (proc_pid_stat(5)); times in ticks of
+/// <summary>A process's line in <c>/proc/PID/stat</c> (proc_pid_stat(5)); times in ticks of
 /// USER_HZ.</summary>
 /// <param name="ParentPid">Field 4.</param>
-/// <param name="UserTicks">Field 14: of all its threads, the ended ones too.</param>
+/// <param name="UserTicks">Field 14: all its threads, ended ones too.</param>
 /// <param name="SystemTicks">Field 15.</param>
-/// <param name="ReapedUserTicks">Field 16: of children that it has waited for.</param>
+/// <param name="ReapedUserTicks">Field 16: children that it has waited for.</param>
 /// <param name="ReapedSystemTicks">Field 17.</param>
 /// <param name="Threads">Field 20.</param>
 internal readonly record struct ProcStat(int ParentPid, long UserTicks, long SystemTicks,
     long ReapedUserTicks, long ReapedSystemTicks, int Threads)
 {
     /// <summary>Reads the one line of the file.</summary>
-    /// <exception cref="FormatException">It is no such line.</exception>
+    /// <exception cref="FormatException">The line's format is wrong.</exception>
     public static ProcStat Parse(string line)
     {
-        // The name, field 2, may hold spaces and parentheses of its own: the last one closes it.
+        // The name, field 2, may contain spaces and parentheses: the last parenthesis closes it.
         var close = line.LastIndexOf(')');
         if (close < 0)
             throw new FormatException($"no stat line: {line}");

@@ -3,15 +3,15 @@ using StreamingDaemon.Bench.Interop;
 
 namespace StreamingDaemon.Bench.Daemon;
 
-/// <summary>What a daemon has used so far: itself and its children, whatever their number.</summary>
+/// <summary>Resources a daemon has used so far: itself and its children, however many.</summary>
 /// <param name="UserSeconds">CPU in user mode.</param>
 /// <param name="SystemSeconds">CPU in the kernel.</param>
 /// <param name="ResidentKb">Now.</param>
-/// <param name="PeakKb">The most since <see cref="ProcessTree.ResetPeak"/>; each process at its own
+/// <param name="PeakKb">The highest since <see cref="ProcessTree.ResetPeak"/>; each process at its own
 /// peak.</param>
 /// <param name="Threads">Now.</param>
-/// <param name="VoluntarySwitches">Of the threads that live.</param>
-/// <param name="InvoluntarySwitches">Of the threads that live.</param>
+/// <param name="VoluntarySwitches">Of the living threads.</param>
+/// <param name="InvoluntarySwitches">Of the living threads.</param>
 internal readonly record struct ProcessUsage(double UserSeconds, double SystemSeconds, long ResidentKb,
     long PeakKb, int Threads, long VoluntarySwitches, long InvoluntarySwitches)
 {
@@ -23,7 +23,7 @@ internal sealed class ProcessTree(int root)
 {
     public int Root => root;
 
-    /// <summary>The root and its descendants that live now.</summary>
+    /// <summary>The root and its living descendants.</summary>
     public IReadOnlyList<int> Pids()
     {
         var pids = new List<int> { root };
@@ -68,12 +68,12 @@ internal sealed class ProcessTree(int root)
             involuntary);
     }
 
-    /// <summary>Resident memory of these processes now, KB.</summary>
+    /// <summary>Current resident memory of these processes, KB.</summary>
     public static long ResidentKb(IEnumerable<int> pids) =>
         pids.Sum(pid => StatusField(Read($"/proc/{pid}/status"), "VmRSS"));
 
-    /// <summary>Makes the peak begin now (proc_pid_clear_refs(5)).</summary>
-    /// <returns>False where the kernel does not allow it: the peak is then of the whole life.</returns>
+    /// <summary>Restarts the peak now (proc_pid_clear_refs(5)).</summary>
+    /// <returns>False if the kernel does not allow it: the peak then covers the whole life.</returns>
     public bool ResetPeak()
     {
         try
@@ -88,7 +88,7 @@ internal sealed class ProcessTree(int root)
         }
     }
 
-    /// <summary>The number of a line <c>Name: number [kB]</c>; 0 where there is none.</summary>
+    /// <summary>The number of a line <c>Name: number [kB]</c>; 0 if there is none.</summary>
     internal static long StatusField(string status, string name)
     {
         foreach (var line in status.AsSpan().EnumerateLines())

@@ -3,8 +3,8 @@ using System.Globalization;
 namespace StreamingDaemon.Bench.Daemon;
 
 /// <summary>
-/// What a daemon tells of its own runtime on its metrics page, in the Prometheus text format; null where it
-/// tells nothing. The names are prometheus-net's, the runtime meter's through it, and Go's.
+/// A daemon's figures on its own runtime, from its metrics page in the Prometheus text format; null if it
+/// gives none. The names are prometheus-net's, the runtime meter's through it, and Go's.
 /// </summary>
 /// <param name="Collections">Collections of the garbage collector, by generation (or all, in Go).</param>
 /// <param name="AllocatedBytes">Allocated on the heap since the start.</param>
@@ -43,12 +43,12 @@ internal sealed record RuntimeCounters(
         return new RuntimeCounters(collections, allocated);
     }
 
-    /// <summary>What was added since <paramref name="before"/>.</summary>
+    /// <summary>The increase since <paramref name="before"/>.</summary>
     public RuntimeCounters Since(RuntimeCounters before) => new(
         Collections.ToDictionary(c => c.Key, c => c.Value - before.Collections.GetValueOrDefault(c.Key)),
         AllocatedBytes - (before.AllocatedBytes ?? 0));
 
-    /// <summary>Asks a daemon; null where nobody answers with a page.</summary>
+    /// <summary>Asks a daemon; null if no page comes back.</summary>
     public static RuntimeCounters? Scrape(int port)
     {
         try

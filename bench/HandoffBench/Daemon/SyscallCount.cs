@@ -6,9 +6,9 @@ using StreamingDaemon.Bench.Interop;
 namespace StreamingDaemon.Bench.Daemon;
 
 /// <summary>
-/// Counts the system calls of a daemon that runs: with perf(1), by the kernel's tracepoints, or with strace(1)
-/// where perf is not there or may not. strace stops the process at each call: it finds fewer things to do
-/// together, so that it makes more calls than it would.
+/// Counts a running daemon's system calls: with perf(1), by the kernel's tracepoints, or with strace(1) if
+/// perf is missing or not allowed. strace stops the process at each call. The process then finds fewer things
+/// to do together, and makes more calls than it would.
 /// </summary>
 internal sealed class SyscallCount : IDisposable
 {
@@ -16,7 +16,7 @@ internal sealed class SyscallCount : IDisposable
     private const string All = "raw_syscalls:sys_enter";
     private const string Prefix = "syscalls:sys_enter_";
 
-    /// <summary>Those that perf is asked for by name; the rest are "others". All of them would be hundreds of
+    /// <summary>Calls that perf counts by name; the rest are "others". All of them would take hundreds of
     /// descriptors a thread.</summary>
     private static readonly string[] s_named =
     [
@@ -28,8 +28,8 @@ internal sealed class SyscallCount : IDisposable
     private readonly Process _tool;
     private readonly string _path = Path.GetTempFileName();
 
-    /// <summary>Attaches, to every thread and those to come, and waits until it is attached.</summary>
-    /// <exception cref="InvalidOperationException">There is neither, or neither may.</exception>
+    /// <summary>Attaches to every thread, future ones too, and waits until it is attached.</summary>
+    /// <exception cref="InvalidOperationException">Neither is installed, or neither is allowed.</exception>
     public SyscallCount(int pid)
     {
         if (TryStartPerf(pid) is { } perf)
@@ -43,7 +43,7 @@ internal sealed class SyscallCount : IDisposable
         }
     }
 
-    /// <summary>The daemon runs at its full pace meanwhile.</summary>
+    /// <summary>True with perf: the daemon runs at full pace while it is counted.</summary>
     public bool IsPerf { get; }
 
     /// <summary>Detaches and returns the calls by name.</summary>
@@ -74,7 +74,7 @@ internal sealed class SyscallCount : IDisposable
             return null;
         }
 
-        // It says nothing: it has attached where it has each event of each thread.
+        // perf prints nothing: it has attached once it holds each event of each thread.
         var wanted = events.Length * Directory.GetDirectories($"/proc/{pid}/task").Length;
         var deadline = Environment.TickCount64 + 5_000;
         while (!perf.HasExited && Environment.TickCount64 < deadline)
@@ -117,7 +117,7 @@ internal sealed class SyscallCount : IDisposable
         var first = strace.StandardError.ReadLine();
         if (first?.Contains("attached", StringComparison.Ordinal) != true)
             throw new InvalidOperationException($"strace: {first}");
-        // One line a thread: they must not fill the pipe.
+        // One line per thread: they must not fill the pipe.
         _ = strace.StandardError.ReadToEndAsync();
         return strace;
     }
@@ -135,7 +135,7 @@ internal sealed class SyscallCount : IDisposable
         tool.WaitForExit();
     }
 
-    /// <summary>Reads the table of <c>strace -c -U calls,name</c>: a count and a name a line.</summary>
+    /// <summary>Reads the table of <c>strace -c -U calls,name</c>: one count and name per line.</summary>
     internal static IReadOnlyDictionary<string, long> Parse(string table)
     {
         var calls = new Dictionary<string, long>();

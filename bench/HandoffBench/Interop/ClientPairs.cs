@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 
 namespace StreamingDaemon.Bench.Interop;
 
-/// <summary>Makes connections as Apache holds them: the browser's end and the one that is handed
+/// <summary>Makes connections as Apache holds them: the browser's end, and the end that is handed
 /// over.</summary>
 internal interface IClientPairs : IDisposable
 {
@@ -12,7 +12,7 @@ internal interface IClientPairs : IDisposable
     static IClientPairs For(bool tcp) => tcp ? new TcpPairs() : new UnixPairs();
 }
 
-/// <summary>Unix pairs: the cheapest socket there is, so that the daemon's own cost shows.</summary>
+/// <summary>Unix pairs: the cheapest sockets, so that the daemon's own cost shows.</summary>
 internal sealed unsafe class UnixPairs : IClientPairs
 {
     public (int Browser, int Server) Create()
@@ -28,8 +28,8 @@ internal sealed unsafe class UnixPairs : IClientPairs
     }
 }
 
-/// <summary>TCP over loopback. A port of its own each time, so that no TIME_WAIT of an earlier run is in
-/// the way.</summary>
+/// <summary>TCP over loopback. Each time on a new port, so that no TIME_WAIT of an earlier run
+/// interferes.</summary>
 internal sealed unsafe class TcpPairs : IClientPairs
 {
     private readonly int _listener =

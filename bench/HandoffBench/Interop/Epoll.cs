@@ -2,23 +2,23 @@ using System.Runtime.InteropServices;
 
 namespace StreamingDaemon.Bench.Interop;
 
-/// <summary>When an <see cref="Epoll"/> speaks of a descriptor.</summary>
+/// <summary>When an <see cref="Epoll"/> reports a descriptor.</summary>
 internal enum Watch
 {
     /// <summary>As long as there is something to read.</summary>
     Data = Native.EpollIn,
 
-    /// <summary>Once for what has come since the last time: the kernel looks at it once, not twice.</summary>
+    /// <summary>Once for everything since the last report: the kernel checks it once, not twice.</summary>
     NewData = Native.EpollIn | Native.EpollPeerShut | Native.EpollEdge,
 
-    /// <summary>When the other side has ended the stream, whatever there is to read before.</summary>
+    /// <summary>When the other side has ended the stream, whatever is left to read before the end.</summary>
     End = Native.EpollPeerShut,
 }
 
 /// <summary>One epoll, for reading.</summary>
 internal sealed unsafe class Epoll : IDisposable
 {
-    /// <summary>epoll_wait takes this many events at most in one call.</summary>
+    /// <summary>Most events that one epoll_wait returns.</summary>
     public const int BatchSize = 512;
 
     // struct epoll_event is packed on x86-64, and there only (epoll_ctl(2), <sys/epoll.h>).
@@ -31,8 +31,8 @@ internal sealed unsafe class Epoll : IDisposable
 
     /// <summary>Watches a descriptor; from any thread.</summary>
     /// <param name="fd">The descriptor.</param>
-    /// <param name="tag">What <see cref="TagAt"/> says of it.</param>
-    /// <param name="watch">What for.</param>
+    /// <param name="tag">The value that <see cref="TagAt"/> returns for it.</param>
+    /// <param name="watch">When to report it.</param>
     public void Add(int fd, int tag, Watch watch)
     {
         var entry = stackalloc byte[16];
@@ -42,13 +42,13 @@ internal sealed unsafe class Epoll : IDisposable
     }
 
     /// <summary>
-    /// To be called before the descriptor is closed: a child that is being started holds a copy of it until it
-    /// has called exec, and while there is one, close takes nothing out of an epoll (epoll(7), Q6). Its event
-    /// would come under a tag that the next client has by then.
+    /// Call this before closing the descriptor. A child being started holds a copy of it until exec, and
+    /// while a copy exists, close removes nothing from an epoll (epoll(7), Q6). Its event would then arrive
+    /// under a tag that the next client has taken.
     /// </summary>
     public void Remove(int fd) => _ = Native.EpollControl(_fd, Native.EpollDelete, fd, null);
 
-    /// <summary>Waits; returns the number of descriptors that there is something of, 0 after the time-out.</summary>
+    /// <summary>Waits; returns the number of reported descriptors, 0 after the time-out.</summary>
     public int Wait(int timeoutMs)
     {
         var count = Native.EpollWait(_fd, _entries, BatchSize, timeoutMs);
@@ -59,7 +59,7 @@ internal sealed unsafe class Epoll : IDisposable
 
     public int TagAt(int index) => (int)*(long*)(_entries + index * s_entryBytes + s_dataOffset);
 
-    /// <summary>Nothing comes after what is there to be read: the end, or an error.</summary>
+    /// <summary>Nothing follows the bytes still to be read: the end, or an error.</summary>
     public bool HasEndedAt(int index) => (*(int*)(_entries + index * s_entryBytes)
         & (Native.EpollPeerShut | Native.EpollHangUp | Native.EpollError)) != 0;
 

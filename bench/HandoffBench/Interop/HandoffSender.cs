@@ -5,7 +5,7 @@ namespace StreamingDaemon.Bench.Interop;
 
 /// <summary>
 /// Hands descriptors over as mod_socket_handoff does: a new SEQPACKET connection, one sendmsg(2) with the
-/// data and one descriptor, close. The message is laid out once; only the descriptor changes. One thread's.
+/// data and one descriptor, close. The message is laid out once; only the descriptor changes. For one thread.
 /// </summary>
 internal sealed unsafe class HandoffSender : IDisposable
 {
@@ -43,9 +43,9 @@ internal sealed unsafe class HandoffSender : IDisposable
         *(int*)(_control + 12) = ScmRights;
     }
 
-    /// <summary>Hands one descriptor over; the caller closes its copy. Waits where the daemon's queue is
+    /// <summary>Hands one descriptor over; the caller closes its copy. Waits if the daemon's queue is
     /// full.</summary>
-    /// <returns>0, or the errno of what failed.</returns>
+    /// <returns>0, or the errno of the failed call.</returns>
     public int Send(int clientFd)
     {
         var connection = Native.Check(

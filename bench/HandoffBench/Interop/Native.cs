@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Bench.Interop;
 
 /// <summary>
-/// The system calls of the load generator. Fifteen thousand clients are fifteen thousand descriptors in one
-/// epoll, not as many socket objects and tasks: the generator shares its cores with what it measures.
+/// The load generator's system calls. Fifteen thousand clients are fifteen thousand descriptors in one epoll,
+/// not as many socket objects and tasks: the generator shares its cores with the daemon it measures.
 /// </summary>
 internal static unsafe partial class Native
 {
@@ -18,7 +18,7 @@ internal static unsafe partial class Native
     private const int ResourceDescriptors = 7, ClockTicks = 2;
     private const int ClockMonotonic = 1, AbsoluteTime = 1, SetTimerSlack = 29;
 
-    /// <summary>errno of the last call of this thread that failed.</summary>
+    /// <summary>errno of this thread's last failed call.</summary>
     public static int Errno => Marshal.GetLastPInvokeError();
 
     /// <summary>USER_HZ: the unit of the times in /proc/PID/stat.</summary>
@@ -84,8 +84,8 @@ internal static unsafe partial class Native
     [LibraryImport("libc", EntryPoint = "prctl")]
     private static partial int ProcessControl(int option, nuint value, nuint b, nuint c, nuint d);
 
-    /// <summary>Raises the soft limit of descriptors to the hard one, for the daemons that it starts
-    /// too.</summary>
+    /// <summary>Raises the soft limit of descriptors to the hard one, also for the daemons that it
+    /// starts.</summary>
     /// <returns>The limit in force.</returns>
     public static long RaiseDescriptorLimit()
     {
@@ -96,11 +96,11 @@ internal static unsafe partial class Native
         return (long)Math.Min(limit[0], long.MaxValue);
     }
 
-    /// <summary>The kernel rounds sleeps up by 50 µs for threads that did not ask for better.</summary>
+    /// <summary>The kernel delays sleeps by up to 50 µs unless a thread asks for less.</summary>
     public static void WantPreciseSleep() => _ = ProcessControl(SetTimerSlack, 1_000, 0, 0, 0);
 
-    /// <summary>Has the calling thread run soon rather than long (sched_setattr(2), from 6.12): what a
-    /// generator comes late to it would charge to the daemon. Nothing where the kernel is older.</summary>
+    /// <summary>Lets the calling thread run soon rather than long (sched_setattr(2), from 6.12): otherwise a
+    /// late generator would be charged to the daemon. Does nothing on an older kernel.</summary>
     public static void WantToRunSoon()
     {
         // struct sched_attr: size, policy, flags (reset on fork), nice and priority, runtime in nanoseconds.
@@ -110,9 +110,9 @@ internal static unsafe partial class Native
     }
 
     /// <summary>
-    /// Sleeps until a moment of <see cref="System.Diagnostics.Stopwatch"/>, which on Linux is
-    /// CLOCK_MONOTONIC in nanoseconds; to some microseconds, where <see cref="Thread.Sleep(int)"/> knows
-    /// whole milliseconds.
+    /// Sleeps until a moment of <see cref="System.Diagnostics.Stopwatch"/>, which on Linux is CLOCK_MONOTONIC
+    /// in nanoseconds. Exact to some microseconds; <see cref="Thread.Sleep(int)"/> only knows whole
+    /// milliseconds.
     /// </summary>
     public static void SleepUntil(long nanoseconds)
     {

@@ -5,7 +5,7 @@ using StreamingDaemon.Bench.Streams;
 
 namespace StreamingDaemon.Bench.Load;
 
-/// <summary>Plays Apache: makes a client, hands it over when it is due, leaves it to the reader.</summary>
+/// <summary>Plays Apache: makes a client, hands it over when due, and leaves it to the reader.</summary>
 internal sealed class HandoffThread : IDisposable
 {
     private readonly LoadPlan _plan;
@@ -37,20 +37,20 @@ internal sealed class HandoffThread : IDisposable
             Release(i);
     }
 
-    /// <summary>Streams in the daemon's hands so far, the ended ones included.</summary>
+    /// <summary>Streams handed to the daemon so far, ended ones included.</summary>
     public int Begun => Volatile.Read(ref _begun);
 
-    /// <summary>No stream will be begun any more. Read before <see cref="Begun"/>.</summary>
+    /// <summary>No more streams will begin. Read it before <see cref="Begun"/>.</summary>
     public bool HasEnded => _ended;
 
-    /// <summary>Handoffs that failed; to be read after <see cref="Join"/>.</summary>
+    /// <summary>Failed handoffs; read it after <see cref="Join"/>.</summary>
     public Dictionary<StreamVerdict, int> Failures { get; } = [];
 
     public string? FirstError { get; private set; }
 
-    /// <summary>Makes every client before the clock runs, if the plan wants that; before
+    /// <summary>Makes every client before the clock runs, if the plan asks for it; call it before
     /// <see cref="Start"/>.</summary>
-    /// <exception cref="SystemCallException">Two descriptors a client are too many.</exception>
+    /// <exception cref="SystemCallException">Two descriptors per client are too many.</exception>
     public void ConnectFirst()
     {
         for (var i = 0; _plan.ConnectsFirst && i < _plan.Streams; i++)
@@ -63,7 +63,7 @@ internal sealed class HandoffThread : IDisposable
         _thread.Start();
     }
 
-    /// <summary>A stream is over and its slot free; from the reader.</summary>
+    /// <summary>A stream is over and its slot is free; called by the reader.</summary>
     public void Release(int slot)
     {
         if (!_plan.IsClosedLoop)
@@ -161,7 +161,7 @@ internal sealed class HandoffThread : IDisposable
         _timings.OnHandedOver(due, Stopwatch.GetTimestamp());
         _slots[index] = new ClientSlot { Fd = browser, DueAt = due };
         Volatile.Write(ref _begun, _begun + 1);
-        // From here on the slot is the reader's: epoll_ctl is the fence.
+        // From here on the reader owns the slot: epoll_ctl is the fence.
         _epoll.Add(browser, index, _plan.ReadAtEnd ? Watch.End : Watch.NewData);
         return true;
     }

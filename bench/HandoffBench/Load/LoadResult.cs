@@ -2,7 +2,7 @@ using StreamingDaemon.Bench.Streams;
 
 namespace StreamingDaemon.Bench.Load;
 
-/// <summary>What became of the streams of one run.</summary>
+/// <summary>How the streams of one run ended.</summary>
 internal sealed class LoadResult(StreamTimings timings)
 {
     public Dictionary<StreamVerdict, int> Verdicts { get; } = [];
@@ -12,7 +12,7 @@ internal sealed class LoadResult(StreamTimings timings)
     /// <summary>Why the first failed handoff failed, or null.</summary>
     public string? HandoffError { get; set; }
 
-    /// <summary>The most streams that were open at a time.</summary>
+    /// <summary>Most streams open at once.</summary>
     public int PeakOpen { get; set; }
 
     /// <summary>From the first arrival until the last stream was over, seconds.</summary>

@@ -5,14 +5,14 @@ using StreamingDaemon.Bench.Streams;
 namespace StreamingDaemon.Bench.Load;
 
 /// <summary>
-/// One run: a thread that hands clients over when they are due, and this one, which reads every answer. They
-/// share the slots; a slot belongs to the first thread until it is in the epoll, to the reader afterwards.
+/// One run: one thread hands clients over when they are due, and this one reads every answer. They share the
+/// slots; a slot belongs to the first thread until it is in the epoll, then to the reader.
 /// </summary>
 internal sealed class LoadRun : IDisposable
 {
     private const int PollMs = 50;
 
-    /// <summary>What there is to read of a stream after a read.</summary>
+    /// <summary>What is left to read of a stream after a read.</summary>
     private enum ReadState
     {
         /// <summary>Nothing now, unless its end is known to have come.</summary>
@@ -32,7 +32,7 @@ internal sealed class LoadRun : IDisposable
     private readonly LoadResult _result;
     private int _ended;
 
-    /// <exception cref="SystemCallException">No socket is to be had.</exception>
+    /// <exception cref="SystemCallException">No socket is available.</exception>
     public LoadRun(LoadPlan plan, ExpectedStream expected, string socketPath)
     {
         _plan = plan;
@@ -45,7 +45,7 @@ internal sealed class LoadRun : IDisposable
     /// <summary>Streams begun and ended so far; from any thread.</summary>
     public (int Begun, int Ended) Progress => (_handoffs.Begun, Volatile.Read(ref _ended));
 
-    /// <summary>Runs to the end of the last stream or of the patience.</summary>
+    /// <summary>Runs until the last stream ends or the patience is over.</summary>
     /// <exception cref="InvalidOperationException">The generator itself failed.</exception>
     public LoadResult Run()
     {
@@ -88,8 +88,8 @@ internal sealed class LoadRun : IDisposable
         for (var i = 0; i < count; i++)
         {
             var slot = _epoll.TagAt(i);
-            // No further event will come of one that has ended. Of the others it will, where less came than
-            // there was room for (epoll(7), Q9).
+            // An ended stream gets no further event. The others do, if less came than there was room for
+            // (epoll(7), Q9).
             ReadState state;
             do
             {

@@ -4,13 +4,13 @@ using StreamingDaemon.Bench.Streams;
 
 namespace StreamingDaemon.Bench.Load;
 
-/// <summary>Asks a daemon once, before any load: waits until it serves, and learns what it answers.</summary>
+/// <summary>Asks a daemon once before any load: waits until it serves, and learns its answer.</summary>
 internal static class Probe
 {
     private const int ErrorNoEntry = 2, ErrorRefused = 111;
     private const int LargestAnswer = 64 * 1024 * 1024;
 
-    /// <summary>Two answers, equal to the byte and of the shape.</summary>
+    /// <summary>Two answers, equal byte for byte and of the right shape.</summary>
     /// <exception cref="InvalidAnswerException">They are not.</exception>
     /// <exception cref="TimeoutException">None came in time.</exception>
     public static ExpectedStream Learn(LoadPlan plan, string socketPath, AnswerShape shape, TimeSpan patience)
@@ -32,7 +32,7 @@ internal static class Probe
         int error;
         while ((error = sender.Send(server)) != 0)
         {
-            // A daemon that starts has no socket yet, or does not listen on it.
+            // A starting daemon has no socket yet, or does not listen on it.
             if (error is not (ErrorNoEntry or ErrorRefused) || Stopwatch.GetElapsedTime(begun) > patience)
                 throw new SystemCallException($"handing over to {socketPath}", error);
             Thread.Sleep(20);

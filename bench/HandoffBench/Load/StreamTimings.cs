@@ -3,29 +3,29 @@ using HdrHistogram;
 
 namespace StreamingDaemon.Bench.Load;
 
-/// <summary>The moments of many streams, in microseconds, to three digits. One thread's.</summary>
+/// <summary>The times of many streams, in microseconds, to three digits. For one thread.</summary>
 internal sealed class StreamTimings(double delayMs)
 {
     private const long LongestMicroseconds = 3_600_000_000;
     private readonly double _delayMicroseconds = delayMs * 1_000;
 
-    /// <summary>From when a handoff was due until the kernel had it: the generator's and the accept queue's
-    /// share. Written by the thread that hands over; read when it has ended.</summary>
+    /// <summary>From a handoff's due time until the kernel had it: the share of the generator and the accept
+    /// queue. The thread that hands over writes it; read it after that thread has ended.</summary>
     public LongHistogram Handoff { get; } = New();
 
-    /// <summary>From when the stream was due until its head was here.</summary>
+    /// <summary>From the stream's due time until its head arrived.</summary>
     public LongHistogram Head { get; } = New();
 
-    /// <summary>From when the stream was due until its first event was here.</summary>
+    /// <summary>From the stream's due time until its first event arrived.</summary>
     public LongHistogram FirstToken { get; } = New();
 
-    /// <summary>Between two events; 0 where they came in one read.</summary>
+    /// <summary>Between two events; 0 if they came in one read.</summary>
     public LongHistogram Gap { get; } = New();
 
-    /// <summary>How far a gap was from the delay at the source, either way.</summary>
+    /// <summary>Difference between a gap and the delay at the source, either way.</summary>
     public LongHistogram GapError { get; } = New();
 
-    /// <summary>From when a stream was due until its end; of good streams only.</summary>
+    /// <summary>From a stream's due time until its end; good streams only.</summary>
     public LongHistogram Duration { get; } = New();
 
     /// <summary>The histograms by the names that reports use.</summary>
@@ -38,7 +38,7 @@ internal sealed class StreamTimings(double delayMs)
     /// <summary>A read has brought a stream from one mark to another
     /// (<see cref="Streams.ExpectedStream"/>).</summary>
     /// <param name="dueAt">When the stream was due.</param>
-    /// <param name="lastEventAt">When its last event came; moved on.</param>
+    /// <param name="lastEventAt">When its last event came; updated.</param>
     /// <param name="before">Marks reached before the read.</param>
     /// <param name="after">Marks reached now.</param>
     /// <param name="events">Content events of a whole stream.</param>
@@ -66,7 +66,7 @@ internal sealed class StreamTimings(double delayMs)
 
     public void OnHandedOver(long dueAt, long now) => Handoff.RecordValue(Microseconds(dueAt, now));
 
-    /// <summary>Adds another run's; for a summary over rounds.</summary>
+    /// <summary>Adds another run's times, for a summary over rounds.</summary>
     public void Add(StreamTimings other)
     {
         foreach (var (mine, theirs) in All.Zip(other.All))

@@ -4,23 +4,23 @@ using StreamingDaemon.Bench.Trials;
 
 namespace StreamingDaemon.Bench.Report;
 
-/// <summary>One number of a trial, as tables, ratios, and JSON have it.</summary>
+/// <summary>One number of a trial, for tables, ratios, and JSON.</summary>
 /// <param name="Name">With its unit.</param>
-/// <param name="Value">Null where this trial has none.</param>
-/// <param name="IsCost">Less is better, and a ratio of two daemons says something.</param>
+/// <param name="Value">Null if this trial has none.</param>
+/// <param name="IsCost">Less is better, and a ratio of two daemons is meaningful.</param>
 internal sealed record Figure(string Name, Func<TrialResult, double?> Value, bool IsCost = false)
 {
     private static readonly double[] s_percentiles = [50, 95, 99, 99.9, 100];
 
-    /// <summary>Calls that tokens cause: a loop's turns and its wakes, by io_uring or epoll. The rest is a
-    /// stream's beginning and end, and the runtime's threads.</summary>
+    /// <summary>Calls caused by tokens: a loop's turns and its wakes, by io_uring or epoll. The rest come
+    /// from a stream's beginning and end, and from the runtime's threads.</summary>
     private static readonly string[] s_perToken = ["io_uring_enter", "epoll_wait", "write", "sendto"];
 
-    /// <summary>All of them, in the order of the table.</summary>
+    /// <summary>All figures, in the order of the table.</summary>
     public static IReadOnlyList<Figure> All { get; } =
         [.. Outcomes(), .. Costs(), .. Latencies(), .. Others()];
 
-    /// <summary>The number as a reader wants it: three digits that mean something.</summary>
+    /// <summary>The number with three significant digits.</summary>
     public static string Show(double? value) => value switch
     {
         null or double.NaN or double.PositiveInfinity => "-",

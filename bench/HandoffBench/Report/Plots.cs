@@ -4,8 +4,8 @@ using StreamingDaemon.Bench.Trials;
 
 namespace StreamingDaemon.Bench.Report;
 
-/// <summary>The plots of a run: latencies, memory over time, and what a stream costs as they grow in
-/// number.</summary>
+/// <summary>The plots of a run: latencies, memory over time, and a stream's cost as the number of streams
+/// grows.</summary>
 internal static class Plots
 {
     private static readonly double[] s_percentiles =
@@ -65,7 +65,7 @@ internal static class Plots
 
     private static SvgPlot Memory(string title, IReadOnlyList<TrialResult> results)
     {
-        // The last round of each: one line a daemon.
+        // The last round of each: one line per daemon.
         var series = results.GroupBy(r => r.Plan.Label).Select(d => new PlotSeries(d.Key,
             [.. d.Last().Memory.Select(m => (m.Seconds, m.Kb / 1024.0))])).ToList();
         var points = series.SelectMany(s => s.Points).ToList();

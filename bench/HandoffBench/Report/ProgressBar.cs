@@ -3,7 +3,7 @@ using StreamingDaemon.Bench.Load;
 
 namespace StreamingDaemon.Bench.Report;
 
-/// <summary>One line on a terminal; nothing where standard error is none.</summary>
+/// <summary>One line on a terminal; nothing if standard error is not a terminal.</summary>
 internal sealed class ProgressBar(string title) : IDisposable
 {
     private const int Width = 30;
@@ -13,7 +13,7 @@ internal sealed class ProgressBar(string title) : IDisposable
     {
         if (!_isTerminal)
             return;
-        // A closed loop has no number of streams to come to.
+        // A closed loop has no total number of streams.
         var share = plan.IsClosedLoop ? 0 : Math.Clamp((double)ended / plan.Streams, 0, 1);
         var done = (int)(share * Width);
         Console.Error.Write(string.Create(CultureInfo.InvariantCulture,

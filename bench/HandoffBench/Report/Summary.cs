@@ -3,12 +3,12 @@ using StreamingDaemon.Bench.Trials;
 
 namespace StreamingDaemon.Bench.Report;
 
-/// <summary>Several trials as text: a column a daemon, medians over its rounds, ratios pair by
+/// <summary>Several trials as text: a column per daemon, medians over its rounds, ratios pair by
 /// pair.</summary>
 internal static class Summary
 {
     /// <summary>The table of one load.</summary>
-    /// <param name="output">Where it goes.</param>
+    /// <param name="output">Receives the table.</param>
     /// <param name="results">All trials of that load, of any daemon and round.</param>
     public static void Write(TextWriter output, IReadOnlyList<TrialResult> results)
     {
@@ -39,7 +39,7 @@ internal static class Summary
         }
     }
 
-    /// <summary>The middle of the values that are there; null where none is.</summary>
+    /// <summary>The median of the values present; null if there are none.</summary>
     public static double? Median(IEnumerable<double?> values)
     {
         var sorted = values.Where(v => v is not null).Select(v => v!.Value).Order().ToList();
@@ -58,7 +58,7 @@ internal static class Summary
         var text = "";
         foreach (var other in byDaemon.Skip(1))
         {
-            // Within a round the machine was the same: ratios first, then the median.
+            // Within a round the machine was the same: so ratios first, then the median.
             var ratios = byDaemon[0].Join(other, r => r.Round, r => r.Round,
                 (first, second) => Ratio(figure.Value(first), figure.Value(second)))
                 .Where(r => r is not null).ToList();

@@ -7,10 +7,10 @@ namespace StreamingDaemon.Bench.Report;
 /// <summary>A line of a plot.</summary>
 internal sealed record PlotSeries(string Name, IReadOnlyList<(double X, double Y)> Points);
 
-/// <summary>How a plot's values lie along one of its sides.</summary>
+/// <summary>How a plot's values are placed along one of its sides.</summary>
 /// <param name="Title">With the unit.</param>
-/// <param name="Place">From a value to where it lies; the identity or a logarithm.</param>
-/// <param name="Ticks">Values that are marked, with their text.</param>
+/// <param name="Place">From a value to its position; the identity or a logarithm.</param>
+/// <param name="Ticks">Marked values, with their text.</param>
 internal sealed record PlotAxis(
     string Title, Func<double, double> Place, IReadOnlyList<(double Value, string Text)> Ticks)
 {
@@ -25,7 +25,7 @@ internal sealed record PlotAxis(
             [.. Enumerable.Range(0, Math.Max(count, 1) + 1).Select(i => (i * step, Text(i * step)))]);
     }
 
-    /// <summary>Powers of ten around what is there; what is below the least lies on it.</summary>
+    /// <summary>Powers of ten around the values; a value below the least is drawn on it.</summary>
     public static PlotAxis Logarithmic(string title, double least, double most)
     {
         var from = (int)Math.Floor(Math.Log10(Math.Max(least, 1e-3)));
@@ -34,7 +34,7 @@ internal sealed record PlotAxis(
             [.. Enumerable.Range(from, to - from + 1).Select(p => (Math.Pow(10, p), Text(Math.Pow(10, p))))]);
     }
 
-    /// <summary>Percentiles, the last of them spread out as the tail of a distribution deserves.</summary>
+    /// <summary>Percentiles, the last ones spread out to show the tail of a distribution.</summary>
     public static PlotAxis Percentiles { get; } = new("percentile",
         p => -Math.Log10(1 - Math.Min(p, 99.999) / 100),
         [(0, "0"), (50, "50"), (90, "90"), (99, "99"), (99.9, "99.9"), (99.99, "99.99")]);
@@ -48,12 +48,12 @@ internal sealed record PlotAxis(
     private static string Text(double value) => value.ToString("0.###", CultureInfo.InvariantCulture);
 }
 
-/// <summary>Lines over two axes, as an SVG file of its own.</summary>
+/// <summary>Lines over two axes, as a separate SVG file.</summary>
 internal sealed class SvgPlot(string title, PlotAxis x, PlotAxis y, IReadOnlyList<PlotSeries> series)
 {
     private const int Width = 860, Height = 460, Left = 70, Right = 230, Top = 40, Bottom = 50;
 
-    // Told apart by the colour-blind too (Okabe and Ito).
+    // Distinct for the colour-blind too (Okabe and Ito).
     private static readonly string[] s_colours =
         ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
 

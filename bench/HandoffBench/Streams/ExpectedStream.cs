@@ -3,13 +3,13 @@ using System.Text.Json;
 
 namespace StreamingDaemon.Bench.Streams;
 
-/// <summary>What an answer must look like before it is believed and every other held against it.</summary>
+/// <summary>The shape an answer must have before it is accepted as the reference for all others.</summary>
 /// <param name="Events">Content events, [DONE] not counted.</param>
 /// <param name="IsMock">The texts follow the scheme of the mock backends of this family of daemons.</param>
 internal sealed record AnswerShape(int Events, bool IsMock);
 
 /// <summary>
-/// Every byte of the answer to one request: learned from the first answer, which is checked to the letter of
+/// Every byte of the answer to one request: learned from the first answer, which is checked strictly against
 /// the protocol. The other answers to the same request must be the same bytes.
 /// </summary>
 internal sealed class ExpectedStream
@@ -24,19 +24,19 @@ internal sealed class ExpectedStream
 
     public byte[] Bytes { get; }
 
-    /// <summary>Offsets behind the head, behind each content event, and behind [DONE].</summary>
+    /// <summary>Offsets after the head, after each content event, and after [DONE].</summary>
     public int[] Marks { get; }
 
     /// <summary>Content events.</summary>
     public int Events => Marks.Length - 2;
 
-    /// <summary>What a daemon sends when it sends each piece by itself: head, events, [DONE].</summary>
+    /// <summary>Sends of a daemon that sends each piece separately: head, events, [DONE].</summary>
     public int Sends => Marks.Length;
 
-    /// <summary>Bytes of a content event, on the average.</summary>
+    /// <summary>Average bytes of a content event.</summary>
     public int EventBytes => (Marks[^2] - Marks[0]) / Math.Max(1, Events);
 
-    /// <exception cref="InvalidAnswerException">It is not an answer of that shape.</exception>
+    /// <exception cref="InvalidAnswerException">The answer does not have that shape.</exception>
     public static ExpectedStream Learn(ReadOnlySpan<byte> answer, AnswerShape shape)
     {
         var marks = new List<int> { CheckHead(answer) };
@@ -118,5 +118,5 @@ internal sealed class ExpectedStream
         Encoding.UTF8.GetString(bytes[..Math.Min(bytes.Length, 120)]).ReplaceLineEndings("⏎");
 }
 
-/// <summary>The first answer of a daemon is not what the protocol says.</summary>
+/// <summary>A daemon's first answer violates the protocol.</summary>
 internal sealed class InvalidAnswerException(string message) : Exception(message);

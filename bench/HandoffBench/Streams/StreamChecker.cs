@@ -1,6 +1,6 @@
 namespace StreamingDaemon.Bench.Streams;
 
-/// <summary>Holds one stream against what is expected of it, as its bytes come in.</summary>
+/// <summary>Compares one stream with the expected one, as its bytes come in.</summary>
 internal struct StreamChecker
 {
     /// <summary>Where the status code stands in a status line of HTTP/1.1.</summary>
@@ -12,7 +12,7 @@ internal struct StreamChecker
     /// event, [DONE].</summary>
     public int MarksReached { get; private set; }
 
-    /// <summary>Takes what one read brought.</summary>
+    /// <summary>Checks the bytes of one read.</summary>
     /// <returns><see cref="StreamVerdict.Open"/>, or what is wrong.</returns>
     public StreamVerdict Accept(ReadOnlySpan<byte> bytes, ExpectedStream expected)
     {
@@ -30,7 +30,7 @@ internal struct StreamChecker
             ? StreamVerdict.Refused : StreamVerdict.WrongBytes;
     }
 
-    /// <summary>The end of the stream has come.</summary>
+    /// <summary>The stream has ended.</summary>
     public readonly StreamVerdict End(ExpectedStream expected) =>
         _position == expected.Bytes.Length ? StreamVerdict.Good : StreamVerdict.Truncated;
 }

@@ -1,9 +1,9 @@
 namespace StreamingDaemon.Bench.Streams;
 
-/// <summary>What became of one stream. Only <see cref="Good"/> counts as served.</summary>
+/// <summary>How one stream ended. Only <see cref="Good"/> counts as served.</summary>
 internal enum StreamVerdict
 {
-    /// <summary>Not over.</summary>
+    /// <summary>Not over yet.</summary>
     Open,
 
     /// <summary>Every byte as expected, [DONE], then the end of the stream.</summary>
@@ -21,7 +21,7 @@ internal enum StreamVerdict
     /// <summary>An HTTP status other than 200, such as 503 over capacity.</summary>
     Refused,
 
-    /// <summary>The connection was reset, or reading failed otherwise.</summary>
+    /// <summary>The connection was reset, or a read failed otherwise.</summary>
     Reset,
 
     /// <summary>The daemon's socket did not take the handoff.</summary>

@@ -3,14 +3,14 @@ using StreamingDaemon.Bench.Trials;
 
 namespace StreamingDaemon.Bench.Targets;
 
-/// <summary>A figure of several loads together, with the most it may be.</summary>
+/// <summary>A figure over several loads, with its upper limit.</summary>
 /// <param name="Name">What it is.</param>
 /// <param name="Most">The target.</param>
 /// <param name="Value">From one round's results, in the order of the plans.</param>
 internal sealed record ComparedTarget(
     string Name, double Most, Func<IReadOnlyList<TrialResult>, double?> Value)
 {
-    /// <summary>The largest of a figure, of the smallest: 1 where it is the same in all.</summary>
+    /// <summary>The largest value of a figure divided by the smallest: 1 if all are the same.</summary>
     public static ComparedTarget Spread(string figure, double most)
     {
         var value = Target.Of(figure, most).Value;
@@ -18,7 +18,7 @@ internal sealed record ComparedTarget(
             results.Select(value).All(v => v > 0) ? results.Max(value) / results.Min(value) : null);
     }
 
-    /// <summary>Streams that were neither good nor told that there is no room.</summary>
+    /// <summary>Streams that were neither good nor refused for lack of room.</summary>
     public static ComparedTarget NoneLost { get; } = new("neither whole nor refused", 0, results =>
         results.Sum(r => r.Load.Total - r.Load.Good - r.Load.Verdicts.GetValueOrDefault(StreamVerdict.Refused)));
 
@@ -26,15 +26,16 @@ internal sealed record ComparedTarget(
     public static double Goodput(TrialResult result) => result.Load.Good / result.Load.AllInSeconds;
 }
 
-/// <summary>Loads whose figures are held to each other: measured in turns, compared within a round.</summary>
+/// <summary>Loads whose figures are compared with each other: measured in turns, compared within a
+/// round.</summary>
 /// <param name="Name">What it is.</param>
-/// <param name="Plans">The loads, each with what its figures are called by.</param>
-/// <param name="Targets">What to hold them to.</param>
+/// <param name="Plans">The loads, each with the label of its figures.</param>
+/// <param name="Targets">The targets for the loads together.</param>
 internal sealed record Comparison(
     string Name, IReadOnlyList<TrialPlan> Plans, IReadOnlyList<ComparedTarget> Targets)
 {
     public int Rounds { get; init; } = 1;
 
-    /// <summary>The figures of each load that are printed beside the targets.</summary>
+    /// <summary>Figures of each load that are printed beside the targets.</summary>
     public IReadOnlyList<string> Shown { get; init; } = [];
 }

@@ -7,37 +7,37 @@ using StreamingDaemon.Bench.Trials;
 
 namespace StreamingDaemon.Bench.Targets;
 
-/// <summary>A figure with the most it may be.</summary>
+/// <summary>A figure with its upper limit.</summary>
 internal sealed record Target(string Name, double Most, Func<TrialResult, double?> Value)
 {
-    /// <summary>One of the table's figures, by its name there.</summary>
+    /// <summary>A figure of the table, by its name there.</summary>
     public static Target Of(string figure, double most) =>
         new(figure, most, Figure.All.Single(f => f.Name == figure).Value);
 
-    /// <summary>Streams that were not good: none may be.</summary>
+    /// <summary>Streams that were not good; none is allowed.</summary>
     public static Target NoneLost { get; } =
         new("lost, cut, refused or late streams", 0, r => r.Load.Total - r.Load.Good);
 }
 
-/// <summary>One load of the table of targets.</summary>
+/// <summary>One load in the table of targets.</summary>
 /// <param name="Name">What it is.</param>
 /// <param name="Plan">The daemon and the load.</param>
-/// <param name="Targets">What to hold it to.</param>
+/// <param name="Targets">The targets for its figures.</param>
 internal sealed record Scenario(string Name, TrialPlan Plan, IReadOnlyList<Target> Targets)
 {
     public int Rounds { get; init; } = 1;
 
-    /// <summary>Counts system calls too, in a run of its own.</summary>
+    /// <summary>Counts system calls too, in a separate run.</summary>
     public bool CountsSyscalls { get; init; }
 }
 
-/// <summary>The loads that docs/performance.md speaks of, with this daemon's binary and the mock
+/// <summary>The loads that docs/performance.md describes, with this daemon's binary and the mock
 /// LLM.</summary>
 internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
 {
     private readonly string _common = $"{daemon} --socket @SOCK@ --metrics @PORT@ --max-connections 18000";
 
-    // The median of three: what a host takes from one of them is no daemon's.
+    // The median of three: time that the host takes from one of them is not the daemon's.
     private int Rounds => isQuick ? 1 : 3;
 
     public IEnumerable<Scenario> All()
@@ -57,7 +57,7 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
         yield return Latency();
     }
 
-    /// <summary>None where there is no time for them.</summary>
+    /// <summary>Empty if there is no time for them.</summary>
     public IEnumerable<Comparison> Comparisons() => isQuick ? [] : [Growth(), Overload(), TwoRings()];
 
     private Comparison Growth() => new("growth, mock, 250 ms",
@@ -72,7 +72,7 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
         Shown = ["CPU a stream, us", "memory a stream, KB"],
     };
 
-    // An answer takes 190 ms, so that 500 at a time are some 2600 a second.
+    // An answer takes 190 ms, so 500 at once are some 2600 a second.
     private Comparison Overload() => new("overload, 500 connections",
         [.. ((int[])[2_300, 5_200]).Select(rate => Mock(15_000, 10) with
         {
@@ -89,9 +89,8 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
         Shown = ["good streams a second"],
     };
 
-    // Over TCP, where the kernel carries a packet to its receiver in the sender's time: there the loop is
-    // what a core is full of. The generator has the same two cores: it connects before, and reads an answer
-    // at its end.
+    // Over TCP, the kernel carries a packet to its receiver in the sender's time: there the loop fills a
+    // core. The generator has the same two cores, so it connects before, and reads an answer at its end.
     private Comparison TwoRings() => new("rings, 8000 mock, 20 ms, TCP",
         [.. ((int[])[1, 2]).Select(rings => Mock(8_000, 20) with
         {
@@ -101,7 +100,7 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
         })],
         [
             ComparedTarget.NoneLost,
-            // 1.6 times as many with two.
+            // Two rings serve 1.6 times as many.
             new("goodput of one ring, of that of two", 0.625, results =>
                 ComparedTarget.Goodput(results[0]) / ComparedTarget.Goodput(results[1])),
         ])
@@ -124,7 +123,7 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
         ])
         { CountsSyscalls = !isQuick, Rounds = Rounds };
 
-    // As many come as go: what is allocated is that of steady state, and about a core is left idle.
+    // As many come as go: the allocations are those of the steady state, and about a core stays idle.
     private Scenario Steady() => new("mock, 2000 a second, 50 ms", Mock(16_000, 50) with
     {
         Load = Load(16_000, 2_000, 50),
@@ -168,7 +167,7 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
     ])
     { Rounds = Rounds };
 
-    // What a new client waits for where the cores are not full: generator and upstream have the same two.
+    // How long a new client waits if the cores are not full: generator and upstream have the same two.
     private Scenario Latency() => new("upstream, 400 a second, 50 ms", WithUpstream(2_000, 18, 50, rate: 400),
     [
         Target.NoneLost,
@@ -186,8 +185,8 @@ internal sealed class Scenarios(string daemon, string mockLlm, bool isQuick)
         Shape = new AnswerShape(18, IsMock: true),
     };
 
-    // Arrivals at a rate and not at once: a head's latency is to be the daemon's, not the queue's. It is the
-    // slowest at which the first still runs when the last has come.
+    // Arrivals at a rate, not all at once: a head's latency should be the daemon's, not the queue's. It is
+    // the slowest rate at which the first stream still runs when the last has come.
     private TrialPlan WithUpstream(int streams, int chunks, int delayMs, int rate = 2_400) => new()
     {
         Label = "streaming-daemon",

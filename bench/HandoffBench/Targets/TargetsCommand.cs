@@ -6,7 +6,7 @@ using StreamingDaemon.Bench.Trials;
 
 namespace StreamingDaemon.Bench.Targets;
 
-/// <summary>Every scenario, and one table: what was measured, what was aimed at.</summary>
+/// <summary>Every scenario, and one table: measured figures and targets.</summary>
 internal static class TargetsCommand
 {
     private enum Verdict
@@ -38,7 +38,7 @@ internal static class TargetsCommand
         return command;
     }
 
-    /// <returns>0 where every target is reached; 1 where one is missed, or nobody knows.</returns>
+    /// <returns>0 if every target is reached; 1 if one is missed or unknown.</returns>
     private static int Run(Scenarios scenarios, string floorSource, string? json)
     {
         _ = Native.RaiseDescriptorLimit();
@@ -95,7 +95,7 @@ internal static class TargetsCommand
         catch (Exception exception)
             when (exception is InvalidOperationException or TimeoutException or SystemCallException)
         {
-            // The other loads are still worth knowing.
+            // The other loads are still worth measuring.
             Console.WriteLine($"{name,-30}not measured: {exception.Message}");
             return [.. Enumerable.Repeat(Verdict.NotMeasured, targets)];
         }
@@ -126,7 +126,7 @@ internal static class TargetsCommand
         var verdicts = scenario.Targets.Select(target =>
             Row(scenario.Name, target.Name, Summary.Median(trials.Select(target.Value)), target.Most)).ToList();
 
-        // What the figures above are to be read with.
+        // Context needed to read the figures above.
         foreach (var name in (string[])["system calls a token", "all in, s", "open at a time, at most",
             "floor, us an event", "generator's CPU, s", "upstream's CPU, s", "cores left idle",
             "stolen by the host, % of busy time"])

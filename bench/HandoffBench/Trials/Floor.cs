@@ -6,8 +6,8 @@ using StreamingDaemon.Bench.Interop;
 namespace StreamingDaemon.Bench.Trials;
 
 /// <summary>
-/// floor.c, compiled and run: what the kernel alone charges to send one small event to one of N idle
-/// sockets from a batched io_uring.
+/// floor.c, compiled and run: what the kernel alone charges to send one small event to one of N idle sockets
+/// from a batched io_uring.
 /// </summary>
 internal sealed partial class Floor : IDisposable
 {
@@ -31,12 +31,13 @@ internal sealed partial class Floor : IDisposable
         }
     }
 
-    /// <summary>Microseconds of CPU an event, for so many clients or as many as descriptors allow.</summary>
+    /// <summary>Microseconds of CPU per event, for that many clients or as many as descriptors
+    /// allow.</summary>
     /// <exception cref="InvalidOperationException">It failed.</exception>
     public double Measure(int clients, int bytes, bool tcp)
     {
         string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
-        // Both ends of each are its own.
+        // This process holds both ends of each.
         var most = (int)Math.Min(int.MaxValue, Native.RaiseDescriptorLimit() / 2 - OtherDescriptors);
         var line = Run(_program, Text(Math.Min(clients, most)), Text(Rounds), Text(bytes),
             tcp ? "tcp" : "unix", "uring");

@@ -7,7 +7,7 @@ using StreamingDaemon.Bench.Streams;
 namespace StreamingDaemon.Bench.Trials;
 
 /// <summary>
-/// Runs one daemon under one load: a fresh process each time, so that no run pays for the one before it.
+/// Runs one daemon under one load: a fresh process each time, so that no run pays for an earlier one.
 /// </summary>
 internal sealed class Trial : IDisposable
 {
@@ -105,7 +105,7 @@ internal sealed class Trial : IDisposable
         };
     }
 
-    /// <summary>A run of its own, because nothing else is worth reading where strace counts.</summary>
+    /// <summary>A separate run, because other figures are useless while strace counts.</summary>
     public (IReadOnlyDictionary<string, long> Calls, long Tokens) CountSyscalls()
     {
         var expected = Learn();

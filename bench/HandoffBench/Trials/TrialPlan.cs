@@ -6,22 +6,22 @@ namespace StreamingDaemon.Bench.Trials;
 /// <summary>One daemon under one load.</summary>
 internal sealed record TrialPlan
 {
-    /// <summary>How reports call the daemon.</summary>
+    /// <summary>The daemon's name in reports.</summary>
     public required string Label { get; init; }
 
-    /// <summary>The daemon's command line, with @SOCK@ and perhaps @PORT@ and @UPORT@ in it.</summary>
+    /// <summary>The daemon's command line, which contains @SOCK@ and perhaps @PORT@ and @UPORT@.</summary>
     public required string Daemon { get; init; }
 
-    /// <summary>The upstream's command line, with @UPORT@ in it; null for none.</summary>
+    /// <summary>The upstream's command line, which contains @UPORT@; null for none.</summary>
     public string? Upstream { get; init; }
 
     public required LoadPlan Load { get; init; }
 
     public required AnswerShape Shape { get; init; }
 
-    /// <summary>Streams before the ones that count, so that code is compiled and pools are filled.</summary>
+    /// <summary>Streams before the counted ones, to compile code and fill pools.</summary>
     public int WarmUp { get; init; }
 
-    /// <summary>After the last stream, until memory is looked at for the last time.</summary>
+    /// <summary>Wait between the last stream and the last memory reading.</summary>
     public TimeSpan Settle { get; init; } = TimeSpan.FromSeconds(1);
 }

@@ -27,19 +27,19 @@ internal sealed class TrialResult
     /// <summary>After <see cref="TrialPlan.Settle"/>.</summary>
     public required ProcessUsage Settled { get; init; }
 
-    /// <summary>The peak is of the load alone, not of the daemon's whole life.</summary>
+    /// <summary>True if the peak covers the load alone, not the daemon's whole life.</summary>
     public required bool PeakIsOfLoad { get; init; }
 
     /// <summary>Seconds since the beginning, and KB.</summary>
     public required IReadOnlyList<(double Seconds, long Kb)> Memory { get; init; }
 
-    /// <summary>What the daemon's own metrics say of its runtime, over the load; or null.</summary>
+    /// <summary>The daemon's own metrics of its runtime, over the load; or null.</summary>
     public required RuntimeCounters? Runtime { get; init; }
 
     /// <summary>CPU of this generator.</summary>
     public required double OwnCpuSeconds { get; init; }
 
-    /// <summary>CPU of the upstream, where there is one.</summary>
+    /// <summary>CPU of the upstream, if there is one.</summary>
     public required double? UpstreamCpuSeconds { get; init; }
 
     /// <summary>All cores, over the load.</summary>
@@ -48,7 +48,7 @@ internal sealed class TrialResult
     /// <summary>What the kernel alone charges for one event, measured in the same minute; µs.</summary>
     public double? FloorMicroseconds { get; set; }
 
-    /// <summary>System calls of a run of its own, by name, and the content events of that run.</summary>
+    /// <summary>System calls of a separate run, by name, and that run's content events.</summary>
     public (IReadOnlyDictionary<string, long> Calls, long Tokens)? Syscalls { get; set; }
 
     public double CpuSeconds => After.CpuSeconds - Before.CpuSeconds;
@@ -63,12 +63,12 @@ internal sealed class TrialResult
 
     public double CpuMicrosecondsPerEvent => CpuSeconds * 1e6 / Events;
 
-    /// <summary>Of the load and what follows it.</summary>
+    /// <summary>Over the load and what follows it.</summary>
     public double PeakKb => Math.Max(LoadPeakKb, Settled.PeakKb);
 
-    /// <summary>Of the load alone.</summary>
+    /// <summary>Over the load alone.</summary>
     public double LoadPeakKb => Math.Max(After.PeakKb, Before.ResidentKb);
 
-    /// <summary>What the streams that were open at the same time added, each its share.</summary>
+    /// <summary>Memory that each of the concurrently open streams added, on average.</summary>
     public double KbPerStream => (LoadPeakKb - Before.ResidentKb) / Load.PeakOpen;
 }

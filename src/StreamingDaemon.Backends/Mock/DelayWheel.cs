@@ -7,18 +7,18 @@ namespace StreamingDaemon.Backends.Mock;
 /// </summary>
 /// <remarks>
 /// Ten thousand mock streams would otherwise be ten thousand entries in the runtime's timer queues, each
-/// added and removed every few milliseconds, and those go by a clock that moves in steps of 4 ms. The wheel
+/// added and removed every few milliseconds. Those queues use a clock that moves in steps of 4 ms. The wheel
 /// turns only while something waits. A delay never ends early: the due tick is rounded up, and only whole
-/// elapsed ticks count. Everything here is guarded by <see cref="_gate"/>; what expired is completed outside
-/// it, on the thread pool, many to a work item: to wake a thread costs more than to run one.
+/// elapsed ticks count. <see cref="_gate"/> guards everything here. Expired delays are completed outside it,
+/// on the thread pool, many to a work item: waking a thread costs more than running a delay.
 /// </remarks>
-/// <param name="shortestMs">The shortest delay that will be asked for, milliseconds: where nothing is due,
-/// the thread sleeps so long, because nothing that comes meanwhile is due before it wakes.</param>
-/// <param name="bursts">Told of what runs together.</param>
+/// <param name="shortestMs">The shortest delay that will be requested, milliseconds. If nothing is due, the
+/// thread sleeps this long, because no new delay is due before it wakes.</param>
+/// <param name="bursts">Told which completions run together.</param>
 internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null) : IDisposable
 {
-    /// <summary>A power of two; with ticks of 1 ms one turn is about a second, so that the usual delay of
-    /// 50 ms is looked at once, and one of a minute sixty times.</summary>
+    /// <summary>A power of two. With ticks of 1 ms one turn is about a second, so that the usual delay of 50
+    /// ms is checked once, and one of a minute sixty times.</summary>
     private const int SlotCount = 1024;
 
     /// <summary>Delays that end together and run one after the other, some microseconds each.</summary>
@@ -32,12 +32,12 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
     private int _count;
     private bool _disposed;
 
-    /// <summary>False where the system is to give no thread, for tests.</summary>
+    /// <summary>False to simulate that the system gives no thread, for tests.</summary>
     internal Func<bool>? MayStartThread { get; init; }
 
     internal IWriteBatch? Bursts => bursts;
 
-    /// <summary>Delays that wait now; for tests.</summary>
+    /// <summary>Delays waiting now; for tests.</summary>
     internal int PendingCount
     {
         get
@@ -47,11 +47,11 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
         }
     }
 
-    /// <summary>Makes the one delay that a stream uses again and again.</summary>
-    /// <param name="cancellationToken">Ends a delay in progress, and refuses those after it.</param>
+    /// <summary>Makes the one delay that a stream reuses.</summary>
+    /// <param name="cancellationToken">Ends a delay in progress, and refuses later ones.</param>
     public StreamDelay CreateDelay(CancellationToken cancellationToken) => new(this, cancellationToken);
 
-    /// <summary>Ends what still waits, each as cancelled.</summary>
+    /// <summary>Ends all waiting delays as cancelled.</summary>
     public void Dispose()
     {
         StreamDelay? orphans = null;
@@ -75,8 +75,8 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
         Complete(orphans);
     }
 
-    /// <summary>Makes the thread now, for a time when the system gives none. If it gives none now, the first
-    /// delay asks again.</summary>
+    /// <summary>Makes the thread now, because the system may refuse one later. If it refuses one now, the
+    /// first delay tries again.</summary>
     public void Prepare()
     {
         lock (_gate)
@@ -88,12 +88,12 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
             }
             catch (Exception e) when (e is OutOfMemoryException or ThreadStartException)
             {
-                // The stream that needs it fails, and says so.
+                // The stream that needs it fails, and reports it.
             }
         }
     }
 
-    /// <returns>False where the delay was cancelled before; it is then not on the wheel.</returns>
+    /// <returns>False if the delay was cancelled before; it is then not on the wheel.</returns>
     internal bool TryAdd(StreamDelay delay, int milliseconds)
     {
         lock (_gate)
@@ -102,12 +102,12 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
             if (delay.Cancelled)
                 return false;
             Debug.Assert(!delay.IsLinked, "A stream waits for one delay at a time.");
-            // Before anything waits for it: where the system gives no thread, this stream fails, and the next
+            // Before anything waits for it: if the system gives no thread, this stream fails, and the next
             // one tries again.
             var isNew = _thread is null;
             if (isNew)
                 StartThread();
-            // The wheel stood still while it was empty: skip the turns that nobody waited for.
+            // The wheel stood still while it was empty: skip the turns that nothing waited for.
             if (_count == 0)
                 _lastTick = ElapsedTicks(out _);
             delay.DueTick = DueTick(milliseconds);
@@ -123,7 +123,7 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
         if (MayStartThread?.Invoke() == false)
             throw new InsufficientMemoryException();
         var thread = new Thread(Run, maxStackSize: 256 * 1024) { Name = "mock delays", IsBackground = true };
-        // The first stream's execution context is none of the others' business.
+        // The other streams must not inherit the first stream's execution context.
         thread.UnsafeStart();
         _thread = thread;
     }
@@ -149,13 +149,14 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
             }
             catch (OutOfMemoryException)
             {
-                // A stream found none as it went on. The others are due again with the next turn.
+                // A stream ran out of memory as it went on. The other delays are due again with the next
+                // turn.
                 Thread.Sleep(1);
             }
         }
     }
 
-    /// <summary>The next tick that has something in its slot, of this turn of the wheel or a later
+    /// <summary>The next tick with something in its slot, for this turn of the wheel or a later
     /// one.</summary>
     private long NextTick()
     {
@@ -185,7 +186,7 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
         lock (_gate)
         {
             var now = ElapsedTicks(out _);
-            // After a pause longer than a turn each slot needs one look only.
+            // After a pause longer than a turn, one look at each slot is enough.
             var first = Math.Max(_lastTick + 1, now - SlotCount + 1);
             for (var tick = first; tick <= now; tick++)
                 expired = CollectExpired(tick, now, expired);
@@ -218,7 +219,7 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
     {
         while (delays is not null)
         {
-            // Cut off before it is queued: from then on its streams may run and link their delays again.
+            // Unlinked before it is queued: from then on its streams may run and link their delays again.
             var last = delays;
             for (var i = 1; i < DelaysPerWorkItem && last.Next is not null; i++)
                 last = last.Next;
@@ -237,7 +238,7 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
         }
         catch (OutOfMemoryException)
         {
-            // Not even for a place in the queue: they run here.
+            // Not even queueing works: they run here.
             ((IThreadPoolWorkItem)delays).Execute();
         }
     }

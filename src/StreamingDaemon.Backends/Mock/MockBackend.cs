@@ -4,7 +4,7 @@ namespace StreamingDaemon.Backends.Mock;
 
 /// <summary>
 /// Answers without an LLM: 18 texts in the scheme that this family of daemons shares, so that their load
-/// generators and tests can count on them.
+/// generators and tests can rely on them.
 /// </summary>
 internal sealed class MockBackend(MockOptions options, IWriteBatch? bursts = null)
     : IStreamingBackend, IDisposable
@@ -18,8 +18,8 @@ internal sealed class MockBackend(MockOptions options, IWriteBatch? bursts = nul
     public bool RequiresPrompt => false;
 
     /// <remarks>
-    /// The response counts as started before <see cref="MockOptions.LatencyMs"/>: the latency stands for a
-    /// model that thinks, and a model does that after it has accepted the request.
+    /// The response counts as started before <see cref="MockOptions.LatencyMs"/>: the latency simulates a
+    /// thinking model, and a model thinks after it has accepted the request.
     /// </remarks>
     public async Task<BackendResult> StreamAsync(
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
@@ -30,7 +30,7 @@ internal sealed class MockBackend(MockOptions options, IWriteBatch? bursts = nul
         {
             await delay.WaitAsync(n == 0 ? options.LatencyMs : options.DelayMs);
             sink.OnUpstreamActivity();
-            // No local lives over an await that need not: each is in the object that a stream holds.
+            // No local lives across an avoidable await: each is in the object that a stream holds.
             if (n == MockScript.DynamicCount)
                 request.ReleasePrompt();
             await (n < MockScript.DynamicCount
@@ -41,12 +41,12 @@ internal sealed class MockBackend(MockOptions options, IWriteBatch? bursts = nul
         return BackendResult.Completed;
     }
 
-    /// <summary>Makes the thread of the pauses before the first stream.</summary>
+    /// <summary>Makes the pauses' thread before the first stream.</summary>
     public void Prepare() => _wheel.Prepare();
 
     public void Dispose() => _wheel.Dispose();
 
-    /// <summary>Of two pauses, where 0 is none.</summary>
+    /// <summary>The shorter of two pauses; 0 is none.</summary>
     private static int Shortest(int one, int other) =>
         one == 0 || other == 0 ? Math.Max(one, other) : Math.Min(one, other);
 

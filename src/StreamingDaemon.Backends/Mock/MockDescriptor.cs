@@ -35,7 +35,7 @@ public sealed class MockDescriptor : BackendDescriptor<MockOptions>
     protected override IStreamingBackend Create(MockOptions options, BackendContext context)
     {
         var mock = new MockBackend(options, context.WriteBatch);
-        // A backend that few requests name needs no thread before the first of them.
+        // A backend that few requests name needs no thread before its first request.
         if (context.IsDefault)
             mock.Prepare();
         return mock;

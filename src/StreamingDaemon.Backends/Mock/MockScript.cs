@@ -9,13 +9,13 @@ internal static class MockScript
     /// <summary>Content events of one answer.</summary>
     public const int EventCount = 18;
 
-    /// <summary>The first of them are made for the request.</summary>
+    /// <summary>How many texts, from the first on, are made for the request.</summary>
     public const int DynamicCount = 2;
 
-    /// <summary>Longest preview of a prompt, bytes of UTF-8, as the other daemons have it.</summary>
+    /// <summary>Longest preview of a prompt, bytes of UTF-8, as in the other daemons.</summary>
     private const int PreviewBytes = 50;
 
-    /// <summary>Room for the longest of the texts made for a request.</summary>
+    /// <summary>Room for the longest text made for a request.</summary>
     public const int MaxDynamicBytes = 128;
 
     private static readonly byte[][] s_static =
@@ -46,7 +46,7 @@ internal static class MockScript
     public static int WriteDynamic(int n, StreamRequest request, Span<byte> destination) =>
         n == 0 ? WriteGreeting(request, destination) : WriteUser(request, destination);
 
-    /// <summary>Who answers, and the start of what was asked.</summary>
+    /// <summary>The answering backend, and the start of the prompt.</summary>
     private static int WriteGreeting(StreamRequest request, Span<byte> destination)
     {
         var greeting = "Hello from streaming-daemon (.NET, io_uring)! Prompt: "u8;
@@ -71,7 +71,7 @@ internal static class MockScript
             return 6;
         }
 
-        // Writes whole runes only, so the cut is at a rune's boundary; lone surrogates become U+FFFD.
+        // Writes whole runes only, so it cuts at a rune's boundary; lone surrogates become U+FFFD.
         Utf8.FromUtf16(prompt, destination[..PreviewBytes], out var read, out var written);
         if (read == prompt.Length)
             return written;

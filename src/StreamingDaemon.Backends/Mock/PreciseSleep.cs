@@ -3,12 +3,12 @@ using System.Runtime.InteropServices;
 
 namespace StreamingDaemon.Backends.Mock;
 
-/// <summary>Sleep by the kernel's high-resolution timers. The runtime's is of whole milliseconds, counted
-/// from whenever it is called.</summary>
+/// <summary>Sleeps by the kernel's high-resolution timers. The runtime's sleep counts whole milliseconds,
+/// from the moment it is called.</summary>
 internal static partial class PreciseSleep
 {
-    /// <summary>Sleeps until a moment, in ticks of <see cref="Stopwatch"/>; some 60 us longer, or less where
-    /// a signal comes (nanosleep(2)).</summary>
+    /// <summary>Sleeps until a moment, in ticks of <see cref="Stopwatch"/>. It takes some 60 us longer, or
+    /// less if a signal arrives (nanosleep(2)).</summary>
     public static void Until(long timestamp)
     {
         var left = Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), timestamp);

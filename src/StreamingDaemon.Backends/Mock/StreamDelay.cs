@@ -8,8 +8,8 @@ namespace StreamingDaemon.Backends.Mock;
 /// </summary>
 internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisposable
 {
-    /// <summary>A pause no longer than this, in milliseconds, is not cut short: at its end the token is
-    /// looked at, and a stream of short pauses needs no registration, which is two objects.</summary>
+    /// <summary>A pause up to this length, milliseconds, is not cut short. The token is checked at its end,
+    /// so a stream of short pauses needs no registration, which is two objects.</summary>
     private const int Short = 100;
 
     private readonly DelayWheel _wheel;
@@ -23,8 +23,8 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
         _cancellationToken = cancellationToken;
     }
 
-    // The four below belong to the wheel and are touched under its lock only, except Next in the private
-    // list of those that expired together, of which the first is the work item for all.
+    // The wheel owns the four below and touches them only under its lock. Exception: Next in the private list
+    // of delays that expired together; the first in that list is the work item for all.
     internal StreamDelay? Next { get; set; }
 
     internal StreamDelay? Previous { get; set; }
@@ -33,13 +33,12 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
 
     internal bool IsLinked { get; set; }
 
-    /// <summary>Set once and never taken back; then nothing is linked any more.</summary>
+    /// <summary>Set once and never reset; after that nothing is linked.</summary>
     internal bool Cancelled { get; set; }
 
-    /// <summary>Completes after at least <paramref name="milliseconds"/>; at once where they are
-    /// 0.</summary>
-    /// <exception cref="OperationCanceledException">The stream's token fired, before or
-    /// meanwhile.</exception>
+    /// <summary>Completes after at least <paramref name="milliseconds"/>; at once if that is 0.</summary>
+    /// <exception cref="OperationCanceledException">The stream's token fired, before the pause or during
+    /// it.</exception>
     public ValueTask WaitAsync(int milliseconds)
     {
         if (_cancellationToken.IsCancellationRequested)

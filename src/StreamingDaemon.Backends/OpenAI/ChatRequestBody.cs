@@ -8,29 +8,29 @@ using StreamingDaemon.Backends.Upstream;
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// The JSON of one chat completion request, for all its attempts. Lets go of its bytes when disposed: the
+/// The JSON of one chat completion request, for all its attempts. It drops its bytes when disposed: the
 /// connection keeps its request alive until the stream's end, and ten thousand long conversations must not
 /// stay in memory for half a minute.
 /// </summary>
 internal sealed class ChatRequestBody : BinaryContent
 {
-    // The body is JSON for a JSON API, never HTML: escaping every letter outside ASCII would triple it.
+    // The body is JSON for a JSON API, never HTML: escaping every non-ASCII letter would triple it.
     private static readonly JsonWriterOptions s_writerOptions =
         new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    /// <summary>What a thread keeps for its next request. Most requests are written into it, and copied
-    /// once.</summary>
+    /// <summary>The buffer that a thread keeps for its next request. Most requests are written into it and
+    /// copied once.</summary>
     private const int KeptBytes = 16 * 1024;
 
-    /// <summary>A socket keeps the buffer of its last send until the next one, which over HTTP/1.1 comes
-    /// with the next request. So the last bytes are few: the connection copies those into its own.</summary>
+    /// <summary>A socket keeps the buffer of its last send until the next send, which over HTTP/1.1 is the
+    /// next request. So the last piece is short: the connection copies it into its own buffer.</summary>
     private const int LastBytes = 1024;
 
-    /// <summary>A quarter of the window that HTTP/2 begins with (RFC 9113, 6.9.2).</summary>
+    /// <summary>A quarter of HTTP/2's initial window (RFC 9113, 6.9.2).</summary>
     private const int MostSentAtOnce = 16 * 1024;
 
-    /// <summary>Characters of a text that are written at a time: the writer asks for six bytes for each, in
-    /// one piece.</summary>
+    /// <summary>Characters of a text written at a time: the writer asks for six bytes for each, in one
+    /// piece.</summary>
     private const int CharsAtATime = 2 * 1024;
 
     [ThreadStatic]
@@ -40,7 +40,7 @@ internal sealed class ChatRequestBody : BinaryContent
     private static Utf8JsonWriter? s_writer;
 
     // Not pooled: an upstream may answer before it has taken the whole body, and then a send in flight still
-    // reads these bytes. It holds its own reference; the collector sorts it out.
+    // reads these bytes. That send holds its own reference, so the collector frees them in time.
     private ReadOnlyMemory<byte>[] _pieces;
 
     public ChatRequestBody(StreamRequest request, string model)
@@ -65,8 +65,9 @@ internal sealed class ChatRequestBody : BinaryContent
     /// <summary>Bytes of the JSON.</summary>
     public int Length { get; }
 
-    /// <summary>For the HTTP client. It waits for the answer while it sends content that it does not know,
-    /// which costs two tasks; a short one of the kind whose bytes it has, it sends first.</summary>
+    /// <summary>The content for the HTTP client. While it sends content of an unknown kind, it also waits for
+    /// the answer, which costs two tasks. Short content of the kind whose bytes it has, it sends
+    /// first.</summary>
     public HttpContent ToHttpContent() => Length <= MostSentAtOnce ? new ShortBody(this) : new Body(this);
 
     public override bool TryComputeLength(out long length)
@@ -77,7 +78,7 @@ internal sealed class ChatRequestBody : BinaryContent
 
     public override async Task WriteToAsync(Stream stream, CancellationToken cancellationToken = default)
     {
-        // Those of now: whoever sends may outlive them.
+        // Captured now: the send may outlive the fields.
         var pieces = _pieces;
         for (var i = 0; i < pieces.Length; i++)
         {
@@ -156,7 +157,7 @@ internal sealed class ChatRequestBody : BinaryContent
         }
     }
 
-    /// <summary>The body as the HTTP client takes it.</summary>
+    /// <summary>The body in the form that the HTTP client takes.</summary>
     private sealed class Body(ChatRequestBody content) : HttpContent
     {
         protected override bool TryComputeLength(out long length) => content.TryComputeLength(out length);
@@ -169,8 +170,8 @@ internal sealed class ChatRequestBody : BinaryContent
             content.WriteToAsync(stream, cancellationToken);
     }
 
-    /// <summary>As <see cref="Body"/>, but of the kind that the HTTP client sends first. The bytes are not
-    /// its own: the connection holds its content until the response has ended.</summary>
+    /// <summary>As <see cref="Body"/>, but of the kind that the HTTP client sends first. It does not own the
+    /// bytes: the connection holds its content until the response has ended.</summary>
     private sealed class ShortBody(ChatRequestBody content) : ByteArrayContent([])
     {
         protected override bool TryComputeLength(out long length) => content.TryComputeLength(out length);

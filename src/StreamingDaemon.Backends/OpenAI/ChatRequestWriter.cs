@@ -8,14 +8,14 @@ using OpenAI.Chat;
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// What the official SDK does for the backend: the URL, the key and the headers of a request. Its body is
-/// <see cref="ChatRequestBody"/>'s.
+/// What the official SDK does for the backend: the URL, the key and the headers of a request.
+/// <see cref="ChatRequestBody"/> writes the body.
 /// </summary>
 /// <remarks>
 /// The SDK writes the request and does not send it: its pipeline would wait for the answer in sixteen
-/// methods, an object and a wake-up each. So the pipeline ends with <see cref="WrittenPolicy"/>, and what it
-/// returns is the request as it is to be sent. Retries, time limits and the reading of the answer are the
-/// backend's.
+/// methods, with an object and a wake-up for each. So the pipeline ends with <see cref="WrittenPolicy"/>,
+/// which returns the request ready to send. The backend itself does retries, time limits and the reading of
+/// the answer.
 /// </remarks>
 internal sealed class ChatRequestWriter : PipelineTransport
 {
@@ -36,7 +36,7 @@ internal sealed class ChatRequestWriter : PipelineTransport
         {
             Endpoint = options.ApiBase,
             Transport = this,
-            // The SDK's knows neither how long the client's head may wait nor what else is failing.
+            // The SDK's retries know neither how long the client's head may wait nor what else fails.
             RetryPolicy = new NextPolicy(),
             NetworkTimeout = Timeout.InfiniteTimeSpan,
             EnableDistributedTracing = false,
@@ -46,7 +46,7 @@ internal sealed class ChatRequestWriter : PipelineTransport
         _client = new ChatClient(options.Model, new ApiKeyCredential(options.ApiKey), clientOptions);
     }
 
-    /// <summary>Has the SDK write the request, which it does without waiting for anything.</summary>
+    /// <summary>Lets the SDK write the request, which it does without waiting for anything.</summary>
     public async ValueTask<HttpRequestMessage> WriteAsync(StreamRequest request, ChatRequestBody body)
     {
         var result = await _client.CompleteChatAsync(body, s_requestOptions);
@@ -55,7 +55,7 @@ internal sealed class ChatRequestWriter : PipelineTransport
             message.Headers.TryAddWithoutValidation("X-Test-Pattern", request.TestPattern);
         if (IsHeaderSafe(request.RequestId))
         {
-            // The first is what gateways log, the second what the official API does.
+            // Gateways log the first; the official API logs the second.
             message.Headers.TryAddWithoutValidation("X-Request-Id", request.RequestId);
             message.Headers.TryAddWithoutValidation("X-Client-Request-Id", request.RequestId);
         }
@@ -65,7 +65,7 @@ internal sealed class ChatRequestWriter : PipelineTransport
 
     protected override PipelineMessage CreateMessageCore() => new Message(new Request(this));
 
-    /// <summary>Not reached: the policy before it ends the pipeline.</summary>
+    /// <summary>Never reached: the policy before it ends the pipeline.</summary>
     protected override void ProcessCore(PipelineMessage message) => throw new NotSupportedException();
 
     /// <inheritdoc cref="ProcessCore"/>
@@ -89,7 +89,7 @@ internal sealed class ChatRequestWriter : PipelineTransport
     private static bool IsHeaderSafe(string? value) => value is { Length: > 0 and <= MaxHeaderLength }
         && !value.AsSpan().ContainsAnyExceptInRange('!', '~');
 
-    /// <summary>An address that was parsed before, if it is the same again: it always is.</summary>
+    /// <summary>Reuses the last parsed address if it is the same, as it always is.</summary>
     private Uri? Known(Uri? address)
     {
         var known = _known;
@@ -146,7 +146,7 @@ internal sealed class ChatRequestWriter : PipelineTransport
         }
     }
 
-    /// <summary>The headers, as text that nobody parses. Content-Type waits for its content.</summary>
+    /// <summary>The headers, as unparsed text. Content-Type waits for its content.</summary>
     private sealed class HeaderView(Request request) : PipelineRequestHeaders
     {
         public override void Add(string name, string value)
@@ -238,7 +238,7 @@ internal sealed class ChatRequestWriter : PipelineTransport
         }
     }
 
-    /// <summary>Carries the request out of the SDK's pipeline, in the place of a response that has not come
+    /// <summary>Carries the request out of the SDK's pipeline, in place of a response that has not arrived
     /// yet.</summary>
     private sealed class WrittenResponse(HttpRequestMessage request) : PipelineResponse
     {

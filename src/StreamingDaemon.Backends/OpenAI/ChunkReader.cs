@@ -6,9 +6,9 @@ namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
 /// Reads chat completion chunks: the text of choice 0 goes straight from the event's bytes into one buffer
-/// of the stream's own, without a string or an object for each. Used by one stream at a time.
+/// that the stream owns, without a string or an object for each. Used by one stream at a time.
 /// </summary>
-/// <param name="secret">The key: what <see cref="Error"/> must not hold.</param>
+/// <param name="secret">The key, which <see cref="Error"/> must not contain.</param>
 internal sealed class ChunkReader(string secret) : IDisposable
 {
     private byte[] _buffer = ArrayPool<byte>.Shared.Rent(256);
@@ -17,11 +17,10 @@ internal sealed class ChunkReader(string secret) : IDisposable
     /// <summary>Text of the last event, perhaps empty; valid until the next.</summary>
     public ReadOnlyMemory<byte> Text => _buffer.AsMemory(0, _length);
 
-    /// <summary>True once choice 0 carried a reason for its end.</summary>
+    /// <summary>True once choice 0 carried a finish reason.</summary>
     public bool SawFinishReason { get; private set; }
 
-    /// <summary>What the upstream calls the last <see cref="EventKind.Error"/>, if it has a word for
-    /// it.</summary>
+    /// <summary>The upstream's name for the last <see cref="EventKind.Error"/>, if it has one.</summary>
     public string? Error { get; private set; }
 
     /// <summary>The parser's callback, once an event.</summary>
@@ -138,7 +137,7 @@ internal sealed class ChunkReader(string secret) : IDisposable
             }
         }
 
-        // The index may come after the text: a choice that is not ours is taken back.
+        // The index may come after the text: if the choice is not ours, its text is removed again.
         if (index != 0)
             _length = textBefore;
         else
@@ -166,7 +165,7 @@ internal sealed class ChunkReader(string secret) : IDisposable
 
     private void AppendText(ref Utf8JsonReader reader)
     {
-        // Unescaping only shortens; each bad byte may become the three of U+FFFD.
+        // Unescaping only shortens; each bad byte may become the three bytes of U+FFFD.
         EnsureFree(reader.ValueSpan.Length);
         try
         {
@@ -174,7 +173,7 @@ internal sealed class ChunkReader(string secret) : IDisposable
         }
         catch (InvalidOperationException)
         {
-            // A lone surrogate, or bytes that are no UTF-8. Rare enough for an exception.
+            // A lone surrogate, or bytes that are not UTF-8. Rare, so an exception is cheap enough.
             EnsureFree(3 * reader.ValueSpan.Length);
             _length += JsonText.Decode(reader.ValueSpan, _buffer.AsSpan(_length));
         }
@@ -191,7 +190,7 @@ internal sealed class ChunkReader(string secret) : IDisposable
     }
 }
 
-/// <summary>A <see cref="ChunkReader"/> as the response pump takes it.</summary>
+/// <summary>A <see cref="ChunkReader"/> in the form that the response pump takes.</summary>
 internal readonly struct ChunkEvents(ChunkReader chunks) : IEventReader
 {
     public static string ExpectedEnd => "[DONE] or a finish reason";

@@ -4,8 +4,8 @@ using StreamingDaemon.Backends.Upstream;
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// Any server that speaks <c>/chat/completions</c>. The official SDK writes the request; its answer is read
-/// as bytes, because the SDK's own streaming makes a dozen objects of each token.
+/// Any server that speaks <c>/chat/completions</c>. The official SDK writes the request; the backend reads
+/// the answer as bytes, because the SDK's own streaming makes a dozen objects for each token.
 /// </summary>
 internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
 {

@@ -56,19 +56,19 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
         yield return new BackendCheck("upstream", () => UpstreamSocket.Check(path) is { } problem
             ? new BackendFinding(false, Warning(problem))
             : new BackendFinding(true, $"OPENAI_API_SOCKET {path}: a server listens"),
-            // As with a path on a server that is gone.
+            // The same finding as for a socket whose server is gone.
             Warning($"{path}: this path's file system does not answer"));
     }
 
     /// <inheritdoc/>
-    /// <remarks>HTTP/1.1 has one stream a connection.</remarks>
+    /// <remarks>HTTP/1.1 carries one stream a connection.</remarks>
     protected override int DescriptorsPerStream(OpenAIOptions options) => options.Http2Enabled ? 0 : 1;
 
     /// <inheritdoc/>
     protected override IStreamingBackend Create(OpenAIOptions options, BackendContext context) =>
         new OpenAIBackend(options, context.WriteBatch);
 
-    /// <summary>Each option has a variable that other programs for this API read, too.</summary>
+    /// <summary>Each option has a variable that other programs for this API read too.</summary>
     private static BackendOption<T> Named<T>(string name, OptionValue<T> value, Func<OpenAIOptions, T> get,
         Func<OpenAIOptions, T, OpenAIOptions> set, string description, string cost) =>
         Option(name, value, get, set, description, cost) with

@@ -6,14 +6,13 @@ public sealed record OpenAIOptions
     /// <summary>OPENAI_API_KEY. Required.</summary>
     public required string ApiKey { get; init; }
 
-    /// <summary>OPENAI_API_BASE, with the version segment, as the official API has it.</summary>
+    /// <summary>OPENAI_API_BASE, with the version segment, as in the official API.</summary>
     public Uri ApiBase { get; init; } = new("https://api.openai.com/v1");
 
-    /// <summary>OPENAI_API_SOCKET: path of a Unix socket through which the API is reached, or
-    /// null.</summary>
+    /// <summary>OPENAI_API_SOCKET: path of a Unix socket that reaches the API, or null.</summary>
     public string? ApiSocket { get; init; }
 
-    /// <summary>OPENAI_MODEL: used where a request names none.</summary>
+    /// <summary>OPENAI_MODEL: the model for requests that name none.</summary>
     public string Model { get; init; } = "gpt-4o-mini";
 
     /// <summary>OPENAI_HTTP2_ENABLED: ALPN on https, prior knowledge on http; off is HTTP/1.1.</summary>
@@ -22,11 +21,11 @@ public sealed record OpenAIOptions
     /// <summary>OPENAI_INSECURE_SSL: accept any certificate. For development only.</summary>
     public bool InsecureSsl { get; init; }
 
-    /// <summary>OPENAI_MAX_RETRIES: further attempts where one fails before it has an answer, 0 to
+    /// <summary>OPENAI_MAX_RETRIES: retries after an attempt that failed before it had an answer, 0 to
     /// 10.</summary>
     public int MaxRetries { get; init; } = 2;
 
-    /// <summary>Milliseconds until a connection to the upstream must stand.</summary>
+    /// <summary>Time limit for connecting to the upstream, milliseconds.</summary>
     public int ConnectTimeoutMs { get; init; } = 10_000;
 
     /// <summary>Longest event (one SSE line) accepted from the upstream, bytes.</summary>

@@ -6,8 +6,7 @@ namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
 /// A backend that asks an upstream over HTTP and reads server-sent events: attempts, retries, refusals, and
-/// the way from the response to the sink. The derived class knows what the request says and what an event
-/// means.
+/// the path from the response to the sink. The derived class writes the request and reads the events.
 /// </summary>
 /// <typeparam name="TBody">A request's body, for all its attempts.</typeparam>
 /// <typeparam name="TEvents">Reads the upstream's events.</typeparam>
@@ -22,8 +21,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
     private readonly IWriteBatch? _batch;
 
     /// <param name="upstream">How it is reached.</param>
-    /// <param name="retries">Whether to ask again.</param>
-    /// <param name="batch">Told of what is written together.</param>
+    /// <param name="retries">Decides whether to retry.</param>
+    /// <param name="batch">Told which writes belong together.</param>
     protected HttpBackend(UpstreamOptions upstream, RetryPolicy retries, IWriteBatch? batch)
     {
         _upstream = upstream;
@@ -47,7 +46,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
     {
         var start = Stopwatch.GetTimestamp();
-        // Retries send the same bytes, half of what the texts take.
+        // Retries send the same bytes, which take half as much as the texts.
         using var body = WriteBody(request);
         for (var retries = 0; ; retries++)
         {
@@ -82,7 +81,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
 
     public void Dispose() => _transport.Dispose();
 
-    /// <summary>Writes the body and lets the request's texts go
+    /// <summary>Writes the body and drops the request's texts
     /// (<see cref="StreamRequest.ReleasePrompt"/>).</summary>
     protected abstract TBody WriteBody(StreamRequest request);
 
@@ -99,7 +98,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
         _transport.OnAnswer(response.Version);
         if (!IsEventStream(response, out var contentType))
             return new(RefusedAsync(response, contentType, cancellationToken));
-        // Nothing is asked again after this, and the answer may take minutes.
+        // No retry follows from here on, and the answer may take minutes.
         body.Dispose();
         request.ReleasePrompt();
         return RelayAsync(response, sink, cancellationToken);

@@ -1,6 +1,6 @@
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>What one event of an upstream amounts to.</summary>
+/// <summary>What one event of an upstream means.</summary>
 internal enum EventKind
 {
     /// <summary>A part of the answer, with or without text.</summary>
@@ -9,7 +9,7 @@ internal enum EventKind
     /// <summary>The end marker: the answer is whole.</summary>
     Done,
 
-    /// <summary>An error in place of, or beside, a part of the answer.</summary>
+    /// <summary>An error instead of, or beside, a part of the answer.</summary>
     Error,
 
     /// <summary>Not a JSON object.</summary>
@@ -17,12 +17,12 @@ internal enum EventKind
 }
 
 /// <summary>
-/// Reads the events of one kind of upstream. Implemented by structs only: as a type parameter, a struct's
-/// methods are called directly, and a virtual call a token is saved. Used by one stream at a time.
+/// Reads the events of one kind of upstream. Only structs implement it: as a type parameter, a struct's
+/// methods are called directly, which saves a virtual call a token. Used by one stream at a time.
 /// </summary>
 internal interface IEventReader : IDisposable
 {
-    /// <summary>What ends a whole answer, for the log: "the upstream ended without …".</summary>
+    /// <summary>The end marker of a whole answer, for the log: "the upstream ended without …".</summary>
     static abstract string ExpectedEnd { get; }
 
     /// <summary>UTF-8 text of the last event, perhaps empty; valid until the next.</summary>
@@ -32,8 +32,8 @@ internal interface IEventReader : IDisposable
     /// marker.</summary>
     bool IsFinished { get; }
 
-    /// <summary>What the upstream calls the last <see cref="EventKind.Error"/>, or null. A name, never a
-    /// message: messages quote prompts and keys.</summary>
+    /// <summary>The upstream's name for the last <see cref="EventKind.Error"/>, or null. Never a message:
+    /// messages quote prompts and keys.</summary>
     string? Error { get; }
 
     /// <summary>Reads one event. Never throws, whatever its data.</summary>

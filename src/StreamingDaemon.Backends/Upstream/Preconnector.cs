@@ -7,18 +7,17 @@ using System.Net.Sockets;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// Opens the next HTTP/2 connection before it is needed. The HTTP client asks for one when all streams of
-/// those it has are taken, and whoever comes while it is opened waits for TCP and TLS: two round trips or
-/// more. Here one stands ready instead, where connections have been asked for in quick succession, as they
-/// are while load rises; a site that one connection is enough for never opens a second.
+/// Opens the next HTTP/2 connection before it is needed. The HTTP client asks for one when its connections
+/// have no free streams, and every request that comes while it opens waits for TCP and TLS: two round trips
+/// or more. This class keeps one ready instead, if connections were asked for in quick succession, as they
+/// are while load rises. A site that needs only one connection never opens a second.
 /// </summary>
 /// <remarks>
-/// What goes wrong here costs nobody a request: then the client opens its connection itself, and explains
-/// what fails.
+/// A failure here costs no request: the client then opens its connection itself, and reports what fails.
 /// </remarks>
 internal sealed class Preconnector : IDisposable
 {
-    /// <summary>Two connections within this time are followed by a third.</summary>
+    /// <summary>Two connections within this time cause a third.</summary>
     private static readonly TimeSpan s_succession = TimeSpan.FromMinutes(1);
 
     private readonly TimeSpan _connectTimeout;
@@ -32,9 +31,10 @@ internal sealed class Preconnector : IDisposable
     private bool _isOpening, _isUseless, _isDisposed;
     private volatile bool _hasAnswered;
 
-    /// <param name="connectTimeout">Until it must stand.</param>
-    /// <param name="lifetime">Unused for so long, it is closed: servers close what says nothing.</param>
-    /// <param name="tls">How the client itself would do it, ALPN included.</param>
+    /// <param name="connectTimeout">Time limit for the connection.</param>
+    /// <param name="lifetime">It is closed after this long unused, because servers close silent
+    /// connections.</param>
+    /// <param name="tls">The client's own TLS options, ALPN included.</param>
     public Preconnector(TimeSpan connectTimeout, TimeSpan lifetime, SslClientAuthenticationOptions tls)
     {
         _connectTimeout = connectTimeout;
@@ -44,7 +44,7 @@ internal sealed class Preconnector : IDisposable
             Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
-    /// <summary>One stands ready, and the upstream has not closed it.</summary>
+    /// <summary>A connection is ready, and the upstream has not closed it.</summary>
     internal bool IsReady
     {
         get
@@ -54,8 +54,8 @@ internal sealed class Preconnector : IDisposable
         }
     }
 
-    /// <summary>For <see cref="SocketsHttpHandler.ConnectCallback"/>: the one that stands ready, TLS
-    /// included, or a new one without TLS, which the handler then puts on top.</summary>
+    /// <summary>For <see cref="SocketsHttpHandler.ConnectCallback"/>: the ready connection, TLS included, or
+    /// a new one without TLS, which the handler then adds.</summary>
     /// <exception cref="SocketException">The upstream cannot be reached.</exception>
     public ValueTask<Stream> ConnectAsync(EndPoint upstream, CancellationToken cancellationToken)
     {
@@ -65,8 +65,7 @@ internal sealed class Preconnector : IDisposable
         return ready is null ? DialAsync(upstream, cancellationToken) : new ValueTask<Stream>(ready);
     }
 
-    /// <summary>The upstream answered a request, so that what was asked for last was no attempt in
-    /// vain.</summary>
+    /// <summary>The upstream answered a request, so the last connection was not asked for in vain.</summary>
     public void OnAnswer()
     {
         if (!_hasAnswered)
@@ -101,8 +100,8 @@ internal sealed class Preconnector : IDisposable
         }
     }
 
-    /// <summary>False where the upstream has closed it. Readable it is in any case: the tickets of TLS 1.3
-    /// and HTTP/2's settings wait there.</summary>
+    /// <summary>False if the upstream has closed it. The socket is readable in any case: TLS 1.3 tickets and
+    /// HTTP/2's settings wait there.</summary>
     private static bool IsOpen(Socket socket)
     {
         // tcp(7), <linux/tcp.h>: tcpi_state is the first byte.
@@ -123,7 +122,7 @@ internal sealed class Preconnector : IDisposable
         lock (_gate)
         {
             var now = Stopwatch.GetTimestamp();
-            // An upstream that is down is asked for connections too: by each retry.
+            // Retries also ask for connections while an upstream is down.
             var isRising = _hasAnswered && Stopwatch.GetElapsedTime(_lastAsked, now) < s_succession;
             _lastAsked = now;
             _hasAnswered = false;
@@ -150,7 +149,7 @@ internal sealed class Preconnector : IDisposable
             var socket = await ConnectSocketAsync(upstream, timeout.Token);
             stream = new SslStream(new NetworkStream(socket, ownsSocket: true));
             await stream.AuthenticateAsClientAsync(_tls, timeout.Token);
-            // An upstream without HTTP/2 wants a connection for each stream: one ahead is not worth it.
+            // An upstream without HTTP/2 needs a connection for each stream: one ahead does not help.
             _isUseless = stream.NegotiatedApplicationProtocol != SslApplicationProtocol.Http2;
             if (!_isUseless)
             {
@@ -160,7 +159,7 @@ internal sealed class Preconnector : IDisposable
         }
         catch (Exception e) when (UpstreamFailures.IsUpstreams(e))
         {
-            // Who needs a connection finds out for himself.
+            // The request that needs a connection finds the fault itself.
         }
         finally
         {
@@ -170,7 +169,7 @@ internal sealed class Preconnector : IDisposable
         }
     }
 
-    /// <summary>In the place of the one that stood ready, which is closed.</summary>
+    /// <summary>Replaces the ready connection, which is closed.</summary>
     private void Put(SslStream? ready, Socket? socket)
     {
         lock (_gate)

@@ -4,29 +4,26 @@ using System.Threading.Tasks.Sources;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// Where a response's body is copied to: reports that bytes came, refuses lines without end, brings each
-/// event's text to the sink, and knows how the answer ended. Owns the response.
+/// The target that a response's body is copied to. It reports that bytes came, refuses endless lines, brings
+/// each event's text to the sink, and knows how the answer ended. Owns the response.
 /// </summary>
 /// <remarks>
 /// The body writes into it (<see cref="Stream.CopyToAsync(Stream, int, CancellationToken)"/>) instead of
-/// being read from: each read that waits is two objects in the HTTP client and two more above it, a copy
-/// that waits is none.
+/// being read: each read that waits costs two objects in the HTTP client and two more above it; a copy that
+/// waits costs none.
 ///
-/// The answer is over at its end marker, a moment before its body: to dispose the response in that moment
-/// would reset an HTTP/2 stream, and proxies close a connection on which many streams are reset; on HTTP/1.1
-/// it would cost the connection. So the result is there at once, and the copy goes on to the body's formal
-/// end, for a while.
+/// The answer is over at its end marker, a moment before its body ends. Disposing the response in that moment
+/// would reset an HTTP/2 stream, and proxies close a connection after many resets; on HTTP/1.1 it would cost
+/// the connection. So the result is there at once, and the copy goes on for a while to the formal end.
 /// </remarks>
 /// <typeparam name="TEvents">Reads the upstream's events.</typeparam>
 internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendResult>, IThreadPoolWorkItem
     where TEvents : struct, IEventReader
 {
-    /// <summary>What is copied at a time: more than a token's event, and each stream holds so
-    /// much.</summary>
+    /// <summary>Size of one copy: more than a token's event. Each stream holds this much.</summary>
     private const int CopyBytes = 512;
 
-    /// <summary>How long the body may take to end, once the answer has, and how much more it may
-    /// say.</summary>
+    /// <summary>Time for the body to end after the answer, and how much more it may send.</summary>
     private const int LimitOfRestMs = 2_000;
     private const int LimitOfRestBytes = 64 * 1024;
 
@@ -52,12 +49,12 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
     private int _rest;
     private int _restBytes;
 
-    /// <param name="response">Disposed when its body has ended, or is not wanted any more.</param>
+    /// <param name="response">Disposed when its body has ended or is no longer needed.</param>
     /// <param name="sink">Takes the texts.</param>
     /// <param name="events">Reads the events; disposed with the response.</param>
-    /// <param name="maxEventBytes">The most of a line, and of an event.</param>
+    /// <param name="maxEventBytes">Longest line and longest event, bytes.</param>
     /// <param name="status">The response's HTTP status.</param>
-    /// <param name="cancellationToken">The client's: it ends the answer, and tells the upstream.</param>
+    /// <param name="cancellationToken">The client's: it ends the answer and tells the upstream.</param>
     public ResponsePump(IDisposable response, IDeltaSink sink, TEvents events, int maxEventBytes, int status,
         CancellationToken cancellationToken)
     {
@@ -69,7 +66,7 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         _cancellationToken = cancellationToken;
     }
 
-    /// <summary>Told of what is written together.</summary>
+    /// <summary>Told which writes belong together.</summary>
     public IWriteBatch? Bursts { get; init; }
 
     public override bool CanRead => false;
@@ -88,7 +85,7 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
 
     /// <summary>Brings the whole answer to the sink. Called once.</summary>
     /// <exception cref="OperationCanceledException">The client's token fired.</exception>
-    /// <remarks>What the sink throws goes through.</remarks>
+    /// <remarks>The sink's exceptions pass through.</remarks>
     public ValueTask<BackendResult> RunAsync(Stream body)
     {
         var version = _result.Version;
@@ -99,7 +96,7 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         return new ValueTask<BackendResult>(this, version);
     }
 
-    /// <summary>Events of what has come. Pooled, for the day when a sink makes it wait.</summary>
+    /// <summary>The events of the bytes that came. Pooled, in case a sink makes it wait.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public override async ValueTask WriteAsync(
         ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
@@ -148,8 +145,8 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
     void IValueTaskSource<BackendResult>.OnCompleted(Action<object?> continuation, object? state, short token,
         ValueTaskSourceOnCompletedFlags flags) => _result.OnCompleted(continuation, state, token, flags);
 
-    /// <summary>Ends the upstream's stream now. While the copy waits for bytes it ends by its token; while it
-    /// waits for a slow client nobody but the response would tell the upstream.</summary>
+    /// <summary>Ends the upstream's stream now. While the copy waits for bytes, its token ends it; while it
+    /// waits for a slow client, only the response can tell the upstream.</summary>
     private void Abort()
     {
         if (Interlocked.Exchange(ref _state, Aborted) == Writing)
@@ -157,8 +154,7 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         _stop.Cancel();
     }
 
-    /// <summary>The connection's other streams, whose tokens came with this one's, are queued behind
-    /// it.</summary>
+    /// <summary>The connection's other streams got tokens too, and are queued behind it.</summary>
     private ValueTask RelayInBurst(ReadOnlyMemory<byte> bytes)
     {
         Bursts?.BeginBatch();
@@ -180,7 +176,7 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         {
             if (_events.Text.Length > 0)
                 await WriteToSinkAsync();
-            // It may have waited for its client for long.
+            // It may have waited a long time for its client.
             if (Volatile.Read(ref _state) == Aborted)
                 throw new OperationCanceledException(_cancellationToken);
             switch (kind)
@@ -212,19 +208,19 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         }
         catch (Exception exception)
         {
-            // What the sink throws is not the upstream's.
+            // An exception of the sink is not the upstream's fault.
             _faultOfSink = exception;
             throw;
         }
     }
 
-    /// <summary>The answer is over, and the body not yet.</summary>
+    /// <summary>The answer is over, but the body is not.</summary>
     private void End(BackendResult result)
     {
         _isOver = true;
-        // The client may go: what is left of the body still comes to its end.
+        // The client may leave: the rest of the body is still read to its end.
         _registration.Unregister();
-        // Most bodies have ended by then, and need no timer.
+        // Most bodies have ended by now, and need no timer.
         ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
         _result.SetResult(result);
     }
@@ -239,7 +235,7 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         }
         catch (OutOfMemoryException)
         {
-            // No timer: then the rest is not waited for.
+            // No timer: skip the wait for the rest.
             _response.Dispose();
         }
     }
@@ -266,7 +262,7 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         _sse.Dispose();
         var isFinished = _events.IsFinished;
         _events.Dispose();
-        // Of an answer that is over nobody cares how its connection ended.
+        // Once an answer is over, it does not matter how its connection ended.
         if (!isOver)
             OnBodyEnded(fault, isFinished);
     }
@@ -298,6 +294,6 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
     }
 }
 
-/// <summary>Ends a copy whose result is known: nothing but an exception stops
-/// <see cref="Stream.CopyToAsync(Stream)"/>. Nobody else sees it.</summary>
+/// <summary>Ends a copy whose result is known: only an exception stops
+/// <see cref="Stream.CopyToAsync(Stream)"/>. No caller sees it.</summary>
 internal sealed class EndOfCopyException : Exception;

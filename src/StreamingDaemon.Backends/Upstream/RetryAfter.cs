@@ -6,10 +6,10 @@ namespace StreamingDaemon.Backends.Upstream;
 /// <summary>The Retry-After header: seconds or a date (RFC 9110, section 10.2.3).</summary>
 internal static class RetryAfter
 {
-    /// <summary>Longest that is believed; more would overflow what waits for it.</summary>
+    /// <summary>Longest accepted wait; more would overflow the timer.</summary>
     private static readonly TimeSpan s_longest = TimeSpan.FromDays(1);
 
-    /// <returns>Zero for a date that has passed; null where there is none that can be read.</returns>
+    /// <returns>Zero for a date that has passed; null if there is no readable one.</returns>
     public static TimeSpan? Parse(string? value, DateTimeOffset now)
     {
         if (value is null)

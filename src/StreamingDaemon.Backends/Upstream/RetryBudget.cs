@@ -1,13 +1,13 @@
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// A bucket that each retry takes a token from and each accepted request puts a tenth back into (as gRPC's
-/// retry throttling, proposal A6): one failure in a while is retried, but an upstream that is down is not
-/// asked three times by everybody. Safe for concurrent use.
+/// A token bucket: each retry takes a token, and each accepted request puts a tenth back (as gRPC's retry
+/// throttling, proposal A6). A rare failure is retried, but an upstream that is down is not asked three times
+/// for every request. Safe for concurrent use.
 /// </summary>
 internal sealed class RetryBudget
 {
-    /// <summary>Retries at once, with no success between them.</summary>
+    /// <summary>Retries in a row, with no success between them.</summary>
     public const int Reserve = 100;
 
     /// <summary>Accepted requests that pay for one retry.</summary>
@@ -20,7 +20,7 @@ internal sealed class RetryBudget
 
     public void Deposit()
     {
-        // Usually full: then there is nothing to write, and nothing for the cores to fight over.
+        // Usually full: then nothing is written, and the cores do not contend.
         var parts = Volatile.Read(ref _parts);
         while (parts < Full)
         {

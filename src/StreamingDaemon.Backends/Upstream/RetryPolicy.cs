@@ -1,14 +1,14 @@
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// Whether a failed attempt is followed by another, and after how long: exponential backoff with full jitter,
-/// not before the upstream's Retry-After, not after the client's head must leave, and not where the upstream
-/// fails for everybody. Safe for concurrent use.
+/// Decides whether to retry a failed attempt, and after how long: exponential backoff with full jitter. It
+/// retries not before the upstream's Retry-After, not after the client's head must leave, and not if the
+/// upstream fails every request. Safe for concurrent use.
 /// </summary>
 internal sealed class RetryPolicy(int maxRetries, Func<double> random)
 {
-    /// <summary>Longest wait before the first retry, ms; it doubles with each. Two retries fit into a head
-    /// wait of a second.</summary>
+    /// <summary>Longest wait before the first retry, ms; it doubles with each retry. Two retries fit into a
+    /// head wait of a second.</summary>
     private const int BackoffMs = 200;
 
     private const int MaxBackoffMs = 5_000;
@@ -25,29 +25,29 @@ internal sealed class RetryPolicy(int maxRetries, Func<double> random)
     /// <summary>An upstream accepted a request.</summary>
     public void OnAccepted() => _budget.Deposit();
 
-    /// <param name="failed">The end of the attempt.</param>
+    /// <param name="failed">How the attempt ended.</param>
     /// <param name="retries">How many retries there were before it.</param>
-    /// <param name="left">Until the last moment at which another attempt may begin.</param>
-    /// <param name="wait">How long to wait before it.</param>
-    /// <returns>False where there shall be none.</returns>
+    /// <param name="left">Time left in which another attempt may begin.</param>
+    /// <param name="wait">How long to wait before the retry.</param>
+    /// <returns>False if there is no retry.</returns>
     public bool TryPlan(BackendResult failed, int retries, TimeSpan left, out TimeSpan wait)
     {
         wait = default;
         if (retries >= maxRetries || !IsPassing(failed))
             return false;
         var backoffMs = Math.Min(BackoffMs << Math.Min(retries, 10), MaxBackoffMs);
-        // On top of Retry-After too: all that it was told to would come back in the same moment.
+        // Jitter on top of Retry-After too: otherwise all requests told the same would come back together.
         wait = (failed.RetryAfter ?? TimeSpan.Zero) + TimeSpan.FromMilliseconds(backoffMs * random());
         return wait < left && _budget.TryWithdraw();
     }
 
-    /// <summary>Faults that happen before there is a stream and may be gone in a moment. A certificate, a key
-    /// or a wrong request will not have changed.</summary>
+    /// <summary>Faults before there is a stream that may be gone in a moment. A certificate, a key or a wrong
+    /// request will not have changed.</summary>
     private static bool IsPassing(BackendResult failed) => failed.Fault switch
     {
         UpstreamFault.Dns or UpstreamFault.Connect or UpstreamFault.ConnectTimeout or UpstreamFault.Reset
             or UpstreamFault.RateLimited => true,
-        // 529 is what Anthropic and gateways say for "overloaded".
+        // Anthropic and gateways send 529 for "overloaded".
         UpstreamFault.ServerError => failed.UpstreamStatus is 500 or 502 or 503 or 504 or 529,
         _ => false,
     };

@@ -3,8 +3,8 @@ using System.Buffers;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// Where a request's JSON is written. A long one is kept in pieces: doubling one array until it holds a long
-/// conversation leaves as much again in the collector's heap of large objects, which is cleaned up last.
+/// Buffer for a request's JSON. A long one is kept in pieces: doubling one array until it holds a long
+/// conversation leaves as much again in the large object heap, which is collected last.
 /// </summary>
 internal sealed class SegmentWriter : IBufferWriter<byte>
 {
@@ -16,7 +16,7 @@ internal sealed class SegmentWriter : IBufferWriter<byte>
     private int _length;
     private List<ReadOnlyMemory<byte>>? _full;
 
-    /// <param name="firstBytes">The first piece, which is used again for the next request.</param>
+    /// <param name="firstBytes">Size of the first piece, which is reused for the next request.</param>
     public SegmentWriter(int firstBytes) => _current = _first = new byte[firstBytes];
 
     public void Advance(int count) => _length += count;
@@ -34,7 +34,7 @@ internal sealed class SegmentWriter : IBufferWriter<byte>
 
     public Span<byte> GetSpan(int sizeHint = 0) => GetMemory(sizeHint).Span;
 
-    /// <summary>What was written, in pieces that are the caller's from here on; the next request may be
+    /// <summary>What was written, in pieces that the caller owns from here on; the next request may be
     /// written.</summary>
     public ReadOnlyMemory<byte>[] Take()
     {
@@ -44,7 +44,7 @@ internal sealed class SegmentWriter : IBufferWriter<byte>
         return pieces;
     }
 
-    /// <summary>Forgets what was written.</summary>
+    /// <summary>Discards what was written.</summary>
     public void Reset()
     {
         _full = null;
@@ -57,7 +57,7 @@ internal sealed class SegmentWriter : IBufferWriter<byte>
         _full ??= [];
         if (_length == 0)
             return;
-        // The first is used again, and of the last much may be empty.
+        // The first is reused, and the last may be mostly empty.
         var isExact = _current != _first && _current.Length - _length < SegmentBytes / 4;
         _full.Add(isExact ? _current.AsMemory(0, _length) : _current.AsSpan(0, _length).ToArray());
         _length = 0;

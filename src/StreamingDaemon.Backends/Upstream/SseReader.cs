@@ -3,19 +3,19 @@ using System.Buffers;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// Finds the events in a stream of bytes that comes in pieces (WHATWG HTML, section 9.2.6): what
-/// <see cref="System.Net.ServerSentEvents.SseParser"/> finds, which the tests hold it to.
+/// Finds the events in a stream of bytes that comes in pieces (WHATWG HTML, section 9.2.6). The tests compare
+/// it with <see cref="System.Net.ServerSentEvents.SseParser"/>.
 /// </summary>
 /// <remarks>
-/// That one asks for bytes and waits for them: a state machine and a task for each token. Here they are
-/// brought, so that a token costs no object, and an event that comes whole, as nearly all do, no copy. The
-/// fields <c>id</c> and <c>retry</c> mean nothing to whoever does not reconnect.
+/// That parser asks for bytes and waits for them: a state machine and a task for each token. This reader is
+/// given them, so a token costs no object, and an event that comes whole, as nearly all do, no copy. The
+/// fields <c>id</c> and <c>retry</c> mean nothing without reconnects.
 /// </remarks>
-/// <typeparam name="TEvents">Is given the events.</typeparam>
-/// <param name="events">Is given the events; not disposed here.</param>
-/// <param name="maxEventBytes">The most of a line, and of an event: many short <c>data:</c> lines without a
-/// blank one would grow the buffer for ever. A comment counts as a line but not to its event: a heartbeat
-/// every few seconds adds up to nothing.</param>
+/// <typeparam name="TEvents">Receives the events.</typeparam>
+/// <param name="events">Receives the events; not disposed here.</param>
+/// <param name="maxEventBytes">Longest line and longest event, bytes: many short <c>data:</c> lines without a
+/// blank one would grow the buffer forever. A comment counts as a line but not towards its event, so a
+/// heartbeat every few seconds adds up to nothing.</param>
 internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : IDisposable
     where TEvents : struct, IEventReader
 {
@@ -31,19 +31,19 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
     private bool _lastWasCarriageReturn;
     private bool _hasBegun;
 
-    /// <summary>True from the first byte that is too many. Nothing is to be read then.</summary>
+    /// <summary>True from the first byte above the limit. Read nothing more then.</summary>
     public bool IsTooLong { get; private set; }
 
     public int MaxEventBytes => maxEventBytes;
 
     private static ReadOnlySpan<byte> ByteOrderMark => [0xef, 0xbb, 0xbf];
 
-    /// <summary>Reads on, up to the end of the next event.</summary>
-    /// <param name="bytes">What came.</param>
-    /// <param name="offset">Where to go on in it; moved behind what was read.</param>
+    /// <summary>Reads up to the end of the next event.</summary>
+    /// <param name="bytes">The bytes that came.</param>
+    /// <param name="offset">Where to continue in the bytes; moved past what was read.</param>
     /// <param name="kind">What the event is.</param>
-    /// <returns>False if the bytes end before an event does, to be called again with what comes next; or if
-    /// it <see cref="IsTooLong"/>, which moves the offset no further.</returns>
+    /// <returns>False if the bytes end before an event does: call again with the next bytes. Also false if it
+    /// <see cref="IsTooLong"/>, which stops the offset.</returns>
     public bool TryRead(ReadOnlySpan<byte> bytes, ref int offset, out EventKind kind)
     {
         while (offset < bytes.Length)
@@ -131,7 +131,7 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
     {
         kind = default;
         _eventBytes = 0;
-        // A type without data is the next event's, as with the parser that this one is held to.
+        // A type without data applies to the next event, as in the parser that this one is compared with.
         if (!_hasData)
             return false;
         kind = events.Read(_type, _data.AsSpan(0, _dataLength));
@@ -153,7 +153,7 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         kind = default;
         if (TryGetValue(line, "data"u8, out var value))
         {
-            // The usual event is one line and ends right here: it is read where it lies.
+            // The usual event is one line and ends right here: it is read in place.
             if (!_hasData && offset < bytes.Length && bytes[offset] == (byte)'\n' && !_lastWasCarriageReturn)
             {
                 offset++;
@@ -169,15 +169,15 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         }
         else if (TryGetValue(line, "event"u8, out value))
         {
-            // One name means something; whatever else there is is as good as none.
+            // Only one name has a meaning; every other is treated as none.
             _type = value.SequenceEqual("error"u8) ? "error" : Message;
         }
 
         return false;
     }
 
-    /// <summary>The field's value, less one leading space; a line without a colon is a field without a
-    /// value, and one that begins with a colon a comment.</summary>
+    /// <summary>The field's value, without one leading space. A line without a colon is a field without a
+    /// value; one that begins with a colon is a comment.</summary>
     private static bool TryGetValue(ReadOnlySpan<byte> line, ReadOnlySpan<byte> field,
         out ReadOnlySpan<byte> value)
     {

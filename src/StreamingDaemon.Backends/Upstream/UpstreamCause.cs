@@ -5,8 +5,8 @@ using System.Security.Authentication;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// What an exception of the HTTP client says went wrong, without its message: some quote the upstream's bytes
-/// ("Received an invalid status line: '…'").
+/// The cause that an exception of the HTTP client names, without its message: some messages quote the
+/// upstream's bytes ("Received an invalid status line: '…'").
 /// </summary>
 internal static class UpstreamCause
 {
@@ -18,8 +18,8 @@ internal static class UpstreamCause
         "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED",
     ];
 
-    /// <summary>The innermost exception that is known: the outer ones say that something failed, the inner
-    /// ones what.</summary>
+    /// <summary>The innermost known exception: the outer ones say that something failed, the inner ones
+    /// what.</summary>
     public static string Of(Exception exception)
     {
         if (Find<UpstreamSocketException>(exception) is { } socket)
@@ -30,7 +30,7 @@ internal static class UpstreamCause
         return cause;
     }
 
-    /// <summary>The exception of that type among an exception and its causes, or null.</summary>
+    /// <summary>The first exception of that type among an exception and its causes, or null.</summary>
     public static T? Find<T>(Exception? exception)
         where T : Exception
     {
@@ -41,12 +41,12 @@ internal static class UpstreamCause
 
     private static string? Describe(Exception exception) => exception switch
     {
-        // The text that belongs to the number: the exception's own may name addresses besides.
+        // The text for the error number: the exception's own text may also name addresses.
         SocketException socket => new SocketException((int)socket.SocketErrorCode).Message,
         HttpProtocolException http2 => "HTTP/2 error " + Http2Error(http2.ErrorCode),
         HttpIOException { HttpRequestError: not HttpRequestError.Unknown } http =>
             http.HttpRequestError.ToString(),
-        // The framework's words and the names of its enums; nothing out of the certificate.
+        // The framework's words and the names of its enums; nothing from the certificate.
         AuthenticationException tls => tls.Message,
         _ => null,
     };

@@ -5,14 +5,14 @@ namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
 /// The words by which an upstream names its error, such as <c>invalid_request_error/model_not_found</c>, and
-/// nothing else of what it says: messages quote the prompt, and parts of the key.
+/// nothing else from it: messages quote the prompt, and parts of the key.
 /// </summary>
 internal static class UpstreamErrorCode
 {
     /// <summary>Longest word, characters: names are shorter, tokens and hashes longer.</summary>
     public const int MaxLength = 64;
 
-    /// <summary>A part of the key this long, characters, is a part too many.</summary>
+    /// <summary>A part of the key this long, characters, is too much to show.</summary>
     private const int MaxKeyPart = 6;
 
     private static readonly SearchValues<char> s_nameCharacters = SearchValues.Create(
@@ -21,8 +21,8 @@ internal static class UpstreamErrorCode
     private static readonly SearchValues<char> s_mediaTypeCharacters = SearchValues.Create(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-+/");
 
-    /// <summary>Type and code of an error object (<c>{"error":{…}}</c>, or the object itself); null where
-    /// there is none, or none that is a name. What is no name is left out, not trimmed to one.</summary>
+    /// <summary>Type and code of an error object (<c>{"error":{…}}</c>, or the object itself); null if
+    /// neither is there as a name. Anything that is not a name is left out, not trimmed to one.</summary>
     public static string? FromBody(ReadOnlySpan<byte> body, string secret)
     {
         try
@@ -40,12 +40,12 @@ internal static class UpstreamErrorCode
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
-            // Not JSON, cut off at the limit, or with a lone surrogate in it.
+            // Not JSON, cut off at the limit, or it contains a lone surrogate.
             return null;
         }
     }
 
-    /// <summary>A Content-Type without its parameters, for the log; null where it is none.</summary>
+    /// <summary>A Content-Type without its parameters, for the log; null if it is not one.</summary>
     public static string? FromContentType(string? contentType)
     {
         var mediaType = MediaType(contentType);
@@ -54,7 +54,7 @@ internal static class UpstreamErrorCode
             : null;
     }
 
-    /// <summary>A Content-Type without its parameters, whatever it is.</summary>
+    /// <summary>A Content-Type without its parameters, unchecked.</summary>
     public static ReadOnlySpan<char> MediaType(string? contentType)
     {
         var mediaType = contentType.AsSpan();

@@ -4,14 +4,14 @@ using System.Security.Authentication;
 
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>Makes results of what goes wrong with an upstream.</summary>
+/// <summary>Turns an upstream's failures into results.</summary>
 internal sealed class UpstreamFailures(UpstreamOptions options)
 {
-    /// <summary>What is read of an error's body, bytes.</summary>
+    /// <summary>How much of an error's body is read, bytes.</summary>
     private const int MaxBodyBytes = 4096;
 
-    /// <summary>How long it is waited for: all it can give is a word for the log, while the client's head
-    /// waits, and with it the status.</summary>
+    /// <summary>How long to wait for the body. It can only give a word for the log, and meanwhile the
+    /// client's head and status wait.</summary>
     private const int BodyTimeoutMs = 250;
 
     /// <summary>RFC 9113, section 7: use HTTP/1.1.</summary>
@@ -22,8 +22,8 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
 
     private volatile bool _hasAnswered;
 
-    /// <summary>True for what the network and the upstream cause; anything else is a fault of
-    /// ours.</summary>
+    /// <summary>True for failures that the network or the upstream causes; anything else is our own
+    /// fault.</summary>
     public static bool IsUpstreams(Exception exception) => exception is IOException
         or HttpRequestException or OperationCanceledException or ObjectDisposedException or SocketException
         or AuthenticationException;
@@ -55,7 +55,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         return BackendResult.Failed(fault, $"{what}: {UpstreamCause.Of(exception)}");
     }
 
-    /// <summary>The answer broke off, or cannot be read on.</summary>
+    /// <summary>The answer broke off or became unreadable.</summary>
     public static BackendResult FromReading(Exception exception, int status) =>
         BackendResult.Failed(UpstreamFault.BrokenOff,
             $"the upstream's answer broke off: {UpstreamCause.Of(exception)}", status);
@@ -64,19 +64,19 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     public static BackendResult TooLong(int maxBytes, int status) => BackendResult.Failed(
         UpstreamFault.TooLong, $"the upstream sent an event of more than {maxBytes} bytes", status);
 
-    /// <summary>The upstream spoke of an error in the middle of its answer.</summary>
-    /// <param name="word">What it calls the error, or null.</param>
-    /// <param name="status">That of the response.</param>
+    /// <summary>The upstream reported an error in the middle of its answer.</summary>
+    /// <param name="word">The upstream's name for the error, or null.</param>
+    /// <param name="status">The response's status.</param>
     public static BackendResult FromEvent(string? word, int status) => BackendResult.Failed(
         UpstreamFault.ErrorEvent, WithWord("the upstream sent an error in its stream", word), status);
 
-    /// <summary>The upstream sent an event that cannot be read.</summary>
+    /// <summary>The upstream sent an unreadable event.</summary>
     public static BackendResult Malformed(int status) => BackendResult.Failed(
         UpstreamFault.Malformed, "the upstream sent an event that is not a JSON object", status);
 
-    /// <summary>The upstream ended as if it were whole, which it was not.</summary>
+    /// <summary>The upstream ended cleanly, but the answer was not whole.</summary>
     /// <param name="expectedEnd"><see cref="IEventReader.ExpectedEnd"/></param>
-    /// <param name="status">That of the response.</param>
+    /// <param name="status">The response's status.</param>
     public static BackendResult Truncated(string expectedEnd, int status) => new(
         StreamOutcome.UpstreamTruncated, $"the upstream ended without {expectedEnd}", status)
     {
@@ -133,7 +133,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
                 : $"the upstream does not speak HTTP/1.1; if it speaks HTTP/2, {options.Http2Hint}");
         }
 
-        // A reset in the middle of the handshake looks like one after it.
+        // A reset during the handshake looks like one after it.
         const string Lost = "the upstream was lost before it answered";
         return (UpstreamFault.Reset, TimeoutHint is { } hint && http2Error is null
             ? $"{Lost}; {hint}"
@@ -141,8 +141,8 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     }
 
     /// <summary>Whether the two ends speak different versions of HTTP. A server without HTTP/2 answers its
-    /// preface with HTTP/1.1, or hangs up. One that has answered before is restarting, not of another
-    /// kind.</summary>
+    /// preface with HTTP/1.1, or hangs up. A server that has answered before is restarting; its version has
+    /// not changed.</summary>
     private bool IsAnotherHttp(HttpRequestException? http, long? http2Error)
     {
         var error = http?.HttpRequestError;
@@ -153,8 +153,8 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         if (!options.Http2Enabled)
             return error == HttpRequestError.InvalidResponse;
         const long ProtocolError = 1;
-        // The last is the handshake's end seen by a request that was about to use the connection: then, and
-        // only then, the client has no cause to give.
+        // The last is the end of the handshake, seen by a request that was about to use the connection. Only
+        // then does the client give no cause.
         return _isPriorKnowledge && (error == HttpRequestError.InvalidResponse || http2Error == ProtocolError
             || http is { HttpRequestError: HttpRequestError.Unknown, InnerException: null });
     }
@@ -176,7 +176,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         }
         catch (Exception exception) when (IsUpstreams(exception))
         {
-            // What came is enough, unless it is our own stream that ends.
+            // What came is enough, unless our own stream has ended.
             cancellationToken.ThrowIfCancellationRequested();
         }
 

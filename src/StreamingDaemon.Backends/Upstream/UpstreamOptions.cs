@@ -1,6 +1,6 @@
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>How an HTTP upstream is reached, and what its operator is told if it cannot be.</summary>
+/// <summary>How to reach an HTTP upstream, and what to tell its operator if that fails.</summary>
 internal sealed record UpstreamOptions
 {
     /// <summary>http or https. Requests may go to any path of its host.</summary>
@@ -16,13 +16,13 @@ internal sealed record UpstreamOptions
     /// <summary>Accept any certificate.</summary>
     public bool TrustsAnyCertificate { get; init; }
 
-    /// <summary>Milliseconds until a connection must stand, TLS included.</summary>
+    /// <summary>Time limit for connecting, TLS included, milliseconds.</summary>
     public int ConnectTimeoutMs { get; init; } = 10_000;
 
     /// <summary>Longest line and longest event accepted, bytes.</summary>
     public int MaxEventBytes { get; init; } = 1 << 20;
 
-    /// <summary>The key. No error quotes a part of it.</summary>
+    /// <summary>The key. No error quotes any part of it.</summary>
     public string Secret { get; init; } = "";
 
     /// <summary>What the operator sets to use HTTP/1.1, as in "set X=false".</summary>

@@ -2,16 +2,16 @@ using System.Net.Sockets;
 
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>The Unix socket through which an upstream is reached. Errors name its path: the runtime calls a
-/// missing one "Cannot assign requested address".</summary>
+/// <summary>The Unix socket that reaches an upstream. Errors name its path: for a missing one the runtime
+/// says "Cannot assign requested address".</summary>
 internal static class UpstreamSocket
 {
-    /// <summary>Connects and leaves.</summary>
-    /// <returns>What is wrong with the path, or null if somebody listens there.</returns>
+    /// <summary>Connects, then disconnects.</summary>
+    /// <returns>What is wrong with the path, or null if a server listens there.</returns>
     public static string? Check(string path)
     {
         using var socket = Create();
-        // A full queue says WouldBlock then, instead of waiting.
+        // With this a full queue returns WouldBlock instead of waiting.
         socket.Blocking = false;
         try
         {
@@ -24,7 +24,7 @@ internal static class UpstreamSocket
         }
     }
 
-    /// <exception cref="UpstreamSocketException">Nobody can be reached there.</exception>
+    /// <exception cref="UpstreamSocketException">No server can be reached there.</exception>
     internal static async ValueTask<Stream> ConnectAsync(string path, CancellationToken cancellationToken)
     {
         var socket = Create();
@@ -47,7 +47,7 @@ internal static class UpstreamSocket
 
     private static Socket Create() => new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
 
-    /// <summary>As unix(7) and path_resolution(7) mean it.</summary>
+    /// <summary>Meanings from unix(7) and path_resolution(7).</summary>
     private static string Explain(string path, SocketException error) => path + ": "
         + error.SocketErrorCode switch
         {

@@ -5,7 +5,7 @@ using System.Net.Security;
 
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>The one connection pool of a backend, and which HTTP version its requests ask for.</summary>
+/// <summary>A backend's one connection pool, and the HTTP version that its requests ask for.</summary>
 internal sealed class UpstreamTransport : IDisposable
 {
     private const string Accept = "Accept";
@@ -15,7 +15,7 @@ internal sealed class UpstreamTransport : IDisposable
     private const int Http2Bytes = 16 * 1024;
     private const int Http1Bytes = 22 * 1024;
 
-    /// <summary>OpenSSL's state and the buffers around it are four fifths of this.</summary>
+    /// <summary>OpenSSL's state and the buffers around it take four fifths of this.</summary>
     private const int Http1TlsBytes = 112 * 1024;
 
     private readonly HttpMessageInvoker _client;
@@ -27,22 +27,22 @@ internal sealed class UpstreamTransport : IDisposable
 
     public UpstreamTransport(UpstreamOptions options)
     {
-        // No HttpClient: its total time is not for streams that live for minutes, which the daemon's
-        // watchdogs end, and a token source for each request is all that it would add.
+        // No HttpClient: its total timeout does not suit streams that live for minutes, which the daemon's
+        // watchdogs end. Otherwise it would only add a token source for each request.
         var isTls = _isTls = options.Address.Scheme == Uri.UriSchemeHttps;
         _isConnectionEach = !options.Http2Enabled;
         if (isTls && options is { Http2Enabled: true, SocketPath: null })
             _standby = CreateStandby(options);
         _client = new HttpMessageInvoker(CreateHandler(options, _standby));
         _version = options.Http2Enabled ? HttpVersion.Version20 : HttpVersion.Version11;
-        // Without TLS there is no ALPN to agree on a version: HTTP/2 is then prior knowledge, or nothing.
+        // Without TLS there is no ALPN to agree on a version: HTTP/2 then needs prior knowledge.
         _versionPolicy = options.Http2Enabled && isTls
             ? HttpVersionPolicy.RequestVersionOrLower
             : HttpVersionPolicy.RequestVersionExact;
     }
 
-    /// <summary>Sends it, with <c>Accept: text/event-stream</c>; returns when the head of the response has
-    /// come.</summary>
+    /// <summary>Sends it, with <c>Accept: text/event-stream</c>; returns when the response's head has
+    /// arrived.</summary>
     public Task<HttpResponseMessage> SendAsync(
         HttpRequestMessage request, CancellationToken cancellationToken)
     {
@@ -53,8 +53,8 @@ internal sealed class UpstreamTransport : IDisposable
         return _client.SendAsync(request, cancellationToken);
     }
 
-    /// <summary>A response's head came.</summary>
-    /// <param name="version">Of HTTP.</param>
+    /// <summary>A response's head arrived.</summary>
+    /// <param name="version">The HTTP version.</param>
     public void OnAnswer(Version version)
     {
         _standby?.OnAnswer();
@@ -99,19 +99,19 @@ internal sealed class UpstreamTransport : IDisposable
             EnableMultipleHttp2Connections = true,
             MaxConnectionsPerServer = int.MaxValue,
             PooledConnectionIdleTimeout = TimeSpan.FromMinutes(1),
-            // A changed DNS record is followed within this time; streams in progress are not cut.
+            // A changed DNS record takes effect within this time; streams in progress are not cut.
             PooledConnectionLifetime = TimeSpan.FromMinutes(10),
-            // The protocol's smallest: what one stream whose client is slow can hold in memory at first.
+            // The protocol's smallest: bounds the memory that one slow client's stream takes at first.
             InitialHttp2StreamWindowSize = 65_535,
-            // A peer that vanished without a FIN is found out while streams wait for it.
+            // Detects a peer that vanished without a FIN while streams wait for it.
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
             KeepAlivePingDelay = TimeSpan.FromSeconds(30),
             KeepAlivePingTimeout = TimeSpan.FromSeconds(20),
-            // Disposing an HTTP/1.1 response must end its connection now, not after reading on for 2 s.
-            // What ends well is drained by ResponsePump instead.
+            // Disposing an HTTP/1.1 response must end its connection now, not after 2 s of reading on.
+            // ResponsePump drains the bodies that end well.
             ResponseDrainTimeout = TimeSpan.Zero,
         };
-        // The handler puts TLS on top where the scheme asks for it.
+        // The handler adds TLS if the scheme asks for it.
         if (options.SocketPath is { } path)
             handler.ConnectCallback = (_, token) => UpstreamSocket.ConnectAsync(path, token);
         else if (standby is not null)

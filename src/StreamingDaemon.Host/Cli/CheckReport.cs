@@ -10,11 +10,11 @@ namespace StreamingDaemon.Host.Cli;
 /// <summary>Prints the results of <c>check</c>: a table for people, or JSON.</summary>
 internal static class CheckReport
 {
-    /// <summary>A configuration that cannot be used: nothing else can be looked at.</summary>
+    /// <summary>Findings for an unusable configuration: nothing else can be tested.</summary>
     public static IReadOnlyList<CheckResult> Of(ConfigurationException refused) =>
         [.. refused.Errors.Select(error => new CheckResult("configuration", CheckStatus.Failed, error))];
 
-    /// <summary>What the backends that can be made look at.</summary>
+    /// <summary>Findings of the backends that can be made.</summary>
     public static IEnumerable<CheckResult> OfBackends(BackendSettings backends) => backends.Configured
         .SelectMany(backend => backend.Kind.Checks(backend.Options)).Select(Look);
 
@@ -26,7 +26,7 @@ internal static class CheckReport
             WriteTable(output, results);
     }
 
-    /// <summary>A look that hangs is a finding too.</summary>
+    /// <summary>A test that hangs is a finding too.</summary>
     private static CheckResult Look(BackendCheck check)
     {
         var finding = new BackendFinding(false, check.IfItHangs);

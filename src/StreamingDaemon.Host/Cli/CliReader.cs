@@ -24,7 +24,7 @@ internal sealed class CliReader(CommandTree tree, ParseResult result)
         return new CliValues(config, settings);
     }
 
-    /// <summary>The value of <c>--socket</c>, where one is given.</summary>
+    /// <summary>The value of <c>--socket</c>, if given.</summary>
     public string? Socket()
     {
         var (spec, option) = tree.Table.First(pair => pair.Spec.Key == "server:socket");
@@ -98,7 +98,7 @@ internal sealed class CliReader(CommandTree tree, ParseResult result)
     {
         if (result.GetResult(option) is not OptionResult { Implicit: false })
             return null;
-        // Nothing but options take arguments, so that what follows a switch is its value: the last one's.
+        // Only options take arguments, so the word after a switch is its value; the last switch counts.
         var last = result.Tokens.ToList().FindLastIndex(
             token => token.Type == TokenType.Option && IsNameOf(option, token.Value));
         var next = result.Tokens.ElementAtOrDefault(last + 1);

@@ -9,8 +9,8 @@ using StreamingDaemon.Host.Runtime;
 namespace StreamingDaemon.Host.Cli;
 
 /// <summary>
-/// From arguments to an exit code: 0 done, 1 failed while running, 2 told something wrong. 128 plus a
-/// signal's number is that of a process that a signal ended.
+/// From arguments to an exit code: 0 done, 1 failed while running, 2 wrong usage. A process ended by a signal
+/// has 128 plus the signal's number.
 /// </summary>
 internal static class CommandLine
 {
@@ -47,7 +47,7 @@ internal static class CommandLine
         }
         catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
         {
-            // The machine's fault and not the program's: the sentence says it, a stack trace does not.
+            // The machine's fault, not the program's: a sentence explains it, a stack trace does not.
             Say(surroundings.Error, e.Message);
             return ExitCode.Failure;
         }
@@ -68,7 +68,7 @@ internal static class CommandLine
             Output = surroundings.Output,
             Error = surroundings.Error,
             EnableDefaultExceptionHandler = false,
-            // Or the library handles SIGTERM, and kills a draining daemon after two seconds.
+            // Otherwise the library handles SIGTERM, and kills a draining daemon after two seconds.
             ProcessTerminationTimeout = null,
         };
         if (result.Action is HelpAction)
@@ -92,7 +92,7 @@ internal static class CommandLine
     private static void Connect(CommandTree tree, ICliActions actions, CliSurroundings surroundings)
     {
         var sources = surroundings.Sources;
-        // Read again in a thread of the daemon's own.
+        // Read again, in a thread of the daemon's own.
         tree.Root.SetAction((result, cancel) => actions.RunAsync(
             Load(tree, result, sources), () => Read(tree, result, sources), cancel));
         tree.Check.SetAction((result, _) =>
@@ -104,7 +104,7 @@ internal static class CommandLine
             }
             catch (ConfigurationException e) when (json)
             {
-                // Who asks for JSON reads it where something is wrong above all.
+                // A reader of JSON needs it most if something is wrong.
                 CheckReport.Write(surroundings.Output, CheckReport.Of(e), json);
                 return Task.FromResult(ExitCode.Usage);
             }
@@ -121,13 +121,13 @@ internal static class CommandLine
             var reader = new CliReader(tree, result);
             var (prompt, data) = reader.Message();
             var timeout = reader.Timeout();
-            // Whoever names the socket needs no configuration, which may not be readable for them.
+            // If the socket is named, no configuration is needed; the caller may not be allowed to read it.
             var socket = reader.Socket() ?? Load(tree, result, sources).Server.Socket;
             return actions.SendAsync(socket, prompt, data, timeout, cancel);
         });
     }
 
-    /// <summary>In a thread that may hang, and with a bound.</summary>
+    /// <summary>In a thread that may hang, with a time limit.</summary>
     private static DaemonOptions Load(CommandTree tree, ParseResult result, ConfigurationSources sources) =>
         ConfigurationRead.Load(() => Read(tree, result, sources));
 
@@ -141,7 +141,7 @@ internal static class CommandLine
         return ExitCode.Usage;
     }
 
-    /// <summary>Says what is wrong; if nobody reads it, not for long.</summary>
+    /// <summary>Reports what is wrong; if nothing reads the report, it gives up soon.</summary>
     internal static void Say(TextWriter error, string problem) => RunWithTimeout.Invoke(() =>
     {
         try
@@ -150,7 +150,7 @@ internal static class CommandLine
         }
         catch (Exception e) when (LastWords.Explain(e) is not null)
         {
-            // The runtime's console wants something of the system before its first word.
+            // The runtime's console needs system resources before its first word.
             LastWords.Say(problem);
         }
     }, TimeSpan.FromSeconds(2));

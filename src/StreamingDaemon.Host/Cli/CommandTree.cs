@@ -5,15 +5,15 @@ using StreamingDaemon.Host.Configuration;
 namespace StreamingDaemon.Host.Cli;
 
 /// <summary>
-/// The commands and their options. Values are read as text and judged by the option table, so that a flag, a
-/// variable and a line of a file are told to be wrong in the same words.
+/// The commands and their options. Values are read as text and the option table judges them, so that a flag,
+/// a variable and a line of a file get the same error messages.
 /// </summary>
 internal sealed class CommandTree
 {
     public const int DefaultDemoPort = 8080;
     public static readonly IntType DemoPort = new(0, 65_535, zero: "any free one");
 
-    /// <summary>Seconds: a daemon that turns ends every stream of its own accord before
+    /// <summary>Seconds: a daemon that runs ends every stream by itself before that
     /// (<c>timeouts.stream_timeout_ms</c>, 300 s).</summary>
     public const int DefaultSendTimeout = 330;
     public static readonly IntType SendTimeout = new(0, 86_400, zero: "no limit");
@@ -41,13 +41,13 @@ internal sealed class CommandTree
         $"Longest that the whole answer may take; without a limit {DefaultSendTimeout} s of silence end it; "
         + $"{SendTimeout.Range} [default: {DefaultSendTimeout}]");
 
-    /// <summary>The options of the table that have a name here, each with its spec.</summary>
+    /// <summary>The options of the table with a command-line name, each with its spec.</summary>
     public IReadOnlyList<(OptionSpec Spec, Option<string[]> Option)> Table { get; }
 
     public CommandTree(OptionTable table)
     {
         Root.HelpName = "streaming-daemon";
-        // The library's own come with "/h" and "-?", and its --version takes no -v.
+        // The library's own help option adds "/h" and "-?", and its --version has no -v.
         Root.Options.Clear();
         Table =
         [
@@ -74,7 +74,8 @@ internal sealed class CommandTree
         Root.Add(Send);
     }
 
-    /// <summary>Every word that <paramref name="result"/>'s command knows, long names and short.</summary>
+    /// <summary>Every word that the command of <paramref name="result"/> knows, long names and
+    /// short.</summary>
     public IEnumerable<string> NamesFor(ParseResult result) =>
         Root.Options.Concat(result.CommandResult.Command.Options)
             .SelectMany(option => option.Aliases.Append(option.Name))
@@ -87,7 +88,7 @@ internal sealed class CommandTree
         if (name.Value is null)
         {
             var described = $"{spec.Description} [default: {help}]";
-            // Not an Option<bool>, which knows no other words than true and false.
+            // Not an Option<bool>, which accepts only true and false.
             return new Option<string[]>(name.Long, name.Short is null ? [] : [name.Short])
             {
                 Recursive = true,
@@ -103,8 +104,8 @@ internal sealed class CommandTree
     }
 
     /// <summary>
-    /// An option with a value. It may be repeated, and then the last one wins, as with getopt: a wrapper's
-    /// options can be overridden by appending.
+    /// An option with a value. It may be repeated; the last one wins, as with getopt, so a wrapper's options
+    /// can be overridden by appending.
     /// </summary>
     private static Option<string[]> Value(
         string name, string? shortName, string value, string description) =>

@@ -4,7 +4,7 @@ using StreamingDaemon.Host.Configuration;
 
 namespace StreamingDaemon.Host.Cli;
 
-/// <summary>What the command line says of itself, beyond its options.</summary>
+/// <summary>The command line's own texts, beyond its options.</summary>
 internal static class HelpText
 {
     private const int ShorterThanAnyKey = 12;
@@ -29,16 +29,17 @@ internal static class HelpText
 
         """;
 
-    /// <summary>What is wrong with a command line, and what was meant; nothing where it is right.</summary>
+    /// <summary>What is wrong with a command line, and what was probably meant; nothing if it is
+    /// right.</summary>
     public static IEnumerable<string> Explain(CommandTree tree, ParseResult result)
     {
-        // The library takes a first word in brackets for a directive, known or not, and passes over it.
+        // The library takes a first word in brackets for a directive, known or not, and skips it.
         foreach (var directive in result.Tokens.Where(token => token.Type == TokenType.Directive))
             yield return Unknown(directive.Value, tree, result);
         var unknown = result.UnmatchedTokens.ToList();
         for (var i = 0; i < unknown.Count; i++)
         {
-            // What follows an unknown option is most likely its value.
+            // The word after an unknown option is most likely its value.
             if (i == 0 || unknown[i].StartsWith('-') || !unknown[i - 1].StartsWith('-'))
                 yield return Unknown(unknown[i], tree, result);
         }
@@ -49,8 +50,8 @@ internal static class HelpText
         }
     }
 
-    /// <summary>What follows an unknown option, or stands alone, may be a key: no more is shown of it than
-    /// can be none.</summary>
+    /// <summary>A word after an unknown option, or one that stands alone, may be a key. Show only the part
+    /// that cannot be one.</summary>
     private static string Unknown(string word, CommandTree tree, ParseResult result)
     {
         var name = word.Split('=')[0];
@@ -67,7 +68,7 @@ internal static class HelpText
             return $" '{word}'";
         if (closest is not null || name.StartsWith("--", StringComparison.Ordinal))
             return $" '{name}'";
-        // A short option may have its value right behind it.
+        // A short option's value may follow it directly.
         return name.StartsWith('-') ? $" '{name[..2]}'" : "";
     }
 }

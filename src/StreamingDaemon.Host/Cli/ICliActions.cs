@@ -3,8 +3,8 @@ using StreamingDaemon.Host.Configuration;
 namespace StreamingDaemon.Host.Cli;
 
 /// <summary>
-/// What the commands do once the command line is understood. Each returns the exit code. Signals are theirs
-/// too: the command line installs no handler, so the token is only as cancellable as its caller made it.
+/// What the commands do once the command line is parsed. Each returns the exit code. They handle signals too:
+/// the command line installs no handler, so the token is only as cancellable as its caller made it.
 /// </summary>
 internal interface ICliActions
 {
@@ -13,12 +13,12 @@ internal interface ICliActions
         DaemonOptions options, Func<DaemonOptions> reread, CancellationToken cancellationToken);
 
     /// <summary>
-    /// <c>check</c>: says whether the daemon could run here; the configuration is good already.
+    /// <c>check</c>: reports whether the daemon could run here; the configuration is already valid.
     /// </summary>
     Task<int> CheckAsync(DaemonOptions options, bool json);
 
     /// <summary>
-    /// <c>health</c>: says whether the daemon that runs with this configuration is ready.
+    /// <c>health</c>: reports whether the daemon that runs with this configuration is ready.
     /// </summary>
     Task<int> HealthAsync(DaemonOptions options, bool json, CancellationToken cancellationToken);
 
@@ -28,15 +28,15 @@ internal interface ICliActions
     Task<int> DemoAsync(DaemonOptions options, int port, bool once, CancellationToken cancellationToken);
 
     /// <summary>
-    /// <c>send</c>: hands one end of a connection over and prints what comes back. At least one of
-    /// <paramref name="prompt"/> and <paramref name="data"/> is given; the latter is a JSON object. All of it
-    /// may take <paramref name="timeoutS"/> seconds, or as long as it likes where that is 0.
+    /// <c>send</c>: hands over one end of a connection and prints the answer. At least one of
+    /// <paramref name="prompt"/> and <paramref name="data"/> is given; the latter is a JSON object. The whole
+    /// call may take <paramref name="timeoutS"/> seconds; 0 is no limit.
     /// </summary>
     Task<int> SendAsync(string socket, string? prompt, string? data, int timeoutS,
         CancellationToken cancellationToken);
 }
 
-/// <summary>What a command line talks to. A process has one; a test makes its own.</summary>
+/// <summary>The command line's input and output. A process has one; a test makes its own.</summary>
 internal sealed record CliSurroundings
 {
     public required TextWriter Output { get; init; }

@@ -3,19 +3,19 @@ using System.Text;
 
 namespace StreamingDaemon.Host.Cli;
 
-/// <summary>Text of others on its way to a terminal, which takes some of it for commands.</summary>
+/// <summary>Text from others on its way to a terminal, which takes some of it for commands.</summary>
 internal static class PrintedText
 {
     private const int MaxSentence = 200;
 
-    /// <summary>As it is for a file or a pipe; for a terminal without control characters.</summary>
+    /// <summary>Unchanged for a file or a pipe; without control characters for a terminal.</summary>
     public static string ForOutput(string text) => Console.IsOutputRedirected ? text : Harmless(text);
 
-    /// <summary>A sentence with text of others in it.</summary>
+    /// <summary>A sentence that contains text from others.</summary>
     public static string Sentence(string text) =>
         Harmless(text.Length <= MaxSentence ? text : text[..MaxSentence] + "…").ReplaceLineEndings(" ");
 
-    /// <summary>Without control characters but the tabulator and line ends.</summary>
+    /// <summary>Removes control characters, except tabs and line ends.</summary>
     public static string Harmless(string text) =>
         text.Any(IsCommand) ? string.Concat(text.Select(c => IsCommand(c) ? '\uFFFD' : c)) : text;
 

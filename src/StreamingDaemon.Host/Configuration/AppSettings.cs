@@ -3,8 +3,8 @@ using System.Text.Json;
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// appsettings.json next to the binary: the packager's defaults, with the tree of the TOML file. Read here
-/// and not by the framework's provider, which forgets what is a number and what is a string.
+/// appsettings.json next to the binary: the packager's defaults, with the tree of the TOML file. Read here,
+/// because the framework's provider does not keep numbers and strings apart.
 /// </summary>
 internal static class AppSettings
 {
@@ -35,13 +35,13 @@ internal static class AppSettings
                 errors.Add(path, "the root is not an object; expected { \"server\": { … } }");
             if (settings.Count > RawSetting.Most)
                 errors.Add(path, $"holds more than {RawSetting.Most} settings");
-            // What follows the root is read too: it is wrong.
+            // The text after the root is read too: it is an error.
             while (reader.Read())
                 reader.Skip();
         }
         catch (JsonException e)
         {
-            // Its message quotes the file; the position is enough, and the file may hold a key.
+            // The exception's message quotes the file, which may hold a key; the position is enough.
             errors.Add($"{path}:{e.LineNumber + 1}:{e.BytePositionInLine + 1}", "not valid JSON");
         }
         catch (InvalidOperationException)
@@ -52,7 +52,7 @@ internal static class AppSettings
         return settings;
     }
 
-    /// <summary>One way through the file, which counts its lines.</summary>
+    /// <summary>One pass over the file, which counts its lines.</summary>
     private sealed class Walk(string path, byte[] bytes, OptionTable table, List<RawSetting> settings)
     {
         private int _line = 1;

@@ -5,7 +5,7 @@ namespace StreamingDaemon.Host.Configuration;
 /// <summary>One kind of backend and its options.</summary>
 internal sealed record BackendSetting(BackendDescriptor Kind, object Options)
 {
-    /// <summary>The backend can be made, and is.</summary>
+    /// <summary>The backend's options are valid, so it is made.</summary>
     public bool IsConfigured => Kind.Validate(Options) is null;
 }
 
@@ -22,13 +22,13 @@ internal sealed class BackendSettings : IEquatable<BackendSettings>
 
     public IEnumerable<BackendDescriptor> Kinds => _settings.Select(setting => setting.Kind);
 
-    /// <summary>Those that can be made.</summary>
+    /// <summary>The backends that can be made.</summary>
     public IEnumerable<BackendSetting> Configured => _settings.Where(setting => setting.IsConfigured);
 
     /// <summary>The setting of that kind.</summary>
     public BackendSetting Of(string name) => _settings.Single(setting => setting.Kind.Name == name);
 
-    /// <summary>A copy with other options of one kind.</summary>
+    /// <summary>A copy in which one kind has other options.</summary>
     public BackendSettings With(string name, object options) => new(_settings.Select(setting =>
         setting.Kind.Name == name ? setting with { Options = options } : setting));
 

@@ -6,7 +6,7 @@ namespace StreamingDaemon.Host.Configuration;
 /// 1G.</summary>
 internal sealed class ByteSizeType(long min, long max, string zero) : OptionType<long>
 {
-    /// <summary>The first three are how values are written; none ends as another does.</summary>
+    /// <summary>Values are written with the first three; no suffix ends with another.</summary>
     private static readonly Unit[] s_units =
     [
         new("Ki", 10), new("Mi", 20), new("Gi", 30), new("KiB", 10), new("MiB", 20), new("GiB", 30),
@@ -34,7 +34,7 @@ internal sealed class ByteSizeType(long min, long max, string zero) : OptionType
         return value == 0 || (value >= min && value <= max) ? null : $"{raw.Quoted} is out of range";
     }
 
-    /// <summary>With the largest unit that leaves a whole number.</summary>
+    /// <summary>With the largest unit that gives a whole number.</summary>
     public override string Format(long value)
     {
         var unit = value == 0

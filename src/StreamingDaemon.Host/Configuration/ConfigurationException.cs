@@ -1,7 +1,7 @@
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// The configuration cannot be used. The message is complete: one line for each thing to mend.
+/// The configuration is unusable. The message is complete: one line for each thing to fix.
 /// </summary>
 internal sealed class ConfigurationException(IReadOnlyList<string> errors)
     : Exception(string.Join(Environment.NewLine, errors))
@@ -10,11 +10,11 @@ internal sealed class ConfigurationException(IReadOnlyList<string> errors)
 }
 
 /// <summary>
-/// Everything wrong with the configuration, so that it is told at once and not one a start.
+/// Everything wrong with the configuration, so that one start reports all of it.
 /// </summary>
 internal sealed class ConfigurationErrors
 {
-    /// <summary>Any more are counted. A file of another kind is wrong in every line.</summary>
+    /// <summary>Further errors are only counted. A file of another kind is wrong in every line.</summary>
     public const int Most = 30;
 
     private readonly List<string> _errors = [];

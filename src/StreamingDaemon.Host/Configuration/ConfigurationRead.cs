@@ -3,18 +3,18 @@ using StreamingDaemon.Host.Runtime;
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// One reading of the configuration, on a thread that may hang in it. Whoever watches gives the reading up,
-/// and leaves the thread behind.
+/// One read of the configuration, on a thread that may hang in it. If it hangs, the watching thread gives up
+/// and leaves it behind.
 /// </summary>
 internal sealed class ConfigurationRead(Func<DaemonOptions> read)
 {
-    /// <summary>What the parsers may use. They go no deeper than 64 levels.</summary>
+    /// <summary>Stack for the parsers. They go no deeper than 64 levels.</summary>
     public const int StackBytes = 2 * 1024 * 1024;
 
-    /// <summary>How long one file may take to answer. A start says so within 2 s.</summary>
+    /// <summary>Time limit for one file. A start reports a hang within 2 s.</summary>
     public static readonly TimeSpan FilePatience = TimeSpan.FromMilliseconds(1_500);
 
-    /// <summary>How long all of it may take: a machine with too much to do is no reason to fail.</summary>
+    /// <summary>Time limit for everything: an overloaded machine is no reason to fail.</summary>
     private static readonly TimeSpan s_wholePatience = TimeSpan.FromSeconds(10);
 
     private readonly object _gate = new();
@@ -22,13 +22,13 @@ internal sealed class ConfigurationRead(Func<DaemonOptions> read)
     private volatile FileWait? _wait;
     private bool _done;
 
-    /// <summary>What was read, once it is done; null if it is wrong.</summary>
+    /// <summary>The result, once the read is done; null if it is wrong.</summary>
     public DaemonOptions? Options { get; private set; }
 
-    /// <summary>What is wrong with it, once it is done.</summary>
+    /// <summary>What is wrong, once the read is done.</summary>
     public IReadOnlyList<string> Errors { get; private set; } = [];
 
-    /// <summary>Reads on a thread of its own, and waits for it with a bound.</summary>
+    /// <summary>Reads on its own thread, and waits for it with a time limit.</summary>
     /// <exception cref="ConfigurationException">Anything is wrong, or a file does not answer.</exception>
     /// <exception cref="IOException">The system gives no thread.</exception>
     public static DaemonOptions Load(Func<DaemonOptions> read)
@@ -46,7 +46,7 @@ internal sealed class ConfigurationRead(Func<DaemonOptions> read)
         }
     }
 
-    /// <summary>By the thread that may hang.</summary>
+    /// <summary>Runs on the thread that may hang.</summary>
     public void Run()
     {
         _wait = FileWait.OfThisThread();
@@ -66,7 +66,7 @@ internal sealed class ConfigurationRead(Func<DaemonOptions> read)
         }
         catch (Exception e)
         {
-            // Its message may quote the file.
+            // The exception's message may quote the file.
             errors = [$"configuration: cannot be read; please report this fault ({e.GetType().Name})"];
         }
 
@@ -77,7 +77,7 @@ internal sealed class ConfigurationRead(Func<DaemonOptions> read)
         }
     }
 
-    /// <returns>Null, or why the reading is to be given up.</returns>
+    /// <returns>Null, or why to give up.</returns>
     public string? Overdue()
     {
         if (_wait?.Silent(FilePatience) is { } path)

@@ -3,7 +3,7 @@ using StreamingDaemon.Backends;
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// Everything the daemon can be told, read once at start, validated. One record a TOML section.
+/// Every option of the daemon, read once at start, validated. One record per TOML section.
 /// </summary>
 internal sealed record DaemonOptions
 {
@@ -24,7 +24,7 @@ internal sealed record DaemonOptions
     public string? ConfigFile { get; init; }
 
     /// <summary>
-    /// Nothing of the values: one of them is the API key, and what can be printed gets logged.
+    /// Hides the values: one of them is the API key, and printable text gets logged.
     /// </summary>
     public override string ToString() => nameof(DaemonOptions);
 }
@@ -37,7 +37,7 @@ internal sealed record ServerOptions
     /// <summary>Permission bits of the socket, 0 to 0o777.</summary>
     public int SocketMode { get; init; } = Convert.ToInt32("660", 8);
 
-    /// <summary>Name or number; empty leaves it to the kernel.</summary>
+    /// <summary>Name or number; if empty, the kernel decides.</summary>
     public string SocketGroup { get; init; } = "";
 
     public SocketKind SocketType { get; init; } = SocketKind.SeqPacket;
@@ -47,17 +47,17 @@ internal sealed record ServerOptions
     /// <summary>1 to 1000000.</summary>
     public int MaxConnections { get; init; } = 10_000;
 
-    /// <summary>Bytes that the process may take in all; 0 is what its container, its unit or the machine
-    /// allows.</summary>
+    /// <summary>Bytes that the process may take in total; 0 uses the limit of its container, its unit or the
+    /// machine.</summary>
     public long MaxMemory { get; init; }
 
-    /// <summary>Asked of listen(2); the kernel caps it at net.core.somaxconn.</summary>
+    /// <summary>Passed to listen(2); the kernel caps it at net.core.somaxconn.</summary>
     public int Backlog { get; init; } = 65_535;
 
-    /// <summary>Users who may hand over; with both lists empty everybody who may connect.</summary>
+    /// <summary>Users who may hand over. If both lists are empty, everybody who can connect may.</summary>
     public IReadOnlyList<int> AllowedUids { get; init; } = [];
 
-    /// <summary>Groups who may hand over.</summary>
+    /// <summary>Groups whose members may hand over.</summary>
     public IReadOnlyList<int> AllowedGids { get; init; } = [];
 }
 
@@ -78,7 +78,7 @@ internal enum SocketKind
 /// <summary><c>[backend]</c></summary>
 internal sealed record BackendOptions
 {
-    /// <summary>Answers the requests that name no backend.</summary>
+    /// <summary>The backend for requests that name none.</summary>
     public string Name { get; init; } = "mock";
 }
 
@@ -86,35 +86,38 @@ internal sealed record BackendOptions
 internal sealed record StreamingOptions
 {
     /// <summary>
-    /// Longest wait for the upstream's first sign before the 200 head leaves, ms; 0 sends it at once.
+    /// Longest wait for the upstream's first sign before the 200 head is sent, ms; 0 sends it at once.
     /// </summary>
     public int HeadWaitMs { get; init; } = 1_000;
 
-    /// <summary>The least limit of pending bytes: a head with all the response headers that are taken is
-    /// posted without waiting, and must fit.</summary>
+    /// <summary>Smallest allowed limit of pending bytes. A head with all accepted response headers is posted
+    /// without waiting, and must fit.</summary>
     public const int LeastPendingBytes = 32 * 1024;
 
-    /// <summary>Bytes of one client not yet taken by the kernel, above which its producer waits.</summary>
+    /// <summary>Bytes of one client that the kernel has not taken yet; above this the producer
+    /// waits.</summary>
     public int MaxPendingBytes { get; init; } = 256 * 1024;
 
-    /// <summary>Tokens that come sooner than this after the last send, in milliseconds, wait for no longer
-    /// than this and leave together; 0 sends each at once.</summary>
+    /// <summary>Milliseconds. Tokens that come sooner than this after the last send wait at most this long
+    /// and are sent together; 0 sends each at once.</summary>
     public int CoalesceMs { get; init; }
 
     /// <summary>
-    /// Largest handoff accepted, bytes; larger is 413. At most 212960, what a SEQPACKET message holds.
+    /// Largest handoff accepted, bytes; a larger one is 413. At most 212960, the capacity of a SEQPACKET
+    /// message.
     /// </summary>
     public int MaxHandoffBytes { get; init; } = 212_960;
 
     /// <summary>
-    /// Bytes of a client's unread request discarded at the end of a stream before it is closed anyway.
+    /// Bytes of a client's unread request that are discarded at the end of a stream; above this it is closed
+    /// anyway.
     /// </summary>
     public int MaxDrainBytes { get; init; } = 16 * 1024 * 1024;
 
     /// <summary>Longest line accepted from the upstream, bytes.</summary>
     public int MaxEventBytes { get; init; } = 1 << 20;
 
-    /// <summary>Silence after which a comment is sent, seconds; 0 is off.</summary>
+    /// <summary>Silence before a comment is sent, seconds; 0 is off.</summary>
     public int KeepAliveS { get; init; } = 15;
 
     public HalfClose HalfClose { get; init; } = HalfClose.Gone;
@@ -130,11 +133,11 @@ internal sealed record TimeoutOptions
     public int FirstTokenTimeoutMs { get; init; } = 60_000;
     public int IdleTimeoutMs { get; init; } = 60_000;
 
-    /// <summary>Whole stream; 0 is unlimited.</summary>
+    /// <summary>Limit for a whole stream; 0 is unlimited.</summary>
     public int StreamTimeoutMs { get; init; } = 300_000;
     public int ConnectTimeoutMs { get; init; } = 10_000;
 
-    /// <summary>Wait for a client to close after our end of stream.</summary>
+    /// <summary>Wait for a client to close after the stream's end was sent.</summary>
     public int DrainTimeoutMs { get; init; } = 2_000;
 
     /// <summary>1 to 3600.</summary>
@@ -144,13 +147,13 @@ internal sealed record TimeoutOptions
 /// <summary><c>[rate_limit]</c></summary>
 internal sealed record RateLimitOptions
 {
-    /// <summary>Streams that one user may begin in a window; 0 is unlimited.</summary>
+    /// <summary>Streams that one user may begin per window; 0 is unlimited.</summary>
     public int Requests { get; init; }
 
     /// <summary>1 to 86400.</summary>
     public int WindowS { get; init; } = 60;
 
-    /// <summary>Streams of one user that run at once; 0 is unlimited.</summary>
+    /// <summary>Concurrent streams of one user; 0 is unlimited.</summary>
     public int ConcurrentStreams { get; init; }
 }
 
@@ -159,7 +162,7 @@ internal sealed record ThreadPoolOptions
 {
     public bool Enabled { get; init; }
 
-    /// <summary>LLM calls that run at once, 1 to 64.</summary>
+    /// <summary>Concurrent LLM calls, 1 to 64.</summary>
     public int PoolSize { get; init; } = 8;
 }
 
@@ -170,7 +173,7 @@ internal sealed record PerformanceOptions
 
     public bool SqPoll { get; init; }
 
-    /// <summary>Loops, each with a ring and a thread, 1 to 64; 0 is one a core.</summary>
+    /// <summary>Loops, each with a ring and a thread, 1 to 64; 0 is one per core.</summary>
     public int Rings { get; init; } = 1;
 
     /// <summary>Submission queue entries, a power of two, 64 to 32768.</summary>

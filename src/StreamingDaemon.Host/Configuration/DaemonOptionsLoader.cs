@@ -4,18 +4,18 @@ using StreamingDaemon.Host.Configuration.Toml;
 
 namespace StreamingDaemon.Host.Configuration;
 
-/// <summary>What the command line says of the configuration.</summary>
+/// <summary>The configuration from the command line.</summary>
 internal sealed record CliValues(string? ConfigFile, IReadOnlyList<RawSetting> Settings)
 {
     public static CliValues None { get; } = new(null, []);
 }
 
-/// <summary>Where the other sources are found. A process has one; a test makes its own.</summary>
+/// <summary>Where to find the other sources. A process has one; a test makes its own.</summary>
 internal sealed record ConfigurationSources
 {
     public required IReadOnlyDictionary<string, string> Environment { get; init; }
 
-    /// <summary>The first of these that exists is read where no file is named.</summary>
+    /// <summary>If no file is named, the first of these that exists is read.</summary>
     public required IReadOnlyList<string> SearchPaths { get; init; }
 
     /// <summary>The directory of appsettings.json.</summary>
@@ -42,9 +42,9 @@ internal sealed record ConfigurationSources
 /// <summary>Command line over environment over TOML over appsettings.json over defaults.</summary>
 internal static class DaemonOptionsLoader
 {
-    /// <summary>Reads what there is, in this thread, which may hang in it: see
+    /// <summary>Reads all sources in this thread, which may hang in it: see
     /// <see cref="ConfigurationRead"/>.</summary>
-    /// <exception cref="ConfigurationException">Anything is wrong; all of it is in the message.</exception>
+    /// <exception cref="ConfigurationException">Anything is wrong; the message holds all of it.</exception>
     public static DaemonOptions Load(CliValues cli, ConfigurationSources sources)
     {
         var errors = new ConfigurationErrors();
@@ -76,7 +76,7 @@ internal static class DaemonOptionsLoader
     private static string? FindFile(
         string? named, IReadOnlyList<string> searchPaths, ConfigurationErrors errors)
     {
-        // Of any kind: a directory there, as a bind mount of a missing file makes one, is no absent file.
+        // Of any kind: a directory, as a bind mount of a missing file makes one, is not an absent file.
         if (named is null)
             return searchPaths.FirstOrDefault(RegularFile.Exists);
         var isDirectory = RegularFile.IsDirectory(named);
@@ -90,7 +90,7 @@ internal static class DaemonOptionsLoader
     }
 
     /// <summary>
-    /// Each option that any layer sets, from the topmost that does; every value was checked before.
+    /// Each option that any layer sets, from the topmost layer that sets it; every value was checked before.
     /// </summary>
     private static DaemonOptions Bind(IConfigurationRoot configuration, OptionTable table)
     {

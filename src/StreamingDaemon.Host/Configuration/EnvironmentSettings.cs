@@ -3,9 +3,9 @@ using System.Text.RegularExpressions;
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// The environment: <c>STREAMING_DAEMON_SECTION__KEY</c> for every option, and the names that other programs
-/// of this trade read. Not the framework's provider: to that an empty variable is a value, where compose
-/// files and unit files mean "unset", and an unknown one is nothing, where it is a slip of the hand.
+/// The environment: <c>STREAMING_DAEMON_SECTION__KEY</c> for every option, and the names that similar
+/// programs read. Not the framework's provider: that one takes an empty variable for a value, but compose
+/// files and unit files mean "unset". It also ignores an unknown variable, which is a typo.
 /// </summary>
 internal static partial class EnvironmentSettings
 {
@@ -30,7 +30,8 @@ internal static partial class EnvironmentSettings
     }
 
     /// <summary>
-    /// What Kubernetes puts into every container of a namespace that has a Service named streaming-daemon.
+    /// Variables that Kubernetes sets in every container of a namespace with a Service named
+    /// streaming-daemon.
     /// </summary>
     [GeneratedRegex(
         "^STREAMING_DAEMON_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|" +

@@ -1,8 +1,8 @@
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// The call into a file system that a thread is in, for another thread that watches it. A file of a dead NFS
-/// or FUSE server holds the call, and nothing ends it.
+/// The file-system call that a thread is in, for another thread that watches it. A file of a dead NFS or FUSE
+/// server blocks the call, and nothing ends it.
 /// </summary>
 internal sealed class FileWait
 {
@@ -12,10 +12,10 @@ internal sealed class FileWait
     private volatile string? _path;
     private long _sinceMs;
 
-    /// <summary>Lets this thread's calls be seen.</summary>
+    /// <summary>Makes this thread's calls visible.</summary>
     public static FileWait OfThisThread() => s_ofThread ??= new FileWait();
 
-    /// <summary>The path that has not answered for so long, or null.</summary>
+    /// <summary>The path that has not answered for that long, or null.</summary>
     public string? Silent(TimeSpan patience)
     {
         var path = _path;

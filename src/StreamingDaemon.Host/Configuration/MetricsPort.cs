@@ -4,14 +4,13 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Configuration;
 
-/// <summary>The address that Kestrel listens on: tried by <c>check</c>, and named if it is
-/// refused.</summary>
+/// <summary>The address that Kestrel listens on: <c>check</c> tries it, and an error names it.</summary>
 internal static class MetricsPort
 {
     public static IPEndPoint EndPointOf(MonitoringOptions options) =>
         new(IPAddress.Parse(options.MetricsAddress), options.MetricsPort);
 
-    /// <summary>What was refused and what mends it, in a sentence.</summary>
+    /// <summary>One sentence: what was refused and how to fix it.</summary>
     public static string Explain(MonitoringOptions options, Exception cause)
     {
         var error = cause as SocketException ?? cause.GetBaseException() as SocketException;

@@ -3,12 +3,12 @@ namespace StreamingDaemon.Host.Configuration;
 /// <summary>How an option is spelled in arguments. A switch has no <paramref name="Value"/>.</summary>
 internal sealed record CliName(string Long, string? Short = null, string? Value = null);
 
-/// <summary>One option: its names in every source, what it takes, and what it is for.</summary>
+/// <summary>One option: its names in every source, its values, and its purpose.</summary>
 internal abstract class OptionSpec
 {
     public const string EnvironmentPrefix = "STREAMING_DAEMON_";
 
-    /// <summary>Where it lives, as IConfiguration spells it: <c>server:max_connections</c>.</summary>
+    /// <summary>Its key, as IConfiguration spells it: <c>server:max_connections</c>.</summary>
     public required string Key { get; init; }
     public required string Description { get; init; }
 
@@ -16,19 +16,19 @@ internal abstract class OptionSpec
     public required string Cost { get; init; }
     public CliName? Cli { get; init; }
 
-    /// <summary>The variable that other programs of this trade read too.</summary>
+    /// <summary>The variable that similar programs read too.</summary>
     public string? EnvAlias { get; init; }
 
     /// <summary>
-    /// Names that a file may also use flat or under any section of <see cref="OptionTable"/>'s six.
+    /// Names that a file may also use flat or under any of <see cref="OptionTable"/>'s six sections.
     /// </summary>
     public string[] FlatNames { get; init; } = [];
 
     /// <summary>False if what the option belongs to does not exist; null if it always does.</summary>
     public Func<DaemonOptions, bool>? Exists { get; init; }
 
-    /// <summary>A running daemon takes a new value over on SIGHUP; of any other it says that it needs a
-    /// restart.</summary>
+    /// <summary>True if a running daemon applies a new value on SIGHUP; for other options it reports that a
+    /// restart is needed.</summary>
     public bool Reloadable { get; init; }
 
     public string Section => Key[..Key.IndexOf(':')];
@@ -52,11 +52,11 @@ internal abstract class OptionSpec
     /// <summary>A copy of <paramref name="options"/> with this one set from its canonical text.</summary>
     public abstract DaemonOptions Apply(DaemonOptions options, string canonical);
 
-    /// <summary>Whether the two disagree about this option. A backend that exists in one of them only
-    /// disagrees.</summary>
+    /// <summary>Whether the two differ in this option. A backend that only one of them has counts as a
+    /// difference.</summary>
     public abstract bool Differs(DaemonOptions one, DaemonOptions other);
 
-    /// <summary>A copy of <paramref name="to"/> with this option of <paramref name="from"/>.</summary>
+    /// <summary>A copy of <paramref name="to"/> with this option from <paramref name="from"/>.</summary>
     public abstract DaemonOptions Carry(DaemonOptions from, DaemonOptions to);
 }
 

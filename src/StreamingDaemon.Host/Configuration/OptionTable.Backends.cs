@@ -2,7 +2,7 @@ using StreamingDaemon.Backends;
 
 namespace StreamingDaemon.Host.Configuration;
 
-/// <summary>What the descriptors of the backends say of their options.</summary>
+/// <summary>The options from the backends' descriptors.</summary>
 internal sealed partial class OptionTable
 {
     private static OptionSpec<string> Backend(IReadOnlyList<BackendDescriptor> kinds) => new(

@@ -1,6 +1,6 @@
 namespace StreamingDaemon.Host.Configuration;
 
-/// <summary>The machine below, and the operator beside.</summary>
+/// <summary>Options of the machine and of the operator.</summary>
 internal sealed partial class OptionTable
 {
     private static OptionSpec[] RateLimit =>

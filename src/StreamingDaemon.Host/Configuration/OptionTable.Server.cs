@@ -227,7 +227,7 @@ internal sealed partial class OptionTable
         new(type, o => get(o.Timeouts), (o, v) => o with { Timeouts = set(o.Timeouts, v) })
         {
             Key = "timeouts:" + name,
-            // The upstream's connections are made by a handler that is built once.
+            // The upstream's connections come from a handler that is built once.
             Reloadable = name != "connect_timeout_ms",
             FlatNames = legacy ? [name] : [],
             Description = description,

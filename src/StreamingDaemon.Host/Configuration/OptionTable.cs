@@ -3,13 +3,13 @@ using StreamingDaemon.Backends;
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// Every option, once. What the files, the environment and the command line accept, what is bound, what
-/// <c>--help</c> says and what the reference pages hold all come from here.
+/// Every option, once. The accepted names in files, environment and command line, the binding, <c>--help</c>
+/// and the reference pages all come from here.
 /// </summary>
 internal sealed partial class OptionTable
 {
     /// <summary>
-    /// Sections under which the daemon in C finds its keys: it ignores the headers, so a key of its may
+    /// Sections under which the daemon in C finds its keys. It ignores the headers, so one of its keys may
     /// stand under any of them, or under none.
     /// </summary>
     private static readonly string[] s_flatSections =
@@ -19,7 +19,7 @@ internal sealed partial class OptionTable
 
     private readonly Dictionary<string, OptionSpec> _byVariable;
 
-    /// <summary>Every section and every name of an option.</summary>
+    /// <summary>Every section name and every option name.</summary>
     private readonly HashSet<string> _words;
 
     /// <param name="backends">Each has a section of its own.</param>
@@ -47,17 +47,17 @@ internal sealed partial class OptionTable
 
     public IReadOnlyList<string> Sections { get; }
 
-    /// <summary>What binding starts from.</summary>
+    /// <summary>The options before binding.</summary>
     public DaemonOptions Defaults { get; }
 
-    /// <summary>The option that a file means by <paramref name="key"/>.</summary>
+    /// <summary>The option that <paramref name="key"/> means in a file.</summary>
     public OptionSpec? Find(string key) => _bySpelling.GetValueOrDefault(key);
 
     /// <summary>The option that an environment variable sets.</summary>
     public OptionSpec? FindVariable(string name) => _byVariable.GetValueOrDefault(name);
 
-    /// <summary>The key as a message may show it: that of an option, or a misspelt one. Null for any other:
-    /// it may be a secret in the wrong place, as in <c>"sk-…" = 1</c>.</summary>
+    /// <summary>The key as a message may show it: an option's key, or a misspelt one. Null for any other: it
+    /// may be a secret in the wrong place, as in <c>"sk-…" = 1</c>.</summary>
     public string? NameToShow(string key)
     {
         var segments = key.Split(':', 4);
@@ -65,15 +65,14 @@ internal sealed partial class OptionTable
         return isOurs ? key.Replace(':', '.') : null;
     }
 
-    /// <summary>What a message about a setting of a file begins with, with the key if it may be shown.
-    /// </summary>
+    /// <summary>The start of a message about a setting of a file, with the key if it may be shown.</summary>
     public string OriginOf(string place, string key) =>
         NameToShow(key) is { } name ? $"{place}: {name}" : place;
 
     private bool IsWordOfOurs(string word) =>
         _words.Contains(word) || _words.Any(known => Spelling.IsSlip(word, known));
 
-    /// <summary>What to write instead of a key that no option has.</summary>
+    /// <summary>A suggestion for a key that no option has.</summary>
     public string Suggest(string key)
     {
         var colon = key.IndexOf(':');
@@ -91,13 +90,13 @@ internal sealed partial class OptionTable
             : $"[{section}] takes {string.Join(", ", siblings)}";
     }
 
-    /// <summary>What to set instead of a variable that nothing reads.</summary>
+    /// <summary>A suggestion for a variable that nothing reads.</summary>
     public string SuggestVariable(string name) =>
         Spelling.Closest(name, _byVariable.Keys)
         ?? All.FirstOrDefault(spec => EndsLike(name, spec))?.EnvName
         ?? OptionSpec.EnvironmentPrefix + "SECTION__KEY, for example " + All[0].EnvName;
 
-    /// <summary>The section was left out, which is the likeliest mistake.</summary>
+    /// <summary>The section was left out, the likeliest mistake.</summary>
     private static bool EndsLike(string name, OptionSpec spec)
     {
         var key = name[OptionSpec.EnvironmentPrefix.Length..];

@@ -1,20 +1,20 @@
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// What values an option takes: how they are read, told apart from wrong ones, and written back.
+/// The values an option takes: how they are read, checked and written back.
 /// </summary>
 internal abstract class OptionType<T>
 {
-    /// <summary>What would be right, as it reads after "expected".</summary>
+    /// <summary>What would be right; completes "expected …".</summary>
     public abstract string Expected { get; }
 
-    /// <summary>The range alone, for a table; empty where the type says it all.</summary>
+    /// <summary>The range alone, for a table; empty if the type says it all.</summary>
     public virtual string Range => Expected;
 
-    /// <summary>Null where the value is right, otherwise what is wrong with it.</summary>
+    /// <summary>Null if the value is right, otherwise what is wrong with it.</summary>
     public abstract string? Read(RawSetting raw, out T value);
 
-    /// <summary>The one spelling that a value has inside the configuration.</summary>
+    /// <summary>The one spelling of a value inside the configuration.</summary>
     public abstract string Format(T value);
 
     /// <summary>The value as TOML spells it.</summary>
@@ -75,7 +75,7 @@ internal sealed class IntType(int min, int max, string? zero = null, bool powerO
     public override string ToHelp(int value) => value == 0 && zero is not null ? zero : Format(value);
 }
 
-/// <summary>Whole numbers from 0: an array in files, with commas between elsewhere.</summary>
+/// <summary>Whole numbers from 0: an array in files, comma-separated elsewhere.</summary>
 internal sealed class IntListType : OptionType<IReadOnlyList<int>>
 {
     public override string Expected =>
@@ -111,7 +111,7 @@ internal sealed class IntListType : OptionType<IReadOnlyList<int>>
 }
 
 /// <summary>
-/// On or off. Files say true or false; the environment knows the other words of its trade.
+/// On or off. Files say true or false; the environment accepts the other usual words too.
 /// </summary>
 internal sealed class BoolType : OptionType<bool>
 {

@@ -1,9 +1,9 @@
 namespace StreamingDaemon.Host.Configuration;
 
-/// <summary>What a source says a value is, before the option table says what it must be.</summary>
+/// <summary>The kind that a source gives a value, before the option table checks it.</summary>
 internal enum RawKind
 {
-    /// <summary>From the environment or the command line, which know no types.</summary>
+    /// <summary>From the environment or the command line, which have no types.</summary>
     Text,
     String,
     Integer,
@@ -12,7 +12,7 @@ internal enum RawKind
     LeadingZero,
     Boolean,
 
-    /// <summary>An array of integers; its text is they, with commas between.</summary>
+    /// <summary>An array of integers; its text is the numbers, separated by commas.</summary>
     IntegerList,
 
     /// <summary>A float, a date, another array or a table: no option takes one.</summary>
@@ -20,14 +20,14 @@ internal enum RawKind
 }
 
 /// <summary>
-/// One value as a source spells it, and where that is. Not a record: it may hold a secret.
+/// One value as a source spells it, and where it stands. Not a record: it may hold a secret.
 /// </summary>
 internal sealed class RawSetting(string key, string text, RawKind kind, string origin)
 {
-    /// <summary>That a file may hold. The daemon has about 70 options.</summary>
+    /// <summary>Most settings in a file. The daemon has about 70 options.</summary>
     public const int Most = 1_000;
 
-    /// <summary>A part of a key. One that is longer than any of ours comes back once for each setting below
+    /// <summary>Shortens a part of a key. A part longer than any of ours is repeated for each setting below
     /// it.</summary>
     public static string Cut(string part) => part.Length <= LongestPart ? part : part[..LongestPart] + "…";
 
@@ -36,7 +36,7 @@ internal sealed class RawSetting(string key, string text, RawKind kind, string o
     /// <summary>Path as written, segments joined by a colon.</summary>
     public string Key => key;
 
-    /// <summary>The value; of a number, as written.</summary>
+    /// <summary>The value; for a number, as written.</summary>
     public string Text => text;
     public RawKind Kind => kind;
 
@@ -44,11 +44,11 @@ internal sealed class RawSetting(string key, string text, RawKind kind, string o
     public long Number { get; init; }
 
     /// <summary>
-    /// What an error message begins with: file, line and key, or a variable, or an option.
+    /// The start of an error message: file, line and key, or a variable, or an option.
     /// </summary>
     public string Origin => origin;
 
-    /// <summary>The value as a message quotes it, cut where it is long.</summary>
+    /// <summary>The value as a message quotes it, cut if it is long.</summary>
     public string Quoted
     {
         get

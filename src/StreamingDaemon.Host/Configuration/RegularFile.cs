@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// Reads a file of the configuration, if it is one. A FIFO, a device or an endless file in its place is named
-/// and not read.
+/// Reads a configuration file if it is a regular file. A FIFO, a device or an endless file in its place is
+/// reported and not read.
 /// </summary>
 internal static unsafe partial class RegularFile
 {
@@ -13,7 +13,7 @@ internal static unsafe partial class RegularFile
     // fcntl.h: O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC; the same on x86-64 and arm64.
     private const int OpenFlags = 0x800 | 0x100 | 0x80000;
 
-    // statx(2): the buffer, and where its fields are, is the same on every architecture.
+    // statx(2): the buffer and its field offsets are the same on every architecture.
     private const int StatxBytes = 256;
     private const int ModeOffset = 28;
     private const int SizeOffset = 40;
@@ -42,7 +42,7 @@ internal static unsafe partial class RegularFile
         SetLastError = true)]
     private static partial int Statx(int directory, string path, int flags, uint mask, byte* buffer);
 
-    /// <summary>Is there anything at the path, whatever it is?</summary>
+    /// <summary>Whether anything is at the path, of whatever kind.</summary>
     public static bool Exists(string path)
     {
         using var wait = FileWait.Begin(path);
@@ -61,7 +61,7 @@ internal static unsafe partial class RegularFile
     {
         content = [];
         using var wait = FileWait.Begin(path);
-        // Looked at first: the mere opening of a device may do something, as with a watchdog or a tape.
+        // Checked first: just opening a device may have effects, as with a watchdog or a tape.
         if (!TryStat(AtCurrentDirectory, path, out var mode, out var size))
             return LastError();
         if (Refuse(mode, size) is { } problem)
@@ -71,7 +71,7 @@ internal static unsafe partial class RegularFile
             return LastError();
         try
         {
-            // It may have been replaced in between.
+            // The file may have been replaced in between.
             return !TryStat(fd, "", out mode, out size) ? LastError()
                 : Refuse(mode, size) ?? TryReadAll(fd, out content);
         }
@@ -81,8 +81,7 @@ internal static unsafe partial class RegularFile
         }
     }
 
-    /// <summary>Files of /proc have the size 0, and any file may grow meanwhile: the size is no bound.
-    /// </summary>
+    /// <summary>Files of /proc have size 0, and any file may grow meanwhile: the size is no bound.</summary>
     private static string? TryReadAll(int fd, out byte[] content)
     {
         content = [];

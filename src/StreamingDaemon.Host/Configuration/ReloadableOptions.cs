@@ -1,9 +1,8 @@
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// The options as they are now: those that may change while the daemon runs
-/// (<see cref="OptionSpec.Reloadable"/>) are to be read from here each time, or taken over in a callback.
-/// From any thread.
+/// The current options. Those that may change while the daemon runs (<see cref="OptionSpec.Reloadable"/>)
+/// must be read from here each time, or be applied in a callback. From any thread.
 /// </summary>
 internal sealed class ReloadableOptions(DaemonOptions options)
 {
@@ -21,8 +20,8 @@ internal sealed class ReloadableOptions(DaemonOptions options)
             _listeners.Add(listener);
     }
 
-    /// <summary>Takes what may change over from <paramref name="next"/>.</summary>
-    /// <returns>The keys that have changed, and those that differ and need a restart.</returns>
+    /// <summary>Takes the reloadable options from <paramref name="next"/>.</summary>
+    /// <returns>The keys that changed, and those that differ but need a restart.</returns>
     public (IReadOnlyList<string> Changed, IReadOnlyList<string> NeedRestart) Apply(DaemonOptions next)
     {
         var changed = new List<string>();

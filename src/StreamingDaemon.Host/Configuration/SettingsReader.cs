@@ -3,7 +3,7 @@ using StreamingDaemon.Host.Configuration.Toml;
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// Turns what one source says into canonical keys and values, and tells everything wrong with it.
+/// Turns one source's settings into canonical keys and values, and reports everything wrong with them.
 /// </summary>
 internal sealed class SettingsReader(OptionTable table, ConfigurationErrors errors)
 {
@@ -20,7 +20,7 @@ internal sealed class SettingsReader(OptionTable table, ConfigurationErrors erro
             return spec;
         });
 
-    /// <summary>Settings whose key is canonical already.</summary>
+    /// <summary>Settings whose key is already canonical.</summary>
     public Dictionary<string, string?> ReadCanonical(IEnumerable<RawSetting> settings) =>
         Read(settings, setting => table.Find(setting.Key));
 
@@ -43,8 +43,8 @@ internal sealed class SettingsReader(OptionTable table, ConfigurationErrors erro
                     $"unknown section; {SuggestSection(name)}");
             }
         }
-        // One message for a section that does not exist says it for each of its keys. And the very same key
-        // twice is no TOML at all, which is told already.
+        // One message for an unknown section covers each of its keys. The very same key twice is not valid
+        // TOML, which is already reported.
         return ReadFile(document.Settings
             .Where(setting => !IsIn(strangers, setting.Key))
             .DistinctBy(setting => setting.Key));

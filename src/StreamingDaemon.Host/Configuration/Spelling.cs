@@ -1,16 +1,17 @@
 namespace StreamingDaemon.Host.Configuration;
 
-/// <summary>Finds the word that was meant.</summary>
+/// <summary>Finds the word that was probably meant.</summary>
 internal static class Spelling
 {
-    /// <summary>No name of ours is half as long, and the time to compare goes with the length.</summary>
+    /// <summary>None of our names is half as long, and the comparison's time grows with the length.</summary>
     private const int LongestWord = 64;
 
-    /// <summary>Is the word the known one with a letter or two wrong, at most a third of them?</summary>
+    /// <summary>Whether the word is the known one with one or two wrong letters, at most a third of
+    /// them.</summary>
     public static bool IsSlip(string word, string known) => Math.Abs(word.Length - known.Length) <= 2
         && Distance(word, known) is var distance && distance <= 2 && distance * 3 <= known.Length;
 
-    /// <summary>The nearest candidate, or null where none is near enough to be a slip of the hand.</summary>
+    /// <summary>The nearest candidate, or null if none is near enough to be a typo.</summary>
     public static string? Closest(string word, IEnumerable<string> candidates)
     {
         if (word.Length > LongestWord)

@@ -4,7 +4,7 @@ using System.Text;
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// Permission bits. Octal wherever it is text, as chmod reads it; a TOML number is the bits it is.
+/// Permission bits. As text always octal, as chmod reads it; a TOML number is the bits themselves.
 /// </summary>
 internal sealed class ModeType : OptionType<int>
 {
@@ -168,7 +168,7 @@ internal sealed class NameType(string what) : OptionType<string>
     public override string Format(string value) => value;
 }
 
-/// <summary>A group, by name or number; whether the machine has it is seen at the start.</summary>
+/// <summary>A group, by name or number; the start finds out whether the machine has it.</summary>
 internal sealed class GroupType : OptionType<string>
 {
     public override string Expected => "the name or the number of a group";

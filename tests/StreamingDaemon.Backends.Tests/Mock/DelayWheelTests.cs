@@ -67,7 +67,7 @@ public sealed class DelayWheelTests
 
         Assert.Equal(0, early);
         Assert.Equal(0, wheel.PendingCount);
-        // One after the other they would take 10,000 x 5 x 45 ms: more than half an hour.
+        // One after the other the delays would take 10,000 x 5 x 45 ms: more than half an hour.
         Assert.True(Stopwatch.GetElapsedTime(start) < TestLimits.Wait);
     }
 
@@ -154,7 +154,7 @@ public sealed class DelayWheelTests
         async Task WaitAsync(int index)
         {
             using var delay = wheel.CreateDelay(CancellationToken.None);
-            // As a backend's: inside the work item, and not wherever the test runs.
+            // As in a backend: continue inside the work item, not on the test's own thread.
             await delay.WaitAsync(50).ConfigureAwait(false);
             Assert.True(bursts.IsOpen);
             if (index % 10 == 0)

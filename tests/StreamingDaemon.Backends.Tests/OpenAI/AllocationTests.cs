@@ -9,7 +9,7 @@ public sealed class AllocationTests
 {
     private const int Tokens = 10_000;
 
-    // A debug build makes each call of an async method an object.
+    // In a debug build each call of an async method makes an object.
 #if DEBUG
     private const int BytesPerToken = 384;
 #else
@@ -41,8 +41,8 @@ public sealed class AllocationTests
             await backend.StreamAsync(request, sink, default);
         var perStream = (GC.GetAllocatedBytesForCurrentThread() - before) / 1000;
 
-        // One delay and one task a stream, in a debug build one object for each of the two texts that are
-        // made for it, and nothing for each of the 18 events.
+        // One delay and one task per stream, nothing for each of the 18 events. A debug build adds one object
+        // for each of the two texts made for the stream.
         Assert.InRange(perStream, 0, 640);
     }
 
@@ -84,7 +84,8 @@ public sealed class AllocationTests
         }
     }
 
-    /// <summary>One chunk a write, as tokens come; never waits, so that all happens on one thread.</summary>
+    /// <summary>One chunk per write, as tokens come; never waits, so that everything happens on one
+    /// thread.</summary>
     private sealed class RepeatingStream(byte[] chunk, int times) : MemoryStream
     {
         public override async Task CopyToAsync(

@@ -56,7 +56,7 @@ public sealed class CancellationTests
         await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: async exchange =>
         {
             await exchange.StartAsync();
-            // Chatty: an HTTP client that drains the response instead of hanging up listens for 2 s.
+            // Chatty: an HTTP client that drains the response instead of hanging up reads for 2 s.
             while (!exchange.Context.RequestAborted.IsCancellationRequested)
             {
                 await exchange.SendDeltaAsync("x");

@@ -5,7 +5,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.Backends.Tests.OpenAI;
 
-/// <summary>Every fault of an upstream has one known end, whichever HTTP it speaks.</summary>
+/// <summary>Every fault of an upstream has one known end, whatever HTTP version it speaks.</summary>
 public sealed class FaultTests
 {
     private const int Attempts = 3; // The first and two retries.
@@ -26,7 +26,7 @@ public sealed class FaultTests
         ("error_event", UpstreamFault.ErrorEvent, FakeLlmFaults.Begun),
         ("error_event_first", UpstreamFault.ErrorEvent, ""));
 
-    /// <summary>Answers that are no stream.</summary>
+    /// <summary>Answers that are not a stream.</summary>
     public static TheoryData<string, FakeLlmTransport, UpstreamFault, int> Refusals
     {
         get
@@ -138,7 +138,7 @@ public sealed class FaultTests
         Assert.Contains(reason, result.Reason, StringComparison.Ordinal);
         var retries = fault == UpstreamFault.Reset ? Attempts - 1 : 0;
         Assert.Equal(Enumerable.Repeat(fault, retries), sink.Retries);
-        // The HTTP client itself asks again where the server says that it took nothing.
+        // The HTTP client itself retries if the server says that it took nothing.
         var isSaid = kind is BrokenServerKind.GoesAway or BrokenServerKind.RefusesStreams;
         Assert.InRange(server.Attempts, 1 + retries, isSaid ? 4 * Attempts : 1 + retries);
         AssertOwnWords(result);

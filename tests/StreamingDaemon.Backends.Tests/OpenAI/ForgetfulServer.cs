@@ -4,8 +4,8 @@ using System.Text;
 
 namespace StreamingDaemon.Backends.Tests.OpenAI;
 
-/// <summary>An HTTP/1.1 upstream that keeps nothing of a request, not even in a pool: it reads to the end of the
-/// JSON, begins an answer, and says no more.</summary>
+/// <summary>An HTTP/1.1 upstream that keeps nothing of a request, not even in a pool. It reads to the end of
+/// the JSON, begins an answer, and sends nothing more.</summary>
 internal sealed class ForgetfulServer : IAsyncDisposable
 {
     private static readonly byte[] s_answer = Encoding.ASCII.GetBytes(

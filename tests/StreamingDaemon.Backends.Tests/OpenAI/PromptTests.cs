@@ -10,7 +10,7 @@ public sealed class PromptTests
 {
     private const int Streams = 1000;
 
-    /// <summary>A short body is sent in another way than a long one.</summary>
+    /// <summary>A short body is sent differently from a long one.</summary>
     [Theory]
     [InlineData(FakeLlmTransport.Http1, 10_000)]
     [InlineData(FakeLlmTransport.Http1, 40_000)]
@@ -21,7 +21,7 @@ public sealed class PromptTests
         var without = await BytesOfStreamsAsync(transport, 10);
         var with = await BytesOfStreamsAsync(transport, length);
 
-        // A third is more than the measurement varies by. Text and body would be three times the length.
+        // A third is more than the measurement's variation. Text and body would be three times the length.
         Assert.InRange((with - without) / Streams, long.MinValue, length / 3);
     }
 
@@ -109,7 +109,7 @@ public sealed class PromptTests
         await using var http1 = new ForgetfulServer();
         await using var upstream = await BackendUnderTest.StartAsync(transport, options => options with
         {
-            // What Kestrel's pools keep of HTTP/1.1 bodies would be measured too.
+            // The measurement would include what Kestrel's pools keep of HTTP/1.1 bodies.
             ApiBase = transport == FakeLlmTransport.Http1 ? http1.BaseAddress : options.ApiBase,
         }, async exchange =>
         {
@@ -131,7 +131,7 @@ public sealed class PromptTests
         return held;
     }
 
-    // Not in the caller, whose frame would hold the request.
+    // Not in the caller: its frame would hold the request.
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static Task<BackendResult> Begin(
         OpenAIBackend backend, RecordingSink sink, int length, CancellationToken end) =>

@@ -177,7 +177,7 @@ public sealed class ReadingTests
         var result = await upstream.StreamAsync();
         Assert.Equal((StreamOutcome.UpstreamError, 200), (result.Outcome, result.UpstreamStatus));
         Assert.Contains("broke off", result.Reason, StringComparison.Ordinal);
-        // The id above invites to resume: a prompt sent twice would be paid for twice.
+        // The id above invites a client to resume: a prompt sent twice would be paid for twice.
         Assert.Single(upstream.Server.Requests);
         Assert.Equal(["x"], upstream.Sink.Texts);
     }

@@ -124,14 +124,14 @@ public sealed class TransportTests
         });
         await upstream.StreamAsync(BackendUnderTest.Prompt with { Prompt = "first" });
         var first = await upstream.Server.NextRequestAsync(TestLimits.Wait);
-        // A reset of the first stream would be before this one on their HTTP/2 connection.
+        // A reset of the first stream would come before this one on their HTTP/2 connection.
         await upstream.StreamAsync();
         await upstream.Server.NextRequestAsync(TestLimits.Wait);
         Assert.False(first.Aborted.IsCompleted);
         release.SetResult();
         await first.Ended.WithinLimit();
 
-        // On HTTP/1.1 a connection is back in the pool once the drain has seen the end: a moment later.
+        // On HTTP/1.1 a connection returns to the pool once the drain has seen the end: a moment later.
         var seen = new HashSet<string> { first.ConnectionId };
         for (var attempt = 0; attempt < 50; attempt++)
         {

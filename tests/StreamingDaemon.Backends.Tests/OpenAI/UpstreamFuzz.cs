@@ -79,7 +79,7 @@ public sealed class UpstreamFuzz
         }
     }
 
-    /// <summary>Gives its bytes in pieces of the sizes it is told.</summary>
+    /// <summary>Returns its bytes in pieces of the given sizes.</summary>
     private sealed class CutStream(byte[] data, Func<int> nextLength) : MemoryStream(data)
     {
         public override async Task CopyToAsync(

@@ -178,7 +178,7 @@ public sealed class PreconnectorTests
     {
         var stream = await standby.ConnectAsync(
             new DnsEndPoint(server.BaseAddress.Host, server.BaseAddress.Port), CancellationToken.None);
-        // The handler would put TLS on it, which is not what is tested here.
+        // The handler would add TLS, which is not tested here.
         if (stream is NetworkStream)
             await stream.DisposeAsync();
         return stream;

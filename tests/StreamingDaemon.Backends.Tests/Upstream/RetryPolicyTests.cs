@@ -124,7 +124,7 @@ public sealed class RetryPolicyTests
     {
         var budget = new RetryBudget();
         var withdrawn = 0;
-        // Each thread takes what it pays for; in the end exactly the reserve is left.
+        // Each thread takes as much as it pays in; in the end exactly the reserve is left.
         Parallel.For(0, 8, _ =>
         {
             for (var i = 0; i < 10_000; i++)

@@ -29,8 +29,7 @@ public sealed class SseReaderTests
                 total += Read(reader, bytes.AsSpan(from, Math.Min(size, bytes.Length - from)));
 
             Assert.Equal(accepted < bytes.Length, reader.IsTooLong);
-            // Cut small, the start of the line is let through before it proves too long; cut whole, it is
-            // not.
+            // Cut small, the line's start passes before the line proves too long; cut whole, it does not.
             if (size == bytes.Length || !reader.IsTooLong)
                 Assert.Equal(accepted, total);
             else

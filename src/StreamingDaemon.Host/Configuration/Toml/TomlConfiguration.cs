@@ -3,25 +3,25 @@ using Microsoft.Extensions.Configuration;
 namespace StreamingDaemon.Host.Configuration.Toml;
 
 /// <summary>
-/// TOML as a configuration source. The shape is that of Tomlyn.Extensions.Configuration, which maps through
+/// TOML as a configuration source. The shape is that of Tomlyn.Extensions.Configuration, which maps by
 /// reflection and so cannot be compiled ahead of time.
 /// </summary>
 internal static class TomlConfigurationExtensions
 {
-    /// <param name="builder">Gains the file as its next layer.</param>
+    /// <param name="builder">Receives the file as its next layer.</param>
     /// <param name="path">The file.</param>
     /// <param name="optional">A missing file is an empty one.</param>
     /// <param name="select">
-    /// What of the document goes into the configuration, and under which keys; without one all of it does.
+    /// Which part of the document goes into the configuration, and under which keys; without it, everything.
     /// </param>
-    /// <param name="table">Whose names an error may show; null is the built-in one.</param>
+    /// <param name="table">An error may show this table's names; null is the built-in table.</param>
     public static IConfigurationBuilder AddTomlFile(this IConfigurationBuilder builder, string path,
         bool optional = false, Func<TomlDocument, IDictionary<string, string?>>? select = null,
         OptionTable? table = null) =>
         builder.Add(new TomlConfigurationSource(path, optional, select, table));
 }
 
-/// <summary>Reads by <see cref="RegularFile"/>: the framework's own sources open whatever is there, and wait
+/// <summary>Reads by <see cref="RegularFile"/>: the framework's own sources open any kind of file, and wait
 /// for it.</summary>
 internal sealed class TomlConfigurationSource(
     string path, bool optional, Func<TomlDocument, IDictionary<string, string?>>? select,

@@ -13,8 +13,8 @@ internal sealed record TomlSyntaxError(string Origin, string Message);
 internal sealed record TomlTable(string Name, bool IsArray, string Place);
 
 /// <summary>
-/// A TOML file as a list of settings with their lines. Read from Tomlyn's syntax tree: its mapping to
-/// objects needs reflection, and forgets where a value stood.
+/// A TOML file as a list of settings with their lines. Read from Tomlyn's syntax tree: its mapping to objects
+/// needs reflection, and loses the position of a value.
 /// </summary>
 internal sealed partial class TomlDocument
 {
@@ -37,19 +37,19 @@ internal sealed partial class TomlDocument
     public IReadOnlyList<TomlSyntaxError> Errors => _errors;
 
     /// <summary>
-    /// Each <c>[table]</c> header, so that an empty one with a misspelt name is not overlooked.
+    /// Each <c>[table]</c> header, so that an empty one with a misspelt name is reported.
     /// </summary>
     public IReadOnlyList<TomlTable> Tables => _tables;
 
-    /// <summary>Reads and parses a file. What is wrong with either is in <see cref="Errors"/>.</summary>
+    /// <summary>Reads and parses a file. The errors of both are in <see cref="Errors"/>.</summary>
     public static TomlDocument Read(string path, OptionTable? table = null)
     {
         if (RegularFile.TryRead(path, out var bytes) is { } problem)
             return Broken(path, path, problem);
         try
         {
-            // Strict: a path with a character that stands for an unreadable one would be another path. And
-            // no other encoding is guessed from the first bytes: TOML is UTF-8.
+            // Strict: a path with a replacement for an unreadable character would be another path. No other
+            // encoding is guessed from the first bytes: TOML is UTF-8.
             return Parse(s_utf8.GetString(bytes).TrimStart('\ufeff'), path, table);
         }
         catch (DecoderFallbackException)
@@ -67,7 +67,7 @@ internal sealed partial class TomlDocument
         }
         catch (TomlException)
         {
-            // Its message may quote the file. What it is thrown for is a limit of the parser's own.
+            // The exception's message may quote the file. Its cause is one of the parser's own limits.
             return Broken(file, file, "arrays or tables are nested too deeply; no option nests them");
         }
 
@@ -91,12 +91,12 @@ internal sealed partial class TomlDocument
         }
 
         var syntax = SyntaxParser.Parse(_text.Text, _file, validate: false);
-        // After an error of structure the tree is a guess. A leading zero is told by whoever knows what the
-        // option takes, so that the message can say what to write instead.
+        // After a structural error the tree is a guess. A leading zero is reported later, by code that knows
+        // what the option takes, so the message can say what to write instead.
         if (TryExplain(syntax))
             return;
         Collect(syntax);
-        // The second pass costs more than the first, and a file of so many settings is wrong already.
+        // The second pass costs more than the first, and a file with so many settings is wrong already.
         if (IsTooMuch)
         {
             _errors.Add(new TomlSyntaxError(_file,
@@ -179,7 +179,7 @@ internal sealed partial class TomlDocument
     private static RawSetting Array(string key, ArraySyntax array, string origin)
     {
         var items = array.Items.Select(item => item.Value).ToList();
-        // A leading zero would be read as another number than the one that was meant.
+        // A leading zero would be read as a different number than the intended one.
         return items.All(item => item is IntegerValueSyntax number
                 && !LeadingZero().IsMatch(number.Token?.Text ?? ""))
             ? new RawSetting(key, string.Join(',', items.Select(item => ((IntegerValueSyntax)item!).Value)),

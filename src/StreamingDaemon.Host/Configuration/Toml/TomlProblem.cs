@@ -5,16 +5,16 @@ using Tomlyn.Syntax;
 namespace StreamingDaemon.Host.Configuration.Toml;
 
 /// <summary>
-/// Says in our words what the parser found. Its own texts quote the file, which may hold a key: nothing of
-/// them is passed on but numbers of lines.
+/// Says in our words what the parser found. Its own texts quote the file, which may hold a key: only line
+/// numbers are taken from them.
 /// </summary>
 internal static partial class TomlProblem
 {
     private const string Backslash =
         "a backslash within \"…\" begins an escape; write it twice, or use '…'";
 
-    /// <summary>How the parser's text begins, how it ends, and our sentence. What it quotes stands in
-    /// between, and can do no more than choose another of our sentences.</summary>
+    /// <summary>How the parser's text begins, how it ends, and our sentence. The quoted text stands in
+    /// between, and can only make us choose another of our sentences.</summary>
     private static readonly (string Begins, string Ends, string Sentence)[] s_sentences =
     [
         ("Expecting `=`", "", "expected = after the key"),

@@ -3,12 +3,13 @@ using System.Text;
 namespace StreamingDaemon.Host.Configuration.Toml;
 
 /// <summary>
-/// What of a file the parser is given: all but blank lines and lines of comment. The parser makes objects of
-/// each token and of each mistake, so a megabyte of them takes hundreds; a megabyte of comment must not.
+/// The part of a file that the parser gets: all except blank lines and comment lines. The parser makes
+/// objects for each token and each mistake, so a megabyte of them takes hundreds; a megabyte of comment must
+/// not.
 /// </summary>
 internal sealed class TomlText
 {
-    /// <summary>Characters besides comments. Every option set at its longest takes a tenth of it.</summary>
+    /// <summary>Characters without comments. Every option set at its longest takes a tenth of it.</summary>
     public const int Most = 64 * 1024;
 
     private readonly List<int> _lines = [];
@@ -16,7 +17,7 @@ internal sealed class TomlText
 
     private TomlText(string text)
     {
-        // In text of several lines, a line that begins with # is no comment.
+        // Inside multi-line text, a line that begins with # is not a comment.
         var multiLine = Math.Min(IndexOrEnd(text, "\"\"\""), IndexOrEnd(text, "'''"));
         var kept = new StringBuilder();
         for (var begin = 0; begin < text.Length; _next++)
@@ -47,14 +48,13 @@ internal sealed class TomlText
 
     public static TomlText Of(string text) => new(text);
 
-    /// <summary>The file's number of a line of <see cref="Text"/>; both from 1.</summary>
+    /// <summary>The file's line number for a line of <see cref="Text"/>; both from 1.</summary>
     public int LineOf(int line) => 1 + (line <= _lines.Count ? _lines[line - 1] : _next);
 
     private static int IndexOrEnd(string text, string what) =>
         text.IndexOf(what, StringComparison.Ordinal) is >= 0 and var found ? found : text.Length;
 
-    /// <summary>A control character is a mistake in a comment too, and is left for the parser to find.
-    /// </summary>
+    /// <summary>A control character is a mistake in a comment too: leave it for the parser to find.</summary>
     private static bool IsBlankOrComment(ReadOnlySpan<char> line)
     {
         line = line.TrimEnd("\r\n").Trim(" \t");
