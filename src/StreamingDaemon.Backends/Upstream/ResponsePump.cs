@@ -70,9 +70,7 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
     public IWriteBatch? Bursts { get; init; }
 
     public override bool CanRead => false;
-
     public override bool CanSeek => false;
-
     public override bool CanWrite => true;
 
     public override long Length => throw new NotSupportedException();
