@@ -63,10 +63,10 @@ public sealed class MemoryBudget(long limit, int bytesPerStream)
         return false;
     }
 
-    /// <summary>May the handoff of a refused client be kept until it was read?</summary>
+    /// <summary>May a refused client's handoff be kept until it is read?</summary>
     internal bool MayReadRefused(int handoffBytes) => Held + handoffBytes <= Limit + (Limit / RefusalShare);
 
-    /// <summary>Holds as many bytes, whatever the limit is: of streams that were admitted.</summary>
+    /// <summary>Holds this many bytes, whatever the limit is: for streams that were admitted.</summary>
     internal void Hold(long bytes) => Interlocked.Add(ref _held, bytes);
 
     /// <summary>Gives bytes back.</summary>
