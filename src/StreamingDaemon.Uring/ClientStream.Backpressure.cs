@@ -4,26 +4,26 @@ using System.Threading.Tasks.Sources;
 
 namespace StreamingDaemon.Uring;
 
-// Backpressure: how a producer waits for a client that is behind, and how the loop wakes it. It waits before
-// it posts, so that what one client holds never passes the limit.
+// Backpressure: how a producer waits for a client that is behind, and how the loop wakes it. The wait comes
+// before the post, so one client's pending bytes never pass the limit.
 public sealed partial class ClientStream
 {
-    /// <summary>A flush larger than the limit travels in pieces of this.</summary>
+    /// <summary>A flush larger than the limit is sent in pieces of this size.</summary>
     private const int LargestPiece = 16 * 1024;
 
-    /// <summary>Kept out of the limit for the last words, which <see cref="Complete"/> posts without
+    /// <summary>Reserved below the limit for the last bytes, which <see cref="Complete"/> posts without
     /// waiting.</summary>
     private const int EndReserve = 1024;
 
-    // One waiter, woken by the loop once the client took enough of what is unsent.
+    // One waiter. The loop wakes it once the client took enough of the unsent bytes.
     private RoomSource? _room;
     private int _waiting;
 
     private long Limit =>
         Math.Max(_loop.Options.MaxPendingBytes - EndReserve, _loop.Options.MaxPendingBytes / 2);
 
-    /// <summary>While memory is tight, one flush at a time for each client: what all of them together have
-    /// ahead would else pass the budget, however small each one's limit is.</summary>
+    /// <summary>While memory is tight, each client has one flush at a time. Otherwise all clients together
+    /// could pass the budget, however small the limit of each is.</summary>
     private bool HasRoomFor(int bytes) => _outbox.Unsent is var unsent
         && unsent + bytes <= Limit && (unsent == 0 || !_loop.Options.Memory.IsTight);
 
@@ -37,7 +37,7 @@ public sealed partial class ClientStream
             : FlushPiecesAsync(buffer, length, cancellationToken);
     }
 
-    /// <summary>All or nothing: cancelling cuts no event in half.</summary>
+    /// <summary>All or nothing: a cancelled flush never cuts an event in half.</summary>
     private async ValueTask<bool> FlushWholeAsync(
         byte[] buffer, int length, CancellationToken cancellationToken)
     {
@@ -82,14 +82,15 @@ public sealed partial class ClientStream
         if (IsClosed || HasRoomFor(bytes))
             return new ValueTask<bool>(!IsClosed);
 
-        // Most clients are never behind, and hold none.
+        // Most clients are never behind, and need none.
         _room ??= new RoomSource();
         var room = _room.Reset();
-        // Not at the first byte of room: a producer that is far ahead is woken for a good part at once.
+        // Not at the first free byte: a producer that is far ahead is woken once, for a good part of the
+        // limit.
         var wakeAt = _loop.Options.Memory.IsTight ? 0 : Math.Min(Limit / 2, Limit - bytes);
         _room.WakeAtUnsent = wakeAt;
         Interlocked.Exchange(ref _waiting, 1);
-        // The loop may have made room, or closed, between the look above and the flag: then nobody wakes us.
+        // The loop may have made room, or closed, between the check above and the flag: then nobody wakes us.
         if ((_outbox.Unsent <= wakeAt || IsClosed) && Interlocked.Exchange(ref _waiting, 0) == 1)
             return new ValueTask<bool>(!IsClosed);
         return cancellationToken.CanBeCanceled
@@ -111,9 +112,9 @@ public sealed partial class ClientStream
             _room!.SetException(new OperationCanceledException(token));
     }
 
-    // What follows is called by the loop.
+    // The loop calls everything below.
 
-    /// <summary>The kernel took bytes: the producer's, or the loop's own keep-alive.</summary>
+    /// <summary>The kernel took bytes: the producer's or the loop's own keep-alive.</summary>
     internal void OnSent(int bytes, bool ofProducer)
     {
         BytesSent += bytes;
@@ -130,12 +131,13 @@ public sealed partial class ClientStream
             _room!.SetResult(!IsClosed);
     }
 
-    /// <summary>What the producer awaits, again and again.</summary>
+    /// <summary>The producer awaits this one object again and again.</summary>
     private sealed class RoomSource : IValueTaskSource<bool>
     {
         private ManualResetValueTaskSourceCore<bool> _core = new() { RunContinuationsAsynchronously = true };
 
-        /// <summary>Written before the flag that somebody waits is set, read after it was seen.</summary>
+        /// <summary>Written before the flag that says somebody waits; read after that flag was
+        /// seen.</summary>
         public long WakeAtUnsent { get; set; }
 
         public ValueTask<bool> Reset()

@@ -3,18 +3,18 @@ using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring;
 
-// The check of the client's socket, by the handler's thread: its calls take the socket's lock, so they may
-// wait. The loop neither closes the descriptor meanwhile nor waits for the check.
+// The handler's thread checks the client's socket. These calls take the socket's lock, so they may wait.
+// Meanwhile the loop neither closes the descriptor nor waits for the check.
 public sealed partial class ClientStream
 {
     private const int Waiting = 0;
     private const int Running = 1;
     private const int Over = 2;
 
-    /// <summary>The loop closes the descriptor: nothing is called on it.</summary>
+    /// <summary>The loop closes the descriptor: no call is made on it any more.</summary>
     private const int Skipped = 3;
 
-    /// <summary>It took too long, and the loop has said so.</summary>
+    /// <summary>The check took too long, and the loop has reported it.</summary>
     private const int TimedOut = 4;
     private const int State = 7;
 
@@ -23,10 +23,10 @@ public sealed partial class ClientStream
 
     private int _check;
 
-    /// <summary>Checks the socket and calls the handler. By the handler's thread.</summary>
+    /// <summary>Checks the socket and calls the handler. On the handler's thread.</summary>
     /// <param name="worker">The thread, which may be replaced during the check.</param>
-    /// <param name="mayWait">False if too many threads hang in checks already: then the socket stays as it
-    /// came.</param>
+    /// <param name="mayWait">False if too many threads hang in checks already: then the socket is left
+    /// unchanged.</param>
     internal void Begin(ReplaceableThread<ClientStream>.Worker worker, bool mayWait)
     {
         if (!TryBeginCheck())
@@ -73,10 +73,10 @@ public sealed partial class ClientStream
         }
     }
 
-    // What follows is called by the loop.
+    // The loop calls everything below.
 
-    /// <summary>The client seems to be gone, which a socket that never was connected does too.</summary>
-    /// <returns>False if the check is over. Else its end posts the stream.</returns>
+    /// <summary>The client seems to be gone. A socket that was never connected looks the same.</summary>
+    /// <returns>False if the check is over. Otherwise the end of the check posts the stream.</returns>
     internal bool IsToldWhenChecked() => (Interlocked.Or(ref _check, Notify) & State) is Waiting or Running;
 
     /// <summary>May the descriptor be closed?</summary>
@@ -99,7 +99,7 @@ public sealed partial class ClientStream
         }
     }
 
-    /// <summary>Gives a check up that has not come back.</summary>
+    /// <summary>Gives up a check that has not returned.</summary>
     /// <returns>False if there is none.</returns>
     internal bool TryTimeOutCheck()
     {
@@ -113,6 +113,6 @@ public sealed partial class ClientStream
         }
     }
 
-    /// <summary>Has the check not begun? Then it is we who keep the client waiting.</summary>
+    /// <summary>Has the check not begun? Then we keep the client waiting.</summary>
     internal bool AwaitsCheck => (Volatile.Read(ref _check) & State) == Waiting;
 }

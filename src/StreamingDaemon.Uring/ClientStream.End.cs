@@ -2,7 +2,7 @@ using System.Threading.Tasks.Sources;
 
 namespace StreamingDaemon.Uring;
 
-// How a producer learns what became of its stream: from its own object, not from a task's besides.
+// How a producer learns how its stream ended: from the stream itself, without a task beside it.
 public sealed partial class ClientStream : IValueTaskSource<ClientEnd>
 {
     private ManualResetValueTaskSourceCore<ClientEnd> _ended =
@@ -10,12 +10,12 @@ public sealed partial class ClientStream : IValueTaskSource<ClientEnd>
 
     private bool _hasEnded;
 
-    /// <summary>Ends when the loop is done with the stream: the end of stream was sent, or the client
-    /// dropped. To be awaited once (<see cref="ValueTask{TResult}"/>); what follows runs on the thread
+    /// <summary>Completes when the loop is done with the stream: it sent the end of stream, or dropped the
+    /// client. Await it once (<see cref="ValueTask{TResult}"/>); continuations run on the thread
     /// pool.</summary>
     public ValueTask<ClientEnd> Ended => new(this, _ended.Version);
 
-    /// <summary>The loop is done with this stream; called once or more often.</summary>
+    /// <summary>The loop is done with this stream. May be called more than once.</summary>
     internal void OnEnded(ClientEnd end)
     {
         if (!Interlocked.Exchange(ref _hasEnded, true))

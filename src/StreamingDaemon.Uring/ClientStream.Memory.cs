@@ -2,21 +2,21 @@ using StreamingDaemon.Uring.Clients;
 
 namespace StreamingDaemon.Uring;
 
-// What a stream holds of the budget of memory: itself until its end, and its request until nobody needs it.
+// What a stream holds of the memory budget: itself until its end, and its request until nobody needs it.
 // Pending output is counted where it is allocated (NativeBufferPool).
 public sealed partial class ClientStream
 {
-    /// <summary>Everything was given back: a backend that goes on after its stream changes nothing.</summary>
+    /// <summary>Everything was returned: a backend that goes on after its stream changes nothing.</summary>
     private const long NoRequest = -1;
 
-    /// <summary>A second of them: nothing is given back any more.</summary>
+    /// <summary>A second of tries: no memory is returned any more.</summary>
     private const int MostTries = 100;
 
     private readonly int _streamBytes;
     private long _requestBytes = NoRequest;
     private bool _handlingEnded;
 
-    /// <summary>Says how many bytes of memory the request takes from now on; 0 if it was let go. From any
+    /// <summary>Sets how many bytes of memory the request takes from now on; 0 if it was released. From any
     /// thread.</summary>
     public void HoldRequest(long bytes)
     {
@@ -30,8 +30,8 @@ public sealed partial class ClientStream
         }
     }
 
-    /// <summary>Says what a stream of this kind costs, if it is more than was expected: from the next one on
-    /// it is counted.</summary>
+    /// <summary>Reports the cost of a stream of this kind if it is higher than expected. The new cost counts
+    /// from the next stream on.</summary>
     public void ExpectBytesPerStream(int bytes)
     {
         var memory = _loop.Options.Memory;
@@ -39,8 +39,8 @@ public sealed partial class ClientStream
             memory.BytesPerStream = bytes;
     }
 
-    /// <summary>Ends what the handler has not ended, and gives back what was held for it. Once: the thread of
-    /// the handoffs calls it too, if there was no memory even to begin.</summary>
+    /// <summary>Ends what the handler has not ended, and returns the memory it held. Acts once: the thread of
+    /// the handoffs also calls it, if there was no memory even to begin.</summary>
     internal void EndHandling()
     {
         if (Interlocked.Exchange(ref _handlingEnded, true))
@@ -53,8 +53,8 @@ public sealed partial class ClientStream
         _loop.Handlers.OnReturned();
     }
 
-    /// <summary>What was put into the outbox must reach the loop, or its client would wait for ever: if the
-    /// Channel finds no memory to grow, it is tried again.</summary>
+    /// <summary>The loop must hear of what is in the outbox, or its client waits for ever. If the Channel
+    /// finds no memory to grow, it is tried again.</summary>
     private void PostToLoop()
     {
         for (var tries = 0; tries < MostTries; tries++)

@@ -2,20 +2,20 @@ using StreamingDaemon.Uring.Clients;
 
 namespace StreamingDaemon.Uring;
 
-// How a producer puts bytes into the stream's outbox, and how the loop hears of it.
+// How a producer puts bytes into the stream's outbox, and how the loop learns of it.
 public sealed partial class ClientStream
 {
     private Outbox _outbox = new();
 
     internal ref Outbox Outbox => ref _outbox;
 
-    /// <summary>Bytes that were flushed and that the kernel has not taken.</summary>
+    /// <summary>Flushed bytes that the kernel has not taken.</summary>
     internal long UnsentBytes => _outbox.Unsent;
 
     private bool IsClosed => _outbox.IsClosed;
 
-    /// <summary>Puts bytes behind those that wait, or says how the stream ends, or both; the loop is told.
-    /// Once an end was asked for, only an abort may follow.</summary>
+    /// <summary>Appends bytes, or says how the stream ends, or both, and tells the loop. After an end was
+    /// requested, only an abort may follow.</summary>
     private void Post(ReadOnlySpan<byte> bytes, StreamEndRequest end = StreamEndRequest.None,
         bool isInsideFlush = false)
     {
@@ -30,16 +30,16 @@ public sealed partial class ClientStream
             PostToLoop();
     }
 
-    // What follows is called by the loop.
+    // The loop calls everything below.
 
-    /// <summary>Nothing more is taken: releases the producer, and tells it if the client left.</summary>
+    /// <summary>Accepts nothing more: releases the producer, and tells it if the client left.</summary>
     internal void OnClosed(ClientEnd end)
     {
         _isGone = end != ClientEnd.Completed;
         _outbox.Close(_loop.Buffers);
         if (Volatile.Read(ref _waiting) == 1)
             WakeWaiter();
-        // Its callbacks run on the thread pool, and what they throw stays there.
+        // Its callbacks run on the thread pool, and their exceptions stay there.
         if (_isGone)
             Cancel();
     }

@@ -41,10 +41,11 @@ public sealed partial class ClientStream : IBufferWriter<byte>
         AcceptedTimestamp = acceptedTimestamp;
     }
 
-    /// <summary>The slot; valid for the loop only, and only while it still names this stream.</summary>
+    /// <summary>The slot. Only the loop may use it, and only while the slot still names this
+    /// stream.</summary>
     internal ClientConnection Connection { get; }
 
-    /// <summary>Is it to be served, or to be told why not?</summary>
+    /// <summary>Is the client served, or told why not?</summary>
     public HandoffAdmission Admission { get; }
 
     /// <summary>The handoff data, valid until <see cref="ReleaseHandoffData"/> or the end of the
@@ -55,9 +56,8 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     /// <summary>When the handoff was accepted (<see cref="System.Diagnostics.Stopwatch"/> ticks).</summary>
     public long AcceptedTimestamp { get; }
 
-    /// <summary>Fires the moment the connection is over without having been completed
-    /// (<see cref="IsGone"/>), or <see cref="Cancel"/> is called: the one token of all that is done for this
-    /// client.</summary>
+    /// <summary>Fires as soon as the connection is over without having been completed (<see cref="IsGone"/>),
+    /// or <see cref="Cancel"/> is called. All work for this client uses this one token.</summary>
     public CancellationToken Cancelled => _cancellation.Token;
 
     /// <summary>Is the connection over without having been completed?</summary>
@@ -67,14 +67,14 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     /// thread pool.</summary>
     public void Cancel() => _ = _cancellation.CancelAsync();
 
-    /// <summary>Bytes that the kernel took; final once <see cref="Ended"/> has ended.</summary>
+    /// <summary>Bytes that the kernel took; final once <see cref="Ended"/> has completed.</summary>
     public long BytesSent { get; private set; }
 
-    /// <summary>Only the beginning of a flush that is larger than the limit of pending bytes was sent so far:
-    /// it is under way, or was cancelled.</summary>
+    /// <summary>A flush larger than the limit of pending bytes was sent only in part so far: it is under way,
+    /// or was cancelled.</summary>
     public bool IsCut => _outbox.EndsInsideFlush;
 
-    /// <summary>Gives the handoff data's buffer back before the stream ends.</summary>
+    /// <summary>Returns the handoff data's buffer before the stream ends.</summary>
     public void ReleaseHandoffData()
     {
         if (!Interlocked.Exchange(ref _handoffDataReleased, true))
@@ -103,8 +103,8 @@ public sealed partial class ClientStream : IBufferWriter<byte>
         return _buffer.AsMemory(_written);
     }
 
-    // What is written and not flushed is the producer's own: rented and given back by its thread, which costs
-    // nothing. Flushing copies it behind what the loop will send (ClientStream.Outbox.cs).
+    // Bytes written and not flushed belong to the producer: its thread rents and returns their buffer, at no
+    // cost. Flushing appends a copy to what the loop will send (ClientStream.Outbox.cs).
 
     /// <inheritdoc/>
     public void Advance(int count)
@@ -119,9 +119,9 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     /// <see cref="HandoffServerOptions.MaxPendingBytes"/>, else when the client has taken enough: awaiting it
     /// is the backpressure.
     /// </summary>
-    /// <returns>False where the client is gone: nothing that is written from now on goes anywhere.</returns>
-    /// <exception cref="OperationCanceledException">The token fired while the client was behind: nothing of
-    /// what was written is sent, unless <see cref="IsCut"/>.</exception>
+    /// <returns>False if the client is gone: nothing written from now on is sent.</returns>
+    /// <exception cref="OperationCanceledException">The token fired while the client was behind: none of the
+    /// written bytes are sent, unless <see cref="IsCut"/>.</exception>
     public ValueTask<bool> FlushAsync(CancellationToken cancellationToken = default)
     {
         if (IsClosed)
@@ -146,22 +146,22 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     /// </summary>
     public void BeginKeepAlive() => _allowsKeepAlive = true;
 
-    /// <summary>Read by the loop with a send's completion, so it is seen no sooner than the flush after
+    /// <summary>The loop reads it when a send completes, so it never sees it before the flush that follows
     /// it.</summary>
     internal bool AllowsKeepAlive => _allowsKeepAlive;
 
-    /// <summary>Ends the stream after what was written, in order (FIN). Does not wait. At most once. Where
-    /// <see cref="IsCut"/>, it aborts: whatever followed would be read as the rest of that flush.</summary>
+    /// <summary>Ends the stream after the written bytes, in order (FIN). Does not wait. At most once. If
+    /// <see cref="IsCut"/>, it aborts: anything sent next would be read as the rest of that flush.</summary>
     public void Complete()
     {
         Post(_buffer.AsSpan(0, _written), StreamEndRequest.Complete);
         DropBuffer();
     }
 
-    /// <summary>Ends the connection now; what is unsent is dropped. From any thread, at any time.</summary>
+    /// <summary>Ends the connection now and drops unsent bytes. From any thread, at any time.</summary>
     public void Abort() => Post([], StreamEndRequest.Abort);
 
-    /// <summary>Posts what was written without waiting for room; for a few bytes such as a response
+    /// <summary>Posts the written bytes without waiting for room; for a few bytes such as a response
     /// head.</summary>
     public void FlushWithoutWaiting()
     {
@@ -181,7 +181,7 @@ public sealed partial class ClientStream : IBufferWriter<byte>
             _handling = Task.FromException(e);
         }
 
-        // An async method that awaited it would be twice the size of this delegate, for each stream.
+        // An async method that awaits it would be twice the size of this delegate, for each stream.
         if (_handling.IsCompleted)
             OnHandled();
         else

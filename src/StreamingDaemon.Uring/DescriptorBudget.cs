@@ -3,24 +3,24 @@ using StreamingDaemon.Uring.Interop;
 namespace StreamingDaemon.Uring;
 
 /// <summary>
-/// What the process's limit of descriptors (RLIMIT_NOFILE, getrlimit(2)) is spent on. A table that is full
-/// would cost clients their answer, so everything that takes descriptors is held to its share.
+/// How the process's descriptor limit (RLIMIT_NOFILE, getrlimit(2)) is divided. A full table would cost
+/// clients their answer, so everything that takes descriptors has its share.
 /// </summary>
 /// <param name="Limit">The soft limit.</param>
-/// <param name="Own">Kept for the process itself: what is open at start, and some to come.</param>
-/// <param name="MaxConnections">Clients served at once: what was asked for, or what is left of it.</param>
+/// <param name="Own">Reserved for the process itself: descriptors open at start, and some to come.</param>
+/// <param name="MaxConnections">Clients served at once: as requested, or as many as the limit leaves.</param>
 /// <param name="Refusals">Clients at once that are only told that the limit is reached.</param>
 /// <param name="Handoffs">Connections of the module at once, from accept until their client is here.</param>
-/// <param name="Wanted">The limit that would hold all that was asked for.</param>
+/// <param name="Wanted">The limit that would hold everything requested.</param>
 public sealed record DescriptorBudget(
     long Limit, int Own, int MaxConnections, int Refusals, int Handoffs, long Wanted)
 {
-    // Enough that a burst is taken in at once. What does not fit waits in the kernel's accept queue.
+    // Enough to take a burst at once. The rest waits in the kernel's accept queue.
     private const int MostHandoffs = 8_192;
     private const int MostRefusals = 1_024;
     private const int Fewest = 4;
 
-    /// <summary>A handoff's own connection, and the client's that comes with it.</summary>
+    /// <summary>A handoff's own connection, and the client's socket that comes with it.</summary>
     private const int DescriptorsPerHandoff = 2;
 
     /// <summary>Upstream connections, scrapes of the metrics, files that the runtime opens later.</summary>
@@ -37,7 +37,7 @@ public sealed record DescriptorBudget(
     internal static DescriptorBudget Share(HandoffServerOptions options, long limit, int open)
     {
         var asked = options.MaxConnections;
-        // An upstream that multiplexes carries about a hundred streams on a connection.
+        // A multiplexing upstream carries about a hundred streams on one connection.
         var own = open + Headroom + (int)(Math.Min(asked, limit) / 64);
         var each = options.DescriptorsPerConnection;
         var free = Math.Max(0, limit - own);
@@ -54,9 +54,10 @@ public sealed record DescriptorBudget(
     }
 
     /// <summary>
-    /// Makes the kernel's table of this process's descriptors as large as the budget, in one step. It doubles
-    /// by itself when it is full, but in a process with threads whoever needs the place then waits for
-    /// synchronize_rcu (expand_fdtable in Linux), many milliseconds: the loop, and all behind it.
+    /// Grows the kernel's table of this process's descriptors to the budget, in one step. The kernel doubles
+    /// a full table by itself. But in a process with threads, the thread that needs the place then waits for
+    /// synchronize_rcu (expand_fdtable in Linux). That takes many milliseconds, for the loop and everything
+    /// behind it.
     /// </summary>
     /// <param name="fd">Any open descriptor.</param>
     internal void Reserve(int fd)
@@ -67,12 +68,12 @@ public sealed record DescriptorBudget(
             _ = LinuxNative.Close(copy);
     }
 
-    /// <summary>Does the limit hold even the least that a server needs?</summary>
+    /// <summary>Does the limit hold even the minimum of a server?</summary>
     internal bool Suffices => Limit >= Own + Least;
 
     private static int Least => Fewest + Fewest + (Fewest * DescriptorsPerHandoff);
 
-    /// <summary>What an operator is told where less than was asked for fits.</summary>
+    /// <summary>The message to an operator if less than requested fits.</summary>
     public string Explain(int asked) =>
         (Suffices
             ? $"{Limit} descriptors hold {MaxConnections} connections beside {Own} of the daemon's own and "

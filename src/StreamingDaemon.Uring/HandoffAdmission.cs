@@ -3,17 +3,18 @@ namespace StreamingDaemon.Uring;
 /// <summary>How a client came in.</summary>
 public enum HandoffAdmission
 {
-    /// <summary>To be served.</summary>
+    /// <summary>To serve.</summary>
     Admitted,
 
-    /// <summary>All connections are in use: to be told so and ended.</summary>
+    /// <summary>All connections are in use: the client is told so and ended.</summary>
     OverCapacity,
 
-    /// <summary>Streams hold all the memory they may: to be told so and ended. Its handoff data may be
-    /// missing.</summary>
+    /// <summary>Streams hold all the memory they may: the client is told so and ended. Its handoff data may
+    /// be missing.</summary>
     OverMemory,
 
-    /// <summary>The handoff data was longer than accepted and is cut: to be told so and ended.</summary>
+    /// <summary>The handoff data was longer than accepted and is cut: the client is told so and
+    /// ended.</summary>
     TooLarge,
 }
 
@@ -23,7 +24,7 @@ public enum HandoffRejection
     /// <summary>No file descriptor came with the message.</summary>
     NoDescriptor,
 
-    /// <summary>The descriptor is no connected stream socket.</summary>
+    /// <summary>The descriptor is not a connected stream socket.</summary>
     NotAStreamSocket,
 
     /// <summary>The client's connection was reset before its handoff was received.</summary>
@@ -33,10 +34,10 @@ public enum HandoffRejection
     ServerStopped,
 
     /// <summary>The descriptor was cut off (MSG_CTRUNC) though our table has room: a security module
-    /// (SELinux, AppArmor) denies it to us.</summary>
+    /// (SELinux, AppArmor) denies it.</summary>
     DescriptorsTruncated,
 
-    /// <summary>Nothing, or not all, came before the handoff timeout, or before its place was
+    /// <summary>Nothing, or only a part, came before the handoff timeout, or before its place was
     /// needed.</summary>
     TimedOut,
 
@@ -46,7 +47,7 @@ public enum HandoffRejection
     /// <summary>The kernel refused to receive.</summary>
     ReceiveFailed,
 
-    /// <summary>The client's socket answered no check within the handoff timeout: somebody else holds its
+    /// <summary>The client's socket answered no check within the handoff timeout: another process holds its
     /// lock.</summary>
     CheckTimedOut,
 

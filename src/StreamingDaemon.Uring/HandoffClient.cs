@@ -12,12 +12,12 @@ public static class HandoffClient
     /// Passes a socket to a daemon: one connection, one message with the data and the descriptor, close. The
     /// caller's own copy of the descriptor stays open.
     /// </summary>
-    /// <param name="socketPath">Path of the daemon's socket; SEQPACKET, or STREAM where it is one.</param>
+    /// <param name="socketPath">Path of the daemon's socket, SEQPACKET or STREAM.</param>
     /// <param name="clientSocket">The descriptor to pass.</param>
-    /// <param name="data">Handoff data; where it is empty one NUL byte is sent, as the module does.</param>
-    /// <param name="patience">How long a daemon that stands still with a full queue is waited for; without it
-    /// for good.</param>
-    /// <exception cref="HandoffServerException">The daemon is not there, or does not take it.</exception>
+    /// <param name="data">Handoff data. If it is empty, one NUL byte is sent, as the module does.</param>
+    /// <param name="patience">Longest wait for a daemon that does not run and whose queue is full; without
+    /// it, no bound.</param>
+    /// <exception cref="HandoffServerException">The daemon is not there, or does not accept it.</exception>
     public static unsafe void Send(
         string socketPath, int clientSocket, ReadOnlySpan<byte> data, TimeSpan patience = default)
     {
@@ -36,7 +36,7 @@ public static class HandoffClient
 
     /// <summary>Hands one end of a new Unix pair to a daemon and returns the other, to read the answer
     /// from.</summary>
-    /// <exception cref="HandoffServerException">The daemon is not there, or does not take it.</exception>
+    /// <exception cref="HandoffServerException">The daemon is not there, or does not accept it.</exception>
     public static Socket Open(string socketPath, ReadOnlySpan<byte> data)
     {
         var error = LinuxNative.SocketPair(AfUnix, SockStream | SockCloExec, out var ours, out var theirs);

@@ -4,7 +4,8 @@ using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring;
 
-// Threads that hang in calls on what came from outside: counted, told of and, if they run a loop, replaced.
+// Threads that hang in calls on what came from outside are counted, reported and, if they run a loop,
+// replaced.
 public sealed partial class HandoffServer
 {
     private void ReportReplacement(HungWork work) => ThreadPool.UnsafeQueueUserWorkItem(
@@ -23,7 +24,7 @@ public sealed partial class HandoffServer
         return (_threads!.Releaser.HungThreads + _threads.OddReleaser.HungThreads, checks, calls);
     }
 
-    /// <summary>Starts another thread for a loop whose own hangs in a call.</summary>
+    /// <summary>Starts another thread for a loop whose own thread hangs in a call.</summary>
     private void ReplaceThread(int index, long call)
     {
         try
@@ -32,7 +33,7 @@ public sealed partial class HandoffServer
         }
         catch (HandoffServerException)
         {
-            // No thread is to be had: the next look tries again.
+            // No thread is available: the next look tries again.
         }
     }
 
@@ -45,7 +46,7 @@ public sealed partial class HandoffServer
         }
         catch (HandoffServerException)
         {
-            // No ring is to be had: the next look tries again.
+            // No ring is available: the next look tries again.
             return;
         }
 

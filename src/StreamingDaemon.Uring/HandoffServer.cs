@@ -13,7 +13,7 @@ namespace StreamingDaemon.Uring;
 /// </summary>
 /// <example><code>
 /// var server = new HandoffServer(new HandoffServerOptions { SocketPath = "/run/x.sock" }, handler);
-/// await server.StartAsync();       // throws HandoffServerException with cause and mend
+/// await server.StartAsync();       // throws HandoffServerException with cause and fix
 /// …
 /// server.BeginDrain();             // no new handoffs; running streams go on
 /// await server.Completion;         // ends when the last client has
@@ -27,7 +27,7 @@ public sealed partial class HandoffServer
         new(TaskCreationOptions.RunContinuationsAsynchronously);
     private HandoffServerOptions _options;
 
-    /// <summary>The first of them accepts. Empty until all are there.</summary>
+    /// <summary>The first of them accepts. Empty until all are ready.</summary>
     private volatile EventLoop[] _loops = [];
     private volatile HandoffIntake? _intake;
     private ServerThreads? _threads;
@@ -46,7 +46,7 @@ public sealed partial class HandoffServer
     /// <summary>Counters, from any thread.</summary>
     public HandoffServerStatistics Statistics { get; }
 
-    /// <summary>Has the start been whole? It stays so when the loops have ended.</summary>
+    /// <summary>Did the start succeed? Stays true after the loops have ended.</summary>
     public bool HasStarted => _loops.Length > 0;
 
     private EventLoop? Accepting => _loops is [var first, ..] ? first : null;
@@ -54,30 +54,30 @@ public sealed partial class HandoffServer
     /// <summary>Clients of each loop at the moment.</summary>
     internal IReadOnlyList<int> Loads => [.. _loops.Select(l => l.Clients.Load)];
 
-    /// <summary>Native buffers that are in use, of every loop.</summary>
+    /// <summary>Native buffers in use, of all loops.</summary>
     internal int RentedBuffers => _loops.Sum(l => l.Context.Buffers.Rented);
 
-    /// <summary>What streams may hold of memory.</summary>
+    /// <summary>Memory that streams may hold.</summary>
     public MemoryBudget Memory => _options.Memory;
 
-    /// <summary>Where the server listens, once it does: that of the options, or of the passed
+    /// <summary>The path the server listens on, once it does: from the options, or of the passed
     /// socket.</summary>
     public string SocketPath => _intake?.SocketPath ?? _options.SocketPath;
 
-    /// <summary>Why the socket's path is still there after the end, in a sentence; null if it is
+    /// <summary>Why the socket's path still exists after the end, in a sentence; null if it does
     /// not.</summary>
     public string? PathLeft => _intake?.PathLeft;
 
-    /// <summary>What the limit of descriptors is spent on; null before the start.</summary>
+    /// <summary>How the descriptor limit is divided; null before the start.</summary>
     public DescriptorBudget? Budget => _intake?.Budget;
 
-    /// <summary>Ends when every loop has; faulted with <see cref="HandoffServerException"/> where a ring
-    /// failed, which stops the others.</summary>
+    /// <summary>Completes when every loop has ended. Faults with <see cref="HandoffServerException"/> if a
+    /// ring failed, which stops the others.</summary>
     public Task Completion => _completion.Task;
 
     /// <summary>Sets up the rings, binds the socket and starts the loops' threads.</summary>
-    /// <exception cref="HandoffServerException">A ring or the socket is refused; the message says what
-    /// mends it.</exception>
+    /// <exception cref="HandoffServerException">The kernel refused a ring or the socket; the message says how
+    /// to fix it.</exception>
     public async Task StartAsync()
     {
         if (Interlocked.Exchange(ref _startCalled, 1) == 1)
@@ -89,7 +89,7 @@ public sealed partial class HandoffServer
         {
             _threads = new ServerThreads(_options);
             Statistics.HungThreads = CountHung;
-            // The one that accepts last: who finds its socket finds all of them.
+            // The loop that accepts comes last: a process that finds its socket finds all loops.
             for (; started < others.Length; started++)
                 others[started] = await StartLoopAsync(started + 1, null).ConfigureAwait(false);
             await StartLoopAsync(0, others).ConfigureAwait(false);
@@ -107,7 +107,8 @@ public sealed partial class HandoffServer
     private Task<EventLoop> StartLoopAsync(int index, EventLoop[]? others)
     {
         var made = new TaskCompletionSource<EventLoop>(TaskCreationOptions.RunContinuationsAsynchronously);
-        // The ring belongs to the thread that made it (SINGLE_ISSUER), hence all on the loop's own.
+        // The ring belongs to the thread that made it (SINGLE_ISSUER), so the loop's own thread does all of
+        // it.
         ServerThread.Start(NameOf(index), () => RunLoop(index, others, made), _options);
         return made.Task;
     }
@@ -128,8 +129,8 @@ public sealed partial class HandoffServer
             loop.RequestStop();
     }
 
-    /// <summary>Other timeouts, in milliseconds, for whatever begins to wait from now on. From any thread,
-    /// one at a time.</summary>
+    /// <summary>Changes the timeouts, in milliseconds, of every wait that begins from now on. From any
+    /// thread, one at a time.</summary>
     public void SetTimeouts(int handoffMs, int writeMs, int lingerMs)
     {
         _options = _options with
@@ -142,7 +143,7 @@ public sealed partial class HandoffServer
             loop.Context.Options = _options;
     }
 
-    /// <summary>Gives the memory that a burst left behind back to the system. From any thread.</summary>
+    /// <summary>Returns the memory that a burst left behind to the system. From any thread.</summary>
     public void TrimMemory()
     {
         foreach (var loop in _loops)
@@ -150,11 +151,10 @@ public sealed partial class HandoffServer
         LinuxNative.TrimAllocator();
     }
 
-    /// <summary>Do the loops turn? Wakes them and waits for that.</summary>
+    /// <summary>Do the loops turn? Wakes them and waits for a turn of each.</summary>
     /// <param name="timeout">Longest wait.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>True where each of them turned, or is done; false where one did not, or all have
-    /// ended.</returns>
+    /// <returns>True if each of them turned, or is done; false if one did not, or all have ended.</returns>
     public async Task<bool> IsTurningAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
     {
         var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
@@ -174,9 +174,9 @@ public sealed partial class HandoffServer
         }
     }
 
-    /// <summary>Waits until every call of the handler has returned; they may go on a moment after their
-    /// client, and after <see cref="Completion"/>.</summary>
-    /// <returns>False where some had not within the timeout.</returns>
+    /// <summary>Waits until every call of the handler has returned; calls may outlast their client, and
+    /// <see cref="Completion"/>, for a moment.</summary>
+    /// <returns>False if some had not returned within the timeout.</returns>
     public async Task<bool> HandlersEndedAsync(TimeSpan timeout)
     {
         var deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
@@ -209,7 +209,7 @@ public sealed partial class HandoffServer
             if (!TryAccept(loop, others, made))
                 return;
             _loops = [loop, .. others];
-            // Those that were set meanwhile.
+            // Values set meanwhile.
             foreach (var each in _loops)
                 each.Context.Options = _options;
         }
@@ -218,8 +218,8 @@ public sealed partial class HandoffServer
         RunToEnd(loop, () => true);
     }
 
-    /// <summary>Last of all that a start needs: whoever finds the socket finds a server that has all it
-    /// needs.</summary>
+    /// <summary>The last step of a start: a process that finds the socket finds a server that is
+    /// ready.</summary>
     private bool TryAccept(EventLoop loop, EventLoop[] others, TaskCompletionSource<EventLoop> made)
     {
         try
@@ -236,7 +236,7 @@ public sealed partial class HandoffServer
     }
 
     /// <param name="loop">The loop.</param>
-    /// <param name="begin">False if it is another thread's.</param>
+    /// <param name="begin">False if the loop is another thread's.</param>
     private void RunToEnd(EventLoop loop, Func<bool> begin)
     {
         try
@@ -255,7 +255,7 @@ public sealed partial class HandoffServer
         {
             loop.Dispose();
             _completion.TrySetException(e);
-            // No more than half a server would be left.
+            // Only half a server would be left.
             Stop();
             OnLoopEnded();
         }
@@ -265,7 +265,7 @@ public sealed partial class HandoffServer
     {
         if (Interlocked.Decrement(ref _running) != 0)
             return;
-        // The last ones to release anything have.
+        // The last threads that release anything have ended.
         _threads!.End();
         _completion.TrySetResult();
     }

@@ -38,13 +38,13 @@ public sealed class HandoffServerStatistics
     /// <summary>Calls of io_uring_enter.</summary>
     public long EnterCalls => Sum(static l => l.EnterCalls);
 
-    /// <summary>Threads in closing what came from outside.</summary>
+    /// <summary>Threads that hang in closing what came from outside.</summary>
     public HungThreads HungReleases => HungThreads?.Invoke().Releases ?? default;
 
-    /// <summary>Threads in the check of a new client's socket.</summary>
+    /// <summary>Threads that hang in the check of a new client's socket.</summary>
     public HungThreads HungChecks => HungThreads?.Invoke().Checks ?? default;
 
-    /// <summary>Threads of loops, in a call on a client's socket.</summary>
+    /// <summary>Threads of loops that hang in a call on a client's socket.</summary>
     public HungThreads HungCalls => HungThreads?.Invoke().Calls ?? default;
 
     /// <summary>Set by the server's start.</summary>
@@ -53,14 +53,14 @@ public sealed class HandoffServerStatistics
     /// <summary>Clients connected now, without those that are only told that the limit is reached.</summary>
     public int ActiveConnections => _places.Admitted;
 
-    /// <summary>The most that <see cref="ActiveConnections"/> ever was.</summary>
+    /// <summary>Highest <see cref="ActiveConnections"/> since the start.</summary>
     public int PeakConnections => _places.Peak;
 
     /// <summary>The limit of connections in force; 0 before the start.</summary>
     public int MaxConnections => _places.Most;
 
-    /// <summary>The most that <see cref="ActiveConnections"/> was since the last call. A client that comes
-    /// in the same moment may be counted twice.</summary>
+    /// <summary>Highest <see cref="ActiveConnections"/> since the last call. A client that comes in the same
+    /// moment may be counted twice.</summary>
     public int TakeRecentPeak() => _places.TakeRecentPeak();
 
     private long Sum(Func<LoopStatistics, long> counter)

@@ -2,7 +2,7 @@ namespace StreamingDaemon.Uring;
 
 /// <summary>Threads that hang in one kind of call on what came from outside.</summary>
 /// <param name="Now">Those that hang at the moment.</param>
-/// <param name="Ever">Those that were replaced because they did, since the start.</param>
+/// <param name="Ever">Those replaced for hanging, since the start.</param>
 public readonly record struct HungThreads(int Now, long Ever)
 {
     /// <summary>Both sums.</summary>
@@ -13,7 +13,7 @@ public readonly record struct HungThreads(int Now, long Ever)
     public static HungThreads Add(HungThreads left, HungThreads right) => left + right;
 }
 
-/// <summary>What a thread does when it hangs in a call on what came from outside.</summary>
+/// <summary>The work of a thread that may hang in a call on what came from outside.</summary>
 public enum HungWork
 {
     /// <summary>It closes a descriptor.</summary>

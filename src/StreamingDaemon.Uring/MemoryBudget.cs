@@ -8,12 +8,12 @@ namespace StreamingDaemon.Uring;
 /// <param name="bytesPerStream">What a stream costs beside its request and its pending output.</param>
 public sealed class MemoryBudget(long limit, int bytesPerStream)
 {
-    /// <summary>Bytes of memory for a byte of a handoff, until the backend has written its request: two for
-    /// the text as UTF-16, one for the request's body, and two for what is garbage by then.</summary>
+    /// <summary>Bytes of memory per byte of a handoff, until the backend has written its request. Two for the
+    /// text as UTF-16, one for the request's body, two for garbage by then.</summary>
     public const int PerHandoffByte = 5;
 
-    /// <summary>A refused client's handoff may be read, for its request id and its headers, while less than
-    /// this part of the limit is held above it. Beyond, it is refused unread.</summary>
+    /// <summary>A refused client's handoff is read, for its request id and headers, while less than this part
+    /// of the limit is held above the limit. Beyond that, it is refused unread.</summary>
     private const int RefusalShare = 16;
 
     private long _held;
@@ -26,18 +26,18 @@ public sealed class MemoryBudget(long limit, int bytesPerStream)
     /// <summary>Above this no stream is admitted.</summary>
     public long Limit { get; } = limit;
 
-    /// <summary>What is held at the moment.</summary>
+    /// <summary>Bytes held now.</summary>
     public long Held => Volatile.Read(ref _held);
 
-    /// <summary>Streams that were refused for want of memory.</summary>
+    /// <summary>Streams refused because memory was short.</summary>
     public long Refused => Volatile.Read(ref _refused);
 
-    /// <summary>More is held than admits another stream: clients that are behind are given no more
+    /// <summary>Too much is held to admit another stream: clients that are behind get no more bytes
     /// ahead.</summary>
     public bool IsTight => Held > Limit;
 
     /// <summary>What a stream costs beside its request and its pending output. It changes if the upstream
-    /// turns out to need a connection for each.</summary>
+    /// turns out to need a connection per stream.</summary>
     public int BytesPerStream
     {
         get => Volatile.Read(ref _bytesPerStream);
@@ -47,7 +47,7 @@ public sealed class MemoryBudget(long limit, int bytesPerStream)
     /// <summary>Bytes that a handoff holds from its admission until its request is written.</summary>
     internal static long ForHandoff(int bytes) => (long)PerHandoffByte * bytes;
 
-    /// <summary>Admits a stream, whose bytes are to be given back with <see cref="Return"/>.</summary>
+    /// <summary>Admits a stream. Return its bytes with <see cref="Return"/>.</summary>
     /// <param name="handoffBytes">Length of its handoff.</param>
     /// <param name="stream">What it holds until its end, without its request.</param>
     /// <returns>False if there is no room; then nothing is held.</returns>
@@ -63,10 +63,10 @@ public sealed class MemoryBudget(long limit, int bytesPerStream)
         return false;
     }
 
-    /// <summary>May the handoff of a refused client be kept until it was read?</summary>
+    /// <summary>May a refused client's handoff be kept until it is read?</summary>
     internal bool MayReadRefused(int handoffBytes) => Held + handoffBytes <= Limit + (Limit / RefusalShare);
 
-    /// <summary>Holds as many bytes, whatever the limit is: of streams that were admitted.</summary>
+    /// <summary>Holds this many bytes, whatever the limit is: for streams that were admitted.</summary>
     internal void Hold(long bytes) => Interlocked.Add(ref _held, bytes);
 
     /// <summary>Gives bytes back.</summary>

@@ -4,20 +4,20 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Uring;
 
 /// <summary>
-/// What becomes of an <see cref="OutOfMemoryException"/>. The daemon's own threads count it and go on. If
-/// they cannot, or it comes on a thread of the runtime, the process ends with a sentence and exit code 1.
-/// An unhandled exception would be a core dump and exit code 134.
+/// How an <see cref="OutOfMemoryException"/> is handled. The daemon's own threads count it and go on. If they
+/// cannot, or it comes on a thread of the runtime, the process ends with a sentence and exit code 1. An
+/// unhandled exception would be a core dump and exit code 134.
 /// </summary>
 public static partial class OutOfMemory
 {
     private const int StandardError = 2;
 
-    /// <summary>How long a thread waits that found no memory: until others have given some back.</summary>
+    /// <summary>How long a thread that found no memory waits for others to give some back.</summary>
     private const int PauseMs = 10;
 
     private static long s_survived;
 
-    /// <summary>How often a thread of the daemon's found no memory, and went on.</summary>
+    /// <summary>How often one of the daemon's threads found no memory, and went on.</summary>
     public static long Survived => Volatile.Read(ref s_survived);
 
     private static ReadOnlySpan<byte> Sentence =>
@@ -28,7 +28,7 @@ public static partial class OutOfMemory
     /// <summary>From here on, the exception ends the process as said above if nobody catches it.</summary>
     public static void Watch()
     {
-        // Both are resolved now: later there may be no memory for it.
+        // Both are resolved now: later there may be no memory to do so.
         Say([]);
         // Asked first, and without an allocation, but not for each of the runtime's own threads.
         ExceptionHandling.SetUnhandledExceptionHandler(static exception => EndIfOutOfMemory(exception));
@@ -36,7 +36,7 @@ public static partial class OutOfMemory
             static (_, fault) => EndIfOutOfMemory(fault.ExceptionObject);
     }
 
-    /// <summary>A thread of the daemon's found no memory, and goes on after a moment.</summary>
+    /// <summary>One of the daemon's threads found no memory, and goes on after a moment.</summary>
     public static void Survive()
     {
         Interlocked.Increment(ref s_survived);
@@ -51,7 +51,7 @@ public static partial class OutOfMemory
         Exit(1);
     }
 
-    /// <returns>False: whatever else it is, is unhandled.</returns>
+    /// <returns>False: any other exception stays unhandled.</returns>
     private static bool EndIfOutOfMemory(object fault)
     {
         if (fault is OutOfMemoryException)

@@ -4,13 +4,13 @@ using StreamingDaemon.Uring.Ring;
 
 namespace StreamingDaemon.Uring;
 
-/// <summary>How one check of <see cref="StartChecks"/> came out.</summary>
+/// <summary>The result of one check of <see cref="StartChecks"/>.</summary>
 public enum CheckStatus
 {
     /// <summary>As it should be.</summary>
     Ok,
 
-    /// <summary>The server starts, but not with all that was asked for.</summary>
+    /// <summary>The server starts, but with less than requested.</summary>
     Warning,
 
     /// <summary>The server would not start.</summary>
@@ -18,25 +18,23 @@ public enum CheckStatus
 }
 
 /// <summary>One check.</summary>
-/// <param name="Name">What was looked at.</param>
-/// <param name="Status">How it came out.</param>
-/// <param name="Detail">What was found, and what mends it.</param>
+/// <param name="Name">What was checked.</param>
+/// <param name="Status">Its result.</param>
+/// <param name="Detail">What was found, and how to fix it.</param>
 public sealed record CheckResult(string Name, CheckStatus Status, string Detail);
 
-/// <summary>The checks that a start makes, without starting: nothing is changed, no path is
-/// touched.</summary>
+/// <summary>The checks that a start makes, without starting: they change nothing and touch no path.</summary>
 public static class StartChecks
 {
-    /// <summary>Lets this process have as many descriptors as it may (RLIMIT_NOFILE, soft up to hard): 1024
-    /// is what most are started with, for programs that call select(2). To be called before a server
-    /// starts.</summary>
+    /// <summary>Raises this process's descriptor limit as far as allowed (RLIMIT_NOFILE, soft up to hard).
+    /// Most start with 1024, for programs that call select(2). Call it before a server starts.</summary>
     public static void RaiseDescriptorLimit() => LinuxNative.RaiseDescriptorLimit();
 
     /// <summary>The limit of a thread's stack in bytes (RLIMIT_STACK).</summary>
     public static long StackBytes => (long)Math.Min(StackLimit.Read(), long.MaxValue);
 
-    /// <summary>What one check may take: a dead file server or a group database that does not answer would
-    /// hold it for good.</summary>
+    /// <summary>Longest time of one check: a dead file server or a silent group database would block it for
+    /// ever.</summary>
     public static TimeSpan Patience { get; } = TimeSpan.FromSeconds(2);
 
     /// <summary>Runs every check, in order of cause.</summary>
@@ -58,7 +56,7 @@ public static class StartChecks
         ];
     }
 
-    /// <summary>Makes a check on a thread of its own, and leaves that behind if it does not end.</summary>
+    /// <summary>Runs a check on a thread of its own, and leaves that behind if it does not end.</summary>
     internal static CheckResult Bounded(string name, Func<CheckResult> check)
     {
         CheckResult? result = null;
@@ -108,7 +106,7 @@ public static class StartChecks
         var rings = new List<IoUring>();
         try
         {
-            // As many at once as a start has: what they take is limited together.
+            // As many at once as a start has: one limit covers all they take.
             while (rings.Count < Math.Max(1, options.Rings))
                 rings.Add(IoUring.Create((uint)options.RingEntries, options.SqPoll));
             var ring = rings[0];
@@ -134,7 +132,7 @@ public static class StartChecks
         }
     }
 
-    /// <summary>Does the limit of descriptors hold the connections that are asked for?</summary>
+    /// <summary>Does the descriptor limit hold the requested connections?</summary>
     private static CheckResult Descriptors(HandoffServerOptions options)
     {
         var budget = DescriptorBudget.Read(options);

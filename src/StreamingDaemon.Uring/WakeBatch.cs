@@ -3,10 +3,9 @@ using StreamingDaemon.Uring.Shared;
 namespace StreamingDaemon.Uring;
 
 /// <summary>
-/// What one thread flushes between <see cref="Begin"/> and <see cref="End"/> wakes the loops at the end,
-/// once, instead of at the first flush: the loop would wake up for one event, send it, fall asleep, and be
-/// woken for the next one, and a thread's way to sleep and back costs more than the event. Bursts may nest;
-/// the outermost counts.
+/// Flushes that one thread makes between <see cref="Begin"/> and <see cref="End"/> wake the loops once, at
+/// the end. Woken at the first flush, the loop would send one event, fall asleep, and be woken for the next.
+/// A thread's way to sleep and back costs more than the event. Bursts may nest; the outermost counts.
 /// </summary>
 public static class WakeBatch
 {
@@ -22,16 +21,16 @@ public static class WakeBatch
     /// <summary>Ends it, and wakes the loops that were posted to.</summary>
     public static void End() => Close(isLater: false);
 
-    /// <summary>Ends it, and wakes the loops once the thread pool has come to what is queued by now, or after
-    /// a few such bursts: for work items that each flush a little, one behind the other.</summary>
+    /// <summary>Ends it, and wakes the loops once the thread pool has reached what is queued by now, or after
+    /// a few such bursts. For work items in a row that each flush a little.</summary>
     public static void EndLater() => Close(isLater: true);
 
-    /// <returns>False where there is no burst: the loop is to be woken now.</returns>
+    /// <returns>False if there is no burst: wake the loop now.</returns>
     internal static bool Defers(LoopMailbox loop)
     {
         if (s_depth == 0)
             return false;
-        // As many as there are loops: a handful.
+        // One per loop at most: a handful.
         var loops = s_asleep ??= [];
         if (!loops.Contains(loop))
             loops.Add(loop);

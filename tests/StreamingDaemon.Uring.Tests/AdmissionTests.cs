@@ -198,7 +198,7 @@ public sealed class AdmissionTests
     {
         const int peers = 2_000;
         const int cap = 100;
-        // Their own deadline is far: who is silent gives way only because others come.
+        // Their own deadline is far: a silent peer gives way only because others come.
         await using var server = await RunningServer.StartAsync(SayAdmission, options => options with
         {
             Budget = Budget(connections: 100, refusals: 4, handoffs: cap),

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
 
-/// <summary>Control messages that the kernel adds because somebody set an option.</summary>
+/// <summary>Control messages that the kernel adds because an option was set.</summary>
 public sealed class AncillaryDataTests
 {
     private const int Handoffs = 50;

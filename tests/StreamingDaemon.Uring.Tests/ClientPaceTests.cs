@@ -216,7 +216,7 @@ public sealed class ClientPaceTests
         var (turns, begun) = (server.Server.Statistics.Turns, Environment.TickCount64);
         await Eventually.TrueAsync(() => Environment.TickCount64 - begun > 300);
 
-        // A poll that is armed anew each time answers at once: ten thousands of turns.
+        // A poll that is armed again each time answers at once: ten thousands of turns.
         Assert.InRange(server.Server.Statistics.Turns - turns, 0, 200);
         Assert.Equal(1, server.Server.Statistics.ActiveConnections);
     }

@@ -108,7 +108,7 @@ public sealed class HandoffDeadlineTests
         {
             UseStreamSocket = type == Posix.SockStream,
             HandoffTimeoutMs = timeoutMs,
-            // Longer than a peer may keep us waiting: it is we who keep this one.
+            // Longer than a peer may keep us waiting: we keep this one waiting.
             RingFault = new ReceiveFault(Errno.NoBufs, _ => Interlocked.Increment(ref refused) <= 5).Enter,
         });
 

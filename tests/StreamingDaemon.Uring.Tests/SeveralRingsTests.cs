@@ -9,7 +9,7 @@ using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
 
-/// <summary>Several loops are one server: nobody outside sees which of them serves him.</summary>
+/// <summary>Several loops are one server: no client can tell which of them serves it.</summary>
 public sealed class SeveralRingsTests
 {
     private const int Rings = 3;
@@ -44,7 +44,7 @@ public sealed class SeveralRingsTests
         await Eventually.TrueAsync(() => server.Server.Statistics.BytesSent == 30 * 5);
         Assert.Equal([10, 10, 10], server.Server.Loads);
 
-        // Whoever leaves makes room where he was, and who comes is sent there.
+        // A client that leaves makes room on its loop, and the next one is sent there.
         foreach (var client in clients.Take(12))
             client.Dispose();
         await Eventually.TrueAsync(() => server.Server.Loads.Sum() == 18);

@@ -48,7 +48,7 @@ public sealed class SeveralRingsWakeTests
                     return wasHeld = true;
                 },
             });
-        // Two on each loop, and one who is refused: no place is left.
+        // Two on each loop, and one that is refused: no place is left.
         for (var i = 0; i < 5; i++)
         {
             clients.Add(TestClient.HandOver(server.SocketPath, "{}"));
@@ -60,7 +60,8 @@ public sealed class SeveralRingsWakeTests
         await Eventually.TrueAsync(() => server.Server.Statistics.Accepted == 5 + AreasOfOneMapping);
         var more = Posix.ConnectUnix(server.SocketPath, Posix.SockSeqPacket);
         await Eventually.TrueAsync(() => Volatile.Read(ref asked) > 1);
-        // The first who waits for a place; the loop looks for one, asks for memory for the other, and sleeps.
+        // The first that waits for a place; the loop looks for one, asks for memory for the other, and
+        // sleeps.
         var (browser, theirs) = Posix.SocketPair();
         using var waiting = Posix.ToSocket(browser);
         Posix.SendDescriptors(silent[0], "{}"u8, theirs);

@@ -10,7 +10,7 @@ internal unsafe struct HandoffMemory(byte* pointer, int capacity)
     private const int VectorOffset = 64;
     private const int ControlOffset = 128;
 
-    // CMSG_LEN of one descriptor. The kernel installs no more of them than fit, and drops the others.
+    // CMSG_LEN of one descriptor. The kernel installs only as many as fit, and drops the others.
     private const int ControlBytes = 20;
 
     public readonly byte* Pointer = pointer;
@@ -46,11 +46,11 @@ internal unsafe struct HandoffMemory(byte* pointer, int capacity)
     /// <summary>There was no room for a descriptor that came with the last message.</summary>
     public readonly bool IsCut => (ReceivedFlags & SocketConstants.MsgCTrunc) != 0;
 
-    /// <summary>One came with the last message, and had room.</summary>
+    /// <summary>A descriptor came with the last message, and had room.</summary>
     public readonly bool HasDescriptor => ((MessageHeader*)Pointer)->ControlLength >= ControlBytes;
 
     /// <summary>The descriptor that came with the last message.</summary>
-    /// <param name="isClient">The peer sent it; else the kernel added it (SCM_PIDFD).</param>
+    /// <param name="isClient">The peer sent it; otherwise the kernel added it (SCM_PIDFD).</param>
     /// <returns>-1 if none came.</returns>
     public readonly int TakeDescriptor(out bool isClient)
     {

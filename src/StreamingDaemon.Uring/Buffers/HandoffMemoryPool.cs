@@ -3,13 +3,13 @@ using StreamingDaemon.Uring.Interop;
 namespace StreamingDaemon.Uring.Buffers;
 
 /// <summary>
-/// Receive areas for handoffs. Loop-owned. Each handoff begins with a small one; a message that is longer is
-/// only looked at, and received into a large one, of which there are few: what thousands of peers send in the
-/// same moment must not take the memory of everybody. The most recently used is used next, so that ordinary
-/// handoffs share a few warm pages.
+/// Receive areas for handoffs. Loop-owned. Each handoff begins with a small one. A longer message is only
+/// looked at, and received into a large one. Large ones are few, so that thousands of peers sending at once
+/// cannot take everybody's memory. The most recently used is used next, so that ordinary handoffs share a few
+/// warm pages.
 /// </summary>
 /// <param name="maxHandoffBytes">The largest message.</param>
-/// <param name="mayMap">False where the kernel is to have no memory, for tests.</param>
+/// <param name="mayMap">False if the kernel should have no memory, for tests.</param>
 /// <param name="mostLarge">Large areas at once.</param>
 internal sealed unsafe class HandoffMemoryPool(
     int maxHandoffBytes, Func<bool>? mayMap = null, int mostLarge = HandoffMemoryPool.MostLarge) : IDisposable
@@ -17,26 +17,26 @@ internal sealed unsafe class HandoffMemoryPool(
     public const int MostLarge = 256;
     private const int FewestLarge = 4;
 
-    /// <summary>Prompts of a chat's first messages fit.</summary>
+    /// <summary>The prompts of a chat's first messages fit.</summary>
     private const int SmallDataBytes = 8 * 1024;
 
-    /// <summary>What a small area takes of memory, once used.</summary>
+    /// <summary>Memory that a small area takes, once used.</summary>
     public static int SmallBytes { get; } = HandoffMemory.BytesFor(SmallDataBytes - 1);
 
     /// <summary>A larger message's pages go back to the system.</summary>
     private const int KeptBytes = 16 * 1024;
 
-    // One byte more than is accepted, so that a stream's excess is seen; a message's is by MSG_TRUNC.
+    // One byte more than is accepted, to detect a stream's excess; MSG_TRUNC shows a message's.
     private readonly int _largeDataBytes = maxHandoffBytes + 1;
     private readonly Areas _small = new(Math.Min(SmallDataBytes, maxHandoffBytes + 1), areasPerMapping: 64);
     private readonly Areas _large = new(maxHandoffBytes + 1, areasPerMapping: 4);
     private int _largeInUse;
 
-    /// <summary>How many large areas fit into so many bytes.</summary>
+    /// <summary>How many large areas fit into this many bytes.</summary>
     public static int LargeWithin(long bytes, int maxHandoffBytes) =>
         (int)Math.Clamp(bytes / HandoffMemory.BytesFor(maxHandoffBytes), FewestLarge, MostLarge);
 
-    /// <returns>False where the system has no memory left to map.</returns>
+    /// <returns>False if the system has no memory left to map.</returns>
     public bool TryRent(out HandoffMemory memory) => _small.TryTake(mayMap, out memory);
 
     /// <summary>May it hold the largest message?</summary>
@@ -45,7 +45,7 @@ internal sealed unsafe class HandoffMemoryPool(
     /// <summary>Exchanges a small area for a large one.</summary>
     /// <param name="memory">Replaced.</param>
     /// <param name="keep">Bytes in it that are kept.</param>
-    /// <returns>False where all are in use, or the system has no memory to map.</returns>
+    /// <returns>False if all are in use, or the system has no memory to map.</returns>
     public bool TryEnlarge(ref HandoffMemory memory, int keep)
     {
         if (_largeInUse == mostLarge || !_large.TryTake(mayMap, out var large))
@@ -76,7 +76,7 @@ internal sealed unsafe class HandoffMemoryPool(
         memory = default;
     }
 
-    /// <summary>Gives everything back to the system, where nothing is rented.</summary>
+    /// <summary>Returns everything to the system, if nothing is rented.</summary>
     public void Trim()
     {
         _small.Trim();

@@ -6,8 +6,7 @@ namespace StreamingDaemon.Uring.Buffers;
 
 /// <summary>
 /// Native blocks of 256 bytes to 1 GiB in powers of two, for bytes that the kernel holds a pointer to.
-/// Producers rent, the loop returns. Free blocks are kept up to a bound for each size; a client that is idle
-/// holds none.
+/// Producers rent, the loop returns. Free blocks are kept up to a bound per size; an idle client holds none.
 /// </summary>
 /// <param name="budget">Counts what is allocated, free blocks included.</param>
 internal sealed unsafe class NativeBufferPool(MemoryBudget? budget = null) : IDisposable
@@ -19,14 +18,14 @@ internal sealed unsafe class NativeBufferPool(MemoryBudget? budget = null) : IDi
     /// system.</summary>
     private const long KeptBytesPerSize = 2 << 20;
 
-    // Held for some ten nanoseconds; never while the allocator is called.
+    // Held for about ten nanoseconds; never while the allocator is called.
     private SpinLock _gate = new(enableThreadOwnerTracking: false);
     private readonly byte*[] _free = new byte*[LargestShift + 1];
     private readonly int[] _freeCount = new int[LargestShift + 1];
 
     private int _rented;
 
-    /// <summary>Blocks that are rented at the moment.</summary>
+    /// <summary>Blocks rented now.</summary>
     public int Rented => Volatile.Read(ref _rented);
 
     public NativeBuffer Rent(int atLeast)
@@ -85,7 +84,7 @@ internal sealed unsafe class NativeBufferPool(MemoryBudget? budget = null) : IDi
         buffer = larger;
     }
 
-    /// <summary>Gives every free block back to the system.</summary>
+    /// <summary>Returns every free block to the system.</summary>
     public void Trim()
     {
         for (var shift = 0; shift < _free.Length; shift++)
@@ -126,8 +125,7 @@ internal sealed unsafe class NativeBufferPool(MemoryBudget? budget = null) : IDi
     }
 
     /// <summary>A quarter more: what the allocator cannot use between blocks of many sizes, and what a
-    /// producer that waits for its client holds besides. Measured with 3000 clients that read
-    /// nothing.</summary>
+    /// producer that waits for its client also holds. Measured with 3000 clients that read nothing.</summary>
     private static long CostOf(int shift) => (1L << shift) + (1L << (shift - 2));
 
     private void Free(byte* block, int shift)

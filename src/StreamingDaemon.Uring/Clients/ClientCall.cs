@@ -6,7 +6,7 @@ namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>Stands between the loop and the kernel, for tests: makes, changes or answers a call on a client's
 /// socket.</summary>
-/// <returns>What the call would: bytes, 0, or a negative errno.</returns>
+/// <returns>The call's result: bytes, 0, or a negative errno.</returns>
 internal delegate int ClientCallFault(in ClientCall call);
 
 /// <summary>One call on a client's socket, not yet made.</summary>
@@ -20,7 +20,7 @@ internal readonly unsafe struct ClientCall(OperationKind kind, int fd, byte* byt
 
     public int Length => length;
 
-    /// <summary>Makes it, with at most so many bytes.</summary>
+    /// <summary>Makes it, with at most this many bytes.</summary>
     public int Proceed(int most = int.MaxValue) => Make(kind, fd, _bytes, Math.Min(length, most));
 
     public static int Make(OperationKind kind, int fd, byte* bytes, int length) => kind switch
@@ -31,11 +31,11 @@ internal readonly unsafe struct ClientCall(OperationKind kind, int fd, byte* byt
     };
 }
 
-/// <summary>A call that came back to a thread which had been replaced meanwhile.</summary>
+/// <summary>A call returned to a thread that had been replaced meanwhile.</summary>
 internal readonly record struct ReturnedCall(ClientConnection Client, OperationKind Kind, int Result);
 
-/// <summary>Ends a loop's thread that was replaced while it hung in a call. Nothing but this may come of
-/// it.</summary>
+/// <summary>Ends a loop's thread that was replaced while it hung in a call. The thread must do nothing
+/// else.</summary>
 internal sealed class LoopReplacedException(ReturnedCall call) : Exception
 {
     public ReturnedCall Call => call;

@@ -9,15 +9,15 @@ namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>
 /// The three calls on a client's socket that take its lock: send, shutdown, recv. None waits for the client
-/// (MSG_DONTWAIT), but each waits for the lock, and whoever else has a descriptor of the socket can hold that
-/// for ever: a send from memory that faults does. They are system calls of their own, so that it is known
-/// which of them hangs, and never part of an enter, which would take all others of its batch with it. A
-/// thread that hangs in one is replaced. From then on and for a while the kernel's workers make these calls
-/// (IOSQE_ASYNC): they cost more, and their hanging harms their own client alone.
+/// (MSG_DONTWAIT), but each waits for the lock. Another process with a descriptor of the socket can hold that
+/// lock for ever: a send from memory that faults does. Each is a system call of its own, so that it is known
+/// which one hangs. None is part of an enter, which would hang with its whole batch. A thread that hangs in
+/// one is replaced. For a while after that, the kernel's workers make these calls (IOSQE_ASYNC): they cost
+/// more, but a hang harms only its own client.
 /// </summary>
 internal sealed unsafe class ClientCalls : IHangWatched
 {
-    /// <summary>How long the kernel's workers make the calls after one was found to hang.</summary>
+    /// <summary>How long the kernel's workers make the calls after a hang was found.</summary>
     private const int WorkersForMs = 10_000;
 
     private const int ScratchBytes = 64 * 1024;
@@ -26,18 +26,18 @@ internal sealed unsafe class ClientCalls : IHangWatched
     private readonly ConcurrentQueue<ReturnedCall> _returned = new();
     private readonly HangWatch _hangWatch = new();
 
-    /// <summary>What lingering clients send is read to here, all of them at once: nobody looks at
-    /// it.</summary>
+    /// <summary>The one buffer that all lingering clients are read into: nobody looks at these
+    /// bytes.</summary>
     private NativeBuffer _scratch;
 
     private long _usesWorkersUntilMs = long.MinValue;
     private bool _usesWorkers;
 
-    /// <summary>Calls that the kernel's workers have not answered.</summary>
+    /// <summary>Calls that the kernel's workers have not completed.</summary>
     private int _workerCalls;
 
-    /// <summary>Odd while the loop's thread is inside such a call; raised by it, or by who replaces
-    /// it.</summary>
+    /// <summary>Odd while the loop's thread is inside such a call; raised by that thread, or by the one that
+    /// replaces it.</summary>
     private long _call;
 
     private bool _isCalling;
@@ -54,14 +54,14 @@ internal sealed unsafe class ClientCalls : IHangWatched
             (_usesWorkers, _usesWorkersUntilMs) = (true, long.MaxValue);
     }
 
-    /// <summary>Called with a call's number if that hangs, by the thread that watches. Set before the loop
-    /// runs.</summary>
+    /// <summary>Called with a call's number if that call hangs, by the thread that watches. Set before the
+    /// loop runs.</summary>
     public Action<long>? Replace { get; set; }
 
     /// <summary>Threads of this loop that were left behind. From any thread.</summary>
     public HungThreads HungThreads => new(Volatile.Read(ref _hungNow), Volatile.Read(ref _hungEver));
 
-    /// <summary>Is there a call that came back to a thread which had been replaced?</summary>
+    /// <summary>Has a call returned to a thread that had been replaced?</summary>
     public bool HasReturned => !_returned.IsEmpty;
 
     bool IHangWatched.IsBusy => _loop.IsBusy;
@@ -104,18 +104,18 @@ internal sealed unsafe class ClientCalls : IHangWatched
         _isCalling = false;
     }
 
-    /// <summary>A worker has answered; while it was under way, the client's slot was not freed.</summary>
+    /// <summary>A worker has completed it; meanwhile the client's slot was not freed.</summary>
     public void OnWorkerAnswered() => _workerCalls--;
 
-    /// <summary>Once a turn: back to plain calls, if none of the workers' hangs.</summary>
+    /// <summary>Once a turn: back to plain calls, if no worker's call hangs.</summary>
     public void MayLeaveWorkers()
     {
         if (_usesWorkers && _workerCalls == 0 && _loop.NowMs >= _usesWorkersUntilMs)
             _usesWorkers = false;
     }
 
-    /// <summary>Takes the loop over from a thread that hangs in the call of that number. On the thread that
-    /// goes on.</summary>
+    /// <summary>Takes over the loop from a thread that hangs in the call of that number. On the new
+    /// thread.</summary>
     /// <returns>False if the call has returned.</returns>
     public bool TryTakeOver(long call)
     {
@@ -130,7 +130,7 @@ internal sealed unsafe class ClientCalls : IHangWatched
         return true;
     }
 
-    /// <summary>A call has come back to the thread that was replaced. From that thread, its last act
+    /// <summary>A call has returned to the replaced thread. Called by that thread, as its last act
     /// here.</summary>
     public void OnReturned(in ReturnedCall call)
     {
@@ -151,8 +151,8 @@ internal sealed unsafe class ClientCalls : IHangWatched
 
     public void ReleaseBuffers() => _loop.Buffers.Return(ref _scratch);
 
-    /// <exception cref="LoopReplacedException">Another thread has taken the loop over: nothing of it may be
-    /// touched any more.</exception>
+    /// <exception cref="LoopReplacedException">Another thread has taken over the loop: this one must not
+    /// touch it any more.</exception>
     private int CallNow(ClientConnection client, OperationKind kind)
     {
         var call = _call + 1;

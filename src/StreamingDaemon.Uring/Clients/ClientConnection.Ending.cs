@@ -8,11 +8,11 @@ namespace StreamingDaemon.Uring.Clients;
 // bytes sends RST, which can eat the end of the answer: hence FIN, bounded linger, cancel, close.
 internal sealed partial class ClientConnection
 {
-    /// <summary>What a refused client has to close if others wait for its slot.</summary>
+    /// <summary>Time that a refused client has to close if others wait for its slot.</summary>
     private const int CrowdedLingerTimeoutMs = 200;
 
-    /// <summary>A call on a closing client's socket that takes longer hangs: it waits for nobody but who
-    /// holds the socket's lock.</summary>
+    /// <summary>A call on a closing client's socket that takes longer hangs: it only ever waits for a holder
+    /// of the socket's lock.</summary>
     private const int LeaveBehindAfterMs = 100;
 
     /// <summary>Our end of the stream is being shut down.</summary>
@@ -21,7 +21,7 @@ internal sealed partial class ClientConnection
     /// <summary>What is in flight: the read of what it still sends, the wait for it, or nothing.</summary>
     private OperationKind _readOperation;
 
-    /// <summary>It had its end, but a call on its socket does not return: the loop does not wait for
+    /// <summary>It has ended, but a call on its socket does not return: the loop does not wait for
     /// it.</summary>
     private bool _isLeftBehind;
     private long _lingeredBytes;
@@ -60,7 +60,7 @@ internal sealed partial class ClientConnection
         _state = ClientState.Lingering;
         ReportEnd(ClientEnd.Completed);
         var patienceMs = _loop.Options.LingerTimeoutMs;
-        // One who was only told that there is no room makes room for the next who waits to be told.
+        // A client that is only refused makes room for the next one that waits for its refusal.
         if (!_isAdmitted && _loop.Places.Waiting > 0)
             patienceMs = Math.Min(patienceMs, CrowdedLingerTimeoutMs);
         _loop.SetTimer(this, patienceMs);
@@ -120,7 +120,7 @@ internal sealed partial class ClientConnection
         }
         else if (result == 0 && _isWatched && !_loop.Options.KeepHalfClosed)
         {
-            // The end that we read here is what the watch waits for: it ends by itself, and needs no cancel.
+            // The watch waits for the same end that we read here: it ends by itself, and needs no cancel.
             _state = ClientState.Closing;
         }
         else
@@ -129,7 +129,7 @@ internal sealed partial class ClientConnection
         }
     }
 
-    /// <summary>Ends a client now: drops what is unsent, cancels what is in flight, closes when that has
+    /// <summary>Ends a client now: drops unsent bytes, cancels what is in flight, and closes after that has
     /// ended.</summary>
     private void BeginClose(ClientEnd end)
     {
@@ -168,7 +168,8 @@ internal sealed partial class ClientConnection
             LeaveBehind();
     }
 
-    /// <summary>It is closing, and a call on its socket, or the check of it, does not return.</summary>
+    /// <summary>The client is closing, and a call on its socket, or the check of it, does not
+    /// return.</summary>
     private void LeaveBehind()
     {
         if (_isLeftBehind)

@@ -7,7 +7,7 @@ using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Clients;
 
-// The one send in flight: what it sends, how it goes on, and whether the client takes anything.
+// The one send in flight: its bytes, how it continues, and whether the client takes any.
 internal sealed unsafe partial class ClientConnection
 {
     /// <summary>Longer ago than any window. Not 0: the clock begins when the machine does.</summary>
@@ -16,7 +16,7 @@ internal sealed unsafe partial class ClientConnection
     /// <summary>Longest pause between two looks at a client that is behind.</summary>
     private const int LongestProbeMs = 1_000;
 
-    /// <summary>Pause before a send that the kernel had no memory for.</summary>
+    /// <summary>Pause before repeating a send that the kernel had no memory for.</summary>
     private const int StallMs = 20;
 
     /// <summary>Bytes that the kernel reads from; <see cref="_sent"/> of them are gone.</summary>
@@ -26,27 +26,26 @@ internal sealed unsafe partial class ClientConnection
     /// <summary>What is in flight: the send, the wait until one is possible, or nothing.</summary>
     private OperationKind _sendOperation;
 
-    /// <summary>What is in <see cref="_sending"/> is the loop's own; the producer knows nothing of
-    /// it.</summary>
+    /// <summary>The bytes in <see cref="_sending"/> are the loop's own; the producer does not know of
+    /// them.</summary>
     private bool _isSendingKeepAlive;
 
-    /// <summary>What was last sent ends inside a flush: nothing may come between.</summary>
+    /// <summary>The last bytes sent end inside a flush: nothing may come between.</summary>
     private bool _isInsideFlush;
 
-    /// <summary>The kernel had no memory for the send: it is made again when the timer fires.</summary>
+    /// <summary>The kernel had no memory for the send: it is repeated when the timer fires.</summary>
     private bool _isStalled;
 
-    /// <summary>When the client was last seen to take bytes, while some wait for it: ms of the loop's
-    /// clock.</summary>
+    /// <summary>When the client last took bytes, while some wait for it: ms of the loop's clock.</summary>
     private long _progressMs;
 
-    /// <summary>What the kernel still held for it when last asked (SIOCOUTQ), or -1.</summary>
+    /// <summary>Bytes the kernel still held for it when last asked (SIOCOUTQ), or -1.</summary>
     private int _unsentInKernel = -1;
 
     /// <summary>When the last send was submitted, ms of the loop's clock.</summary>
     public long LastSendMs { get; private set; } = NeverSent;
 
-    /// <summary>The mark of <see cref="SendQueue"/>, and set by it alone: the client is in one of its
+    /// <summary>The mark of <see cref="SendQueue"/>, which alone sets it: the client is in one of its
     /// lists.</summary>
     public bool IsQueued { get; set; }
 
@@ -81,11 +80,11 @@ internal sealed unsafe partial class ClientConnection
     {
         Debug.Assert(_sending.Pointer is null, "two sends of one client would mix their bytes");
         ref var outbox = ref Stream!.Outbox;
-        // Before the look into the outbox: what an end follows is in it by then.
+        // Read before the outbox: by then it holds everything that an end follows.
         var endRequested = outbox.EndRequested;
         if (endRequested == StreamEndRequest.Abort)
         {
-            // It came after the Channel was looked at: what is unsent is dropped all the same.
+            // It came after the Channel was checked: unsent bytes are dropped all the same.
             BeginClose(ClientEnd.Aborted);
         }
         else if (outbox.TryTake(ref _sending, out _isInsideFlush))
@@ -202,8 +201,8 @@ internal sealed unsafe partial class ClientConnection
     }
 
     /// <summary>
-    /// A parked send says nothing of a client that reads slowly: the kernel completes it only when a good
-    /// part of the socket's buffer is free. What is left in that buffer does.
+    /// A parked send does not show whether a client reads slowly: the kernel completes it only when a good
+    /// part of the socket's buffer is free. The bytes left in that buffer do show it.
     /// </summary>
     private void ProbeProgress()
     {
@@ -211,7 +210,7 @@ internal sealed unsafe partial class ClientConnection
         var isAsked = LinuxNative.GetSockOpt(Fd, SolSocket, SoProtocol, out var protocol) == 0
             && protocol != IpProtoMpTcp;
         var unsent = isAsked ? LinuxNative.GetUnsentBytes(Fd) : -1;
-        // The first look only learns from where it falls; it is not held against the client.
+        // The first look only takes the starting value; it does not count against the client.
         if (_unsentInKernel < 0 || (unsent >= 0 && unsent < _unsentInKernel))
             _progressMs = _loop.NowMs;
         _unsentInKernel = Math.Max(0, unsent);

@@ -33,9 +33,9 @@ internal enum ClientState : byte
 /// completion of everything in flight.
 /// </summary>
 /// <remarks>
-/// Its timer: while bytes wait for it, does it take any? While nothing does: the keep-alive. Setting it anew
-/// for each token is a store (1 ns was measured, with 10,000 clients); it moves in the wheel when its old
-/// place there comes round.
+/// Its timer: while bytes wait for the client, it checks that the client takes some. While none wait, it is
+/// the keep-alive. Setting it for each token is a store (1 ns was measured, with 10,000 clients); it moves in
+/// the wheel when its old place there comes round.
 /// </remarks>
 internal sealed partial class ClientConnection(int index, ClientTable table) : LoopTimer
 {
@@ -48,19 +48,19 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
     /// <summary>It seemed to be gone before its socket was checked.</summary>
     private bool _seemsGone;
 
-    /// <summary>Does it count against the limit of connections (or was it taken only to be
-    /// refused)?</summary>
+    /// <summary>Does it count against the limit of connections? If not, it was taken only to be
+    /// refused.</summary>
     private bool _isAdmitted;
 
     public int Index { get; } = index;
 
-    /// <summary>Raised at each reuse; part of every operation's name, so that a late completion is
-    /// known.</summary>
+    /// <summary>Raised at each reuse. It is part of every operation's name, so that a late completion is
+    /// recognized.</summary>
     public uint Generation { get; private set; }
 
     public int Fd { get; private set; } = -1;
 
-    /// <summary>Who handed it over.</summary>
+    /// <summary>The process that handed it over.</summary>
     public HandoffPeer Peer { get; private set; }
 
     /// <summary>The producer's side; null while the slot is free.</summary>
@@ -77,7 +77,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         Stream = new ClientStream(_loop, this, received.Data, received.Admission, received.StreamBytes,
             received.AcceptedTimestamp);
         ArmWatch();
-        // Until its socket is checked, which somebody else may hold up.
+        // Until its socket is checked, which another process may hold up.
         _loop.SetTimer(this, _loop.Options.HandoffTimeoutMs);
         _loop.Handlers.Begin(Stream);
     }
@@ -134,7 +134,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
             BeginClose(ClientEnd.ClientGone);
         else if (_state == ClientState.Streaming)
             QueueSend();
-        // The end of its check may be all that it waited for.
+        // It may have waited only for the end of its check.
         FinishCloseIfIdle();
     }
 
@@ -158,7 +158,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
     {
         if (_state == ClientState.Free)
             return;
-        // A send, a read or a shutdown that was under way is the one that hangs: workers had none.
+        // A send, read or shutdown under way is the call that hangs: workers had none.
         var wasWatched = _isWatched && WasCut(OperationKind.ClientWatch);
         var waitedToWrite = _sendOperation == OperationKind.ClientWritable
             && WasCut(OperationKind.ClientWritable);
@@ -208,7 +208,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
 
     private void OnGone()
     {
-        // One that never was connected looks the same until it is checked.
+        // A socket that was never connected looks the same until it is checked.
         if (Stream!.IsToldWhenChecked())
             _seemsGone = true;
         else
@@ -221,7 +221,8 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         BeginClose(ClientEnd.SocketError);
     }
 
-    /// <summary>Ended without having been done, and not by us: then the client would be closing.</summary>
+    /// <summary>Ended without being completed, and not by us: otherwise the client would be
+    /// closing.</summary>
     private static bool IsInterrupted(int result) => result is -Errno.Intr or -Errno.Canceled;
 
     private void Free()

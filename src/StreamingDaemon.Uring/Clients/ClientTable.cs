@@ -37,8 +37,8 @@ internal sealed class ClientTable
 
     public SendQueue Sends { get; }
 
-    /// <summary>What <see cref="HandoffServerOptions.KeepAlive"/> says, where the kernel can read it: the one
-    /// copy that every client is sent. Empty if there is to be none.</summary>
+    /// <summary><see cref="HandoffServerOptions.KeepAlive"/> in memory that the kernel can read: one copy,
+    /// sent to every client. Empty if there is no keep-alive.</summary>
     public NativeBuffer KeepAlive => _keepAlive;
 
     /// <summary>Slots that are in use.</summary>
@@ -47,20 +47,19 @@ internal sealed class ClientTable
     /// <summary>Is nobody left to wait for? A client that hangs in a call is not waited for.</summary>
     public bool IsDone => Count == _leftBehind && !HasPassed;
 
-    /// <summary>Does a client's memory have to stay, because the kernel may still send from it?</summary>
+    /// <summary>Must a client's memory stay, because the kernel may still send from it?</summary>
     public bool HasLeftBehind => _leftBehind > 0;
 
     /// <summary>Is there a client to take from another loop?</summary>
     public bool HasPassed => _passed.Reader.TryPeek(out _);
 
-    /// <summary>Clients that this loop serves, or was given. From any thread.</summary>
+    /// <summary>Clients that this loop serves or was given. From any thread.</summary>
     public int Load => Volatile.Read(ref _load);
 
     public ClientConnection this[int slot] => _slots[slot];
 
     /// <summary>Gives this table a client. From the thread of the loop that accepts.</summary>
-    /// <returns>False if the loop has ended. Everything is given back then, but for the
-    /// descriptor.</returns>
+    /// <returns>False if the loop has ended. Then everything is given back except the descriptor.</returns>
     public bool TryGive(in ReceivedClient client, bool isOwn)
     {
         Interlocked.Increment(ref _load);
@@ -81,7 +80,7 @@ internal sealed class ClientTable
         return true;
     }
 
-    /// <summary>Once a turn: starts whom another loop has passed.</summary>
+    /// <summary>Once a turn: starts the clients that another loop has passed.</summary>
     public void TakePassed()
     {
         while (_passed.Reader.TryRead(out var passed))
@@ -101,7 +100,8 @@ internal sealed class ClientTable
             client.Stop();
     }
 
-    /// <summary>The ring is gone: tells the producers of whoever is left, and closes their sockets.</summary>
+    /// <summary>The ring is gone: tells the producers of the remaining clients, and closes their
+    /// sockets.</summary>
     public void Abandon()
     {
         _passed.Writer.TryComplete();
@@ -123,14 +123,14 @@ internal sealed class ClientTable
             client.ArmAgain(ended);
     }
 
-    /// <summary>Gives back what clients share, once the kernel reads nothing of it.</summary>
+    /// <summary>Returns what clients share, once the kernel no longer reads it.</summary>
     public void ReleaseBuffers()
     {
         Loop.Buffers.Return(ref _keepAlive);
         Calls.ReleaseBuffers();
     }
 
-    // What follows is called by the table's clients.
+    // The table's clients call everything below.
 
     /// <summary>A call on its socket does not return: the loop does not wait for it.</summary>
     public void OnLeftBehind() => _leftBehind++;
@@ -157,7 +157,7 @@ internal sealed class ClientTable
         return client;
     }
 
-    /// <summary>Of one that is not served after all: everything but its descriptor.</summary>
+    /// <summary>For a client that is not served after all: returns everything but its descriptor.</summary>
     private void GiveBack(in ReceivedClient client)
     {
         var data = client.Data;

@@ -3,7 +3,7 @@ using StreamingDaemon.Uring.Buffers;
 
 namespace StreamingDaemon.Uring.Clients;
 
-/// <summary>What a producer said of the end of its stream.</summary>
+/// <summary>How a producer asked its stream to end.</summary>
 internal enum StreamEndRequest
 {
     None = 0,
@@ -16,13 +16,13 @@ internal enum StreamEndRequest
 }
 
 /// <summary>
-/// What was flushed and the loop has not taken. Producers fill it, the loop empties it with one send. What
-/// travels in the loop's Channel is the stream, and only once at a time: tokens that pile up cost one entry
-/// and one send together. A part of its stream, and no object of its own: to be used where it stands.
+/// Flushed bytes that the loop has not taken. Producers fill it; the loop empties it with one send. The
+/// loop's Channel carries the stream itself, at most once at a time: tokens that pile up cost one entry and
+/// one send together. A mutable part of its stream, not an object of its own: use it in place.
 /// </summary>
 internal struct Outbox
 {
-    // Guards the three below, for as long as a few bytes are copied.
+    // Guards the three fields below, for as long as a few bytes are copied.
     private SpinLock _gate = new(enableThreadOwnerTracking: false);
     private NativeBuffer _bytes;
     private bool _endsInsideFlush;
@@ -36,21 +36,21 @@ internal struct Outbox
     {
     }
 
-    // What follows is for any thread.
+    // Any thread may call what follows.
 
-    /// <summary>Nothing is taken any more: the loop is done with the client.</summary>
+    /// <summary>Accepts nothing more: the loop is done with the client.</summary>
     public readonly bool IsClosed => Volatile.Read(in _closed);
 
     public readonly StreamEndRequest EndRequested => (StreamEndRequest)Volatile.Read(in _endRequested);
 
-    /// <summary>Only a part of a flush was put in so far.</summary>
+    /// <summary>Only a part of a flush was appended so far.</summary>
     public readonly bool EndsInsideFlush => Volatile.Read(in _endsInsideFlush);
 
-    /// <summary>Bytes that were put in and that the kernel has not taken.</summary>
+    /// <summary>Appended bytes that the kernel has not taken.</summary>
     public readonly long Unsent => Volatile.Read(in _unsent);
 
-    /// <summary>Puts bytes behind those that wait, or says how the stream ends, or both. Once an end was
-    /// asked for, only an abort may follow.</summary>
+    /// <summary>Appends bytes, or says how the stream ends, or both. After an end was requested, only an
+    /// abort may follow.</summary>
     /// <param name="pool">The loop's.</param>
     /// <param name="bytes">Copied.</param>
     /// <param name="end">How the stream ends.</param>
@@ -66,13 +66,13 @@ internal struct Outbox
         }
         finally
         {
-            // Without memory for the bytes too: the loop would wait for the gate for ever.
+            // Even without memory for the bytes: otherwise the loop would wait for the gate for ever.
             _gate.Exit(useMemoryBarrier: false);
         }
     }
 
-    /// <summary>The exchange is a full fence: what was put in is seen by whoever finds the stream in the
-    /// Channel.</summary>
+    /// <summary>The exchange is a full fence: a thread that finds the stream in the Channel sees what was
+    /// appended.</summary>
     /// <returns>False if it is in the Channel already.</returns>
     public bool TryMarkPosted() => Interlocked.Exchange(ref _isPosted, 1) == 0;
 
@@ -80,7 +80,7 @@ internal struct Outbox
         NativeBufferPool pool, ReadOnlySpan<byte> bytes, StreamEndRequest end, bool isInsideFlush)
     {
         var changes = false;
-        // Here, and not at a look before: the flush may be a backend's that was left behind, which goes on.
+        // Here, not at an earlier look: the flush may come from a backend that was left behind and goes on.
         if (_endsInsideFlush && end == StreamEndRequest.Complete)
         {
             end = StreamEndRequest.Abort;
@@ -98,7 +98,7 @@ internal struct Outbox
 
         if (end > EndRequested)
         {
-            // Nothing follows from it once it is closed, but the handler did end its stream.
+            // It has no effect once closed, but the handler did end its stream.
             Volatile.Write(ref _endRequested, (int)end);
             changes = !_closed;
         }
@@ -106,13 +106,12 @@ internal struct Outbox
         return changes;
     }
 
-    // What follows is called by the loop.
+    // The loop calls everything below.
 
-    /// <summary>The stream was taken from the Channel: what is put in from now on posts it again.</summary>
+    /// <summary>The stream was taken from the Channel: the next append posts it again.</summary>
     public void OnTaken() => Interlocked.Exchange(ref _isPosted, 0);
 
-    /// <summary>Is there anything to send or to end? Whatever comes a moment later posts the
-    /// stream.</summary>
+    /// <summary>Is there anything to send or to end? Whatever comes later posts the stream.</summary>
     public bool HasWork
     {
         get
@@ -153,7 +152,7 @@ internal struct Outbox
         return unsent;
     }
 
-    /// <summary>Drops what waits, and takes nothing more.</summary>
+    /// <summary>Drops waiting bytes, and accepts nothing more.</summary>
     public void Close(NativeBufferPool pool)
     {
         Enter();

@@ -2,11 +2,11 @@ using StreamingDaemon.Uring.Buffers;
 
 namespace StreamingDaemon.Uring.Clients;
 
-/// <summary>A client whose place is taken, and who is to be served.</summary>
+/// <summary>A client to serve, whose place is taken.</summary>
 /// <param name="Fd">Its socket.</param>
-/// <param name="Peer">Who handed it over.</param>
+/// <param name="Peer">The process that handed it over.</param>
 /// <param name="Admission">How it comes in.</param>
-/// <param name="StreamBytes">What its stream holds of the memory budget, its request not counted.</param>
+/// <param name="StreamBytes">Bytes of the memory budget that its stream holds, without its request.</param>
 /// <param name="AcceptedTimestamp">When its handoff was accepted, Stopwatch ticks.</param>
 internal readonly record struct ReceivedClient(
     int Fd, HandoffPeer Peer, HandoffAdmission Admission, int StreamBytes, long AcceptedTimestamp)

@@ -3,10 +3,10 @@ using StreamingDaemon.Uring.Shared;
 namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>
-/// Clients that have something to be sent at the end of this turn: what is ready together leaves together.
-/// If coalescing is asked for, a client that was sent something a moment ago waits for the end of the window,
-/// one window for all of them. One that was silent for longer is sent at once, so that a slow upstream's
-/// tokens never wait, and neither does the end of a stream. Loop-owned.
+/// Clients with something to send at the end of this turn: what is ready together leaves together. With
+/// coalescing, a client that was just sent something waits for the end of the window, one window for all. A
+/// client silent for longer is sent at once, so a slow upstream's tokens never wait. The end of a stream
+/// never waits either. Loop-owned.
 /// </summary>
 internal sealed class SendQueue(LoopContext loop)
 {
@@ -16,7 +16,7 @@ internal sealed class SendQueue(LoopContext loop)
     /// <summary>Not in the wheel, whose ticks are longer than a window.</summary>
     private long _windowEndsMs = long.MaxValue;
 
-    /// <summary>Is nobody to be sent anything in this turn?</summary>
+    /// <summary>Does this turn have nothing to send?</summary>
     public bool IsEmpty => _ready.Count == 0;
 
     public void Add(ClientConnection client)
@@ -34,15 +34,15 @@ internal sealed class SendQueue(LoopContext loop)
         }
     }
 
-    /// <summary>One send for all that each client got in this turn.</summary>
+    /// <summary>One send per client, for all it got in this turn.</summary>
     public void StartSends()
     {
-        // A send may end at once, and its client be in the list again: that is for the next turn.
+        // A send may complete at once, and put its client back into the list: that is for the next turn.
         var count = _ready.Count;
         for (var i = 0; i < count; i++)
         {
             var client = _ready[i];
-            // Twice in the list if it was held and could not be any longer.
+            // Twice in the list if it was held and could not wait any longer.
             if (!client.IsQueued)
                 continue;
             client.IsQueued = false;
@@ -52,7 +52,7 @@ internal sealed class SendQueue(LoopContext loop)
         _ready.RemoveRange(0, count);
     }
 
-    /// <summary>Once a turn: those that were held are ready, if their window is over.</summary>
+    /// <summary>Once a turn: held clients are ready, if their window is over.</summary>
     public void EndWindow()
     {
         if (loop.NowMs < _windowEndsMs)

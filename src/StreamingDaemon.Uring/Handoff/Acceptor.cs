@@ -9,18 +9,18 @@ using static StreamingDaemon.Uring.Interop.IoUringConstants;
 namespace StreamingDaemon.Uring.Handoff;
 
 /// <summary>
-/// Accepts the module's connections, as many as there is room for. What is not accepted waits in the kernel's
-/// queue, where nothing is lost and no descriptor is held. Loop-owned.
+/// Accepts as many of the module's connections as there is room for. The others wait in the kernel's accept
+/// queue: nothing is lost there, and none holds a descriptor. Loop-owned.
 /// </summary>
 /// <param name="loop">The loop that accepts.</param>
-/// <param name="listener">Where.</param>
+/// <param name="listener">The socket to accept on.</param>
 /// <param name="receiver">Gets each connection.</param>
 internal sealed class Acceptor(LoopContext loop, HandoffListener listener, HandoffReceiver receiver)
 {
-    /// <summary>Accepts of one connection each that are armed at once.</summary>
+    /// <summary>Single-connection accepts armed at once.</summary>
     private const int MostAccepts = 16;
 
-    /// <summary>The old ring's accepts are cancelled by and by, and may take a wake-up with them.</summary>
+    /// <summary>The old ring's accepts are cancelled later, and may take a wake-up with them.</summary>
     private const int AskAgainMs = 100;
 
     private readonly int _backlog = EffectiveBacklog(loop.Options.Backlog);
@@ -59,7 +59,7 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
             return;
         _armed--;
         _isMultishot = false;
-        // EMFILE, ENFILE, ENOBUFS, ENOMEM: what ends gives some back. The connection is still queued.
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM: what ends frees some. The connection is still queued.
         if (completion.Result is < 0 and not (-Errno.ConnAborted or -Errno.Intr or -Errno.Canceled))
             receiver.BackOff();
     }
@@ -67,11 +67,11 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
     /// <summary>Takes what is queued, then closes the listener.</summary>
     public void BeginDrain() => _draining = true;
 
-    /// <summary>Refuses who still comes.</summary>
+    /// <summary>Refuses connections that still come.</summary>
     public void Stop() => _stopped = true;
 
-    /// <summary>The ring is a new one: what had completed in the old one is still to be counted, the others
-    /// are armed by the next turn.</summary>
+    /// <summary>The ring is new: count what had completed in the old one; the next turn arms the other
+    /// accepts.</summary>
     public void ArmAgain(List<CompletionEntry> completed)
     {
         _armed = 0;
@@ -104,8 +104,8 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
         }
     }
 
-    /// <summary>A multishot accept takes all that is queued before it asks. If that is more than there is
-    /// room for, there are as many that take one each.</summary>
+    /// <summary>A multishot accept takes everything queued before it asks. If that exceeds the room, single
+    /// accepts are armed instead, one per place.</summary>
     private void Arm(int room)
     {
         if (room < _backlog)
@@ -165,7 +165,7 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
         return options.AllowedUids.Contains(peer.UserId) || options.AllowedGids.Contains(peer.GroupId);
     }
 
-    /// <summary>Takes what is left in the accept queue, then closes the listener.</summary>
+    /// <summary>Takes the rest of the accept queue, then closes the listener.</summary>
     private void Finish()
     {
         while (!_stopped)
@@ -183,7 +183,7 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
             }
             else if (fd is not (-Errno.Intr or -Errno.ConnAborted))
             {
-                // No descriptor is left: streams that end give some back, and what is queued is ours to
+                // No descriptor is left: streams that end free some, and queued connections are ours to
                 // serve.
                 receiver.BackOff();
                 return;

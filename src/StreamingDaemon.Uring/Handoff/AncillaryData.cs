@@ -3,18 +3,17 @@ using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Handoff;
 
-/// <summary>What may come with a message beside the client's descriptor.</summary>
+/// <summary>Control messages that may come beside the client's descriptor.</summary>
 internal static class AncillaryData
 {
     private static readonly int[] s_senders =
         [SoPassCred, SoPassSec, SoPassPidFd, SoTimestamp, SoTimestampNs, SoTimestamping, SoInq];
 
     /// <summary>
-    /// Turns off whatever makes the kernel add control messages of its own. A listener of the service manager
-    /// may have such options, and its connections inherit them; SO_PASSPIDFD adds a descriptor to each
-    /// message.
+    /// Turns off every option that makes the kernel add control messages. The service manager's listener may
+    /// have such options, and its connections inherit them. SO_PASSPIDFD adds a descriptor to each message.
     /// </summary>
-    /// <param name="fd">A Unix socket of ours alone. A kernel that lacks an option refuses it.</param>
+    /// <param name="fd">A Unix socket that only we hold. A kernel that lacks an option refuses it.</param>
     public static void TurnOff(int fd)
     {
         foreach (var option in s_senders)

@@ -7,9 +7,9 @@ namespace StreamingDaemon.Uring.Handoff;
 internal static class ClientSocket
 {
     /// <summary>
-    /// Is it a stream socket of a kind that we know? Asks only what the kernel answers without the socket's
-    /// lock (sk_getsockopt), because somebody else may hold that lock: for the loop's thread. A file is no
-    /// socket, and is not asked anything.
+    /// Is it a stream socket of a known kind? For the loop's thread: another process may hold the socket's
+    /// lock, so this asks only what the kernel answers without it (sk_getsockopt). A file is not a socket,
+    /// and gets no call.
     /// </summary>
     public static bool IsKnownKind(int fd)
     {
@@ -17,27 +17,27 @@ internal static class ClientSocket
             return false;
         if (family == AfUnix)
             return LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) == 0 && type == SockStream;
-        // These are streams. poll(2) of them takes no lock (tcp_poll, mptcp_poll); that of others may.
+        // These are streams. poll(2) on them takes no lock (tcp_poll, mptcp_poll); on other kinds it may.
         return family is AfInet or AfInet6
             && LinuxNative.GetSockOpt(fd, SolSocket, SoProtocol, out var protocol) == 0
             && protocol is IpProtoTcp or IpProtoMpTcp;
     }
 
     /// <summary>
-    /// Looks whether it is connected, and makes it ready to stream to. These calls take the socket's lock,
-    /// so they wait for as long as another holder of the socket wants.
+    /// Checks that it is connected, and readies it for streaming. These calls take the socket's lock, so they
+    /// wait as long as another holder of the socket wants.
     /// </summary>
     /// <returns>Null if it is ready, else why it is not.</returns>
     public static HandoffRejection? Prepare(int fd)
     {
-        // One that listens has no peer either.
+        // A listening socket has no peer either.
         if (LinuxNative.GetPeerFamily(fd, out var family) < 0)
             return WhyWithoutPeer(fd);
         if (family == AfUnix)
             return null;
         // A token is a small packet that must not wait for the previous one's acknowledgement.
         _ = LinuxNative.SetSockOpt(fd, IpProtoTcp, TcpNoDelay, 1);
-        // Its opener may have asked for it: the close would throw away what the client has not read yet.
+        // Its opener may have asked for it: the close would drop what the client has not read yet.
         _ = LinuxNative.SetNoLinger(fd);
         return null;
     }

@@ -14,14 +14,14 @@ internal enum HandoffState : byte
     /// <summary>The slot is on the free list.</summary>
     Free,
 
-    /// <summary>Its message is waited for, or there is no room for it yet.</summary>
+    /// <summary>Waits for its message, or for room to receive it.</summary>
     Open,
 
-    /// <summary>Its time is up: what is here already counts, and nothing more is waited for.</summary>
+    /// <summary>Its time is up: what is here still counts, but nothing more is awaited.</summary>
     Expired,
 
-    /// <summary>Shut down for reading, after a look that found nothing: what its peer sends is
-    /// refused.</summary>
+    /// <summary>Shut down for reading, after a look that found nothing: the kernel refuses what its peer
+    /// sends.</summary>
     Refusing,
 
     /// <summary>Ended while a look was in flight: waits for its completion.</summary>
@@ -57,7 +57,7 @@ internal enum HandoffMessage : byte
 /// </summary>
 internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiver) : LoopTimer
 {
-    /// <summary>After so many times with room in our table, it is not the table.</summary>
+    /// <summary>After so many failures with room in our table, the table is not the cause.</summary>
     private const int MostTimesCut = 3;
 
     private readonly HandoffReceiver _receiver = receiver;
@@ -67,7 +67,7 @@ internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiv
     /// <summary>How often its descriptor was cut off.</summary>
     private int _timesCut;
 
-    /// <summary>Where it is received. Null while there is no memory for it.</summary>
+    /// <summary>Its receive area. Null while there is no memory for it.</summary>
     public HandoffMemory Memory;
 
     public int Index { get; } = index;
@@ -80,10 +80,10 @@ internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiv
 
     public int Fd { get; private set; } = -1;
 
-    /// <summary>The client's descriptor, once it came; else -1.</summary>
+    /// <summary>The client's descriptor, once it came; otherwise -1.</summary>
     public int ClientFd { get; private set; } = -1;
 
-    /// <summary>Bytes of the message that are here.</summary>
+    /// <summary>Bytes of the message received so far.</summary>
     public int Received { get; private set; }
 
     public bool HasMemory => Memory.Pointer is not null;
@@ -193,10 +193,10 @@ internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiv
     public void MarkExpired() => Advance(HandoffState.Expired);
 
     /// <summary>
-    /// Nothing is there, but between this look and the close it may come, and the module would take it for
-    /// received. unix(7) does not say it, but once this returns the kernel refuses every send with EPIPE
-    /// (unix_stream_sendmsg, unix_dgram_sendmsg), upon which a module still has its client and answers it;
-    /// what came before is found by one more look.
+    /// Nothing is there, but a message may come between this look and the close, and the module would count
+    /// it as received. After this call the kernel refuses every send with EPIPE (unix_stream_sendmsg,
+    /// unix_dgram_sendmsg; unix(7) does not say it). The module then still has its client and answers it. One
+    /// more look finds what came before.
     /// </summary>
     public void RefuseMore()
     {
@@ -210,10 +210,10 @@ internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiv
         Advance(HandoffState.Closing);
     }
 
-    /// <summary>The client's descriptor is another's from now on.</summary>
+    /// <summary>The client's descriptor belongs to another owner from now on.</summary>
     public void GiveClientAway() => ClientFd = -1;
 
-    /// <summary>Readies the slot for the next handoff; everything it had is given back.</summary>
+    /// <summary>Readies the slot for the next handoff and returns everything it had.</summary>
     public void Reset()
     {
         Debug.Assert(!IsLooking, "the kernel still points into this slot's memory");

@@ -18,9 +18,9 @@ internal sealed class HandoffIntake : IHandoffSource
     private readonly HandoffReceiver _receiver;
     private readonly Acceptor _acceptor;
 
-    /// <summary>Binds the socket, or takes the one that was passed. Last of all that a start needs: whoever
-    /// finds the socket finds a loop that has all it needs.</summary>
-    /// <exception cref="HandoffServerException">The socket is refused, or the limit of descriptors is too
+    /// <summary>Binds the socket, or takes the passed one. The last step of a start: a process that finds the
+    /// socket finds a loop that is ready.</summary>
+    /// <exception cref="HandoffServerException">The kernel refused the socket, or the descriptor limit is too
     /// low.</exception>
     public HandoffIntake(LoopContext loop, LoopBalancer balancer)
     {
@@ -45,10 +45,10 @@ internal sealed class HandoffIntake : IHandoffSource
         }
     }
 
-    /// <summary>Where the loop accepts. From any thread.</summary>
+    /// <summary>The path the loop accepts on. From any thread.</summary>
     public string SocketPath => _listener.Path;
 
-    /// <summary>Why the path is still there after the end; null if it is not.</summary>
+    /// <summary>Why the path still exists after the end; null if it does not.</summary>
     public string? PathLeft => _listener.Left;
 
     /// <summary>Of the whole process. From any thread.</summary>
@@ -87,7 +87,7 @@ internal sealed class HandoffIntake : IHandoffSource
 
     public void BeginDrain()
     {
-        // The path first: new connects fail at once, or reach a successor. Those that are queued are ours.
+        // The path first: new connects fail at once, or reach a successor. We serve the queued ones.
         _listener.Unlink();
         _acceptor.BeginDrain();
     }

@@ -11,7 +11,7 @@ namespace StreamingDaemon.Uring.Handoff;
 /// </summary>
 internal sealed class HandoffListener : IDisposable
 {
-    /// <summary>How long the lock is waited for when there are no streams any more.</summary>
+    /// <summary>How long to wait for the lock when there are no streams any more.</summary>
     public const int LastPatienceMs = 100;
 
     private FileIdentity _identity;
@@ -26,7 +26,7 @@ internal sealed class HandoffListener : IDisposable
 
     public int Fd { get; private set; }
 
-    /// <summary>The service manager has it too, and may set its options at any time.</summary>
+    /// <summary>The service manager holds it too, and may set its options at any time.</summary>
     public bool IsPassed { get; }
 
     /// <summary>Where clients find it.</summary>
@@ -35,8 +35,8 @@ internal sealed class HandoffListener : IDisposable
     /// <summary>Why <see cref="Unlink"/> left the path; null if it did not.</summary>
     public string? Left { get; private set; }
 
-    /// <exception cref="HandoffServerException">The path cannot be listened on, or the passed socket is not
-    /// what is needed; the message says why.</exception>
+    /// <exception cref="HandoffServerException">The path is unusable, or the passed socket is of the wrong
+    /// kind; the message says why.</exception>
     public static HandoffListener Open(HandoffServerOptions options) =>
         options.PassedSocket >= 0 ? Adopt(options) : Bind(options);
 
@@ -104,14 +104,14 @@ internal sealed class HandoffListener : IDisposable
     }
 
     /// <summary>
-    /// Listens under a name beside the path first, and moves that to the path when all of it is right: nobody
-    /// who looks there finds another mode, another group, or nobody who listens.
+    /// Listens under a temporary name first, and moves it to the path once it is complete. So no process ever
+    /// finds a wrong mode, a wrong group, or a socket without a listener there.
     /// </summary>
     private void ListenBeside(HandoffServerOptions options, uint? group, bool replace)
     {
         var directory = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path))!;
         var beside = System.IO.Path.Combine(directory, $".{Environment.ProcessId}.new");
-        // Of a process with our number that was killed in the midst of this; the lock keeps others out.
+        // Left by a process with our number that was killed during this; the lock keeps others out.
         SocketPath.RemoveIfStale(beside);
         ListenAt(beside, options, group);
         // The identity is the inode's, and goes with it.
@@ -165,8 +165,8 @@ internal sealed class HandoffListener : IDisposable
 
     /// <summary>Removes the path, if it still names our socket. If the lock is held, a later call tries
     /// again.</summary>
-    /// <param name="patienceMs">How long another holder of the lock is waited for. None while there are
-    /// streams: they would stand still as long.</param>
+    /// <param name="patienceMs">How long to wait for another holder of the lock. 0 while there are streams:
+    /// they would stall as long.</param>
     public void Unlink(int patienceMs = 0)
     {
         if (_identity == default)
@@ -181,25 +181,25 @@ internal sealed class HandoffListener : IDisposable
         }
         catch (HandoffServerException e)
         {
-            // Without the lock it might be a successor's by now: it stays, and the next start finds it stale.
+            // Without the lock it might be a successor's by now: keep it; the next start finds it stale.
             Left = e.Message;
         }
     }
 
     /// <summary>
-    /// Takes what was queued before this moment, and lets nobody queue any more: who comes now is refused,
-    /// and tries again. Of a passed socket nothing is taken: its queue is the next start's.
+    /// Takes what was queued before this moment, and closes the queue: later connects are refused, and try
+    /// again. From a passed socket it takes nothing: that queue is left to the next start.
     /// </summary>
-    /// <returns>A connection, or a negative errno: EAGAIN where there is none left.</returns>
+    /// <returns>A connection, or a negative errno: EAGAIN if none is left.</returns>
     public int AcceptQueued()
     {
         if (IsPassed)
             return -Errno.Again;
         if (!_refusesMore)
         {
-            // Who found the path before it was removed may be on the way in still. unix(7) does not say it,
-            // but the kernel refuses to connect to a listener that was shut down for reading
-            // (unix_stream_connect), and goes on giving out what is queued.
+            // A process that found the path before its removal may still be connecting. The kernel refuses to
+            // connect to a listener shut down for reading (unix_stream_connect; unix(7) does not say it), and
+            // still hands out what is queued.
             _ = LinuxNative.Shutdown(Fd, ShutRd);
             _refusesMore = true;
         }
@@ -207,7 +207,8 @@ internal sealed class HandoffListener : IDisposable
         return LinuxNative.Accept(Fd);
     }
 
-    /// <summary>Gives the descriptor up: closing it releases what is queued and was not accepted.</summary>
+    /// <summary>Gives up the descriptor: closing it releases queued connections that were not
+    /// accepted.</summary>
     /// <returns>-1 if that was done before.</returns>
     public int TakeDescriptor()
     {

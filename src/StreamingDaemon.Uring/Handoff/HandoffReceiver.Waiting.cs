@@ -4,16 +4,16 @@ using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Handoff;
 
-// How long a peer may keep us waiting for its handoff, and what is done when that is over: whoever was told
-// that its message is sent has handed its client over, and none of those may be dropped. And the handoffs
-// that we keep waiting: for a client's place, for a descriptor, for memory.
+// How long a peer may keep us waiting for its handoff, and what happens after that. A peer whose send
+// succeeded has handed its client over: none of those may be dropped. Also here: handoffs that we keep
+// waiting, for a client's place, a descriptor or memory.
 internal sealed partial class HandoffReceiver
 {
-    /// <summary>Pause after a call failed for want of descriptors or memory.</summary>
+    /// <summary>Pause after a call failed because descriptors or memory were short.</summary>
     private const int BackoffMs = 100;
 
-    /// <summary>A module sends right after it has connected. If every place is taken, who has been silent
-    /// for this long gives way to who comes.</summary>
+    /// <summary>A module sends right after it has connected. If every place is taken, a peer silent for this
+    /// long gives way to a new one.</summary>
     private const int SilenceGraceMs = 100;
 
     private readonly LoopAlarm _backoff = new();
@@ -23,15 +23,16 @@ internal sealed partial class HandoffReceiver
     /// <summary>Handoffs whose message is still to come.</summary>
     private readonly IdleHandoffList _silent = new();
 
-    /// <summary>Whole handoffs that wait for a client's place: those for refusals are in use too.</summary>
+    /// <summary>Complete handoffs that wait for a client's place: the places for refusals are in use
+    /// too.</summary>
     private readonly Queue<HandoffConnection> _withoutPlace = new();
 
-    /// <summary>Handoffs that could not be received for want of a descriptor or of memory, to be asked for
-    /// again. One may have ended since: then its generation is another.</summary>
+    /// <summary>Handoffs not received because a descriptor or memory was short; they are asked for again. One
+    /// may have ended since: then its generation differs.</summary>
     private readonly Queue<(HandoffConnection Handoff, uint Generation)> _unreceived = new();
 
-    /// <summary>Messages that are longer than a small area, while the large ones are in use. One may have
-    /// ended since: then its generation is another.</summary>
+    /// <summary>Messages longer than a small area, while all large areas are in use. One may have ended
+    /// since: then its generation differs.</summary>
     private readonly Queue<(HandoffConnection Handoff, uint Generation)> _awaitingLarger = new();
 
     /// <summary>One of the unreceived has been looked at, and its answer is on the way.</summary>
@@ -42,11 +43,11 @@ internal sealed partial class HandoffReceiver
 
     private int HeldCount => _withoutPlace.Count + _unreceived.Count;
 
-    /// <summary>A call failed for want of descriptors or memory: nothing more is taken for a
+    /// <summary>A call failed because descriptors or memory were short: take nothing more for a
     /// moment.</summary>
     public void BackOff() => _loop.SetTimer(_backoff, BackoffMs);
 
-    /// <summary>Once a turn: goes on with those that we keep waiting.</summary>
+    /// <summary>Once a turn: continues the handoffs that we keep waiting.</summary>
     public void ServeHeld()
     {
         ServeAwaitingLargerMemory();
@@ -57,7 +58,7 @@ internal sealed partial class HandoffReceiver
             Serve(handoff, admission);
         }
 
-        // One at a time: each copies its message anew, and the first shows whether there is a place again.
+        // One at a time: each look copies its message again, and the first shows whether there is a place.
         while (!_backoff.IsSet && !_isProbing && _unreceived.TryDequeue(out var waiting))
         {
             if (waiting.Handoff.Generation != waiting.Generation)
@@ -90,8 +91,8 @@ internal sealed partial class HandoffReceiver
         }
     }
 
-    /// <summary>The time of a handoff is up. While this process stood still its message may have come: it is
-    /// dropped only if none is there.</summary>
+    /// <summary>A handoff's time is up. Its message may have come while this process stood still: it is
+    /// dropped only if no message is there.</summary>
     public void Expire(HandoffConnection handoff)
     {
         handoff.MarkExpired();
@@ -130,7 +131,7 @@ internal sealed partial class HandoffReceiver
         _loop.SetTimer(handoff, _loop.Options.HandoffTimeoutMs);
     }
 
-    /// <summary>It is not the peer who is waited for: no deadline runs, and it gives way to nobody.</summary>
+    /// <summary>We do not wait for the peer here: no deadline runs, and it gives way to nobody.</summary>
     private void ExcusePeer(HandoffConnection handoff)
     {
         TimerWheel.Clear(handoff);
@@ -196,7 +197,7 @@ internal sealed partial class HandoffReceiver
             return;
         }
 
-        // It has sent, and it is we who keep it waiting.
+        // It has sent, and we keep it waiting.
         ExcusePeer(handoff);
         _awaitingLarger.Enqueue((handoff, handoff.Generation));
         _loop.SetTimer(_largerAgain, BackoffMs);

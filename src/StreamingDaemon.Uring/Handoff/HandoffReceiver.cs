@@ -9,8 +9,8 @@ using static StreamingDaemon.Uring.Interop.SocketConstants;
 namespace StreamingDaemon.Uring.Handoff;
 
 /// <summary>
-/// Receives handoffs, each a client's descriptor and its data, and gives their clients to the loops. Who has
-/// to wait for what is in <c>HandoffReceiver.Waiting.cs</c>. Loop-owned.
+/// Receives handoffs, each a client's descriptor and its data, and gives their clients to the loops.
+/// <c>HandoffReceiver.Waiting.cs</c> holds the waits. Loop-owned.
 /// </summary>
 internal sealed unsafe partial class HandoffReceiver : IDisposable
 {
@@ -36,17 +36,17 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
     /// <summary>Handoffs on their way.</summary>
     public int Count { get; private set; }
 
-    /// <summary>The cap of them: what the limits of descriptors and of memory allow.</summary>
+    /// <summary>Their cap: what the limits of descriptors and memory allow.</summary>
     public int Most => Math.Min(_budget.Handoffs, (int)Math.Clamp(
         _loop.Options.Memory.Limit / ReceiveShare / HandoffMemoryPool.SmallBytes, 64, int.MaxValue));
 
-    /// <summary>One more than the cap: only who comes shows that a silent one must go.</summary>
+    /// <summary>One more than the cap: only a new peer shows that a silent one must go.</summary>
     public bool MayTakeMore => Count <= Most && HeldCount == 0 && !_backoff.IsSet;
 
     public HandoffConnection this[int slot] => _slots[slot];
 
-    /// <summary>Asks for the message of a connection. Its time runs from here on, unless there is no memory:
-    /// then it is we who keep the peer waiting.</summary>
+    /// <summary>Asks for the message of a connection. Its time runs from here on, except if there is no
+    /// memory: then we keep the peer waiting.</summary>
     public void Begin(int fd)
     {
         var handoff = TakeSlot();
@@ -116,7 +116,7 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
         }
     }
 
-    /// <summary>Looks again, in a new ring, for what the old one was asked for.</summary>
+    /// <summary>Repeats in a new ring the looks that the old one was asked for.</summary>
     public void ArmAgain(HashSet<ulong> ended)
     {
         foreach (var handoff in _slots)
@@ -149,7 +149,7 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
         }
     }
 
-    /// <summary>Gives back what the kernel wrote into.</summary>
+    /// <summary>Returns the memory that the kernel wrote into.</summary>
     public void Dispose() => _memory.Dispose();
 
     private HandoffConnection TakeSlot()
@@ -210,9 +210,8 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
         End(handoff);
     }
 
-    /// <summary>The budget of memory: asked once for each handoff, when its length is known and nothing of it
-    /// was copied. Until then a handoff is bytes in a receive area, and those are bounded on their
-    /// own.</summary>
+    /// <summary>Asks the memory budget, once per handoff, when its length is known and nothing of it was
+    /// copied. Until then a handoff is bytes in a receive area, which have their own bound.</summary>
     /// <param name="admission">As the places of clients have it.</param>
     /// <param name="length">Of the handoff data; 0 for a refused client if there is no memory to read
     /// it.</param>

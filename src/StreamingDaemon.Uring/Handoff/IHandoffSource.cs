@@ -12,7 +12,7 @@ internal interface IHandoffSource : IDisposable
     /// <summary>Handoffs on their way.</summary>
     int Count { get; }
 
-    /// <summary>Will no handoff come any more, and is none on its way?</summary>
+    /// <summary>Has the last handoff come and left?</summary>
     bool IsDone { get; }
 
     /// <summary>Is a stop of this loop a drain too?</summary>
@@ -21,7 +21,7 @@ internal interface IHandoffSource : IDisposable
     /// <summary>Has another loop given a place back since <see cref="Turn"/> found none?</summary>
     bool MayServeHeld { get; }
 
-    /// <summary>Once a turn: serves who waits, and accepts as many more as there is room for.</summary>
+    /// <summary>Once a turn: serves those that wait, and accepts as many more as there is room for.</summary>
     void Turn();
 
     /// <summary>An accept has completed.</summary>
@@ -41,7 +41,7 @@ internal interface IHandoffSource : IDisposable
     /// <summary>Gives free memory back.</summary>
     void Trim();
 
-    /// <summary>From now on nobody finds the socket's path; who is queued is served.</summary>
+    /// <summary>From now on no process finds the socket's path; those queued are served.</summary>
     void BeginDrain();
 
     /// <summary>Drops the handoffs that are on their way, and those that still come.</summary>
@@ -54,7 +54,7 @@ internal interface IHandoffSource : IDisposable
     void Abandon();
 }
 
-/// <summary>Of a loop that does not accept.</summary>
+/// <summary>For a loop that does not accept.</summary>
 internal sealed class NoHandoffs : IHandoffSource
 {
     private NoHandoffs()

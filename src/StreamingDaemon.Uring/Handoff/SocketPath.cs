@@ -44,8 +44,8 @@ internal static class SocketPath
     public static bool Is(string path, in FileIdentity file) =>
         FileIdentity.Read(path, out var now) == 0 && now.IsSameFile(file);
 
-    /// <summary>Whether a socket stands at the path.</summary>
-    /// <exception cref="HandoffServerException">Something else does, and must be left alone.</exception>
+    /// <summary>Does a socket stand at the path?</summary>
+    /// <exception cref="HandoffServerException">Something else is there that must be left alone.</exception>
     public static bool IsTaken(string path) => IsTaken(path, out _);
 
     private static bool IsTaken(string path, out FileIdentity existing)
@@ -61,7 +61,7 @@ internal static class SocketPath
             $"{path}: exists and is no socket; it is left as it is. Choose another path with --socket");
     }
 
-    /// <summary>Whether a stale socket stands at the path, to be replaced.</summary>
+    /// <summary>Does a stale socket stand at the path, to be replaced?</summary>
     /// <exception cref="HandoffServerException">Something is there that must be left alone.</exception>
     public static bool IsStale(string path) => IsStale(path, out _);
 
@@ -79,7 +79,7 @@ internal static class SocketPath
             case -Errno.NoEnt:
                 return false;
             case -Errno.ConnRefused:
-                // Nobody listens: left behind by a daemon that was killed, if it is of our user. A server of
+                // No process listens: a killed daemon left it behind, if it is our user's. A server of
                 // another user may only be stopped, and wants its socket back.
                 var user = FileNative.EffectiveUser;
                 return stale.Owner == user ? true : throw new HandoffServerException(
@@ -91,7 +91,7 @@ internal static class SocketPath
         }
     }
 
-    /// <summary>The number of a group that is given by name or number.</summary>
+    /// <summary>The number of a group given by name or number.</summary>
     /// <exception cref="HandoffServerException">There is no such group.</exception>
     public static uint GroupOf(string group)
     {
@@ -117,8 +117,8 @@ internal static class SocketPath
         };
     }
 
-    /// <summary>Asks the database of groups, which may be a server that does not answer (nsswitch.conf(5)):
-    /// on a thread that is left behind then.</summary>
+    /// <summary>Asks the group database, which may be a server that does not answer (nsswitch.conf(5)). So it
+    /// runs on a thread that can be left behind.</summary>
     private static int FindGroup(string group, out uint id)
     {
         (int Error, uint Id)? found = null;

@@ -3,9 +3,9 @@ using StreamingDaemon.Uring.Interop;
 namespace StreamingDaemon.Uring.Handoff;
 
 /// <summary>
-/// Held for the moment in which a daemon looks at a socket's path and changes it. Two that start at once
-/// would else both find a stale socket, and the second would remove what the first has bound; one that ends
-/// would remove what its successor has just put there.
+/// Held while a daemon checks a socket's path and changes it. Without it, two daemons that start at once
+/// would both find a stale socket, and the second would remove the first one's. One that ends would remove
+/// what its successor has just bound.
 /// </summary>
 /// <remarks>
 /// flock(2) on a file beside the path, so that a killed holder holds nothing. The holder removes the file; a
@@ -16,7 +16,7 @@ internal readonly struct SocketPathLock : IDisposable
 {
     public const string Suffix = ".lock";
 
-    /// <summary>Longer than any honest holder needs.</summary>
+    /// <summary>Longer than any well-behaved holder needs.</summary>
     public const int StartPatienceMs = 5_000;
 
     private const int OwnerOnly = 0x180; // 0600
@@ -30,7 +30,7 @@ internal readonly struct SocketPathLock : IDisposable
         _fd = fd;
     }
 
-    /// <summary>Takes the lock, waiting for another holder as long as the patience allows.</summary>
+    /// <summary>Takes the lock; waits for another holder as long as the patience allows.</summary>
     /// <exception cref="HandoffServerException">The directory does not allow it, the file is not ours, or
     /// another process holds it all the time.</exception>
     public static SocketPathLock Take(string socketPath, int patienceMs)

@@ -16,7 +16,7 @@ internal static class BlockedThread
         {
             var path = string.Create(CultureInfo.InvariantCulture, $"/proc/self/task/{threadId}/stat");
             var stat = Encoding.ASCII.GetString(File.ReadAllBytes(path));
-            // The name before it may hold any character; the state is the first field behind it.
+            // The name before it may hold any character; the state is the first field after it.
             var state = stat.AsSpan(stat.LastIndexOf(')') + 1).TrimStart();
             return state.Length == 0 || state[0] is 'S' or 'D';
         }

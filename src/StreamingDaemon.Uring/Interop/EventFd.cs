@@ -29,8 +29,8 @@ internal sealed unsafe class EventFd : IDisposable
 
     public ulong* Buffer { get; }
 
-    /// <summary>Adds one. From any thread, even while it is disposed: the number may be somebody else's by
-    /// then.</summary>
+    /// <summary>Adds one. From any thread, even while it is disposed: its number may belong to another file
+    /// by then.</summary>
     public void Signal()
     {
         var held = false;
@@ -42,7 +42,7 @@ internal sealed unsafe class EventFd : IDisposable
         }
         catch (ObjectDisposedException)
         {
-            // The loop has ended: nobody to wake.
+            // The loop has ended: no thread to wake.
         }
         finally
         {

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace StreamingDaemon.Uring.Interop;
 
-/// <summary>Which file a path names, without following a symbolic link, and whose it is.</summary>
+/// <summary>Which file a path names, without following a symbolic link, and who owns it.</summary>
 internal readonly unsafe partial record struct FileIdentity(
     ulong Device, ulong Inode, uint Mode, uint Owner, uint Links, ulong Size)
 {
@@ -21,7 +21,7 @@ internal readonly unsafe partial record struct FileIdentity(
     public const uint TypeDirectory = 0x4000;
     public const uint TypeFifo = 0x1000;
 
-    /// <summary>Whether both are one file, whatever became of its mode since.</summary>
+    /// <summary>Are both one file, even if its mode has changed since?</summary>
     public bool IsSameFile(in FileIdentity other) => Device == other.Device && Inode == other.Inode;
 
     public bool IsSocket => (Mode & TypeMask) == TypeSocket;

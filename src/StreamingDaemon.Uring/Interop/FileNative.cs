@@ -79,7 +79,7 @@ internal static unsafe partial class FileNative
         public byte** Members;
     }
 
-    /// <summary>Whose files are this process's own.</summary>
+    /// <summary>The user that owns this process's files.</summary>
     public static uint EffectiveUser => GetEffectiveUser();
 
     public static int Open(string path, int flags, uint mode) => Result(OpenRaw(path, flags, mode));
@@ -88,7 +88,7 @@ internal static unsafe partial class FileNative
 
     public static int Fcntl(int fd, int command, int argument) => Result(FcntlRaw(fd, command, argument));
 
-    /// <summary>Is there no free descriptor, for want of a limit of this process or of the system?</summary>
+    /// <summary>Is no descriptor free, because a limit of this process or of the system is reached?</summary>
     /// <param name="fd">Any open descriptor.</param>
     public static bool IsTableFull(int fd)
     {
@@ -98,11 +98,11 @@ internal static unsafe partial class FileNative
         return copy is -Errno.MFile or -Errno.NFile;
     }
 
-    /// <summary>Gives a file to a group, and leaves its owner. Does not follow a symbolic link.</summary>
+    /// <summary>Gives a file to a group, and keeps its owner. Does not follow a symbolic link.</summary>
     public static int ChangeGroup(string path, uint group) => Result(LChownRaw(path, uint.MaxValue, group));
 
-    /// <summary>May this process give a file of its own to the group (chown(2))? Root may, and its
-    /// members.</summary>
+    /// <summary>May this process give a file of its own to the group (chown(2))? Root and the group's members
+    /// may.</summary>
     public static bool MayGiveTo(uint group)
     {
         if (GetEffectiveUser() == 0 || GetEffectiveGroup() == group)
@@ -122,7 +122,7 @@ internal static unsafe partial class FileNative
     public static int Link(string from, string to) => Result(LinkRaw(from, to));
 
     /// <summary>Looks a group up by name, wherever the system keeps its groups.</summary>
-    /// <returns>0, a negative errno, or -ENOENT where there is none (getgrnam_r(3) itself answers 0
+    /// <returns>0, a negative errno, or -ENOENT if there is none (getgrnam_r(3) itself answers 0
     /// then).</returns>
     public static int FindGroup(string name, out uint id)
     {
@@ -148,7 +148,7 @@ internal static unsafe partial class FileNative
         }
     }
 
-    /// <summary>Where a Unix socket is bound, or "" where it has no path.</summary>
+    /// <summary>The path a Unix socket is bound to, or "" if it has none.</summary>
     public static string BoundPath(int fd)
     {
         UnixAddress address = default;

@@ -99,7 +99,7 @@ internal static unsafe partial class LinuxNative
         return result;
     }
 
-    /// <summary>Who connected, as it was then (unix(7), SO_PEERCRED).</summary>
+    /// <summary>The process that connected, as it was then (unix(7), SO_PEERCRED).</summary>
     /// <returns>0 or a negative errno.</returns>
     public static int GetPeerCredentials(int fd, out PeerCredentials credentials)
     {
@@ -111,8 +111,7 @@ internal static unsafe partial class LinuxNative
         return result;
     }
 
-    /// <summary>Bytes that were sent and that the other side has not taken: tcp(7), unix(7),
-    /// SIOCOUTQ.</summary>
+    /// <summary>Sent bytes that the other side has not taken: tcp(7), unix(7), SIOCOUTQ.</summary>
     /// <returns>The number, or a negative errno.</returns>
     public static int GetUnsentBytes(int fd)
     {

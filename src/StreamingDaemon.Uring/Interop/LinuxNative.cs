@@ -53,8 +53,8 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "malloc_trim")]
     private static partial int MallocTrim(nuint pad);
 
-    /// <summary>Gives free pages of the C library's heap back (malloc_trim(3)); nothing where it has no such
-    /// call, as musl.</summary>
+    /// <summary>Returns free pages of the C library's heap (malloc_trim(3)); does nothing if the library has
+    /// no such call, such as musl.</summary>
     public static void TrimAllocator()
     {
         try
@@ -63,7 +63,7 @@ internal static unsafe partial class LinuxNative
         }
         catch (EntryPointNotFoundException)
         {
-            // Its allocator gives back by itself.
+            // Its allocator returns them by itself.
         }
     }
 
@@ -125,7 +125,7 @@ internal static unsafe partial class LinuxNative
 
     public static int Write(int fd, void* buffer, int count) => Result(WriteRaw(fd, buffer, (nuint)count));
 
-    /// <summary>close(2). Never retried: Linux frees the number even where it answers EINTR.</summary>
+    /// <summary>close(2). Never retried: Linux frees the number even if it answers EINTR.</summary>
     public static int Close(int fd) => Result(CloseRaw(fd));
 
     /// <summary>gettid(2): the kernel's number of the calling thread.</summary>

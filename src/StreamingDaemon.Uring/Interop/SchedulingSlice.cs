@@ -9,15 +9,14 @@ namespace StreamingDaemon.Uring.Interop;
 /// </summary>
 internal static unsafe class SchedulingSlice
 {
-    /// <summary>The shortest that the kernel takes, nanoseconds; its default is some 3 ms.</summary>
+    /// <summary>The shortest that the kernel accepts, nanoseconds; its default is some 3 ms.</summary>
     public const ulong Shortest = 100_000;
 
     private const int ResetOnFork = 0x01;
     private const uint Batch = 3;
 
-    /// <summary>Set here for the calling thread, and not for those that it starts. Nothing where the kernel
-    /// is older, where a filter forbids it, and where the operator has chosen another policy or a higher
-    /// priority.</summary>
+    /// <summary>Set here for the calling thread, but not for threads it starts. Does nothing if the kernel is
+    /// older, a filter forbids it, or the operator has chosen another policy or a higher priority.</summary>
     public static void ShortenForThisThread()
     {
         Attributes attributes;
@@ -33,7 +32,7 @@ internal static unsafe class SchedulingSlice
         _ = LinuxNative.SchedSetAttributes(&attributes);
     }
 
-    /// <summary>Lets the calling thread take no core from another one when it wakes up (SCHED_BATCH,
+    /// <summary>The calling thread no longer takes a core from another one when it wakes up (SCHED_BATCH,
     /// sched(7)): for work that nobody waits for.</summary>
     public static void YieldToOthers()
     {

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace StreamingDaemon.Uring.Interop;
 
-/// <summary>RLIMIT_STACK of getrlimit(2): the stack of a thread that asks for no other.</summary>
+/// <summary>RLIMIT_STACK of getrlimit(2): the stack of a thread that sets no size.</summary>
 internal static unsafe partial class StackLimit
 {
     public const int Resource = 3;

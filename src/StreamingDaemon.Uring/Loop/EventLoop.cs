@@ -9,14 +9,14 @@ using StreamingDaemon.Uring.Timers;
 namespace StreamingDaemon.Uring.Loop;
 
 /// <summary>
-/// The loop: one thread that turns, sleeps, and hands each completion to whom it belongs. Clients and
-/// handoffs are their own types; all that is theirs is owned by this thread. It allocates nothing per token,
-/// runs nobody else's code, and blocks nowhere but in io_uring_enter.
+/// The loop: one thread that turns, sleeps, and gives each completion to its owner. Clients and handoffs are
+/// types of their own; this thread owns all their state. It allocates nothing per token, runs no foreign
+/// code, and blocks only in io_uring_enter.
 /// </summary>
 internal sealed class EventLoop : IDisposable
 {
-    /// <summary>Streams taken from the mailbox in one turn, so that completions are never starved by
-    /// producers.</summary>
+    /// <summary>Streams taken from the mailbox in one turn, so that producers never starve
+    /// completions.</summary>
     private const int StreamsPerTurn = 4096;
 
     private readonly LoopContext _loop;
@@ -26,13 +26,13 @@ internal sealed class EventLoop : IDisposable
     private bool _draining;
     private bool _stopped;
 
-    /// <summary>Makes the ring. To be called on the thread that will <see cref="Run"/>.</summary>
+    /// <summary>Makes the ring. Call it on the thread that will <see cref="Run"/>.</summary>
     /// <param name="options">What the server was told.</param>
     /// <param name="handler">Called for each client.</param>
-    /// <param name="statistics">Counted in by this loop alone.</param>
-    /// <param name="places">Those of all loops.</param>
-    /// <param name="threads">Those that all loops share.</param>
-    /// <exception cref="HandoffServerException">It is refused.</exception>
+    /// <param name="statistics">Counters that only this loop writes.</param>
+    /// <param name="places">The places of all loops.</param>
+    /// <param name="threads">The threads that all loops share.</param>
+    /// <exception cref="HandoffServerException">The kernel refuses it.</exception>
     public EventLoop(HandoffServerOptions options, IHandoffHandler handler, LoopStatistics statistics,
         ConnectionLimiter places, ServerThreads threads)
     {
@@ -58,11 +58,11 @@ internal sealed class EventLoop : IDisposable
     /// <summary>Its load and the calls that hang are for any thread.</summary>
     public ClientTable Clients { get; }
 
-    /// <summary>Has it ended, and not by a failure? From any thread.</summary>
+    /// <summary>Has it ended without a failure? From any thread.</summary>
     public bool RanToEnd => _ranToEnd;
 
-    /// <summary>Stop accepting, serve what is queued, end when the last client has; a loop that does not
-    /// accept is told so by the one that does. From any thread.</summary>
+    /// <summary>Stop accepting, serve what is queued, end when the last client has. The loop that accepts
+    /// tells the others. From any thread.</summary>
     public void RequestDrain() => _loop.Mailbox.Request(LoopRequests.Drain);
 
     /// <summary>Drop every client at once, and stop accepting. From any thread.</summary>
@@ -75,11 +75,11 @@ internal sealed class EventLoop : IDisposable
         _loop.Mailbox.Request(LoopRequests.Trim);
     }
 
-    /// <summary>Makes this loop the one that accepts. Before <see cref="Run"/>, on the same thread. If it
-    /// fails, the loop is to be disposed.</summary>
+    /// <summary>Makes this loop the one that accepts. Call it before <see cref="Run"/>, on the same thread.
+    /// If it fails, dispose the loop.</summary>
     /// <param name="others">The loops that serve some of the clients.</param>
     /// <returns>Where handoffs come from.</returns>
-    /// <exception cref="HandoffServerException">The socket is refused, or the limit of descriptors is too
+    /// <exception cref="HandoffServerException">The kernel refuses the socket, or the descriptor limit is too
     /// low.</exception>
     public HandoffIntake Accept(EventLoop[] others)
     {
@@ -90,7 +90,7 @@ internal sealed class EventLoop : IDisposable
     }
 
     /// <summary>Turns until a drain has ended or <see cref="RequestStop"/> was answered.</summary>
-    /// <exception cref="HandoffServerException">The ring failed; nothing is streamed any more.</exception>
+    /// <exception cref="HandoffServerException">The ring failed; streaming has stopped.</exception>
     /// <exception cref="LoopReplacedException">Another thread runs the loop.</exception>
     public void Run()
     {
@@ -121,13 +121,13 @@ internal sealed class EventLoop : IDisposable
     }
 
     /// <summary>
-    /// Takes the loop over from a thread that hangs in a call on one client's socket: it is deep in the
-    /// kernel and cannot be freed; everything else is ours. What was in flight in its ring is armed in a new
-    /// one. All that ever waits in a ring has no effect before its completion is taken: polls, accepts, looks
+    /// Takes over the loop from a thread that hangs in a call on one client's socket. That thread is deep in
+    /// the kernel and cannot be freed; everything else is ours. What was in flight in its ring is armed in a
+    /// new one. Whatever waits in a ring has no effect before its completion is taken: polls, accepts, looks
     /// at messages, the eventfd. So nothing is lost or done twice. On the thread that will <see cref="Run"/>.
     /// </summary>
     /// <param name="call">The number of the call that hangs.</param>
-    /// <param name="ring">A new one, the calling thread's.</param>
+    /// <param name="ring">A new ring of the calling thread.</param>
     /// <returns>False if the call has returned.</returns>
     public bool TryTakeOver(long call, IoUring ring)
     {
@@ -164,13 +164,13 @@ internal sealed class EventLoop : IDisposable
 
     private void ApplyRequests()
     {
-        // No HasFlag: in a build that is not optimized it allocates.
+        // No HasFlag: it allocates in a build that is not optimized.
         var requests = _loop.Mailbox.TakeRequests();
         if (requests == LoopRequests.None)
             return;
         if ((requests & LoopRequests.Trim) != 0)
             _handoffs.Trim();
-        // A stop of the loop that accepts is a drain too; the others are drained when that has ended.
+        // A stop of the loop that accepts is a drain too; the others drain when that has ended.
         var drains = (requests & LoopRequests.Drain) != 0
             || ((requests & LoopRequests.Stop) != 0 && _handoffs.EndsOnStop);
         if (drains && !_draining)
@@ -196,8 +196,8 @@ internal sealed class EventLoop : IDisposable
         _loop.Mailbox.EndSleep();
         if (!hasRoom)
         {
-            // The kernel is short of memory for requests and there is nothing to take: give it a moment
-            // instead of spinning on it.
+            // The kernel is short of memory for requests and there is nothing to take: wait a moment instead
+            // of spinning.
             Thread.Sleep(1);
         }
     }
@@ -221,10 +221,10 @@ internal sealed class EventLoop : IDisposable
                 _handoffs.OnAccepted(completion);
                 break;
             case OperationKind.Cancel:
-                // Only failures are posted. One that finds nothing was late, which is its normal race.
+                // Only failures are posted. A cancel that finds nothing was late, which is its normal race.
                 break;
             default:
-                // Is it of the slot's present user, or late, and of a previous one?
+                // Does it belong to the slot's present user, or is it late, from a previous one?
                 var isHandoff = kind == OperationKind.HandoffReceive;
                 var generation = isHandoff ? _handoffs.GenerationOf(slot) : Clients[slot].Generation;
                 if (!OperationId.IsOf(completion.UserData, generation))
@@ -257,8 +257,8 @@ internal sealed class EventLoop : IDisposable
         }
     }
 
-    /// <summary>Closes what is left. On the loop's thread, after <see cref="Run"/> has ended, however it
-    /// did.</summary>
+    /// <summary>Closes what is left. On the loop's thread, after <see cref="Run"/> has ended in any
+    /// way.</summary>
     public void Dispose()
     {
         _handoffs.BeginClose();

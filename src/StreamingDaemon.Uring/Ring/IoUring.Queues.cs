@@ -7,8 +7,8 @@ namespace StreamingDaemon.Uring.Ring;
 internal sealed unsafe partial class IoUring
 {
     /// <summary>
-    /// The next free submission entry, zeroed. It is submitted by the next <see cref="Enter"/>; where the
-    /// queue is full, what is in it is submitted now.
+    /// The next free submission entry, zeroed. The next <see cref="Enter"/> submits it; if the queue is full,
+    /// what is in it is submitted now.
     /// </summary>
     public SubmissionEntry* NextEntry()
     {
@@ -25,8 +25,8 @@ internal sealed unsafe partial class IoUring
         var result = Enter(0, -1, _sqPoll ? EnterSqWait : 0);
         if (result is not (-Errno.Busy or -Errno.Again))
             return;
-        // The kernel wants its completions taken first, and whoever does that is our caller's caller: they
-        // are put aside for it.
+        // The kernel wants its completions taken first, which is the job of our caller's caller: set them
+        // aside for it.
         if (*_cqHead == Volatile.Read(ref *_cqTail))
             Thread.Yield();
         while (TryTakeFromRing(out var completion))
@@ -40,8 +40,7 @@ internal sealed unsafe partial class IoUring
     /// <param name="timeoutMs">Bound of the wait in milliseconds, or -1 for none.</param>
     /// <param name="extraFlags">More enter flags.</param>
     /// <returns>0, or -EAGAIN or -EBUSY: take completions and call again.</returns>
-    /// <exception cref="HandoffServerException">Any other error: the ring is no longer to be
-    /// trusted.</exception>
+    /// <exception cref="HandoffServerException">Any other error: the ring is no longer reliable.</exception>
     public int Enter(uint wait, int timeoutMs, uint extraFlags = 0)
     {
         var timespec = new KernelTimespec
@@ -75,7 +74,7 @@ internal sealed unsafe partial class IoUring
         return result switch
         {
             >= 0 => 0,
-            // ETIME: the bound was reached. EINTR: a signal; the loop looks at its state and comes back.
+            // ETIME: the bound was reached. EINTR: a signal; the loop checks its state and comes back.
             -Errno.Time or -Errno.Intr => 0,
             -Errno.Again or -Errno.Busy => result,
             _ => throw new HandoffServerException(
@@ -107,7 +106,7 @@ internal sealed unsafe partial class IoUring
     /// <summary>Completions had no room and are kept by the kernel (FEAT_NODROP).</summary>
     internal bool HasOverflowed => (Volatile.Read(ref *_sqFlags) & SqCqOverflow) != 0;
 
-    /// <summary>Submits until nothing is pending: a ring that is closed drops what it was not
+    /// <summary>Submits until nothing is pending: closing a ring drops what the kernel was not
     /// given.</summary>
     public void Flush()
     {

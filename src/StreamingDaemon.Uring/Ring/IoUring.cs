@@ -84,7 +84,7 @@ internal sealed unsafe partial class IoUring : IDisposable
     /// <param name="entries">Submission queue entries, rounded up by the kernel to a power of two.</param>
     /// <param name="sqPoll">A kernel thread submits; never silently left out.</param>
     /// <param name="fault">For tests.</param>
-    /// <exception cref="HandoffServerException">The kernel refuses; the message says why and what mends
+    /// <exception cref="HandoffServerException">The kernel refuses; the message says why and how to fix
     /// it.</exception>
     public static IoUring Create(uint entries, bool sqPoll, RingFault? fault = null)
     {

@@ -31,7 +31,7 @@ internal static class OperationId
 
     public static uint GenerationOf(ulong userData) => (uint)(userData >> 32) & GenerationMask;
 
-    /// <summary>Is it of the slot's present user?</summary>
+    /// <summary>Does it belong to the slot's present user?</summary>
     /// <param name="userData">Of a completion.</param>
     /// <param name="generation">The slot's, all 32 bits.</param>
     public static bool IsOf(ulong userData, uint generation) =>

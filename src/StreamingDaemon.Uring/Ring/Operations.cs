@@ -7,8 +7,8 @@ namespace StreamingDaemon.Uring.Ring;
 
 /// <summary>
 /// All that a loop asks of its ring: fills every submission entry, submits, waits, gives out completions.
-/// It is the seam behind which another transport (epoll) can stand: nothing outside this folder knows an
-/// entry's layout. Loop-owned.
+/// Another transport (epoll) could stand behind it: nothing outside this folder knows an entry's layout.
+/// Loop-owned.
 /// </summary>
 /// <param name="ring">The loop's thread made it.</param>
 internal sealed unsafe class Operations(IoUring ring) : IDisposable
@@ -16,7 +16,7 @@ internal sealed unsafe class Operations(IoUring ring) : IDisposable
     private IoUring _ring = ring;
     private long _entersBefore;
 
-    /// <summary>Calls of io_uring_enter, in rings that were replaced too.</summary>
+    /// <summary>Calls of io_uring_enter, including those of replaced rings.</summary>
     public long EnterCalls => _entersBefore + _ring.EnterCalls;
 
     /// <summary>Waits for a wake-up: reads the eventfd's 8 bytes.</summary>
@@ -41,14 +41,14 @@ internal sealed unsafe class Operations(IoUring ring) : IDisposable
         entry->UserData = OperationId.Pack(OperationKind.Accept, 0, 0);
     }
 
-    /// <summary>Ends every accept that is armed, by name: by the descriptor it might find whoever has the
-    /// number by then.</summary>
+    /// <summary>Ends every armed accept, by name: its descriptor's number may belong to another file by
+    /// then.</summary>
     public void CancelAccepts() => NextCancel(OperationId.Pack(OperationKind.Accept, 0, 0), AsyncCancelAll);
 
     /// <summary>
     /// Looks at a handoff's message (MSG_PEEK). If our table has no place for the client's descriptor, the
-    /// message stays, to be asked for again, and the client is not lost. And taking a message releases the
-    /// descriptors in it that we have no room for, on this thread.
+    /// message stays. It can be asked for again, and the client is not lost. Taking a message would also
+    /// release, on this thread, the descriptors that we have no room for.
     /// </summary>
     /// <param name="fd">The module's connection.</param>
     /// <param name="header">Stays valid until the completion.</param>
@@ -67,9 +67,9 @@ internal sealed unsafe class Operations(IoUring ring) : IDisposable
     }
 
     /// <summary>
-    /// Waits for a client to leave. io_uring reports RDHUP whether it is asked for or not (IO_POLL_UNMASK),
-    /// and for as long as it is true. If a FIN alone is not the end, only the edges are of use: those are
-    /// what multishot gives.
+    /// Waits for a client to leave. io_uring reports RDHUP even if it is not asked for (IO_POLL_UNMASK), and
+    /// for as long as it is true. If a FIN alone is not the end, only the edges are useful: multishot gives
+    /// those.
     /// </summary>
     public void PollForEnd(int fd, bool onlyEdges, uint generation, int slot)
     {
@@ -115,8 +115,8 @@ internal sealed unsafe class Operations(IoUring ring) : IDisposable
         entry->Length = ShutWr;
     }
 
-    /// <summary>Ends what is in flight. By name, which the kernel looks up in a hash table; by descriptor it
-    /// would look at every operation of the ring.</summary>
+    /// <summary>Ends what is in flight. By name, which the kernel finds in a hash table; by descriptor it
+    /// would search every operation of the ring.</summary>
     public void Cancel(OperationKind kind, uint generation, int slot) =>
         NextCancel(OperationId.Pack(kind, generation, slot), 0);
 
@@ -124,7 +124,7 @@ internal sealed unsafe class Operations(IoUring ring) : IDisposable
     /// <param name="wait">Completions to wait for, 0 to only look.</param>
     /// <param name="timeoutMs">Bound of the wait in milliseconds, or -1 for none.</param>
     /// <returns>False if the kernel is short of memory and there is no completion to take.</returns>
-    /// <exception cref="HandoffServerException">The ring is no longer to be trusted.</exception>
+    /// <exception cref="HandoffServerException">The ring is no longer reliable.</exception>
     public bool Enter(uint wait, int timeoutMs) =>
         _ring.Enter(wait, timeoutMs) is not (-Errno.Again or -Errno.Busy) || _ring.TryPeekCompletion();
 
@@ -135,7 +135,7 @@ internal sealed unsafe class Operations(IoUring ring) : IDisposable
     public bool TryTakeCompletion(out CompletionEntry completion) =>
         _ring.TryTakeCompletion(out completion);
 
-    /// <summary>Goes on with another ring: the thread of the old one hangs in a call that is not the ring's.
+    /// <summary>Continues with another ring: the old one's thread hangs in a call that is not the ring's.
     /// What was in flight in the old one is cancelled.</summary>
     /// <param name="ring">The calling thread's.</param>
     /// <returns>What had completed in the old one and was not taken.</returns>

@@ -6,7 +6,7 @@ namespace StreamingDaemon.Uring.Ring;
 /// Stands between a ring and the kernel, for tests: sees what is about to be submitted, what has come, and
 /// answers in the kernel's place. A daemon has none, and pays one comparison a turn for it.
 /// </summary>
-/// <returns>What io_uring_enter(2) would: entries taken, or a negative errno.</returns>
+/// <returns>The result of io_uring_enter(2): entries taken, or a negative errno.</returns>
 internal delegate int RingFault(in EnterCall call);
 
 /// <summary>One io_uring_enter(2), not yet made.</summary>
@@ -29,7 +29,7 @@ internal readonly unsafe struct EnterCall(IoUring ring, uint wait, uint flags, G
     public bool HasOverflowed => ring.HasOverflowed;
 
     /// <summary>Submits one more.</summary>
-    /// <returns>False where the queue is full.</returns>
+    /// <returns>False if the queue is full.</returns>
     public bool TryAdd(in SubmissionEntry entry) => ring.TryAppend(entry);
 
     /// <summary>Makes the call.</summary>

@@ -3,13 +3,13 @@ using StreamingDaemon.Uring.Interop;
 
 namespace StreamingDaemon.Uring.Ring;
 
-/// <summary>Turns an errno of <c>io_uring_setup</c> into its cause and the command that mends it.</summary>
+/// <summary>Turns an errno of <c>io_uring_setup</c> into its cause and the command that fixes it.</summary>
 internal static class RingSetupDiagnosis
 {
     /// <summary>What the kernel says about itself, read from /proc; replaced in tests.</summary>
     /// <param name="Release">/proc/sys/kernel/osrelease.</param>
-    /// <param name="IoUringDisabled">/proc/sys/kernel/io_uring_disabled (6.6), or null where it is not
-    /// there.</param>
+    /// <param name="IoUringDisabled">/proc/sys/kernel/io_uring_disabled (6.6), or null if it does not
+    /// exist.</param>
     /// <param name="SeccompFiltered">A seccomp filter is on this process (/proc/self/status, Seccomp:
     /// 2).</param>
     /// <param name="MemlockLimit">The soft RLIMIT_MEMLOCK as /proc/self/limits prints it.</param>
@@ -93,7 +93,7 @@ internal static class RingSetupDiagnosis
         _ => errno.ToString(CultureInfo.InvariantCulture),
     };
 
-    // For the wording only: what is used is decided by what the kernel accepts.
+    // For the wording only: the kernel's answer decides what is used.
     internal static bool TooOld(string release)
     {
         var parts = release.Split('.', '-');

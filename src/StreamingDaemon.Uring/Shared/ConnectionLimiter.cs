@@ -1,8 +1,8 @@
 namespace StreamingDaemon.Uring.Shared;
 
 /// <summary>
-/// The places of clients, of all loops together: taken by the loop that accepts, given back by whichever has
-/// served. Read from any thread.
+/// The places of clients, for all loops together. The loop that accepts takes them; the loop that served
+/// gives them back. Read from any thread.
 /// </summary>
 internal sealed class ConnectionLimiter
 {
@@ -15,33 +15,33 @@ internal sealed class ConnectionLimiter
     private int _recentPeak;
     private Action? _onPlaceFree;
 
-    /// <summary>Clients that are served.</summary>
+    /// <summary>Clients being served.</summary>
     public int Admitted => Volatile.Read(ref _admitted);
 
     /// <summary>The limit of <see cref="Admitted"/>; 0 before it is known.</summary>
     public int Most => Volatile.Read(ref _most);
 
-    /// <summary>The most that <see cref="Admitted"/> ever was.</summary>
+    /// <summary>Highest <see cref="Admitted"/> since the start.</summary>
     public int Peak => Volatile.Read(ref _peak);
 
-    /// <summary>Whole handoffs that wait for a place. Set by the loop that accepts.</summary>
+    /// <summary>Complete handoffs that wait for a place. Set by the loop that accepts.</summary>
     public int Waiting
     {
         get => Volatile.Read(ref _waiting);
-        // A full fence: whoever gives a place back after it sees it, or is seen by the look for a place that
-        // follows it.
+        // A full fence: a thread that gives a place back after it sees it, or the look for a place that
+        // follows sees that thread.
         set => Interlocked.Exchange(ref _waiting, value);
     }
 
     /// <summary>Would <see cref="TryTake"/> find a place?</summary>
     public bool HasRoom => Admitted < Most || Volatile.Read(ref _refused) < Volatile.Read(ref _mostRefused);
 
-    /// <summary>The most that <see cref="Admitted"/> was since the last call.</summary>
+    /// <summary>Highest <see cref="Admitted"/> since the last call.</summary>
     public int TakeRecentPeak() => Interlocked.Exchange(ref _recentPeak, Admitted);
 
-    /// <param name="budget">Has the limits.</param>
-    /// <param name="onPlaceFree">Called where a place is given back and somebody waits for one, from the
-    /// thread that does.</param>
+    /// <param name="budget">Source of the limits.</param>
+    /// <param name="onPlaceFree">Called if a place is given back while a handoff waits for one, on the thread
+    /// that gives it back.</param>
     public void Open(DescriptorBudget budget, Action onPlaceFree)
     {
         _onPlaceFree = onPlaceFree;
@@ -49,9 +49,9 @@ internal sealed class ConnectionLimiter
         Volatile.Write(ref _most, budget.MaxConnections);
     }
 
-    /// <summary>By the loop that accepts, and by no other.</summary>
+    /// <summary>Only by the loop that accepts.</summary>
     /// <param name="admission">Served, or told that the limit is reached.</param>
-    /// <returns>False where there is no place for either.</returns>
+    /// <returns>False if there is no place for either.</returns>
     public bool TryTake(out HandoffAdmission admission)
     {
         if (Admitted < _most)

@@ -2,14 +2,14 @@ using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Shared;
 
-/// <summary>The handler's calls of one loop: begun on a thread of their own, counted, and told of handoffs
-/// that brought no client. From any thread.</summary>
+/// <summary>The handler's calls of one loop: begun on their own thread, and counted. Also tells the handler
+/// of handoffs that brought no client. From any thread.</summary>
 internal sealed class HandlerCalls
 {
     private readonly LoopStatistics _statistics;
     private int _running;
 
-    /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
+    /// <exception cref="HandoffServerException">The system refuses another thread.</exception>
     public HandlerCalls(IHandoffHandler handler, LoopStatistics statistics, HandoffServerOptions options)
     {
         Handler = handler;
@@ -38,7 +38,7 @@ internal sealed class HandlerCalls
     {
         _statistics.OnRejected();
         Interlocked.Increment(ref _running);
-        // Logging may block: not here.
+        // Not on this thread: logging may block.
         ThreadPool.UnsafeQueueUserWorkItem(static state =>
         {
             state.Calls.Handler.OnRejected(state.Reason, state.Peer);

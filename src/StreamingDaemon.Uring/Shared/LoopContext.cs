@@ -13,12 +13,12 @@ internal sealed class LoopContext : IDisposable
     private volatile HandoffServerOptions _options;
     private int _busy;
 
-    /// <summary>To be called on the loop's thread, whose ring it makes.</summary>
+    /// <summary>Call it on the loop's thread: the ring belongs to the thread that makes it.</summary>
     /// <param name="options">What the server was told.</param>
     /// <param name="handler">Called for each client.</param>
-    /// <param name="statistics">Counted in by this loop alone.</param>
-    /// <param name="places">Those of all loops.</param>
-    /// <param name="threads">Those that all loops share.</param>
+    /// <param name="statistics">Counters that only this loop writes.</param>
+    /// <param name="places">The places of all loops.</param>
+    /// <param name="threads">The threads that all loops share.</param>
     /// <exception cref="HandoffServerException">A ring, a descriptor or a thread is refused.</exception>
     public LoopContext(HandoffServerOptions options, IHandoffHandler handler, LoopStatistics statistics,
         ConnectionLimiter places, ServerThreads threads)
@@ -46,7 +46,7 @@ internal sealed class LoopContext : IDisposable
         threads.Monitor.Add(Handlers.Thread);
     }
 
-    /// <summary>Replaced by other threads: what is set from it is set anew for each use. From any
+    /// <summary>Other threads may replace it: copies of its values are refreshed at each use. From any
     /// thread.</summary>
     public HandoffServerOptions Options
     {
@@ -54,7 +54,7 @@ internal sealed class LoopContext : IDisposable
         set => _options = value;
     }
 
-    /// <summary>Milliseconds of the loop's clock, when it last looked.</summary>
+    /// <summary>Milliseconds of the loop's clock, when last read.</summary>
     public long NowMs { get; private set; }
 
     public Operations Operations { get; }
@@ -85,7 +85,7 @@ internal sealed class LoopContext : IDisposable
 
     public void ReadClock() => NowMs = ClockMs();
 
-    /// <summary>Sets a timer to fire so many milliseconds from now.</summary>
+    /// <summary>Sets a timer to fire this many milliseconds from now.</summary>
     public void SetTimer(LoopTimer timer, long afterMs) => Timers.Set(timer, NowMs + afterMs);
 
     /// <summary>A ring of the calling thread.</summary>
@@ -103,11 +103,11 @@ internal sealed class LoopContext : IDisposable
 
     public void MarkIdle() => Volatile.Write(ref _busy, 0);
 
-    /// <summary>Closes the ring and the eventfd. The buffers stay: the kernel may still be at work for a ring
+    /// <summary>Closes the ring and the eventfd. The buffers stay: the kernel may still use them for a ring
     /// that is being torn down.</summary>
     public void Dispose()
     {
-        // The ring first: once it is closed the kernel holds no pointer into the memory of the others.
+        // The ring first: once it is closed, the kernel holds no pointer into the other parts' memory.
         Operations?.Dispose();
         Mailbox.Dispose();
     }

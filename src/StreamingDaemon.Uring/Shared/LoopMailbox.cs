@@ -10,7 +10,7 @@ internal enum LoopRequests
 {
     None = 0,
 
-    /// <summary>Accept nobody else, serve what is queued, end with the last client.</summary>
+    /// <summary>Accept no more, serve what is queued, end with the last client.</summary>
     Drain = 1,
 
     /// <summary>Drop every client at once.</summary>
@@ -26,7 +26,7 @@ internal enum LoopRequests
 /// </summary>
 internal sealed class LoopMailbox : IThreadPoolWorkItem, IDisposable
 {
-    /// <summary>So many bursts may wait for the pool's queue before the loop is woken for them.</summary>
+    /// <summary>Bursts that may wait for the pool's queue before the loop is woken for them.</summary>
     private const int MostBurstsQueued = 16;
 
     private readonly Channel<ClientStream> _channel;
@@ -40,7 +40,7 @@ internal sealed class LoopMailbox : IThreadPoolWorkItem, IDisposable
     /// <exception cref="HandoffServerException">No descriptor is left.</exception>
     public LoopMailbox()
     {
-        // Bounded by the number of streams: each is in it once at most.
+        // Bounded by the number of streams: each is in it at most once.
         _channel = Channel.CreateUnbounded<ClientStream>(new UnboundedChannelOptions { SingleReader = true });
         _reader = _channel.Reader;
     }
@@ -48,7 +48,7 @@ internal sealed class LoopMailbox : IThreadPoolWorkItem, IDisposable
     /// <summary>Enqueues a stream that has something to send or to end.</summary>
     public void Post(ClientStream stream)
     {
-        // Refused by a loop that has ended, which has ended the stream too.
+        // A loop that has ended refuses it, and has ended the stream too.
         if (_channel.Writer.TryWrite(stream) && !WakeBatch.Defers(this))
             Wake();
     }
@@ -60,7 +60,7 @@ internal sealed class LoopMailbox : IThreadPoolWorkItem, IDisposable
         Wake();
     }
 
-    /// <summary>Makes the loop turn, if it sleeps; a system call only if it does.</summary>
+    /// <summary>Makes the loop turn if it sleeps; only then is there a system call.</summary>
     public void Wake()
     {
         // Pairs with the fence in BeginSleep: our enqueue before our look at the flag.
@@ -69,8 +69,8 @@ internal sealed class LoopMailbox : IThreadPoolWorkItem, IDisposable
             _wakeEvent.Signal();
     }
 
-    /// <summary>Wakes the loop, if it sleeps, once the pool has come to what is queued by now: that is more
-    /// for it to send, as likely as not.</summary>
+    /// <summary>Wakes the loop, if it sleeps, after the pool has reached what is queued by now: that work
+    /// probably brings more to send.</summary>
     public void WakeLater()
     {
         // As in Wake.
@@ -84,7 +84,7 @@ internal sealed class LoopMailbox : IThreadPoolWorkItem, IDisposable
         }
         else if (Interlocked.Exchange(ref _isWakeQueued, 1) == 0)
         {
-            // Behind what this worker queued for itself, which it does first.
+            // Behind what this worker queued for itself, which it runs first.
             ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
         }
     }
@@ -92,12 +92,12 @@ internal sealed class LoopMailbox : IThreadPoolWorkItem, IDisposable
     void IThreadPoolWorkItem.Execute()
     {
         Volatile.Write(ref _burstsQueued, 0);
-        // Before the wake: who finds it queued has enqueued what that wake is for.
+        // Before the wake: a thread that finds it queued has enqueued what that wake is for.
         Interlocked.Exchange(ref _isWakeQueued, 0);
         Wake();
     }
 
-    // What follows is called by the loop.
+    // The loop calls everything below.
 
     /// <summary>What the loop's ring reads to be woken.</summary>
     public EventFd WakeEvent => _wakeEvent;
@@ -114,9 +114,9 @@ internal sealed class LoopMailbox : IThreadPoolWorkItem, IDisposable
         : (LoopRequests)Interlocked.Exchange(ref _requests, 0);
 
     /// <summary>
-    /// From here on the eventfd is written for whatever comes. What others enqueued, asked for or gave back
-    /// before is seen by the looks after it: the fence makes the store visible first, as theirs does the
-    /// enqueue.
+    /// From here on the eventfd is written for whatever comes. The looks after it see what others enqueued,
+    /// requested or gave back before. The fence makes the store visible first, and theirs does the same for
+    /// the enqueue.
     /// </summary>
     public void BeginSleep()
     {
@@ -126,7 +126,7 @@ internal sealed class LoopMailbox : IThreadPoolWorkItem, IDisposable
 
     public void EndSleep() => Volatile.Write(ref _sleeping, 0);
 
-    /// <summary>Takes no stream any more.</summary>
+    /// <summary>Accepts no more streams.</summary>
     public void Close() => _channel.Writer.TryComplete();
 
     public void Dispose() => _wakeEvent.Dispose();

@@ -1,6 +1,6 @@
 namespace StreamingDaemon.Uring.Shared;
 
-/// <summary>Counters of one loop: each written by the loop alone, unless it says otherwise. Read from any
+/// <summary>Counters of one loop. Only the loop writes them, unless a member says otherwise. Read from any
 /// thread.</summary>
 internal sealed class LoopStatistics
 {

@@ -7,7 +7,7 @@ namespace StreamingDaemon.Uring.Threads;
 /// <summary>What a descriptor to close is.</summary>
 internal enum ReleaseKind : byte
 {
-    /// <summary>A connection of the module, which only we hold.</summary>
+    /// <summary>A connection of the module, which only this process holds.</summary>
     Connection,
 
     /// <summary>As <see cref="Connection"/>; its first message was looked at, and is still in its
@@ -17,28 +17,29 @@ internal enum ReleaseKind : byte
     /// <summary>A client's socket.</summary>
     Client,
 
-    /// <summary>As <see cref="ConnectionWithMessage"/>; what is in the message may take its time to
+    /// <summary>As <see cref="ConnectionWithMessage"/>; the message's contents may be slow to
     /// close.</summary>
     OddConnection,
 
-    /// <summary>Anything whose close may take its time.</summary>
+    /// <summary>Anything that may be slow to close.</summary>
     Odd,
 }
 
-/// <summary>A descriptor to close; the releaser's from now on.</summary>
+/// <summary>A descriptor to close; the releaser owns it from now on.</summary>
 internal readonly record struct Release(int Fd, ReleaseKind Kind);
 
 /// <summary>
 /// Closes what came from outside, off the loop. The last close of a socket with SO_LINGER waits for its
-/// reader, that of a large file for its pages, and closing a connection closes every descriptor in its unread
-/// messages.
+/// reader. That of a large file waits for its pages. Closing a connection closes every descriptor in its
+/// unread messages.
 /// </summary>
 internal sealed class DescriptorReleaser : ReplaceableThread<Release>
 {
     /// <summary>Closes that may hang at a time, each on a thread of its own.</summary>
     private const int MostHung = 64;
 
-    /// <summary>What ends within it is closed together: one wake-up of the thread for many.</summary>
+    /// <summary>Descriptors that end within it are closed together: one wake-up of the thread for
+    /// many.</summary>
     private const int GatherMs = 10;
 
     /// <summary>Nothing else in this process uses it, and the system ignores it by default.</summary>
@@ -50,7 +51,7 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
     /// <param name="name">Of the thread.</param>
     /// <param name="odd">Gets what may wait; null if this one does.</param>
     /// <param name="options">What the server was told.</param>
-    /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
+    /// <exception cref="HandoffServerException">The system refuses another thread.</exception>
     public DescriptorReleaser(string name, DescriptorReleaser? odd, HandoffServerOptions options)
         : base(name, HungWork.Release, MostHung, options)
     {
@@ -66,7 +67,7 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
     private static nint HarmlessFunction() =>
         NativeLibrary.GetExport(NativeLibrary.GetMainProgramHandle(), "abs");
 
-    /// <summary>Only now is nothing posted to the other one any more.</summary>
+    /// <summary>Only from now on is nothing posted to the other releaser.</summary>
     protected override void OnEnded() => _odd?.End();
 
     protected override void OnStarted() => SchedulingSlice.YieldToOthers();
@@ -92,8 +93,8 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
         worker.EndCall();
     }
 
-    /// <summary>Asks only what the kernel answers at once. Whoever else holds a socket may change it until
-    /// the close: then that one waits.</summary>
+    /// <summary>Asks only what the kernel answers at once. Another holder may change the socket until the
+    /// close: then that close waits.</summary>
     private static bool IsOdd(Release item)
     {
         switch (item.Kind)
@@ -110,8 +111,8 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
         }
     }
 
-    /// <summary>A peer that waits for the end of its connection would read ECONNRESET instead: unix(7) resets
-    /// what is closed with unread data.</summary>
+    /// <summary>A peer that waits for the end of its connection would otherwise read ECONNRESET: unix(7)
+    /// resets a connection closed with unread data.</summary>
     private static unsafe void TakeMessage(int fd)
     {
         byte nothing;
@@ -127,8 +128,8 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
         return LinuxNative.RecvMsg(fd, &header, MsgPeek | MsgDontWait) > 0 || (header.Flags & MsgCTrunc) != 0;
     }
 
-    /// <summary>A signal ends the wait of a lingering close; the kernel sends the rest behind it
-    /// (sk_stream_wait_close, tcp_close). One that comes to any other call does nothing.</summary>
+    /// <summary>A signal ends the wait of a lingering close; the kernel sends the rest after it
+    /// (sk_stream_wait_close, tcp_close). A signal during any other call has no effect.</summary>
     protected override void OnLook(Worker worker)
     {
         var call = worker.Call;

@@ -3,14 +3,14 @@ using StreamingDaemon.Uring.Interop;
 namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>
-/// The thread that checks each new client's socket and begins every call of the handler. Behind the thread
-/// pool's queue a new client's head would wait for the tokens of all others.
+/// The thread that checks each new client's socket and begins every call of the handler. In the thread pool's
+/// queue, a new client's head would wait behind the tokens of all others.
 /// </summary>
 /// <param name="options">What the server was told.</param>
 internal sealed class HandlerThread(HandoffServerOptions options)
     : ReplaceableThread<ClientStream>("handoffs", HungWork.Check, MostHung, options)
 {
-    /// <summary>Checks that may hang at a time, each on a thread of its own and each because of somebody who
+    /// <summary>Checks that may hang at a time, each on its own thread, and each because another process
     /// holds the client's socket. Beyond them sockets are not checked.</summary>
     private const int MostHung = 16;
 
@@ -24,7 +24,7 @@ internal sealed class HandlerThread(HandoffServerOptions options)
         }
         catch (OutOfMemoryException)
         {
-            // Not even for its refusal: its connection is closed, and the next one may have more luck.
+            // No memory even to refuse it: its connection is closed; the next one may succeed.
             OutOfMemory.Survive();
             item.EndHandling();
         }

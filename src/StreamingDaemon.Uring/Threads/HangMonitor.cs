@@ -18,7 +18,7 @@ internal sealed class HangMonitor
     private bool _waits;
     private bool _ended;
 
-    /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
+    /// <exception cref="HandoffServerException">The system refuses another thread.</exception>
     public HangMonitor(HandoffServerOptions options) => ServerThread.Start("hang monitor", Run, options);
 
     public void Add(IHangWatched watched)
@@ -27,7 +27,8 @@ internal sealed class HangMonitor
             _watched = [.. _watched, watched];
     }
 
-    /// <summary>As <see cref="Add"/>, of what closes whatever may wait: it is looked at more often.</summary>
+    /// <summary>As <see cref="Add"/>, for what closes anything that may wait: it is checked more
+    /// often.</summary>
     public void AddOdd(IHangWatched watched) => _odd = watched;
 
     /// <summary>Something became busy. From any thread; a look at a flag unless the monitor sleeps.</summary>

@@ -2,22 +2,22 @@ using StreamingDaemon.Uring.Interop;
 
 namespace StreamingDaemon.Uring.Threads;
 
-/// <summary>What <see cref="HangMonitor"/> looks after.</summary>
+/// <summary>What <see cref="HangMonitor"/> watches.</summary>
 internal interface IHangWatched
 {
-    /// <summary>Could a call of it hang now? From any thread.</summary>
+    /// <summary>Could one of its calls hang now? From any thread.</summary>
     bool IsBusy { get; }
 
-    /// <summary>Looks whether a call hangs, and if so lets another thread go on. By the monitor's thread
-    /// alone.</summary>
+    /// <summary>Checks whether a call hangs, and if so lets another thread go on. Only on the monitor's
+    /// thread.</summary>
     void LookForHang();
 }
 
-/// <summary>Finds out that a numbered call does not return, from several looks at its number.</summary>
+/// <summary>Detects that a numbered call does not return, from several looks at its number.</summary>
 internal sealed class HangWatch
 {
-    /// <summary>A collection or a busy host holds every thread up, the watching one too: after it, two looks
-    /// may be close together. A third is a pause of ours later.</summary>
+    /// <summary>A collection or a busy host delays every thread, the watching one too: after it, two looks
+    /// may be close together. A third comes a full pause later.</summary>
     private const int LooksUntilHung = 3;
 
     private long _call;

@@ -1,7 +1,7 @@
 namespace StreamingDaemon.Uring.Threads;
 
-/// <summary>Descriptors from outside that a loop gives up in one turn: closed off its thread, and handed over
-/// together. Loop-owned.</summary>
+/// <summary>Outside descriptors that a loop gives up in one turn: handed over together, and closed on another
+/// thread. Loop-owned.</summary>
 internal sealed class ReleaseBatch(ServerThreads threads, Action<int>? releasing)
 {
     private readonly List<Release> _releases = [];

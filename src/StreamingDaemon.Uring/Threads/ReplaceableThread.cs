@@ -3,12 +3,12 @@ using StreamingDaemon.Uring.Interop;
 namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>
-/// A queue and the thread that works it off, in order. A thread that a system call holds up keeps its item
-/// and is left behind; another one goes on with the queue.
+/// A queue and the thread that processes it, in order. A thread stuck in a system call keeps its item and is
+/// left behind; another one continues the queue.
 /// </summary>
 /// <remarks>
-/// Only a call that is marked (<see cref="Worker.BeginCall"/>) can be found to hang: the rest of the work is
-/// ours, and replacing its thread would run it twice at a time.
+/// Only a marked call (<see cref="Worker.BeginCall"/>) can be found to hang. The rest of the work is ours,
+/// and replacing its thread would run it twice at a time.
 /// </remarks>
 internal abstract class ReplaceableThread<T> : IHangWatched
 {
@@ -25,9 +25,10 @@ internal abstract class ReplaceableThread<T> : IHangWatched
 
     /// <param name="name">Of the thread.</param>
     /// <param name="work">What it does.</param>
-    /// <param name="mostHung">Threads that may be left behind at a time; one more is waited for.</param>
+    /// <param name="mostHung">Threads that may be left behind at a time; if one more hangs, the queue waits
+    /// for it.</param>
     /// <param name="options">What the server was told.</param>
-    /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
+    /// <exception cref="HandoffServerException">The system refuses another thread.</exception>
     protected ReplaceableThread(
         string name, HungWork work, int mostHung, HandoffServerOptions options)
     {
@@ -42,10 +43,10 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     /// <summary>Threads that were left behind. From any thread.</summary>
     public HungThreads HungThreads => new(Hung, Volatile.Read(ref _replaced));
 
-    /// <summary>Those of them that have not come back.</summary>
+    /// <summary>Those of them that have not returned.</summary>
     protected int Hung => Volatile.Read(ref _hung);
 
-    /// <summary>Is anything queued, or in work? From any thread.</summary>
+    /// <summary>Is anything queued or being processed? From any thread.</summary>
     public bool IsBusy
     {
         get
@@ -55,7 +56,7 @@ internal abstract class ReplaceableThread<T> : IHangWatched
         }
     }
 
-    /// <summary>By the loop: it waits no longer than it takes to move a few references.</summary>
+    /// <summary>By the loop: it waits only as long as it takes to move a few references.</summary>
     public void Post(T item)
     {
         lock (_items)
@@ -88,7 +89,7 @@ internal abstract class ReplaceableThread<T> : IHangWatched
         }
     }
 
-    /// <summary>Does the work of one item.</summary>
+    /// <summary>Processes one item.</summary>
     protected abstract void Process(T item, Worker worker);
 
     /// <summary>Called first by each thread.</summary>
@@ -104,12 +105,12 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     {
     }
 
-    /// <summary>All that was posted before the end is done, but for what hangs.</summary>
+    /// <summary>Everything posted before the end is done, except what hangs.</summary>
     protected virtual void OnEnded()
     {
     }
 
-    /// <summary>Is a call that takes its time without sleeping no hang?</summary>
+    /// <summary>Does a slow call that does not sleep count as no hang?</summary>
     protected virtual bool MustSleepToHang => true;
 
     /// <summary>By the thread that watches, at each look.</summary>
@@ -119,7 +120,7 @@ internal abstract class ReplaceableThread<T> : IHangWatched
 
     private void WakeLocked()
     {
-        // Once: until it has woken up, it need not be woken again.
+        // Once: until it has woken up, another wake-up is useless.
         if (_waits)
             Monitor.Pulse(_items);
         _waits = false;
@@ -183,7 +184,7 @@ internal abstract class ReplaceableThread<T> : IHangWatched
         {
             lock (_items)
             {
-                // It has come back meanwhile: two would wait for one wake-up.
+                // It has returned meanwhile: two would wait for one wake-up.
                 if (worker.Call != call)
                     return;
                 Start(next);
@@ -196,7 +197,7 @@ internal abstract class ReplaceableThread<T> : IHangWatched
         }
         catch (HandoffServerException)
         {
-            // No thread is to be had: the next look tries again.
+            // No thread is available: the next look tries again.
         }
     }
 
@@ -211,7 +212,7 @@ internal abstract class ReplaceableThread<T> : IHangWatched
         /// <summary>Odd while the thread is inside a call that may hang.</summary>
         public long Call => Volatile.Read(ref _call);
 
-        /// <summary>Of the thread that watches.</summary>
+        /// <summary>Belongs to the thread that watches.</summary>
         public HangWatch Watch { get; } = new();
 
         public void BeginCall() => Volatile.Write(ref _call, _call + 1);

@@ -5,8 +5,8 @@ internal static class ServerThread
 {
     private const int StackBytes = 512 * 1024;
 
-    /// <exception cref="HandoffServerException">The system gives no further thread; the message says what
-    /// mends it.</exception>
+    /// <exception cref="HandoffServerException">The system refuses another thread; the message says how to
+    /// fix it.</exception>
     public static void Start(string name, ThreadStart run, HandoffServerOptions options)
     {
         try
@@ -17,7 +17,7 @@ internal static class ServerThread
         }
         catch (Exception e) when (e is OutOfMemoryException or ThreadStartException)
         {
-            // pthread_create: EAGAIN. The runtime calls it want of memory, which it rarely is.
+            // pthread_create: EAGAIN. The runtime reports it as out of memory, which it rarely is.
             throw new HandoffServerException(
                 $"the system refuses the thread \"{name}\". Raise its limit of tasks: TasksMax= of the "
                 + "unit, the container's limit of pids, or ulimit -u; or give it memory");

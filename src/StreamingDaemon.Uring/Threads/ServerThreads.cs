@@ -3,7 +3,7 @@ namespace StreamingDaemon.Uring.Threads;
 /// <summary>The threads that all loops of a server share.</summary>
 internal sealed class ServerThreads
 {
-    /// <exception cref="HandoffServerException">The system gives no further thread.</exception>
+    /// <exception cref="HandoffServerException">The system refuses another thread.</exception>
     public ServerThreads(HandoffServerOptions options)
     {
         Monitor = new HangMonitor(options);
@@ -27,11 +27,11 @@ internal sealed class ServerThreads
     /// <summary>Closes sockets, and the module's connections.</summary>
     public DescriptorReleaser Releaser { get; }
 
-    /// <summary>Closes what may wait: what is no socket (a file system may hang in each close of its files),
-    /// what lingers, what has unread messages. None of the others waits behind them.</summary>
+    /// <summary>Closes what may wait: non-sockets (a file system may hang in each close of its files),
+    /// lingering sockets, unread messages. No other close waits behind these.</summary>
     public DescriptorReleaser OddReleaser { get; }
 
-    /// <summary>Each ends when it has done what was posted.</summary>
+    /// <summary>Each thread ends when it has done what was posted.</summary>
     public void End()
     {
         Monitor.End();

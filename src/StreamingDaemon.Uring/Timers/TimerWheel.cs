@@ -31,7 +31,7 @@ internal sealed class TimerWheel
 
     public TimerWheel(long nowMs) => _tick = nowMs / TickMs;
 
-    /// <summary>Number of timers in the wheel, those whose deadline moved to never included.</summary>
+    /// <summary>Number of timers in the wheel, including those whose deadline moved to never.</summary>
     public int Count => _count;
 
     public void Set(LoopTimer timer, long deadlineMs)
@@ -52,7 +52,7 @@ internal sealed class TimerWheel
     /// <summary>Disarms the timer without touching the wheel's lists.</summary>
     public static void Clear(LoopTimer timer) => timer.DeadlineMs = long.MaxValue;
 
-    /// <summary>Takes the timer out, before its owner is used for something else.</summary>
+    /// <summary>Takes the timer out, before its owner is reused.</summary>
     public void Remove(LoopTimer timer)
     {
         timer.DeadlineMs = long.MaxValue;
@@ -60,7 +60,7 @@ internal sealed class TimerWheel
             Unlink(timer);
     }
 
-    /// <summary>Milliseconds until the wheel must be looked at again, or -1 where nothing is in it.</summary>
+    /// <summary>Milliseconds until the wheel must be looked at again, or -1 if it is empty.</summary>
     public int WaitMs(long nowMs)
     {
         if (_count == 0)
@@ -106,8 +106,8 @@ internal sealed class TimerWheel
             timer = next;
         }
 
-        // Fired when the bucket is in order again: a callback may set, clear or remove any timer, one of
-        // these too.
+        // Fired after the bucket is in order again: a callback may set, clear or remove any timer, even one
+        // of these.
         for (var i = 0; i < _due.Count; i++)
         {
             var timer = _due[i];

@@ -6,7 +6,7 @@ using Xunit;
 
 namespace StreamingDaemon.Uring.Tests.Handoff;
 
-/// <summary>What happens at the socket's path where more than one has an interest in it.</summary>
+/// <summary>What happens at the socket's path if more than one process wants it.</summary>
 public sealed partial class SocketPathTests : IDisposable
 {
     private readonly TempDirectory _directory = new();
@@ -90,7 +90,8 @@ public sealed partial class SocketPathTests : IDisposable
 
         Volatile.Write(ref stop, true);
         await connecting;
-        // Refused is only who had found the old one the moment before it ended; and it finds the new one then.
+        // Only a client that had found the old one just before it ended is refused; it finds the new one
+        // then.
         Assert.All(refused, e => Assert.Equal(-Errno.ConnRefused, e));
         Assert.True(refused.Count < 300, $"{refused.Count} of {connects}");
         Assert.Equal(0, Connect(_path));
@@ -258,7 +259,7 @@ public sealed partial class SocketPathTests : IDisposable
         return HandoffListener.Open(with?.Invoke(options) ?? options);
     }
 
-    /// <summary>0 where somebody listens, or a negative errno. A full queue is somebody too.</summary>
+    /// <summary>0 if a process listens, even with a full queue; otherwise a negative errno.</summary>
     private static int Connect(string path)
     {
         try

@@ -13,7 +13,7 @@ namespace StreamingDaemon.Uring.Tests.Interop;
 public sealed class KernelHeaderTests
 {
     // Younger than the 6.1 header of the oldest distribution that is supported; include/uapi/linux/io_uring.h
-    // of the kernel that brought each. They are compared too where the installed header has them.
+    // of the kernel that brought each. They are compared too if the installed header has them.
     private static readonly Dictionary<string, long> s_younger = new()
     {
         ["IORING_SETUP_NO_SQARRAY"] = 1 << 16, // 6.6

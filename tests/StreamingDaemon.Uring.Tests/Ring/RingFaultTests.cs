@@ -67,7 +67,7 @@ public sealed class RingFaultTests
                 held = Math.Max(held, call.CompletionCount);
                 return result;
             },
-            // Eight completions, for hundreds of clients who write, leave and are closed at the same time.
+            // Eight completions, for hundreds of clients that write, leave and are closed at the same time.
             options => options with { RingEntries = 2 },
             rounds: 3);
         Assert.Equal(8, held);
@@ -282,7 +282,7 @@ public sealed class RingFaultTests
 
     private static int Untouched(in EnterCall call) => call.Proceed();
 
-    /// <summary>Streams numbers to many clients, some of whom leave, through a faulty kernel; then drains.</summary>
+    /// <summary>Streams numbers through a faulty kernel to many clients; some leave; then drains.</summary>
     private static async Task StreamThroughAsync(RingFault fault,
         Func<HandoffServerOptions, HandoffServerOptions>? with = null, int rounds = 1)
     {
