@@ -50,8 +50,8 @@ public sealed class MonitoringTests(MonitoredDaemon daemon) : IClassFixture<Moni
         // Elsewhere they would be one line among many.
         Assert.Equal(["Drains"], shown.Where(p => p.Any(e => e.Contains("Drained", StringComparison.Ordinal)))
             .Select(p => p.Key));
-        // By backend and outcome, most lines of no backend, whose handoffs are not streams, would always be
-        // zero.
+        // Handoffs of backend "none" are not streams: by backend and outcome, most of their lines would
+        // always be zero.
         Assert.DoesNotContain(shown.SelectMany(p => p),
             query => query.Contains("(backend, outcome)", StringComparison.Ordinal));
     }

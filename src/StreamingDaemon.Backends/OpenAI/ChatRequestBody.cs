@@ -66,7 +66,7 @@ internal sealed class ChatRequestBody : BinaryContent
     public int Length { get; }
 
     /// <summary>The content for the HTTP client. While it sends content of an unknown kind, it also waits for
-    /// the answer, which costs two tasks. Short content of the kind whose bytes it has, it sends
+    /// the answer, which costs two tasks. Short content is of a kind with known bytes, which it sends
     /// first.</summary>
     public HttpContent ToHttpContent() => Length <= MostSentAtOnce ? new ShortBody(this) : new Body(this);
 

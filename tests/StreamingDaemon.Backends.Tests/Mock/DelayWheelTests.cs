@@ -165,7 +165,7 @@ public sealed class DelayWheelTests
 
         await Assert.ThrowsAsync<InvalidOperationException>(() => Task.WhenAll(waiting).WithinLimit());
         Assert.Equal(20, waiting.Count(wait => wait.IsFaulted));
-        // This may be running in the last of them, whose end comes a moment after what ran in it.
+        // This may be running in the last burst, which ends a moment after what ran in it.
         await Task.Yield();
         Assert.True(SpinWait.SpinUntil(() => bursts.Begun == bursts.Ended, TestLimits.Wait));
         Assert.InRange(bursts.Begun, 1, 199);
