@@ -91,5 +91,5 @@ run kill $name TERM
 status=0
 wait $container || status=$?
 [ $status -eq 0 ] || logged "it ended with status $status"
-grep -q 'every stream has ended' "$work/out" || logged "it did not drain"
+grep -q 'all streams have ended' "$work/out" || logged "it did not drain"
 echo "the image's root runs"
