@@ -2,12 +2,12 @@ namespace StreamingDaemon.Backends;
 
 /// <summary>
 /// Brackets the writes that a backend makes one after the other on one thread. Their consumer is woken once,
-/// at the end, and finds them together. For bursts of some hundred microseconds: nothing is sent before the
-/// burst ends, unless the consumer is awake. Bursts may nest.
+/// at the end, and finds them together. For batches of some hundred microseconds: nothing is sent before the
+/// batch ends, unless the consumer is awake. Batches may nest.
 /// </summary>
 public interface IWriteBatch
 {
-    /// <summary>Begins a burst on this thread.</summary>
+    /// <summary>Begins a batch on this thread.</summary>
     void BeginBatch();
 
     /// <summary>Ends it, on the same thread.</summary>

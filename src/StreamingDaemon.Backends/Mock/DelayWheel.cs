@@ -14,8 +14,8 @@ namespace StreamingDaemon.Backends.Mock;
 /// </remarks>
 /// <param name="shortestMs">The shortest delay that will be requested, milliseconds. If nothing is due, the
 /// thread sleeps this long, because no new delay is due before it wakes.</param>
-/// <param name="bursts">Told which completions run together.</param>
-internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null) : IDisposable
+/// <param name="batch">Told which completions run together.</param>
+internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? batch = null) : IDisposable
 {
     /// <summary>A power of two. With ticks of 1 ms one turn is about a second, so that the usual delay of 50
     /// ms is checked once, and one of a minute sixty times.</summary>
@@ -35,7 +35,7 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? bursts = null)
     /// <summary>False to simulate that the system gives no thread, for tests.</summary>
     internal Func<bool>? MayStartThread { get; init; }
 
-    internal IWriteBatch? Bursts => bursts;
+    internal IWriteBatch? Batch => batch;
 
     /// <summary>Delays waiting now; for tests.</summary>
     internal int PendingCount

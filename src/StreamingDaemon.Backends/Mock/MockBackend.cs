@@ -6,10 +6,10 @@ namespace StreamingDaemon.Backends.Mock;
 /// Answers without an LLM: 18 texts in the scheme that this family of daemons shares, so that their load
 /// generators and tests can rely on them.
 /// </summary>
-internal sealed class MockBackend(MockOptions options, IWriteBatch? bursts = null)
+internal sealed class MockBackend(MockOptions options, IWriteBatch? batch = null)
     : IStreamingBackend, IDisposable
 {
-    private readonly DelayWheel _wheel = new(Shortest(options.DelayMs, options.LatencyMs), bursts);
+    private readonly DelayWheel _wheel = new(Shortest(options.DelayMs, options.LatencyMs), batch);
 
     public string Name => "mock";
 

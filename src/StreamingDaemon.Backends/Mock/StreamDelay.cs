@@ -61,8 +61,8 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
 
     void IThreadPoolWorkItem.Execute()
     {
-        var bursts = _wheel.Bursts;
-        bursts?.BeginBatch();
+        var batch = _wheel.Batch;
+        batch?.BeginBatch();
         try
         {
             for (var delay = this; delay is not null;)
@@ -76,7 +76,7 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
         }
         finally
         {
-            bursts?.EndBatch();
+            batch?.EndBatch();
         }
     }
 

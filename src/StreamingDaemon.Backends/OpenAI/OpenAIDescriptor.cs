@@ -31,7 +31,7 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
             "Off costs a connection a stream."),
         Named("insecure_ssl", new SwitchValue(), o => o.InsecureSsl, (o, v) => o with { InsecureSsl = v },
             "Accept any certificate of the upstream",
-            "For development only: whoever sits between reads the key and the answers."),
+            "For development only: anyone on the way can read the key and the answers."),
         Named("max_retries", new IntegerValue(0, 10), o => o.MaxRetries, (o, v) => o with { MaxRetries = v },
             "Further attempts if one fails before it has an answer: no connection, 429, 5xx",
             "Within streaming.head_wait_ms, or 1 s if that is 0. What the upstream took may cost twice."),

@@ -111,7 +111,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
         var pump = new ResponsePump<TEvents>(response, sink, CreateReader(), _upstream.MaxEventBytes,
             (int)response.StatusCode, cancellationToken)
         {
-            Bursts = _batch,
+            Batch = _batch,
         };
         return pump.RunAsync(response.Content.ReadAsStream(cancellationToken));
     }

@@ -67,7 +67,7 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
     }
 
     /// <summary>Told which writes belong together.</summary>
-    public IWriteBatch? Bursts { get; init; }
+    public IWriteBatch? Batch { get; init; }
 
     public override bool CanRead => false;
     public override bool CanSeek => false;
@@ -112,7 +112,7 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         try
         {
             _sink.OnUpstreamActivity();
-            await RelayInBurst(bytes);
+            await RelayInBatch(bytes);
         }
         finally
         {
@@ -153,16 +153,16 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
     }
 
     /// <summary>The connection's other streams got tokens too, and are queued behind it.</summary>
-    private ValueTask RelayInBurst(ReadOnlyMemory<byte> bytes)
+    private ValueTask RelayInBatch(ReadOnlyMemory<byte> bytes)
     {
-        Bursts?.BeginBatch();
+        Batch?.BeginBatch();
         try
         {
             return RelayAsync(bytes);
         }
         finally
         {
-            Bursts?.EndBatchLater();
+            Batch?.EndBatchLater();
         }
     }
 

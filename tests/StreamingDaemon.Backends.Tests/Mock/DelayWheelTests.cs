@@ -149,14 +149,14 @@ public sealed class DelayWheelTests
     [Fact]
     public async Task Delays_that_end_together_run_in_bursts_that_end_whatever_happens()
     {
-        var bursts = new CountingBursts();
-        using var wheel = new DelayWheel(1, bursts);
+        var batch = new CountingBursts();
+        using var wheel = new DelayWheel(1, batch);
         async Task WaitAsync(int index)
         {
             using var delay = wheel.CreateDelay(CancellationToken.None);
             // As in a backend: continue inside the work item, not on the test's own thread.
             await delay.WaitAsync(50).ConfigureAwait(false);
-            Assert.True(bursts.IsOpen);
+            Assert.True(batch.IsOpen);
             if (index % 10 == 0)
                 throw new InvalidOperationException("a stream's fault");
         }
@@ -167,8 +167,8 @@ public sealed class DelayWheelTests
         Assert.Equal(20, waiting.Count(wait => wait.IsFaulted));
         // This may be running in the last burst, which ends a moment after what ran in it.
         await Task.Yield();
-        Assert.True(SpinWait.SpinUntil(() => bursts.Begun == bursts.Ended, TestLimits.Wait));
-        Assert.InRange(bursts.Begun, 1, 199);
+        Assert.True(SpinWait.SpinUntil(() => batch.Begun == batch.Ended, TestLimits.Wait));
+        Assert.InRange(batch.Begun, 1, 199);
     }
 
     private sealed class CountingBursts : IWriteBatch
