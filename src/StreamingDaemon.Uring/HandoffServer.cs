@@ -57,6 +57,10 @@ public sealed partial class HandoffServer
     /// <summary>Native buffers in use, of all loops.</summary>
     internal int RentedBuffers => _loops.Sum(l => l.Context.Buffers.Rented);
 
+    /// <summary>Did it end while a call on a client's socket had not returned? Then that loop keeps its
+    /// buffers, which the call may still use. Known once <see cref="Completion"/> has completed.</summary>
+    internal bool HasLeftBehind => _loops.Any(l => l.Clients.HasLeftBehind);
+
     /// <summary>Memory that streams may hold.</summary>
     public MemoryBudget Memory => _options.Memory;
 
