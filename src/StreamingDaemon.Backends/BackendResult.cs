@@ -22,6 +22,10 @@ public sealed record BackendResult(
     /// not say.</summary>
     public TimeSpan? RetryAfter { get; init; }
 
+    /// <summary>Why the upstream says that the answer ended (<c>stop</c>, <c>length</c> …): its own word, for
+    /// the log; null if it did not say.</summary>
+    public string? FinishReason { get; init; }
+
     /// <summary>The upstream refused, failed, or sent something unreadable.</summary>
     public static BackendResult Failed(UpstreamFault fault, string reason, int? upstreamStatus = null) =>
         new(StreamOutcome.UpstreamError, reason, upstreamStatus) { Fault = fault };

@@ -40,6 +40,10 @@ public record StreamRequest
     /// <summary>Sent to the upstream as header <c>X-Test-Pattern</c> if not empty.</summary>
     public string? TestPattern { get; set; }
 
+    /// <summary>The kinds of delta that the stream can show: a backend sends no others. Either
+    /// <see cref="DeltaKinds.Chunk"/> alone, or <see cref="DeltaKinds.Text"/> and perhaps more.</summary>
+    public DeltaKinds Wanted { get; set; } = DeltaKinds.Text;
+
     /// <summary>How long after the call a retry may still begin; a later one is skipped. Zero or less: no
     /// retries.</summary>
     public TimeSpan RetryWindow { get; set; } = TimeSpan.FromSeconds(1);
