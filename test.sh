@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Installs what the tests need where it is missing, builds, publishes the Native AOT binary, runs every test.
-# The last line is "N passed, N failed". Options: --no-aot skips the second run against the AOT binary.
+# The last line is "N passed, N failed". Options:
+#   --quick    unit tests, and the quick tests of the daemon as a process: under three minutes, and needs
+#              nothing but the SDK and curl
+#   --no-aot   everything that needs no published binary; tests of a process run the debug build
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-aot=1
+aot=1 quick=0
 for argument in "$@"; do
   case $argument in
     --no-aot) aot=0 ;;
-    *) echo "usage: ./test.sh [--no-aot]" >&2; exit 2 ;;
+    --quick) quick=1 ;;
+    *) echo "usage: ./test.sh [--quick | --no-aot]" >&2; exit 2 ;;
   esac
 done
 
@@ -68,14 +72,19 @@ install_packages() {
   return $status
 }
 
-passed=0 failed=0 skipped=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+: >"$work/results"
 
-# Runs one test program, with further arguments where there are any, and adds its closing line to the sums; a
-# program without one has failed.
+# Notes what one test program said: passed, failed, skipped.
+note() { echo "$1 $2 $3" >>"$work/results"; }
+
+# Runs one test program, with further arguments where there are any, and notes its closing line; a program
+# without one has failed.
 run_tests() {
   local name=$1 program=$2 log status line
   shift 2
-  log=$(mktemp)
+  log=$(mktemp -p "$work")
   echo "== $name"
   timeout --kill-after=30 1200 "$program" -noColor -noLogo "$@" >"$log" 2>&1
   status=$?
@@ -83,62 +92,114 @@ run_tests() {
   if [[ $line =~ Total:\ ([0-9]+),\ Errors:\ ([0-9]+),\ Failed:\ ([0-9]+),\ Skipped:\ ([0-9]+),\ Not\ Run:\ ([0-9]+) ]]; then
     local bad=$((BASH_REMATCH[2] + BASH_REMATCH[3])) not_run=$((BASH_REMATCH[4] + BASH_REMATCH[5]))
     [ $bad -eq 0 ] && [ $status -ne 0 ] && bad=1
-    passed=$((passed + BASH_REMATCH[1] - BASH_REMATCH[3] - not_run))
-    failed=$((failed + bad))
-    skipped=$((skipped + not_run))
+    note $((BASH_REMATCH[1] - BASH_REMATCH[3] - not_run)) $bad $not_run
     echo "$line"
     [ $bad -ne 0 ] && cat "$log"
   else
-    failed=$((failed + 1))
+    note 0 1 0
     cat "$log"
     echo "$name ended with status $status and without a result"
   fi
-  rm -f "$log"
 }
+
+# Runs functions of this script side by side, and prints what each said when all have ended.
+side_by_side() {
+  local lane
+  for lane in "$@"; do
+    "$lane" >"$work/$lane" 2>&1 &
+  done
+  wait
+  for lane in "$@"; do
+    cat "$work/$lane"
+  done
+}
+
+# Prints the sums, and ends.
+finish() {
+  local passed failed skipped
+  read -r passed failed skipped < <(awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$work/results")
+  if [ "$skipped" -gt 0 ]; then
+    echo "$passed passed, $failed failed, $skipped skipped"
+  else
+    echo "$passed passed, $failed failed"
+  fi
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+  exit
+}
+
+unit_tests() {
+  local project=$1
+  shift
+  run_tests "$project" "tests/$project/bin/Debug/net10.0/$project" "$@"
+}
+
+functional_tests=tests/StreamingDaemon.FunctionalTests/bin/Debug/net10.0/StreamingDaemon.FunctionalTests
+apache_tests=tests/apache/bin/Debug/net10.0/StreamingDaemon.ApacheTests
+chat_page_tests=tests/chatpage/bin/Debug/net10.0/StreamingDaemon.ChatPageTests
+deploy_tests=tests/deploy/bin/Debug/net10.0/StreamingDaemon.DeployTests
+docs_tests=tests/docs/bin/Debug/net10.0/StreamingDaemon.DocsTests
+
+if [ $quick -eq 1 ]; then
+  for project in Uring.Tests Backends.Tests Host.Tests FunctionalTests; do
+    dotnet build "tests/StreamingDaemon.$project" -c Debug -v quiet || fail "the build failed"
+  done
+  ring_lane() { unit_tests StreamingDaemon.Uring.Tests -trait- Needs=Tools; }
+  daemon_lane() {
+    unit_tests StreamingDaemon.Backends.Tests -trait- Needs=Tools
+    unit_tests StreamingDaemon.Host.Tests -trait- Needs=Tools
+    run_tests "StreamingDaemon.FunctionalTests, the quick ones" "$functional_tests" \
+      -trait- Needs=NativeAot -trait- Needs=Tools -trait- Takes=Long
+  }
+  side_by_side ring_lane daemon_lane
+  finish
+fi
 
 install_packages || fail "the packages that the tests need could not be installed"
 dotnet build StreamingDaemon.sln -c Debug -v quiet || fail "the build failed"
 
-for project in StreamingDaemon.Uring.Tests StreamingDaemon.Backends.Tests StreamingDaemon.Host.Tests \
-  StreamingDaemon.Bench.Tests StreamingDaemon.FunctionalTests; do
-  run_tests "$project" "tests/$project/bin/Debug/net10.0/$project" -trait- Needs=NativeAot
-done
+ring_lane() { unit_tests StreamingDaemon.Uring.Tests; }
+other_lane() {
+  unit_tests StreamingDaemon.Backends.Tests
+  unit_tests StreamingDaemon.Host.Tests
+  unit_tests StreamingDaemon.Bench.Tests
+}
+side_by_side ring_lane other_lane
 # What a token allocates is a promise of the release build: a debug build makes objects of async methods.
 backends_tests=tests/StreamingDaemon.Backends.Tests
 if dotnet build $backends_tests -c Release -v quiet; then
   run_tests "StreamingDaemon.Backends.Tests, Release" \
     $backends_tests/bin/Release/net10.0/StreamingDaemon.Backends.Tests -class '*AllocationTests'
 else
-  failed=$((failed + 1))
+  note 0 1 0
 fi
-deploy_tests=tests/deploy/bin/Debug/net10.0/StreamingDaemon.DeployTests
-chat_page_tests=tests/chatpage/bin/Debug/net10.0/StreamingDaemon.ChatPageTests
-docs_tests=tests/docs/bin/Debug/net10.0/StreamingDaemon.DocsTests
-apache_tests=tests/apache/bin/Debug/net10.0/StreamingDaemon.ApacheTests
-run_tests StreamingDaemon.ApacheTests $apache_tests
 
-if [ $aot -eq 1 ]; then
-  published=$PWD/artifacts/aot
-  # Warnings are errors in our own projects, those of trimming and AOT included.
-  dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -v quiet ||
-    fail "Native AOT publishing failed"
-  export DAEMON_UNDER_TEST=$published/streaming-daemon
-  run_tests "StreamingDaemon.FunctionalTests, Native AOT" \
-    tests/StreamingDaemon.FunctionalTests/bin/Debug/net10.0/StreamingDaemon.FunctionalTests
-  run_tests "StreamingDaemon.ApacheTests, Native AOT" $apache_tests
-  run_tests "StreamingDaemon.ChatPageTests, Native AOT" $chat_page_tests
-  run_tests StreamingDaemon.DeployTests $deploy_tests
-  run_tests StreamingDaemon.DocsTests $docs_tests
-else
-  run_tests StreamingDaemon.ChatPageTests $chat_page_tests
+if [ $aot -eq 0 ]; then
+  run_tests StreamingDaemon.FunctionalTests "$functional_tests" -trait- Needs=NativeAot
+  run_tests StreamingDaemon.ApacheTests "$apache_tests"
+  run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"
   # What is deployed is the AOT binary: without one, the rest of what the files of deploy/ promise.
-  run_tests StreamingDaemon.DeployTests $deploy_tests -trait- Needs=NativeAot
-  run_tests StreamingDaemon.DocsTests $docs_tests -trait- Needs=NativeAot
+  run_tests StreamingDaemon.DeployTests "$deploy_tests" -trait- Needs=NativeAot
+  run_tests StreamingDaemon.DocsTests "$docs_tests" -trait- Needs=NativeAot
+  finish
 fi
 
-if [ $skipped -gt 0 ]; then
-  echo "$passed passed, $failed failed, $skipped skipped"
-else
-  echo "$passed passed, $failed failed"
-fi
-[ $failed -eq 0 ]
+published=$PWD/artifacts/aot
+# Warnings are errors in our own projects, those of trimming and AOT included.
+dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -v quiet ||
+  fail "Native AOT publishing failed"
+export DAEMON_UNDER_TEST=$published/streaming-daemon
+# The tests of the daemon as a process run once, on the binary that is shipped: under the seccomp profile that
+# is shipped (a test of deploy/ runs them), and by themselves where the profile is in the way.
+run_tests "StreamingDaemon.FunctionalTests, under the seccomp profile" "$deploy_tests" \
+  -method '*.Functional_tests_pass_under_the_profile'
+run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No
+deploy_lane() {
+  run_tests StreamingDaemon.DeployTests "$deploy_tests" -method- '*.Functional_tests_pass_under_the_profile'
+}
+site_lane() {
+  run_tests StreamingDaemon.ApacheTests "$apache_tests"
+  run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"
+  run_tests StreamingDaemon.DocsTests "$docs_tests"
+}
+side_by_side deploy_lane site_lane
+finish

@@ -4,6 +4,7 @@ using StreamingDaemon.Testing.Chaos;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>A few seconds of what <c>bench/Chaos</c> does for ten minutes.</summary>
+[Trait("Takes", "Long")]
 public sealed class ChaosTests
 {
     [Theory]

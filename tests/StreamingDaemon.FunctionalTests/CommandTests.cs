@@ -9,6 +9,7 @@ namespace StreamingDaemon.FunctionalTests;
 public sealed class CommandTests
 {
     [Fact]
+    [Trait("Seccomp", "No")]
     public async Task Demo_once_prints_one_answer_and_exits()
     {
         var (exitCode, output, error) = await DaemonProcess.RunAsync("demo", "--once", "--port", "0", "--delay", "0");
@@ -20,6 +21,7 @@ public sealed class CommandTests
     }
 
     [Fact]
+    [Trait("Seccomp", "No")]
     public async Task Demo_serves_the_chat_page_and_hands_the_browser_over_until_it_is_interrupted()
     {
         var port = DaemonProcess.FreePort();

@@ -7,6 +7,7 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>Probes of the metrics port, while a crowd of other connections fills it.</summary>
+[Trait("Takes", "Long")]
 public sealed class CrowdTests
 {
     /// <summary>An answer must arrive within this time: the default timeout of an orchestrator's probe.
@@ -63,6 +64,7 @@ public sealed class CrowdTests
     }
 
     [Theory]
+    [Trait("Needs", "Tools")]
     [InlineData("")]
     [InlineData("GET / HTTP/1.1\r\nHost: a\r\n\r\n")]
     public async Task Probe_that_has_sent_its_request_is_answered_whoever_comes_after_it(string sent)

@@ -3,6 +3,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
+[Trait("Seccomp", "No")]
 public sealed class DemoInterruptTests : IDisposable
 {
     private const int SigInt = 2;

@@ -5,6 +5,7 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>A new daemon replaces an old one while handoffs keep arriving.</summary>
+[Trait("Takes", "Long")]
 public sealed class DeployTests : IDisposable
 {
     private const int SigKill = 9;

@@ -5,6 +5,8 @@ using StreamingDaemon.Testing.Hostile;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>A hostile local peer that may connect cannot harm the streams of others.</summary>
+[Trait("Takes", "Long")]
+[Trait("Seccomp", "No")]
 public sealed class HostilePeerTests
 {
     private const int Readers = 200;

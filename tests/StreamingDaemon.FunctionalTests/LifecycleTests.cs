@@ -221,6 +221,7 @@ public sealed partial class LifecycleTests
     }
 
     [Theory]
+    [Trait("Needs", "Tools")]
     [InlineData(1, "io_uring loop")]
     [InlineData(2, "io_uring loop")]
     [InlineData(2, "io_uring loop 2")]

@@ -9,6 +9,7 @@ namespace StreamingDaemon.FunctionalTests;
 /// Lists the system calls of the loop's thread with strace(1). If you add one, explain in
 /// docs/architecture.md ("What others still hold") why it cannot block because of another process.
 /// </summary>
+[Trait("Needs", "Tools")]
 public sealed partial class LoopCallTests : IDisposable
 {
     private const int Sigterm = 15;

@@ -3,6 +3,8 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>The limit of tasks is reached while the daemon runs.</summary>
+[Trait("Takes", "Long")]
+[Trait("Seccomp", "No")]
 public sealed class NoThreadsTests : IDisposable
 {
     private const int SigHup = 1;

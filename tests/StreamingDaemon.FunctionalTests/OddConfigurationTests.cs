@@ -3,6 +3,7 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>Odd files that an operator may leave at the path of the configuration file.</summary>
+[Trait("Takes", "Long")]
 public sealed class OddConfigurationTests : IDisposable
 {
     private const int SigHup = 1;
@@ -107,6 +108,7 @@ public sealed class OddConfigurationTests : IDisposable
     }
 
     [Fact]
+    [Trait("Needs", "Tools")]
     public async Task File_that_does_not_answer_ends_start_and_check_with_a_sentence()
     {
         await File.WriteAllTextAsync(_file, "");
@@ -143,6 +145,7 @@ public sealed class OddConfigurationTests : IDisposable
     }
 
     [Fact]
+    [Trait("Needs", "Tools")]
     public async Task Reloads_that_hang_are_given_up_bounded_and_do_not_hold_the_next_file_or_the_end()
     {
         await using var daemon = await StartAsync();
@@ -166,6 +169,7 @@ public sealed class OddConfigurationTests : IDisposable
     }
 
     [Fact]
+    [Trait("Needs", "Tools")]
     public async Task File_put_right_is_taken_over_while_an_older_reload_still_hangs()
     {
         await using var daemon = await StartAsync();

@@ -126,7 +126,7 @@ public sealed class OpenAIStreamTests
         await using var upstream = await FakeLlmServer.StartAsync();
         upstream.Scenario = exchange => exchange.WaitForAbortAsync(s_limit);
         var environment = upstream.OpenAIEnvironment(false);
-        environment["STREAMING_DAEMON_TIMEOUTS__FIRST_TOKEN_TIMEOUT_MS"] = "200";
+        environment["STREAMING_DAEMON_TIMEOUTS__FIRST_TOKEN_TIMEOUT_MS"] = "1000";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
 
         var answer = await daemon.AskAsync("""{"prompt":"hi"}""");

@@ -8,6 +8,7 @@ namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>The promises of SECURITY.md, for a daemon that gets what an attacker would send through a site.
 /// </summary>
+[Trait("Takes", "Long")]
 public sealed partial class SecurityTests : IDisposable
 {
     private const string Key = "sk-secret-of-the-test";
@@ -88,6 +89,7 @@ public sealed partial class SecurityTests : IDisposable
     }
 
     [Fact]
+    [Trait("Needs", "Tools")]
     public async Task Daemon_that_ends_for_a_fault_of_its_own_prints_neither_key_nor_prompt_nor_answer()
     {
         await using var upstream = await FakeLlmServer.StartAsync();

@@ -16,6 +16,7 @@ public sealed class ServiceManagerTests : IDisposable
     public void Dispose() => _directory.Dispose();
 
     [Fact]
+    [Trait("Needs", "Tools")]
     public async Task Passed_socket_is_served_and_its_queue_waits_for_the_next_start()
     {
         var path = _directory.File("s");
@@ -40,6 +41,7 @@ public sealed class ServiceManagerTests : IDisposable
     }
 
     [Fact]
+    [Trait("Needs", "Tools")]
     public async Task Passed_socket_of_the_wrong_type_ends_the_start_and_the_error_says_how_to_fix_it()
     {
         using var manager = StartManager("stream", _directory.File("s"));
@@ -77,6 +79,7 @@ public sealed class ServiceManagerTests : IDisposable
     }
 
     [Fact]
+    [Trait("Needs", "Tools")]
     public async Task Manager_is_told_of_a_reload_that_is_given_up()
     {
         var file = _directory.File("c.toml");
@@ -97,6 +100,7 @@ public sealed class ServiceManagerTests : IDisposable
     }
 
     [Theory]
+    [Trait("Needs", "Tools")]
     [InlineData(1, "io_uring loop")]
     [InlineData(2, "io_uring loop 2")]
     public async Task Watchdog_is_fed_only_while_the_loop_turns(int rings, string loop)

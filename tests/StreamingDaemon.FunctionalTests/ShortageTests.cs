@@ -7,6 +7,7 @@ namespace StreamingDaemon.FunctionalTests;
 /// code 1 and leaves no socket. For the Native AOT binary only: with a JIT, the runtime fails before our code
 /// runs. test.sh skips these tests in its run without Native AOT.</summary>
 [Trait("Needs", "NativeAot")]
+[Trait("Seccomp", "No")]
 public sealed class ShortageTests : IDisposable
 {
     private readonly TempDirectory _directory = new();
@@ -135,6 +136,7 @@ public sealed class ShortageTests : IDisposable
     }
 
     [Fact]
+    [Trait("Seccomp", "No")]
     public async Task Demo_without_a_directory_for_temporary_files_names_it()
     {
         var (exitCode, _, error) = await DaemonProcess.RunAsync(

@@ -3,6 +3,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
+[Trait("Takes", "Long")]
 public sealed class SilenceTests
 {
     private const string Comment = ": keep-alive\n\n";

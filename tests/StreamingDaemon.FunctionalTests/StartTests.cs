@@ -123,6 +123,7 @@ public sealed class StartTests : IDisposable
     }
 
     [Theory]
+    [Trait("Needs", "Tools")]
     [InlineData(1, "seccomp")]
     [InlineData(38, "seccomp")]
     [InlineData(12, "memlock")]
@@ -157,6 +158,7 @@ public sealed class StartTests : IDisposable
     }
 
     [Fact]
+    [Trait("Seccomp", "No")]
     public async Task Check_says_that_a_group_may_not_be_given_the_socket()
     {
         var (exitCode, table, _) = await DaemonProcess.RunUnderAsync(

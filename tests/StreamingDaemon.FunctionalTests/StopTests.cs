@@ -5,6 +5,7 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>Things that must not delay a stop.</summary>
+[Trait("Takes", "Long")]
 public sealed class StopTests
 {
     private const int SigInt = 2;
@@ -51,6 +52,7 @@ public sealed class StopTests
     }
 
     [Fact]
+    [Trait("Needs", "Tools")]
     public async Task Loop_that_does_not_turn_does_not_hold_the_end()
     {
         using var directory = new TempDirectory();

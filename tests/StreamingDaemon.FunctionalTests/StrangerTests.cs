@@ -8,6 +8,7 @@ namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>Commands that talk to another server instead of a daemon, or to a broken daemon. They end with
 /// exit code 1 and one sentence, in bounded time and memory.</summary>
+[Trait("Takes", "Long")]
 public sealed class StrangerTests : IDisposable
 {
     private const string Ok = "HTTP/1.1 200 OK\r\n";
@@ -172,6 +173,7 @@ public sealed class StrangerTests : IDisposable
     }
 
     [Fact]
+    [Trait("Needs", "Tools")]
     public async Task Check_and_start_name_a_database_of_groups_that_does_not_answer()
     {
         // The C library loads this module because nsswitch.conf(5) names it.

@@ -3,6 +3,7 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>Timeouts and retries of an upstream, and who learns that a stream has ended.</summary>
+[Trait("Takes", "Long")]
 public sealed class UpstreamWaitTests
 {
     private const string Begun = "data: {\"content\":\"" + FakeLlmFaults.Begun + "\"}\n\n";
@@ -19,7 +20,7 @@ public sealed class UpstreamWaitTests
     {
         await using var upstream = await FakeLlmServer.StartAsync();
         upstream.Scenario = FakeLlmFaults.Named(fault);
-        await using var daemon = await StartAsync(upstream, false, (timeout, "500"));
+        await using var daemon = await StartAsync(upstream, false, (timeout, "1000"));
 
         var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
 

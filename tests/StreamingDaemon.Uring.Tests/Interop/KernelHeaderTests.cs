@@ -10,6 +10,7 @@ using Xunit;
 namespace StreamingDaemon.Uring.Tests.Interop;
 
 /// <summary>What is typed by hand is compared with what the C compiler reads in the installed headers.</summary>
+[Trait("Needs", "Tools")]
 public sealed class KernelHeaderTests
 {
     // Younger than the 6.1 header of the oldest distribution that is supported; include/uapi/linux/io_uring.h
