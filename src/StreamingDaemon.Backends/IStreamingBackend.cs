@@ -22,6 +22,9 @@ public interface IStreamingBackend
     /// <summary>True if a request without <c>prompt</c> and <c>messages</c> is an error (400).</summary>
     bool RequiresPrompt { get; }
 
+    /// <summary>True if it sends <see cref="StreamRequest.UnknownParameters"/> to its upstream.</summary>
+    bool PassesUnknownParameters => false;
+
     /// <summary>Bytes of memory that a running stream takes, without its request and its pending output.
     /// Measured, for the worst case. It may change once the upstream's protocol is known.</summary>
     int BytesPerStream => 4 * 1024;

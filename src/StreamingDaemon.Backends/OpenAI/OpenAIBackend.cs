@@ -30,9 +30,11 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
 
     public override string DefaultModel => _options.Model;
 
+    public override bool PassesUnknownParameters => _options.PassUnknown;
+
     protected override ChatRequestBody WriteBody(StreamRequest request)
     {
-        var body = new ChatRequestBody(request, request.Model ?? _options.Model);
+        var body = new ChatRequestBody(request, request.Model ?? _options.Model, _options.PassUnknown);
         request.ReleasePrompt(body.Length);
         return body;
     }

@@ -35,6 +35,10 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
         Named("max_retries", new IntegerValue(0, 10), o => o.MaxRetries, (o, v) => o with { MaxRetries = v },
             "Further attempts if one fails before it has an answer: no connection, 429, 5xx",
             "Within streaming.head_wait_ms, or 1 s if that is 0. What the upstream took may cost twice."),
+        Named("pass_unknown", new SwitchValue(), o => o.PassUnknown, (o, v) => o with { PassUnknown = v },
+            "Send handoff fields that are unknown to the daemon to the API as parameters",
+            "For servers with parameters of their own (top_k). The official API refuses what it does not "
+            + "know."),
     ];
 
     /// <inheritdoc/>

@@ -25,6 +25,10 @@ public sealed record OpenAIOptions
     /// 10.</summary>
     public int MaxRetries { get; init; } = 2;
 
+    /// <summary>OPENAI_PASS_UNKNOWN: send handoff fields that the daemon does not know as parameters of the
+    /// request.</summary>
+    public bool PassUnknown { get; init; }
+
     /// <summary>Time limit for connecting to the upstream, milliseconds.</summary>
     public int ConnectTimeoutMs { get; init; } = 10_000;
 

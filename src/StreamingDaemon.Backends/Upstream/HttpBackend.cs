@@ -38,6 +38,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
 
     public bool RequiresPrompt => true;
 
+    public virtual bool PassesUnknownParameters => false;
+
     public int BytesPerStream => _transport.BytesPerStream;
 
     public string? TimeoutHint => _failures.TimeoutHint;

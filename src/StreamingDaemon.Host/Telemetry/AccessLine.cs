@@ -48,7 +48,10 @@ internal sealed class AccessLine
         Add("\",\"RequestId\":"u8);
         AddJsonString(fields.RequestId);
         Add(",\"UserId\":"u8);
-        Add(fields.UserId);
+        if (fields.UserId.Number is { } user)
+            Add(user);
+        else
+            AddJsonString(fields.UserId.Text);
         Add(",\"Backend\":"u8);
         AddJsonString(fields.Backend);
         Add(",\"Model\":"u8);
@@ -93,7 +96,10 @@ internal sealed class AccessLine
         Add(" request_id="u8);
         AddRendered(fields.RequestId, isJson);
         Add(" user_id="u8);
-        Add(fields.UserId);
+        if (fields.UserId.Number is { } user)
+            Add(user);
+        else
+            AddRendered(fields.UserId.Text, isJson);
         Add(" backend="u8);
         AddRendered(fields.Backend, isJson);
         Add(" model="u8);
@@ -241,6 +247,6 @@ internal sealed class AccessLine
 }
 
 /// <summary>The fields of a line. Times are in ms with three decimals, or null.</summary>
-internal readonly record struct AccessFields(StreamOutcome Outcome, string RequestId, long UserId,
+internal readonly record struct AccessFields(StreamOutcome Outcome, string RequestId, UserId UserId,
     string Backend, string Model, long Bytes, int Events, double? TtftMs, double? DurationMs, int Status,
     string? Reason);

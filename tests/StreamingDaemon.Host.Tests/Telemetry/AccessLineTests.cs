@@ -24,8 +24,12 @@ public sealed partial class AccessLineTests
     private static readonly Gen<double?> s_time = Gen.OneOf(
         Gen.Const((double?)null), Gen.Int[0, 10_000_000].Select(i => (double?)Math.Round(i / 1000.0, 3)));
 
+    private static readonly Gen<UserId> s_user = Gen.OneOf(
+        Gen.Long.Select(n => new UserId(n)), Gen.Const(new UserId(0)), Gen.Const(default(UserId)),
+        s_text.Where(text => text.Length > 0).Select(text => new UserId(text)));
+
     private static readonly Gen<AccessFields> s_fields = Gen.Select(
-        Gen.Select(Gen.Int[0, Enum.GetValues<StreamOutcome>().Length - 1], s_text, Gen.Long, s_text, s_text),
+        Gen.Select(Gen.Int[0, Enum.GetValues<StreamOutcome>().Length - 1], s_text, s_user, s_text, s_text),
         Gen.Select(Gen.Long[0, long.MaxValue], Gen.Int[0, int.MaxValue], s_time, s_time, Gen.Int[0, 599]),
         Gen.OneOf(s_text.Select(t => (string?)t), Gen.Const((string?)null)),
         (a, b, reason) => new AccessFields((StreamOutcome)a.Item1, a.Item2, a.Item3, a.Item4, a.Item5, b.Item1,
