@@ -59,8 +59,8 @@ public record StreamRequest
     /// retries.</summary>
     public TimeSpan RetryWindow { get; set; } = TimeSpan.FromSeconds(1);
 
-    /// <summary>Drops the texts and parameters; from here on the backend does not read them. Call it once they
-    /// are written, and again when no retry can need what was written.</summary>
+    /// <summary>Drops the texts and parameters; from here on the backend does not read them. Call it once
+    /// they are written, and again when no retry can need what was written.</summary>
     /// <param name="stillHeld">Bytes of the texts that the backend keeps in another form.</param>
     public void ReleasePrompt(int stillHeld = 0)
     {
