@@ -103,6 +103,21 @@ public sealed partial class ParameterReaderTests
         Assert.Empty(listed.Except(read).Except(ChatParameters.All.Keys).Except(["format", "events"]));
     }
 
+    [Fact]
+    public void Example_of_the_page_is_read_whole()
+    {
+        var page = File.ReadAllText(Repository.PathOf("docs", "handoff.md"));
+
+        var request = Read(page.Split("```text\n")[1].Split("```")[0], keepsUnknown: true);
+
+        Assert.Equal(["tools", "max_completion_tokens"], request.Parameters.Keys);
+        Assert.NotNull(request.Messages);
+        Assert.NotNull(request.System);
+        Assert.NotNull(request.UserId.Text);
+        Assert.Empty(request.Unusable);
+        Assert.Empty(request.Unknown);
+    }
+
     [GeneratedRegex("^\\| (`.+?) \\|", RegexOptions.Multiline)]
     private static partial Regex Row();
 
