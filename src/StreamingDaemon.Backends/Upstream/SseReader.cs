@@ -88,11 +88,9 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         kind = default;
         if (IsTooLong)
             return false;
-        if (_lineLength == 0)
-            return EndEvent(out kind);
-        ReadOnlySpan<byte> line = _line.AsSpan(0, _lineLength);
+        var line = _lineLength > 0 ? WithoutMark(_line.AsSpan(0, _lineLength)) : default;
         var offset = 0;
-        var isEvent = ReadField(WithoutMark(line), [], ref offset, out kind);
+        var isEvent = !line.IsEmpty && ReadField(line, [], ref offset, out kind);
         GiveBack(ref _line, ref _lineLength);
         return isEvent || EndEvent(out kind);
     }

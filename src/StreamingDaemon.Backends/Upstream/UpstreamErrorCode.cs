@@ -83,7 +83,7 @@ internal static class UpstreamErrorCode
         const int DeepestError = 4;
         if (error.ValueKind == JsonValueKind.Array && error.GetArrayLength() > 0)
             error = error[0];
-        if (error.ValueKind is JsonValueKind.String && depth > 0)
+        if (error.ValueKind is JsonValueKind.String or JsonValueKind.Number && depth > 0)
             return Word(error, secret);
         if (error.ValueKind != JsonValueKind.Object || depth > DeepestError)
             return null;
