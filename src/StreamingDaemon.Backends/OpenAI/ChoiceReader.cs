@@ -3,7 +3,8 @@ using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
-/// <summary>Reads the choices of chunks: which one the stream shows, its finish reason, and its text.</summary>
+/// <summary>Reads the choices of chunks: which one the stream shows, its finish reason, and its
+/// text.</summary>
 /// <param name="wanted"><see cref="StreamRequest.Wanted"/>.</param>
 internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
 {
@@ -62,7 +63,8 @@ internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
     /// <summary>No more text comes.</summary>
     public void Flush() => _parts.Flush();
 
-    /// <summary>Reads the field that the reader is at, if it holds token counts that the stream shows.</summary>
+    /// <summary>Reads the field that the reader is at, if it holds token counts that the stream
+    /// shows.</summary>
     /// <returns>False if it does not: nothing was read.</returns>
     public bool TryReadUsage(ref Utf8JsonReader reader)
     {
@@ -190,8 +192,8 @@ internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
         }
     }
 
-    /// <summary>Text in <c>message</c> or <c>text</c>, if deltas bring none: some servers send the whole text so
-    /// far beside each delta, or the same piece twice.</summary>
+    /// <summary>Text in <c>message</c> or <c>text</c>, if deltas bring none: some servers send the whole
+    /// text so far beside each delta, or the same piece twice.</summary>
     private void ReadWhole(ref Choice choice, in AnswerParts.State before, ReadOnlySpan<byte> json)
     {
         if (choice.MessageAt >= 0 && !_parts.SawDelta)

@@ -9,15 +9,15 @@ internal static class FinishReasons
     /// <summary>The usual ones: they need no new string.</summary>
     private static readonly (byte[] Utf8, string Text)[] s_usual =
     [
-        .. ((string[])["stop", "length", "tool_calls", "content_filter", "function_call", "eos_token", "error"])
+        .. ((string[])["stop", "length", "tool_calls", "content_filter", "function_call", "eos_token"])
             .Select(word => (Encoding.UTF8.GetBytes(word), word)),
     ];
 
     /// <summary>Words for a provider that failed, whole.</summary>
     private static readonly HashSet<string> s_failed = new(StringComparer.OrdinalIgnoreCase)
     {
-        "abort", "aborted", "cancel", "canceled", "cancelled", "timeout", "timed_out", "overloaded", "unavailable",
-        "interrupted", "insufficient_system_resource",
+        "abort", "aborted", "cancel", "canceled", "cancelled", "timeout", "timed_out", "overloaded",
+        "unavailable", "interrupted", "insufficient_system_resource",
     };
 
     /// <summary>The reader's current value as a finish reason: a string, or an object with a type. Null, an
@@ -41,7 +41,8 @@ internal static class FinishReasons
         return null;
     }
 
-    /// <summary>True if the reason says that the provider failed: what came is not the whole answer.</summary>
+    /// <summary>True if the reason says that the provider failed: what came is not the whole
+    /// answer.</summary>
     public static bool IsFailure(string reason) => s_failed.Contains(reason)
         || reason.Contains("error", StringComparison.OrdinalIgnoreCase)
         || reason.Contains("fail", StringComparison.OrdinalIgnoreCase);

@@ -5,8 +5,8 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// <summary>Questions to a JSON value that the reader is at.</summary>
 internal static class JsonValue
 {
-    /// <summary>True for null, false, 0, "", and arrays and objects of nothing else: servers send them for "not
-    /// there". Reads to the value's end.</summary>
+    /// <summary>True for null, false, 0, "", and arrays and objects of nothing else: servers send them for
+    /// "not there". Reads to the value's end.</summary>
     public static bool IsNothing(ref Utf8JsonReader reader)
     {
         switch (reader.TokenType)

@@ -22,8 +22,9 @@ internal enum BodyKind
 }
 
 /// <summary>
-/// A response's body: its content codings decoded as they come, and what it is. Gateways compress though nobody
-/// asked, and name events as text or JSON, so the first bytes decide unless the Content-Type says events.
+/// A response's body: its content codings decoded as they come, and what it is. Gateways compress though
+/// nobody asked, and name events as text or JSON, so the first bytes decide unless the Content-Type says
+/// events.
 /// </summary>
 internal static class AnswerBody
 {
@@ -41,7 +42,8 @@ internal static class AnswerBody
     public static string? ValueOf(in HttpHeadersNonValidated headers, string name) =>
         headers.TryGetValues(name, out var values) ? values.ToString() : null;
 
-    /// <summary>What the Content-Type says: events, nothing acceptable, or, for a look at the first bytes, null.
+    /// <summary>What the Content-Type says: events, nothing acceptable, or, for a look at the first bytes,
+    /// null.
     /// </summary>
     public static BodyKind? KindOf(string? contentType)
     {
@@ -63,8 +65,8 @@ internal static class AnswerBody
         response.Content.Headers.NonValidated.Contains(ContentEncoding);
 
     /// <summary>The body, with its content codings decoded as its bytes come.</summary>
-    /// <param name="response">Its Content-Encoding names the codings, in the order in which they were applied.
-    /// </param>
+    /// <param name="response">Its Content-Encoding names the codings, in the order in which they were
+    /// applied. </param>
     /// <param name="raw">The body as it is sent.</param>
     /// <returns>Null if a coding is unknown.</returns>
     public static Stream? Decode(HttpResponseMessage response, Stream raw)
@@ -117,8 +119,9 @@ internal static class AnswerBody
     /// <param name="onActivity">Called whenever something came.</param>
     /// <param name="cancellationToken">The client's.</param>
     /// <returns>The body, or null if it is too long.</returns>
-    public static async ValueTask<ReadOnlyMemory<byte>?> ReadWholeAsync(Stream body, ReadOnlyMemory<byte> begun,
-        int maxBytes, Action onActivity, CancellationToken cancellationToken)
+    public static async ValueTask<ReadOnlyMemory<byte>?> ReadWholeAsync(
+        Stream body, ReadOnlyMemory<byte> begun, int maxBytes, Action onActivity,
+        CancellationToken cancellationToken)
     {
         var whole = new ArrayBufferWriter<byte>();
         whole.Write(begun.Span);

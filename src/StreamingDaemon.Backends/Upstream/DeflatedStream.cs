@@ -2,8 +2,8 @@ using System.IO.Compression;
 
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>A body in the content coding "deflate": the zlib format (RFC 9110, section 8.4.1.2), or bare deflate
-/// data, which many servers send by that name. The first byte tells them apart.</summary>
+/// <summary>A body in the content coding "deflate": the zlib format (RFC 9110, section 8.4.1.2), or bare
+/// deflate data, which many servers send by that name. The first byte tells them apart.</summary>
 internal sealed class DeflatedStream(Stream body) : Stream
 {
     private readonly byte[] _first = new byte[1];
@@ -31,7 +31,7 @@ internal sealed class DeflatedStream(Stream body) : Stream
             if (await body.ReadAsync(_first, cancellationToken) == 0)
                 return 0;
             var whole = new PrefixedStream(_first, body);
-            // The low half of zlib's first byte names the method: 8 is deflate, with a window of 256 bytes or more.
+            // The low half of zlib's first byte names the method: 8 is deflate (RFC 1950, section 2.2).
             var isZlib = (_first[0] & 0xf) == 8 && _first[0] >> 4 <= 7;
             _decoder = isZlib
                 ? new ZLibStream(whole, CompressionMode.Decompress)

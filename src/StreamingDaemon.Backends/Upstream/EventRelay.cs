@@ -13,8 +13,8 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
     CancellationToken cancellationToken) : IDisposable
     where TEvents : struct, IEventReader
 {
-    /// <summary>Bytes accepted without any part of an answer: comments, empty events. An hour of heartbeats is a
-    /// thousandth of it.</summary>
+    /// <summary>Bytes accepted without any part of an answer: comments, empty events. An hour of heartbeats
+    /// is a thousandth of it.</summary>
     private const int MaxIdleBytes = 16 * 1024 * 1024;
 
     private readonly SseReader<TEvents> _sse = new(events, maxEventBytes);

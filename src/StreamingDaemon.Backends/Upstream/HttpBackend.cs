@@ -138,9 +138,10 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
                     var whole = await AnswerBody.ReadWholeAsync(
                         content, begun, _upstream.MaxEventBytes, sink.OnUpstreamActivity, cancellationToken);
                     response.Dispose();
-                    return whole is { } json
-                        ? await JsonAnswer.ReadAsync(json, CreateReader(request), sink, status, cancellationToken)
-                        : UpstreamFailures.TooLong(_upstream.MaxEventBytes, status);
+                    if (whole is not { } json)
+                        return UpstreamFailures.TooLong(_upstream.MaxEventBytes, status);
+                    return await JsonAnswer.ReadAsync(
+                        json, CreateReader(request), sink, status, cancellationToken);
                 case BodyKind.Empty:
                     response.Dispose();
                     return UpstreamFailures.Empty(onlyHeld: null, status);

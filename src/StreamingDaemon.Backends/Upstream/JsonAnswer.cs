@@ -1,6 +1,7 @@
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>Reads a JSON body in the place of events: a whole completion is one event, and the end too.</summary>
+/// <summary>Reads a JSON body in the place of events: a whole completion is one event, and the end
+/// too.</summary>
 internal static class JsonAnswer
 {
     /// <param name="json">The whole body.</param>

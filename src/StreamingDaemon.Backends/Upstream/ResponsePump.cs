@@ -5,20 +5,21 @@ using System.Threading.Tasks.Sources;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// The target that a response's body is copied to. It reports that bytes came, hands them to an
-/// <see cref="EventRelay{TEvents}"/>, and knows how the body ended. Owns the response.
+/// The target that a response's body is copied to. It reports that bytes came, hands them to an <see
+/// cref="EventRelay{TEvents}"/>, and knows how the body ended. Owns the response.
 /// </summary>
 /// <remarks>
 /// The body writes into it (<see cref="Stream.CopyToAsync(Stream, int, CancellationToken)"/>) instead of
 /// being read: each read that waits costs two objects in the HTTP client and two more above it; a copy that
 /// waits costs none.
 ///
-/// The answer is over at its end marker, a moment before its body ends. Disposing the response in that moment
-/// would reset an HTTP/2 stream, and proxies close a connection after many resets; on HTTP/1.1 it would cost
-/// the connection. So the result is there at once, and the copy goes on for a while to the formal end.
+/// The answer is over at its end marker, a moment before its body ends. Disposing the response in that
+/// moment would reset an HTTP/2 stream, and proxies close a connection after many resets; on HTTP/1.1 it
+/// would cost the connection. So the result is there at once, and the copy goes on for a while to the
+/// formal end.
 ///
-/// A finish reason makes the answer whole too, but token counts may follow, so the end marker or the body's end
-/// is awaited for <see cref="GraceMs"/>. However the body ends then, the answer is whole.
+/// A finish reason makes the answer whole too, but token counts may follow, so the end marker or the body's
+/// end is awaited for <see cref="GraceMs"/>. However the body ends then, the answer is whole.
 /// </remarks>
 /// <typeparam name="TEvents">Reads the upstream's events.</typeparam>
 internal sealed class ResponsePump<TEvents>
@@ -166,8 +167,8 @@ internal sealed class ResponsePump<TEvents>
             throw new EndOfCopyException();
     }
 
-    /// <summary>The answer is whole: waits a moment for the end of its body. More of the answer begins the wait
-    /// anew; comments do not.</summary>
+    /// <summary>The answer is whole: waits a moment for the end of its body. More of the answer begins the
+    /// wait anew; comments do not.</summary>
     private void WaitForEnd()
     {
         var now = Environment.TickCount64;

@@ -3,19 +3,20 @@ using System.Buffers;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// Finds the events in a stream of bytes that comes in pieces (WHATWG HTML, section 9.2.6). Beyond the standard:
-/// an event that the end of the body cuts counts; a field <c>error</c>, another unknown field with an error
-/// object, and a bare JSON line are events of their own, because servers send their errors so.
+/// Finds the events in a stream of bytes that comes in pieces (WHATWG HTML, section 9.2.6). Beyond the
+/// standard: an event that the end of the body cuts counts; a field <c>error</c>, another unknown field
+/// with an error object, and a bare JSON line are events of their own, because servers send their errors
+/// so.
 /// </summary>
 /// <remarks>
 /// The platform's parser asks for bytes and waits for them: a state machine and a task for each token. This
-/// reader is given them, so a token costs no object, and an event that comes whole, as nearly all do, no copy.
-/// The fields <c>id</c> and <c>retry</c> mean nothing without reconnects.
+/// reader is given them, so a token costs no object, and an event that comes whole, as nearly all do, no
+/// copy. The fields <c>id</c> and <c>retry</c> mean nothing without reconnects.
 /// </remarks>
 /// <typeparam name="TEvents">Receives the events.</typeparam>
 /// <param name="events">Receives the events; not disposed here.</param>
-/// <param name="maxEventBytes">Longest line and longest event, bytes: many short <c>data:</c> lines without a
-/// blank one would grow the buffer forever. A comment counts as a line but not towards its event, so a
+/// <param name="maxEventBytes">Longest line and longest event, bytes: many short <c>data:</c> lines without
+/// a blank one would grow the buffer forever. A comment counts as a line but not towards its event, so a
 /// heartbeat every few seconds adds up to nothing.</param>
 internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : IDisposable
     where TEvents : struct, IEventReader
@@ -82,7 +83,8 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         return false;
     }
 
-    /// <summary>No more bytes come: reads an event that the end has cut. Call it until it returns false.</summary>
+    /// <summary>No more bytes come: reads an event that the end has cut. Call it until it returns
+    /// false.</summary>
     public bool TryReadEnd(out EventKind kind)
     {
         kind = default;
@@ -143,13 +145,18 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         return isFirst && line.StartsWith(ByteOrderMark) ? line[ByteOrderMark.Length..] : line;
     }
 
-    /// <summary>A blank line: the event's end, if there was any data. A name without data dies with it.</summary>
+    /// <summary>A blank line: the event's end, if there was any data. A name without data dies with
+    /// it.</summary>
     private bool EndEvent(out EventKind kind)
     {
         kind = default;
         var hadData = _hasData;
         if (hadData)
-            kind = _isBare ? ReadBare(_data.AsSpan(0, _dataLength)) : events.Read(_type, _data.AsSpan(0, _dataLength));
+        {
+            var data = _data.AsSpan(0, _dataLength);
+            kind = _isBare ? ReadBare(data) : events.Read(_type, data);
+        }
+
         BeginEvent();
         return hadData;
     }

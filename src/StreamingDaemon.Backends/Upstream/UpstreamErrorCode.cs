@@ -25,7 +25,8 @@ internal static class UpstreamErrorCode
     private static readonly string[] s_typeFields = ["type", "error_type", "status"];
 
     /// <summary>Fields that hold its code.</summary>
-    private static readonly string[] s_codeFields = ["code", "error_code", "status_code", "statusCode", "errorcode"];
+    private static readonly string[] s_codeFields =
+        ["code", "error_code", "status_code", "statusCode", "errorcode"];
 
     /// <summary>Fields with another object, or the code itself.</summary>
     private static readonly string[] s_innerFields = ["error", "errors", "detail", "fault", "base_resp"];
@@ -54,8 +55,12 @@ internal static class UpstreamErrorCode
     /// <summary>The word itself, if it is a name that may be shown; else null.</summary>
     public static string? Name(string? word, string secret)
     {
-        if (word is null || word.Length is 0 or > MaxLength || word.AsSpan().ContainsAnyExcept(s_nameCharacters))
+        if (word is null or "" || word.Length > MaxLength
+            || word.AsSpan().ContainsAnyExcept(s_nameCharacters))
+        {
             return null;
+        }
+
         return HoldsPartOf(secret, word) ? null : word;
     }
 
@@ -77,13 +82,14 @@ internal static class UpstreamErrorCode
         return mediaType.Trim();
     }
 
-    /// <summary>The name in one value. The inner error is the cause, and an array's first one counts.</summary>
+    /// <summary>The name in one value. The inner error is the cause, and an array's first one
+    /// counts.</summary>
     private static string? Find(JsonElement error, string secret, int depth)
     {
         const int DeepestError = 4;
         if (error.ValueKind == JsonValueKind.Array && error.GetArrayLength() > 0)
             error = error[0];
-        if (error.ValueKind is JsonValueKind.String or JsonValueKind.Number && depth > 0)
+        if (depth > 0 && error.ValueKind is JsonValueKind.String or JsonValueKind.Number)
             return Word(error, secret);
         if (error.ValueKind != JsonValueKind.Object || depth > DeepestError)
             return null;

@@ -86,14 +86,10 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     /// <summary>The answer ended, and there was nothing to show.</summary>
     /// <param name="onlyHeld"><see cref="IEventReader.OnlyHeld"/></param>
     /// <param name="status">The response's status.</param>
-    /// <param name="finishReason">The upstream's word, or null.</param>
-    public static BackendResult Empty(string? onlyHeld, int status, string? finishReason = null) =>
+    public static BackendResult Empty(string? onlyHeld, int status) =>
         BackendResult.Failed(UpstreamFault.EmptyAnswer, onlyHeld is null
             ? "the upstream's answer is empty"
-            : $"the upstream's answer holds only {onlyHeld}, which this stream's format cannot show", status) with
-        {
-            FinishReason = finishReason,
-        };
+            : $"the answer holds only {onlyHeld}, which this stream's format cannot show", status);
 
     /// <summary>The upstream sent much that is no part of an answer.</summary>
     public static BackendResult NoProgress(int bytes, int status) => BackendResult.Failed(

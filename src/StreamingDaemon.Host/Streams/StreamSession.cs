@@ -79,8 +79,8 @@ internal sealed class StreamSession : IDeltaSink
     /// <summary>True while the backend waits for a slow client: the idle timeout does not run then.</summary>
     public bool IsWaitingForClient => Volatile.Read(ref _waitingForClient);
 
-    /// <summary>True once the answer is whole, and the backend waits for the end of its body: the idle timeout
-    /// does not run then.</summary>
+    /// <summary>True once the answer is whole, and the backend waits for the end of its body: the idle
+    /// timeout does not run then.</summary>
     public bool IsWhole => Volatile.Read(ref _isWhole);
 
     public StreamState State { get; private set; } = StreamState.Queued;

@@ -93,7 +93,7 @@ internal static class PlainSse
             if (line.Length == 0 && isAfterName)
                 return true;
             isAfterName = line.StartsWith("event", StringComparison.Ordinal)
-                || (isAfterName && !line.StartsWith("data", StringComparison.Ordinal));
+                || (isAfterName && line != "data" && !line.StartsWith("data:", StringComparison.Ordinal));
         }
 
         return false;

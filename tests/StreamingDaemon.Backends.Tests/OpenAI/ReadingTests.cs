@@ -91,6 +91,25 @@ public sealed class ReadingTests
     }
 
     [Theory]
+    [InlineData(": still here\n\n")]
+    [InlineData("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"}}]}\n\n")]
+    public async Task Comments_at_full_speed_end_as_an_error(string idle)
+    {
+        var piece = string.Concat(Enumerable.Repeat(idle, 1000));
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync("x");
+            while (true)
+                await exchange.SendRawAsync(piece);
+        });
+        var result = await upstream.StreamAsync();
+        Assert.Equal((StreamOutcome.UpstreamError, UpstreamFault.NoProgress), (result.Outcome, result.Fault));
+        Assert.Equal(["x"], upstream.Sink.Texts);
+        await (await upstream.Server.NextRequestAsync(TestLimits.Wait)).Aborted.WithinLimit();
+    }
+
+    [Theory]
     [InlineData("data: {\"error\":{\"message\":\"boom\",\"type\":\"server_error\",\"code\":null}}\n\n",
         " (server_error)")]
     [InlineData("data: {\"error\":\"boom\"}\n\n", " (boom)")]
