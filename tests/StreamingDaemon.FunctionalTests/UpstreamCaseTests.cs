@@ -54,13 +54,13 @@ public sealed class UpstreamCaseTests(UpstreamCaseDaemons daemons) : IClassFixtu
 
     [Theory]
     [MemberData(nameof(Http1Cases))]
-    public Task Case_over_HTTP_1_gives_the_reader_the_answer_or_the_truth(string name) =>
-        CheckAsync(UpstreamCase.Named(name), daemons.Http1);
+    public async Task Case_over_HTTP_1_gives_the_reader_the_answer_or_the_truth(string name) =>
+        await CheckAsync(UpstreamCase.Named(name), daemons.Http1);
 
     [Theory]
     [MemberData(nameof(Http2Cases))]
-    public Task Case_over_HTTP_2_gives_the_reader_the_answer_or_the_truth(string name) =>
-        CheckAsync(UpstreamCase.Named(name), daemons.Http2);
+    public async Task Case_over_HTTP_2_gives_the_reader_the_answer_or_the_truth(string name) =>
+        await CheckAsync(UpstreamCase.Named(name), daemons.Http2);
 
     private static async Task CheckAsync(UpstreamCase one, DaemonProcess daemon)
     {

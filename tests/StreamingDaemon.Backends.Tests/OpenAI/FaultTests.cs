@@ -322,6 +322,17 @@ public sealed class FaultTests
         Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
     }
 
+    [Fact]
+    public async Task Flood_of_empty_frames_ends_the_connection_and_is_an_error()
+    {
+        await using var server = new BrokenServer(BrokenServerKind.FloodsEmptyFrames);
+
+        var result = await StreamAsync(server.BaseAddress(), new RecordingSink());
+
+        Assert.Equal((StreamOutcome.UpstreamError, UpstreamFault.BrokenOff), (result.Outcome, result.Fault));
+        Assert.Contains("empty DATA frames", result.Reason, StringComparison.Ordinal);
+    }
+
     private static void AssertOwnWords(BackendResult result)
     {
         Assert.False(string.IsNullOrEmpty(result.Reason));

@@ -196,6 +196,7 @@ public sealed class PreconnectorTests
     {
         await exchange.StartAsync();
         await exchange.Proceed;
+        await exchange.SendDeltaAsync("x");
         await exchange.SendFinishAsync();
         await exchange.SendDoneAsync();
     }
