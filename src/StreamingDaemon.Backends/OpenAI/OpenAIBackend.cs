@@ -43,7 +43,8 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
         StreamRequest request, ChatRequestBody body) =>
         _writer.WriteAsync(request, body);
 
-    protected override ChunkEvents CreateReader() => new(new ChunkReader(_options.ApiKey));
+    protected override ChunkEvents CreateReader(StreamRequest request) =>
+        new(new ChunkReader(_options.ApiKey, request.Wanted));
 
     private static UpstreamOptions UpstreamOf(OpenAIOptions options)
     {

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Net.Http;
-using System.Net.Http.Headers;
 
 namespace StreamingDaemon.Backends.Upstream;
 
@@ -58,6 +57,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             try
             {
                 using var message = await WriteAsync(request, body);
+                // A compressor in the path would hold tokens back.
+                message.Headers.TryAddWithoutValidation("Accept-Encoding", "identity");
                 response = await _transport.SendAsync(message, cancellationToken);
             }
             catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
@@ -91,52 +92,85 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
     protected abstract ValueTask<HttpRequestMessage> WriteAsync(StreamRequest request, TBody body);
 
     /// <summary>Makes the reader of one response's events.</summary>
-    protected abstract TEvents CreateReader();
+    protected abstract TEvents CreateReader(StreamRequest request);
 
     private ValueTask<BackendResult> ReadAsync(HttpResponseMessage response, StreamRequest request,
         TBody body, IDeltaSink sink, CancellationToken cancellationToken)
     {
         _failures.OnAnswer();
         _transport.OnAnswer(response.Version);
-        if (!IsEventStream(response, out var contentType))
-            return new(RefusedAsync(response, contentType, cancellationToken));
+        var contentType = AnswerBody.ContentTypeOf(response);
+        var content = AnswerBody.Decode(response, response.Content.ReadAsStream(cancellationToken));
+        var kind = AnswerBody.KindOf(contentType);
+        if (!response.IsSuccessStatusCode || content is null || kind == BodyKind.Other)
+            return new(RefusedAsync(response, contentType, content, cancellationToken));
         // No retry follows from here on, and the answer may take minutes.
         body.Dispose();
         request.ReleasePrompt();
-        return RelayAsync(response, sink, cancellationToken);
+        _retries.OnAccepted();
+        return kind == BodyKind.Events
+            ? PumpOf(response, request, sink, cancellationToken).RunAsync(content)
+            : new(LookAsync(response, request, content, sink, cancellationToken));
     }
 
-    private ValueTask<BackendResult> RelayAsync(
-        HttpResponseMessage response, IDeltaSink sink, CancellationToken cancellationToken)
-    {
-        _retries.OnAccepted();
-        var pump = new ResponsePump<TEvents>(response, sink, CreateReader(), _upstream.MaxEventBytes,
-            (int)response.StatusCode, cancellationToken)
+    private ResponsePump<TEvents> PumpOf(HttpResponseMessage response, StreamRequest request, IDeltaSink sink,
+        CancellationToken cancellationToken) => new(response, sink, CreateReader(request),
+            _upstream.MaxEventBytes, (int)response.StatusCode, cancellationToken)
         {
             Batch = _batch,
         };
-        return pump.RunAsync(response.Content.ReadAsStream(cancellationToken));
-    }
 
-    private async Task<BackendResult> RefusedAsync(
-        HttpResponseMessage response, string? contentType, CancellationToken cancellationToken)
+    /// <summary>A body whose type says nothing of events: its first bytes tell what it is.</summary>
+    private async Task<BackendResult> LookAsync(HttpResponseMessage response, StreamRequest request,
+        Stream content, IDeltaSink sink, CancellationToken cancellationToken)
     {
-        using (response)
+        var status = (int)response.StatusCode;
+        try
         {
-            var failed = await _failures.FromResponseAsync((int)response.StatusCode, contentType,
-                response.Content.ReadAsStream(cancellationToken), cancellationToken);
-            var retryAfter = ValueOf(response.Headers.NonValidated, "Retry-After");
-            return failed with { RetryAfter = RetryAfter.Parse(retryAfter, DateTimeOffset.UtcNow) };
+            // Whatever comes, the client may leave before it.
+            await using var abort = cancellationToken.UnsafeRegister(
+                static response => ((HttpResponseMessage)response!).Dispose(), response);
+            var (kind, begun) = await AnswerBody.LookAsync(content, cancellationToken);
+            switch (kind)
+            {
+                case BodyKind.Events:
+                    await abort.DisposeAsync();
+                    return await PumpOf(response, request, sink, cancellationToken).RunAsync(content, begun);
+                case BodyKind.Json:
+                    var whole = await AnswerBody.ReadWholeAsync(
+                        content, begun, _upstream.MaxEventBytes, sink.OnUpstreamActivity, cancellationToken);
+                    response.Dispose();
+                    if (whole is not { } json)
+                        return UpstreamFailures.TooLong(_upstream.MaxEventBytes, status);
+                    return await JsonAnswer.ReadAsync(
+                        json, CreateReader(request), sink, status, cancellationToken);
+                case BodyKind.Empty:
+                    response.Dispose();
+                    return UpstreamFailures.Empty(onlyHeld: null, status);
+                default:
+                    return await RefusedAsync(
+                        response, AnswerBody.ContentTypeOf(response), content: null, cancellationToken);
+            }
+        }
+        catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
+        {
+            response.Dispose();
+            cancellationToken.ThrowIfCancellationRequested();
+            return UpstreamFailures.FromReading(exception, status);
         }
     }
 
-    private static bool IsEventStream(HttpResponseMessage response, out string? contentType)
+    private async Task<BackendResult> RefusedAsync(HttpResponseMessage response, string? contentType,
+        Stream? content, CancellationToken cancellationToken)
     {
-        contentType = ValueOf(response.Content.Headers.NonValidated, "Content-Type");
-        return response.IsSuccessStatusCode && UpstreamErrorCode.MediaType(contentType)
-            .Equals("text/event-stream", StringComparison.OrdinalIgnoreCase);
+        using (response)
+        {
+            var failed = await _failures.FromResponseAsync(
+                (int)response.StatusCode, contentType, content, cancellationToken);
+            if (content is null && response.IsSuccessStatusCode && AnswerBody.HasCoding(response))
+                failed = failed with { Reason = "the upstream's answer has an unknown Content-Encoding" };
+            var retryAfter = AnswerBody.ValueOf(response.Headers.NonValidated, "Retry-After");
+            return failed with { RetryAfter = RetryAfter.Parse(retryAfter, DateTimeOffset.UtcNow) };
+        }
     }
-
-    private static string? ValueOf(in HttpHeadersNonValidated headers, string name) =>
-        headers.TryGetValues(name, out var values) ? values.ToString() : null;
 }

@@ -111,6 +111,10 @@ internal sealed class UpstreamTransport : IDisposable
             // ResponsePump drains the bodies that end well.
             ResponseDrainTimeout = TimeSpan.Zero,
         };
+        handler.PlaintextStreamFilter = static (context, _) => new ValueTask<Stream>(
+            context.NegotiatedHttpVersion.Major == 2
+                ? new Http2FloodGuard(context.PlaintextStream)
+                : context.PlaintextStream);
         // The handler adds TLS if the scheme asks for it.
         if (options.SocketPath is { } path)
             handler.ConnectCallback = (_, token) => UpstreamSocket.ConnectAsync(path, token);

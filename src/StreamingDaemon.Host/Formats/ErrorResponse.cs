@@ -38,6 +38,8 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
     private static readonly ErrorResponse s_refused = new(502, "The language model refused the request.");
     private static readonly ErrorResponse s_brokenOff =
         new(502, "The answer of the language model broke off.");
+    private static readonly ErrorResponse s_empty =
+        new(502, "The language model gave an empty answer.");
     private static readonly ErrorResponse s_upstreamFailed = new(502, "The language model failed.");
     private static readonly ErrorResponse s_upstreamTimeout =
         new(504, "The language model did not answer in time.");
@@ -66,6 +68,7 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
         UpstreamFault.Unauthorized or UpstreamFault.ClientError or UpstreamFault.Redirect
             or UpstreamFault.NotAStream => s_refused,
         UpstreamFault.BrokenOff or UpstreamFault.Malformed or UpstreamFault.TooLong => s_brokenOff,
+        UpstreamFault.EmptyAnswer => s_empty,
         _ => s_upstreamFailed,
     };
 

@@ -40,7 +40,7 @@ internal sealed class StreamSession : IDeltaSink
     private ushort _errorStatus;
     private bool _waitingForClient;
     private bool _headSent;
-    private bool _responseStarted;
+    private bool _isWhole;
     private bool _finished;
 
     public StreamSession(ClientStream client, HandoffRequest request, IStreamingBackend backend,
@@ -79,6 +79,10 @@ internal sealed class StreamSession : IDeltaSink
     /// <summary>True while the backend waits for a slow client: the idle timeout does not run then.</summary>
     public bool IsWaitingForClient => Volatile.Read(ref _waitingForClient);
 
+    /// <summary>True once the answer is whole, and the backend waits for the end of its body: the idle
+    /// timeout does not run then.</summary>
+    public bool IsWhole => Volatile.Read(ref _isWhole);
+
     public StreamState State { get; private set; } = StreamState.Queued;
 
     /// <summary>Fires when the stream is cancelled; <see cref="CancelOutcome"/> has the reason.</summary>
@@ -93,8 +97,6 @@ internal sealed class StreamSession : IDeltaSink
             return outcome >= 0 ? (StreamOutcome)outcome : _client.IsGone ? StreamOutcome.ClientGone : null;
         }
     }
-
-    public bool ResponseStarted => Volatile.Read(ref _responseStarted);
 
     public bool HeadSent => Volatile.Read(ref _headSent);
 
@@ -140,12 +142,11 @@ internal sealed class StreamSession : IDeltaSink
         }
     }
 
-    void IDeltaSink.OnResponseStarted()
-    {
-        Volatile.Write(ref _responseStarted, true);
-        OnUpstreamActivity();
-        EnsureHead();
-    }
+    /// <remarks>Not yet the client's head: until there is something to show, a failure can be a status.
+    /// </remarks>
+    void IDeltaSink.OnResponseStarted() => OnUpstreamActivity();
+
+    void IDeltaSink.OnAnswerWhole() => Volatile.Write(ref _isWhole, true);
 
     void IDeltaSink.OnRetry(UpstreamFault fault) => _metrics.OnUpstreamRetry(fault);
 
@@ -154,6 +155,7 @@ internal sealed class StreamSession : IDeltaSink
     async ValueTask IDeltaSink.WriteAsync(StreamDelta delta, CancellationToken cancellationToken)
     {
         OnUpstreamActivity();
+        _isWhole = false;
         ValueTask<bool> flush;
         lock (this)
         {

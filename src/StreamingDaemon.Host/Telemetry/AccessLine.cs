@@ -66,6 +66,8 @@ internal sealed class AccessLine
         Add(fields.DurationMs);
         Add(",\"Status\":"u8);
         Add(fields.Status);
+        Add(",\"FinishReason\":"u8);
+        AddJsonString(fields.FinishReason);
         Add(",\"Reason\":"u8);
         AddJsonString(fields.Reason);
         Add(",\"EventId\":{\"Id\":1,\"Name\":\"StreamEnded\"},\"SourceContext\":\""u8);
@@ -114,6 +116,8 @@ internal sealed class AccessLine
         Add(fields.DurationMs);
         Add(" status="u8);
         Add(fields.Status);
+        Add(" finish_reason="u8);
+        AddRendered(fields.FinishReason, isJson);
         Add(" reason="u8);
         AddRendered(fields.Reason, isJson);
     }
@@ -249,4 +253,4 @@ internal sealed class AccessLine
 /// <summary>The fields of a line. Times are in ms with three decimals, or null.</summary>
 internal readonly record struct AccessFields(StreamOutcome Outcome, string RequestId, UserId UserId,
     string Backend, string Model, long Bytes, int Events, double? TtftMs, double? DurationMs, int Status,
-    string? Reason);
+    string? FinishReason, string? Reason);

@@ -36,7 +36,7 @@ internal sealed class AccessLog(
             stream.Backend.Name, Printable(request.Model ?? stream.Backend.DefaultModel), client.BytesSent,
             stream.Events, Milliseconds(stream.TimeToFirstToken),
             Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
-            stream.Status, stream.Result.Reason);
+            stream.Status, stream.Result.FinishReason, stream.Result.Reason);
         if (log?.Writer is { } writer)
             WriteTo(writer, log.IsJson, fields, level);
         else
@@ -56,7 +56,7 @@ internal sealed class AccessLog(
     internal static void LogTo(ILogger logger, in AccessFields fields, LogLevel level) =>
         logger.StreamEnded(level, fields.Outcome, fields.RequestId, Logged(fields.UserId), fields.Backend,
             fields.Model, fields.Bytes, fields.Events, fields.TtftMs, fields.DurationMs, fields.Status,
-            fields.Reason);
+            fields.FinishReason, fields.Reason);
 
     private static UserId Printable(UserId user) =>
         user.Text is { } text ? new UserId(Printable(text)) : user;

@@ -32,8 +32,9 @@ public sealed partial class AccessLineTests
         Gen.Select(Gen.Int[0, Enum.GetValues<StreamOutcome>().Length - 1], s_text, s_user, s_text, s_text),
         Gen.Select(Gen.Long[0, long.MaxValue], Gen.Int[0, int.MaxValue], s_time, s_time, Gen.Int[0, 599]),
         Gen.OneOf(s_text.Select(t => (string?)t), Gen.Const((string?)null)),
-        (a, b, reason) => new AccessFields((StreamOutcome)a.Item1, a.Item2, a.Item3, a.Item4, a.Item5, b.Item1,
-            b.Item2, b.Item3, b.Item4, b.Item5, reason));
+        Gen.OneOf(s_text.Select(t => (string?)t), Gen.Const((string?)null)),
+        (a, b, finishReason, reason) => new AccessFields((StreamOutcome)a.Item1, a.Item2, a.Item3, a.Item4, a.Item5, b.Item1,
+            b.Item2, b.Item3, b.Item4, b.Item5, finishReason, reason));
 
     [Theory]
     [InlineData("json")]
@@ -60,7 +61,7 @@ public sealed partial class AccessLineTests
     {
         var line = new AccessLine();
         var fields = new AccessFields(StreamOutcome.UpstreamError, new string('r', 128), 42, "openai", "gpt-5 \"x\"",
-            123_456, 789, 12.345, 6789.1, 502, "HTTP 500");
+            123_456, 789, 12.345, 6789.1, 502, "stop", "HTTP 500");
         line.FormatJson(fields, s_now, LogLevel.Warning);
         line.FormatText(fields, s_now, LogLevel.Warning);
 
