@@ -55,6 +55,9 @@ public enum UpstreamFault
     /// <summary>A clean end without <c>[DONE]</c> or a finish reason.</summary>
     Truncated,
 
+    /// <summary>An answer that ended without anything to show.</summary>
+    EmptyAnswer,
+
     /// <summary>No token within the first-token timeout.</summary>
     FirstTokenTimeout,
 

@@ -63,6 +63,8 @@ internal sealed class AccessLine
         Add(fields.DurationMs);
         Add(",\"Status\":"u8);
         Add(fields.Status);
+        Add(",\"Code\":"u8);
+        AddJsonString(fields.Code);
         Add(",\"Reason\":"u8);
         AddJsonString(fields.Reason);
         Add(",\"EventId\":{\"Id\":1,\"Name\":\"StreamEnded\"},\"SourceContext\":\""u8);
@@ -108,6 +110,8 @@ internal sealed class AccessLine
         Add(fields.DurationMs);
         Add(" status="u8);
         Add(fields.Status);
+        Add(" code="u8);
+        AddRendered(fields.Code, isJson);
         Add(" reason="u8);
         AddRendered(fields.Reason, isJson);
     }
@@ -243,4 +247,4 @@ internal sealed class AccessLine
 /// <summary>The fields of a line. Times are in ms with three decimals, or null.</summary>
 internal readonly record struct AccessFields(StreamOutcome Outcome, string RequestId, long UserId,
     string Backend, string Model, long Bytes, int Events, double? TtftMs, double? DurationMs, int Status,
-    string? Reason);
+    string? Code, string? Reason);

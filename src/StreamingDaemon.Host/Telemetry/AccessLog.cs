@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Formats;
 
 namespace StreamingDaemon.Host.Telemetry;
 
@@ -36,7 +37,7 @@ internal sealed class AccessLog(
             Printable(request.Model ?? stream.Backend.DefaultModel), client.BytesSent, stream.Events,
             Milliseconds(stream.TimeToFirstToken),
             Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
-            stream.Status, stream.Result.Reason);
+            stream.Status, stream.Error?.Word(), stream.Result.Reason);
         if (log?.Writer is { } writer)
             WriteTo(writer, log.IsJson, fields, level);
         else
@@ -56,7 +57,7 @@ internal sealed class AccessLog(
     internal static void LogTo(ILogger logger, in AccessFields fields, LogLevel level) =>
         logger.StreamEnded(level, fields.Outcome, fields.RequestId, fields.UserId, fields.Backend,
             fields.Model, fields.Bytes, fields.Events, fields.TtftMs, fields.DurationMs, fields.Status,
-            fields.Reason);
+            fields.Code, fields.Reason);
 
     // Three decimals: microseconds.
     private static double? Milliseconds(TimeSpan? time) =>
