@@ -26,6 +26,9 @@ public abstract class BackendDescriptor
     /// <summary>Every option, in the order of the reference pages.</summary>
     public abstract IReadOnlyList<BackendOption> Options { get; }
 
+    /// <summary>The keys that may also come from a file.</summary>
+    public virtual IReadOnlyList<SecretFileOption> SecretFiles => [];
+
     /// <summary>What is missing or contradictory, and what to set; null if the backend can be made. A backend
     /// that cannot be made is left out. If it is the configured default, the daemon refuses to
     /// start.</summary>
@@ -119,6 +122,10 @@ public sealed record BackendContext
 
     /// <summary>Told which writes belong together; null if nothing listens.</summary>
     public IWriteBatch? WriteBatch { get; init; }
+
+    /// <summary>Reads the key in a file again, if the upstream refuses the one in use; null if there is none
+    /// that can be used. May hang.</summary>
+    public Func<string, string?>? ReadSecretFile { get; init; }
 }
 
 /// <summary>One test of what a backend needs, for <c>check</c>.</summary>

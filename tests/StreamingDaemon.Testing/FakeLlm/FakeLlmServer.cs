@@ -37,7 +37,8 @@ public enum FakeLlmTransport
 }
 
 /// <summary>
-/// A Kestrel server that answers POST /v1/chat/completions like an LLM, and records its requests. Each server
+/// A Kestrel server that answers POST /v1/chat/completions, or Azure's path, like an LLM, and records its
+/// requests. Each server
 /// listens in one way. Safe for concurrent requests.
 /// </summary>
 public sealed class FakeLlmServer : IAsyncDisposable
@@ -65,6 +66,7 @@ public sealed class FakeLlmServer : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(Configure);
         _app = builder.Build();
         _app.MapPost("/v1/chat/completions", AnswerAsync);
+        _app.MapPost("/openai/deployments/{deployment}/chat/completions", AnswerAsync);
     }
 
     /// <summary>How this server listens.</summary>
