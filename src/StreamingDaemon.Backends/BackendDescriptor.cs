@@ -40,6 +40,13 @@ public abstract class BackendDescriptor
     /// <summary>What <c>check</c> tests besides the configuration.</summary>
     public abstract IEnumerable<BackendCheck> Checks(object options);
 
+    /// <summary>Asks the upstream for one token, for <c>check --upstream</c>.</summary>
+    /// <param name="options">Valid options.</param>
+    /// <param name="cancellationToken">Ends the wait for the upstream.</param>
+    /// <returns>What each step was like, in order; nothing if the backend asks nobody.</returns>
+    public abstract Task<IReadOnlyList<UpstreamFinding>> ProbeAsync(
+        object options, CancellationToken cancellationToken);
+
     /// <summary>File descriptors (nofile) that a stream takes in the worst case, without its
     /// client's.</summary>
     public abstract int DescriptorsPerStream(object options);
@@ -70,6 +77,11 @@ public abstract class BackendDescriptor<TOptions> : BackendDescriptor
     public sealed override IEnumerable<BackendCheck> Checks(object options) => Checks((TOptions)options);
 
     /// <inheritdoc/>
+    public sealed override Task<IReadOnlyList<UpstreamFinding>> ProbeAsync(
+        object options, CancellationToken cancellationToken) =>
+        ProbeAsync((TOptions)options, cancellationToken);
+
+    /// <inheritdoc/>
     public sealed override int DescriptorsPerStream(object options) =>
         DescriptorsPerStream((TOptions)options);
 
@@ -85,6 +97,11 @@ public abstract class BackendDescriptor<TOptions> : BackendDescriptor
 
     /// <inheritdoc cref="BackendDescriptor.Checks"/>
     protected virtual IEnumerable<BackendCheck> Checks(TOptions options) => [];
+
+    /// <inheritdoc cref="BackendDescriptor.ProbeAsync"/>
+    protected virtual Task<IReadOnlyList<UpstreamFinding>> ProbeAsync(
+        TOptions options, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<UpstreamFinding>>([]);
 
     /// <inheritdoc cref="BackendDescriptor.DescriptorsPerStream"/>
     protected virtual int DescriptorsPerStream(TOptions options) => 0;
@@ -138,3 +155,10 @@ public sealed record BackendCheck(string Name, Func<BackendFinding> Look, string
 /// <param name="IsGood">False is a warning: requests would fail.</param>
 /// <param name="Detail">What is there, or what is wrong with it.</param>
 public sealed record BackendFinding(bool IsGood, string Detail);
+
+/// <summary>What one step of a request to an upstream was like.</summary>
+/// <param name="Name">The step: first column of its line.</param>
+/// <param name="IsGood">False if requests fail at this step.</param>
+/// <param name="Detail">What it was like; or what is wrong, and how to fix it. It may quote names that the
+/// upstream sent, never a key.</param>
+public sealed record UpstreamFinding(string Name, bool IsGood, string Detail);

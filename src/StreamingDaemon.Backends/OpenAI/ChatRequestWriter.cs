@@ -46,8 +46,7 @@ internal sealed class ChatRequestWriter : PipelineTransport
         };
         clientOptions.AddPolicy(new WrittenPolicy(), PipelinePosition.BeforeTransport);
 #pragma warning disable OPENAI001 // Its other constructors send the key only as a bearer token.
-        _client = new ChatClient(
-            options.Model, new KeyPolicy(key, options.Auth == "bearer"), clientOptions);
+        _client = new ChatClient(options.Model, new KeyPolicy(key, options.Auth), clientOptions);
 #pragma warning restore OPENAI001
     }
 

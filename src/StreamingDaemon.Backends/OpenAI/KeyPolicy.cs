@@ -3,14 +3,15 @@ using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
-/// <summary>Puts the key of the moment into a request: as a bearer token, or in the header that Azure
-/// reads. Without a key it adds nothing.</summary>
-internal sealed class KeyPolicy(UpstreamKey key, bool isBearer) : AuthenticationPolicy
+/// <summary>Puts the key of the moment into a request of the SDK. Without a key it adds nothing.</summary>
+/// <param name="key">The key.</param>
+/// <param name="auth"><see cref="OpenAIOptions.Auth"/></param>
+internal sealed class KeyPolicy(UpstreamKey key, string auth) : AuthenticationPolicy
 {
-    /// <summary>A key and its header's value: kept, because it is the same for most requests.</summary>
-    private sealed record Header(string Key, string Value);
+    /// <summary>The header of a key: kept, because the key is the same for nearly every request.</summary>
+    private sealed record Known(string Key, KeyHeader? Header);
 
-    private volatile Header? _header;
+    private volatile Known? _known;
 
     public override void Process(
         PipelineMessage message, IReadOnlyList<PipelinePolicy> pipeline, int currentIndex)
@@ -28,12 +29,10 @@ internal sealed class KeyPolicy(UpstreamKey key, bool isBearer) : Authentication
 
     private void AddTo(PipelineMessage message)
     {
-        var current = key.Current;
-        if (current.Length == 0)
-            return;
-        var header = _header;
-        if (header?.Key != current)
-            _header = header = new Header(current, isBearer ? $"Bearer {current}" : current);
-        message.Request.Headers.Set(isBearer ? "Authorization" : "api-key", header!.Value);
+        var (current, known) = (key.Current, _known);
+        if (known?.Key != current)
+            _known = known = new Known(current, KeyHeader.Of(auth, current));
+        if (known!.Header is { } header)
+            message.Request.Headers.Set(header.Name, header.Value);
     }
 }

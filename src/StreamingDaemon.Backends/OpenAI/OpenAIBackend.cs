@@ -26,13 +26,22 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
     {
     }
 
-    private OpenAIBackend(OpenAIOptions options, RetryPolicy retries, IWriteBatch? batch, UpstreamKey key)
-        : base(UpstreamOf(options, key), retries, batch)
+    private OpenAIBackend(OpenAIOptions options, RetryPolicy retries, IWriteBatch? batch, UpstreamKey key,
+        UpstreamTrace? trace = null)
+        : base(UpstreamOf(options, key, trace), retries, batch)
     {
         _options = options;
         _key = key;
         _writer = new ChatRequestWriter(options, key);
     }
+
+    /// <summary>A backend for one request, which is watched and not retried.</summary>
+    public static OpenAIBackend ForProbe(OpenAIOptions options, UpstreamTrace trace) =>
+        new(options, new RetryPolicy(0), batch: null, new UpstreamKey(options.ApiKey), trace);
+
+    /// <summary>How the options' upstream is reached.</summary>
+    public static UpstreamOptions UpstreamOf(OpenAIOptions options) =>
+        UpstreamOf(options, new UpstreamKey(options.ApiKey), trace: null);
 
     public override string Name => "openai";
 
@@ -57,7 +66,8 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
 
     protected override ChunkEvents CreateReader() => new(new ChunkReader(_key.Hidden));
 
-    private static UpstreamOptions UpstreamOf(OpenAIOptions options, UpstreamKey key)
+    private static UpstreamOptions UpstreamOf(
+        OpenAIOptions options, UpstreamKey key, UpstreamTrace? trace)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(options.ApiKey, nameof(options));
         return new()
@@ -69,6 +79,7 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
             ConnectTimeoutMs = options.ConnectTimeoutMs,
             MaxEventBytes = options.MaxEventBytes,
             Key = key,
+            Trace = trace,
             Http1Hint = "set OPENAI_HTTP2_ENABLED=false",
             Http2Hint = "set OPENAI_HTTP2_ENABLED=true",
         };

@@ -82,6 +82,11 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
     }
 
     /// <inheritdoc/>
+    protected override Task<IReadOnlyList<UpstreamFinding>> ProbeAsync(
+        OpenAIOptions options, CancellationToken cancellationToken) =>
+        new OpenAIProbe(options).RunAsync(cancellationToken);
+
+    /// <inheritdoc/>
     /// <remarks>HTTP/1.1 carries one stream a connection.</remarks>
     protected override int DescriptorsPerStream(OpenAIOptions options) => options.Http2Enabled ? 0 : 1;
 

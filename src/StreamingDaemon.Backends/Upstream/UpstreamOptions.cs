@@ -28,6 +28,9 @@ internal sealed record UpstreamOptions
     /// <summary>What no error quotes any part of.</summary>
     public string Secret => Key.Hidden;
 
+    /// <summary>Watches the connections and answers; null for none.</summary>
+    public UpstreamTrace? Trace { get; init; }
+
     /// <summary>What the operator sets to use HTTP/1.1, as in "set X=false".</summary>
     public required string Http1Hint { get; init; }
 

@@ -99,6 +99,7 @@ public sealed class CommandLineTests : IDisposable
 
     [Theory]
     [InlineData("check", "check json=False")]
+    [InlineData("check --upstream --json", "check json=True upstream")]
     [InlineData("health --json --metrics 9090", "health json=True")]
     [InlineData("check --json", "check json=True")]
     [InlineData("demo", "demo port=8080 once=False")]
