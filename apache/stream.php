@@ -13,6 +13,9 @@ const MAX_BODY_BYTES = 256 * 1024;
 // is what one message on a Unix socket may hold: 212960 bytes with the kernel's default buffer.
 define('MAX_HANDOFF_BYTES', PHP_SAPI === 'apache2handler' ? 200 * 1024 : 8000);
 
+// In the daemon's log, in errors, and passed on to the model's server.
+define('REQUEST_ID', bin2hex(random_bytes(8)));
+
 /**
  * Who asks. REPLACE THIS with the site's own session check: return the user's id, or null to refuse.
  * As it is, everybody who reaches the server may chat.
@@ -22,7 +25,8 @@ function authenticated_user(): ?int
     return 0;
 }
 
-function refuse(int $status, string $message): never
+/** In the shape of the daemon's own errors: docs/errors.md. */
+function refuse(int $status, string $code, string $message): never
 {
     http_response_code($status);
     header('Content-Type: application/json');
@@ -30,7 +34,7 @@ function refuse(int $status, string $message): never
     if ($status === 405) {
         header('Allow: POST');
     }
-    echo json_encode(['error' => $message]), "\n";
+    echo json_encode(['error' => ['code' => $code, 'message' => $message, 'request_id' => REQUEST_ID]]), "\n";
     exit;
 }
 
@@ -42,10 +46,10 @@ function read_fields(): array
     }
     $body = file_get_contents('php://input', length: MAX_BODY_BYTES + 1);
     if ($body === false || strlen($body) > MAX_BODY_BYTES) {
-        refuse(413, 'The conversation is too long.');
+        refuse(413, 'conversation_too_long', 'The conversation is too long.');
     }
     $fields = json_decode($body, true, 16);
-    return is_array($fields) ? $fields : refuse(400, 'The body is not a JSON object.');
+    return is_array($fields) ? $fields : refuse(400, 'bad_request', 'The body is not a JSON object.');
 }
 
 /** Only what the daemon knows, only in the shape that it knows. */
@@ -59,7 +63,7 @@ function read_messages(mixed $messages): array
         $role = $message['role'] ?? null;
         $content = $message['content'] ?? null;
         if (!in_array($role, ['system', 'user', 'assistant'], true) || !is_string($content)) {
-            refuse(400, 'A message needs a role (system, user, assistant) and a content.');
+            refuse(400, 'bad_request', 'A message needs a role (system, user, assistant) and a content.');
         }
         $known[] = ['role' => $role, 'content' => $content];
     }
@@ -70,7 +74,7 @@ function read_messages(mixed $messages): array
 function encode_handoff(array $handoff): string
 {
     $json = json_encode($handoff, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES);
-    return is_string($json) ? $json : refuse(400, 'The text is not valid UTF-8.');
+    return is_string($json) ? $json : refuse(400, 'bad_request', 'The text is not valid UTF-8.');
 }
 
 /** The oldest messages go first when the conversation outgrows the header; the last one has to fit. */
@@ -78,7 +82,7 @@ function fit_handoff(array $handoff): string
 {
     while (strlen($json = encode_handoff($handoff)) > MAX_HANDOFF_BYTES) {
         if (count($handoff['messages'] ?? []) < 2) {
-            refuse(413, 'The message is too long.');
+            refuse(413, 'message_too_long', 'The message is too long.');
         }
         array_shift($handoff['messages']);
     }
@@ -86,20 +90,20 @@ function fit_handoff(array $handoff): string
 }
 
 if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
-    refuse(405, 'Ask with POST.');
+    refuse(405, 'method_not_allowed', 'Ask with POST.');
 }
 $user = authenticated_user();
 if ($user === null) {
-    refuse(403, 'Please sign in.');
+    refuse(403, 'not_signed_in', 'Please sign in.');
 }
 $fields = read_fields();
 $prompt = is_string($fields['prompt'] ?? null) ? trim($fields['prompt']) : '';
 $messages = read_messages($fields['messages'] ?? null);
 if ($prompt === '' && $messages === []) {
-    refuse(400, 'Say something.');
+    refuse(400, 'no_prompt', 'Say something.');
 }
 
-$handoff = ['user_id' => $user, 'request_id' => bin2hex(random_bytes(8))];
+$handoff = ['user_id' => $user, 'request_id' => REQUEST_ID];
 // The daemon prefers the messages: the prompt becomes the last of them, where it is not yet.
 if ($prompt !== '' && $messages !== [] && end($messages) !== ['role' => 'user', 'content' => $prompt]) {
     $messages[] = ['role' => 'user', 'content' => $prompt];

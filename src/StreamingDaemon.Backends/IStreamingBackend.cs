@@ -32,6 +32,13 @@ public interface IStreamingBackend
     /// <summary>A hint for the log if the upstream sends nothing at all; null if there is none.</summary>
     string? TimeoutHint => null;
 
+    /// <summary>Takes the options that may change while it runs
+    /// (<see cref="BackendOption.Reloadable"/>).</summary>
+    /// <param name="options">The descriptor's record, valid, with the other options as before.</param>
+    void Apply(object options)
+    {
+    }
+
     /// <summary>
     /// Streams one answer. Failures of the upstream are results, not exceptions;
     /// <see cref="OperationCanceledException"/> for <paramref name="cancellationToken"/> is passed on.

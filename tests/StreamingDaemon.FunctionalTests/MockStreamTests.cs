@@ -130,7 +130,8 @@ public sealed class MockStreamTests
         Assert.Contains("Connection: close\r\n", answer.Head, StringComparison.Ordinal);
         Assert.Contains($"Content-Length: {Encoding.UTF8.GetByteCount(answer.Body)}\r\n", answer.Head,
             StringComparison.Ordinal);
-        Assert.Matches("""^\{"error":\{"message":"[^"]+","request_id":"sd-[^"]+"\}\}\n$""", answer.Body);
+        Assert.Matches(
+            """^\{"error":\{"code":"bad_handoff","message":"[^"]+","request_id":"sd-[^"]+"\}\}\n$""", answer.Body);
         Assert.Equal("BadHandoff", await daemon.OutcomeAsync());
     }
 

@@ -20,8 +20,9 @@ public sealed class RateLimitTests
 
         Assert.Equal("HTTP/1.1 429 Too Many Requests", refused.StatusLine);
         Assert.InRange(RetryAfter(refused), 1, 600);
-        Assert.Equal("r-3", JsonDocument.Parse(refused.Body).RootElement.GetProperty("error")
-            .GetProperty("request_id").GetString());
+        var error = JsonDocument.Parse(refused.Body).RootElement.GetProperty("error");
+        Assert.Equal("r-3", error.GetProperty("request_id").GetString());
+        Assert.Equal("rate_limited", error.GetProperty("code").GetString());
         Assert.True((await daemon.AskAsync("""{"user_id":8}""")).IsDone);
         var log = await daemon.AccessLogAsync(4);
         Assert.Equal(["Completed", "Completed", "Completed", "RateLimited"],
@@ -42,6 +43,7 @@ public sealed class RateLimitTests
         var refused = await daemon.AskAsync("""{"user_id":7}""");
         Assert.Equal("HTTP/1.1 429 Too Many Requests", refused.StatusLine);
         Assert.Equal(5, RetryAfter(refused));
+        Assert.Contains("\"code\":\"too_many_streams\"", refused.Body, StringComparison.Ordinal);
 
         // The client leaves; once its stream has ended, there is room again.
         first.Dispose();

@@ -13,6 +13,9 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
     where TBody : class, IDisposable
     where TEvents : struct, IEventReader
 {
+    /// <summary>RFC 9110, section 15.5.2: the key is not, or no longer, the right one.</summary>
+    private const int Unauthorized = 401;
+
     private readonly UpstreamOptions _upstream;
     private readonly UpstreamTransport _transport;
     private readonly UpstreamFailures _failures;
@@ -43,15 +46,21 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
 
     public string? TimeoutHint => _failures.TimeoutHint;
 
+    public virtual void Apply(object options)
+    {
+    }
+
     public async Task<BackendResult> StreamAsync(
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
     {
         var start = Stopwatch.GetTimestamp();
         // Retries send the same bytes, which take half as much as the texts.
         using var body = WriteBody(request);
+        var isRenewed = false;
         for (var retries = 0; ; retries++)
         {
             cancellationToken.ThrowIfCancellationRequested();
+            var key = _upstream.Key.Current;
             HttpResponseMessage? response = null;
             BackendResult? failed = null;
             try
@@ -68,6 +77,15 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             }
 
             var result = failed ?? await ReadAsync(response!, request, body, sink, cancellationToken);
+            if (result.UpstreamStatus == Unauthorized && !isRenewed
+                && (isRenewed = await _upstream.Key.RenewAsync(key, cancellationToken)))
+            {
+                // Another key is another request: it counts for no limit of retries.
+                sink.OnRetry(result.Fault!.Value);
+                retries--;
+                continue;
+            }
+
             var left = request.RetryWindow - Stopwatch.GetElapsedTime(start);
             if (!_retries.TryPlan(result, retries, left, out var wait))
             {

@@ -18,6 +18,9 @@ internal static class UpstreamErrorCode
     private static readonly SearchValues<char> s_nameCharacters = SearchValues.Create(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
 
+    private static readonly SearchValues<char> s_modelCharacters = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-+/:@");
+
     private static readonly SearchValues<char> s_mediaTypeCharacters = SearchValues.Create(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-+/");
 
@@ -81,6 +84,12 @@ internal static class UpstreamErrorCode
             mediaType = mediaType[..end];
         return mediaType.Trim();
     }
+
+    /// <summary>A name in a list of models; null if it is none, or may not be shown.</summary>
+    public static string? ModelName(JsonElement model, string property, string secret) =>
+        model.ValueKind == JsonValueKind.Object && model.TryGetProperty(property, out var value)
+        && value.ValueKind == JsonValueKind.String && value.GetString() is { Length: > 0 and <= 128 } name
+        && !name.AsSpan().ContainsAnyExcept(s_modelCharacters) && !HoldsPartOf(secret, name) ? name : null;
 
     /// <summary>The name in one value. The inner error is the cause, and an array's first one
     /// counts.</summary>

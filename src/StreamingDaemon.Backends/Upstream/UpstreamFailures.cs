@@ -62,7 +62,8 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
 
     /// <summary>The upstream sent a line or an event above the limit.</summary>
     public static BackendResult TooLong(int maxBytes, int status) => BackendResult.Failed(
-        UpstreamFault.TooLong, $"the upstream sent an event of more than {maxBytes} bytes", status);
+        UpstreamFault.TooLong,
+        $"the upstream sent an event of more than {maxBytes} bytes (streaming.max_event_bytes)", status);
 
     /// <summary>The upstream reported an error in the middle of its answer.</summary>
     /// <param name="word">The upstream's name for the error, or null.</param>

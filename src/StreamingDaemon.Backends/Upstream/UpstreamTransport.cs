@@ -33,7 +33,8 @@ internal sealed class UpstreamTransport : IDisposable
         _isConnectionEach = !options.Http2Enabled;
         if (isTls && options is { Http2Enabled: true, SocketPath: null })
             _standby = CreateStandby(options);
-        _client = new HttpMessageInvoker(CreateHandler(options, _standby));
+        var handler = CreateHandler(options, _standby);
+        _client = new HttpMessageInvoker(options.Trace?.Around(handler) ?? handler);
         _version = options.Http2Enabled ? HttpVersion.Version20 : HttpVersion.Version11;
         // Without TLS there is no ALPN to agree on a version: HTTP/2 then needs prior knowledge.
         _versionPolicy = options.Http2Enabled && isTls

@@ -108,7 +108,7 @@ internal sealed class UserLimits : IDisposable
             // Running streams first: a stream refused for them does not count in the window.
             var running = _concurrent?.AttemptAcquire(user);
             if (running is { IsAcquired: false })
-                return UserPermit.Refused(running, RetryAfterConcurrentS);
+                return UserPermit.Refused(running, RetryAfterConcurrentS, isConcurrencyReached: true);
             RateLimitLease? begun;
             try
             {
@@ -137,20 +137,28 @@ internal sealed class UserLimits : IDisposable
 /// <summary>Permits a user's stream, or says when to ask again.</summary>
 /// <param name="lease">Counts the stream as running until it is disposed; null if nothing is counted.</param>
 /// <param name="retryAfterSeconds">0 if the stream is permitted.</param>
-internal readonly struct UserPermit(RateLimitLease? lease, int retryAfterSeconds = 0) : IDisposable
+/// <param name="isConcurrencyReached">True if the user has too many streams at once.</param>
+internal readonly struct UserPermit(
+    RateLimitLease? lease, int retryAfterSeconds = 0, bool isConcurrencyReached = false) : IDisposable
 {
     /// <summary>Seconds until a retry may succeed, or null if the stream is permitted.</summary>
     public int? RetryAfterSeconds => retryAfterSeconds == 0 ? null : retryAfterSeconds;
 
+    /// <summary>For a refusal: true if the user has too many streams at once, false if it began too many in
+    /// its window.</summary>
+    public bool IsConcurrencyReached => isConcurrencyReached;
+
     /// <param name="lease">The refusal; may carry a Retry-After. Disposed here.</param>
     /// <param name="otherwise">Seconds if the lease carries none.</param>
-    public static UserPermit Refused(RateLimitLease lease, int otherwise)
+    /// <param name="isConcurrencyReached">See <see cref="IsConcurrencyReached"/>.</param>
+    public static UserPermit Refused(
+        RateLimitLease lease, int otherwise, bool isConcurrencyReached = false)
     {
         var seconds = lease.TryGetMetadata(MetadataName.RetryAfter, out var wait)
             ? Math.Max(1, (int)Math.Ceiling(wait.TotalSeconds))
             : otherwise;
         lease.Dispose();
-        return new UserPermit(null, seconds);
+        return new UserPermit(null, seconds, isConcurrencyReached);
     }
 
     /// <summary>Call it when the stream has ended.</summary>

@@ -135,9 +135,9 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         if (session.Backend.RequiresPrompt && !session.Request.HasPrompt)
             return (ErrorResponse.NoPrompt, StreamOutcome.BadHandoff);
         session.Permit = _limits.Enter(session.Request.UserId);
-        return session.Permit.RetryAfterSeconds is { } seconds
-            ? (ErrorResponse.RateLimited(seconds), StreamOutcome.RateLimited)
-            : null;
+        return session.Permit.RetryAfterSeconds is not { } seconds ? null
+            : (session.Permit.IsConcurrencyReached ? ErrorResponse.TooManyStreams(seconds)
+                : ErrorResponse.RateLimited(seconds), StreamOutcome.RateLimited);
     }
 
     /// <summary>Runs the stream until its backend returns. If the backend blocks this thread or never
@@ -207,7 +207,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     private void Report(StreamSession session, BackendResult result, ClientEnd end)
     {
         var report = new StreamReport(session.Request, session.Client, session.Backend,
-            Combine(result.Outcome, end), result, session.Events, session.TimeToFirstToken, session.Status);
+            Combine(result.Outcome, end), result, session.Events, session.TimeToFirstToken, session.Status,
+            session.Error);
         _accessLog.Write(report);
         _metrics.OnStreamEnded(report);
     }

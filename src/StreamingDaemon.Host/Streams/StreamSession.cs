@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Text;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Host.Handoff;
@@ -203,17 +202,16 @@ internal sealed class StreamSession : IDeltaSink
     /// </summary>
     public void FinishWithError(ErrorResponse end) => Finish(static (session, end) =>
     {
+        var (error, request) = (end!, session.Request);
+        session.Error = error.Code;
         if (session._headSent)
         {
-            var message = $"{end!.Message} (request {session.Request.RequestId})";
-            ServerSentEvents.WriteError(session._client, Encoding.UTF8.GetBytes(message));
+            ServerSentEvents.WriteError(session._client, error, request.RequestId);
+            return;
         }
-        else
-        {
-            ResponseHead.WriteError(session._client, end!.Status, end.Message, session.Request.RequestId,
-                end.RetryAfterSeconds, session.Request.ResponseHeaders.Span);
-            session._errorStatus = (ushort)end.Status;
-        }
+
+        ResponseHead.WriteError(session._client, error, request.RequestId, request.ResponseHeaders.Span);
+        session._errorStatus = (ushort)error.Status;
     }, end);
 
     /// <summary>Ends the stream and sends the client nothing more.</summary>
@@ -228,6 +226,9 @@ internal sealed class StreamSession : IDeltaSink
 
     /// <summary>The HTTP status sent, or 0 if no head was sent yet.</summary>
     public int Status => _errorStatus != 0 ? _errorStatus : HeadSent ? 200 : 0;
+
+    /// <summary>The error that the client was sent, or null.</summary>
+    public ErrorCode? Error { get; private set; }
 
     private void Finish(Action<StreamSession, ErrorResponse?> write, ErrorResponse? end)
     {

@@ -66,6 +66,8 @@ internal sealed class AccessLine
         Add(fields.DurationMs);
         Add(",\"Status\":"u8);
         Add(fields.Status);
+        Add(",\"Code\":"u8);
+        AddJsonString(fields.Code);
         Add(",\"FinishReason\":"u8);
         AddJsonString(fields.FinishReason);
         Add(",\"Reason\":"u8);
@@ -116,6 +118,8 @@ internal sealed class AccessLine
         Add(fields.DurationMs);
         Add(" status="u8);
         Add(fields.Status);
+        Add(" code="u8);
+        AddRendered(fields.Code, isJson);
         Add(" finish_reason="u8);
         AddRendered(fields.FinishReason, isJson);
         Add(" reason="u8);
@@ -253,4 +257,4 @@ internal sealed class AccessLine
 /// <summary>The fields of a line. Times are in ms with three decimals, or null.</summary>
 internal readonly record struct AccessFields(StreamOutcome Outcome, string RequestId, UserId UserId,
     string Backend, string Model, long Bytes, int Events, double? TtftMs, double? DurationMs, int Status,
-    string? FinishReason, string? Reason);
+    string? Code, string? FinishReason, string? Reason);

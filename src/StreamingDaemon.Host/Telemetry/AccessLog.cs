@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Formats;
 
 namespace StreamingDaemon.Host.Telemetry;
 
@@ -36,7 +37,7 @@ internal sealed class AccessLog(
             stream.Backend.Name, Printable(request.Model ?? stream.Backend.DefaultModel), client.BytesSent,
             stream.Events, Milliseconds(stream.TimeToFirstToken),
             Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
-            stream.Status, stream.Result.FinishReason, stream.Result.Reason);
+            stream.Status, stream.Error?.Word(), stream.Result.FinishReason, stream.Result.Reason);
         if (log?.Writer is { } writer)
             WriteTo(writer, log.IsJson, fields, level);
         else
@@ -56,7 +57,7 @@ internal sealed class AccessLog(
     internal static void LogTo(ILogger logger, in AccessFields fields, LogLevel level) =>
         logger.StreamEnded(level, fields.Outcome, fields.RequestId, Logged(fields.UserId), fields.Backend,
             fields.Model, fields.Bytes, fields.Events, fields.TtftMs, fields.DurationMs, fields.Status,
-            fields.FinishReason, fields.Reason);
+            fields.Code, fields.FinishReason, fields.Reason);
 
     private static UserId Printable(UserId user) =>
         user.Text is { } text ? new UserId(Printable(text)) : user;
