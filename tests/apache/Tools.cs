@@ -19,6 +19,8 @@ internal static class Tools
     public static string Chromium => Find("chromium", "chromium");
     public static string ChromeDriver => Find("chromedriver", "chromium-driver");
     public static string Caddy => Find("caddy", "caddy");
+    public static string Node => Find("node", "nodejs");
+    public static string Npm => Find("npm", "npm");
     public static string SetSid => Find("setsid", "util-linux");
     public static string PhpFpm => FindNewest("/usr/sbin", "php-fpm*", "php-fpm");
     public static string ModPhp => FindNewest(Modules, "libphp*.so", "libapache2-mod-php");
