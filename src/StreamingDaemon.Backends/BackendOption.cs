@@ -15,6 +15,9 @@ public sealed record IntegerValue(int Min, int Max) : OptionValue<int>;
 /// <summary>true or false.</summary>
 public sealed record SwitchValue : OptionValue<bool>;
 
+/// <summary>true, false, or null if unset: the backend decides.</summary>
+public sealed record AutoSwitchValue : OptionValue<bool?>;
+
 /// <summary>Text that is not empty.</summary>
 /// <param name="What">Completes "expected …": "the name of a model".</param>
 public sealed record NameValue(string What) : OptionValue<string>;
@@ -34,6 +37,9 @@ public sealed record UrlValue : OptionValue<Uri>;
 
 /// <summary>The path of a Unix socket, or null if unset.</summary>
 public sealed record SocketPathValue : OptionValue<string?>;
+
+/// <summary>The path of a file to read, or null if unset.</summary>
+public sealed record FilePathValue : OptionValue<string?>;
 
 /// <summary>How an option is spelled on the command line. A switch has no
 /// <paramref name="ValueName"/>.</summary>

@@ -22,6 +22,13 @@ public sealed record BackendResult(
     /// not say.</summary>
     public TimeSpan? RetryAfter { get; init; }
 
+    /// <summary>Whether the upstream says that a retry may help (x-should-retry, or an error that no retry
+    /// can change); null if it did not say.</summary>
+    public bool? ShouldRetry { get; init; }
+
+    /// <summary>The connection died unnoticed while the request waited on it; a new one may do.</summary>
+    internal bool IsConnectionDead { get; init; }
+
     /// <summary>Why the upstream says that the answer ended (<c>stop</c>, <c>length</c> …): its own word, for
     /// the log; null if it did not say.</summary>
     public string? FinishReason { get; init; }

@@ -115,19 +115,23 @@ public sealed class UpstreamWaitTests
     }
 
     [Theory]
-    [InlineData(null, 5)]
-    [InlineData("2", 2)]
-    [InlineData("0", 1)]
-    [InlineData("86400", 300)]
-    [InlineData("Wed, 01 Jan 2020 00:00:00 GMT", 1)]
-    [InlineData("soon", 5)]
-    public async Task Upstream_at_its_limit_is_a_503_with_its_retry_after_in_bounds(string? header, int seconds)
+    [InlineData(429, null, null)]
+    [InlineData(429, "2", 2)]
+    [InlineData(429, "2.5", 3)]
+    [InlineData(429, "0", 1)]
+    [InlineData(429, "3600", 3600)]
+    [InlineData(429, "Wed, 01 Jan 2020 00:00:00 GMT", 1)]
+    [InlineData(429, "soon", null)]
+    [InlineData(503, "7", 7)]
+    [InlineData(503, null, null)]
+    public async Task Readers_retry_after_is_what_the_upstream_said_or_none(
+        int status, string? header, int? seconds)
     {
         await using var upstream = await FakeLlmServer.StartAsync();
         upstream.Scenario = exchange =>
         {
             exchange.Context.Response.Headers.RetryAfter = header;
-            return exchange.StartAsync(429, null);
+            return exchange.StartAsync(status, null);
         };
         var environment = upstream.OpenAIEnvironment(false);
         environment["OPENAI_MAX_RETRIES"] = "0";
@@ -137,8 +141,11 @@ public sealed class UpstreamWaitTests
 
         var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
 
-        Assert.Equal("HTTP/1.1 503 Service Unavailable", answer.StatusLine);
-        Assert.Contains($"\r\nRetry-After: {seconds}\r\n", answer.Head, StringComparison.Ordinal);
+        Assert.Equal(status == 429 ? "HTTP/1.1 503 Service Unavailable" : "HTTP/1.1 502 Bad Gateway", answer.StatusLine);
+        if (seconds is null)
+            Assert.DoesNotContain("Retry-After", answer.Head, StringComparison.OrdinalIgnoreCase);
+        else
+            Assert.Contains($"\r\nRetry-After: {seconds}\r\n", answer.Head, StringComparison.Ordinal);
         Assert.Single(upstream.Requests);
         Assert.Equal("UpstreamError", await daemon.OutcomeAsync());
     }

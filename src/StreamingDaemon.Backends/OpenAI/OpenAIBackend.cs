@@ -13,13 +13,13 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
     private readonly UpstreamKey _key;
     private readonly ChatRequestWriter _writer;
 
-    /// <exception cref="ArgumentException">There is no key.</exception>
+    /// <exception cref="ArgumentException">There is no key, or the proxy's address is wrong.</exception>
     public OpenAIBackend(OpenAIOptions options, BackendContext context)
         : this(options, new RetryPolicy(options.MaxRetries), context)
     {
     }
 
-    /// <exception cref="ArgumentException">There is no key.</exception>
+    /// <exception cref="ArgumentException">There is no key, or the proxy's address is wrong.</exception>
     public OpenAIBackend(OpenAIOptions options, RetryPolicy retries, BackendContext context)
         : this(options, retries, context.WriteBatch,
             new UpstreamKey(options.ApiKey, options.ApiKeyFile, context.ReadSecretFile))
@@ -72,12 +72,18 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
     private static UpstreamOptions UpstreamOf(
         OpenAIOptions options, UpstreamKey key, UpstreamTrace? trace)
     {
-        ArgumentException.ThrowIfNullOrWhiteSpace(options.ApiKey, nameof(options));
+        if (options.NeedsKey)
+            ArgumentException.ThrowIfNullOrWhiteSpace(options.ApiKey, nameof(options));
+        if (UpstreamProxy.Find(options.ApiBase, options.Environment, out var proxy) is { } problem)
+            throw new ArgumentException(problem, nameof(options));
         return new()
         {
             Address = options.ApiBase,
             SocketPath = options.ApiSocket,
             Http2Enabled = options.Http2Enabled,
+            Proxy = proxy,
+            Resolve = options.Resolve,
+            TlsFiles = options.TlsFiles,
             TrustsAnyCertificate = options.InsecureSsl,
             ConnectTimeoutMs = options.ConnectTimeoutMs,
             MaxEventBytes = options.MaxEventBytes,
@@ -85,6 +91,7 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
             Trace = trace,
             Http1Hint = "set OPENAI_HTTP2_ENABLED=false",
             Http2Hint = "set OPENAI_HTTP2_ENABLED=true",
+            ModelHint = "OPENAI_MODEL (openai.model)",
         };
     }
 }

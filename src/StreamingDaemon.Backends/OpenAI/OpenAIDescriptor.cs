@@ -7,7 +7,7 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
 {
     private static readonly BackendOption<string> s_key = Named("api_key", new SecretValue(),
         o => o.ApiKey, (o, v) => o with { ApiKey = v },
-        "Key of the API; required with backend openai",
+        "Key of the API; required with backend openai, except on http",
         "Better in a file of its own (api_key_file), or in the environment, than in this file.") with
     {
         Reloadable = true,
@@ -28,7 +28,7 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
     public override IReadOnlyList<SecretFileOption> SecretFiles { get; } = [new(s_keyFile, s_key)];
 
     /// <inheritdoc/>
-    public override string Summary => "openai needs an API key.";
+    public override string Summary => "openai needs an API key, except on http.";
 
     /// <inheritdoc/>
     public override IReadOnlyList<BackendOption> Options { get; } =
@@ -47,14 +47,26 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
         Named("api_socket", new SocketPathValue(), o => o.ApiSocket, (o, v) => o with { ApiSocket = v },
             "Unix socket through which the API is reached; empty is TCP",
             "Saves the TCP ports and the handshake if the API is a proxy on this host."),
-        Named("http2_enabled", new SwitchValue(), o => o.Http2Enabled, (o, v) => o with { Http2Enabled = v },
-            "HTTP/2: negotiated on https, taken for granted on http",
-            "Off costs a connection a stream."),
+        Named("http2_enabled", new AutoSwitchValue(),
+            o => o.Http2Enabled, (o, v) => o with { Http2Enabled = v },
+            "HTTP/2; auto negotiates it on https, and on http tries it once and falls back to HTTP/1.1",
+            "false costs a connection a stream. true on http is for servers that speak nothing else."),
         Named("insecure_ssl", new SwitchValue(), o => o.InsecureSsl, (o, v) => o with { InsecureSsl = v },
             "Accept any certificate of the upstream",
             "For development only: anyone on the way can read the key and the answers."),
+        Named("ca_file", new FilePathValue(), o => o.CaFile, (o, v) => o with { CaFile = v },
+            "CA certificates (PEM) that the API's certificate must lead to; empty is the system's",
+            "The system's no longer count then. Read at the start."),
+        Named("client_cert_file", new FilePathValue(),
+            o => o.ClientCertFile, (o, v) => o with { ClientCertFile = v },
+            "Certificate (PEM) that the daemon shows to the API, with its chain; empty is none",
+            "For APIs with mutual TLS. Read at the start."),
+        Named("client_key_file", new FilePathValue(),
+            o => o.ClientKeyFile, (o, v) => o with { ClientKeyFile = v },
+            "Key (PEM, not encrypted) of client_cert_file; empty if that file holds it too",
+            "The daemon's user must be able to read it. Read at the start."),
         Named("max_retries", new IntegerValue(0, 10), o => o.MaxRetries, (o, v) => o with { MaxRetries = v },
-            "Further attempts if one fails before it has an answer: no connection, 429, 5xx",
+            "Further attempts if one fails before it has an answer: no connection, 408, 409, 429, 5xx",
             "Within streaming.head_wait_ms, or 1 s if that is 0. What the upstream took may cost twice."),
         Named("pass_unknown", new SwitchValue(), o => o.PassUnknown, (o, v) => o with { PassUnknown = v },
             "Send handoff fields that are unknown to the daemon to the API as parameters",
@@ -66,8 +78,31 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
     protected override OpenAIOptions DefaultOptions { get; } = new() { ApiKey = "" };
 
     /// <inheritdoc/>
-    protected override string? Validate(OpenAIOptions options) =>
-        options.ApiKey.Length == 0 ? "no API key. Set OPENAI_API_KEY or OPENAI_API_KEY_FILE" : null;
+    protected override string? Validate(OpenAIOptions options)
+    {
+        if (options.NeedsKey && options.ApiKey.Length == 0)
+            return "no API key. Set OPENAI_API_KEY or OPENAI_API_KEY_FILE";
+        if (options.ApiSocket is null
+            && UpstreamProxy.Find(options.ApiBase, options.Environment, out _) is { } problem)
+        {
+            return problem;
+        }
+
+        try
+        {
+            _ = new UpstreamTls(options.TlsFiles, options.InsecureSsl);
+            return null;
+        }
+        catch (UpstreamTlsException exception)
+        {
+            return exception.File switch
+            {
+                UpstreamTlsFile.Ca => "OPENAI_CA_FILE ",
+                UpstreamTlsFile.ClientCertificate => "OPENAI_CLIENT_CERT_FILE ",
+                _ => "OPENAI_CLIENT_KEY_FILE ",
+            } + exception.Message;
+        }
+    }
 
     /// <inheritdoc/>
     protected override OpenAIOptions WithLimits(OpenAIOptions options, BackendLimits limits) =>
@@ -91,8 +126,9 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
         new OpenAIProbe(options).RunAsync(cancellationToken);
 
     /// <inheritdoc/>
-    /// <remarks>HTTP/1.1 carries one stream a connection.</remarks>
-    protected override int DescriptorsPerStream(OpenAIOptions options) => options.Http2Enabled ? 0 : 1;
+    /// <remarks>HTTP/1.1 carries one stream a connection; most servers on http speak nothing else.</remarks>
+    protected override int DescriptorsPerStream(OpenAIOptions options) =>
+        options.Http2Enabled ?? options.ApiBase.Scheme == Uri.UriSchemeHttps ? 0 : 1;
 
     /// <inheritdoc/>
     protected override IStreamingBackend Create(OpenAIOptions options, BackendContext context) =>

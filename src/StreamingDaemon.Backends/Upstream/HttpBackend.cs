@@ -74,6 +74,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 failed = _failures.FromSending(exception);
+                if (_transport.OnFailure(exception))
+                    failed = failed with { ShouldRetry = true };
             }
 
             var result = failed ?? await ReadAsync(response!, request, body, sink, cancellationToken);
@@ -95,7 +97,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
                 return result with { Reason = reason };
             }
 
-            await Task.Delay(wait, cancellationToken);
+            await WaitAsync(wait, cancellationToken);
             sink.OnRetry(result.Fault!.Value);
         }
     }
@@ -116,12 +118,16 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
         TBody body, IDeltaSink sink, CancellationToken cancellationToken)
     {
         _failures.OnAnswer();
-        _transport.OnAnswer(response.Version);
+        var mayBeVersion = _transport.OnAnswer(response.Version, (int)response.StatusCode);
         var contentType = AnswerBody.ContentTypeOf(response);
         var content = AnswerBody.Decode(response, response.Content.ReadAsStream(cancellationToken));
         var kind = AnswerBody.KindOf(contentType);
         if (!response.IsSuccessStatusCode || content is null || kind == BodyKind.Other)
-            return new(RefusedAsync(response, contentType, content, cancellationToken));
+        {
+            return new(RefusedAsync(
+                response, request.Model, contentType, content, mayBeVersion, cancellationToken));
+        }
+
         // No retry follows from here on, and the answer may take minutes.
         body.Dispose();
         request.ReleasePrompt();
@@ -167,7 +173,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
                     return UpstreamFailures.Empty(onlyHeld: null, status);
                 default:
                     return await RefusedAsync(
-                        response, AnswerBody.ContentTypeOf(response), content: null, cancellationToken);
+                        response, request.Model, AnswerBody.ContentTypeOf(response), content: null,
+                        mayBeVersion: false, cancellationToken);
             }
         }
         catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
@@ -178,17 +185,32 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
         }
     }
 
-    private async Task<BackendResult> RefusedAsync(HttpResponseMessage response, string? contentType,
-        Stream? content, CancellationToken cancellationToken)
+    private async Task<BackendResult> RefusedAsync(HttpResponseMessage response, string? model,
+        string? contentType, Stream? content, bool mayBeVersion, CancellationToken cancellationToken)
     {
         using (response)
         {
-            var failed = await _failures.FromResponseAsync(
-                (int)response.StatusCode, contentType, content, cancellationToken);
+            var headers = response.Headers.NonValidated;
+            var retryAfter = RetryAfter.Of(headers, DateTimeOffset.UtcNow);
+            var failed = await _failures.FromResponseAsync((int)response.StatusCode, contentType,
+                AnswerBody.ValueOf(headers, "x-should-retry"), content,
+                MissingModel.Describe(model, DefaultModel, _upstream.ModelHint), cancellationToken);
             if (content is null && response.IsSuccessStatusCode && AnswerBody.HasCoding(response))
                 failed = failed with { Reason = "the upstream's answer has an unknown Content-Encoding" };
-            var retryAfter = AnswerBody.ValueOf(response.Headers.NonValidated, "Retry-After");
-            return failed with { RetryAfter = RetryAfter.Parse(retryAfter, DateTimeOffset.UtcNow) };
+            return failed with
+            {
+                RetryAfter = retryAfter,
+                ShouldRetry = mayBeVersion ? true : failed.ShouldRetry,
+            };
         }
+    }
+
+    /// <summary>Not a moment less: a timer may fire some milliseconds early, and the upstream would refuse
+    /// again.</summary>
+    private static async Task WaitAsync(TimeSpan wait, CancellationToken cancellationToken)
+    {
+        var start = Stopwatch.GetTimestamp();
+        for (var left = wait; left > TimeSpan.Zero; left = wait - Stopwatch.GetElapsedTime(start))
+            await Task.Delay((int)Math.Ceiling(left.TotalMilliseconds), cancellationToken);
     }
 }

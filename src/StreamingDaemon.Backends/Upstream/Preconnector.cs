@@ -22,6 +22,7 @@ internal sealed class Preconnector : IDisposable
 
     private readonly TimeSpan _connectTimeout;
     private readonly TimeSpan _lifetime;
+    private readonly Dialer _dialer;
     private readonly SslClientAuthenticationOptions _tls;
     private readonly Timer _expiry;
     private readonly Lock _gate = new();
@@ -35,8 +36,11 @@ internal sealed class Preconnector : IDisposable
     /// <param name="lifetime">It is closed after this long unused, because servers close silent
     /// connections.</param>
     /// <param name="tls">The client's own TLS options, ALPN included.</param>
-    public Preconnector(TimeSpan connectTimeout, TimeSpan lifetime, SslClientAuthenticationOptions tls)
+    /// <param name="dialer">Opens the TCP connections; null for one of its own.</param>
+    public Preconnector(TimeSpan connectTimeout, TimeSpan lifetime, SslClientAuthenticationOptions tls,
+        Dialer? dialer = null)
     {
+        _dialer = dialer ?? new Dialer();
         _connectTimeout = connectTimeout;
         _lifetime = lifetime;
         _tls = tls;
@@ -80,25 +84,8 @@ internal sealed class Preconnector : IDisposable
         _expiry.Dispose();
     }
 
-    private static async ValueTask<Stream> DialAsync(
-        EndPoint upstream, CancellationToken cancellationToken) =>
-        new NetworkStream(await ConnectSocketAsync(upstream, cancellationToken), ownsSocket: true);
-
-    private static async ValueTask<Socket> ConnectSocketAsync(
-        EndPoint upstream, CancellationToken cancellationToken)
-    {
-        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-        try
-        {
-            await socket.ConnectAsync(upstream, cancellationToken);
-            return socket;
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
-    }
+    private async ValueTask<Stream> DialAsync(EndPoint upstream, CancellationToken cancellationToken) =>
+        new NetworkStream(await _dialer.ConnectAsync(upstream, cancellationToken), ownsSocket: true);
 
     /// <summary>False if the upstream has closed it. The socket is readable in any case: TLS 1.3 tickets and
     /// HTTP/2's settings wait there.</summary>
@@ -146,7 +133,7 @@ internal sealed class Preconnector : IDisposable
         try
         {
             using var timeout = new CancellationTokenSource(_connectTimeout);
-            var socket = await ConnectSocketAsync(upstream, timeout.Token);
+            var socket = await _dialer.ConnectAsync(upstream, timeout.Token);
             stream = new SslStream(new NetworkStream(socket, ownsSocket: true));
             await stream.AuthenticateAsClientAsync(_tls, timeout.Token);
             // An upstream without HTTP/2 needs a connection for each stream: one ahead does not help.

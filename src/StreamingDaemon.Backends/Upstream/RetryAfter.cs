@@ -3,25 +3,64 @@ using System.Net.Http.Headers;
 
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>The Retry-After header: seconds or a date (RFC 9110, section 10.2.3).</summary>
+/// <summary>
+/// How long an upstream asks to wait: <c>retry-after-ms</c> (the official API's, milliseconds), else
+/// Retry-After: seconds, perhaps with a fraction, or a date (RFC 9110, section 10.2.3).
+/// </summary>
 internal static class RetryAfter
 {
     /// <summary>Longest accepted wait; more would overflow the timer.</summary>
     private static readonly TimeSpan s_longest = TimeSpan.FromDays(1);
 
+    /// <returns>Null if the response does not say.</returns>
+    public static TimeSpan? Of(in HttpHeadersNonValidated headers, DateTimeOffset now)
+    {
+        foreach (var value in ValuesOf(headers, "retry-after-ms"))
+        {
+            if (ParseMilliseconds(value) is { } wait)
+                return wait;
+        }
+
+        foreach (var value in ValuesOf(headers, "Retry-After"))
+        {
+            if (Parse(value, now) is { } wait)
+                return wait;
+        }
+
+        return null;
+    }
+
+    /// <summary>A value of <c>retry-after-ms</c>.</summary>
+    public static TimeSpan? ParseMilliseconds(string? value) =>
+        Number(value) is { } milliseconds ? Bound(milliseconds / 1000) : null;
+
+    /// <summary>A value of Retry-After.</summary>
     /// <returns>Zero for a date that has passed; null if there is no readable one.</returns>
     public static TimeSpan? Parse(string? value, DateTimeOffset now)
     {
-        if (value is null)
-            return null;
-        var text = value.AsSpan().Trim();
-        if (ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds))
-            return Bound(seconds < s_longest.TotalSeconds ? TimeSpan.FromSeconds(seconds) : s_longest);
+        if (Number(value) is { } seconds)
+            return Bound(seconds);
         return RetryConditionHeaderValue.TryParse(value, out var parsed) && parsed.Date is { } date
-            ? Bound(date - now)
+            ? Bound((decimal)(date - now).TotalSeconds)
             : null;
     }
 
-    private static TimeSpan Bound(TimeSpan wait) =>
-        wait < TimeSpan.Zero ? TimeSpan.Zero : wait > s_longest ? s_longest : wait;
+    private static HeaderStringValues ValuesOf(in HttpHeadersNonValidated headers, string name) =>
+        headers.TryGetValues(name, out var values) ? values : default;
+
+    /// <summary>A number without a sign or an exponent, of at most 19 digits before the point.</summary>
+    private static decimal? Number(string? value)
+    {
+        var text = value.AsSpan().Trim();
+        var digits = text.IndexOf('.') is >= 0 and var point ? text[..point] : text;
+        return digits.Length < 20 && decimal.TryParse(
+            text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)
+            ? number
+            : null;
+    }
+
+    private static TimeSpan Bound(decimal seconds) =>
+        seconds <= 0 ? TimeSpan.Zero
+        : seconds >= (decimal)s_longest.TotalSeconds ? s_longest
+        : TimeSpan.FromTicks((long)(seconds * TimeSpan.TicksPerSecond));
 }

@@ -10,15 +10,19 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     /// <summary>How much of an error's body is read, bytes.</summary>
     private const int MaxBodyBytes = 4096;
 
-    /// <summary>How long to wait for the body. It can only give a word for the log, and meanwhile the
-    /// client's head and status wait.</summary>
+    /// <summary>How long to wait for the body. It can only give a word for the log and say that a retry is
+    /// in vain, and meanwhile the client's head and status wait.</summary>
     private const int BodyTimeoutMs = 250;
 
     /// <summary>RFC 9113, section 7: use HTTP/1.1.</summary>
-    private const long Http11Required = 0xd;
+    internal const long Http11Required = 0xd;
+
+    /// <summary>RFC 9113, section 7. The HTTP client also gives it to the streams of a connection that did
+    /// not answer a ping.</summary>
+    private const long ProtocolError = 1;
 
     private readonly bool _isPriorKnowledge =
-        options.Http2Enabled && options.Address.Scheme == Uri.UriSchemeHttp;
+        options.Http2Enabled == true && options.Address.Scheme == Uri.UriSchemeHttp;
 
     private volatile bool _hasAnswered;
 
@@ -52,7 +56,14 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         }
 
         var (fault, what) = Classify(exception);
-        return BackendResult.Failed(fault, $"{what}: {UpstreamCause.Of(exception)}");
+        var isDead = fault == UpstreamFault.Reset
+            && UpstreamCause.Find<HttpProtocolException>(exception)?.ErrorCode == ProtocolError;
+        return BackendResult.Failed(fault, $"{what}: {UpstreamCause.Of(exception)}") with
+        {
+            IsConnectionDead = isDead,
+            // 407, or a proxy that may not lead there: no retry changes it.
+            ShouldRetry = IsRefusedByProxy(exception) ? false : null,
+        };
     }
 
     /// <summary>The answer broke off or became unreadable.</summary>
@@ -104,8 +115,14 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         status);
 
     /// <summary>The upstream answered, but not with a stream.</summary>
-    public async Task<BackendResult> FromResponseAsync(
-        int status, string? contentType, Stream? body, CancellationToken cancellationToken)
+    /// <param name="status">The HTTP status.</param>
+    /// <param name="contentType">The header Content-Type, or null.</param>
+    /// <param name="shouldRetry">The header <c>x-should-retry</c>, or null.</param>
+    /// <param name="body">The error's body, or null.</param>
+    /// <param name="model">The model and who named it, for the log if the upstream does not have it.</param>
+    /// <param name="cancellationToken">The client's.</param>
+    public async Task<BackendResult> FromResponseAsync(int status, string? contentType, string? shouldRetry,
+        Stream? body, string model, CancellationToken cancellationToken)
     {
         var type = UpstreamErrorCode.FromContentType(contentType) ?? "no known type";
         var (fault, what) = status switch
@@ -116,8 +133,15 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
                 (UpstreamFault.Redirect, $"the upstream redirects (HTTP {status}), which is not followed"),
             _ => (FaultOf(status), $"the upstream answered HTTP {status}"),
         };
-        var word = body is null ? null : await ReadWordAsync(body, cancellationToken);
-        return BackendResult.Failed(fault, WithWord(what, word), status);
+        var bytes = body is null ? default : await ReadBodyAsync(body, cancellationToken);
+        var word = UpstreamErrorCode.FromBody(bytes.Span, options.Key.Hidden);
+        what = WithWord(what, word);
+        if (MissingModel.IsNamed(status, bytes.Span))
+            what = $"{what}; it does not have the model {model}";
+        return BackendResult.Failed(fault, what, status) with
+        {
+            ShouldRetry = RetryAdvice.Of(status, shouldRetry, bytes.Span),
+        };
     }
 
     private static UpstreamFault FaultOf(int status) => status switch
@@ -137,10 +161,17 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         {
             case HttpRequestError.NameResolutionError:
                 return (UpstreamFault.Dns, "the upstream's name cannot be resolved");
+            case HttpRequestError.ConnectionError when IsUnresolved(http):
+                return (UpstreamFault.Dns, "the upstream's name cannot be resolved");
             case HttpRequestError.ConnectionError:
-                return (UpstreamFault.Connect, "the upstream cannot be reached");
+                return (UpstreamFault.Connect, options.Proxy is { } proxy && options.SocketPath is null
+                    ? $"the proxy of {proxy.Variable} cannot be reached"
+                    : "the upstream cannot be reached");
             case HttpRequestError.SecureConnectionError:
                 return (UpstreamFault.Tls, "TLS with the upstream failed");
+            case HttpRequestError.ProxyTunnelError:
+                var answer = http.StatusCode is { } code ? $"HTTP {(int)code}" : "no tunnel";
+                return (UpstreamFault.Connect, $"{options.Proxy?.Variable}: the proxy answered {answer}");
             case HttpRequestError.ConfigurationLimitExceeded:
                 return (UpstreamFault.Protocol, "the upstream's response head is too long");
         }
@@ -148,9 +179,12 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         var http2Error = UpstreamCause.Find<HttpProtocolException>(exception)?.ErrorCode;
         if (IsAnotherHttp(http, http2Error))
         {
-            return (UpstreamFault.Protocol, options.Http2Enabled
-                ? $"the upstream does not speak HTTP/2; if it speaks HTTP/1.1, {options.Http1Hint}"
-                : $"the upstream does not speak HTTP/1.1; if it speaks HTTP/2, {options.Http2Hint}");
+            return (UpstreamFault.Protocol, options.Http2Enabled switch
+            {
+                true => $"the upstream does not speak HTTP/2; if it speaks HTTP/1.1, {options.Http1Hint}",
+                false => $"the upstream does not speak HTTP/1.1; if it speaks HTTP/2, {options.Http2Hint}",
+                null => "the upstream speaks neither HTTP/2 nor HTTP/1.1",
+            });
         }
 
         // A reset during the handshake looks like one after it.
@@ -159,6 +193,19 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
             ? $"{Lost}; {hint}"
             : Lost);
     }
+
+    private static bool IsRefusedByProxy(Exception exception) =>
+        UpstreamCause.Find<HttpRequestException>(exception) is
+        {
+            HttpRequestError: HttpRequestError.ProxyTunnelError,
+            StatusCode: >= (System.Net.HttpStatusCode)400 and < (System.Net.HttpStatusCode)500,
+        };
+
+    /// <summary>The resolver did not answer; the HTTP client has a name of its own only for "no such
+    /// host".</summary>
+    private static bool IsUnresolved(Exception exception) =>
+        UpstreamCause.Find<SocketException>(exception)?.SocketErrorCode is SocketError.TryAgain
+            or SocketError.NoData or SocketError.NoRecovery or SocketError.HostNotFound;
 
     /// <summary>Whether the two ends speak different versions of HTTP. A server without HTTP/2 answers its
     /// preface with HTTP/1.1, or hangs up. A server that has answered before is restarting; its version has
@@ -170,16 +217,16 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
             return true;
         if (_hasAnswered)
             return false;
-        if (!options.Http2Enabled)
+        if (options.Http2Enabled != true)
             return error == HttpRequestError.InvalidResponse;
-        const long ProtocolError = 1;
         // The last is the end of the handshake, seen by a request that was about to use the connection. Only
         // then does the client give no cause.
         return _isPriorKnowledge && (error == HttpRequestError.InvalidResponse || http2Error == ProtocolError
             || http is { HttpRequestError: HttpRequestError.Unknown, InnerException: null });
     }
 
-    private async Task<string?> ReadWordAsync(Stream body, CancellationToken cancellationToken)
+    private static async Task<ReadOnlyMemory<byte>> ReadBodyAsync(
+        Stream body, CancellationToken cancellationToken)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         limit.CancelAfter(BodyTimeoutMs);
@@ -200,6 +247,6 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
             cancellationToken.ThrowIfCancellationRequested();
         }
 
-        return UpstreamErrorCode.FromBody(buffer.AsSpan(0, length), options.Secret);
+        return buffer.AsMemory(0, length);
     }
 }

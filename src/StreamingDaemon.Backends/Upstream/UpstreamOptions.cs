@@ -10,8 +10,18 @@ internal sealed record UpstreamOptions
     /// null.</summary>
     public string? SocketPath { get; init; }
 
-    /// <summary>HTTP/2: ALPN on https, prior knowledge on http. Off is HTTP/1.1.</summary>
-    public bool Http2Enabled { get; init; } = true;
+    /// <summary>HTTP/2: ALPN on https, prior knowledge on http. False is HTTP/1.1. Null: ALPN on https; on
+    /// http the server is tried once.</summary>
+    public bool? Http2Enabled { get; init; }
+
+    /// <summary>The proxy to go through; null for none. Not used with a Unix socket.</summary>
+    public UpstreamProxy? Proxy { get; init; }
+
+    /// <summary>Finds the addresses of a host; null for the system's resolver.</summary>
+    public Dialer.Resolver? Resolve { get; init; }
+
+    /// <summary>Authorities and client certificate.</summary>
+    public UpstreamTlsFiles TlsFiles { get; init; } = UpstreamTlsFiles.None;
 
     /// <summary>Accept any certificate.</summary>
     public bool TrustsAnyCertificate { get; init; }
@@ -36,4 +46,7 @@ internal sealed record UpstreamOptions
 
     /// <summary>What the operator sets to use HTTP/2.</summary>
     public required string Http2Hint { get; init; }
+
+    /// <summary>What the operator sets to choose the model of requests that name none, for the log.</summary>
+    public required string ModelHint { get; init; }
 }

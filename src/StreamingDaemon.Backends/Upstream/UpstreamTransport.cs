@@ -1,7 +1,7 @@
-using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Http;
 using System.Net.Security;
+using System.Net.Sockets;
 
 namespace StreamingDaemon.Backends.Upstream;
 
@@ -20,24 +20,34 @@ internal sealed class UpstreamTransport : IDisposable
 
     private readonly HttpMessageInvoker _client;
     private readonly Preconnector? _standby;
+    private readonly HttpVersionProbe? _probe;
     private readonly Version _version;
     private readonly HttpVersionPolicy _versionPolicy;
     private readonly bool _isTls;
     private bool _isConnectionEach;
 
+    /// <exception cref="UpstreamTlsException">A certificate's file cannot be used.</exception>
     public UpstreamTransport(UpstreamOptions options)
     {
         // No HttpClient: its total timeout does not suit streams that live for minutes, which the daemon's
         // watchdogs end. Otherwise it would only add a token source for each request.
         var isTls = _isTls = options.Address.Scheme == Uri.UriSchemeHttps;
-        _isConnectionEach = !options.Http2Enabled;
-        if (isTls && options is { Http2Enabled: true, SocketPath: null })
-            _standby = CreateStandby(options);
-        var handler = CreateHandler(options, _standby);
+        var proxy = options.SocketPath is null ? options.Proxy : null;
+        var tls = new UpstreamTls(options.TlsFiles, options.TrustsAnyCertificate);
+        var dialer = new Dialer(options.Resolve);
+        // A proxy for http speaks HTTP/1.1.
+        var isHttp2 = options.Http2Enabled ?? (isTls || proxy is null);
+        if (options.Http2Enabled is null && isHttp2 && !isTls)
+            _probe = CreateProbe(options, dialer);
+        _isConnectionEach = !isHttp2 || _probe is not null;
+        // A connection ahead would go round the proxy.
+        if (isTls && isHttp2 && options.SocketPath is null && proxy is null)
+            _standby = CreateStandby(options, tls, dialer);
+        var handler = CreateHandler(options, proxy, tls, dialer, _standby);
         _client = new HttpMessageInvoker(options.Trace?.Around(handler) ?? handler);
-        _version = options.Http2Enabled ? HttpVersion.Version20 : HttpVersion.Version11;
+        _version = isHttp2 ? HttpVersion.Version20 : HttpVersion.Version11;
         // Without TLS there is no ALPN to agree on a version: HTTP/2 then needs prior knowledge.
-        _versionPolicy = options.Http2Enabled && isTls
+        _versionPolicy = isHttp2 && isTls
             ? HttpVersionPolicy.RequestVersionOrLower
             : HttpVersionPolicy.RequestVersionExact;
     }
@@ -47,21 +57,43 @@ internal sealed class UpstreamTransport : IDisposable
     public Task<HttpResponseMessage> SendAsync(
         HttpRequestMessage request, CancellationToken cancellationToken)
     {
-        request.Version = _version;
+        var version = _probe is null ? _version : _probe.Known;
+        return version is null
+            ? SendAfterProbeAsync(request, cancellationToken)
+            : SendAsync(request, version, cancellationToken);
+    }
+
+    /// <summary>A response's head arrived.</summary>
+    /// <param name="version">The HTTP version.</param>
+    /// <param name="status">Its status.</param>
+    /// <returns>True if another HTTP version may do, and the next request tries it.</returns>
+    public bool OnAnswer(Version version, int status)
+    {
+        _standby?.OnAnswer();
+        if (version.Major < 2)
+            Volatile.Write(ref _isConnectionEach, true);
+        else if (_probe is not null)
+            Volatile.Write(ref _isConnectionEach, false);
+        return _probe?.OnAnswer(status) ?? false;
+    }
+
+    /// <summary>A request brought no response head.</summary>
+    /// <returns>True if another HTTP version may do, and the next request tries it.</returns>
+    public bool OnFailure(Exception exception) => _probe?.OnFailure(exception) ?? false;
+
+    private Task<HttpResponseMessage> SendAsync(
+        HttpRequestMessage request, Version version, CancellationToken cancellationToken)
+    {
+        request.Version = version;
         request.VersionPolicy = _versionPolicy;
         request.Headers.Remove(Accept);
         request.Headers.TryAddWithoutValidation(Accept, EventStream);
         return _client.SendAsync(request, cancellationToken);
     }
 
-    /// <summary>A response's head arrived.</summary>
-    /// <param name="version">The HTTP version.</param>
-    public void OnAnswer(Version version)
-    {
-        _standby?.OnAnswer();
-        if (version.Major < 2)
-            Volatile.Write(ref _isConnectionEach, true);
-    }
+    private async Task<HttpResponseMessage> SendAfterProbeAsync(
+        HttpRequestMessage request, CancellationToken cancellationToken) =>
+        await SendAsync(request, await _probe!.FindAsync(cancellationToken), cancellationToken);
 
     /// <summary>HTTP/1.1 takes a connection for each stream. An upstream with TLS may choose it.</summary>
     private bool IsConnectionEach => Volatile.Read(ref _isConnectionEach);
@@ -75,23 +107,37 @@ internal sealed class UpstreamTransport : IDisposable
         _standby?.Dispose();
     }
 
-    private static Preconnector CreateStandby(UpstreamOptions options)
+    private static Preconnector CreateStandby(UpstreamOptions options, UpstreamTls tls, Dialer dialer)
     {
-        var tls = options.TrustsAnyCertificate ? TrustAnyone() : new SslClientAuthenticationOptions();
-        tls.TargetHost = options.Address.IdnHost;
-        tls.ApplicationProtocols = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
-        tls.AllowRenegotiation = false; // RFC 9113, 9.2.1
-        return new Preconnector(
-            TimeSpan.FromMilliseconds(options.ConnectTimeoutMs), TimeSpan.FromSeconds(30), tls);
+        var standby = tls.CreateOptions();
+        standby.TargetHost = options.Address.IdnHost;
+        standby.ApplicationProtocols = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
+        standby.AllowRenegotiation = false; // RFC 9113, 9.2.1
+        return new Preconnector(TimeSpan.FromMilliseconds(options.ConnectTimeoutMs), TimeSpan.FromSeconds(30),
+            standby, dialer);
     }
 
-    private static SocketsHttpHandler CreateHandler(UpstreamOptions options, Preconnector? standby)
+    private static HttpVersionProbe CreateProbe(UpstreamOptions options, Dialer dialer)
+    {
+        var host = new DnsEndPoint(options.Address.IdnHost, options.Address.Port);
+        return new HttpVersionProbe(
+            options.SocketPath is { } path
+                ? token => UpstreamSocket.ConnectAsync(path, token)
+                : token => DialAsync(dialer, host, token),
+            TimeSpan.FromMilliseconds(options.ConnectTimeoutMs));
+    }
+
+    private static SocketsHttpHandler CreateHandler(UpstreamOptions options, UpstreamProxy? proxy,
+        UpstreamTls tls, Dialer dialer, Preconnector? standby)
     {
         var handler = new SocketsHttpHandler
         {
             AllowAutoRedirect = false, // A redirect would carry key and prompt to a host nobody configured.
             UseCookies = false,
-            UseProxy = false, // Only the configured address is contacted, whatever the environment says.
+            // The environment's proxy for this address, read once; not the framework's, which also sends
+            // loopback through it.
+            UseProxy = proxy is not null,
+            Proxy = proxy,
             // A compressor in the path would hold tokens back.
             AutomaticDecompression = DecompressionMethods.None,
             ActivityHeadersPropagator = null,
@@ -104,10 +150,12 @@ internal sealed class UpstreamTransport : IDisposable
             PooledConnectionLifetime = TimeSpan.FromMinutes(10),
             // The protocol's smallest: bounds the memory that one slow client's stream takes at first.
             InitialHttp2StreamWindowSize = 65_535,
-            // Detects a peer that vanished without a FIN while streams wait for it.
-            KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
-            KeepAlivePingDelay = TimeSpan.FromSeconds(30),
-            KeepAlivePingTimeout = TimeSpan.FromSeconds(20),
+            // Detects a connection that died without a FIN: silent for a second, then no answer to a ping.
+            // The client looks once a second, so that it takes 4 s, and 5 s if something came just before.
+            // Always: a stream must not find out about a connection that died while it was idle.
+            KeepAlivePingPolicy = HttpKeepAlivePingPolicy.Always,
+            KeepAlivePingDelay = TimeSpan.FromSeconds(1),
+            KeepAlivePingTimeout = TimeSpan.FromMilliseconds(2_500),
             // Disposing an HTTP/1.1 response must end its connection now, not after 2 s of reading on.
             // ResponsePump drains the bodies that end well.
             ResponseDrainTimeout = TimeSpan.Zero,
@@ -121,12 +169,13 @@ internal sealed class UpstreamTransport : IDisposable
             handler.ConnectCallback = (_, token) => UpstreamSocket.ConnectAsync(path, token);
         else if (standby is not null)
             handler.ConnectCallback = (context, token) => standby.ConnectAsync(context.DnsEndPoint, token);
-        if (options.TrustsAnyCertificate)
-            handler.SslOptions = TrustAnyone();
+        else
+            handler.ConnectCallback = (context, token) => DialAsync(dialer, context.DnsEndPoint, token);
+        handler.SslOptions = tls.CreateOptions();
         return handler;
     }
 
-    [SuppressMessage("Security", "CA5359", Justification = "What the operator asked for.")]
-    private static SslClientAuthenticationOptions TrustAnyone() =>
-        new() { RemoteCertificateValidationCallback = static (_, _, _, _) => true };
+    private static async ValueTask<Stream> DialAsync(
+        Dialer dialer, DnsEndPoint host, CancellationToken cancellationToken) =>
+        new NetworkStream(await dialer.ConnectAsync(host, cancellationToken), ownsSocket: true);
 }

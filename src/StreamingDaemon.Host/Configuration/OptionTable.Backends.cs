@@ -21,6 +21,7 @@ internal sealed partial class OptionTable
             BackendOption<int> { Value: IntegerValue value } integer =>
                 Spec(kind, integer, new IntType(value.Min, value.Max)),
             BackendOption<bool> @switch => Spec(kind, @switch, new BoolType()),
+            BackendOption<bool?> @switch => Spec(kind, @switch, new AutoBoolType()),
             BackendOption<Uri> url => Spec(kind, url, new UrlType()),
             BackendOption<string> { Value: SecretValue } secret =>
                 Spec(kind, secret, new SecretType()),
@@ -32,6 +33,8 @@ internal sealed partial class OptionTable
                 Spec(kind, name, new NameType(value.What)),
             BackendOption<string?> { Value: SocketPathValue } path =>
                 Spec<string?>(kind, path!, new SocketPathType(required: false)),
+            BackendOption<string?> { Value: FilePathValue } path =>
+                Spec<string?>(kind, path!, new FilePathType()),
             _ => throw new NotSupportedException(
                 $"{kind.Name}:{option.Name} takes values of an unknown type"),
         });

@@ -142,6 +142,37 @@ internal sealed class BoolType : OptionType<bool>
     public override string ToHelp(bool value) => value ? "on" : "off";
 }
 
+/// <summary>On, off, or auto: the daemon decides.</summary>
+internal sealed class AutoBoolType : OptionType<bool?>
+{
+    private const string Auto = "auto";
+    private static readonly BoolType s_switch = new();
+
+    public override string Expected => "true, false or \"auto\"";
+    public override string Range => "auto, true, false";
+
+    public override string? Read(RawSetting raw, out bool? value)
+    {
+        value = null;
+        if (raw.Kind is RawKind.String or RawKind.Text
+            && raw.Text.Equals(Auto, StringComparison.OrdinalIgnoreCase))
+        {
+            return null;
+        }
+
+        if (s_switch.Read(raw, out var isOn) is { } problem)
+            return problem;
+        value = isOn;
+        return null;
+    }
+
+    public override string Format(bool? value) => value is { } isOn ? s_switch.Format(isOn) : Auto;
+
+    public override string ToToml(bool? value) => value is { } isOn ? s_switch.ToToml(isOn) : $"\"{Auto}\"";
+
+    public override string ToHelp(bool? value) => value is { } isOn ? s_switch.ToHelp(isOn) : Auto;
+}
+
 /// <summary>One of a few words.</summary>
 internal sealed class ChoiceType<T>(params (string Word, T Value)[] choices) : OptionType<T>
     where T : notnull

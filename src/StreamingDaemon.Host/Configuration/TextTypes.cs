@@ -84,6 +84,26 @@ internal sealed class SocketPathType(bool required) : OptionType<string?>
     public override string Format(string? value) => value ?? "";
 }
 
+/// <summary>The path of a file that a backend reads at the start; null if empty.</summary>
+internal sealed class FilePathType : OptionType<string?>
+{
+    public override string Expected => "the path of a file";
+    public override string Range => "path";
+
+    public override string? Read(RawSetting raw, out string? value)
+    {
+        value = null;
+        if (raw.Kind is not (RawKind.String or RawKind.Text))
+            return WrongKind(raw);
+        if (raw.Text.Contains('\0'))
+            return "the path holds a zero byte";
+        value = raw.Text.Length == 0 ? null : raw.Text;
+        return null;
+    }
+
+    public override string Format(string? value) => value ?? "";
+}
+
 /// <summary>An API key. No message ever shows it.</summary>
 internal sealed class SecretType : OptionType<string>
 {

@@ -12,11 +12,7 @@ namespace StreamingDaemon.Host.Formats;
 internal sealed record ErrorResponse(
     ErrorCode Code, int Status, string Message, int? RetryAfterSeconds = null)
 {
-    /// <summary>The longest Retry-After passed on to a client, in seconds. An upstream's quota may last for
-    /// a day, but the operator can set another key or upstream sooner.</summary>
-    private const int MaxRetryAfterSeconds = 300;
-
-    /// <summary>Retry-After if the upstream sent none, in seconds.</summary>
+    /// <summary>Retry-After if the daemon itself is full or stopping, in seconds.</summary>
     private const int DefaultRetryAfterSeconds = 5;
 
     public static readonly ErrorResponse MalformedHandoff =
@@ -44,6 +40,9 @@ internal sealed record ErrorResponse(
         new(ErrorCode.UpstreamUnavailable, 502, "The language model could not be reached.");
     private static readonly ErrorResponse s_refused =
         new(ErrorCode.UpstreamRefused, 502, "The language model refused the request.");
+    // 503, not 429: the daemon's key is over its limit, not this client.
+    private static readonly ErrorResponse s_busy =
+        new(ErrorCode.UpstreamBusy, 503, "The language model is at its limit of requests.");
     private static readonly ErrorResponse s_empty =
         new(ErrorCode.EmptyAnswer, 502, "The language model gave an empty answer.");
     private static readonly ErrorResponse s_upstreamFailed =
@@ -70,8 +69,7 @@ internal sealed record ErrorResponse(
     /// <summary>The error to send for a backend's result, or null if the client gets none.</summary>
     public static ErrorResponse? For(BackendResult result) => result.Outcome switch
     {
-        StreamOutcome.UpstreamError when result.Fault == UpstreamFault.RateLimited => Busy(result.RetryAfter),
-        StreamOutcome.UpstreamError => ForFault(result.Fault),
+        StreamOutcome.UpstreamError => WithRetryAfter(ForFault(result.Fault), result.RetryAfter),
         StreamOutcome.UpstreamTimeout => s_upstreamTimeout,
         StreamOutcome.StreamTimeout => s_streamTimeout,
         StreamOutcome.Drained => s_drained,
@@ -86,17 +84,15 @@ internal sealed record ErrorResponse(
             or UpstreamFault.Protocol or UpstreamFault.Reset => s_unreachable,
         UpstreamFault.Unauthorized or UpstreamFault.ClientError or UpstreamFault.Redirect
             or UpstreamFault.NotAStream => s_refused,
+        UpstreamFault.RateLimited => s_busy,
         UpstreamFault.BrokenOff or UpstreamFault.Malformed or UpstreamFault.TooLong => BrokenOff,
         UpstreamFault.EmptyAnswer => s_empty,
         _ => s_upstreamFailed,
     };
 
-    /// <summary>503, not 429: the daemon's key is over its limit, not this client.</summary>
-    private static ErrorResponse Busy(TimeSpan? retryAfter)
-    {
-        var seconds = retryAfter is { } wait ? Math.Ceiling(wait.TotalSeconds) : DefaultRetryAfterSeconds;
-        return new ErrorResponse(ErrorCode.UpstreamBusy, 503,
-            "The language model is at its limit of requests.",
-            (int)Math.Clamp(seconds, 1, MaxRetryAfterSeconds));
-    }
+    /// <summary>What the upstream said, or none: nobody else knows when a retry makes sense.</summary>
+    private static ErrorResponse WithRetryAfter(ErrorResponse error, TimeSpan? retryAfter) =>
+        retryAfter is { } wait
+            ? error with { RetryAfterSeconds = Math.Max(1, (int)Math.Ceiling(wait.TotalSeconds)) }
+            : error;
 }

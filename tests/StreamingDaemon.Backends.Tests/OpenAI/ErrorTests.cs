@@ -7,7 +7,8 @@ public sealed class ErrorTests
     [Theory]
     [InlineData(400, "application/json",
         """{"error":{"message":"Bad model","type":"invalid_request_error","code":"model_not_found"}}""",
-        " (invalid_request_error/model_not_found)")]
+        " (invalid_request_error/model_not_found); it does not have the model 'gpt-4o-mini',"
+        + " named by OPENAI_MODEL (openai.model)")]
     [InlineData(401, "application/json",
         """{"error":{"message":"Bad key: sk-secret-0123456789.","code":"invalid_api_key"}}""",
         " (invalid_api_key)")]

@@ -148,7 +148,8 @@ public sealed class FaultTests
     public async Task Reset_in_the_handshake_names_the_mend_whether_it_is_seen_as_that_or_as_a_lost_answer()
     {
         await using var server = new BrokenServer(BrokenServerKind.Resets);
-        var result = await StreamAsync(server.BaseAddress(), new RecordingSink());
+        var result = await StreamAsync(
+            server.BaseAddress(), new RecordingSink(), o => o with { Http2Enabled = true });
         Assert.True(result.Fault is UpstreamFault.Protocol or UpstreamFault.Reset, $"{result.Fault}");
         Assert.Contains("set OPENAI_HTTP2_ENABLED=false", result.Reason, StringComparison.Ordinal);
     }

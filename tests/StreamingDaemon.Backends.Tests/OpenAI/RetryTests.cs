@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Testing;
 
@@ -74,6 +75,59 @@ public sealed class RetryTests
         Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
         // Checks only a minimum, not how fast it is: 20 ms for the coarse clock.
         Assert.InRange(arrivals[1] - arrivals[0], 980, long.MaxValue);
+    }
+
+    [Theory]
+    [InlineData("retry-after-ms", "200", 200)]
+    [InlineData("Retry-After", "0.3", 300)]
+    public async Task Short_wait_that_the_upstream_asks_for_is_never_cut_shorter(
+        string header, string value, int milliseconds)
+    {
+        var arrivals = new List<long>();
+        var failFirst = FailFirst(2, "status_429_empty");
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
+        {
+            arrivals.Add(Stopwatch.GetTimestamp());
+            exchange.Context.Response.Headers[header] = value;
+            await failFirst(exchange);
+        });
+        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        for (var i = 1; i < 3; i++)
+        {
+            Assert.InRange(Stopwatch.GetElapsedTime(arrivals[i - 1], arrivals[i]).TotalMilliseconds,
+                milliseconds, double.MaxValue);
+        }
+    }
+
+    [Theory]
+    [InlineData(429, """{"error":{"type":"insufficient_quota","code":"insufficient_quota"}}""", null)]
+    [InlineData(503, """{"error":{"code":"content_filter"}}""", "true")]
+    [InlineData(429, "{}", "false")]
+    public async Task Refusal_that_will_not_change_is_asked_for_once(int status, string body, string? shouldRetry)
+    {
+        foreach (var transport in (FakeLlmTransport[])[FakeLlmTransport.Http1, FakeLlmTransport.H2c])
+        {
+            await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: exchange =>
+            {
+                exchange.Context.Response.Headers["x-should-retry"] = shouldRetry;
+                return exchange.RespondAsync(status, "application/json", body);
+            });
+            Assert.Equal(status, (await upstream.StreamAsync()).UpstreamStatus);
+            Assert.Single(upstream.Server.Requests);
+        }
+    }
+
+    [Theory]
+    [InlineData(408)]
+    [InlineData(409)]
+    [InlineData(520)]
+    [InlineData(530)]
+    public async Task Passing_status_is_asked_again(int status)
+    {
+        await using var upstream =
+            await BackendUnderTest.StartAsync(scenario: FailFirst(1, $"status_{status}_json"));
+        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        Assert.Equal(2, upstream.Server.Requests.Count);
     }
 
     [Fact]

@@ -17,15 +17,19 @@ public sealed class RetryPolicyTests
             var data = new TheoryData<UpstreamFault, int?, bool>();
             foreach (var fault in Enum.GetValues<UpstreamFault>())
             {
-                if (fault == UpstreamFault.ServerError)
+                if (fault is UpstreamFault.ServerError or UpstreamFault.ClientError)
                     continue;
                 data.Add(fault, null, passing.Contains(fault) || fault == UpstreamFault.RateLimited);
             }
 
-            foreach (var status in (int[])[500, 502, 503, 504, 529])
+            foreach (var status in (int[])[500, 502, 503, 504, 507, .. Enumerable.Range(520, 11)])
                 data.Add(UpstreamFault.ServerError, status, true);
             foreach (var status in (int[])[501, 505, 511, 599])
                 data.Add(UpstreamFault.ServerError, status, false);
+            foreach (var status in (int[])[408, 409])
+                data.Add(UpstreamFault.ClientError, status, true);
+            foreach (var status in (int[])[400, 402, 404, 405, 410, 413, 422, 451])
+                data.Add(UpstreamFault.ClientError, status, false);
             return data;
         }
     }
@@ -144,26 +148,54 @@ public sealed class RetryPolicyTests
     }
 
     [Theory]
-    [InlineData("7", 7)]
-    [InlineData(" 7 ", 7)]
-    [InlineData("0", 0)]
-    [InlineData("Wed, 01 Jan 2025 00:00:30 GMT", 30)]
-    [InlineData("Wednesday, 01-Jan-25 00:00:30 GMT", 30)]
-    [InlineData("Tue, 31 Dec 2024 00:00:00 GMT", 0)]
-    [InlineData("99999999999999999", 86_400)]
-    [InlineData("Fri, 31 Dec 9999 23:59:59 GMT", 86_400)]
+    [InlineData("7", 7.0)]
+    [InlineData(" 7 ", 7.0)]
+    [InlineData("0", 0.0)]
+    [InlineData("Wed, 01 Jan 2025 00:00:30 GMT", 30.0)]
+    [InlineData("Wednesday, 01-Jan-25 00:00:30 GMT", 30.0)]
+    [InlineData("Tue, 31 Dec 2024 00:00:00 GMT", 0.0)]
+    [InlineData("99999999999999999", 86_400.0)]
+    [InlineData("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0)]
     [InlineData("-1", null)]
-    [InlineData("1.5", null)]
+    [InlineData("1.5", 1.5)]
+    [InlineData(".25", 0.25)]
+    [InlineData("1.5e3", null)]
+    [InlineData("1,5", null)]
     [InlineData("99999999999999999999999", null)]
     [InlineData("soon", null)]
     [InlineData("", null)]
     [InlineData(null, null)]
-    public void Retry_after_is_read_as_seconds_or_as_a_date(string? header, int? seconds)
+    public void Retry_after_is_read_as_seconds_or_as_a_date(string? header, double? seconds)
     {
         var now = new DateTimeOffset(2025, 1, 1, 0, 0, 0, TimeSpan.Zero);
         Assert.Equal(
             seconds is { } expected ? TimeSpan.FromSeconds(expected) : null, RetryAfter.Parse(header, now));
     }
+
+    [Theory]
+    [InlineData("200", 200.0)]
+    [InlineData("0.5", 0.5)]
+    [InlineData("-200", null)]
+    [InlineData("NaN", null)]
+    [InlineData("1e9", null)]
+    public void Retry_after_ms_is_read_with_its_fraction(string header, double? milliseconds) => Assert.Equal(
+        milliseconds is { } expected ? TimeSpan.FromMilliseconds(expected) : null,
+        RetryAfter.ParseMilliseconds(header));
+
+    [Fact]
+    public void Retry_after_ms_counts_before_retry_after_if_it_can_be_read()
+    {
+        using var response = new HttpResponseMessage();
+        response.Headers.TryAddWithoutValidation("Retry-After", ["soon", "2"]);
+        Assert.Equal(TimeSpan.FromSeconds(2), RetryAfterOf(response));
+        response.Headers.TryAddWithoutValidation("retry-after-ms", "?");
+        Assert.Equal(TimeSpan.FromSeconds(2), RetryAfterOf(response));
+        response.Headers.TryAddWithoutValidation("retry-after-ms", "150");
+        Assert.Equal(TimeSpan.FromMilliseconds(150), RetryAfterOf(response));
+    }
+
+    private static TimeSpan? RetryAfterOf(HttpResponseMessage response) =>
+        RetryAfter.Of(response.Headers.NonValidated, DateTimeOffset.UtcNow);
 
     private static int CountRetries(RetryPolicy policy)
     {

@@ -1,5 +1,7 @@
+using System.Security.Cryptography.X509Certificates;
 using StreamingDaemon.Backends.OpenAI;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Testing;
 using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Configuration;
@@ -7,6 +9,17 @@ namespace StreamingDaemon.Host.Tests.Configuration;
 public sealed class EnvironmentTests : IDisposable
 {
     private readonly Sandbox _sandbox = new();
+
+    public EnvironmentTests()
+    {
+        using var certificate = SelfSignedCertificate.Create();
+        using var key = certificate.GetECDsaPrivateKey()!;
+        _sandbox.Write("other.pem", certificate.ExportCertificatePem() + "\n"
+            + key.ExportPkcs8PrivateKeyPem());
+    }
+
+    /// <summary>A certificate and its key.</summary>
+    private string PemFile => _sandbox.PathOf("other.pem");
 
     public void Dispose() => _sandbox.Dispose();
 
@@ -25,7 +38,7 @@ public sealed class EnvironmentTests : IDisposable
     }
 
     /// <summary>A valid value that is not the default.</summary>
-    private static string Other(OptionSpec spec) => spec.Key switch
+    private string Other(OptionSpec spec) => spec.Key switch
     {
         "server:socket" or "openai:api_socket" => "/tmp/other.sock",
         "server:socket_mode" => "0600",
@@ -40,6 +53,8 @@ public sealed class EnvironmentTests : IDisposable
         "openai:api_base" => "http://localhost:1234/v1",
         "openai:auth" => "api-key",
         "openai:model" => "other",
+        "openai:http2_enabled" => "true",
+        "openai:ca_file" or "openai:client_cert_file" or "openai:client_key_file" => PemFile,
         "streaming:half_close" => "keep",
         "streaming:format" => "openai",
         "streaming:events" => "usage",

@@ -7,6 +7,7 @@ using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.Logging;
 
 namespace StreamingDaemon.Testing;
@@ -50,8 +51,11 @@ public sealed class FakeLlmServer : IAsyncDisposable
     private readonly ConcurrentQueue<FakeLlmRequest> _requests = new();
     private readonly Channel<FakeLlmRequest> _arrivals = Channel.CreateUnbounded<FakeLlmRequest>();
 
-    private FakeLlmServer(FakeLlmTransport transport, int streamsPerConnection)
+    private readonly bool _wantsClientCertificate;
+
+    private FakeLlmServer(FakeLlmTransport transport, int streamsPerConnection, bool wantsClientCertificate)
     {
+        _wantsClientCertificate = wantsClientCertificate;
         _streamsPerConnection = streamsPerConnection;
         Transport = transport;
         if (transport is FakeLlmTransport.UnixHttp1 or FakeLlmTransport.UnixH2c or FakeLlmTransport.UnixTls)
@@ -95,6 +99,9 @@ public sealed class FakeLlmServer : IAsyncDisposable
     /// <summary>All requests so far, oldest first.</summary>
     public IReadOnlyCollection<FakeLlmRequest> Requests => _requests;
 
+    /// <summary>Its certificate in PEM; empty without TLS.</summary>
+    public string CertificatePem => _certificate?.ExportCertificatePem() ?? "";
+
     /// <summary>Connections that are open now, TLS included.</summary>
     public int OpenConnections => _connections.Count;
 
@@ -106,9 +113,10 @@ public sealed class FakeLlmServer : IAsyncDisposable
 
     /// <summary>Starts a server; its scenario is the default one until set.</summary>
     public static async Task<FakeLlmServer> StartAsync(
-        FakeLlmTransport transport = FakeLlmTransport.Http1, int streamsPerConnection = 100)
+        FakeLlmTransport transport = FakeLlmTransport.Http1, int streamsPerConnection = 100,
+        bool wantsClientCertificate = false)
     {
-        var server = new FakeLlmServer(transport, streamsPerConnection);
+        var server = new FakeLlmServer(transport, streamsPerConnection, wantsClientCertificate);
         await server._app.StartAsync();
         server.BaseAddress = server.FindBaseAddress();
         return server;
@@ -175,7 +183,16 @@ public sealed class FakeLlmServer : IAsyncDisposable
             return next(connection);
         });
         if (_certificate is not null)
-            listen.UseHttps(_certificate);
+        {
+            listen.UseHttps(_certificate, https =>
+            {
+                if (!_wantsClientCertificate)
+                    return;
+                https.ClientCertificateMode = ClientCertificateMode.RequireCertificate;
+                https.AllowAnyClientCertificate();
+            });
+        }
+
         listen.Use(next => async connection =>
         {
             Interlocked.Increment(ref _connectionsSoFar);

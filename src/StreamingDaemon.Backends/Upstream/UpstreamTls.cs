@@ -1,0 +1,147 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Net.Security;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace StreamingDaemon.Backends.Upstream;
+
+/// <summary>Files for TLS with an upstream; all are PEM.</summary>
+/// <param name="Ca">Certificates that the upstream's must lead to, instead of the system's; null: the
+/// system's.</param>
+/// <param name="ClientCertificate">The certificate that the daemon shows, with those between it and its CA;
+/// null: none.</param>
+/// <param name="ClientKey">Its key; null if the certificate's file holds it.</param>
+internal sealed record UpstreamTlsFiles(string? Ca, string? ClientCertificate, string? ClientKey)
+{
+    public static UpstreamTlsFiles None { get; } = new(null, null, null);
+}
+
+/// <summary>What TLS with an upstream needs, read once. Owns nothing that must be disposed early.</summary>
+internal sealed class UpstreamTls
+{
+    private const int MaxFileBytes = 1 << 20;
+
+    private readonly X509Certificate2Collection? _authorities;
+    private readonly SslStreamCertificateContext? _client;
+    private readonly bool _trustsAnyCertificate;
+
+    /// <exception cref="UpstreamTlsException">A file cannot be used.</exception>
+    public UpstreamTls(UpstreamTlsFiles files, bool trustsAnyCertificate)
+    {
+        _trustsAnyCertificate = trustsAnyCertificate;
+        if (files.Ca is { } ca)
+            _authorities = Use(UpstreamTlsFile.Ca, ca, () => Certificates(Read(ca)));
+        if (files.ClientCertificate is { } certificate)
+        {
+            _client = ReadClient(certificate, files.ClientKey);
+        }
+        else if (files.ClientKey is { } key)
+        {
+            throw new UpstreamTlsException(
+                UpstreamTlsFile.ClientKey, key, "there is no certificate for this key");
+        }
+    }
+
+    /// <summary>The options for one client; each call makes new ones.</summary>
+    [SuppressMessage("Security", "CA5359", Justification = "What the operator asked for.")]
+    public SslClientAuthenticationOptions CreateOptions()
+    {
+        var options = new SslClientAuthenticationOptions { ClientCertificateContext = _client };
+        if (_trustsAnyCertificate)
+            options.RemoteCertificateValidationCallback = static (_, _, _, _) => true;
+        else if (_authorities is not null)
+            options.CertificateChainPolicy = TrustOnly(_authorities);
+        return options;
+    }
+
+    private static X509ChainPolicy TrustOnly(X509Certificate2Collection authorities)
+    {
+        var policy = new X509ChainPolicy
+        {
+            TrustMode = X509ChainTrustMode.CustomRootTrust,
+            // As without a policy: no look-ups at the authority before the first byte.
+            RevocationMode = X509RevocationMode.NoCheck,
+            DisableCertificateDownloads = true,
+        };
+        policy.CustomTrustStore.AddRange(authorities);
+        return policy;
+    }
+
+    private static SslStreamCertificateContext ReadClient(string certificate, string? key)
+    {
+        var pem = Use(UpstreamTlsFile.ClientCertificate, certificate, () => Read(certificate));
+        var chain = Use(UpstreamTlsFile.ClientCertificate, certificate, () => Certificates(pem));
+        var (keyFile, keyPath) = key is null
+            ? (UpstreamTlsFile.ClientCertificate, certificate)
+            : (UpstreamTlsFile.ClientKey, key);
+        return Use(keyFile, keyPath, () =>
+        {
+            var keyPem = key is null ? pem : Read(key);
+            if (!keyPem.Contains("PRIVATE KEY-----", StringComparison.Ordinal))
+                throw new CryptographicException("holds no private key in PEM");
+            if (keyPem.Contains("ENCRYPTED", StringComparison.Ordinal))
+                throw new CryptographicException("the key is encrypted, and the daemon has no passphrase");
+            chain.RemoveAt(0);
+            return SslStreamCertificateContext.Create(
+                X509Certificate2.CreateFromPem(pem, keyPem), chain, offline: true);
+        });
+    }
+
+    private static X509Certificate2Collection Certificates(string pem)
+    {
+        var certificates = new X509Certificate2Collection();
+        certificates.ImportFromPem(pem);
+        return certificates.Count > 0
+            ? certificates
+            : throw new CryptographicException("holds no certificate in PEM");
+    }
+
+    private static string Read(string path)
+    {
+        if (Directory.Exists(path))
+            throw new IOException("is a directory");
+        var file = new FileInfo(path);
+        if (!file.Exists)
+            throw new IOException("does not exist or cannot be reached");
+        return file.Length <= MaxFileBytes
+            ? File.ReadAllText(path)
+            : throw new IOException($"is larger than {MaxFileBytes} bytes");
+    }
+
+    private static T Use<T>(UpstreamTlsFile file, string path, Func<T> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (UnauthorizedAccessException)
+        {
+            throw new UpstreamTlsException(file, path, "this user may not read it");
+        }
+        catch (Exception exception)
+            when (exception is IOException or CryptographicException or ArgumentException)
+        {
+            throw new UpstreamTlsException(file, path, exception.Message);
+        }
+    }
+}
+
+/// <summary>Which of the files.</summary>
+internal enum UpstreamTlsFile
+{
+    /// <summary><see cref="UpstreamTlsFiles.Ca"/></summary>
+    Ca,
+
+    /// <summary><see cref="UpstreamTlsFiles.ClientCertificate"/></summary>
+    ClientCertificate,
+
+    /// <summary><see cref="UpstreamTlsFiles.ClientKey"/></summary>
+    ClientKey,
+}
+
+/// <summary>The message names the path and what is wrong with it.</summary>
+internal sealed class UpstreamTlsException(UpstreamTlsFile file, string path, string problem)
+    : Exception($"{path}: {problem}")
+{
+    public UpstreamTlsFile File => file;
+}

@@ -1,0 +1,127 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.Backends.Tests.Upstream;
+
+public sealed class UpstreamTlsTests : IDisposable
+{
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    [Theory]
+    [InlineData(FakeLlmTransport.Http1Tls)]
+    [InlineData(FakeLlmTransport.Http2Tls)]
+    public async Task Certificate_that_the_ca_file_vouches_for_is_trusted_and_no_other(FakeLlmTransport transport)
+    {
+        await using var server = await FakeLlmServer.StartAsync(transport, streamsPerConnection: 1);
+        await using var other = await FakeLlmServer.StartAsync(transport);
+        foreach (var (vouched, expected) in new[] { (server, true), (other, false) })
+        {
+            var ca = Write("ca.pem", vouched.CertificatePem);
+            using var backend = BackendUnderTest.WithoutBackoff(OptionsFor(server) with { CaFile = ca });
+            for (var i = 0; i < 3; i++)
+            {
+                var result = await StreamAsync(backend);
+                Assert.Equal(expected ? null : UpstreamFault.Tls, result.Fault);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Client_certificate_is_shown_to_a_server_that_wants_one(bool inOneFile)
+    {
+        await using var server = await FakeLlmServer.StartAsync(
+            FakeLlmTransport.Http2Tls, streamsPerConnection: 1, wantsClientCertificate: true);
+        using var certificate = SelfSignedCertificate.Create();
+        var (pem, key) = (certificate.ExportCertificatePem(), KeyOf(certificate));
+        var seen = new List<string?>();
+        server.Scenario = exchange =>
+        {
+            seen.Add(exchange.Context.Connection.ClientCertificate?.Thumbprint);
+            return FakeLlmScenarios.RunAsync(exchange);
+        };
+        using var backend = BackendUnderTest.WithoutBackoff(OptionsFor(server) with
+        {
+            InsecureSsl = true,
+            ClientCertFile = Write("client.pem", inOneFile ? key + "\n" + pem : pem),
+            ClientKeyFile = inOneFile ? null : Write("client.key", key),
+        });
+
+        for (var i = 0; i < 3; i++)
+            Assert.Equal(BackendResult.Completed, await StreamAsync(backend));
+
+        Assert.Equal(Enumerable.Repeat(certificate.Thumbprint, 3), seen);
+    }
+
+    [Fact]
+    public async Task Server_that_wants_a_client_certificate_and_gets_none_is_an_error()
+    {
+        await using var server = await FakeLlmServer.StartAsync(
+            FakeLlmTransport.Http1Tls, wantsClientCertificate: true);
+        using var backend = BackendUnderTest.WithoutBackoff(OptionsFor(server) with { InsecureSsl = true });
+        Assert.Equal(StreamOutcome.UpstreamError, (await StreamAsync(backend)).Outcome);
+        Assert.Empty(server.Requests);
+    }
+
+    [Fact]
+    public void File_that_cannot_be_used_is_refused_by_its_variable_its_path_and_what_is_wrong()
+    {
+        using var certificate = SelfSignedCertificate.Create();
+        using var other = SelfSignedCertificate.Create();
+        var good = Write("good.pem", certificate.ExportCertificatePem());
+        var key = Write("good.key", KeyOf(certificate));
+        using var ec = certificate.GetECDsaPrivateKey()!;
+        var encrypted = Write("encrypted.key", ec.ExportEncryptedPkcs8PrivateKeyPem("secret",
+            new PbeParameters(PbeEncryptionAlgorithm.Aes128Cbc, HashAlgorithmName.SHA256, 1)));
+        var empty = Write("empty.pem", "");
+        var none = Path.Combine(_directory.Path, "none");
+
+        Assert.Null(Problem(null, good, key));
+        Assert.Equal($"OPENAI_CA_FILE {none}: does not exist or cannot be reached", Problem(none, null, null));
+        Assert.Equal($"OPENAI_CA_FILE {empty}: holds no certificate in PEM", Problem(empty, null, null));
+        Assert.Equal($"OPENAI_CA_FILE {_directory.Path}: is a directory", Problem(_directory.Path, null, null));
+        Assert.Equal($"OPENAI_CLIENT_CERT_FILE {key}: holds no certificate in PEM", Problem(null, key, key));
+        Assert.Equal($"OPENAI_CLIENT_CERT_FILE {good}: holds no private key in PEM", Problem(null, good, null));
+        Assert.Equal($"OPENAI_CLIENT_KEY_FILE {good}: holds no private key in PEM", Problem(null, good, good));
+        Assert.Equal($"OPENAI_CLIENT_KEY_FILE {encrypted}: the key is encrypted, and the daemon has no passphrase",
+            Problem(null, good, encrypted));
+        Assert.Equal($"OPENAI_CLIENT_KEY_FILE {key}: there is no certificate for this key", Problem(null, null, key));
+        Assert.StartsWith($"OPENAI_CLIENT_KEY_FILE ", Problem(null, good, Write("other.key", KeyOf(other))),
+            StringComparison.Ordinal);
+        Assert.StartsWith("OPENAI_CA_FILE ", Problem(Write("torn.pem",
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), null, null), StringComparison.Ordinal);
+    }
+
+    private static string? Problem(string? ca, string? certificate, string? key) =>
+        new OpenAIDescriptor().Validate((object)new OpenAIOptions
+        {
+            ApiKey = BackendUnderTest.ApiKey,
+            CaFile = ca,
+            ClientCertFile = certificate,
+            ClientKeyFile = key,
+        });
+
+    private static OpenAIOptions OptionsFor(FakeLlmServer server) =>
+        new() { ApiKey = BackendUnderTest.ApiKey, ApiBase = server.BaseAddress };
+
+    private static Task<BackendResult> StreamAsync(OpenAIBackend backend) =>
+        backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit();
+
+    private static string KeyOf(X509Certificate2 certificate)
+    {
+        using var key = certificate.GetECDsaPrivateKey()!;
+        return key.ExportPkcs8PrivateKeyPem();
+    }
+
+    private string Write(string name, string text)
+    {
+        var path = _directory.File(name);
+        File.WriteAllText(path, text);
+        return path;
+    }
+}
