@@ -5,8 +5,8 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// <summary>Options of the OpenAI backend: any server that speaks <c>/chat/completions</c>.</summary>
 public sealed record OpenAIOptions
 {
-    /// <summary>OPENAI_API_KEY, or the content of <see cref="ApiKeyFile"/>. Required on https; may be empty on
-    /// http.</summary>
+    /// <summary>OPENAI_API_KEY, or the content of <see cref="ApiKeyFile"/>. Required on https; may be empty
+    /// on http.</summary>
     public required string ApiKey { get; init; }
 
     /// <summary>OPENAI_API_KEY_FILE: the file that <see cref="ApiKey"/> comes from, or null.</summary>

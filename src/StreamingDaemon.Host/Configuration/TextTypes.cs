@@ -130,26 +130,6 @@ internal sealed class SecretType : OptionType<string>
     private static bool IsQuote(char c) => c is '"' or '\'' or '`';
 }
 
-/// <summary>The path of a file, or null if there is none.</summary>
-internal sealed class FilePathType : OptionType<string?>
-{
-    public override string Expected => "the path of a file";
-    public override string Range => "path";
-
-    public override string? Read(RawSetting raw, out string? value)
-    {
-        value = null;
-        if (raw.Kind is not (RawKind.String or RawKind.Text))
-            return WrongKind(raw);
-        if (raw.Text.Contains('\0'))
-            return "the path holds a zero byte";
-        value = raw.Text.Length == 0 ? null : raw.Text;
-        return null;
-    }
-
-    public override string Format(string? value) => value ?? "";
-}
-
 /// <summary>An http or https address. It may carry credentials, so no message shows it.</summary>
 internal sealed class UrlType : OptionType<Uri>
 {

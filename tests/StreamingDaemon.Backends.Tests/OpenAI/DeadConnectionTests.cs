@@ -22,7 +22,7 @@ public sealed class DeadConnectionTests
         await using var server = await FakeLlmServer.StartAsync(transport);
         await using var relay = new SilentRelay(server.BaseAddress.Port);
         using var backend = Through(relay, server);
-        Assert.Equal(BackendResult.Completed, await StreamAsync(backend));
+        Assert.Equal(StreamOutcome.Completed, (await StreamAsync(backend)).Outcome);
         await relay.FallSilentAsync();
 
         var start = Stopwatch.GetTimestamp();
@@ -34,10 +34,10 @@ public sealed class DeadConnectionTests
         }
 
         foreach (var result in await Task.WhenAll(streams).WithinLimit())
-            Assert.Equal(BackendResult.Completed, result);
+            Assert.Equal(StreamOutcome.Completed, result.Outcome);
         Assert.InRange(Stopwatch.GetElapsedTime(start), TimeSpan.Zero, s_limit);
         Assert.Equal(2, server.Requests.DistinctBy(request => request.ConnectionId).Count());
-        Assert.Equal(BackendResult.Completed, await StreamAsync(backend));
+        Assert.Equal(StreamOutcome.Completed, (await StreamAsync(backend)).Outcome);
         // With TLS, one more may stand ready.
         Assert.InRange(relay.Connections, 2, 3);
     }

@@ -25,7 +25,7 @@ public sealed class HttpVersionTests
         for (var i = 0; i < 3; i++)
         {
             upstream.Sink = new RecordingSink();
-            Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+            Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
             Assert.Empty(upstream.Sink.Retries);
         }
 
@@ -41,7 +41,7 @@ public sealed class HttpVersionTests
             FakeLlmTransport.H2c, options => options with { Http2Enabled = null });
         var results = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ =>
             upstream.Backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default))).WithinLimit();
-        Assert.All(results, result => Assert.Equal(BackendResult.Completed, result));
+        Assert.All(results, result => Assert.Equal(StreamOutcome.Completed, result.Outcome));
         var carriers = upstream.Server.Requests.DistinctBy(request => request.ConnectionId).Count();
         Assert.Equal(carriers + 1, upstream.Server.ConnectionsSoFar);
     }
@@ -65,8 +65,8 @@ public sealed class HttpVersionTests
         for (var i = 0; i < 2; i++)
         {
             var sink = new RecordingSink();
-            Assert.Equal(BackendResult.Completed,
-                await backend.StreamAsync(BackendUnderTest.Prompt, sink, default).WithinLimit());
+            Assert.Equal(StreamOutcome.Completed,
+                (await backend.StreamAsync(BackendUnderTest.Prompt, sink, default).WithinLimit()).Outcome);
             Assert.Equal(("Hi", 0), (sink.Whole, sink.Retries.Count));
         }
 
@@ -89,8 +89,8 @@ public sealed class HttpVersionTests
         foreach (var server in (FakeLlmServer[])[http2, http1])
         {
             address.TargetPort = server.BaseAddress.Port;
-            Assert.Equal(BackendResult.Completed,
-                await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit());
+            Assert.Equal(StreamOutcome.Completed,
+                (await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit()).Outcome);
             address.CloseAll();
         }
 
@@ -101,7 +101,6 @@ public sealed class HttpVersionTests
     [InlineData(BrokenServerKind.HangsUp, UpstreamFault.Reset)]
     [InlineData(BrokenServerKind.Garbage, UpstreamFault.Protocol)]
     [InlineData(BrokenServerKind.Http1BadRequest, UpstreamFault.ClientError)]
-    [InlineData(BrokenServerKind.WantsHttp1, UpstreamFault.Protocol)]
     public async Task Server_that_is_broken_in_every_version_is_an_error_and_no_loop(
         BrokenServerKind kind, UpstreamFault fault)
     {
@@ -131,8 +130,8 @@ public sealed class HttpVersionTests
         });
         slow.OnHead = () => address.TargetPort = server.BaseAddress.Port;
 
-        Assert.Equal(BackendResult.Completed,
-            await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit());
+        Assert.Equal(StreamOutcome.Completed,
+            (await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit()).Outcome);
 
         Assert.Equal("HTTP/2", Assert.Single(server.Requests).Protocol);
     }

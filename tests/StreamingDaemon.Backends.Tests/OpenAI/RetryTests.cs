@@ -91,7 +91,7 @@ public sealed class RetryTests
             exchange.Context.Response.Headers[header] = value;
             await failFirst(exchange);
         });
-        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
         for (var i = 1; i < 3; i++)
         {
             Assert.InRange(Stopwatch.GetElapsedTime(arrivals[i - 1], arrivals[i]).TotalMilliseconds,
@@ -126,7 +126,7 @@ public sealed class RetryTests
     {
         await using var upstream =
             await BackendUnderTest.StartAsync(scenario: FailFirst(1, $"status_{status}_json"));
-        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
         Assert.Equal(2, upstream.Server.Requests.Count);
     }
 

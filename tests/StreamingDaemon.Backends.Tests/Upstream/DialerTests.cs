@@ -41,8 +41,8 @@ public sealed class DialerTests
         for (var i = 0; i < 3; i++)
         {
             var start = Stopwatch.GetTimestamp();
-            Assert.Equal(BackendResult.Completed,
-                await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit());
+            Assert.Equal(StreamOutcome.Completed,
+                (await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit()).Outcome);
             Assert.InRange(Stopwatch.GetElapsedTime(start), TimeSpan.Zero, TimeSpan.FromSeconds(2));
         }
     }

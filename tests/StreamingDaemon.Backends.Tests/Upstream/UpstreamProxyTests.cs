@@ -76,8 +76,8 @@ public sealed class UpstreamProxyTests
 
         for (var i = 0; i < 3; i++)
         {
-            Assert.Equal(BackendResult.Completed,
-                await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit());
+            Assert.Equal(StreamOutcome.Completed,
+                (await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit()).Outcome);
         }
 
         Assert.All(proxy.RequestLines, line => Assert.StartsWith(request, line, StringComparison.Ordinal));
@@ -92,8 +92,8 @@ public sealed class UpstreamProxyTests
         await using var server = await FakeLlmServer.StartAsync(FakeLlmTransport.Http2Tls);
         await using var proxy = new FakeProxy(server.BaseAddress.Port, refusal: 407);
         using var backend = Through("me:p%40ss@" + proxy.Authority, "https");
-        Assert.Equal(BackendResult.Completed,
-            await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit());
+        Assert.Equal(StreamOutcome.Completed,
+            (await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit()).Outcome);
         Assert.Equal(["me:p@ss"], proxy.Credentials);
         Assert.DoesNotContain("Proxy-Authorization", server.Requests.Single().Headers.Keys);
     }

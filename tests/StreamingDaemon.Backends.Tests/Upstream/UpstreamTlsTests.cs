@@ -53,7 +53,7 @@ public sealed class UpstreamTlsTests : IDisposable
         });
 
         for (var i = 0; i < 3; i++)
-            Assert.Equal(BackendResult.Completed, await StreamAsync(backend));
+            Assert.Equal(StreamOutcome.Completed, (await StreamAsync(backend)).Outcome);
 
         Assert.Equal(Enumerable.Repeat(certificate.Thumbprint, 3), seen);
     }
