@@ -159,7 +159,7 @@ public sealed class HttpVersionTests
     {
         var problem = new OpenAIDescriptor().Validate(
             (object)new OpenAIOptions { ApiKey = "", ApiBase = new Uri(address) });
-        Assert.Equal(isEnough ? null : "no API key. Set OPENAI_API_KEY", problem);
+        Assert.Equal(isEnough ? null : "no API key. Set OPENAI_API_KEY or OPENAI_API_KEY_FILE", problem);
     }
 
     [Theory]
