@@ -6,6 +6,7 @@
  *     X-Socket-Handoff: /var/run/streaming-daemon.sock
  *     X-Handoff-Data:   {"prompt":"..."}
  *
+ * (or X-Handoff-Data-1, X-Handoff-Data-2, ... if one line is too short for it)
  * and its work is done: the module connects to that Unix socket, sends the
  * data with the client's descriptor (SCM_RIGHTS), and httpd forgets the
  * connection. The daemon behind the socket writes the whole answer.
@@ -46,6 +47,8 @@
 
 #define SOCKET_HEADER "X-Socket-Handoff"
 #define DATA_HEADER "X-Handoff-Data"
+/* Parts of the data, numbered from 1. FPM's lines end at 8191 bytes, name included. */
+#define PART_HEADER DATA_HEADER "-"
 /* A note, for a log format: %{socket-handoff}n is the path a request was handed to. */
 #define HANDOFF_NOTE "socket-handoff"
 
@@ -58,6 +61,8 @@
 #define DEFAULT_SEND_TIMEOUT_MS 200
 #define DEFAULT_MAX_RETRIES 2
 #define FIRST_BACKOFF_MS 10
+/* Bounds what a wrong number can allocate; more bytes than a socket's message holds. */
+#define MAX_PARTS 9999
 
 extern module AP_MODULE_DECLARE_DATA socket_handoff_module;
 APLOG_USE_MODULE(socket_handoff);
@@ -486,7 +491,7 @@ static void release_daemon(const daemon_socket *daemon, int dummy_fd)
 /* Returns OK with the client released, or the status that the client gets instead. */
 static int hand_over(request_rec *r, const handoff_conf *conf, const char *path, const char *data)
 {
-    size_t length = data ? strlen(data) : 0;
+    size_t length = strlen(data);
     apr_time_t deadline;
     daemon_socket daemon;
     apr_os_sock_t client_fd;
@@ -521,7 +526,7 @@ static int hand_over(request_rec *r, const handoff_conf *conf, const char *path,
         if (refusals > 0 && sent_by > deadline)
             sent_by = deadline;
         /* Without data one zero byte goes: a descriptor cannot travel alone. */
-        error = send_handoff(&daemon, client_fd, length ? data : "", length ? length : 1, sent_by, &delivered);
+        error = send_handoff(&daemon, client_fd, data, length ? length : 1, sent_by, &delivered);
         /* The daemon gave this connection up, for another who came with a message, or because it ends: nobody
          * but us has the client, and the next connection may be luckier. */
         if (error != EPIPE || delivered || refusals >= conf->max_retries)
@@ -559,12 +564,114 @@ static const char *take_header(request_rec *r, const char *name)
     return value ? value : apr_table_get(r->err_headers_out, name);
 }
 
+static int is_part_header(const char *name)
+{
+    return ap_cstr_casecmpn(name, PART_HEADER, strlen(PART_HEADER)) == 0;
+}
+
+/* 1 and up; 0 if the rest of the name is no such number. A leading zero would be a second name for one part. */
+static int part_number(const char *name)
+{
+    const char *digits = name + strlen(PART_HEADER);
+    int number = 0;
+
+    if (*digits == '0')
+        return 0;
+    for (; *digits != '\0'; digits++) {
+        if (*digits < '0' || *digits > '9' || number > MAX_PARTS)
+            return 0;
+        number = number * 10 + (*digits - '0');
+    }
+    return number;
+}
+
+typedef struct {
+    const char *whole;
+    apr_array_header_t *parts; /* const char *, by number - 1; NULL in a gap */
+    const char *problem;       /* NULL if the headers make one value */
+    apr_pool_t *pool;
+} handoff_data;
+
+static int collect_data(void *datav, const char *name, const char *value)
+{
+    handoff_data *data = datav;
+    int number;
+
+    if (ap_cstr_casecmp(name, DATA_HEADER) == 0) {
+        if (data->whole != NULL)
+            data->problem = DATA_HEADER " is there twice";
+        data->whole = value;
+        return data->problem == NULL;
+    }
+    if (!is_part_header(name))
+        return 1;
+    number = part_number(name);
+    if (number == 0 || number > MAX_PARTS) {
+        data->problem = apr_psprintf(data->pool, "%s: parts have the numbers 1 to %d", name, MAX_PARTS);
+        return 0;
+    }
+    while (data->parts->nelts < number)
+        APR_ARRAY_PUSH(data->parts, const char *) = NULL;
+    if (APR_ARRAY_IDX(data->parts, number - 1, const char *) != NULL) {
+        data->problem = apr_psprintf(data->pool, "%s is there twice", name);
+        return 0;
+    }
+    APR_ARRAY_IDX(data->parts, number - 1, const char *) = value;
+    return 1;
+}
+
+/*
+ * The handoff's data, "" if there is none. NULL, with a line in the log, if the
+ * headers do not make one value: half a conversation must not look like a whole one.
+ */
+static const char *take_data(request_rec *r)
+{
+    handoff_data data = { .pool = r->pool, .parts = apr_array_make(r->pool, 32, sizeof(const char *)) };
+    int i;
+
+    if (apr_table_do(collect_data, &data, r->headers_out, NULL))
+        apr_table_do(collect_data, &data, r->err_headers_out, NULL);
+    if (data.problem == NULL && data.whole != NULL && data.parts->nelts > 0)
+        data.problem = DATA_HEADER " is there both whole and in parts";
+    for (i = 0; data.problem == NULL && i < data.parts->nelts; i++) {
+        if (APR_ARRAY_IDX(data.parts, i, const char *) == NULL)
+            data.problem = apr_psprintf(r->pool, PART_HEADER "%d is missing, " PART_HEADER "%d is there",
+                                        i + 1, data.parts->nelts);
+    }
+    if (data.problem != NULL) {
+        LOG(APLOG_ERR, 0, r, "%s", data.problem);
+        return NULL;
+    }
+    if (data.parts->nelts > 0)
+        return apr_array_pstrcat(r->pool, data.parts, 0);
+    return data.whole ? data.whole : "";
+}
+
+static int add_part_header(void *names, const char *name, const char *value)
+{
+    (void)value;
+    if (is_part_header(name))
+        APR_ARRAY_PUSH((apr_array_header_t *)names, const char *) = name;
+    return 1;
+}
+
+static void strip_table(request_rec *r, apr_table_t *table)
+{
+    /* Removing while iterating would skip entries. */
+    apr_array_header_t *names = apr_array_make(r->pool, 2, sizeof(const char *));
+    int i;
+
+    apr_table_do(add_part_header, names, table, NULL);
+    for (i = 0; i < names->nelts; i++)
+        apr_table_unset(table, APR_ARRAY_IDX(names, i, const char *));
+    apr_table_unset(table, SOCKET_HEADER);
+    apr_table_unset(table, DATA_HEADER);
+}
+
 static void strip_headers(request_rec *r)
 {
-    apr_table_unset(r->headers_out, SOCKET_HEADER);
-    apr_table_unset(r->headers_out, DATA_HEADER);
-    apr_table_unset(r->err_headers_out, SOCKET_HEADER);
-    apr_table_unset(r->err_headers_out, DATA_HEADER);
+    strip_table(r, r->headers_out);
+    strip_table(r, r->err_headers_out);
 }
 
 /* Answers with a small page instead of what the application said, and none of its headers. */
@@ -641,7 +748,6 @@ static apr_status_t handoff_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         return APR_SUCCESS;
     }
     path = take_header(r, SOCKET_HEADER);
-    data = take_header(r, DATA_HEADER);
     if (path == NULL) {
         ap_remove_output_filter(f);
         return ap_pass_brigade(f->next, bb);
@@ -651,6 +757,9 @@ static apr_status_t handoff_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     status = check_request(r, conf, path);
     if (status != 0)
         return send_error(f, bb, status);
+    data = take_data(r);
+    if (data == NULL)
+        return send_error(f, bb, HTTP_INTERNAL_SERVER_ERROR);
     if (r->header_only)
         return answer_head_request(f, bb);
     apr_brigade_cleanup(bb);

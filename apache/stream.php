@@ -1,17 +1,20 @@
 <?php
 // The endpoint behind the chat page: says who may ask and what is asked, and ends. The module
-// takes the two headers, the daemon answers the browser.
+// takes the headers, the daemon answers the browser.
 //
 //   POST {"prompt": "...", "messages": [{"role": "user", "content": "..."}, ...]}   as JSON or a form
 declare(strict_types=1);
 
 const DEFAULT_SOCKET = '/var/run/streaming-daemon.sock';
-const MAX_BODY_BYTES = 256 * 1024;
 
-// One line of a response header may be that long. mod_proxy_fcgi (php-fpm) reads a line into 8192
-// bytes, name included, and answers 500 to a longer one. mod_php has no limit of its own, there it
-// is what one message on a Unix socket may hold: 212960 bytes with the kernel's default buffer.
-define('MAX_HANDOFF_BYTES', PHP_SAPI === 'apache2handler' ? 200 * 1024 : 8000);
+// One message on a Unix socket holds this much with the kernel's default buffer, and the daemon reads no more.
+const MAX_HANDOFF_BYTES = 212960;
+
+// Six times a handoff: as long as JSON that escapes every character.
+const MAX_BODY_BYTES = 6 * MAX_HANDOFF_BYTES;
+
+// mod_proxy_fcgi (php-fpm) answers 500 to a response header line of more than 8191 bytes, name included.
+const MAX_LINE_BYTES = 8000;
 
 /**
  * Who asks. REPLACE THIS with the site's own session check: return the user's id, or null to refuse.
@@ -66,23 +69,41 @@ function read_messages(mixed $messages): array
     return $known;
 }
 
-/** One line: control characters are escaped, and nothing else, or the header's limit is met six times as soon. */
+/** One line: control characters are escaped, and nothing else, or the limit is met six times as soon. */
 function encode_handoff(array $handoff): string
 {
     $json = json_encode($handoff, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES);
     return is_string($json) ? $json : refuse(400, 'The text is not valid UTF-8.');
 }
 
-/** The oldest messages go first when the conversation outgrows the header; the last one has to fit. */
-function fit_handoff(array $handoff): string
+/**
+ * The values of X-Handoff-Data-1, -2, and so on. A header's value loses the spaces at its ends; all spaces here are
+ * inside JSON strings, so they can be written as \u0020.
+ */
+function split_handoff(string $json): array
 {
-    while (strlen($json = encode_handoff($handoff)) > MAX_HANDOFF_BYTES) {
+    return preg_replace('/^ | $/D', '\u0020', str_split($json, MAX_LINE_BYTES));
+}
+
+/** The oldest messages go first when the conversation outgrows a handoff; the last one has to fit. */
+function fit_handoff(array $handoff): array
+{
+    $excess = strlen(encode_handoff($handoff)) - MAX_HANDOFF_BYTES;
+    $messages = $handoff['messages'] ?? [];
+    for ($first = 0; $excess > 0 && $first < count($messages) - 1; $first++) {
+        $excess -= strlen(encode_handoff($messages[$first])) + 1;
+    }
+    if ($first > 0) {
+        $handoff['messages'] = array_slice($messages, $first);
+    }
+    // Once, or once more for the spaces at the ends of lines.
+    while (strlen(implode($parts = split_handoff(encode_handoff($handoff)))) > MAX_HANDOFF_BYTES) {
         if (count($handoff['messages'] ?? []) < 2) {
             refuse(413, 'The message is too long.');
         }
         array_shift($handoff['messages']);
     }
-    return $json;
+    return $parts;
 }
 
 if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
@@ -106,5 +127,8 @@ if ($prompt !== '' && $messages !== [] && end($messages) !== ['role' => 'user', 
 }
 $handoff += $messages === [] ? ['prompt' => $prompt] : ['messages' => $messages];
 
-header('X-Handoff-Data: ' . fit_handoff($handoff));
+$parts = fit_handoff($handoff);
+foreach ($parts as $index => $part) {
+    header('X-Handoff-Data' . (count($parts) > 1 ? '-' . $index + 1 : '') . ": $part");
+}
 header('X-Socket-Handoff: ' . (getenv('HANDOFF_SOCKET') ?: DEFAULT_SOCKET));

@@ -12,6 +12,7 @@ internal sealed class ApacheConfiguration
     public required int MaxWorkers { get; init; }
     public required string? FpmSocket { get; init; }
     public required string Extra { get; init; }
+    public required string Module { get; init; }
 
     public override string ToString() => $"""
         ServerRoot {Root}
@@ -90,7 +91,7 @@ internal sealed class ApacheConfiguration
         var lines = names.Select(Tools.LoadModule);
         if (Stack == Stack.PreforkWithModPhp)
             lines = lines.Append($"LoadModule php_module {Tools.ModPhp}");
-        return string.Join('\n', lines.Append($"LoadModule socket_handoff_module {Tools.HandoffModule}"))
+        return string.Join('\n', lines.Append($"LoadModule socket_handoff_module {Module}"))
             + $"\nTypesConfig /dev/null\nAddType text/html .html";
     }
 
