@@ -52,6 +52,9 @@
 /* A note, for a log format: %{socket-handoff}n is the path a request was handed to. */
 #define HANDOFF_NOTE "socket-handoff"
 
+/* In the application's environment if it may ask for a handoff. */
+#define AVAILABLE_VARIABLE "SOCKET_HANDOFF"
+
 #define HANDOFF_FILTER "SOCKET_HANDOFF"
 #define STRIP_FILTER "SOCKET_HANDOFF_STRIP"
 
@@ -74,8 +77,12 @@ static ap_filter_rec_t *strip_filter_handle;
 
 /* ---- configuration ------------------------------------------------------ */
 
+/* Of a directory, so that a site's .htaccess can switch the module. */
 typedef struct {
     int enabled;
+} directory_conf;
+
+typedef struct {
     int connect_timeout_ms;
     int send_timeout_ms;
     int max_retries;
@@ -87,12 +94,36 @@ typedef struct {
     const char *resolved_prefix;
 } handoff_conf;
 
+static void *create_directory_conf(apr_pool_t *p, char *directory)
+{
+    directory_conf *conf = apr_pcalloc(p, sizeof(*conf));
+
+    (void)directory;
+    conf->enabled = UNSET;
+    return conf;
+}
+
+static void *merge_directory_conf(apr_pool_t *p, void *basev, void *ownv)
+{
+    directory_conf *base = basev, *own = ownv;
+    directory_conf *merged = apr_pcalloc(p, sizeof(*merged));
+
+    merged->enabled = own->enabled != UNSET ? own->enabled : base->enabled;
+    return merged;
+}
+
+static int is_enabled(request_rec *r)
+{
+    const directory_conf *conf = ap_get_module_config(r->per_dir_config, &socket_handoff_module);
+
+    return conf->enabled != 0;
+}
+
 static void *create_server_conf(apr_pool_t *p, server_rec *s)
 {
     handoff_conf *conf = apr_pcalloc(p, sizeof(*conf));
 
     (void)s;
-    conf->enabled = UNSET;
     conf->connect_timeout_ms = UNSET;
     conf->send_timeout_ms = UNSET;
     conf->max_retries = UNSET;
@@ -106,7 +137,6 @@ static void *merge_server_conf(apr_pool_t *p, void *basev, void *ownv)
     handoff_conf *base = basev, *own = ownv;
     handoff_conf *merged = apr_pcalloc(p, sizeof(*merged));
 
-    INHERIT(enabled);
     INHERIT(connect_timeout_ms);
     INHERIT(send_timeout_ms);
     INHERIT(max_retries);
@@ -117,13 +147,6 @@ static void *merge_server_conf(apr_pool_t *p, void *basev, void *ownv)
 static handoff_conf *server_conf(cmd_parms *cmd)
 {
     return ap_get_module_config(cmd->server->module_config, &socket_handoff_module);
-}
-
-static const char *set_enabled(cmd_parms *cmd, void *dir, int on)
-{
-    (void)dir;
-    server_conf(cmd)->enabled = on;
-    return NULL;
 }
 
 /* Raw arguments, for httpd takes "" for a missing argument everywhere else. */
@@ -171,7 +194,8 @@ static const char *set_int(cmd_parms *cmd, void *dir, const char *arg)
 }
 
 static const command_rec directives[] = {
-    AP_INIT_FLAG("SocketHandoffEnabled", set_enabled, NULL, RSRC_CONF,
+    AP_INIT_FLAG("SocketHandoffEnabled", ap_set_flag_slot, (void *)APR_OFFSETOF(directory_conf, enabled),
+                 OR_FILEINFO,
                  "On (default) or Off: hand connections over when the application asks for it"),
     AP_INIT_RAW_ARGS("SocketHandoffAllowedPrefix", set_prefix, NULL, RSRC_CONF,
                      "Directory of the daemon sockets, \"\" for any; default " DEFAULT_ALLOWED_PREFIX),
@@ -246,8 +270,6 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     for (; s != NULL; s = s->next) {
         handoff_conf *conf = ap_get_module_config(s->module_config, &socket_handoff_module);
 
-        if (conf->enabled == UNSET)
-            conf->enabled = 1;
         if (conf->connect_timeout_ms == UNSET)
             conf->connect_timeout_ms = DEFAULT_CONNECT_TIMEOUT_MS;
         if (conf->send_timeout_ms == UNSET)
@@ -710,19 +732,26 @@ static apr_status_t answer_head_request(ap_filter_t *f, apr_bucket_brigade *bb)
     return ap_pass_brigade(f->next, bb);
 }
 
-/* 0 where the handoff may go on. */
-static int check_request(request_rec *r, const handoff_conf *conf, const char *path)
+/* Why this request's connection cannot be handed over; NULL if it can. */
+static const char *connection_problem(request_rec *r)
 {
     conn_rec *c = r->connection;
 
-    if (r->proto_num >= HTTP_VERSION(2, 0) || c->master != NULL) {
-        LOG(APLOG_ERR, 0, r, "one stream of an HTTP/2 connection cannot be "
-                      "handed over; use HTTP/1.1 for this location");
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    if (ap_ssl_conn_is_ssl(c)) {
-        LOG(APLOG_ERR, 0, r, "this connection's TLS ends in httpd, the daemon "
-                      "would write plain text into it; terminate TLS in front of httpd");
+    if (r->proto_num >= HTTP_VERSION(2, 0) || c->master != NULL)
+        return "one stream of an HTTP/2 connection cannot be handed over; use HTTP/1.1 for this location";
+    if (ap_ssl_conn_is_ssl(c))
+        return "this connection's TLS ends in httpd, the daemon would write plain text into it; "
+               "terminate TLS in front of httpd";
+    return NULL;
+}
+
+/* 0 where the handoff may go on. */
+static int check_request(request_rec *r, const handoff_conf *conf, const char *path)
+{
+    const char *problem = connection_problem(r);
+
+    if (problem != NULL) {
+        LOG(APLOG_ERR, 0, r, "%s", problem);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (!path_is_allowed(r, conf, path)) {
@@ -788,12 +817,23 @@ static void insert_strip_filter(request_rec *r)
     ap_add_output_filter_handle(strip_filter_handle, NULL, r, r->connection);
 }
 
+/* A part of a page cannot take the whole connection with it. */
+static int handles(request_rec *r)
+{
+    return r->main == NULL && is_enabled(r);
+}
+
+/* Tells the application, before it begins, that a handoff can work. */
+static int set_environment(request_rec *r)
+{
+    if (handles(r) && connection_problem(r) == NULL)
+        apr_table_setn(r->subprocess_env, AVAILABLE_VARIABLE, "1");
+    return DECLINED;
+}
+
 static void insert_filters(request_rec *r)
 {
-    const handoff_conf *conf = ap_get_module_config(r->server->module_config, &socket_handoff_module);
-
-    /* A part of a page cannot take the whole connection with it. */
-    if (conf->enabled && r->main == NULL)
+    if (handles(r))
         ap_add_output_filter_handle(handoff_filter_handle, NULL, r, r->connection);
     insert_strip_filter(r);
 }
@@ -806,6 +846,7 @@ static void register_hooks(apr_pool_t *p)
     strip_filter_handle =
         ap_register_output_filter(STRIP_FILTER, strip_filter, NULL, AP_FTYPE_PROTOCOL - 1);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_fixups(set_environment, NULL, NULL, APR_HOOK_LAST);
     ap_hook_insert_filter(insert_filters, NULL, NULL, APR_HOOK_LAST);
     /* Error pages start with a fresh chain, which still has the application's error headers. */
     ap_hook_insert_error_filter(insert_strip_filter, NULL, NULL, APR_HOOK_LAST);
@@ -813,8 +854,8 @@ static void register_hooks(apr_pool_t *p)
 
 module AP_MODULE_DECLARE_DATA socket_handoff_module = {
     STANDARD20_MODULE_STUFF,
-    NULL,
-    NULL,
+    create_directory_conf,
+    merge_directory_conf,
     create_server_conf,
     merge_server_conf,
     directives,

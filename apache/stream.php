@@ -13,7 +13,7 @@ const MAX_HANDOFF_BYTES = 212960;
 // Six times a handoff: as long as JSON that escapes every character.
 const MAX_BODY_BYTES = 6 * MAX_HANDOFF_BYTES;
 
-// mod_proxy_fcgi (php-fpm) answers 500 to a response header line of more than 8191 bytes, name included.
+// mod_proxy_fcgi (php-fpm) answers 500 to a response header line of more than 8189 bytes, name included.
 const MAX_LINE_BYTES = 8000;
 
 /**
@@ -128,6 +128,11 @@ if ($prompt !== '' && $messages !== [] && end($messages) !== ['role' => 'user', 
 $handoff += $messages === [] ? ['prompt' => $prompt] : ['messages' => $messages];
 
 $parts = fit_handoff($handoff);
+// The module says that it is on for this request. Without it the whole prompt would go to the browser, as a header.
+if (($_SERVER['SOCKET_HANDOFF'] ?? '') !== '1') {
+    error_log('stream.php: mod_socket_handoff is not on for this request, or its connection is HTTP/2 or TLS');
+    refuse(503, 'The chat is not available.');
+}
 foreach ($parts as $index => $part) {
     header('X-Handoff-Data' . (count($parts) > 1 ? '-' . $index + 1 : '') . ": $part");
 }

@@ -18,7 +18,7 @@ public sealed class DirectiveTests
     [InlineData("SocketHandoffAllowedPrefix run/", "must be an absolute path")]
     [InlineData("SocketHandoffAllowedPrefix", "takes one argument")]
     [InlineData("SocketHandoffAllowedPrefix /a /b", "takes one argument")]
-    [InlineData("<Directory />\nSocketHandoffEnabled On\n</Directory>", "not allowed")]
+    [InlineData("<Directory />\nSocketHandoffMaxRetries 1\n</Directory>", "not allowed")]
     public void Bad_value_is_refused_with_its_reason(string directive, string reason)
     {
         var (exitCode, output) = Check(directive);
@@ -33,6 +33,8 @@ public sealed class DirectiveTests
     [InlineData("SocketHandoffMaxRetries 0")]
     [InlineData("SocketHandoffMaxRetries 10")]
     [InlineData("SocketHandoffEnabled Off")]
+    [InlineData("<Directory />\nSocketHandoffEnabled Off\n</Directory>")]
+    [InlineData("<Location />\nSocketHandoffEnabled On\n</Location>")]
     [InlineData("SocketHandoffAllowedPrefix \"\"")]
     [InlineData("SocketHandoffAllowedPrefix /var/run/not-there-yet")]
     public void Good_value_is_taken(string directive)

@@ -12,7 +12,7 @@ internal sealed record Excuse(string Page, string Name, string Why)
     [
         new("README.md", "./test.sh", Suite),
         new("CONTRIBUTING.md", "dotnet build", Suite),
-        new("docs/apache.md", "apt-get install apache2 apache2-dev libapache2-mod-php php-fpm curl", Suite),
+        new("docs/apache.md", "apt-get install apache2 apache2-dev libapache2-mod-php php-fpm phpunit php-curl curl", Suite),
 
         new("docs/apache.md", "apt-get install chromium chromium-driver", Suite),
         new("docs/apache.md", "UPDATE_SCREENSHOTS=1 dotnet run --project tests/chatpage", Suite),
