@@ -22,6 +22,10 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
     public static readonly ErrorResponse NoPrompt =
         new(400, "The handoff data has no prompt and no messages.");
 
+    /// <summary>In PHP, nearly always a failed json_encode().</summary>
+    public static readonly ErrorResponse EmptyHandoff =
+        new(400, "The handoff is empty: the application set no X-Handoff-Data.");
+
     public static readonly ErrorResponse HandoffTooLarge = new(413, "The handoff data is too large.");
     public static readonly ErrorResponse OverCapacity = new(503, "The server is at its limit of streams.", 5);
 

@@ -24,6 +24,9 @@ internal sealed record HandoffRequest : StreamRequest
     /// <summary>Names of fields that were present but unusable, and count as absent.</summary>
     public IReadOnlyList<string> Unusable => _unusable ?? (IReadOnlyList<string>)[];
 
+    /// <summary>Whether there was no data at all: the module then sends one zero byte.</summary>
+    public bool IsEmpty { get; init; }
+
     public bool HasPrompt => Messages.Count > 0 || !string.IsNullOrEmpty(Prompt);
 
     /// <summary>The client whose memory budget counts the prompt; null until it is known.</summary>

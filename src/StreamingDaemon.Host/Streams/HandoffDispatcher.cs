@@ -129,7 +129,11 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         if (!readable)
             return (ErrorResponse.MalformedHandoff, StreamOutcome.BadHandoff);
         if (session.Backend.RequiresPrompt && !session.Request.HasPrompt)
-            return (ErrorResponse.NoPrompt, StreamOutcome.BadHandoff);
+        {
+            return (session.Request.IsEmpty ? ErrorResponse.EmptyHandoff : ErrorResponse.NoPrompt,
+                StreamOutcome.BadHandoff);
+        }
+
         session.Permit = _limits.Enter(session.Request.HasUserId ? session.Request.UserId : null);
         return session.Permit.RetryAfterSeconds is { } seconds
             ? (ErrorResponse.RateLimited(seconds), StreamOutcome.RateLimited)
