@@ -5,7 +5,7 @@
 //   POST {"prompt": "...", "messages": [{"role": "user", "content": "..."}, ...]}   as JSON or a form
 declare(strict_types=1);
 
-const DEFAULT_SOCKET = '/var/run/streaming-daemon.sock';
+const DEFAULT_SOCKET = '/run/streaming-daemon/streaming-daemon.sock';
 
 // One message on a Unix socket holds this much with the kernel's default buffer, and the daemon reads no more.
 const MAX_HANDOFF_BYTES = 212960;
@@ -16,6 +16,9 @@ const MAX_BODY_BYTES = 6 * MAX_HANDOFF_BYTES;
 // mod_proxy_fcgi (php-fpm) answers 500 to a response header line of more than 8189 bytes, name included.
 const MAX_LINE_BYTES = 8000;
 
+// In the daemon's log, in errors, and passed on to the model's server.
+define('REQUEST_ID', bin2hex(random_bytes(8)));
+
 /**
  * Who asks. REPLACE THIS with the site's own session check: return the user's id, or null to refuse.
  * As it is, everybody who reaches the server may chat.
@@ -25,7 +28,8 @@ function authenticated_user(): ?int
     return 0;
 }
 
-function refuse(int $status, string $message): never
+/** In the shape of the daemon's own errors: docs/errors.md. */
+function refuse(int $status, string $code, string $message): never
 {
     http_response_code($status);
     header('Content-Type: application/json');
@@ -33,7 +37,7 @@ function refuse(int $status, string $message): never
     if ($status === 405) {
         header('Allow: POST');
     }
-    echo json_encode(['error' => $message]), "\n";
+    echo json_encode(['error' => ['code' => $code, 'message' => $message, 'request_id' => REQUEST_ID]]), "\n";
     exit;
 }
 
@@ -45,10 +49,10 @@ function read_fields(): array
     }
     $body = file_get_contents('php://input', length: MAX_BODY_BYTES + 1);
     if ($body === false || strlen($body) > MAX_BODY_BYTES) {
-        refuse(413, 'The conversation is too long.');
+        refuse(413, 'conversation_too_long', 'The conversation is too long.');
     }
     $fields = json_decode($body, true, 16);
-    return is_array($fields) ? $fields : refuse(400, 'The body is not a JSON object.');
+    return is_array($fields) ? $fields : refuse(400, 'bad_request', 'The body is not a JSON object.');
 }
 
 /** Only what the daemon knows, only in the shape that it knows. */
@@ -62,7 +66,7 @@ function read_messages(mixed $messages): array
         $role = $message['role'] ?? null;
         $content = $message['content'] ?? null;
         if (!in_array($role, ['system', 'user', 'assistant'], true) || !is_string($content)) {
-            refuse(400, 'A message needs a role (system, user, assistant) and a content.');
+            refuse(400, 'bad_request', 'A message needs a role (system, user, assistant) and a content.');
         }
         $known[] = ['role' => $role, 'content' => $content];
     }
@@ -73,7 +77,7 @@ function read_messages(mixed $messages): array
 function encode_handoff(array $handoff): string
 {
     $json = json_encode($handoff, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES);
-    return is_string($json) ? $json : refuse(400, 'The text is not valid UTF-8.');
+    return is_string($json) ? $json : refuse(400, 'bad_request', 'The text is not valid UTF-8.');
 }
 
 /**
@@ -85,10 +89,20 @@ function split_handoff(string $json): array
     return preg_replace('/^ | $/D', '\u0020', str_split($json, MAX_LINE_BYTES));
 }
 
+/** How long a handoff may be: the module adds the headers that PHP has set, such as a session's cookie. */
+function handoff_room(): int
+{
+    header_remove('X-Powered-By');
+    $headers = headers_list();
+    return $headers === [] ? MAX_HANDOFF_BYTES
+        : MAX_HANDOFF_BYTES - strlen(json_encode($headers, JSON_INVALID_UTF8_SUBSTITUTE)) - 8 * count($headers) - 32;
+}
+
 /** The oldest messages go first when the conversation outgrows a handoff; the last one has to fit. */
 function fit_handoff(array $handoff): array
 {
-    $excess = strlen(encode_handoff($handoff)) - MAX_HANDOFF_BYTES;
+    $room = handoff_room();
+    $excess = strlen(encode_handoff($handoff)) - $room;
     $messages = $handoff['messages'] ?? [];
     for ($first = 0; $excess > 0 && $first < count($messages) - 1; $first++) {
         $excess -= strlen(encode_handoff($messages[$first])) + 1;
@@ -97,9 +111,9 @@ function fit_handoff(array $handoff): array
         $handoff['messages'] = array_slice($messages, $first);
     }
     // Once, or once more for the spaces at the ends of lines.
-    while (strlen(implode($parts = split_handoff(encode_handoff($handoff)))) > MAX_HANDOFF_BYTES) {
+    while (strlen(implode($parts = split_handoff(encode_handoff($handoff)))) > $room) {
         if (count($handoff['messages'] ?? []) < 2) {
-            refuse(413, 'The message is too long.');
+            refuse(413, 'message_too_long', 'The message is too long.');
         }
         array_shift($handoff['messages']);
     }
@@ -107,20 +121,20 @@ function fit_handoff(array $handoff): array
 }
 
 if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
-    refuse(405, 'Ask with POST.');
+    refuse(405, 'method_not_allowed', 'Ask with POST.');
 }
 $user = authenticated_user();
 if ($user === null) {
-    refuse(403, 'Please sign in.');
+    refuse(403, 'not_signed_in', 'Please sign in.');
 }
 $fields = read_fields();
 $prompt = is_string($fields['prompt'] ?? null) ? trim($fields['prompt']) : '';
 $messages = read_messages($fields['messages'] ?? null);
 if ($prompt === '' && $messages === []) {
-    refuse(400, 'Say something.');
+    refuse(400, 'no_prompt', 'Say something.');
 }
 
-$handoff = ['user_id' => $user, 'request_id' => bin2hex(random_bytes(8))];
+$handoff = ['user_id' => $user, 'request_id' => REQUEST_ID];
 // The daemon prefers the messages: the prompt becomes the last of them, where it is not yet.
 if ($prompt !== '' && $messages !== [] && end($messages) !== ['role' => 'user', 'content' => $prompt]) {
     $messages[] = ['role' => 'user', 'content' => $prompt];
@@ -131,7 +145,7 @@ $parts = fit_handoff($handoff);
 // The module says that it is on for this request. Without it the whole prompt would go to the browser, as a header.
 if (($_SERVER['SOCKET_HANDOFF'] ?? '') !== '1') {
     error_log('stream.php: mod_socket_handoff is not on for this request, or its connection is HTTP/2 or TLS');
-    refuse(503, 'The chat is not available.');
+    refuse(503, 'handoff_unavailable', 'The chat is not available.');
 }
 foreach ($parts as $index => $part) {
     header('X-Handoff-Data' . (count($parts) > 1 ? '-' . $index + 1 : '') . ": $part");

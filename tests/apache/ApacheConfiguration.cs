@@ -12,9 +12,16 @@ internal sealed class ApacheConfiguration
     public required int MaxWorkers { get; init; }
     public required string? FpmSocket { get; init; }
     public required string Extra { get; init; }
+
+    /// <summary>Our module, or empty for an httpd without it.</summary>
     public required string Module { get; init; }
 
-    public override string ToString() => $"""
+    public override string ToString() => Module.Length > 0 ? Text : string.Join('\n',
+        Text.Split('\n').Where(line => !line.Contains("SocketHandoff", StringComparison.Ordinal)
+            && !line.Contains("LoadModule socket_handoff", StringComparison.Ordinal)
+            && !line.StartsWith("LogLevel", StringComparison.Ordinal)));
+
+    private string Text => $"""
         ServerRoot {Root}
         ServerName localhost
         DefaultRuntimeDir {Root}

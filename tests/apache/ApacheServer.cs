@@ -112,6 +112,8 @@ internal sealed class ApacheServer : IDisposable
         File.SetUnixFileMode(_root, readable);
         foreach (string name in new[] { "run", "www", "chat" })
             File.SetUnixFileMode(Directory.CreateDirectory(Path.Combine(_root, name)).FullName, readable);
+        File.SetUnixFileMode(Directory.CreateDirectory(Path.Combine(_root, "sessions")).FullName,
+            readable | UnixFileMode.GroupWrite | UnixFileMode.OtherWrite);
         foreach (string script in Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "www")))
             File.Copy(script, Path.Combine(_root, "www", Path.GetFileName(script)));
         foreach (string page in new[] { "index.html", "stream.php" })

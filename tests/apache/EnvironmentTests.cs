@@ -81,6 +81,22 @@ public sealed class EnvironmentTests(SharedServers servers)
     }
 
     [Theory, MemberData(nameof(Both))]
+    public void Httpd_without_the_module_sends_no_handoff_to_the_client_with_the_example_s_lines(Stack stack)
+    {
+        string strip = Path.Combine(Tools.Repository, "apache", "handoff-strip.conf");
+        using var apache = new ApacheServer(stack, module: "", extra: "Include " + strip);
+        foreach (string more in new[] { "", "&status=404" })
+        {
+            string answer = Curl.Run("-i", apache.Url(ApacheServer.HandoffPath(apache.DefaultSocket, data: null,
+                "&bytes=212960&line=8000" + more)));
+            Expect.NoHandoffHeaders(answer);
+            Assert.EndsWith("from the application", answer.Trim(), StringComparison.Ordinal);
+            Expect.NoHandoffHeaders(Curl.Run("-i", apache.Url(
+                ApacheServer.HandoffPath(apache.DefaultSocket, "secret", more))));
+        }
+    }
+
+    [Theory, MemberData(nameof(Both))]
     public void Stream_php_refuses_if_the_prompt_would_go_to_the_browser(Stack stack)
     {
         using var apache = new ApacheServer(stack, extra: "SocketHandoffEnabled Off");

@@ -30,7 +30,7 @@ public sealed class PhpLibraryTests
         Assert.Equal(string.Concat(Enumerable.Repeat("日本 ", 20_000)),
             handoff.RootElement.GetProperty("messages")[0].GetProperty("content").GetString());
         const string none = "1";
-        Assert.Equal(none, File.ReadAllText(apache.Root + "/session-status"));
+        Assert.Equal(none, File.ReadAllText(apache.Root + "/sessions/status"));
     }
 
     [Theory]
@@ -110,15 +110,22 @@ public sealed class PhpLibraryTests
     private static ApacheServer Start(Stack stack)
     {
         var apache = new ApacheServer(stack);
-        foreach (string name in new[] { "autoload.php", "src/Handoff.php", "src/Delivery.php",
-            "src/CurlStream.php", "src/exceptions.php" })
+        CopyLibrary(apache);
+        return apache;
+    }
+
+    /// <summary>Beside the document root.</summary>
+    internal static void CopyLibrary(ApacheServer apache)
+    {
+        foreach (string name in new[]
+        {
+            "autoload.php", "src/Handoff.php", "src/Delivery.php", "src/CurlStream.php", "src/exceptions.php",
+        })
         {
             string copy = Path.Combine(apache.Root, "php", name);
             Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
             File.Copy(LibraryPath(name), copy);
         }
-        File.SetUnixFileMode(apache.Root, (UnixFileMode)0b111_111_111);
-        return apache;
     }
 
     private static string LibraryPath(string name) => Path.Combine(Tools.Repository, "apache", "php", name);

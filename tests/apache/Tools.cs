@@ -21,6 +21,7 @@ internal static class Tools
     public static string ChromeDriver => Find("chromedriver", "chromium-driver");
     public static string Caddy => Find("caddy", "caddy");
     public static string SetSid => Find("setsid", "util-linux");
+    public static string Php => Find("php", "php-cli");
     public static string PhpUnit => Find("phpunit", "phpunit php-curl");
     public static string PhpFpm => FindNewest("/usr/sbin", "php-fpm*", "php-fpm");
     public static string ModPhp => FindNewest(Modules, "libphp*.so", "libapache2-mod-php");

@@ -203,8 +203,9 @@ final class Handoff
         // A value loses the spaces at its ends. All spaces here are in strings, where \u0020 is the same.
         $parts = preg_replace('/^ | $/D', '\u0020', str_split($json, self::LINE_BYTES));
         $bytes = strlen(implode($parts));
-        if ($bytes > self::MAX_BYTES) {
-            throw new HandoffTooLarge($bytes, self::MAX_BYTES);
+        $limit = self::MAX_BYTES - self::roomForHeaders();
+        if ($bytes > $limit) {
+            throw new HandoffTooLarge($bytes, $limit);
         }
         $headers = ['X-Socket-Handoff' => $this->socket];
         foreach ($parts as $index => $part) {
@@ -263,6 +264,16 @@ final class Handoff
             }
         }
         http_response_code($status);
+    }
+
+    /** The module adds the headers that PHP has set, such as a session's cookie. */
+    private static function roomForHeaders(): int
+    {
+        $headers = array_filter(headers_list(), static fn (string $header): bool =>
+            !preg_match('/^(X-Powered-By|X-Socket-Handoff|X-Handoff-Data.*|Content-Type|Expires|Pragma|Cache-Control):/i',
+                $header));
+        return $headers === [] ? 0
+            : strlen(json_encode($headers, JSON_INVALID_UTF8_SUBSTITUTE)) + 8 * count($headers) + 32;
     }
 
     /** @return array<string, mixed> the fields, if nothing of them would be lost */

@@ -5,6 +5,14 @@ foreach (['socket' => 'X-Socket-Handoff', 'data' => 'X-Handoff-Data'] as $parame
         header("$header: " . $_GET[$parameter]);
     }
 }
+foreach ($_GET['header'] ?? [] as $header) {
+    header($header, false);
+}
+if (isset($_GET['session'])) {
+    session_save_path(dirname(__DIR__) . '/sessions');
+    session_start();
+    session_regenerate_id(true);
+}
 if (isset($_GET['bytes'])) {
     // Numbered, so that a part that is missing or in the wrong place shows.
     $data = '';

@@ -16,7 +16,7 @@ if ($case === 'sent') {
     flush();
 }
 if ($case === 'session') {
-    session_save_path(dirname(__DIR__));
+    session_save_path(dirname(__DIR__) . '/sessions');
     session_start();
     $_SESSION['asked'] = true;
 }
@@ -32,7 +32,7 @@ try {
 }
 echo 'printed afterwards';
 if ($case === 'session') {
-    file_put_contents(dirname(__DIR__) . '/session-status', (string) session_status());
+    file_put_contents(dirname(__DIR__) . '/sessions/status', (string) session_status());
 }
 if ($case === 'exception') {
     throw new RuntimeException('after respond()');
