@@ -136,17 +136,34 @@ public sealed class ErrorTests(SharedServers servers)
         Assert.Contains("Retry-After: 1", answer, StringComparison.Ordinal);
     }
 
+    /// <summary>An index, and the front controller of most frameworks.</summary>
     [Theory, MemberData(nameof(Both))]
     public void Handoff_from_within_an_internal_redirect_works_and_fails_like_any(Stack stack)
     {
-        using var apache = new ApacheServer(stack, extra: """
+        using var apache = new ApacheServer(stack, extra: $$"""
             DirectoryIndex handoff.php
+            {{Tools.LoadModule("rewrite")}}
+            <Directory {_root}/www>
+                RewriteEngine On
+                RewriteRule ^env$ environment.php [L]
+                RewriteRule ^ask/me$ handoff.php [QSA,L]
+            </Directory>
+            ErrorDocument 503 /plain.txt
             """);
-        string query = ApacheServer.HandoffPath(apache.DefaultSocket, Data).Replace("/handoff.php", "/",
-            StringComparison.Ordinal);
-
-        using (new DaemonUnderTest(apache.DefaultSocket, delayMs: 0))
-            Expect.WholeStream(Curl.Run(apache.Url(query)));
-        Assert.Equal(503, Curl.Status(apache.Url(query)));
+        string script = ApacheServer.HandoffPath(apache.DefaultSocket, Data, "&header[]=X-App:%20yes");
+        Assert.Equal("server=1 getenv=1", Curl.Run(apache.Url("/env")).Trim());
+        foreach (string address in new[] { "/", "/ask/me" })
+        {
+            string url = apache.Url(script.Replace("/handoff.php", address, StringComparison.Ordinal));
+            using (new DaemonUnderTest(apache.DefaultSocket, delayMs: 0))
+            {
+                string stream = Curl.Run("-g", "-i", url);
+                Expect.WholeStream(stream);
+                Assert.Contains("X-App: yes", stream, StringComparison.Ordinal);
+            }
+            string error = Curl.Run("-g", "-i", url);
+            Assert.StartsWith("HTTP/1.1 503 ", error, StringComparison.Ordinal);
+            Assert.EndsWith("\nplain", error.Trim(), StringComparison.Ordinal);
+        }
     }
 }
