@@ -26,6 +26,9 @@ public abstract class BackendDescriptor
     /// <summary>Every option, in the order of the reference pages.</summary>
     public abstract IReadOnlyList<BackendOption> Options { get; }
 
+    /// <summary>The keys that may also come from a file.</summary>
+    public virtual IReadOnlyList<SecretFileOption> SecretFiles => [];
+
     /// <summary>What is missing or contradictory, and what to set; null if the backend can be made. A backend
     /// that cannot be made is left out. If it is the configured default, the daemon refuses to
     /// start.</summary>
@@ -36,6 +39,13 @@ public abstract class BackendDescriptor
 
     /// <summary>What <c>check</c> tests besides the configuration.</summary>
     public abstract IEnumerable<BackendCheck> Checks(object options);
+
+    /// <summary>Asks the upstream for one token, for <c>check --upstream</c>.</summary>
+    /// <param name="options">Valid options.</param>
+    /// <param name="cancellationToken">Ends the wait for the upstream.</param>
+    /// <returns>What each step was like, in order; nothing if the backend asks nobody.</returns>
+    public abstract Task<IReadOnlyList<UpstreamFinding>> ProbeAsync(
+        object options, CancellationToken cancellationToken);
 
     /// <summary>File descriptors (nofile) that a stream takes in the worst case, without its
     /// client's.</summary>
@@ -67,6 +77,11 @@ public abstract class BackendDescriptor<TOptions> : BackendDescriptor
     public sealed override IEnumerable<BackendCheck> Checks(object options) => Checks((TOptions)options);
 
     /// <inheritdoc/>
+    public sealed override Task<IReadOnlyList<UpstreamFinding>> ProbeAsync(
+        object options, CancellationToken cancellationToken) =>
+        ProbeAsync((TOptions)options, cancellationToken);
+
+    /// <inheritdoc/>
     public sealed override int DescriptorsPerStream(object options) =>
         DescriptorsPerStream((TOptions)options);
 
@@ -82,6 +97,11 @@ public abstract class BackendDescriptor<TOptions> : BackendDescriptor
 
     /// <inheritdoc cref="BackendDescriptor.Checks"/>
     protected virtual IEnumerable<BackendCheck> Checks(TOptions options) => [];
+
+    /// <inheritdoc cref="BackendDescriptor.ProbeAsync"/>
+    protected virtual Task<IReadOnlyList<UpstreamFinding>> ProbeAsync(
+        TOptions options, CancellationToken cancellationToken) =>
+        Task.FromResult<IReadOnlyList<UpstreamFinding>>([]);
 
     /// <inheritdoc cref="BackendDescriptor.DescriptorsPerStream"/>
     protected virtual int DescriptorsPerStream(TOptions options) => 0;
@@ -119,6 +139,10 @@ public sealed record BackendContext
 
     /// <summary>Told which writes belong together; null if nothing listens.</summary>
     public IWriteBatch? WriteBatch { get; init; }
+
+    /// <summary>Reads the key in a file again, if the upstream refuses the one in use; null if there is none
+    /// that can be used. May hang.</summary>
+    public Func<string, string?>? ReadSecretFile { get; init; }
 }
 
 /// <summary>One test of what a backend needs, for <c>check</c>.</summary>
@@ -131,3 +155,10 @@ public sealed record BackendCheck(string Name, Func<BackendFinding> Look, string
 /// <param name="IsGood">False is a warning: requests would fail.</param>
 /// <param name="Detail">What is there, or what is wrong with it.</param>
 public sealed record BackendFinding(bool IsGood, string Detail);
+
+/// <summary>What one step of a request to an upstream was like.</summary>
+/// <param name="Name">The step: first column of its line.</param>
+/// <param name="IsGood">False if requests fail at this step.</param>
+/// <param name="Detail">What it was like; or what is wrong, and how to fix it. It may quote names that the
+/// upstream sent, never a key.</param>
+public sealed record UpstreamFinding(string Name, bool IsGood, string Detail);

@@ -22,6 +22,13 @@ public sealed record NameValue(string What) : OptionValue<string>;
 /// <summary>A key. No message ever shows it. Empty if unset.</summary>
 public sealed record SecretValue : OptionValue<string>;
 
+/// <summary>The path of a file that holds a key, or null if unset
+/// (<see cref="BackendDescriptor.SecretFiles"/>).</summary>
+public sealed record SecretFileValue : OptionValue<string?>;
+
+/// <summary>One of a few words.</summary>
+public sealed record ChoiceValue(params IReadOnlyList<string> Words) : OptionValue<string>;
+
 /// <summary>An http or https URL. No message shows it: it may hold a password.</summary>
 public sealed record UrlValue : OptionValue<Uri>;
 
@@ -50,6 +57,10 @@ public abstract record BackendOption(string Name)
     /// <summary>Null if the option is not on the command line.</summary>
     public OptionOnCommandLine? CommandLine { get; init; }
 
+    /// <summary>True if a running backend takes a new value (<see cref="IStreamingBackend.Apply"/>).
+    /// </summary>
+    public bool Reloadable { get; init; }
+
     /// <summary>Older names, which a file may use outside the section.</summary>
     public IReadOnlyList<string> FlatNames { get; init; } = [];
 }
@@ -62,3 +73,9 @@ public abstract record BackendOption(string Name)
 public sealed record BackendOption<T>(
     string Name, OptionValue<T> Value, Func<object, T> Get, Func<object, T, object> Set)
     : BackendOption(Name);
+
+/// <summary>A key that may also come from a file. The host reads the file, and refuses a configuration that
+/// sets both.</summary>
+/// <param name="Path">Names the file; a <see cref="SecretFileValue"/>.</param>
+/// <param name="Secret">What its content sets; a <see cref="SecretValue"/>.</param>
+public sealed record SecretFileOption(BackendOption<string?> Path, BackendOption<string> Secret);

@@ -22,12 +22,22 @@ public interface IStreamingBackend
     /// <summary>True if a request without <c>prompt</c> and <c>messages</c> is an error (400).</summary>
     bool RequiresPrompt { get; }
 
+    /// <summary>True if it sends <see cref="StreamRequest.UnknownParameters"/> to its upstream.</summary>
+    bool PassesUnknownParameters => false;
+
     /// <summary>Bytes of memory that a running stream takes, without its request and its pending output.
     /// Measured, for the worst case. It may change once the upstream's protocol is known.</summary>
     int BytesPerStream => 4 * 1024;
 
     /// <summary>A hint for the log if the upstream sends nothing at all; null if there is none.</summary>
     string? TimeoutHint => null;
+
+    /// <summary>Takes the options that may change while it runs
+    /// (<see cref="BackendOption.Reloadable"/>).</summary>
+    /// <param name="options">The descriptor's record, valid, with the other options as before.</param>
+    void Apply(object options)
+    {
+    }
 
     /// <summary>
     /// Streams one answer. Failures of the upstream are results, not exceptions;

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 
 namespace StreamingDaemon.Backends;
 
@@ -62,6 +63,40 @@ public static class JsonText
         {
             return false;
         }
+    }
+
+    /// <summary>Skips the value at which the reader is, to its last token.</summary>
+    /// <param name="reader">At the value's first token.</param>
+    /// <param name="data">What the reader reads, in one piece.</param>
+    /// <returns>The value's bytes.</returns>
+    public static ReadOnlySpan<byte> Skip(ref Utf8JsonReader reader, ReadOnlySpan<byte> data)
+    {
+        var start = (int)reader.TokenStartIndex;
+        reader.Skip();
+        return data[start..(int)reader.BytesConsumed];
+    }
+
+    /// <summary>Makes any valid JSON text sound, so that every reader takes it: bytes that are not UTF-8 and
+    /// escapes of lone surrogates become U+FFFD. Everything else stays byte for byte.</summary>
+    /// <param name="json">A JSON text that <see cref="Utf8JsonReader"/> accepts. Changed in place.</param>
+    /// <returns><paramref name="json"/>, or a copy if it had to grow.</returns>
+    public static byte[] Repair(byte[] json)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        if (!Utf8.IsValid(json))
+            json = Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(json));
+        // A backslash occurs in strings only, and begins an escape.
+        var rest = json.AsSpan();
+        while (rest.IndexOf((byte)'\\') is >= 0 and var at)
+        {
+            rest = rest[at..];
+            var length = DecodeEscape(rest, out var rune);
+            if (rune == Rune.ReplacementChar)
+                "\\ufffd"u8.CopyTo(rest);
+            rest = rest[length..];
+        }
+
+        return json;
     }
 
     private static string Decode(ReadOnlySpan<byte> escaped)

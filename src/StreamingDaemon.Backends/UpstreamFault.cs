@@ -37,7 +37,7 @@ public enum UpstreamFault
     /// <summary>3xx, which is never followed.</summary>
     Redirect,
 
-    /// <summary>2xx, but not an event stream.</summary>
+    /// <summary>2xx, but neither an event stream nor a completion.</summary>
     NotAStream,
 
     /// <summary>Lost after the response head, before the end of the body.</summary>
@@ -54,6 +54,13 @@ public enum UpstreamFault
 
     /// <summary>A clean end without <c>[DONE]</c> or a finish reason.</summary>
     Truncated,
+
+    /// <summary>An end without anything that the stream's format can show, whatever the upstream said of it.
+    /// </summary>
+    EmptyAnswer,
+
+    /// <summary>Megabytes of comments and empty events.</summary>
+    NoProgress,
 
     /// <summary>No token within the first-token timeout.</summary>
     FirstTokenTimeout,

@@ -27,7 +27,7 @@ internal sealed class BackendUnderTest : IAsyncDisposable
 
     /// <summary>A backend that retries at once, or after the Retry-After.</summary>
     public static OpenAIBackend WithoutBackoff(OpenAIOptions options) =>
-        new(options, new RetryPolicy(options.MaxRetries, () => 0));
+        new(options, new RetryPolicy(options.MaxRetries, () => 0), new BackendContext());
 
     /// <param name="transport">How the server listens.</param>
     /// <param name="configure">Changes the options for that transport.</param>

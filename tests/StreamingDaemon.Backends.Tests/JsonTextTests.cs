@@ -31,6 +31,18 @@ public sealed class JsonTextTests
         Assert.True(JsonText.Equals(ref reader, "prompt"u8));
     }
 
+    [Theory]
+    [InlineData("""{"a\\":"\\\ud83d\udc4b \/\n\u00e9"}""", null)]
+    [InlineData("""["\ud83d","\\ud83d","\udc4b\ud83d"]""", """["\ufffd","\\ud83d","\ufffd\ufffd"]""")]
+    [InlineData("""{"\ud83d\ud83d\udc4b":1.50e+3}""", """{"\ufffd\ud83d\udc4b":1.50e+3}""")]
+    public void Json_is_repaired_where_it_is_no_text_and_stays_byte_for_byte_elsewhere(string json, string? expected) =>
+        Assert.Equal(expected ?? json, Encoding.UTF8.GetString(JsonText.Repair(Encoding.UTF8.GetBytes(json))));
+
+    [Fact]
+    public void Json_that_is_no_utf8_is_repaired() => Assert.Equal(
+        "[\"a\ufffd\ufffdb\",\"\\ufffd\"]",
+        Encoding.UTF8.GetString(JsonText.Repair([.. "[\"a"u8, 0xff, 0xe6, 0x97, .. "b\",\"\\ud800\"]"u8])));
+
     private static string Read(byte[] json)
     {
         var reader = new Utf8JsonReader(json);

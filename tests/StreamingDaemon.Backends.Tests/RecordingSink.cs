@@ -25,6 +25,9 @@ internal sealed class RecordingSink : IDeltaSink
 
     public IReadOnlyList<string> Texts => _texts;
 
+    /// <summary>All deltas, with their kinds.</summary>
+    public List<(DeltaKinds Kind, string Text)> Deltas { get; } = [];
+
     public string Whole => string.Concat(_texts);
 
     public Task FirstDelta => _firstDelta.Task;
@@ -45,7 +48,14 @@ internal sealed class RecordingSink : IDeltaSink
         // Strict: a delta with half a character must fail the test, not become U+FFFD.
         var text = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(delta.Text.Span);
         Assert.NotEqual("", text);
-        _texts.Add(text);
+        // Some tests give several streams one sink.
+        lock (_texts)
+        {
+            Deltas.Add((delta.Kind, text));
+            if (delta.Kind == DeltaKinds.Text)
+                _texts.Add(text);
+        }
+
         _firstDelta.TrySetResult();
         return OnWrite(cancellationToken);
     }

@@ -78,7 +78,7 @@ public sealed class MockStreamTests
         var line = Assert.Single(await daemon.AccessLogAsync(1));
         Assert.True(line.GetProperty("@t").TryGetDateTime(out var time));
         Assert.Equal(DateTimeKind.Utc, time.Kind);
-        Assert.StartsWith("stream Completed request_id=\"r-1\" user_id=0 backend=\"mock\"",
+        Assert.StartsWith("stream Completed request_id=\"r-1\" user_id=null backend=\"mock\"",
             line.GetProperty("@m").GetString(), StringComparison.Ordinal);
         Assert.Equal("r-1", line.GetProperty("RequestId").GetString());
     }
@@ -89,7 +89,7 @@ public sealed class MockStreamTests
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
 
         var answer = await daemon.AskAsync(
-            """{"prompt":"secret","request_id":"r-1","user_id":"alice","messages":[{"content":null}],"max_tokens":-1}""");
+            """{"prompt":"secret","request_id":"r-1","user_id":["alice"],"messages":[{"content":null}],"max_tokens":-1}""");
 
         Assert.True(answer.IsDone);
         Assert.Equal("Completed", await daemon.OutcomeAsync());
@@ -130,7 +130,8 @@ public sealed class MockStreamTests
         Assert.Contains("Connection: close\r\n", answer.Head, StringComparison.Ordinal);
         Assert.Contains($"Content-Length: {Encoding.UTF8.GetByteCount(answer.Body)}\r\n", answer.Head,
             StringComparison.Ordinal);
-        Assert.Matches("""^\{"error":\{"message":"[^"]+","request_id":"sd-[^"]+"\}\}\n$""", answer.Body);
+        Assert.Matches(
+            """^\{"error":\{"code":"bad_handoff","message":"[^"]+","request_id":"sd-[^"]+"\}\}\n$""", answer.Body);
         Assert.Equal("BadHandoff", await daemon.OutcomeAsync());
     }
 

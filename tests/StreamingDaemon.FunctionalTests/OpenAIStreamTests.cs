@@ -116,7 +116,7 @@ public sealed class OpenAIStreamTests
         var rest = await TestClient.ReadTextAsync(client);
 
         Assert.Equal(Answer.StreamHead + "data: {\"content\":\"begun\"}\n\n", begun);
-        Assert.Matches("^data: \\{\"error\":\"[^\"]+\"\\}\n\n$", rest);
+        Assert.Matches("^data: \\{\"error\":\"[^\"]+\",\"code\":\"upstream_broke_off\",\"request_id\":\"[^\"]+\"\\}\n\n$", rest);
         Assert.Equal("UpstreamError", await daemon.OutcomeAsync());
     }
 

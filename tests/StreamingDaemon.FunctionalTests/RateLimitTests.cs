@@ -20,8 +20,9 @@ public sealed class RateLimitTests
 
         Assert.Equal("HTTP/1.1 429 Too Many Requests", refused.StatusLine);
         Assert.InRange(RetryAfter(refused), 1, 600);
-        Assert.Equal("r-3", JsonDocument.Parse(refused.Body).RootElement.GetProperty("error")
-            .GetProperty("request_id").GetString());
+        var error = JsonDocument.Parse(refused.Body).RootElement.GetProperty("error");
+        Assert.Equal("r-3", error.GetProperty("request_id").GetString());
+        Assert.Equal("rate_limited", error.GetProperty("code").GetString());
         Assert.True((await daemon.AskAsync("""{"user_id":8}""")).IsDone);
         var log = await daemon.AccessLogAsync(4);
         Assert.Equal(["Completed", "Completed", "Completed", "RateLimited"],
@@ -42,6 +43,7 @@ public sealed class RateLimitTests
         var refused = await daemon.AskAsync("""{"user_id":7}""");
         Assert.Equal("HTTP/1.1 429 Too Many Requests", refused.StatusLine);
         Assert.Equal(5, RetryAfter(refused));
+        Assert.Contains("\"code\":\"too_many_streams\"", refused.Body, StringComparison.Ordinal);
 
         // The client leaves; once its stream has ended, there is room again.
         first.Dispose();
@@ -52,12 +54,34 @@ public sealed class RateLimitTests
     }
 
     [Fact]
-    public async Task Handoffs_that_name_no_user_are_not_limited()
+    public async Task Handoffs_without_a_usable_user_share_a_limit_of_their_own()
     {
-        await using var daemon = await StartAsync("requests = 1\nconcurrent_streams = 1", "--delay", "0");
+        await using var daemon = await StartAsync("requests = 2\nwindow_s = 600", "--delay", "0");
+        string[] nobody = ["{}", """{"user_id":{}}""", """{"user_id":""}""", """{"user_id":null}"""];
 
-        for (var i = 0; i < 3; i++)
-            Assert.True((await daemon.AskAsync("{}")).IsDone);
+        for (var i = 0; i < nobody.Length; i++)
+            Assert.Equal(i < 2, (await daemon.AskAsync(nobody[i])).IsDone);
+        Assert.True((await daemon.AskAsync("""{"user_id":0}""")).IsDone);
+
+        var users = (await daemon.AccessLogAsync(5)).Select(line => line.GetProperty("UserId").ToString());
+        Assert.Equal(["", "", "", "", "0"], users.Order(StringComparer.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("\"0b9d4f1e-6c0e-4d0b-9a55-3d1c2f4b5a6d\"", "\"1b9d4f1e-6c0e-4d0b-9a55-3d1c2f4b5a6d\"")]
+    [InlineData("\"ann\"", "\"Ann\"")]
+    [InlineData("0", "\"zero\"")]
+    public async Task User_of_any_name_is_limited_and_logged_like_a_number(string user, string other)
+    {
+        await using var daemon = await StartAsync("requests = 1\nwindow_s = 600", "--delay", "0");
+
+        Assert.True((await daemon.AskAsync($$"""{"user_id":{{user}}}""")).IsDone);
+        Assert.Equal("HTTP/1.1 429 Too Many Requests", (await daemon.AskAsync($$"""{"user_id":{{user}}}""")).StatusLine);
+        Assert.True((await daemon.AskAsync($$"""{"user_id":{{other}}}""")).IsDone);
+
+        var users = (await daemon.AccessLogAsync(3)).Select(line => line.GetProperty("UserId").GetRawText());
+        Assert.Equal([user, user, other], users);
+        Assert.Empty(daemon.LogLines("ignored unusable"));
     }
 
     [Fact]

@@ -55,7 +55,8 @@ public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixtur
         var body = await StreamAsync(fault, id);
 
         Assert.StartsWith(Begun + "data: {\"error\":\"", body, StringComparison.Ordinal);
-        Assert.EndsWith($"(request {id})\"}}\n\n", body, StringComparison.Ordinal);
+        var code = reason == "ErrorEvent" ? "upstream_failed" : "upstream_broke_off";
+        Assert.EndsWith($"\",\"code\":\"{code}\",\"request_id\":\"{id}\"}}\n\n", body, StringComparison.Ordinal);
         Assert.DoesNotContain("[DONE]", body, StringComparison.Ordinal);
         Assert.Single(setup.RequestsOf(id));
         await AssertEndAsync(before, id, "UpstreamError", reason, 0, 200);
@@ -105,7 +106,7 @@ public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixtur
         foreach (var (client, id) in clients.Zip(ids))
         {
             var rest = await TestClient.ReadTextAsync(client);
-            Assert.Matches($"^data: \\{{\"error\":\"[^\"]+ \\(request {id}\\)\"\\}}\n\n$", rest);
+            Assert.Matches($"^data: \\{{\"error\":\"[^\"]+\",\"code\":\"upstream_broke_off\",\"request_id\":\"{id}\"\\}}\n\n$", rest);
             client.Dispose();
         }
 

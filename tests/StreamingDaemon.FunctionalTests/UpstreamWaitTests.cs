@@ -24,7 +24,7 @@ public sealed class UpstreamWaitTests
 
         var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
 
-        if (fault == "says_nothing")
+        if (fault is "says_nothing" or "silent_after_head")
             Assert.Equal("HTTP/1.1 504 Gateway Timeout", answer.StatusLine);
         else
             Assert.NotNull(answer.Error);
@@ -47,6 +47,27 @@ public sealed class UpstreamWaitTests
         _ = await daemon.AskAsync("""{"prompt":"hi"}""");
 
         Assert.Equal("StreamTimeout", await daemon.OutcomeAsync());
+    }
+
+    [Fact]
+    public async Task Whole_answer_on_an_open_connection_ends_whole_whatever_the_idle_timeout()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync(FakeLlmFaults.Begun);
+            await exchange.SendFinishAsync();
+            await exchange.WaitForAbortAsync(s_limit);
+        };
+        await using var daemon = await StartAsync(upstream, false, ("TIMEOUTS__IDLE_TIMEOUT_MS", "300"));
+
+        var answer = await daemon.AskAsync("""{"prompt":"hi"}""");
+
+        Assert.Equal([FakeLlmFaults.Begun], answer.Contents);
+        Assert.True(answer.IsDone);
+        await Assert.Single(upstream.Requests).Aborted.WaitAsync(s_limit);
+        Assert.Equal("Completed", await daemon.OutcomeAsync());
     }
 
     [Theory]

@@ -49,7 +49,7 @@ internal sealed class InProcessDaemon : IAsyncDisposable
     /// <param name="AroundLimiter">Wraps each of a user's limiters.</param>
     public sealed record Seams(
         Func<Task>? WorkerGiven = null,
-        Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>>? AroundLimiter = null);
+        Func<PartitionedRateLimiter<UserId>, PartitionedRateLimiter<UserId>>? AroundLimiter = null);
 
     public string SocketPath { get; }
 

@@ -62,12 +62,10 @@ final class Handoff
         return ($_SERVER['SOCKET_HANDOFF'] ?? getenv('SOCKET_HANDOFF')) === '1';
     }
 
-    /** @param int|string $id for the log and the rate limit: an integer, or a string that holds one */
+    /** @param int|string $id for the log and the rate limit: a number, a UUID, an address */
     public function user(int|string $id): self
     {
-        $number = is_int($id) ? $id : filter_var($id, FILTER_VALIDATE_INT);
-        return $this->with('user_id', is_int($number) ? $number
-            : throw new InvalidHandoff('user: the daemon takes integers.'));
+        return $this->with('user_id', $id !== '' ? $id : throw new InvalidHandoff('user: an empty string is nobody.'));
     }
 
     public function prompt(string $text): self
@@ -75,7 +73,7 @@ final class Handoff
         return $this->with('prompt', $text);
     }
 
-    /** The system message before a prompt. A conversation has its own. */
+    /** Instructions before a prompt, or before a conversation that has no system message of its own. */
     public function system(string $text): self
     {
         return $this->with('system', $text);
@@ -158,7 +156,7 @@ final class Handoff
         return $this;
     }
 
-    /** Any other field of docs/protocol.md. An empty object is new \stdClass(). */
+    /** Any other field of docs/handoff.md. An empty object is new \stdClass(). */
     public function with(string $field, mixed $value): self
     {
         $this->fields[$field] = $value;
@@ -182,7 +180,7 @@ final class Handoff
         $fields = $this->checked();
         try {
             return json_encode($fields, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES
-                | JSON_PRESERVE_ZERO_FRACTION | JSON_THROW_ON_ERROR, 64);
+                | JSON_PRESERVE_ZERO_FRACTION | JSON_THROW_ON_ERROR);
         } catch (\JsonException $error) {
             throw new InvalidHandoff('The handoff cannot be encoded: ' . $error->getMessage(), 0, $error);
         }
@@ -280,8 +278,12 @@ final class Handoff
     private function checked(): array
     {
         $fields = $this->fields;
-        if (isset($fields['messages']) && (isset($fields['prompt']) || isset($fields['system']))) {
-            throw new InvalidHandoff('A conversation holds everything: with it, the daemon ignores prompt and system.');
+        if (isset($fields['messages'], $fields['prompt'])) {
+            throw new InvalidHandoff('A conversation holds everything: with it, the daemon ignores prompt.');
+        }
+        $roles = is_array($fields['messages'] ?? null) ? array_column($fields['messages'], 'role') : [];
+        if (isset($fields['system']) && array_intersect(['system', 'developer'], $roles) !== []) {
+            throw new InvalidHandoff('The conversation has a system message: with it, the daemon ignores system.');
         }
         if (($fields['messages'] ?? []) === [] && trim((string) ($fields['prompt'] ?? '')) === '') {
             throw new InvalidHandoff('There is nothing to ask: no prompt, and no message.');

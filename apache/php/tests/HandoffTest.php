@@ -18,7 +18,7 @@ final class HandoffTest extends TestCase
 
     public function testFieldsHaveTheNamesOfTheProtocol(): void
     {
-        $json = self::handoff()->user('42')->conversation([['role' => 'user', 'content' => 'Zürich/🙂']])
+        $json = self::handoff()->user(42)->conversation([['role' => 'user', 'content' => 'Zürich/🙂']])
             ->model('m')->maxTokens(5)->temperature(1)->requestId('r-1')->backend('openai')->keep()
             ->responseHeader('X-A', '1')->responseHeader('X-A', '2')->with('metadata', [])->json();
 
@@ -41,6 +41,18 @@ final class HandoffTest extends TestCase
     {
         $messages = [7 => ['role' => 'user', 'content' => 'a'], 'x' => ['role' => 'assistant', 'content' => 'b']];
         self::assertStringContainsString('"messages":[{"role":"user"', self::handoff()->conversation($messages)->json());
+    }
+
+    public function testUsersAreAnyNumberOrText(): void
+    {
+        self::assertStringContainsString('"user_id":"007"', self::handoff()->user('007')->prompt('x')->json());
+        self::assertStringContainsString('"user_id":7', self::handoff()->user(7)->prompt('x')->json());
+    }
+
+    public function testSystemIsSentBesideAConversationThatHasNone(): void
+    {
+        $json = self::handoff()->system('a')->conversation([['role' => 'user', 'content' => 'b']])->json();
+        self::assertStringStartsWith('{"system":"a","messages":[', $json);
     }
 
     public function testShortHandoffIsOneHeaderThatAnyModuleKnows(): void
@@ -119,7 +131,7 @@ final class HandoffTest extends TestCase
             ['nothing to ask', fn ($h) => $h->conversation([])],
             ['nothing to ask', fn ($h) => $h->prompt("  \n")],
             ['ignores prompt', fn ($h) => $h->prompt('a')->conversation($talk)],
-            ['system', fn ($h) => $h->system('a')->conversation($talk)],
+            ['ignores system', fn ($h) => $h->system('a')->conversation([['role' => 'system', 'content' => 'b'], ...$talk])],
             ['messages[0] has no role', fn ($h) => $h->conversation([['content' => 'x']])],
             ['messages[0] has no role', fn ($h) => $h->conversation(['text'])],
             ['messages[1] has no content', fn ($h) => $h->conversation([$talk[0], ['role' => 'user']])],
@@ -129,7 +141,6 @@ final class HandoffTest extends TestCase
             ['messages[0].content[1].text', fn ($h) => $h->conversation([['role' => 'user', 'content' => [
                 ['type' => 'text', 'text' => 'a'], ['type' => 'text', 'text' => "\xff"]]]])],
             ['cannot be encoded', fn ($h) => $h->prompt('x')->with('extra', NAN)],
-            ['user', fn ($h) => $h->user('2f1c8c1e-uuid')],
             ['user', fn ($h) => $h->user('')],
             ['max_tokens', fn ($h) => $h->maxTokens(0)],
             ['temperature', fn ($h) => $h->temperature(INF)],

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Unicode;
 
@@ -56,12 +57,17 @@ internal static class MockScript
 
     private static int WriteUser(StreamRequest request, Span<byte> destination)
     {
-        Utf8.TryWrite(destination, $"User ID: {request.UserId}", out var written);
-        return written;
+        var label = "User ID: "u8;
+        label.CopyTo(destination);
+        var rest = destination[label.Length..];
+        if (request.UserId.Text is { } text)
+            return label.Length + WritePreview(text, rest);
+        (request.UserId.Number ?? 0).TryFormat(rest, out var written, default, CultureInfo.InvariantCulture);
+        return label.Length + written;
     }
 
     private static string? PromptOf(StreamRequest request) =>
-        request.Messages.Count > 0 ? request.Messages[^1].Content : request.Prompt;
+        request.Messages is { } messages ? LastText.Of(messages) : request.Prompt;
 
     private static int WritePreview(string? prompt, Span<byte> destination)
     {

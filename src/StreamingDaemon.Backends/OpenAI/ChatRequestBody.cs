@@ -29,10 +29,6 @@ internal sealed class ChatRequestBody : BinaryContent
     /// <summary>A quarter of HTTP/2's initial window (RFC 9113, 6.9.2).</summary>
     private const int MostSentAtOnce = 16 * 1024;
 
-    /// <summary>Characters of a text written at a time: the writer asks for six bytes for each, in one
-    /// piece.</summary>
-    private const int CharsAtATime = 2 * 1024;
-
     [ThreadStatic]
     private static SegmentWriter? s_buffer;
 
@@ -43,13 +39,16 @@ internal sealed class ChatRequestBody : BinaryContent
     // reads these bytes. That send holds its own reference, so the collector frees them in time.
     private ReadOnlyMemory<byte>[] _pieces;
 
-    public ChatRequestBody(StreamRequest request, string model)
+    /// <param name="request">What the application asked for.</param>
+    /// <param name="model">The model to ask.</param>
+    /// <param name="passUnknown">True to send the unknown parameters too.</param>
+    public ChatRequestBody(StreamRequest request, string model, bool passUnknown = false)
     {
         var buffer = s_buffer ??= new SegmentWriter(KeptBytes);
         var writer = s_writer ??= new Utf8JsonWriter(buffer, s_writerOptions);
         try
         {
-            Write(writer, request, model);
+            ChatRequestJson.Write(writer, buffer, request, model, passUnknown);
             writer.Flush();
             _pieces = buffer.Take();
             foreach (var piece in _pieces)
@@ -100,62 +99,6 @@ internal sealed class ChatRequestBody : BinaryContent
     }
 
     public override void Dispose() => _pieces = [];
-
-    private static void Write(Utf8JsonWriter writer, StreamRequest request, string model)
-    {
-        writer.WriteStartObject();
-        writer.WriteString("model"u8, model);
-        WriteMessages(writer, request);
-        if (request.MaxTokens is { } maxTokens)
-            writer.WriteNumber("max_tokens"u8, maxTokens);
-        if (request.Temperature is { } temperature && double.IsFinite(temperature))
-            writer.WriteNumber("temperature"u8, temperature);
-        writer.WriteBoolean("stream"u8, true);
-        writer.WriteEndObject();
-    }
-
-    private static void WriteMessages(Utf8JsonWriter writer, StreamRequest request)
-    {
-        writer.WriteStartArray("messages"u8);
-        if (request.Messages.Count > 0)
-        {
-            foreach (var turn in request.Messages)
-                WriteMessage(writer, turn.Role, turn.Content);
-        }
-        else
-        {
-            if (!string.IsNullOrEmpty(request.System))
-                WriteMessage(writer, "system", request.System);
-            WriteMessage(writer, "user", request.Prompt ?? "");
-        }
-
-        writer.WriteEndArray();
-    }
-
-    private static void WriteMessage(Utf8JsonWriter writer, string role, string content)
-    {
-        writer.WriteStartObject();
-        writer.WriteString("role"u8, role);
-        WriteText(writer, content);
-        writer.WriteEndObject();
-    }
-
-    private static void WriteText(Utf8JsonWriter writer, string text)
-    {
-        if (text.Length <= CharsAtATime)
-        {
-            writer.WriteString("content"u8, text);
-            return;
-        }
-
-        writer.WritePropertyName("content"u8);
-        for (var offset = 0; offset < text.Length; offset += CharsAtATime)
-        {
-            var length = Math.Min(CharsAtATime, text.Length - offset);
-            writer.WriteStringValueSegment(text.AsSpan(offset, length),
-                isFinalSegment: offset + length == text.Length);
-        }
-    }
 
     /// <summary>The body in the form that the HTTP client takes.</summary>
     private sealed class Body(ChatRequestBody content) : HttpContent

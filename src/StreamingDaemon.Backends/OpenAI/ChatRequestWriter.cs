@@ -4,11 +4,12 @@ using System.Diagnostics.CodeAnalysis;
 using System.Net.Http;
 using OpenAI;
 using OpenAI.Chat;
+using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// What the official SDK does for the backend: the URL, the key and the headers of a request.
+/// What the official SDK does for the backend: the headers of a request, with <see cref="KeyPolicy"/>.
 /// <see cref="ChatRequestBody"/> writes the body.
 /// </summary>
 /// <remarks>
@@ -27,11 +28,12 @@ internal sealed class ChatRequestWriter : PipelineTransport
     private static readonly RequestOptions s_requestOptions = CreateRequestOptions();
 
     private readonly ChatClient _client;
-    private Uri? _known;
+    private readonly Uri _address;
 
-    public ChatRequestWriter(OpenAIOptions options)
+    public ChatRequestWriter(OpenAIOptions options, UpstreamKey key)
         : base(enableLogging: false, loggerFactory: null)
     {
+        _address = ApiAddress.Completions(options.ApiBase);
         var clientOptions = new OpenAIClientOptions
         {
             Endpoint = options.ApiBase,
@@ -43,7 +45,9 @@ internal sealed class ChatRequestWriter : PipelineTransport
             ClientLoggingOptions = new ClientLoggingOptions { EnableLogging = false },
         };
         clientOptions.AddPolicy(new WrittenPolicy(), PipelinePosition.BeforeTransport);
-        _client = new ChatClient(options.Model, new ApiKeyCredential(options.ApiKey), clientOptions);
+#pragma warning disable OPENAI001 // Its other constructors send the key only as a bearer token.
+        _client = new ChatClient(options.Model, new KeyPolicy(key, options.Auth), clientOptions);
+#pragma warning restore OPENAI001
     }
 
     /// <summary>Lets the SDK write the request, which it does without waiting for anything.</summary>
@@ -89,15 +93,6 @@ internal sealed class ChatRequestWriter : PipelineTransport
     private static bool IsHeaderSafe(string? value) => value is { Length: > 0 and <= MaxHeaderLength }
         && !value.AsSpan().ContainsAnyExceptInRange('!', '~');
 
-    /// <summary>Reuses the last parsed address if it is the same, as it always is.</summary>
-    private Uri? Known(Uri? address)
-    {
-        var known = _known;
-        if (known is not null && known.OriginalString == address?.OriginalString)
-            return known;
-        return _known = address;
-    }
-
     /// <summary>The SDK's request, written straight into the HTTP client's.</summary>
     private sealed class Request : PipelineRequest
     {
@@ -124,7 +119,8 @@ internal sealed class ChatRequestWriter : PipelineTransport
         protected override Uri? UriCore
         {
             get => Message.RequestUri;
-            set => Message.RequestUri = _writer.Known(value);
+            // The SDK appends its endpoint to any base, and is no judge of a query.
+            set => Message.RequestUri = _writer._address;
         }
 
         protected override PipelineRequestHeaders HeadersCore => _headers;

@@ -1,192 +1,267 @@
-using System.Buffers;
+using System.Text;
 using System.Text.Json;
 using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// Reads chat completion chunks: the text of choice 0 goes straight from the event's bytes into one buffer
-/// that the stream owns, without a string or an object for each. Used by one stream at a time.
+/// Reads chat completion chunks: the text goes straight from the event's bytes into one buffer that the
+/// stream owns, without a string or an object for each. Finds text, errors and ends wherever servers put
+/// them (docs/upstreams.md). Used by one stream at a time.
 /// </summary>
 /// <param name="secret">The key, which <see cref="Error"/> must not contain.</param>
-internal sealed class ChunkReader(string secret) : IDisposable
+/// <param name="wanted">What the stream shows (<see cref="StreamRequest.Wanted"/>).</param>
+internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.Text) : IDisposable
 {
-    private byte[] _buffer = ArrayPool<byte>.Shared.Rent(256);
-    private int _length;
+    private static readonly JsonReaderOptions s_json = new() { AllowMultipleValues = true };
+
+    private readonly bool _isChunks = (wanted & DeltaKinds.Chunk) != 0;
+    private readonly ChoiceReader _choices = new(wanted);
+
+    /// <summary>In a stream of chunks: the event's data, and where each of its JSON values ends.</summary>
+    private DeltaText _data;
+    private List<int>? _ends;
+    private int _taken;
+    private bool _isReasoningTaken = true;
+    private DeltaKinds _last;
 
     /// <summary>Text of the last event, perhaps empty; valid until the next.</summary>
-    public ReadOnlyMemory<byte> Text => _buffer.AsMemory(0, _length);
+    public ReadOnlyMemory<byte> Text => _choices.Text.Memory;
 
-    /// <summary>True once choice 0 carried a finish reason.</summary>
-    public bool SawFinishReason { get; private set; }
+    /// <summary>True once the choice carried a finish reason.</summary>
+    public bool SawFinishReason => _choices.IsFinished;
 
-    /// <summary>The upstream's name for the last <see cref="EventKind.Error"/>, if it has one.</summary>
+    /// <inheritdoc cref="IEventReader.FinishReason"/>
+    public string? FinishReason => UpstreamErrorCode.Name(_choices.FinishReason, secret);
+
+    /// <inheritdoc cref="IEventReader.Error"/>
     public string? Error { get; private set; }
 
-    /// <summary>The parser's callback, once an event.</summary>
+    /// <inheritdoc cref="IEventReader.HasAnswer"/>
+    public bool HasAnswer => _choices.HasAnswer;
+
+    /// <inheritdoc cref="IEventReader.Parts"/>
+    public int Parts => _choices.Parts;
+
+    /// <inheritdoc cref="IEventReader.OnlyHeld"/>
+    public string? OnlyHeld => _choices.OnlyHeld;
+
+    /// <inheritdoc cref="IEventReader.Read"/>
     public EventKind Read(string eventType, ReadOnlySpan<byte> data)
     {
-        _length = 0;
+        _choices.BeginEvent();
+        _data.Clear();
+        _ends?.Clear();
+        _taken = 0;
+        _isReasoningTaken = false;
         data = data.Trim(" \t\r\n"u8);
-        if (data.IsEmpty)
-            return EventKind.Delta; // A heartbeat of the "data:" kind.
-        if (data.SequenceEqual("[DONE]"u8))
-            return EventKind.Done;
-        if (data[0] != (byte)'{')
-            return EventKind.Malformed;
+        if (eventType == IEventReader.ErrorEvent)
+            return ReadErrorEvent(data);
+        while (!data.IsEmpty)
+        {
+            if (data.StartsWith("[DONE]"u8))
+                return EventKind.Done;
+            var kind = ReadValue(eventType, data, out var length);
+            if (kind != EventKind.Delta)
+                return kind;
+            // Usually nothing follows. Some servers put several objects into one event.
+            data = data[length..].TrimStart(" \t\r\n"u8);
+        }
 
+        return EventKind.Delta;
+    }
+
+    /// <inheritdoc cref="IEventReader.IsError"/>
+    public static bool IsError(ReadOnlySpan<byte> data)
+    {
         try
         {
-            var isError = ReadRoot(data) || eventType == "error";
-            if (!isError)
-                return EventKind.Delta;
-            Error = UpstreamErrorCode.FromBody(data, secret);
-            return EventKind.Error;
+            var reader = new Utf8JsonReader(data);
+            var signs = new ErrorSigns();
+            while (reader.Read() && reader.TokenType == JsonTokenType.StartArray)
+            {
+            }
+
+            if (reader.TokenType != JsonTokenType.StartObject)
+                return false;
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+                signs.ReadField(ref reader);
+            return signs.IsError;
         }
         catch (JsonException)
         {
-            _length = 0;
-            return EventKind.Malformed;
+            return false;
         }
+    }
+
+    /// <inheritdoc cref="IEventReader.End"/>
+    public void End(bool isWhole)
+    {
+        _choices.BeginEvent();
+        _choices.Flush();
+        _data.Clear();
+        _taken = 0;
+        _isReasoningTaken = false;
+        if (!isWhole || _isChunks || !HasAnswer)
+            return;
+        if (FinishReason is not null)
+            _last |= wanted & DeltaKinds.FinishReason;
+        if (_choices.Usage.HasAny)
+            _last |= wanted & DeltaKinds.Usage;
+    }
+
+    /// <inheritdoc cref="IEventReader.TryTake"/>
+    public bool TryTake(out StreamDelta delta)
+    {
+        if (_isChunks)
+            return TryTakeChunk(out delta);
+        if (!_isReasoningTaken)
+        {
+            // Both in one event: the model thought before it spoke.
+            _isReasoningTaken = true;
+            if (_choices.Reasoning.Length > 0)
+            {
+                delta = new StreamDelta(_choices.Reasoning.Memory, DeltaKinds.Reasoning);
+                return true;
+            }
+        }
+
+        if (_taken < _choices.Text.Length)
+        {
+            _taken = _choices.Text.Length;
+            delta = new StreamDelta(_choices.Text.Memory);
+            return true;
+        }
+
+        delta = default;
+        return _last != DeltaKinds.None && TryTakeLast(out delta);
     }
 
     public void Dispose()
     {
-        ArrayPool<byte>.Shared.Return(_buffer);
-        _buffer = [];
-        _length = 0;
+        _choices.Dispose();
+        _data.Dispose();
+    }
+
+    private EventKind ReadErrorEvent(ReadOnlySpan<byte> data)
+    {
+        Error = UpstreamErrorCode.FromBody(data, secret)
+            ?? UpstreamErrorCode.Name(Encoding.UTF8.GetString(data[..Math.Min(data.Length, 80)]), secret);
+        return EventKind.Error;
+    }
+
+    /// <summary>Reads the JSON value that the data begins with.</summary>
+    /// <param name="eventType">The event's name.</param>
+    /// <param name="data">Begins with the value.</param>
+    /// <param name="length">Length of the value, if it is a delta.</param>
+    private EventKind ReadValue(string eventType, ReadOnlySpan<byte> data, out int length)
+    {
+        length = data.Length;
+        if (data[0] is not ((byte)'{' or (byte)'['))
+            return Unreadable(eventType);
+        _choices.Save();
+        try
+        {
+            var reader = new Utf8JsonReader(data, s_json);
+            reader.Read();
+            var isError = ReadRoots(ref reader, data);
+            length = (int)reader.BytesConsumed;
+            if (isError)
+            {
+                Error = UpstreamErrorCode.FromBody(data[..length], secret) ?? FailedReason();
+                return EventKind.Error;
+            }
+
+            if (_isChunks)
+                KeepChunk(data[..length]);
+            return EventKind.Delta;
+        }
+        catch (JsonException)
+        {
+            length = data.Length;
+            _choices.Restore();
+            return Unreadable(eventType);
+        }
+    }
+
+    /// <summary>Events of other names (ping, heartbeat …) may hold anything.</summary>
+    private static EventKind Unreadable(string eventType) =>
+        eventType == IEventReader.OtherEvent ? EventKind.Delta : EventKind.Malformed;
+
+    /// <summary>An object, or an array of objects, as some gateways wrap their errors.</summary>
+    private bool ReadRoots(ref Utf8JsonReader reader, ReadOnlySpan<byte> json)
+    {
+        if (reader.TokenType == JsonTokenType.StartObject)
+            return ReadRoot(ref reader, json);
+        var isError = false;
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (reader.TokenType == JsonTokenType.StartObject)
+                isError |= ReadRoot(ref reader, json);
+            else
+                reader.Skip();
+        }
+
+        return isError;
     }
 
     /// <returns>True if the object carries an error.</returns>
-    private bool ReadRoot(ReadOnlySpan<byte> data)
+    private bool ReadRoot(ref Utf8JsonReader reader, ReadOnlySpan<byte> json)
     {
-        var reader = new Utf8JsonReader(data);
-        var isError = false;
-        reader.Read();
+        var signs = new ErrorSigns();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             if (JsonText.Equals(ref reader, "choices"u8))
             {
                 reader.Read();
-                ReadChoices(ref reader);
+                signs.HasChoices |= _choices.ReadAll(ref reader, json);
             }
-            else if (JsonText.Equals(ref reader, "error"u8))
+            else if (!_choices.TryReadUsage(ref reader))
             {
-                reader.Read();
-                isError |= reader.TokenType is JsonTokenType.StartObject
-                    || (reader.TokenType is JsonTokenType.String && !reader.ValueSpan.IsEmpty);
-                reader.Skip();
-            }
-            else
-            {
-                reader.Skip();
+                signs.ReadField(ref reader);
             }
         }
 
-        // Throws if anything follows the object.
-        reader.Read();
-        return isError;
+        return signs.IsError || _choices.IsFailed;
     }
 
-    private void ReadChoices(ref Utf8JsonReader reader)
+    /// <summary>The finish reason that says that the provider failed.</summary>
+    private string? FailedReason()
     {
-        if (reader.TokenType != JsonTokenType.StartArray)
-        {
-            reader.Skip();
-            return;
-        }
-
-        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
-        {
-            if (reader.TokenType == JsonTokenType.StartObject)
-                ReadChoice(ref reader);
-            else
-                reader.Skip();
-        }
+        var reason = FinishReason;
+        var native = UpstreamErrorCode.Name(_choices.NativeFinishReason, secret);
+        return reason is null || native is null || native == reason ? reason ?? native : $"{reason}/{native}";
     }
 
-    private void ReadChoice(ref Utf8JsonReader reader)
+    private void KeepChunk(ReadOnlySpan<byte> value)
     {
-        var textBefore = _length;
-        var index = 0;
-        var isFinished = false;
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-        {
-            if (JsonText.Equals(ref reader, "delta"u8))
-            {
-                reader.Read();
-                ReadDelta(ref reader);
-            }
-            else if (JsonText.Equals(ref reader, "index"u8))
-            {
-                reader.Read();
-                if (reader.TokenType == JsonTokenType.Number && !reader.TryGetInt32(out index))
-                    index = -1;
-                reader.Skip();
-            }
-            else if (JsonText.Equals(ref reader, "finish_reason"u8))
-            {
-                reader.Read();
-                // Some servers send "" for "not yet".
-                isFinished = reader.TokenType == JsonTokenType.String && !reader.ValueSpan.IsEmpty;
-                reader.Skip();
-            }
-            else
-            {
-                reader.Skip();
-            }
-        }
-
-        // The index may come after the text: if the choice is not ours, its text is removed again.
-        if (index != 0)
-            _length = textBefore;
-        else
-            SawFinishReason |= isFinished;
+        _data.AppendRaw(value);
+        (_ends ??= []).Add(_data.Length);
     }
 
-    private void ReadDelta(ref Utf8JsonReader reader)
+    private bool TryTakeChunk(out StreamDelta delta)
     {
-        if (reader.TokenType != JsonTokenType.StartObject)
-        {
-            reader.Skip();
-            return;
-        }
-
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-        {
-            var isContent = JsonText.Equals(ref reader, "content"u8);
-            reader.Read();
-            if (isContent && reader.TokenType == JsonTokenType.String)
-                AppendText(ref reader);
-            else
-                reader.Skip();
-        }
+        delta = default;
+        if (_taken == _data.Length)
+            return false;
+        var end = _ends!.First(end => end > _taken);
+        delta = new StreamDelta(_data.Memory[_taken..end], DeltaKinds.Chunk);
+        _taken = end;
+        return true;
     }
 
-    private void AppendText(ref Utf8JsonReader reader)
+    private bool TryTakeLast(out StreamDelta delta)
     {
-        // Unescaping only shortens; each bad byte may become the three bytes of U+FFFD.
-        EnsureFree(reader.ValueSpan.Length);
-        try
+        if ((_last & DeltaKinds.FinishReason) != 0)
         {
-            _length += reader.CopyString(_buffer.AsSpan(_length));
+            _last &= ~DeltaKinds.FinishReason;
+            delta = new StreamDelta(Encoding.UTF8.GetBytes(FinishReason!), DeltaKinds.FinishReason);
+            return true;
         }
-        catch (InvalidOperationException)
-        {
-            // A lone surrogate, or bytes that are not UTF-8. Rare, so an exception is cheap enough.
-            EnsureFree(3 * reader.ValueSpan.Length);
-            _length += JsonText.Decode(reader.ValueSpan, _buffer.AsSpan(_length));
-        }
-    }
 
-    private void EnsureFree(int count)
-    {
-        if (_buffer.Length - _length >= count)
-            return;
-        var larger = ArrayPool<byte>.Shared.Rent(Math.Max(_buffer.Length * 2, _length + count));
-        _buffer.AsSpan(0, _length).CopyTo(larger);
-        ArrayPool<byte>.Shared.Return(_buffer);
-        _buffer = larger;
+        _last = DeltaKinds.None;
+        delta = new StreamDelta(_choices.Usage.ToJson(), DeltaKinds.Usage);
+        return true;
     }
 }
 
@@ -195,13 +270,25 @@ internal readonly struct ChunkEvents(ChunkReader chunks) : IEventReader
 {
     public static string ExpectedEnd => "[DONE] or a finish reason";
 
-    public ReadOnlyMemory<byte> Text => chunks.Text;
-
     public bool IsFinished => chunks.SawFinishReason;
+
+    public string? FinishReason => chunks.FinishReason;
 
     public string? Error => chunks.Error;
 
+    public bool HasAnswer => chunks.HasAnswer;
+
+    public int Parts => chunks.Parts;
+
+    public string? OnlyHeld => chunks.OnlyHeld;
+
     public EventKind Read(string eventType, ReadOnlySpan<byte> data) => chunks.Read(eventType, data);
+
+    public bool IsError(ReadOnlySpan<byte> data) => ChunkReader.IsError(data);
+
+    public void End(bool isWhole) => chunks.End(isWhole);
+
+    public bool TryTake(out StreamDelta delta) => chunks.TryTake(out delta);
 
     public void Dispose() => chunks.Dispose();
 }

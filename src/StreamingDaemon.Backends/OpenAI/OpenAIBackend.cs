@@ -10,29 +10,54 @@ namespace StreamingDaemon.Backends.OpenAI;
 internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
 {
     private readonly OpenAIOptions _options;
+    private readonly UpstreamKey _key;
     private readonly ChatRequestWriter _writer;
 
     /// <exception cref="ArgumentException">There is no key.</exception>
-    public OpenAIBackend(OpenAIOptions options, IWriteBatch? batch = null)
-        : this(options, new RetryPolicy(options.MaxRetries), batch)
+    public OpenAIBackend(OpenAIOptions options, BackendContext context)
+        : this(options, new RetryPolicy(options.MaxRetries), context)
     {
     }
 
     /// <exception cref="ArgumentException">There is no key.</exception>
-    public OpenAIBackend(OpenAIOptions options, RetryPolicy retries, IWriteBatch? batch = null)
-        : base(UpstreamOf(options), retries, batch)
+    public OpenAIBackend(OpenAIOptions options, RetryPolicy retries, BackendContext context)
+        : this(options, retries, context.WriteBatch,
+            new UpstreamKey(options.ApiKey, options.ApiKeyFile, context.ReadSecretFile))
+    {
+    }
+
+    private OpenAIBackend(OpenAIOptions options, RetryPolicy retries, IWriteBatch? batch, UpstreamKey key,
+        UpstreamTrace? trace = null)
+        : base(UpstreamOf(options, key, trace), retries, batch)
     {
         _options = options;
-        _writer = new ChatRequestWriter(options);
+        _key = key;
+        _writer = new ChatRequestWriter(options, key);
     }
+
+    /// <summary>A backend for one request, which is watched and not retried.</summary>
+    public static OpenAIBackend ForProbe(OpenAIOptions options, UpstreamTrace trace) =>
+        new(options, new RetryPolicy(0), batch: null, new UpstreamKey(options.ApiKey), trace);
+
+    /// <summary>How the options' upstream is reached.</summary>
+    public static UpstreamOptions UpstreamOf(OpenAIOptions options) =>
+        UpstreamOf(options, new UpstreamKey(options.ApiKey), trace: null);
 
     public override string Name => "openai";
 
     public override string DefaultModel => _options.Model;
 
+    public override bool PassesUnknownParameters => _options.PassUnknown;
+
+    public override void Apply(object options)
+    {
+        var changed = (OpenAIOptions)options;
+        _key.Set(changed.ApiKey, changed.ApiKeyFile);
+    }
+
     protected override ChatRequestBody WriteBody(StreamRequest request)
     {
-        var body = new ChatRequestBody(request, request.Model ?? _options.Model);
+        var body = new ChatRequestBody(request, request.Model ?? _options.Model, _options.PassUnknown);
         request.ReleasePrompt(body.Length);
         return body;
     }
@@ -41,9 +66,11 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
         StreamRequest request, ChatRequestBody body) =>
         _writer.WriteAsync(request, body);
 
-    protected override ChunkEvents CreateReader() => new(new ChunkReader(_options.ApiKey));
+    protected override ChunkEvents CreateReader(StreamRequest request) =>
+        new(new ChunkReader(_key.Hidden, request.Wanted));
 
-    private static UpstreamOptions UpstreamOf(OpenAIOptions options)
+    private static UpstreamOptions UpstreamOf(
+        OpenAIOptions options, UpstreamKey key, UpstreamTrace? trace)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(options.ApiKey, nameof(options));
         return new()
@@ -54,7 +81,8 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
             TrustsAnyCertificate = options.InsecureSsl,
             ConnectTimeoutMs = options.ConnectTimeoutMs,
             MaxEventBytes = options.MaxEventBytes,
-            Secret = options.ApiKey,
+            Key = key,
+            Trace = trace,
             Http1Hint = "set OPENAI_HTTP2_ENABLED=false",
             Http2Hint = "set OPENAI_HTTP2_ENABLED=true",
         };

@@ -5,8 +5,27 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// <summary>The backend "openai".</summary>
 public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
 {
+    private static readonly BackendOption<string> s_key = Named("api_key", new SecretValue(),
+        o => o.ApiKey, (o, v) => o with { ApiKey = v },
+        "Key of the API; required with backend openai",
+        "Better in a file of its own (api_key_file), or in the environment, than in this file.") with
+    {
+        Reloadable = true,
+    };
+
+    private static readonly BackendOption<string?> s_keyFile = Named("api_key_file", new SecretFileValue(),
+        o => o.ApiKeyFile, (o, v) => o with { ApiKeyFile = v },
+        "File that holds the key alone, instead of api_key",
+        "Read again when the upstream answers 401, so a new key needs no restart.") with
+    {
+        Reloadable = true,
+    };
+
     /// <inheritdoc/>
     public override string Name => "openai";
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<SecretFileOption> SecretFiles { get; } = [new(s_keyFile, s_key)];
 
     /// <inheritdoc/>
     public override string Summary => "openai needs an API key.";
@@ -14,12 +33,14 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
     /// <inheritdoc/>
     public override IReadOnlyList<BackendOption> Options { get; } =
     [
-        Named("api_key", new SecretValue(), o => o.ApiKey, (o, v) => o with { ApiKey = v },
-            "Key sent as a bearer token; required with backend openai",
-            "Better in the environment than in a file that others read or commit."),
+        s_key,
+        s_keyFile,
+        Named("auth", new ChoiceValue("bearer", "api-key"), o => o.Auth, (o, v) => o with { Auth = v },
+            "How the key is sent: as a bearer token, or in the header api-key",
+            "Azure takes its keys only in that header."),
         Named("api_base", new UrlValue(), o => o.ApiBase, (o, v) => o with { ApiBase = v },
             "Address of the API, with its version segment",
-            "Any server that speaks /chat/completions will do."),
+            "Any server that speaks /chat/completions will do. It may end with that, and have a query."),
         Named("model", new NameValue("the name of a model"), o => o.Model, (o, v) => o with { Model = v },
             "Model of a request that names none",
             "A request that names one decides for itself."),
@@ -35,6 +56,10 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
         Named("max_retries", new IntegerValue(0, 10), o => o.MaxRetries, (o, v) => o with { MaxRetries = v },
             "Further attempts if one fails before it has an answer: no connection, 429, 5xx",
             "Within streaming.head_wait_ms, or 1 s if that is 0. What the upstream took may cost twice."),
+        Named("pass_unknown", new SwitchValue(), o => o.PassUnknown, (o, v) => o with { PassUnknown = v },
+            "Send handoff fields that are unknown to the daemon to the API as parameters",
+            "For servers with parameters of their own (top_k). The official API refuses what it does not "
+            + "know."),
     ];
 
     /// <inheritdoc/>
@@ -42,7 +67,7 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
 
     /// <inheritdoc/>
     protected override string? Validate(OpenAIOptions options) =>
-        options.ApiKey.Length == 0 ? "no API key. Set OPENAI_API_KEY" : null;
+        options.ApiKey.Length == 0 ? "no API key. Set OPENAI_API_KEY or OPENAI_API_KEY_FILE" : null;
 
     /// <inheritdoc/>
     protected override OpenAIOptions WithLimits(OpenAIOptions options, BackendLimits limits) =>
@@ -61,12 +86,17 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
     }
 
     /// <inheritdoc/>
+    protected override Task<IReadOnlyList<UpstreamFinding>> ProbeAsync(
+        OpenAIOptions options, CancellationToken cancellationToken) =>
+        new OpenAIProbe(options).RunAsync(cancellationToken);
+
+    /// <inheritdoc/>
     /// <remarks>HTTP/1.1 carries one stream a connection.</remarks>
     protected override int DescriptorsPerStream(OpenAIOptions options) => options.Http2Enabled ? 0 : 1;
 
     /// <inheritdoc/>
     protected override IStreamingBackend Create(OpenAIOptions options, BackendContext context) =>
-        new OpenAIBackend(options, context.WriteBatch);
+        new OpenAIBackend(options, context);
 
     /// <summary>Each option has a variable that other programs for this API read too.</summary>
     private static BackendOption<T> Named<T>(string name, OptionValue<T> value, Func<OpenAIOptions, T> get,

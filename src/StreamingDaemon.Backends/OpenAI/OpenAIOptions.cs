@@ -3,10 +3,17 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// <summary>Options of the OpenAI backend: any server that speaks <c>/chat/completions</c>.</summary>
 public sealed record OpenAIOptions
 {
-    /// <summary>OPENAI_API_KEY. Required.</summary>
+    /// <summary>OPENAI_API_KEY, or the content of <see cref="ApiKeyFile"/>. Required.</summary>
     public required string ApiKey { get; init; }
 
-    /// <summary>OPENAI_API_BASE, with the version segment, as in the official API.</summary>
+    /// <summary>OPENAI_API_KEY_FILE: the file that <see cref="ApiKey"/> comes from, or null.</summary>
+    public string? ApiKeyFile { get; init; }
+
+    /// <summary>OPENAI_AUTH: <c>bearer</c>, or <c>api-key</c> for the header of that name.</summary>
+    public string Auth { get; init; } = "bearer";
+
+    /// <summary>OPENAI_API_BASE, with the version segment, as in the official API. It may name the endpoint
+    /// itself, and have a query.</summary>
     public Uri ApiBase { get; init; } = new("https://api.openai.com/v1");
 
     /// <summary>OPENAI_API_SOCKET: path of a Unix socket that reaches the API, or null.</summary>
@@ -24,6 +31,10 @@ public sealed record OpenAIOptions
     /// <summary>OPENAI_MAX_RETRIES: retries after an attempt that failed before it had an answer, 0 to
     /// 10.</summary>
     public int MaxRetries { get; init; } = 2;
+
+    /// <summary>OPENAI_PASS_UNKNOWN: send handoff fields that the daemon does not know as parameters of the
+    /// request.</summary>
+    public bool PassUnknown { get; init; }
 
     /// <summary>Time limit for connecting to the upstream, milliseconds.</summary>
     public int ConnectTimeoutMs { get; init; } = 10_000;

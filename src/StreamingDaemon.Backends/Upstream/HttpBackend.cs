@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Net.Http;
-using System.Net.Http.Headers;
 
 namespace StreamingDaemon.Backends.Upstream;
 
@@ -14,6 +13,9 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
     where TBody : class, IDisposable
     where TEvents : struct, IEventReader
 {
+    /// <summary>RFC 9110, section 15.5.2: the key is not, or no longer, the right one.</summary>
+    private const int Unauthorized = 401;
+
     private readonly UpstreamOptions _upstream;
     private readonly UpstreamTransport _transport;
     private readonly UpstreamFailures _failures;
@@ -38,9 +40,15 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
 
     public bool RequiresPrompt => true;
 
+    public virtual bool PassesUnknownParameters => false;
+
     public int BytesPerStream => _transport.BytesPerStream;
 
     public string? TimeoutHint => _failures.TimeoutHint;
+
+    public virtual void Apply(object options)
+    {
+    }
 
     public async Task<BackendResult> StreamAsync(
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
@@ -48,14 +56,18 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
         var start = Stopwatch.GetTimestamp();
         // Retries send the same bytes, which take half as much as the texts.
         using var body = WriteBody(request);
+        var isRenewed = false;
         for (var retries = 0; ; retries++)
         {
             cancellationToken.ThrowIfCancellationRequested();
+            var key = _upstream.Key.Current;
             HttpResponseMessage? response = null;
             BackendResult? failed = null;
             try
             {
                 using var message = await WriteAsync(request, body);
+                // A compressor in the path would hold tokens back.
+                message.Headers.TryAddWithoutValidation("Accept-Encoding", "identity");
                 response = await _transport.SendAsync(message, cancellationToken);
             }
             catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
@@ -65,6 +77,15 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             }
 
             var result = failed ?? await ReadAsync(response!, request, body, sink, cancellationToken);
+            if (result.UpstreamStatus == Unauthorized && !isRenewed
+                && (isRenewed = await _upstream.Key.RenewAsync(key, cancellationToken)))
+            {
+                // Another key is another request: it counts for no limit of retries.
+                sink.OnRetry(result.Fault!.Value);
+                retries--;
+                continue;
+            }
+
             var left = request.RetryWindow - Stopwatch.GetElapsedTime(start);
             if (!_retries.TryPlan(result, retries, left, out var wait))
             {
@@ -89,52 +110,85 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
     protected abstract ValueTask<HttpRequestMessage> WriteAsync(StreamRequest request, TBody body);
 
     /// <summary>Makes the reader of one response's events.</summary>
-    protected abstract TEvents CreateReader();
+    protected abstract TEvents CreateReader(StreamRequest request);
 
     private ValueTask<BackendResult> ReadAsync(HttpResponseMessage response, StreamRequest request,
         TBody body, IDeltaSink sink, CancellationToken cancellationToken)
     {
         _failures.OnAnswer();
         _transport.OnAnswer(response.Version);
-        if (!IsEventStream(response, out var contentType))
-            return new(RefusedAsync(response, contentType, cancellationToken));
+        var contentType = AnswerBody.ContentTypeOf(response);
+        var content = AnswerBody.Decode(response, response.Content.ReadAsStream(cancellationToken));
+        var kind = AnswerBody.KindOf(contentType);
+        if (!response.IsSuccessStatusCode || content is null || kind == BodyKind.Other)
+            return new(RefusedAsync(response, contentType, content, cancellationToken));
         // No retry follows from here on, and the answer may take minutes.
         body.Dispose();
         request.ReleasePrompt();
-        return RelayAsync(response, sink, cancellationToken);
+        _retries.OnAccepted();
+        return kind == BodyKind.Events
+            ? PumpOf(response, request, sink, cancellationToken).RunAsync(content)
+            : new(LookAsync(response, request, content, sink, cancellationToken));
     }
 
-    private ValueTask<BackendResult> RelayAsync(
-        HttpResponseMessage response, IDeltaSink sink, CancellationToken cancellationToken)
-    {
-        _retries.OnAccepted();
-        var pump = new ResponsePump<TEvents>(response, sink, CreateReader(), _upstream.MaxEventBytes,
-            (int)response.StatusCode, cancellationToken)
+    private ResponsePump<TEvents> PumpOf(HttpResponseMessage response, StreamRequest request, IDeltaSink sink,
+        CancellationToken cancellationToken) => new(response, sink, CreateReader(request),
+            _upstream.MaxEventBytes, (int)response.StatusCode, cancellationToken)
         {
             Batch = _batch,
         };
-        return pump.RunAsync(response.Content.ReadAsStream(cancellationToken));
-    }
 
-    private async Task<BackendResult> RefusedAsync(
-        HttpResponseMessage response, string? contentType, CancellationToken cancellationToken)
+    /// <summary>A body whose type says nothing of events: its first bytes tell what it is.</summary>
+    private async Task<BackendResult> LookAsync(HttpResponseMessage response, StreamRequest request,
+        Stream content, IDeltaSink sink, CancellationToken cancellationToken)
     {
-        using (response)
+        var status = (int)response.StatusCode;
+        try
         {
-            var failed = await _failures.FromResponseAsync((int)response.StatusCode, contentType,
-                response.Content.ReadAsStream(cancellationToken), cancellationToken);
-            var retryAfter = ValueOf(response.Headers.NonValidated, "Retry-After");
-            return failed with { RetryAfter = RetryAfter.Parse(retryAfter, DateTimeOffset.UtcNow) };
+            // Whatever comes, the client may leave before it.
+            await using var abort = cancellationToken.UnsafeRegister(
+                static response => ((HttpResponseMessage)response!).Dispose(), response);
+            var (kind, begun) = await AnswerBody.LookAsync(content, cancellationToken);
+            switch (kind)
+            {
+                case BodyKind.Events:
+                    await abort.DisposeAsync();
+                    return await PumpOf(response, request, sink, cancellationToken).RunAsync(content, begun);
+                case BodyKind.Json:
+                    var whole = await AnswerBody.ReadWholeAsync(
+                        content, begun, _upstream.MaxEventBytes, sink.OnUpstreamActivity, cancellationToken);
+                    response.Dispose();
+                    if (whole is not { } json)
+                        return UpstreamFailures.TooLong(_upstream.MaxEventBytes, status);
+                    return await JsonAnswer.ReadAsync(
+                        json, CreateReader(request), sink, status, cancellationToken);
+                case BodyKind.Empty:
+                    response.Dispose();
+                    return UpstreamFailures.Empty(onlyHeld: null, status);
+                default:
+                    return await RefusedAsync(
+                        response, AnswerBody.ContentTypeOf(response), content: null, cancellationToken);
+            }
+        }
+        catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
+        {
+            response.Dispose();
+            cancellationToken.ThrowIfCancellationRequested();
+            return UpstreamFailures.FromReading(exception, status);
         }
     }
 
-    private static bool IsEventStream(HttpResponseMessage response, out string? contentType)
+    private async Task<BackendResult> RefusedAsync(HttpResponseMessage response, string? contentType,
+        Stream? content, CancellationToken cancellationToken)
     {
-        contentType = ValueOf(response.Content.Headers.NonValidated, "Content-Type");
-        return response.IsSuccessStatusCode && UpstreamErrorCode.MediaType(contentType)
-            .Equals("text/event-stream", StringComparison.OrdinalIgnoreCase);
+        using (response)
+        {
+            var failed = await _failures.FromResponseAsync(
+                (int)response.StatusCode, contentType, content, cancellationToken);
+            if (content is null && response.IsSuccessStatusCode && AnswerBody.HasCoding(response))
+                failed = failed with { Reason = "the upstream's answer has an unknown Content-Encoding" };
+            var retryAfter = AnswerBody.ValueOf(response.Headers.NonValidated, "Retry-After");
+            return failed with { RetryAfter = RetryAfter.Parse(retryAfter, DateTimeOffset.UtcNow) };
+        }
     }
-
-    private static string? ValueOf(in HttpHeadersNonValidated headers, string name) =>
-        headers.TryGetValues(name, out var values) ? values.ToString() : null;
 }

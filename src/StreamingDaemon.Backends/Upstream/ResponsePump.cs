@@ -1,27 +1,36 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.ExceptionServices;
 using System.Threading.Tasks.Sources;
 
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// The target that a response's body is copied to. It reports that bytes came, refuses endless lines, brings
-/// each event's text to the sink, and knows how the answer ended. Owns the response.
+/// The target that a response's body is copied to. It reports that bytes came, hands them to an <see
+/// cref="EventRelay{TEvents}"/>, and knows how the body ended. Owns the response.
 /// </summary>
 /// <remarks>
 /// The body writes into it (<see cref="Stream.CopyToAsync(Stream, int, CancellationToken)"/>) instead of
 /// being read: each read that waits costs two objects in the HTTP client and two more above it; a copy that
 /// waits costs none.
 ///
-/// The answer is over at its end marker, a moment before its body ends. Disposing the response in that moment
-/// would reset an HTTP/2 stream, and proxies close a connection after many resets; on HTTP/1.1 it would cost
-/// the connection. So the result is there at once, and the copy goes on for a while to the formal end.
+/// The answer is over at its end marker, a moment before its body ends. Disposing the response in that
+/// moment would reset an HTTP/2 stream, and proxies close a connection after many resets; on HTTP/1.1 it
+/// would cost the connection. So the result is there at once, and the copy goes on for a while to the
+/// formal end.
+///
+/// A finish reason makes the answer whole too, but token counts may follow, so the end marker or the body's
+/// end is awaited for <see cref="GraceMs"/>. However the body ends then, the answer is whole.
 /// </remarks>
 /// <typeparam name="TEvents">Reads the upstream's events.</typeparam>
-internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendResult>, IThreadPoolWorkItem
+internal sealed class ResponsePump<TEvents>
+    : WriteOnlyStream, IValueTaskSource<BackendResult>, IThreadPoolWorkItem
     where TEvents : struct, IEventReader
 {
     /// <summary>Size of one copy: more than a token's event. Each stream holds this much.</summary>
     private const int CopyBytes = 512;
+
+    /// <summary>Silence accepted between the finish reason and the end.</summary>
+    private const int GraceMs = 1_000;
 
     /// <summary>Time for the body to end after the answer, and how much more it may send.</summary>
     private const int LimitOfRestMs = 2_000;
@@ -36,21 +45,23 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
 
     private readonly IDisposable _response;
     private readonly IDeltaSink _sink;
-    private readonly int _status;
     private readonly CancellationToken _cancellationToken;
     private readonly CancellationTokenSource _stop = new();
-    private readonly SseReader<TEvents> _sse;
-    private readonly TEvents _events;
+    private readonly EventRelay<TEvents> _relay;
     private CancellationTokenRegistration _registration;
     private ManualResetValueTaskSourceCore<BackendResult> _result;
-    private Exception? _faultOfSink;
     private int _state = Reading;
     private bool _isOver;
     private int _rest;
     private int _restBytes;
 
+    /// <summary>When the wait for the end is over (ms), or 0; and how many parts had come when it began.
+    /// </summary>
+    private long _graceEndsMs;
+    private int _partsBeforeGrace;
+
     /// <param name="response">Disposed when its body has ended or is no longer needed.</param>
-    /// <param name="sink">Takes the texts.</param>
+    /// <param name="sink">Takes the deltas.</param>
     /// <param name="events">Reads the events; disposed with the response.</param>
     /// <param name="maxEventBytes">Longest line and longest event, bytes.</param>
     /// <param name="status">The response's HTTP status.</param>
@@ -60,37 +71,25 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
     {
         _response = response;
         _sink = sink;
-        _events = events;
-        _sse = new SseReader<TEvents>(events, maxEventBytes);
-        _status = status;
+        _relay = new EventRelay<TEvents>(sink, events, maxEventBytes, status, cancellationToken);
         _cancellationToken = cancellationToken;
     }
 
     /// <summary>Told which writes belong together.</summary>
     public IWriteBatch? Batch { get; init; }
 
-    public override bool CanRead => false;
-    public override bool CanSeek => false;
-    public override bool CanWrite => true;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
-
     /// <summary>Brings the whole answer to the sink. Called once.</summary>
+    /// <param name="body">The rest of the body; disposed at its end.</param>
+    /// <param name="begun">What was read of it before.</param>
     /// <exception cref="OperationCanceledException">The client's token fired.</exception>
     /// <remarks>The sink's exceptions pass through.</remarks>
-    public ValueTask<BackendResult> RunAsync(Stream body)
+    public ValueTask<BackendResult> RunAsync(Stream body, ReadOnlyMemory<byte> begun = default)
     {
         var version = _result.Version;
         _registration = _cancellationToken.UnsafeRegister(
             static relay => ((ResponsePump<TEvents>)relay!).Abort(), this);
         _sink.OnResponseStarted();
-        _ = CopyAsync(body);
+        _ = CopyAsync(body, begun);
         return new ValueTask<BackendResult>(this, version);
     }
 
@@ -112,28 +111,17 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         try
         {
             _sink.OnUpstreamActivity();
-            await RelayInBatch(bytes);
+            if (_graceEndsMs != 0)
+                _stop.CancelAfter(Timeout.Infinite);
+            if (await RelayInBatch(bytes) is { } result)
+                End(result);
+            else if (_relay.IsFinished)
+                WaitForEnd();
         }
         finally
         {
             Interlocked.CompareExchange(ref _state, Reading, Writing);
         }
-    }
-
-    public override Task WriteAsync(
-        byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Flush()
-    {
     }
 
     BackendResult IValueTaskSource<BackendResult>.GetResult(short token) => _result.GetResult(token);
@@ -153,62 +141,16 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
     }
 
     /// <summary>The connection's other streams got tokens too, and are queued behind it.</summary>
-    private ValueTask RelayInBatch(ReadOnlyMemory<byte> bytes)
+    private ValueTask<BackendResult?> RelayInBatch(ReadOnlyMemory<byte> bytes)
     {
         Batch?.BeginBatch();
         try
         {
-            return RelayAsync(bytes);
+            return _relay.RelayAsync(bytes);
         }
         finally
         {
             Batch?.EndBatchLater();
-        }
-    }
-
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask RelayAsync(ReadOnlyMemory<byte> bytes)
-    {
-        var offset = 0;
-        while (_sse.TryRead(bytes.Span, ref offset, out var kind))
-        {
-            if (_events.Text.Length > 0)
-                await WriteToSinkAsync();
-            // It may have waited a long time for its client.
-            if (Volatile.Read(ref _state) == Aborted)
-                throw new OperationCanceledException(_cancellationToken);
-            switch (kind)
-            {
-                case EventKind.Done:
-                    End(BackendResult.Completed);
-                    return;
-                case EventKind.Error:
-                    End(UpstreamFailures.FromEvent(_events.Error, _status));
-                    throw new EndOfCopyException();
-                case EventKind.Malformed:
-                    End(UpstreamFailures.Malformed(_status));
-                    throw new EndOfCopyException();
-            }
-        }
-
-        if (!_sse.IsTooLong)
-            return;
-        End(UpstreamFailures.TooLong(_sse.MaxEventBytes, _status));
-        throw new EndOfCopyException();
-    }
-
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask WriteToSinkAsync()
-    {
-        try
-        {
-            await _sink.WriteAsync(new StreamDelta(_events.Text), _cancellationToken);
-        }
-        catch (Exception exception)
-        {
-            // An exception of the sink is not the upstream's fault.
-            _faultOfSink = exception;
-            throw;
         }
     }
 
@@ -221,6 +163,23 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         // Most bodies have ended by now, and need no timer.
         ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
         _result.SetResult(result);
+        if (result.Fault is not (null or UpstreamFault.EmptyAnswer))
+            throw new EndOfCopyException();
+    }
+
+    /// <summary>The answer is whole: waits a moment for the end of its body. More of the answer begins the
+    /// wait anew; comments do not.</summary>
+    private void WaitForEnd()
+    {
+        var now = Environment.TickCount64;
+        if (_graceEndsMs == 0 || _relay.Parts != _partsBeforeGrace)
+        {
+            _graceEndsMs = now + GraceMs;
+            _partsBeforeGrace = _relay.Parts;
+            _sink.OnAnswerWhole();
+        }
+
+        _stop.CancelAfter((int)Math.Max(1, _graceEndsMs - now));
     }
 
     void IThreadPoolWorkItem.Execute()
@@ -238,11 +197,13 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         }
     }
 
-    private async Task CopyAsync(Stream body)
+    private async Task CopyAsync(Stream body, ReadOnlyMemory<byte> begun)
     {
         Exception? fault = null;
         try
         {
+            if (!begun.IsEmpty)
+                await WriteAsync(begun);
             await body.CopyToAsync(this, CopyBytes, _stop.Token);
         }
         catch (Exception exception)
@@ -254,41 +215,37 @@ internal sealed class ResponsePump<TEvents> : Stream, IValueTaskSource<BackendRe
         _isOver = true;
         _registration.Dispose();
         // Not disposed: the client's token may be firing into it.
-        if (Interlocked.Exchange(ref _rest, RestIsOver) == RestIsTimed)
+        if (Interlocked.Exchange(ref _rest, RestIsOver) == RestIsTimed || _graceEndsMs != 0)
             _stop.CancelAfter(Timeout.Infinite);
         _response.Dispose();
-        _sse.Dispose();
-        var isFinished = _events.IsFinished;
-        _events.Dispose();
+        await body.DisposeAsync();
         // Once an answer is over, it does not matter how its connection ended.
         if (!isOver)
-            OnBodyEnded(fault, isFinished);
+            await EndWithBodyAsync(fault);
+        _relay.Dispose();
     }
 
-    private void OnBodyEnded(Exception? fault, bool isFinished)
+    private async Task EndWithBodyAsync(Exception? fault)
     {
-        if (fault is null)
+        // Our own wait for the end is over.
+        if (fault is OperationCanceledException && _graceEndsMs != 0)
+            fault = null;
+        BackendResult result;
+        try
         {
-            _result.SetResult(isFinished
-                ? BackendResult.Completed
-                : UpstreamFailures.Truncated(TEvents.ExpectedEnd, _status));
+            var isUpstreams = fault is null || UpstreamFailures.IsUpstreams(fault);
+            if ((_relay.FaultOfSink ?? (isUpstreams ? null : fault)) is { } ours)
+                ExceptionDispatchInfo.Throw(ours);
+            _cancellationToken.ThrowIfCancellationRequested();
+            result = await _relay.EndWithBodyAsync(fault);
         }
-        else if (_faultOfSink is not null)
+        catch (Exception exception)
         {
-            _result.SetException(_faultOfSink);
+            _result.SetException(exception);
+            return;
         }
-        else if (!UpstreamFailures.IsUpstreams(fault))
-        {
-            _result.SetException(fault);
-        }
-        else if (_cancellationToken.IsCancellationRequested)
-        {
-            _result.SetException(new OperationCanceledException(_cancellationToken));
-        }
-        else
-        {
-            _result.SetResult(UpstreamFailures.FromReading(fault, _status));
-        }
+
+        _result.SetResult(result);
     }
 }
 

@@ -3,31 +3,34 @@ using System.Buffers;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// Finds the events in a stream of bytes that comes in pieces (WHATWG HTML, section 9.2.6). The tests compare
-/// it with <see cref="System.Net.ServerSentEvents.SseParser"/>.
+/// Finds the events in a stream of bytes that comes in pieces (WHATWG HTML, section 9.2.6). Beyond the
+/// standard: an event that the end of the body cuts counts; a field <c>error</c>, another unknown field
+/// with an error object, and a bare JSON line are events of their own, because servers send their errors
+/// so.
 /// </summary>
 /// <remarks>
-/// That parser asks for bytes and waits for them: a state machine and a task for each token. This reader is
-/// given them, so a token costs no object, and an event that comes whole, as nearly all do, no copy. The
-/// fields <c>id</c> and <c>retry</c> mean nothing without reconnects.
+/// The platform's parser asks for bytes and waits for them: a state machine and a task for each token. This
+/// reader is given them, so a token costs no object, and an event that comes whole, as nearly all do, no
+/// copy. The fields <c>id</c> and <c>retry</c> mean nothing without reconnects.
 /// </remarks>
 /// <typeparam name="TEvents">Receives the events.</typeparam>
 /// <param name="events">Receives the events; not disposed here.</param>
-/// <param name="maxEventBytes">Longest line and longest event, bytes: many short <c>data:</c> lines without a
-/// blank one would grow the buffer forever. A comment counts as a line but not towards its event, so a
+/// <param name="maxEventBytes">Longest line and longest event, bytes: many short <c>data:</c> lines without
+/// a blank one would grow the buffer forever. A comment counts as a line but not towards its event, so a
 /// heartbeat every few seconds adds up to nothing.</param>
 internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : IDisposable
     where TEvents : struct, IEventReader
 {
-    private const string Message = "message";
-
-    private string _type = Message;
+    private string _type = IEventReader.MessageEvent;
     private byte[] _line = [];
     private int _lineLength;
     private byte[] _data = [];
     private int _dataLength;
     private long _eventBytes;
     private bool _hasData;
+
+    /// <summary>The event is JSON over several lines, without a field's name.</summary>
+    private bool _isBare;
     private bool _lastWasCarriageReturn;
     private bool _hasBegun;
 
@@ -80,6 +83,20 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         return false;
     }
 
+    /// <summary>No more bytes come: reads an event that the end has cut. Call it until it returns
+    /// false.</summary>
+    public bool TryReadEnd(out EventKind kind)
+    {
+        kind = default;
+        if (IsTooLong)
+            return false;
+        var line = _lineLength > 0 ? WithoutMark(_line.AsSpan(0, _lineLength)) : default;
+        var offset = 0;
+        var isEvent = !line.IsEmpty && ReadField(line, [], ref offset, out kind);
+        GiveBack(ref _line, ref _lineLength);
+        return isEvent || EndEvent(out kind);
+    }
+
     public void Dispose()
     {
         GiveBack(ref _line, ref _lineLength);
@@ -109,13 +126,7 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
             line = _line.AsSpan(0, _lineLength);
         }
 
-        if (!_hasBegun)
-        {
-            _hasBegun = true;
-            if (line.StartsWith(ByteOrderMark))
-                line = line[ByteOrderMark.Length..];
-        }
-
+        line = WithoutMark(line);
         bool isEvent;
         if (line.IsEmpty)
             isEvent = EndEvent(out kind);
@@ -126,23 +137,43 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         return isEvent;
     }
 
-    /// <summary>A blank line: the event's end, if there was any data.</summary>
+    /// <summary>The stream may begin with a byte order mark.</summary>
+    private ReadOnlySpan<byte> WithoutMark(ReadOnlySpan<byte> line)
+    {
+        var isFirst = !_hasBegun;
+        _hasBegun = true;
+        return isFirst && line.StartsWith(ByteOrderMark) ? line[ByteOrderMark.Length..] : line;
+    }
+
+    /// <summary>A blank line: the event's end, if there was any data. A name without data dies with
+    /// it.</summary>
     private bool EndEvent(out EventKind kind)
     {
         kind = default;
-        _eventBytes = 0;
-        // A type without data applies to the next event, as in the parser that this one is compared with.
-        if (!_hasData)
-            return false;
-        kind = events.Read(_type, _data.AsSpan(0, _dataLength));
+        var hadData = _hasData;
+        if (hadData)
+        {
+            var data = _data.AsSpan(0, _dataLength);
+            kind = _isBare ? ReadBare(data) : events.Read(_type, data);
+        }
+
         BeginEvent();
-        return true;
+        return hadData;
+    }
+
+    /// <summary>JSON without a field's name: the standard says to skip it, so only what is JSON counts.
+    /// </summary>
+    private EventKind ReadBare(ReadOnlySpan<byte> json)
+    {
+        var kind = events.Read(_type, json);
+        return kind == EventKind.Malformed ? EventKind.Delta : kind;
     }
 
     private void BeginEvent()
     {
-        _type = Message;
+        _type = IEventReader.MessageEvent;
         _hasData = false;
+        _isBare = false;
         _eventBytes = 0;
         GiveBack(ref _data, ref _dataLength);
     }
@@ -162,18 +193,64 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
                 return true;
             }
 
-            if (_hasData)
-                Append(ref _data, ref _dataLength, "\n"u8);
-            Append(ref _data, ref _dataLength, value);
-            _hasData = true;
-        }
-        else if (TryGetValue(line, "event"u8, out value))
-        {
-            // Only one name has a meaning; every other is treated as none.
-            _type = value.SequenceEqual("error"u8) ? "error" : Message;
+            AppendData(value);
+            return false;
         }
 
+        if (!TryGetValue(line, "event"u8, out value))
+            return line[0] != (byte)':' && ReadUnknown(line, out kind);
+        _type = value.IsEmpty || value.SequenceEqual("message"u8) ? IEventReader.MessageEvent
+            : value.EndsWith("error"u8) ? IEventReader.ErrorEvent
+            : IEventReader.OtherEvent;
         return false;
+    }
+
+    /// <summary>A line that the standard says to skip.</summary>
+    /// <returns>True if it is an event of its own.</returns>
+    private bool ReadUnknown(ReadOnlySpan<byte> line, out EventKind kind)
+    {
+        kind = default;
+        if (_isBare)
+        {
+            AppendData(line);
+            return false;
+        }
+
+        var value = line;
+        if (line[0] is not ((byte)'{' or (byte)'['))
+        {
+            if (TryGetValue(line, "error"u8, out value))
+            {
+                kind = value.IsEmpty ? default : events.Read(IEventReader.ErrorEvent, value);
+                return !value.IsEmpty;
+            }
+
+            value = line[(line.IndexOf((byte)':') + 1)..].Trim((byte)' ');
+            if (value.IsEmpty || value[0] is not ((byte)'{' or (byte)'[') || !events.IsError(value))
+                return false;
+        }
+
+        if (value.TrimEnd(" \t"u8)[^1] is not ((byte)'}' or (byte)']'))
+        {
+            _isBare = !_hasData;
+            if (_isBare)
+                AppendData(line);
+            return false;
+        }
+
+        kind = ReadBare(value);
+        // Lines of JSON without blank ones between them are not one event.
+        if (!_hasData)
+            _eventBytes = 0;
+        return true;
+    }
+
+    private void AppendData(ReadOnlySpan<byte> value)
+    {
+        if (_hasData)
+            Append(ref _data, ref _dataLength, "\n"u8);
+        Append(ref _data, ref _dataLength, value);
+        _hasData = true;
     }
 
     /// <summary>The field's value, without one leading space. A line without a colon is a field without a

@@ -48,6 +48,7 @@ internal static class UpstreamCause
             http.HttpRequestError.ToString(),
         // The framework's words and the names of its enums; nothing from the certificate.
         AuthenticationException tls => tls.Message,
+        UpstreamFloodException flood => flood.Message,
         _ => null,
     };
 

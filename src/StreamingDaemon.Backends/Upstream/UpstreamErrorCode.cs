@@ -18,31 +18,53 @@ internal static class UpstreamErrorCode
     private static readonly SearchValues<char> s_nameCharacters = SearchValues.Create(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
 
+    private static readonly SearchValues<char> s_modelCharacters = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-+/:@");
+
     private static readonly SearchValues<char> s_mediaTypeCharacters = SearchValues.Create(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-+/");
 
-    /// <summary>Type and code of an error object (<c>{"error":{…}}</c>, or the object itself); null if
-    /// neither is there as a name. Anything that is not a name is left out, not trimmed to one.</summary>
+    /// <summary>Fields that name an error's type, the best first.</summary>
+    private static readonly string[] s_typeFields = ["type", "error_type", "status"];
+
+    /// <summary>Fields that hold its code.</summary>
+    private static readonly string[] s_codeFields =
+        ["code", "error_code", "status_code", "statusCode", "errorcode"];
+
+    /// <summary>Fields with another object, or the code itself.</summary>
+    private static readonly string[] s_innerFields = ["error", "errors", "detail", "fault", "base_resp"];
+
+    /// <summary>Words that stand for "no name".</summary>
+    private static readonly string[] s_noNames = ["None", "none", "null", "error"];
+
+    /// <summary>Type and code of an error, wherever the body has them (<c>{"error":{…}}</c>,
+    /// <c>{"error":"code"}</c>, the object itself, an array around it …); null if neither is there as a name.
+    /// Anything that is not a name is left out, not trimmed to one.</summary>
     public static string? FromBody(ReadOnlySpan<byte> body, string secret)
     {
         try
         {
             var reader = new Utf8JsonReader(body);
             using var document = JsonDocument.ParseValue(ref reader);
-            var error = document.RootElement;
-            if (error.ValueKind == JsonValueKind.Object && error.TryGetProperty("error", out var inner))
-                error = inner;
-            if (error.ValueKind != JsonValueKind.Object)
-                return null;
-            var type = Word(error, "type", secret);
-            var code = Word(error, "code", secret);
-            return type is null || code is null || type == code ? type ?? code : $"{type}/{code}";
+            return Find(document.RootElement, secret, depth: 0);
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
             // Not JSON, cut off at the limit, or it contains a lone surrogate.
             return null;
         }
+    }
+
+    /// <summary>The word itself, if it is a name that may be shown; else null.</summary>
+    public static string? Name(string? word, string secret)
+    {
+        if (word is null or "" || word.Length > MaxLength
+            || word.AsSpan().ContainsAnyExcept(s_nameCharacters))
+        {
+            return null;
+        }
+
+        return HoldsPartOf(secret, word) ? null : word;
     }
 
     /// <summary>A Content-Type without its parameters, for the log; null if it is not one.</summary>
@@ -63,19 +85,54 @@ internal static class UpstreamErrorCode
         return mediaType.Trim();
     }
 
-    private static string? Word(JsonElement error, string name, string secret)
+    /// <summary>A name in a list of models; null if it is none, or may not be shown.</summary>
+    public static string? ModelName(JsonElement model, string property, string secret) =>
+        model.ValueKind == JsonValueKind.Object && model.TryGetProperty(property, out var value)
+        && value.ValueKind == JsonValueKind.String && value.GetString() is { Length: > 0 and <= 128 } name
+        && !name.AsSpan().ContainsAnyExcept(s_modelCharacters) && !HoldsPartOf(secret, name) ? name : null;
+
+    /// <summary>The name in one value. The inner error is the cause, and an array's first one
+    /// counts.</summary>
+    private static string? Find(JsonElement error, string secret, int depth)
     {
-        if (!error.TryGetProperty(name, out var value))
+        const int DeepestError = 4;
+        if (error.ValueKind == JsonValueKind.Array && error.GetArrayLength() > 0)
+            error = error[0];
+        if (depth > 0 && error.ValueKind is JsonValueKind.String or JsonValueKind.Number)
+            return Word(error, secret);
+        if (error.ValueKind != JsonValueKind.Object || depth > DeepestError)
             return null;
+        foreach (var field in s_innerFields)
+        {
+            if (error.TryGetProperty(field, out var inner) && Find(inner, secret, depth + 1) is { } name)
+                return name;
+        }
+
+        var type = First(error, s_typeFields, secret);
+        var code = First(error, s_codeFields, secret);
+        return type is null || code is null || type == code ? type ?? code : $"{type}/{code}";
+    }
+
+    private static string? First(JsonElement error, string[] fields, string secret)
+    {
+        foreach (var field in fields)
+        {
+            if (error.TryGetProperty(field, out var value) && Word(value, secret) is { } word)
+                return word;
+        }
+
+        return null;
+    }
+
+    private static string? Word(JsonElement value, string secret)
+    {
         var word = value.ValueKind switch
         {
-            JsonValueKind.String => value.GetString()!,
+            JsonValueKind.String => value.GetString(),
             JsonValueKind.Number => value.GetRawText(),
-            _ => "",
+            _ => null,
         };
-        if (word.Length is 0 or > MaxLength || word.AsSpan().ContainsAnyExcept(s_nameCharacters))
-            return null;
-        return HoldsPartOf(secret, word) ? null : word;
+        return s_noNames.Contains(word) ? null : Name(word, secret);
     }
 
     private static bool HoldsPartOf(string secret, string word)

@@ -26,7 +26,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     /// fault.</summary>
     public static bool IsUpstreams(Exception exception) => exception is IOException
         or HttpRequestException or OperationCanceledException or ObjectDisposedException or SocketException
-        or AuthenticationException;
+        or AuthenticationException or InvalidDataException;
 
     /// <summary>A server without HTTP/2 may read its preface and wait for the rest of a request.</summary>
     public string? TimeoutHint => _isPriorKnowledge && !_hasAnswered
@@ -62,7 +62,8 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
 
     /// <summary>The upstream sent a line or an event above the limit.</summary>
     public static BackendResult TooLong(int maxBytes, int status) => BackendResult.Failed(
-        UpstreamFault.TooLong, $"the upstream sent an event of more than {maxBytes} bytes", status);
+        UpstreamFault.TooLong,
+        $"the upstream sent an event of more than {maxBytes} bytes (streaming.max_event_bytes)", status);
 
     /// <summary>The upstream reported an error in the middle of its answer.</summary>
     /// <param name="word">The upstream's name for the error, or null.</param>
@@ -82,6 +83,25 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     {
         Fault = UpstreamFault.Truncated,
     };
+
+    /// <summary>The answer ended, and there was nothing to show.</summary>
+    /// <param name="onlyHeld"><see cref="IEventReader.OnlyHeld"/></param>
+    /// <param name="status">The response's status.</param>
+    public static BackendResult Empty(string? onlyHeld, int status) =>
+        BackendResult.Failed(UpstreamFault.EmptyAnswer, onlyHeld is null
+            ? "the upstream's answer is empty"
+            : $"the answer holds only {onlyHeld}, which this stream's format cannot show", status);
+
+    /// <summary>The upstream sent much that is no part of an answer.</summary>
+    public static BackendResult NoProgress(int bytes, int status) => BackendResult.Failed(
+        UpstreamFault.NoProgress, $"the upstream sent {bytes} bytes without any part of an answer", status);
+
+    /// <summary>A JSON error in the place of the stream, under a 2xx status.</summary>
+    /// <param name="word">The upstream's name for the error, or null.</param>
+    /// <param name="status">The response's status.</param>
+    public static BackendResult NotAStream(string? word, int status) => BackendResult.Failed(
+        UpstreamFault.NotAStream, WithWord($"the upstream answered with an error under HTTP {status}", word),
+        status);
 
     /// <summary>The upstream answered, but not with a stream.</summary>
     public async Task<BackendResult> FromResponseAsync(

@@ -22,8 +22,14 @@ internal sealed record UpstreamOptions
     /// <summary>Longest line and longest event accepted, bytes.</summary>
     public int MaxEventBytes { get; init; } = 1 << 20;
 
-    /// <summary>The key. No error quotes any part of it.</summary>
-    public string Secret { get; init; } = "";
+    /// <summary>The key, renewed when the upstream answers 401.</summary>
+    public UpstreamKey Key { get; init; } = new("");
+
+    /// <summary>What no error quotes any part of.</summary>
+    public string Secret => Key.Hidden;
+
+    /// <summary>Watches the connections and answers; null for none.</summary>
+    public UpstreamTrace? Trace { get; init; }
 
     /// <summary>What the operator sets to use HTTP/1.1, as in "set X=false".</summary>
     public required string Http1Hint { get; init; }

@@ -33,7 +33,8 @@ internal sealed class UpstreamTransport : IDisposable
         _isConnectionEach = !options.Http2Enabled;
         if (isTls && options is { Http2Enabled: true, SocketPath: null })
             _standby = CreateStandby(options);
-        _client = new HttpMessageInvoker(CreateHandler(options, _standby));
+        var handler = CreateHandler(options, _standby);
+        _client = new HttpMessageInvoker(options.Trace?.Around(handler) ?? handler);
         _version = options.Http2Enabled ? HttpVersion.Version20 : HttpVersion.Version11;
         // Without TLS there is no ALPN to agree on a version: HTTP/2 then needs prior knowledge.
         _versionPolicy = options.Http2Enabled && isTls
@@ -111,6 +112,10 @@ internal sealed class UpstreamTransport : IDisposable
             // ResponsePump drains the bodies that end well.
             ResponseDrainTimeout = TimeSpan.Zero,
         };
+        handler.PlaintextStreamFilter = static (context, _) => new ValueTask<Stream>(
+            context.NegotiatedHttpVersion.Major == 2
+                ? new Http2FloodGuard(context.PlaintextStream)
+                : context.PlaintextStream);
         // The handler adds TLS if the scheme asks for it.
         if (options.SocketPath is { } path)
             handler.ConnectCallback = (_, token) => UpstreamSocket.ConnectAsync(path, token);

@@ -18,12 +18,41 @@ internal static class CheckReport
     public static IEnumerable<CheckResult> OfBackends(BackendSettings backends) => backends.Configured
         .SelectMany(backend => backend.Kind.Checks(backend.Options)).Select(Look);
 
-    public static void Write(TextWriter output, IReadOnlyList<CheckResult> results, bool json)
+    /// <summary>Asks the upstream of each backend that can be made for one token.</summary>
+    public static async Task<IReadOnlyList<CheckResult>> OfUpstreamsAsync(
+        DaemonOptions options, CancellationToken cancellationToken)
+    {
+        var timeouts = options.Timeouts;
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(timeouts.ConnectTimeoutMs + timeouts.FirstTokenTimeoutMs);
+        var results = new List<CheckResult>();
+        foreach (var (kind, settings) in options.Backends.Configured)
+        {
+            results.AddRange((await kind.ProbeAsync(settings, limit.Token)).Select(finding => new CheckResult(
+                finding.Name, finding.IsGood ? CheckStatus.Ok : CheckStatus.Failed,
+                PrintedText.Harmless(finding.Detail).ReplaceLineEndings(" "))));
+        }
+
+        if (results.Count == 0)
+        {
+            results.Add(new CheckResult("upstream", CheckStatus.Failed,
+                "no backend that can be made asks a server. Configure one: backend.name = \"openai\""));
+        }
+
+        return results;
+    }
+
+    /// <param name="output">Gets the report.</param>
+    /// <param name="results">What a start needs.</param>
+    /// <param name="json">True for JSON, false for a table.</param>
+    /// <param name="upstream">What asking the upstream was like; empty if it was not asked.</param>
+    public static void Write(TextWriter output, IReadOnlyList<CheckResult> results, bool json,
+        IReadOnlyList<CheckResult>? upstream = null)
     {
         if (json)
-            output.WriteLine(ToJson(results));
+            output.WriteLine(ToJson([.. results, .. upstream ?? []]));
         else
-            WriteTable(output, results);
+            WriteTable(output, results, upstream ?? []);
     }
 
     /// <summary>A test that hangs is a finding too.</summary>
@@ -34,15 +63,22 @@ internal static class CheckReport
         return new(check.Name, finding.IsGood ? CheckStatus.Ok : CheckStatus.Warning, finding.Detail);
     }
 
-    private static void WriteTable(TextWriter output, IReadOnlyList<CheckResult> results)
+    private static void WriteTable(TextWriter output, IReadOnlyList<CheckResult> results,
+        IReadOnlyList<CheckResult> upstream)
     {
-        var width = results.Max(r => r.Name.Length);
-        foreach (var result in results)
+        List<CheckResult> all = [.. results, .. upstream];
+        var width = all.Max(r => r.Name.Length);
+        foreach (var result in all)
             output.WriteLine($"{Word(result.Status),-7}  {result.Name.PadRight(width)}  {result.Detail}");
         var failed = results.Count(r => r.Status == CheckStatus.Failed);
         output.WriteLine(failed == 0
             ? "The daemon would start."
             : $"The daemon would not start: {failed} failed.");
+        if (upstream.Count == 0)
+            return;
+        output.WriteLine(upstream.All(r => r.Status != CheckStatus.Failed)
+            ? "The upstream answers."
+            : "The upstream does not answer as it should: requests would fail.");
     }
 
     private static string ToJson(IReadOnlyList<CheckResult> results)

@@ -95,12 +95,13 @@ internal static class CommandLine
         // Read again, in a thread of the daemon's own.
         tree.Root.SetAction((result, cancel) => actions.RunAsync(
             Load(tree, result, sources), () => Read(tree, result, sources), cancel));
-        tree.Check.SetAction((result, _) =>
+        tree.Check.SetAction((result, cancel) =>
         {
             var json = result.GetValue(tree.Json);
             try
             {
-                return actions.CheckAsync(Load(tree, result, sources), json);
+                return actions.CheckAsync(
+                    Load(tree, result, sources), json, result.GetValue(tree.Upstream), cancel);
             }
             catch (ConfigurationException e) when (json)
             {

@@ -32,6 +32,10 @@ internal sealed class CommandTree
     public Option<bool> Version { get; } =
         new("--version", "-v") { Recursive = true, Description = "Print the version and exit" };
     public Option<bool> Json { get; } = new("--json") { Description = "Print the findings as JSON" };
+    public Option<bool> Upstream { get; } = new("--upstream")
+    {
+        Description = "Ask the model's server for one token too, and say how that went",
+    };
     public Option<string[]> Port { get; } =
         Value("--port", null, "N", $"Port of the page; {DemoPort.Range} [default: {DefaultDemoPort}]");
     public Option<bool> Once { get; } = new("--once") { Description = "Exit after the first stream" };
@@ -62,6 +66,7 @@ internal sealed class CommandTree
         Root.Add(Version);
 
         Check.Add(Json);
+        Check.Add(Upstream);
         Health.Add(Json);
         Demo.Add(Port);
         Demo.Add(Once);

@@ -13,9 +13,11 @@ internal interface ICliActions
         DaemonOptions options, Func<DaemonOptions> reread, CancellationToken cancellationToken);
 
     /// <summary>
-    /// <c>check</c>: reports whether the daemon could run here; the configuration is already valid.
+    /// <c>check</c>: reports whether the daemon could run here; the configuration is already valid. With
+    /// <paramref name="upstream"/> it also asks the upstream for a token.
     /// </summary>
-    Task<int> CheckAsync(DaemonOptions options, bool json);
+    Task<int> CheckAsync(
+        DaemonOptions options, bool json, bool upstream, CancellationToken cancellationToken);
 
     /// <summary>
     /// <c>health</c>: reports whether the daemon that runs with this configuration is ready.

@@ -23,7 +23,9 @@ internal sealed class CliActions : ICliActions
             return await daemon.WaitAsync(cancellationToken);
         });
 
-    public Task<int> CheckAsync(DaemonOptions options, bool json) => Explained(() =>
+    public Task<int> CheckAsync(
+        DaemonOptions options, bool json, bool upstream, CancellationToken cancellationToken) =>
+        Explained(async () =>
     {
         var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
         results.Add(MetricsPort.Check(options.Monitoring));
@@ -32,9 +34,11 @@ internal sealed class CliActions : ICliActions
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
             $"valid; backend {options.Backend.Name}, socket mode "
             + $"{Convert.ToString(options.Server.SocketMode, 8)}"));
-        CheckReport.Write(Console.Out, results, json);
-        return Task.FromResult(
-            results.Exists(r => r.Status == CheckStatus.Failed) ? ExitCode.Failure : ExitCode.Success);
+        IReadOnlyList<CheckResult> asked = upstream
+            ? await CheckReport.OfUpstreamsAsync(options, cancellationToken) : [];
+        CheckReport.Write(Console.Out, results, json, asked);
+        return results.Concat(asked).Any(r => r.Status == CheckStatus.Failed)
+            ? ExitCode.Failure : ExitCode.Success;
     });
 
     public Task<int> HealthAsync(DaemonOptions options, bool json, CancellationToken cancellationToken) =>

@@ -122,10 +122,13 @@ internal static class DemoCommand
         try
         {
             using var document = JsonDocument.Parse(line.AsMemory(Data.Length));
-            return document.RootElement.TryGetProperty("content", out var content) ? content.GetString()
-                : document.RootElement.TryGetProperty("error", out var error)
-                    ? $"\n[error: {error.GetString()}]"
-                : null;
+            var root = document.RootElement;
+            if (root.TryGetProperty("content", out var content))
+                return content.GetString();
+            if (!root.TryGetProperty("error", out var error))
+                return null;
+            var code = root.TryGetProperty("code", out var word) ? word.GetString() : null;
+            return $"\n[error: {error.GetString()} ({code})]";
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {

@@ -17,6 +17,7 @@ internal sealed class DemoFront : IAsyncDisposable
 {
     private const int MaxHeadBytes = 16 * 1024;
     private const int MaxBodyBytes = 200 * 1024;
+    private const string Json = "application/json";
 
     /// <summary>Timeout of reading a request, sending an answer, and the handoff to the daemon.</summary>
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
@@ -97,8 +98,8 @@ internal sealed class DemoFront : IAsyncDisposable
                 switch (request)
                 {
                     case null:
-                        await AnswerAsync(browser, "400 Bad Request", "text/plain",
-                            "Bad request\n"u8.ToArray());
+                        await AnswerAsync(browser, "400 Bad Request", Json,
+                            Error("bad_request", "The request is malformed."));
                         break;
                     case { Method: "GET", Path: "/" or "/index.html" }:
                         await AnswerAsync(browser, "200 OK", "text/html; charset=utf-8", _page);
@@ -109,14 +110,15 @@ internal sealed class DemoFront : IAsyncDisposable
                             _socketPath, (int)browser.Handle, request.HandoffData(), s_patience);
                         break;
                     default:
-                        await AnswerAsync(browser, "404 Not Found", "text/plain", "Not found\n"u8.ToArray());
+                        await AnswerAsync(browser, "404 Not Found", Json,
+                            Error("not_found", "There is only the page and /stream.php."));
                         break;
                 }
             }
             catch (HandoffServerException)
             {
-                await AnswerAsync(browser, "503 Service Unavailable", "text/plain",
-                    "The daemon is unavailable\n"u8.ToArray());
+                await AnswerAsync(browser, "503 Service Unavailable", Json,
+                    Error("daemon_unavailable", "The daemon is unavailable."));
             }
             catch (Exception e) when (e is SocketException or OperationCanceledException)
             {
@@ -139,6 +141,10 @@ internal sealed class DemoFront : IAsyncDisposable
         await browser.SendAsync(body, timeout.Token);
         browser.Shutdown(SocketShutdown.Send);
     }
+
+    /// <summary>In the shape of the daemon's own errors.</summary>
+    private static byte[] Error(string code, string message) => Encoding.ASCII.GetBytes(
+        $"{{\"error\":{{\"code\":\"{code}\",\"message\":\"{message}\"}}}}\n");
 
     private static byte[] ReadPage()
     {

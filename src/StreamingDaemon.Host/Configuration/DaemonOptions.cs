@@ -86,7 +86,7 @@ internal sealed record BackendOptions
 internal sealed record StreamingOptions
 {
     /// <summary>
-    /// Longest wait for the upstream's first sign before the 200 head is sent, ms; 0 sends it at once.
+    /// Longest wait for the answer's first text before the 200 head is sent, ms; 0 sends it at once.
     /// </summary>
     public int HeadWaitMs { get; init; } = 1_000;
 

@@ -67,7 +67,9 @@ internal static class DaemonOptionsLoader
 
         var configuration = builder.Build();
         errors.ThrowIfAny();
-        var options = Bind(configuration, sources.Table) with { ConfigFile = file };
+        var options = SecretFile.Fill(Bind(configuration, sources.Table), sources.Table, errors);
+        errors.ThrowIfAny();
+        options = WithLimits(options) with { ConfigFile = file };
         CheckTogether(options, errors);
         errors.ThrowIfAny();
         return options;
@@ -101,6 +103,11 @@ internal static class DaemonOptionsLoader
                 options = spec.Apply(options, canonical);
         }
 
+        return options;
+    }
+
+    private static DaemonOptions WithLimits(DaemonOptions options)
+    {
         var limits = new BackendLimits(options.Timeouts.ConnectTimeoutMs, options.Streaming.MaxEventBytes);
         foreach (var (kind, settings) in options.Backends.Configured)
         {

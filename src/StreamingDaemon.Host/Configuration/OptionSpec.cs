@@ -27,6 +27,9 @@ internal abstract class OptionSpec
     /// <summary>False if what the option belongs to does not exist; null if it always does.</summary>
     public Func<DaemonOptions, bool>? Exists { get; init; }
 
+    /// <summary>Whether what the option belongs to exists.</summary>
+    public bool IsIn(DaemonOptions options) => Exists is null || Exists(options);
+
     /// <summary>True if a running daemon applies a new value on SIGHUP; for other options it reports that a
     /// restart is needed.</summary>
     public bool Reloadable { get; init; }
@@ -87,8 +90,7 @@ internal sealed class OptionSpec<T>(
 
     public override DaemonOptions Carry(DaemonOptions from, DaemonOptions to) => set(to, get(from));
 
-    private T? Value(DaemonOptions options) =>
-        Exists is null || Exists(options) ? get(options) : default;
+    private T? Value(DaemonOptions options) => IsIn(options) ? get(options) : default;
 
     public override DaemonOptions Apply(DaemonOptions options, string canonical)
     {

@@ -24,6 +24,10 @@ internal sealed partial class OptionTable
             BackendOption<Uri> url => Spec(kind, url, new UrlType()),
             BackendOption<string> { Value: SecretValue } secret =>
                 Spec(kind, secret, new SecretType()),
+            BackendOption<string> { Value: ChoiceValue value } choice =>
+                Spec(kind, choice, new ChoiceType<string>([.. value.Words.Select(word => (word, word))])),
+            BackendOption<string?> { Value: SecretFileValue } file =>
+                Spec<string?>(kind, file!, new FilePathType()),
             BackendOption<string> { Value: NameValue value } name =>
                 Spec(kind, name, new NameType(value.What)),
             BackendOption<string?> { Value: SocketPathValue } path =>
@@ -45,6 +49,7 @@ internal sealed partial class OptionTable
             Key = $"{kind.Name}:{option.Name}",
             Exists = o => o.Backends.Of(kind.Name).IsConfigured,
             EnvAlias = option.Variable,
+            Reloadable = option.Reloadable,
             Cli = option.CommandLine is { } cli ? new(cli.LongName, cli.ShortName, cli.ValueName) : null,
             FlatNames = [.. option.FlatNames],
             Description = option.Description,

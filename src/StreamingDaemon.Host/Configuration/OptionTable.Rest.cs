@@ -12,7 +12,8 @@ internal sealed partial class OptionTable
             Key = "rate_limit:requests",
             Reloadable = true,
             Description = "Streams that one user_id may begin in a window; further ones get a 429",
-            Cost = "A few hundred bytes for each user of the last window. Handoffs without user_id are free.",
+            Cost = "A few hundred bytes for each user of the last window. "
+                + "Handoffs without user_id count as one user.",
         },
         new OptionSpec<int>(
             new IntType(1, 86_400),

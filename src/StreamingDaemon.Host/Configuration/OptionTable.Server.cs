@@ -110,7 +110,7 @@ internal sealed partial class OptionTable
             (o, v) => o with { Streaming = o.Streaming with { HeadWaitMs = v } })
         {
             Key = "streaming:head_wait_ms",
-            Description = "Longest wait for the upstream's first sign before the 200 head leaves, ms",
+            Description = "Longest wait for the answer's first text before the 200 head leaves, ms",
             Cost = "While it waits, a failing upstream can still become a 502; the browser sees nothing.",
         },
         new OptionSpec<int>(

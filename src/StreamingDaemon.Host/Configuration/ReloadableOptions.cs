@@ -33,9 +33,11 @@ internal sealed class ReloadableOptions(DaemonOptions options)
             {
                 if (!spec.Differs(_current, next))
                     continue;
-                if (spec.Reloadable)
+                // A backend that only one of them has is not made, or not removed, while the daemon runs.
+                var isTaken = spec.Reloadable && spec.IsIn(_current) && spec.IsIn(next);
+                if (isTaken)
                     merged = spec.Carry(next, merged);
-                (spec.Reloadable ? changed : needRestart).Add(spec.DottedKey);
+                (isTaken ? changed : needRestart).Add(spec.DottedKey);
             }
 
             _current = merged;

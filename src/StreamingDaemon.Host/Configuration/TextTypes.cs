@@ -88,13 +88,17 @@ internal sealed class SocketPathType(bool required) : OptionType<string?>
 internal sealed class SecretType : OptionType<string>
 {
     public override string Expected => "a key without spaces and line breaks";
-    public override string Range => "no spaces";
+    public override string Range => "no spaces, no quotes";
 
     public override string? Read(RawSetting raw, out string value)
     {
         value = "";
         if (raw.Kind is not (RawKind.String or RawKind.Text))
             return "the value is not a string";
+        if (raw.Text.Length > 0 && (IsQuote(raw.Text[0]) || IsQuote(raw.Text[^1])))
+            return "the value stands in quotes, which would be sent with it";
+        if (raw.Text.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase))
+            return "the value begins with the word Bearer, which the daemon adds itself";
         if (raw.Text.Any(c => char.IsWhiteSpace(c) || char.IsControl(c) || c > '~'))
             return "the value holds a space, a line break or another character that no HTTP header may hold";
         value = raw.Text;
@@ -102,6 +106,28 @@ internal sealed class SecretType : OptionType<string>
     }
 
     public override string Format(string value) => value;
+
+    private static bool IsQuote(char c) => c is '"' or '\'' or '`';
+}
+
+/// <summary>The path of a file, or null if there is none.</summary>
+internal sealed class FilePathType : OptionType<string?>
+{
+    public override string Expected => "the path of a file";
+    public override string Range => "path";
+
+    public override string? Read(RawSetting raw, out string? value)
+    {
+        value = null;
+        if (raw.Kind is not (RawKind.String or RawKind.Text))
+            return WrongKind(raw);
+        if (raw.Text.Contains('\0'))
+            return "the path holds a zero byte";
+        value = raw.Text.Length == 0 ? null : raw.Text;
+        return null;
+    }
+
+    public override string Format(string? value) => value ?? "";
 }
 
 /// <summary>An http or https address. It may carry credentials, so no message shows it.</summary>
@@ -117,12 +143,14 @@ internal sealed class UrlType : OptionType<Uri>
         value = s_none;
         if (raw.Kind is not (RawKind.String or RawKind.Text))
             return "the value is not a string";
-        if (!Uri.TryCreate(raw.Text, UriKind.Absolute, out var uri))
+        if (!Uri.TryCreate(raw.Text.Trim(), UriKind.Absolute, out var uri))
             return "the value is not an absolute URL";
         if (uri.Scheme != Uri.UriSchemeHttp && uri.Scheme != Uri.UriSchemeHttps)
             return "the URL is neither http nor https";
-        if (uri.Query.Length > 0 || uri.Fragment.Length > 0)
-            return "the URL has a query or a fragment, to which no path can be added";
+        if (uri.Fragment.Length > 0)
+            return "the URL has a fragment (#…), which no server is sent";
+        if (uri.UserInfo.Length > 0)
+            return "the URL holds a user or a password, which is not sent";
         value = uri;
         return null;
     }

@@ -4,10 +4,13 @@ using StreamingDaemon.Backends.Upstream;
 namespace StreamingDaemon.Host.Formats;
 
 /// <summary>The error that a client gets if its stream does not end with [DONE].</summary>
+/// <param name="Code">For programs.</param>
 /// <param name="Status">The HTTP status, used if no head was sent yet.</param>
-/// <param name="Message">For the client: plain ASCII; it reveals nothing about the upstream.</param>
+/// <param name="Message">For people: plain ASCII without quotes; it reveals nothing about the
+/// upstream.</param>
 /// <param name="RetryAfterSeconds">Seconds until a retry makes sense, or null.</param>
-internal sealed record ErrorResponse(int Status, string Message, int? RetryAfterSeconds = null)
+internal sealed record ErrorResponse(
+    ErrorCode Code, int Status, string Message, int? RetryAfterSeconds = null)
 {
     /// <summary>The longest Retry-After passed on to a client, in seconds. An upstream's quota may last for
     /// a day, but the operator can set another key or upstream sooner.</summary>
@@ -17,38 +20,52 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
     private const int DefaultRetryAfterSeconds = 5;
 
     public static readonly ErrorResponse MalformedHandoff =
-        new(400, "The handoff data is not a JSON object.");
+        new(ErrorCode.BadHandoff, 400, "The handoff data is not a JSON object.");
 
     public static readonly ErrorResponse NoPrompt =
-        new(400, "The handoff data has no prompt and no messages.");
+        new(ErrorCode.NoPrompt, 400, "The handoff data has no prompt and no messages.");
 
     /// <summary>In PHP, nearly always a failed json_encode().</summary>
     public static readonly ErrorResponse EmptyHandoff =
-        new(400, "The handoff is empty: the application set no X-Handoff-Data.");
+        new(ErrorCode.NoPrompt, 400, "The handoff is empty: the application set no X-Handoff-Data.");
 
-    public static readonly ErrorResponse HandoffTooLarge = new(413, "The handoff data is too large.");
-    public static readonly ErrorResponse OverCapacity = new(503, "The server is at its limit of streams.", 5);
+    public static readonly ErrorResponse HandoffTooLarge =
+        new(ErrorCode.HandoffTooLarge, 413, "The handoff data is too large.");
+
+    public static readonly ErrorResponse OverCapacity =
+        new(ErrorCode.OverCapacity, 503, "The server is at its limit of streams.", DefaultRetryAfterSeconds);
 
     public static readonly ErrorResponse OverMemory =
-        new(503, "The server is at its limit of memory.", DefaultRetryAfterSeconds);
-
-    /// <summary>The user is at its limit, and may have room again in <paramref name="retryAfterSeconds"/>.
-    /// </summary>
-    public static ErrorResponse RateLimited(int retryAfterSeconds) =>
-        new(429, "Too many requests: please wait a moment.", retryAfterSeconds);
+        new(ErrorCode.OverMemory, 503, "The server is at its limit of memory.", DefaultRetryAfterSeconds);
 
     private static readonly ErrorResponse s_unreachable =
-        new(502, "The language model could not be reached.");
-    private static readonly ErrorResponse s_refused = new(502, "The language model refused the request.");
+        new(ErrorCode.UpstreamUnavailable, 502, "The language model could not be reached.");
+    private static readonly ErrorResponse s_refused =
+        new(ErrorCode.UpstreamRefused, 502, "The language model refused the request.");
     private static readonly ErrorResponse s_brokenOff =
-        new(502, "The answer of the language model broke off.");
-    private static readonly ErrorResponse s_upstreamFailed = new(502, "The language model failed.");
+        new(ErrorCode.UpstreamBrokeOff, 502, "The answer of the language model broke off.");
+    private static readonly ErrorResponse s_empty =
+        new(ErrorCode.EmptyAnswer, 502, "The language model gave an empty answer.");
+    private static readonly ErrorResponse s_upstreamFailed =
+        new(ErrorCode.UpstreamFailed, 502, "The language model failed.");
     private static readonly ErrorResponse s_upstreamTimeout =
-        new(504, "The language model did not answer in time.");
+        new(ErrorCode.UpstreamTimeout, 504, "The language model did not answer in time.");
     private static readonly ErrorResponse s_streamTimeout =
-        new(504, "The answer took longer than is allowed.");
-    private static readonly ErrorResponse s_drained = new(503, "The server is restarting.", 5);
-    private static readonly ErrorResponse s_internalError = new(500, "The server failed.");
+        new(ErrorCode.StreamTimeout, 504, "The answer took longer than is allowed.");
+    private static readonly ErrorResponse s_drained =
+        new(ErrorCode.ShuttingDown, 503, "The server is restarting.", DefaultRetryAfterSeconds);
+    private static readonly ErrorResponse s_internalError =
+        new(ErrorCode.InternalError, 500, "The server failed.");
+
+    /// <summary>The user began too many streams in its window, and may begin one in
+    /// <paramref name="retryAfterSeconds"/>.</summary>
+    public static ErrorResponse RateLimited(int retryAfterSeconds) => new(
+        ErrorCode.RateLimited, 429, "Too many requests: please wait a moment.", retryAfterSeconds);
+
+    /// <summary>The user has too many streams at once; perhaps not in
+    /// <paramref name="retryAfterSeconds"/>.</summary>
+    public static ErrorResponse TooManyStreams(int retryAfterSeconds) => new(ErrorCode.TooManyStreams, 429,
+        "Too many answers at once: please wait until one has ended.", retryAfterSeconds);
 
     /// <summary>The error to send for a backend's result, or null if the client gets none.</summary>
     public static ErrorResponse? For(BackendResult result) => result.Outcome switch
@@ -70,6 +87,7 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
         UpstreamFault.Unauthorized or UpstreamFault.ClientError or UpstreamFault.Redirect
             or UpstreamFault.NotAStream => s_refused,
         UpstreamFault.BrokenOff or UpstreamFault.Malformed or UpstreamFault.TooLong => s_brokenOff,
+        UpstreamFault.EmptyAnswer => s_empty,
         _ => s_upstreamFailed,
     };
 
@@ -77,7 +95,8 @@ internal sealed record ErrorResponse(int Status, string Message, int? RetryAfter
     private static ErrorResponse Busy(TimeSpan? retryAfter)
     {
         var seconds = retryAfter is { } wait ? Math.Ceiling(wait.TotalSeconds) : DefaultRetryAfterSeconds;
-        return new ErrorResponse(503, "The language model is at its limit of requests.",
+        return new ErrorResponse(ErrorCode.UpstreamBusy, 503,
+            "The language model is at its limit of requests.",
             (int)Math.Clamp(seconds, 1, MaxRetryAfterSeconds));
     }
 }

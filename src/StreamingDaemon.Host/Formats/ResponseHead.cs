@@ -28,24 +28,23 @@ internal static class ResponseHead
     }
 
     /// <summary>Writes a whole error response with the body
-    /// <c>{"error":{"message":…,"request_id":…}}</c>.</summary>
+    /// <c>{"error":{"code":…,"message":…,"request_id":…}}</c>.</summary>
     /// <param name="output">The client's buffer.</param>
-    /// <param name="status">400 to 599.</param>
-    /// <param name="message">For the client: plain ASCII, without quotes.</param>
+    /// <param name="error">What went wrong.</param>
     /// <param name="requestId">Already safe in a JSON string (<see cref="RequestId"/>).</param>
-    /// <param name="retryAfterSeconds">Value of Retry-After, or null to send none.</param>
     /// <param name="applicationHeaders">The application's header lines: browsers need its CORS headers on
     /// errors too.</param>
-    public static void WriteError(IBufferWriter<byte> output, int status, string message, string requestId,
-        int? retryAfterSeconds, ReadOnlySpan<byte> applicationHeaders)
+    public static void WriteError(IBufferWriter<byte> output, ErrorResponse error, string requestId,
+        ReadOnlySpan<byte> applicationHeaders)
     {
-        var body = $"{{\"error\":{{\"message\":\"{message}\",\"request_id\":\"{requestId}\"}}}}\n";
+        var body = $"{{\"error\":{{\"code\":\"{error.Code.Word()}\",\"message\":\"{error.Message}\","
+            + $"\"request_id\":\"{requestId}\"}}}}\n";
         var head = string.Create(CultureInfo.InvariantCulture,
-            $"HTTP/1.1 {status} {ReasonPhrase(status)}\r\nContent-Type: application/json\r\n"
+            $"HTTP/1.1 {error.Status} {ReasonPhrase(error.Status)}\r\nContent-Type: application/json\r\n"
             + $"Content-Length: {Encoding.UTF8.GetByteCount(body)}\r\nCache-Control: no-store\r\n"
             + $"Connection: close\r\n");
         Encoding.UTF8.GetBytes(head, output);
-        if (retryAfterSeconds is { } seconds)
+        if (error.RetryAfterSeconds is { } seconds)
         {
             Encoding.UTF8.GetBytes(
                 string.Create(CultureInfo.InvariantCulture, $"Retry-After: {seconds}\r\n"), output);

@@ -1,4 +1,6 @@
 using System.Buffers;
+using System.Text;
+using StreamingDaemon.Host.Handoff;
 
 namespace StreamingDaemon.Host.Formats;
 
@@ -22,8 +24,6 @@ internal static class ServerSentEvents
 
     private static ReadOnlySpan<byte> ContentStart => "data: {\"content\":\""u8;
 
-    private static ReadOnlySpan<byte> ErrorStart => "data: {\"error\":\""u8;
-
     private static ReadOnlySpan<byte> End => "\"}\n\n"u8;
 
     /// <summary>Writes one event with a piece of the answer (UTF-8).</summary>
@@ -46,13 +46,14 @@ internal static class ServerSentEvents
         output.Advance(length);
     }
 
-    /// <summary>Writes the last event of a stream that failed after its head was sent.</summary>
-    public static void WriteError(IBufferWriter<byte> output, ReadOnlySpan<byte> message)
-    {
-        output.Write(ErrorStart);
-        WriteEscaped(output, message);
-        output.Write(End);
-    }
+    /// <summary>Writes the last event of a stream that failed after its head was sent:
+    /// <c>data: {"error":"…","code":…,"request_id":…}</c>.</summary>
+    /// <param name="output">The client's buffer.</param>
+    /// <param name="error">What went wrong.</param>
+    /// <param name="requestId">Already safe in a JSON string (<see cref="RequestId"/>).</param>
+    public static void WriteError(IBufferWriter<byte> output, ErrorResponse error, string requestId) =>
+        Encoding.UTF8.GetBytes($"data: {{\"error\":\"{error.Message}\",\"code\":\"{error.Code.Word()}\","
+            + $"\"request_id\":\"{requestId}\"}}\n\n", output);
 
     /// <summary>Writes UTF-8 text as the inside of a JSON string, without the quotes.</summary>
     public static void WriteEscaped(IBufferWriter<byte> output, ReadOnlySpan<byte> text)

@@ -5,15 +5,15 @@ namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
 /// The handoff data: a JSON object that the application wrote into <c>X-Handoff-Data</c>. It is read
-/// leniently, field by field: a field of a wrong type counts as absent. Unknown fields, for example
-/// <c>backend_url</c>, are ignored.
+/// leniently, field by field: a field of a wrong type counts as absent.
 /// </summary>
 internal sealed record HandoffRequest : StreamRequest
 {
-    private List<string>? _unusable;
+    /// <summary>Most fields listed in a log line: it is for a person.</summary>
+    internal const int MostNoted = 16;
 
-    /// <summary>True if the handoff names a user; 0 is a user too.</summary>
-    public bool HasUserId { get; set; }
+    private List<string>? _unusable;
+    private List<string>? _unknown;
 
     public string? Backend { get; set; }
 
@@ -21,13 +21,17 @@ internal sealed record HandoffRequest : StreamRequest
     /// JSON.</summary>
     public ReadOnlyMemory<byte> ResponseHeaders { get; set; }
 
-    /// <summary>Names of fields that were present but unusable, and count as absent.</summary>
+    /// <summary>Names of fields that were present but unusable, and count as absent; the first
+    /// <see cref="MostNoted"/>.</summary>
     public IReadOnlyList<string> Unusable => _unusable ?? (IReadOnlyList<string>)[];
 
     /// <summary>Whether there was no data at all: the module then sends one zero byte.</summary>
     public bool IsEmpty { get; init; }
 
-    public bool HasPrompt => Messages.Count > 0 || !string.IsNullOrEmpty(Prompt);
+    /// <summary>Names of fields that the daemon does not know; the first <see cref="MostNoted"/>.</summary>
+    public IReadOnlyList<string> Unknown => _unknown ?? (IReadOnlyList<string>)[];
+
+    public bool HasPrompt => Messages is not null || !string.IsNullOrEmpty(Prompt);
 
     /// <summary>The client whose memory budget counts the prompt; null until it is known.</summary>
     public ClientStream? Client { get; set; }
@@ -38,5 +42,36 @@ internal sealed record HandoffRequest : StreamRequest
 
     protected override string NewRequestId() => Handoff.RequestId.Next();
 
-    public void NoteUnusable(string field) => (_unusable ??= []).Add(field);
+    public void NoteUnusable(string field) => Note(field, ref _unusable);
+
+    public void NoteUnknown(string field) => Note(field, ref _unknown);
+
+    /// <summary>Sets a parameter, or removes it. The last one of a name counts, as in PHP and Go.</summary>
+    public void SetParameter(string name, byte[]? json)
+    {
+        if (json is not null)
+            Parameters = With(name, json, Parameters);
+        else
+            (Parameters as OrderedDictionary<string, ReadOnlyMemory<byte>>)?.Remove(name);
+    }
+
+    /// <summary>Sets a parameter that the daemon does not know.</summary>
+    public void SetUnknown(string name, byte[] json) =>
+        UnknownParameters = With(name, json, UnknownParameters);
+
+    private static void Note(string field, ref List<string>? fields)
+    {
+        fields ??= [];
+        if (fields.Count < MostNoted && !fields.Contains(field))
+            fields.Add(field);
+    }
+
+    private static OrderedDictionary<string, ReadOnlyMemory<byte>> With(
+        string name, byte[] json, IReadOnlyDictionary<string, ReadOnlyMemory<byte>> parameters)
+    {
+        // The empty one that every request begins with is of another type.
+        var changed = parameters as OrderedDictionary<string, ReadOnlyMemory<byte>> ?? [];
+        changed[name] = json;
+        return changed;
+    }
 }

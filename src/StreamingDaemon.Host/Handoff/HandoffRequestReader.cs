@@ -5,24 +5,28 @@ using StreamingDaemon.Backends;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>Reads handoff data into a <see cref="HandoffRequest"/>.</summary>
-internal static partial class HandoffRequestReader
+internal static class HandoffRequestReader
 {
-    /// <summary>Most unusable messages listed in the log line: it is for a person.</summary>
-    private const int MostNoted = 16;
+    /// <summary>PHP's json_encode nests no deeper by default.</summary>
+    private const int MaxDepth = 512;
 
-    private static readonly JsonReaderOptions s_readerOptions = new() { MaxDepth = 64 };
+    /// <summary>How handoff data is read, and every part of it.</summary>
+    public static readonly JsonReaderOptions Options = new() { MaxDepth = MaxDepth };
 
     /// <summary>
     /// Reads a JSON object. NUL bytes and white space around it are allowed. Empty data is an empty object.
     /// </summary>
     /// <param name="data">The bytes as received.</param>
     /// <param name="request">The request; never null.</param>
-    /// <param name="withPrompt">False for a client that is refused: its texts are skipped, to save memory.
-    /// </param>
+    /// <param name="withPrompt">False for a client that is refused: its texts and parameters are skipped,
+    /// to save memory.</param>
+    /// <param name="keepsUnknown">True to keep the values of unknown fields: some backend may send
+    /// them.</param>
     /// <returns>False if the data is not a JSON object. The request then has a request id and defaults.
     /// </returns>
     public static bool TryRead(
-        ReadOnlySpan<byte> data, out HandoffRequest request, bool withPrompt = true)
+        ReadOnlySpan<byte> data, out HandoffRequest request, bool withPrompt = true,
+        bool keepsUnknown = false)
     {
         data = data.Trim("\0 \t\r\n"u8);
         if (data.IsEmpty)
@@ -33,10 +37,10 @@ internal static partial class HandoffRequestReader
 
         try
         {
-            var reader = new Utf8JsonReader(data, s_readerOptions);
+            var reader = new Utf8JsonReader(data, Options);
             if (reader.Read() && reader.TokenType == JsonTokenType.StartObject)
             {
-                request = ReadObject(ref reader, withPrompt);
+                request = ReadObject(ref reader, data, withPrompt, keepsUnknown);
                 // Anything after the object makes it malformed.
                 if (!reader.Read())
                     return true;
@@ -51,7 +55,8 @@ internal static partial class HandoffRequestReader
         return false;
     }
 
-    private static HandoffRequest ReadObject(ref Utf8JsonReader reader, bool withPrompt)
+    private static HandoffRequest ReadObject(
+        ref Utf8JsonReader reader, ReadOnlySpan<byte> data, bool withPrompt, bool keepsUnknown)
     {
         var request = new HandoffRequest();
         string? requestId = null;
@@ -68,7 +73,7 @@ internal static partial class HandoffRequestReader
             }
             else if (JsonText.Equals(ref reader, "messages"u8))
             {
-                request.Messages = ReadMessages(ref reader, request);
+                request.Messages = ConversationReader.Read(ref reader, data, request);
             }
             else if (JsonText.Equals(ref reader, "user_id"u8))
             {
@@ -108,6 +113,10 @@ internal static partial class HandoffRequestReader
             {
                 request.ResponseHeaders = ReadHeaders(ref reader, request);
             }
+            else if (withPrompt)
+            {
+                ParameterReader.Read(ref reader, data, request, keepsUnknown);
+            }
             else
             {
                 reader.Skip();
@@ -124,10 +133,11 @@ internal static partial class HandoffRequestReader
 
     private static void ReadUserId(ref Utf8JsonReader reader, HandoffRequest request)
     {
-        if (Used("user_id", ReadInteger(ref reader), reader.TokenType, request) is not { } userId)
-            return;
-        request.UserId = userId;
-        request.HasUserId = true;
+        var user = UserIdReader.Read(ref reader);
+        if (!user.IsNone)
+            request.UserId = user;
+        else if (reader.TokenType != JsonTokenType.Null)
+            request.NoteUnusable("user_id");
     }
 
     private static string? Text(ref Utf8JsonReader reader, string name, HandoffRequest request)

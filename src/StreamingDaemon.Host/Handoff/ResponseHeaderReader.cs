@@ -8,7 +8,8 @@ namespace StreamingDaemon.Host.Handoff;
 /// <summary>
 /// Reads <c>response_headers</c>, which the application adds to the response head. It is an object of
 /// strings, or of arrays of strings for a header that is sent more than once (Set-Cookie). A header that
-/// could break the head, or contradict the daemon's headers, is dropped; the others are kept.
+/// could break the head, or contradict the daemon's headers, is dropped; the others are kept. An empty array
+/// is PHP's empty object.
 /// </summary>
 internal static class ResponseHeaderReader
 {
@@ -33,6 +34,14 @@ internal static class ResponseHeaderReader
     public static (ReadOnlyMemory<byte> Lines, bool Dropped) Read(ref Utf8JsonReader reader)
     {
         reader.Read();
+        if (reader.TokenType == JsonTokenType.StartArray)
+        {
+            var isEmpty = true;
+            for (; reader.Read() && reader.TokenType != JsonTokenType.EndArray; isEmpty = false)
+                reader.Skip();
+            return (default, !isEmpty);
+        }
+
         if (reader.TokenType != JsonTokenType.StartObject)
         {
             reader.Skip();

@@ -84,7 +84,11 @@ internal static class DaemonHost
         foreach (var (kind, settings) in options.Backends.Configured)
         {
             services.AddBackend(
-                kind, settings, new BackendContext { IsDefault = kind.Name == options.Backend.Name });
+                kind, settings, new BackendContext
+                {
+                    IsDefault = kind.Name == options.Backend.Name,
+                    ReadSecretFile = SecretFile.Read,
+                });
         }
 
         services.AddSingleton(provider =>
@@ -132,6 +136,12 @@ internal static class DaemonHost
             services.GetRequiredService<HandoffServer>().SetTimeouts(options.Timeouts.HandoffTimeoutMs,
                 options.Timeouts.WriteTimeoutMs, options.Timeouts.DrainTimeoutMs);
             services.GetRequiredService<UserLimits>().Apply(options.RateLimit);
+            var backends = services.GetRequiredService<BackendRegistry>();
+            foreach (var (kind, settings) in options.Backends.Configured)
+            {
+                if (backends.TryGet(kind.Name, out var backend))
+                    backend.Apply(settings);
+            }
         });
     }
 

@@ -1,4 +1,5 @@
 using System.Threading.RateLimiting;
+using StreamingDaemon.Backends;
 using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Host.Configuration;
 
@@ -6,8 +7,8 @@ namespace StreamingDaemon.Host.Limits;
 
 /// <summary>
 /// <c>[rate_limit]</c>: how many streams each user may begin in a window, and how many may run at once. About
-/// ten seconds after the window, a user without streams is forgotten. Handoffs that name no user are not
-/// limited: they would all count as one user.
+/// ten seconds after the window, a user without streams is forgotten. Handoffs that name no user count as one
+/// user: without a limit, leaving the user out would be the way around it.
 /// </summary>
 internal sealed class UserLimits : IDisposable
 {
@@ -18,7 +19,7 @@ internal sealed class UserLimits : IDisposable
     /// <summary>Attempts, if the library forgets the user just while its limiter is asked.</summary>
     private const int MostTries = 3;
 
-    private readonly Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>> _around;
+    private readonly Func<PartitionedRateLimiter<UserId>, PartitionedRateLimiter<UserId>> _around;
     private Limiters? _limiters;
 
     public UserLimits(DaemonOptions options)
@@ -29,7 +30,7 @@ internal sealed class UserLimits : IDisposable
     /// <param name="options">Holds the limits.</param>
     /// <param name="around">For tests: wraps each of the library's limiters.</param>
     internal UserLimits(DaemonOptions options,
-        Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>> around)
+        Func<PartitionedRateLimiter<UserId>, PartitionedRateLimiter<UserId>> around)
     {
         _around = around;
         Apply(options.RateLimit);
@@ -46,10 +47,10 @@ internal sealed class UserLimits : IDisposable
     }
 
     /// <summary>Asks for one stream. Dispose the permit when the stream ends.</summary>
-    /// <param name="userId">Null if the handoff names no user: such a stream is always permitted.</param>
-    public UserPermit Enter(long? userId)
+    /// <param name="user">None is a user too.</param>
+    public UserPermit Enter(UserId user)
     {
-        for (var tries = 1; userId is { } user && Volatile.Read(ref _limiters) is { } limiters;)
+        for (var tries = 1; Volatile.Read(ref _limiters) is { } limiters;)
         {
             try
             {
@@ -77,21 +78,21 @@ internal sealed class UserLimits : IDisposable
     public void Dispose() => Interlocked.Exchange(ref _limiters, null)?.Dispose();
 
     private sealed class Limiters(RateLimitOptions options,
-        Func<PartitionedRateLimiter<long>, PartitionedRateLimiter<long>> around) : IDisposable
+        Func<PartitionedRateLimiter<UserId>, PartitionedRateLimiter<UserId>> around) : IDisposable
     {
         /// <summary>The window slides in steps of a sixth of its length. With one step per window, a user
         /// could begin twice the limit around its border.</summary>
         private const int Segments = 6;
 
-        private readonly PartitionedRateLimiter<long>? _concurrent = options.ConcurrentStreams == 0
+        private readonly PartitionedRateLimiter<UserId>? _concurrent = options.ConcurrentStreams == 0
             ? null
-            : around(PartitionedRateLimiter.Create<long, long>(
+            : around(PartitionedRateLimiter.Create<UserId, UserId>(
                 user => RateLimitPartition.GetConcurrencyLimiter(
                     user, _ => new ConcurrencyLimiterOptions { PermitLimit = options.ConcurrentStreams })));
 
-        private readonly PartitionedRateLimiter<long>? _window = options.Requests == 0
+        private readonly PartitionedRateLimiter<UserId>? _window = options.Requests == 0
             ? null
-            : around(PartitionedRateLimiter.Create<long, long>(
+            : around(PartitionedRateLimiter.Create<UserId, UserId>(
                 user => RateLimitPartition.GetSlidingWindowLimiter(
                     user, _ => new SlidingWindowRateLimiterOptions
                     {
@@ -102,16 +103,16 @@ internal sealed class UserLimits : IDisposable
 
         public RateLimitOptions Options => options;
 
-        public UserPermit Enter(long userId)
+        public UserPermit Enter(UserId user)
         {
             // Running streams first: a stream refused for them does not count in the window.
-            var running = _concurrent?.AttemptAcquire(userId);
+            var running = _concurrent?.AttemptAcquire(user);
             if (running is { IsAcquired: false })
-                return UserPermit.Refused(running, RetryAfterConcurrentS);
+                return UserPermit.Refused(running, RetryAfterConcurrentS, isConcurrencyReached: true);
             RateLimitLease? begun;
             try
             {
-                begun = _window?.AttemptAcquire(userId);
+                begun = _window?.AttemptAcquire(user);
             }
             catch
             {
@@ -136,20 +137,28 @@ internal sealed class UserLimits : IDisposable
 /// <summary>Permits a user's stream, or says when to ask again.</summary>
 /// <param name="lease">Counts the stream as running until it is disposed; null if nothing is counted.</param>
 /// <param name="retryAfterSeconds">0 if the stream is permitted.</param>
-internal readonly struct UserPermit(RateLimitLease? lease, int retryAfterSeconds = 0) : IDisposable
+/// <param name="isConcurrencyReached">True if the user has too many streams at once.</param>
+internal readonly struct UserPermit(
+    RateLimitLease? lease, int retryAfterSeconds = 0, bool isConcurrencyReached = false) : IDisposable
 {
     /// <summary>Seconds until a retry may succeed, or null if the stream is permitted.</summary>
     public int? RetryAfterSeconds => retryAfterSeconds == 0 ? null : retryAfterSeconds;
 
+    /// <summary>For a refusal: true if the user has too many streams at once, false if it began too many in
+    /// its window.</summary>
+    public bool IsConcurrencyReached => isConcurrencyReached;
+
     /// <param name="lease">The refusal; may carry a Retry-After. Disposed here.</param>
     /// <param name="otherwise">Seconds if the lease carries none.</param>
-    public static UserPermit Refused(RateLimitLease lease, int otherwise)
+    /// <param name="isConcurrencyReached">See <see cref="IsConcurrencyReached"/>.</param>
+    public static UserPermit Refused(
+        RateLimitLease lease, int otherwise, bool isConcurrencyReached = false)
     {
         var seconds = lease.TryGetMetadata(MetadataName.RetryAfter, out var wait)
             ? Math.Max(1, (int)Math.Ceiling(wait.TotalSeconds))
             : otherwise;
         lease.Dispose();
-        return new UserPermit(null, seconds);
+        return new UserPermit(null, seconds, isConcurrencyReached);
     }
 
     /// <summary>Call it when the stream has ended.</summary>

@@ -26,6 +26,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     private readonly StreamMetrics _metrics;
     private readonly AccessLog _accessLog;
     private readonly HandoffLog _log;
+    private readonly bool _keepsUnknown;
 
     public HandoffDispatcher(DaemonOptions options, BackendRegistry backends, StreamWatchdog watchdog,
         UserLimits limits, BackendConcurrencyLimiter workers, StreamMetrics metrics, AccessLog accessLog,
@@ -39,6 +40,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         _metrics = metrics;
         _accessLog = accessLog;
         _log = log;
+        _keepsUnknown = backends.Names.Any(name => backends.Resolve(name).PassesUnknownParameters);
         // A finished session accepts no more writes, so a backend that still runs does no harm.
         watchdog.Abandoned = session => _ = ConcludeAsync(session, Cancelled(session));
     }
@@ -51,12 +53,14 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         {
             _metrics.OnHandoff(client.AcceptedTimestamp);
             var readable = HandoffRequestReader.TryRead(client.HandoffData, out request,
-                withPrompt: client.Admission == HandoffAdmission.Admitted);
+                withPrompt: client.Admission == HandoffAdmission.Admitted, _keepsUnknown);
             client.ReleaseHandoffData();
             request.Client = client;
             if (request.Unusable.Count > 0)
                 _log.Unusable(request.Unusable, request.RequestId);
             session = new StreamSession(client, request, BackendFor(request), _metrics);
+            if (request.Unknown.Count > 0 && !session.Backend.PassesUnknownParameters)
+                _log.UnknownFields(request.Unknown, request.RequestId);
             client.ExpectBytesPerStream(session.Backend.BytesPerStream);
             return Refusal(session, readable) is { } refusal
                 ? ConcludeAsync(session, new BackendResult(refusal.Outcome, refusal.End.Message), refusal.End)
@@ -134,10 +138,10 @@ internal sealed class HandoffDispatcher : IHandoffHandler
                 StreamOutcome.BadHandoff);
         }
 
-        session.Permit = _limits.Enter(session.Request.HasUserId ? session.Request.UserId : null);
-        return session.Permit.RetryAfterSeconds is { } seconds
-            ? (ErrorResponse.RateLimited(seconds), StreamOutcome.RateLimited)
-            : null;
+        session.Permit = _limits.Enter(session.Request.UserId);
+        return session.Permit.RetryAfterSeconds is not { } seconds ? null
+            : (session.Permit.IsConcurrencyReached ? ErrorResponse.TooManyStreams(seconds)
+                : ErrorResponse.RateLimited(seconds), StreamOutcome.RateLimited);
     }
 
     /// <summary>Runs the stream until its backend returns. If the backend blocks this thread or never
@@ -207,7 +211,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     private void Report(StreamSession session, BackendResult result, ClientEnd end)
     {
         var report = new StreamReport(session.Request, session.Client, session.Backend,
-            Combine(result.Outcome, end), result, session.Events, session.TimeToFirstToken, session.Status);
+            Combine(result.Outcome, end), result, session.Events, session.TimeToFirstToken, session.Status,
+            session.Error);
         _accessLog.Write(report);
         _metrics.OnStreamEnded(report);
     }

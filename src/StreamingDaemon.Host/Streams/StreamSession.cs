@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Text;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Host.Handoff;
@@ -40,7 +39,7 @@ internal sealed class StreamSession : IDeltaSink
     private ushort _errorStatus;
     private bool _waitingForClient;
     private bool _headSent;
-    private bool _responseStarted;
+    private bool _isWhole;
     private bool _finished;
 
     public StreamSession(ClientStream client, HandoffRequest request, IStreamingBackend backend,
@@ -79,6 +78,10 @@ internal sealed class StreamSession : IDeltaSink
     /// <summary>True while the backend waits for a slow client: the idle timeout does not run then.</summary>
     public bool IsWaitingForClient => Volatile.Read(ref _waitingForClient);
 
+    /// <summary>True once the answer is whole, and the backend waits for the end of its body: the idle
+    /// timeout does not run then.</summary>
+    public bool IsWhole => Volatile.Read(ref _isWhole);
+
     public StreamState State { get; private set; } = StreamState.Queued;
 
     /// <summary>Fires when the stream is cancelled; <see cref="CancelOutcome"/> has the reason.</summary>
@@ -93,8 +96,6 @@ internal sealed class StreamSession : IDeltaSink
             return outcome >= 0 ? (StreamOutcome)outcome : _client.IsGone ? StreamOutcome.ClientGone : null;
         }
     }
-
-    public bool ResponseStarted => Volatile.Read(ref _responseStarted);
 
     public bool HeadSent => Volatile.Read(ref _headSent);
 
@@ -140,12 +141,11 @@ internal sealed class StreamSession : IDeltaSink
         }
     }
 
-    void IDeltaSink.OnResponseStarted()
-    {
-        Volatile.Write(ref _responseStarted, true);
-        OnUpstreamActivity();
-        EnsureHead();
-    }
+    /// <remarks>Not yet the client's head: until there is something to show, a failure can be a status.
+    /// </remarks>
+    void IDeltaSink.OnResponseStarted() => OnUpstreamActivity();
+
+    void IDeltaSink.OnAnswerWhole() => Volatile.Write(ref _isWhole, true);
 
     void IDeltaSink.OnRetry(UpstreamFault fault) => _metrics.OnUpstreamRetry(fault);
 
@@ -154,6 +154,7 @@ internal sealed class StreamSession : IDeltaSink
     async ValueTask IDeltaSink.WriteAsync(StreamDelta delta, CancellationToken cancellationToken)
     {
         OnUpstreamActivity();
+        _isWhole = false;
         ValueTask<bool> flush;
         lock (this)
         {
@@ -201,17 +202,16 @@ internal sealed class StreamSession : IDeltaSink
     /// </summary>
     public void FinishWithError(ErrorResponse end) => Finish(static (session, end) =>
     {
+        var (error, request) = (end!, session.Request);
+        session.Error = error.Code;
         if (session._headSent)
         {
-            var message = $"{end!.Message} (request {session.Request.RequestId})";
-            ServerSentEvents.WriteError(session._client, Encoding.UTF8.GetBytes(message));
+            ServerSentEvents.WriteError(session._client, error, request.RequestId);
+            return;
         }
-        else
-        {
-            ResponseHead.WriteError(session._client, end!.Status, end.Message, session.Request.RequestId,
-                end.RetryAfterSeconds, session.Request.ResponseHeaders.Span);
-            session._errorStatus = (ushort)end.Status;
-        }
+
+        ResponseHead.WriteError(session._client, error, request.RequestId, request.ResponseHeaders.Span);
+        session._errorStatus = (ushort)error.Status;
     }, end);
 
     /// <summary>Ends the stream and sends the client nothing more.</summary>
@@ -226,6 +226,9 @@ internal sealed class StreamSession : IDeltaSink
 
     /// <summary>The HTTP status sent, or 0 if no head was sent yet.</summary>
     public int Status => _errorStatus != 0 ? _errorStatus : HeadSent ? 200 : 0;
+
+    /// <summary>The error that the client was sent, or null.</summary>
+    public ErrorCode? Error { get; private set; }
 
     private void Finish(Action<StreamSession, ErrorResponse?> write, ErrorResponse? end)
     {

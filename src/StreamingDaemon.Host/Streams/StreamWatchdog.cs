@@ -217,7 +217,7 @@ internal sealed class StreamWatchdog : IDisposable
         if (!session.HeadSent && now - session.StartedMs >= _headWaitMs)
             session.EnsureHead();
         var pendingSince = session.PendingSinceMs;
-        if (pendingSince == 0 || session.IsWaitingForClient || now < _graceEndsMs)
+        if (pendingSince == 0 || session.IsWaitingForClient || session.IsWhole || now < _graceEndsMs)
             return;
         var limit = session.State == StreamState.Streaming
             ? timeouts.IdleTimeoutMs

@@ -48,7 +48,10 @@ internal sealed class AccessLine
         Add("\",\"RequestId\":"u8);
         AddJsonString(fields.RequestId);
         Add(",\"UserId\":"u8);
-        Add(fields.UserId);
+        if (fields.UserId.Number is { } user)
+            Add(user);
+        else
+            AddJsonString(fields.UserId.Text);
         Add(",\"Backend\":"u8);
         AddJsonString(fields.Backend);
         Add(",\"Model\":"u8);
@@ -63,6 +66,10 @@ internal sealed class AccessLine
         Add(fields.DurationMs);
         Add(",\"Status\":"u8);
         Add(fields.Status);
+        Add(",\"Code\":"u8);
+        AddJsonString(fields.Code);
+        Add(",\"FinishReason\":"u8);
+        AddJsonString(fields.FinishReason);
         Add(",\"Reason\":"u8);
         AddJsonString(fields.Reason);
         Add(",\"EventId\":{\"Id\":1,\"Name\":\"StreamEnded\"},\"SourceContext\":\""u8);
@@ -93,7 +100,10 @@ internal sealed class AccessLine
         Add(" request_id="u8);
         AddRendered(fields.RequestId, isJson);
         Add(" user_id="u8);
-        Add(fields.UserId);
+        if (fields.UserId.Number is { } user)
+            Add(user);
+        else
+            AddRendered(fields.UserId.Text, isJson);
         Add(" backend="u8);
         AddRendered(fields.Backend, isJson);
         Add(" model="u8);
@@ -108,6 +118,10 @@ internal sealed class AccessLine
         Add(fields.DurationMs);
         Add(" status="u8);
         Add(fields.Status);
+        Add(" code="u8);
+        AddRendered(fields.Code, isJson);
+        Add(" finish_reason="u8);
+        AddRendered(fields.FinishReason, isJson);
         Add(" reason="u8);
         AddRendered(fields.Reason, isJson);
     }
@@ -241,6 +255,6 @@ internal sealed class AccessLine
 }
 
 /// <summary>The fields of a line. Times are in ms with three decimals, or null.</summary>
-internal readonly record struct AccessFields(StreamOutcome Outcome, string RequestId, long UserId,
+internal readonly record struct AccessFields(StreamOutcome Outcome, string RequestId, UserId UserId,
     string Backend, string Model, long Bytes, int Events, double? TtftMs, double? DurationMs, int Status,
-    string? Reason);
+    string? Code, string? FinishReason, string? Reason);

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Formats;
 
 namespace StreamingDaemon.Host.Telemetry;
 
@@ -32,11 +33,11 @@ internal sealed class AccessLog(
         if (!_logger.IsEnabled(level))
             return;
         var (request, client) = (stream.Request, stream.Client);
-        var fields = new AccessFields(stream.Outcome, request.RequestId, request.UserId, stream.Backend.Name,
-            Printable(request.Model ?? stream.Backend.DefaultModel), client.BytesSent, stream.Events,
-            Milliseconds(stream.TimeToFirstToken),
+        var fields = new AccessFields(stream.Outcome, request.RequestId, Printable(request.UserId),
+            stream.Backend.Name, Printable(request.Model ?? stream.Backend.DefaultModel), client.BytesSent,
+            stream.Events, Milliseconds(stream.TimeToFirstToken),
             Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
-            stream.Status, stream.Result.Reason);
+            stream.Status, stream.Error?.Word(), stream.Result.FinishReason, stream.Result.Reason);
         if (log?.Writer is { } writer)
             WriteTo(writer, log.IsJson, fields, level);
         else
@@ -54,9 +55,15 @@ internal sealed class AccessLog(
     }
 
     internal static void LogTo(ILogger logger, in AccessFields fields, LogLevel level) =>
-        logger.StreamEnded(level, fields.Outcome, fields.RequestId, fields.UserId, fields.Backend,
+        logger.StreamEnded(level, fields.Outcome, fields.RequestId, Logged(fields.UserId), fields.Backend,
             fields.Model, fields.Bytes, fields.Events, fields.TtftMs, fields.DurationMs, fields.Status,
-            fields.Reason);
+            fields.Code, fields.FinishReason, fields.Reason);
+
+    private static UserId Printable(UserId user) =>
+        user.Text is { } text ? new UserId(Printable(text)) : user;
+
+    /// <summary>A number, a text, or null.</summary>
+    private static object? Logged(UserId user) => user.Number is { } number ? number : user.Text;
 
     // Three decimals: microseconds.
     private static double? Milliseconds(TimeSpan? time) =>

@@ -31,6 +31,13 @@ internal sealed class HandoffLog(LogSampler samples, ILogger<HandoffLog> logger)
             _logger.UnusableFields(string.Join(", ", fields), requestId);
     }
 
+    /// <summary>Some fields of a handoff are unknown, and the backend does not send them.</summary>
+    public void UnknownFields(IReadOnlyList<string> fields, string requestId)
+    {
+        if (samples.Admits("ignored unknown handoff fields"))
+            _logger.UnknownFields(string.Join(", ", fields.Select(AccessLog.Printable)), requestId);
+    }
+
     /// <summary>A handoff names a backend that is not configured.</summary>
     /// <param name="backend">The name in the handoff.</param>
     /// <param name="used">The backend that answers instead.</param>

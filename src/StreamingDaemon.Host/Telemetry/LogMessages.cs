@@ -14,16 +14,21 @@ internal static partial class LogMessages
     public const string StreamEndedTemplate =
         "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} "
         + "bytes={Bytes} events={Events} ttft_ms={TtftMs} duration_ms={DurationMs} status={Status} "
-        + "reason={Reason}";
+        + "code={Code} finish_reason={FinishReason} reason={Reason}";
 
     [LoggerMessage(EventId = 1, EventName = "StreamEnded", Message = StreamEndedTemplate)]
     public static partial void StreamEnded(this ILogger logger, LogLevel level, StreamOutcome outcome,
-        string requestId, long userId, string backend, string model, long bytes, int events, double? ttftMs,
-        double? durationMs, int status, string? reason);
+        string requestId, object? userId, string backend, string model, long bytes, int events,
+        double? ttftMs, double? durationMs, int status, string? code, string? finishReason, string? reason);
 
     [LoggerMessage(EventId = 2, EventName = "LinesLost", Level = LogLevel.Warning,
         Message = "{Count} lines of this log were lost: they were written faster than they were read")]
     public static partial void LinesLost(this ILogger logger, long count);
+
+    [LoggerMessage(EventId = 8, EventName = "UnknownFields", Level = LogLevel.Warning, Message =
+        "ignored unknown handoff fields: {Fields}, request {RequestId}. With openai.pass_unknown they would "
+        + "be sent to the API")]
+    public static partial void UnknownFields(this ILogger logger, string fields, string requestId);
 
     [LoggerMessage(EventId = 9, EventName = "LoopThreadReplaced", Level = LogLevel.Warning, Message =
         "sending to a client hangs: another process holds its socket. A new thread runs the loop; "

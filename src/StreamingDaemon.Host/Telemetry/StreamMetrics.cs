@@ -3,6 +3,7 @@ using System.Diagnostics;
 using Prometheus;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Telemetry;
@@ -19,7 +20,7 @@ internal sealed class StreamMetrics
     private readonly Gauge _active, _peak, _max;
     private readonly Gauge _states, _draining, _hung;
     private readonly Counter _replaced, _requests, _bytes, _streams, _events;
-    private readonly Counter _upstreamErrors, _upstreamRetries;
+    private readonly Counter _upstreamErrors, _upstreamRetries, _errors;
     private readonly Histogram _handoff, _firstToken, _duration;
     private readonly ConcurrentDictionary<string, BackendSeries> _series = new();
     private long _started, _completed, _failed, _eventCount;
@@ -64,6 +65,10 @@ internal sealed class StreamMetrics
             "reason");
         _upstreamRetries = factory.CreateCounter("streaming_daemon_upstream_retries_total",
             "Retries before the first token, by the reason that the attempt before failed.", "reason");
+        _errors = factory.CreateCounter("streaming_daemon_errors_total",
+            "Errors sent to clients, as a status or as an event, by code.", "code");
+        foreach (var code in ErrorCodes.Words)
+            _errors.WithLabels(code);
         foreach (var fault in Enum.GetNames<UpstreamFault>())
         {
             _upstreamErrors.WithLabels(fault);
@@ -138,6 +143,8 @@ internal sealed class StreamMetrics
             or StreamOutcome.UpstreamTruncated;
         if (isUpstreams && stream.Result.Fault is { } reason)
             _upstreamErrors.WithLabels(reason.ToString()).Inc();
+        if (stream.Error is { } code)
+            _errors.WithLabels(code.Word()).Inc();
         CountEnd(backend, outcome);
         var series = SeriesOf(backend);
         series.Duration.Observe(Stopwatch.GetElapsedTime(stream.Client.AcceptedTimestamp).TotalSeconds);

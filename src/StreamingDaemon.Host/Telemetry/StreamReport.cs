@@ -1,4 +1,5 @@
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Telemetry;
@@ -12,9 +13,10 @@ namespace StreamingDaemon.Host.Telemetry;
 /// <param name="Events">Number of content events written.</param>
 /// <param name="TimeToFirstToken">From the accept of the handoff; null if no token arrived.</param>
 /// <param name="Status">The HTTP status sent, or 0 if no head was sent.</param>
+/// <param name="Error">The error that the client was sent, or null.</param>
 internal readonly record struct StreamReport(StreamRequest Request, ClientStream Client,
     IStreamingBackend Backend, StreamOutcome Outcome, BackendResult Result, int Events,
-    TimeSpan? TimeToFirstToken, int Status);
+    TimeSpan? TimeToFirstToken, int Status, ErrorCode? Error);
 
 /// <summary>Numbers of streams by phase.</summary>
 /// <param name="Queued">Streams that wait for a worker slot.</param>

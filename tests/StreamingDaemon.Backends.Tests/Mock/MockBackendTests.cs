@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using StreamingDaemon.Backends.Mock;
 
 namespace StreamingDaemon.Backends.Tests.Mock;
@@ -36,16 +37,21 @@ public sealed class MockBackendTests
         Assert.EndsWith("Prompt: " + preview, texts[0], StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task Preview_of_a_conversation_is_its_last_message()
+    [Theory]
+    [InlineData("""{"role":"user","content":"last"}""", "last")]
+    [InlineData("""{"content":[{"type":"text","text":"two"},5,{"type":"image_url","image_url":{"url":"x"}},{"text":"parts"}]}""",
+        "two\nparts")]
+    [InlineData("""{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}""", "(none)")]
+    [InlineData("""{"role":"assistant","content":null,"tool_calls":[{"id":"1"}]}""", "(none)")]
+    public async Task Preview_of_a_conversation_is_its_last_message(string last, string preview)
     {
         var request = new StreamRequest
         {
             RequestId = "r",
             Prompt = "not this",
-            Messages = [new ChatTurn("user", "first"), new ChatTurn("user", "last")],
+            Messages = new Conversation(Encoding.UTF8.GetBytes($$"""[{"role":"user","content":"first"},{{last}}]"""), false),
         };
-        Assert.EndsWith("Prompt: last", (await StreamAsync(request))[0], StringComparison.Ordinal);
+        Assert.EndsWith($"Prompt: {preview}", (await StreamAsync(request))[0], StringComparison.Ordinal);
     }
 
     [Fact]
@@ -53,6 +59,15 @@ public sealed class MockBackendTests
     {
         var texts = await StreamAsync(new StreamRequest { RequestId = "r", UserId = long.MinValue });
         Assert.Equal("User ID: -9223372036854775808", texts[1]);
+    }
+
+    [Fact]
+    public async Task User_that_is_a_text_is_shown_as_far_as_a_prompt_would_be()
+    {
+        Assert.Equal("User ID: alice", (await StreamAsync(new StreamRequest { UserId = new UserId("alice") }))[1]);
+        Assert.Equal("User ID: 0", (await StreamAsync(new StreamRequest()))[1]);
+        var texts = await StreamAsync(new StreamRequest { UserId = new UserId(new string('漢', 128)) });
+        Assert.Equal($"User ID: {new string('漢', 16)}...", texts[1]);
     }
 
     [Fact]

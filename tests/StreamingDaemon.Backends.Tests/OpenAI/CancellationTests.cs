@@ -112,7 +112,7 @@ public sealed class CancellationTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => cancelled);
         release.SetResult();
 
-        Assert.Equal(BackendResult.Completed, await other.WithinLimit());
+        Assert.Equal(StreamOutcome.Completed, (await other.WithinLimit()).Outcome);
     }
 
     [Fact]
@@ -139,6 +139,6 @@ public sealed class CancellationTests
             Assert.True(outcome is StreamOutcome.Completed or StreamOutcome.ClientGone, outcome.ToString()));
         Assert.Contains(StreamOutcome.ClientGone, outcomes);
         upstream.Sink = new RecordingSink();
-        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
     }
 }

@@ -40,7 +40,8 @@ public sealed class ChunkReaderTests
     }
 
     [Theory]
-    [InlineData("{\"choices\":[{\"index\":1,\"delta\":{},\"finish_reason\":\"stop\"}]}", false)]
+    [InlineData("{\"choices\":[{\"index\":0},{\"index\":1,\"delta\":{},\"finish_reason\":\"stop\"}]}", false)]
+    [InlineData("{\"choices\":[{\"index\":1,\"delta\":{},\"finish_reason\":\"stop\"}]}", true)]
     [InlineData("{\"choices\":[{\"finish_reason\":\"stop\",\"index\":0}]}", true)]
     [InlineData("{\"finish_reason\":\"stop\",\"choices\":[]}", false)]
     public void Finish_reason_counts_for_the_first_choice_only(string data, bool isSeen)

@@ -45,9 +45,10 @@ public sealed class ErrorTests
         await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
         {
             await exchange.StartAsync(contentType: "Text/Event-Stream; charset=utf-8");
+            await exchange.SendDeltaAsync("x");
             await exchange.SendDoneAsync();
         });
-        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
     }
 
     [Fact]

@@ -20,7 +20,7 @@ public sealed class FaultTests
         ("lost_connection", UpstreamFault.BrokenOff, FakeLlmFaults.Begun),
         ("truncated", UpstreamFault.Truncated, FakeLlmFaults.Begun),
         ("truncated_inside_event", UpstreamFault.Truncated, FakeLlmFaults.Begun),
-        ("empty_stream", UpstreamFault.Truncated, ""),
+        ("empty_stream", UpstreamFault.EmptyAnswer, ""),
         ("malformed_chunk", UpstreamFault.Malformed, FakeLlmFaults.Begun),
         ("line_of_64_mb", UpstreamFault.TooLong, FakeLlmFaults.Begun),
         ("error_event", UpstreamFault.ErrorEvent, FakeLlmFaults.Begun),
@@ -110,7 +110,7 @@ public sealed class FaultTests
         foreach (var transport in s_transports)
         {
             await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: FakeLlmFaults.Named(name));
-            Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+            Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
             Assert.Equal(FakeLlmFaults.Begun, upstream.Sink.Whole);
         }
     }
@@ -280,7 +280,7 @@ public sealed class FaultTests
             var request = await upstream.Server.NextRequestAsync(TestLimits.Wait);
             await upstream.Sink.FirstDelta.WithinLimit();
             request.Proceed();
-            Assert.Equal(BackendResult.Completed, await streaming);
+            Assert.Equal(StreamOutcome.Completed, (await streaming).Outcome);
         }
 
         Assert.Equal(2, upstream.Server.Requests.DistinctBy(request => request.ConnectionId).Count());
@@ -319,7 +319,18 @@ public sealed class FaultTests
 
         Assert.Equal(Streams, upstream.Server.Requests.Count);
         upstream.Server.Scenario = FakeLlmScenarios.RunAsync;
-        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
+    }
+
+    [Fact]
+    public async Task Flood_of_empty_frames_ends_the_connection_and_is_an_error()
+    {
+        await using var server = new BrokenServer(BrokenServerKind.FloodsEmptyFrames);
+
+        var result = await StreamAsync(server.BaseAddress(), new RecordingSink());
+
+        Assert.Equal((StreamOutcome.UpstreamError, UpstreamFault.BrokenOff), (result.Outcome, result.Fault));
+        Assert.Contains("empty DATA frames", result.Reason, StringComparison.Ordinal);
     }
 
     private static void AssertOwnWords(BackendResult result)

@@ -35,12 +35,24 @@ public sealed class PromptTests
             await released.Task;
             await FakeLlmScenarios.RunAsync(exchange);
         });
-        var request = new HeldRequest(held) { Prompt = new string('x', 5000), RetryWindow = TestLimits.Wait };
+        var messages = $"[{{\"content\":\"{new string('x', 4000)}\"}}]";
+        var request = new HeldRequest(held)
+        {
+            Prompt = "not sent",
+            Messages = new Conversation(Encoding.UTF8.GetBytes(messages), false),
+            Parameters = new Dictionary<string, ReadOnlyMemory<byte>>
+            {
+                ["user"] = Encoding.UTF8.GetBytes($"\"{new string('x', 1000)}\""),
+            },
+            RetryWindow = TestLimits.Wait,
+        };
 
         var answer = upstream.Backend.StreamAsync(request, upstream.Sink, default);
         await upstream.Server.NextRequestAsync(TestLimits.Wait);
 
         Assert.Null(request.Prompt);
+        Assert.Null(request.Messages);
+        Assert.Empty(request.Parameters);
         Assert.InRange(Assert.Single(held), 5000, 5100);
         released.SetResult();
         await answer.WithinLimit();

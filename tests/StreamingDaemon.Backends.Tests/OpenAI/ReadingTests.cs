@@ -33,7 +33,6 @@ public sealed class ReadingTests
     [InlineData("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"}}]}\n\n")]
     [InlineData("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":[{\"type\":\"x\"}]}}]}\n\n")]
     [InlineData("data: {\"choices\":[{\"index\":0,\"delta\":null}]}\n\n")]
-    [InlineData("data: {\"choices\":[{\"index\":2,\"delta\":{\"content\":\"other\"}}]}\n\n")]
     [InlineData("data: {}\n\n")]
     [InlineData("data: {\"choices\":null}\n\n")]
     [InlineData("data:\n\n")]
@@ -92,9 +91,29 @@ public sealed class ReadingTests
     }
 
     [Theory]
+    [InlineData(": still here\n\n")]
+    [InlineData("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"}}]}\n\n")]
+    public async Task Comments_at_full_speed_end_as_an_error(string idle)
+    {
+        var piece = string.Concat(Enumerable.Repeat(idle, 1000));
+        await using var upstream = await BackendUnderTest.StartAsync(scenario: async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync("x");
+            while (true)
+                await exchange.SendRawAsync(piece);
+        });
+        var result = await upstream.StreamAsync();
+        Assert.Equal((StreamOutcome.UpstreamError, UpstreamFault.NoProgress), (result.Outcome, result.Fault));
+        Assert.Equal(["x"], upstream.Sink.Texts);
+        await (await upstream.Server.NextRequestAsync(TestLimits.Wait)).Aborted.WithinLimit();
+    }
+
+    [Theory]
     [InlineData("data: {\"error\":{\"message\":\"boom\",\"type\":\"server_error\",\"code\":null}}\n\n",
         " (server_error)")]
-    [InlineData("data: {\"error\":\"boom\"}\n\n", "")]
+    [InlineData("data: {\"error\":\"boom\"}\n\n", " (boom)")]
+    [InlineData("data: {\"error\":\"it went boom\"}\n\n", "")]
     [InlineData("event: error\ndata: {\"message\":\"boom\",\"type\":\"overloaded\"}\n\n", " (overloaded)")]
     public async Task Error_inside_a_200_fails_after_the_text_before_it(string events, string word)
     {
@@ -191,17 +210,18 @@ public sealed class ReadingTests
             await exchange.StartAsync();
             await exchange.SendRawAsync(": one\n\n");
             await sink.FirstActivity;
+            await exchange.SendDeltaAsync("x");
             await exchange.SendDoneAsync();
         });
         upstream.Sink = sink;
         Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
-        Assert.Empty(sink.Texts);
+        Assert.Equal(["x"], sink.Texts);
     }
 
     private static async Task<string> ReadAsync(string events)
     {
         await using var upstream = await BackendUnderTest.StartRawAsync(events);
-        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
         Assert.False(upstream.Sink.DeltaBeforeStart);
         return upstream.Sink.Whole;
     }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using System.Text.Json;
 using StreamingDaemon.Testing;
 
@@ -40,19 +41,80 @@ public sealed class RequestTests
             seen.Body.Replace('"', '\''));
     }
 
-    [Fact]
-    public async Task Conversation_wins_over_prompt_and_system_and_keeps_its_roles()
+    [Theory]
+    [InlineData(true, "")]
+    [InlineData(false, "{'role':'system','content':'Be brief'},")]
+    public async Task Conversation_wins_over_the_prompt_and_system_comes_first_unless_it_has_its_own(
+        bool hasInstructions, string first)
     {
         var seen = await SendAsync(BackendUnderTest.Prompt with
         {
-            System = "not sent",
-            Messages = [new ChatTurn("developer", "a"), new ChatTurn("user", "b")],
+            System = "Be brief",
+            Messages = Json("[ {'role':'developer','content':'a'},\n{'x':1e0} ]", hasInstructions),
         });
-        Assert.Contains(
-            "'messages':[{'role':'developer','content':'a'},{'role':'user','content':'b'}],'stream':",
+        Assert.Equal(
+            $"{{'model':'gpt-4o-mini','messages':[{first} {{'role':'developer','content':'a'}},\n{{'x':1e0}} ],'stream':true}}",
+            seen.Body.Replace('"', '\''));
+    }
+
+    [Fact]
+    public async Task Parameters_are_sent_byte_for_byte_after_those_that_the_daemon_knows()
+    {
+        var seen = await SendAsync(BackendUnderTest.Prompt with
+        {
+            MaxTokens = 7,
+            Parameters = Parameters(("top_p", "0.10"), ("tools", "[ {\"a\":1.0} ]"), ("stop", "\"\\u00e9\""),
+                ("metadata", "{ \"k\":\"v\" }"), ("store", "true")),
+            UnknownParameters = Parameters(("top_k", "5")),
+        });
+        Assert.EndsWith(
+            "],'max_tokens':7,'top_p':0.10,'tools':[ {'a':1.0} ],'stop':'\\u00e9','metadata':{ 'k':'v' },"
+            + "'store':true,'stream':true}",
             seen.Body.Replace('"', '\''), StringComparison.Ordinal);
-        Assert.DoesNotContain("Hello", seen.Body, StringComparison.Ordinal);
-        Assert.DoesNotContain("not sent", seen.Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Unknown_parameters_are_sent_if_the_site_says_so()
+    {
+        await using var upstream = await BackendUnderTest.StartAsync(
+            configure: options => options with { PassUnknown = true });
+        await upstream.StreamAsync(BackendUnderTest.Prompt with
+        {
+            UnknownParameters = Parameters(("top_k", "5"), ("a\"b", "null")),
+        });
+        Assert.EndsWith(""","top_k":5,"a\"b":null,"stream":true}""", Assert.Single(upstream.Server.Requests).Body,
+            StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(null, "{'include_usage':true}")]
+    [InlineData("{'include_usage':false,'include_obfuscation':false}", "{'include_usage':true,'include_obfuscation':false}")]
+    [InlineData("5", "{'include_usage':true}")]
+    public async Task Token_counts_are_asked_for_if_the_stream_shows_them(string? given, string expected)
+    {
+        var seen = await SendAsync(BackendUnderTest.Prompt with
+        {
+            Wanted = DeltaKinds.Text | DeltaKinds.Usage,
+            Parameters = given is null ? Parameters() : Parameters(("stream_options", given.Replace('\'', '"'))),
+        });
+        Assert.EndsWith($"],'stream_options':{expected},'stream':true}}", seen.Body.Replace('"', '\''),
+            StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(100)]
+    [InlineData(100_000)]
+    public async Task Conversation_of_any_length_arrives_byte_for_byte(int length)
+    {
+        var text = string.Concat(Enumerable.Range(0, length).Select(i => i % 7 == 0 ? "漢" : "x"));
+        var messages = $$"""[{"role":"user","content":"{{text}}"} , {"role":"user","content":[{"type":"x"}]}]""";
+        var seen = await SendAsync(BackendUnderTest.Prompt with
+        {
+            Messages = Json(messages, false),
+            Parameters = Parameters(("tools", messages)),
+        });
+        Assert.Equal(
+            $$"""{"model":"gpt-4o-mini","messages":{{messages}},"tools":{{messages}},"stream":true}""", seen.Body);
     }
 
     [Theory]
@@ -109,6 +171,12 @@ public sealed class RequestTests
         var seen = await SendAsync(BackendUnderTest.Prompt with { Prompt = prompt });
         Assert.Contains(prompt, seen.Body, StringComparison.Ordinal);
     }
+
+    private static Conversation Json(string messages, bool hasInstructions) =>
+        new(Encoding.UTF8.GetBytes(messages.Replace('\'', '"')), hasInstructions);
+
+    private static Dictionary<string, ReadOnlyMemory<byte>> Parameters(params (string Name, string Json)[] given) =>
+        given.ToDictionary(p => p.Name, p => (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes(p.Json));
 
     private static async Task<FakeLlmRequest> SendAsync(StreamRequest request)
     {

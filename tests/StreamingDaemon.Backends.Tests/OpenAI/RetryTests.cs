@@ -16,7 +16,7 @@ public sealed class RetryTests
     {
         await using var upstream = await BackendUnderTest.StartAsync(transport, scenario: FailFirst(2, fault));
 
-        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
 
         Assert.Equal(FakeLlmScenarios.Words, upstream.Sink.Texts);
         Assert.Equal((1, 2), (upstream.Sink.Started, upstream.Sink.Retries.Count));
@@ -71,7 +71,7 @@ public sealed class RetryTests
             exchange.Context.Response.Headers.RetryAfter = "1";
             await failFirst(exchange);
         });
-        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
         // Checks only a minimum, not how fast it is: 20 ms for the coarse clock.
         Assert.InRange(arrivals[1] - arrivals[0], 980, long.MaxValue);
     }
@@ -120,7 +120,7 @@ public sealed class RetryTests
     {
         var upstream = await BackendUnderTest.StartAsync();
         using var backend = upstream.Backend;
-        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
         await upstream.Server.DisposeAsync();
         await using var restarting =
             new BrokenServer(BrokenServerKind.Resets, upstream.Server.BaseAddress.Port);

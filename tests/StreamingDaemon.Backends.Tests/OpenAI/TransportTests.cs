@@ -24,7 +24,7 @@ public sealed class TransportTests
         await using var upstream = await BackendUnderTest.StartAsync(
             transport, options => options with { Http2Enabled = http2 });
 
-        Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+        Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
 
         Assert.Equal(FakeLlmScenarios.Words, upstream.Sink.Texts);
         Assert.Equal((1, false), (upstream.Sink.Started, upstream.Sink.DeltaBeforeStart));

@@ -27,8 +27,8 @@ public sealed class PreconnectorTests
         Assert.Equal(2, upstream.Server.Requests.Count);
         firstRequest.Proceed();
         secondRequest.Proceed();
-        Assert.Equal(BackendResult.Completed, await first);
-        Assert.Equal(BackendResult.Completed, await second);
+        Assert.Equal(StreamOutcome.Completed, (await first).Outcome);
+        Assert.Equal(StreamOutcome.Completed, (await second).Outcome);
     }
 
     [Fact]
@@ -49,7 +49,7 @@ public sealed class PreconnectorTests
         foreach (var request in upstream.Server.Requests)
             request.Proceed();
 
-        Assert.All(await Task.WhenAll(answers), result => Assert.Equal(BackendResult.Completed, result));
+        Assert.All(await Task.WhenAll(answers), result => Assert.Equal(StreamOutcome.Completed, result.Outcome));
         Assert.Equal(streams, upstream.Server.Requests.DistinctBy(r => r.ConnectionId).Count());
         Assert.All(upstream.Server.Requests, request => Assert.Equal("HTTP/2", request.Protocol));
         await Eventually.TrueAsync(() => upstream.Server.ConnectionsSoFar == streams + 1);
@@ -60,7 +60,7 @@ public sealed class PreconnectorTests
     {
         await using var upstream = await BackendUnderTest.StartAsync(FakeLlmTransport.Http2Tls);
         for (var i = 0; i < 20; i++)
-            Assert.Equal(BackendResult.Completed, await upstream.StreamAsync());
+            Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
         Assert.Equal(1, upstream.Server.ConnectionsSoFar);
     }
 
@@ -196,6 +196,7 @@ public sealed class PreconnectorTests
     {
         await exchange.StartAsync();
         await exchange.Proceed;
+        await exchange.SendDeltaAsync("x");
         await exchange.SendFinishAsync();
         await exchange.SendDoneAsync();
     }

@@ -15,12 +15,19 @@ public sealed class UpstreamErrorCodeTests
     [InlineData("""{"type":"error","error":{"type":"overloaded_error","message":"m"}}""", "overloaded_error")]
     [InlineData("""{"message":"m","type":"Bad.Request-1"}""", "Bad.Request-1")]
     [InlineData("""{"error":{"type":"","code":"c"}}""", "c")]
+    [InlineData("""{"error":"model_not_found"}""", "model_not_found")]
+    [InlineData("""{"error_type":"BadRequestError","error_message":"m"}""", "BadRequestError")]
+    [InlineData("""[{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT"}}]""", "INVALID_ARGUMENT/400")]
+    [InlineData("""{"object":"error","message":"m","type":"BadRequestError","code":400}""", "BadRequestError/400")]
+    [InlineData("""{"detail":[{"loc":["body"],"type":"missing"}]}""", "missing")]
+    [InlineData("""{"success":false,"errors":[{"code":7009,"message":"m"}]}""", "7009")]
     public void Error_is_named_by_its_type_and_code(string body, string expected) =>
         Assert.Equal(expected, Read(body));
 
     [Theory]
     [InlineData("""{"error":{"message":"m"}}""")]
-    [InlineData("""{"error":"m"}""")]
+    [InlineData("""{"error":"a message"}""")]
+    [InlineData("""{"error":{"type":"None","code":"null"}}""")]
     [InlineData("""{"detail":[{"loc":1}]}""")]
     [InlineData("""{"error":{"type":["t"],"code":{"c":1}}}""")]
     [InlineData("""{"error":{"type":"two words"}}""")]

@@ -99,6 +99,7 @@ public sealed class CommandLineTests : IDisposable
 
     [Theory]
     [InlineData("check", "check json=False")]
+    [InlineData("check --upstream --json", "check json=True upstream")]
     [InlineData("health --json --metrics 9090", "health json=True")]
     [InlineData("check --json", "check json=True")]
     [InlineData("demo", "demo port=8080 once=False")]
@@ -174,7 +175,7 @@ public sealed class CommandLineTests : IDisposable
         "written \"0660\" or 0o660")]
     [InlineData("--socket-type dgram", "--socket-type: 'dgram' is unknown; expected seqpacket or stream")]
     [InlineData("--backend mok", "--backend: 'mok' is unknown, did you mean mock; expected mock or openai")]
-    [InlineData("--backend openai", "backend openai: no API key. Set OPENAI_API_KEY")]
+    [InlineData("--backend openai", "backend openai: no API key. Set OPENAI_API_KEY or OPENAI_API_KEY_FILE")]
     [InlineData("--config /nowhere.toml",
         "--config: /nowhere.toml does not exist or cannot be reached; expected a TOML file")]
     [InlineData("demo --port x",

@@ -93,7 +93,7 @@ internal static partial class ManPage
             Lets running streams end, for at most timeouts.shutdown_timeout_s; a second signal ends the daemon at once.
             .It Dv SIGHUP
             Reads the configuration again.
-            Log level, timeouts and rate limits change; the log names changes that need a restart.
+            Log level, timeouts, rate limits and the upstream's key change; the log names changes that need a restart.
             If it has a mistake, nothing changes.
             .El
 

@@ -129,7 +129,7 @@ public sealed class PrecedenceTests : IDisposable
     public void The_OpenAI_backend_without_a_key_is_refused_with_the_variable_to_set()
     {
         Assert.Equal(
-            ["backend openai: no API key. Set OPENAI_API_KEY"],
+            ["backend openai: no API key. Set OPENAI_API_KEY or OPENAI_API_KEY_FILE"],
             _sandbox.Errors(("backend:name", "openai")));
     }
 

@@ -58,6 +58,22 @@ public sealed class ReloadableOptionsTests
     }
 
     [Fact]
+    public void Key_of_a_running_backend_is_taken_over()
+    {
+        DaemonOptions With(string key) => s_start with
+        {
+            Backends = s_start.Backends.With("openai", new OpenAIOptions { ApiKey = key }),
+        };
+        var options = new ReloadableOptions(With("sk-old"));
+
+        var (changed, needRestart) = options.Apply(With("sk-new"));
+
+        Assert.Equal(["openai.api_key"], changed);
+        Assert.Empty(needRestart);
+        Assert.Equal(With("sk-new"), options.Current);
+    }
+
+    [Fact]
     public void Log_level_and_timeouts_may_change_and_the_upstreams_connect_timeout_may_not()
     {
         var reloadable = OptionTable.BuiltIn.All.Where(spec => spec.Reloadable).Select(spec => spec.Key).ToList();

@@ -27,7 +27,7 @@ public sealed partial class ResponseProperties
             var output = new ArrayBufferWriter<byte>();
             foreach (var text in texts)
                 ServerSentEvents.WriteContent(output, Encoding.UTF8.GetBytes(text));
-            ServerSentEvents.WriteError(output, "it \"failed\"\n"u8);
+            ServerSentEvents.WriteError(output, ErrorResponse.TooManyStreams(5), "r-1");
             output.Write(ServerSentEvents.Truncated);
             output.Write(ServerSentEvents.Done);
 
@@ -36,7 +36,9 @@ public sealed partial class ResponseProperties
 
             Assert.All(events, e => Assert.Equal("message", e.EventType));
             Assert.Equal(texts, events.SkipLast(2).Select(e => Member(e.Data, "content")));
-            Assert.Equal("it \"failed\"\n", Member(events[^2].Data, "error"));
+            Assert.Equal(ErrorResponse.TooManyStreams(5).Message, Member(events[^2].Data, "error"));
+            Assert.Equal("too_many_streams", Member(events[^2].Data, "code"));
+            Assert.Equal("r-1", Member(events[^2].Data, "request_id"));
             Assert.Equal("[DONE]", events[^1].Data);
         }, iter: 2_000);
 
@@ -55,8 +57,9 @@ public sealed partial class ResponseProperties
         foreach (var write in (Action<ArrayBufferWriter<byte>>[])
             [
                 o => ResponseHead.WriteStream(o, request.ResponseHeaders.Span),
-                o => ResponseHead.WriteError(
-                    o, 503, new string('m', 100), new string('r', 128), 300, request.ResponseHeaders.Span),
+                o => ResponseHead.WriteError(o,
+                    new ErrorResponse(ErrorCode.UpstreamUnavailable, 503, new string('m', 100), 300),
+                    new string('r', 128), request.ResponseHeaders.Span),
             ])
         {
             var head = new ArrayBufferWriter<byte>();
@@ -91,7 +94,7 @@ public sealed partial class ResponseProperties
                 if (status == 200)
                     ResponseHead.WriteStream(output, request.ResponseHeaders.Span);
                 else
-                    ResponseHead.WriteError(output, status, "Full.", "r", 5, request.ResponseHeaders.Span);
+                    ResponseHead.WriteError(output, ErrorResponse.OverCapacity, "r", request.ResponseHeaders.Span);
 
                 var (headers, body) = StrictHttp.Parse(output.WrittenSpan, status);
 

@@ -17,7 +17,7 @@ public sealed class HandoffRequestProperties
     private static readonly string[] s_names =
     [
         "prompt", "messages", "user_id", "model", "max_tokens", "temperature", "system", "request_id",
-        "test_pattern", "backend", "response_headers", "role", "content", "Prompt", "x",
+        "test_pattern", "backend", "response_headers", "role", "content", "Prompt", "x", "tools", "metadata",
     ];
 
     private static readonly Gen<JsonNode?> s_scalar = Gen.OneOf(
@@ -65,10 +65,11 @@ public sealed class HandoffRequestProperties
         Assert.Equal(NotEmpty(root, "system"), request.System);
         Assert.Equal(NotEmpty(root, "backend"), request.Backend);
         Assert.Equal(NotEmpty(root, "test_pattern"), request.TestPattern);
-        Assert.Equal(Integer(root, "user_id"), request.HasUserId ? request.UserId : null);
+        Assert.Equal(User(root), request.UserId);
         Assert.Equal(Integer(root, "max_tokens") is { } most and > 0 ? (int?)Math.Min(most, int.MaxValue) : null,
             request.MaxTokens);
-        Assert.Equal(Turns(root), request.Messages);
+        Assert.Equal(Turns(root), Messages(request), s_sameJson);
+        AssertParameters(root, request);
     }, iter: 5_000);
 
     [Fact]
@@ -138,12 +139,52 @@ public sealed class HandoffRequestProperties
         _ => null,
     };
 
-    private static List<ChatTurn> Turns(JsonElement root) =>
-        Find(root, "messages") is not { ValueKind: JsonValueKind.Array } messages
-            ? []
-            : [.. messages.EnumerateArray()
-                .Where(m => m.ValueKind == JsonValueKind.Object && Text(m, "content") is not null)
-                .Select(m => new ChatTurn(NotEmpty(m, "role") ?? "user", Text(m, "content")!))];
+    private static UserId User(JsonElement root) => Find(root, "user_id") switch
+    {
+        { ValueKind: JsonValueKind.String } s when s.GetString()!.Trim() is { Length: > 0 } text => text.Length
+            <= UserIdReader.MaxLength ? new UserId(text) : throw new InvalidOperationException("not generated"),
+        { ValueKind: JsonValueKind.Number } when Integer(root, "user_id") is { } whole => whole,
+        _ => default,
+    };
+
+    /// <summary>The messages that say something, with a role. None of these calls tools.</summary>
+    private static List<JsonNode> Turns(JsonElement root)
+    {
+        if (Find(root, "messages") is not { ValueKind: JsonValueKind.Array } messages)
+            return [];
+        var turns = messages.EnumerateArray().Where(m => m.ValueKind == JsonValueKind.Object
+            && Find(m, "content") is { } content && (content.ValueKind == JsonValueKind.String
+                || (content.ValueKind == JsonValueKind.Array
+                    && content.EnumerateArray().Any(part => part.ValueKind == JsonValueKind.Object))));
+        return [.. turns.Select(m =>
+        {
+            var turn = JsonNode.Parse(m.GetRawText())!;
+            turn["role"] = NotEmpty(m, "role") ?? "user";
+            return turn;
+        })];
+    }
+
+    private static List<JsonNode> Messages(HandoffRequest request) => request.Messages is { } messages
+        ? [.. JsonNode.Parse(messages.Json.Span)!.AsArray().Select(m => m!.DeepClone())]
+        : [];
+
+    private static void AssertParameters(JsonElement root, HandoffRequest request)
+    {
+        foreach (var name in (string[])["tools", "metadata"])
+        {
+            var value = Find(root, name);
+            var isAbsent = value?.ValueKind is null or JsonValueKind.Null
+                || (value.Value.ValueKind == JsonValueKind.Array && value.Value.GetArrayLength() == 0);
+            Assert.Equal(!isAbsent, request.Parameters.TryGetValue(name, out var json));
+            if (!isAbsent)
+                Assert.Equal(value!.Value.GetRawText(), Encoding.UTF8.GetString(json.Span));
+        }
+
+        Assert.Equal(Find(root, "x") is not null, request.Unknown.Contains("x"));
+    }
+
+    private static readonly IEqualityComparer<JsonNode> s_sameJson =
+        EqualityComparer<JsonNode>.Create(JsonNode.DeepEquals, node => node.GetHashCode());
 
     private static Gen<T> Among<T>(params T[] values) => Gen.Int[0, values.Length - 1].Select(i => values[i]);
 

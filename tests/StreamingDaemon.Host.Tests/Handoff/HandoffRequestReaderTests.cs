@@ -1,6 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Host.Handoff;
 using Xunit;
@@ -19,7 +18,7 @@ public sealed class HandoffRequestReaderTests
              "response_headers": {"X-One": "1"}, "timestamp": 1, "backend_url": "http://evil/"}
             """);
 
-        Assert.Equal(9007199254740993, request.UserId);
+        Assert.Equal(9007199254740993, request.UserId.Number);
         Assert.Equal("p", request.Prompt);
         Assert.Equal("m", request.Model);
         Assert.Equal(5, request.MaxTokens);
@@ -28,23 +27,9 @@ public sealed class HandoffRequestReaderTests
         Assert.Equal("r-1", request.RequestId);
         Assert.Equal("short", request.TestPattern);
         Assert.Equal("mock", request.Backend);
-        Assert.Equal([new ChatTurn("system", "a"), new ChatTurn("user", "b")], request.Messages);
+        Assert.Equal("""[{"role":"system","content":"a"},{"role":"user","content":"b"}]""", MessagesOf(request));
         Assert.Equal("X-One: 1\r\n", Encoding.UTF8.GetString(request.ResponseHeaders.Span));
     }
-
-    [Theory]
-    [InlineData("""{"user_id":"42"}""", 42)]
-    [InlineData("""{"user_id":" -7 "}""", -7)]
-    [InlineData("""{"user_id":12.0}""", 12)]
-    [InlineData("""{"user_id":1e3}""", 1000)]
-    [InlineData("""{"user_id":12.5}""", 0)]
-    [InlineData("""{"user_id":"x"}""", 0)]
-    [InlineData("""{"user_id":null}""", 0)]
-    [InlineData("""{"user_id":{"a":[1]}}""", 0)]
-    [InlineData("""{"user_id":99999999999999999999}""", 0)]
-    [InlineData("""{"user_id":1,"user_id":2}""", 2)]
-    public void User_id_is_a_number_however_it_is_written(string json, long expected) =>
-        Assert.Equal(expected, Read(json).UserId);
 
     [Theory]
     [InlineData("""{"max_tokens":"100"}""", 100)]
@@ -71,10 +56,10 @@ public sealed class HandoffRequestReaderTests
              "system":3,"test_pattern":false,"backend":null,"user_id":8}
             """);
 
-        Assert.Equal(8, request.UserId);
+        Assert.Equal(8, request.UserId.Number);
         Assert.Null(request.Model);
         Assert.Null(request.Prompt);
-        Assert.Empty(request.Messages);
+        Assert.Null(request.Messages);
         Assert.False(request.HasPrompt);
     }
 
@@ -86,25 +71,44 @@ public sealed class HandoffRequestReaderTests
              {"role":5,"content":"kept","extra":{"a":1}}]}
             """);
 
-        Assert.Equal([new ChatTurn("user", "kept")], request.Messages);
+        Assert.Equal("""[{"role":"user","content":"kept","extra":{"a":1}}]""", MessagesOf(request));
     }
 
     [Fact]
-    public void Texts_of_a_message_in_parts_are_its_content_and_what_is_left_out_is_named()
+    public void Fields_that_cannot_be_used_are_named_once_each_and_the_first_of_many()
     {
         var request = Read("""
-            {"messages":[{"role":"user","content":[{"type":"text","text":"what is"},{"text":"this?","type":"text"}]},
-             {"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"seen"}]},
-             {"role":"assistant","content":null},{"role":"user","content":"plain"},7],
-             "max_tokens":0,"user_id":"alice","temperature":null,"model":5,"prompt":{},"backend":"",
+            {"messages":[{"role":"assistant","content":null},{"role":"user","content":"plain"},7],
+             "max_tokens":0,"user_id":{},"temperature":null,"model":5,"prompt":{},"prompt":[],"backend":"",
              "response_headers":{"X-A":"1","Cache-Control":"no-store"}}
             """);
 
-        Assert.Equal(
-            [new ChatTurn("user", "what is\nthis?"), new ChatTurn("user", "seen"), new ChatTurn("user", "plain")],
-            request.Messages);
-        Assert.Equal(["messages[1]", "messages[2]", "messages[4]", "max_tokens", "user_id", "model", "prompt",
-            "response_headers"], request.Unusable);
+        Assert.Equal("""[{"role":"user","content":"plain"}]""", MessagesOf(request));
+        Assert.Equal(["messages[0]", "messages[2]", "max_tokens", "user_id", "model", "prompt", "response_headers"],
+            request.Unusable);
+        var many = string.Join(",", Enumerable.Repeat("0", 100));
+        Assert.Equal(HandoffRequest.MostNoted, Read($$"""{"messages":[{{many}}],"model":1}""").Unusable.Count);
+    }
+
+    [Theory]
+    [InlineData("response_headers", "[]", false)]
+    [InlineData("response_headers", "[ ]", false)]
+    [InlineData("response_headers", "[[]]", true)]
+    [InlineData("response_headers", "{}", false)]
+    [InlineData("messages", "[]", false)]
+    [InlineData("messages", "{}", true)]
+    [InlineData("tools", "[]", false)]
+    [InlineData("metadata", "[]", false)]
+    [InlineData("top_p", "[]", false)]
+    [InlineData("top_p", "[1]", true)]
+    public void Empty_array_of_PHP_is_nothing_to_warn_about(string field, string json, bool isNamed)
+    {
+        var request = Read($$"""{"{{field}}":{{json}},"prompt":"p","user_id":7}""");
+
+        Assert.Equal(isNamed ? [field] : [], request.Unusable);
+        Assert.Empty(request.Parameters);
+        Assert.Equal("p", request.Prompt);
+        Assert.Equal(7, request.UserId.Number);
     }
 
     [Theory]
@@ -153,8 +157,21 @@ public sealed class HandoffRequestReaderTests
 
         var request = Read($$"""{{{members}},"user_id":7}""");
 
-        Assert.Equal(7, request.UserId);
+        Assert.Equal(7, request.UserId.Number);
         Assert.Equal(member.Contains("last", StringComparison.Ordinal) ? "last" : null, request.Prompt);
+    }
+
+    [Theory]
+    [InlineData(65)]
+    [InlineData(500)]
+    public void Schema_as_deep_as_PHP_nests_is_kept(int depth)
+    {
+        var schema = string.Concat(Enumerable.Repeat("{\"p\":", depth)) + "1" + new string('}', depth);
+
+        var request = Read($$"""{"prompt":"p","response_format":{{schema}},"messages":[{"content":"x","deep":{{schema}}},5]}""");
+
+        Assert.Equal(schema, Encoding.UTF8.GetString(request.Parameters["response_format"].Span));
+        Assert.Contains(schema, MessagesOf(request), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -170,7 +187,7 @@ public sealed class HandoffRequestReaderTests
     {
         var json = "{" + string.Concat(Enumerable.Range(0, 200_000).Select(i => $"\"k{i}\":{i},")) + "\"user_id\":7}";
 
-        Assert.Equal(7, Read(json).UserId);
+        Assert.Equal(7, Read(json).UserId.Number);
     }
 
     [Fact]
@@ -182,7 +199,7 @@ public sealed class HandoffRequestReaderTests
             """);
 
         Assert.Equal("b", request.Prompt);
-        Assert.Equal([new ChatTurn("user", "y")], request.Messages);
+        Assert.Equal("""[{"role":"user","content":"x","content":"y"}]""", MessagesOf(request));
         Assert.Equal("X-B: 2\r\n", Encoding.UTF8.GetString(request.ResponseHeaders.Span));
     }
 
@@ -237,6 +254,9 @@ public sealed class HandoffRequestReaderTests
 
     private static int Lines(string headers) =>
         Encoding.UTF8.GetString(Read("{\"response_headers\":{" + headers + "}}").ResponseHeaders.Span).Count('\n');
+
+    private static string? MessagesOf(HandoffRequest request) =>
+        request.Messages is { } messages ? Encoding.UTF8.GetString(messages.Json.Span) : null;
 
     private static HandoffRequest Read(string json)
     {

@@ -1,4 +1,5 @@
 using System.Reflection;
+using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Limits;
 using StreamingDaemon.Testing;
@@ -75,6 +76,32 @@ public sealed class UserLimitsTests
         await Eventually.TrueAsync(() => Remembered(limits) == 0, TimeSpan.FromSeconds(60));
     }
 
+    [Fact]
+    public void Those_who_name_no_user_share_a_limit_of_their_own()
+    {
+        using var limits = With(s_both with { Requests = 2, ConcurrentStreams = 0 });
+        for (var i = 0; i < 2; i++)
+            Assert.Null(limits.Enter(default).RetryAfterSeconds);
+
+        Assert.NotNull(limits.Enter(default).RetryAfterSeconds);
+        Assert.Null(limits.Enter(0).RetryAfterSeconds);
+        Assert.Null(limits.Enter(new UserId("0b9d4f1e-alice")).RetryAfterSeconds);
+    }
+
+    [Theory]
+    [InlineData("7", true)]
+    [InlineData("-7", false)]
+    [InlineData("07", false)]
+    [InlineData("alice", false)]
+    public void User_whose_text_is_an_integer_is_the_user_of_that_integer(string text, bool isSeven)
+    {
+        using var limits = With(s_both with { Requests = 1, ConcurrentStreams = 0 });
+        Assert.Null(limits.Enter(7).RetryAfterSeconds);
+
+        Assert.Equal(isSeven, limits.Enter(new UserId(text)).RetryAfterSeconds is not null);
+        Assert.NotNull(limits.Enter(new UserId(text)).RetryAfterSeconds);
+    }
+
     private static UserLimits With(RateLimitOptions options) => new(new DaemonOptions { RateLimit = options });
 
     /// <summary>Number of limiters that the library keeps, read from its private field.</summary>
@@ -83,7 +110,7 @@ public sealed class UserLimitsTests
         var current = Field(limits, "_limiters")!;
         return current.GetType().GetFields(BindingFlags.Instance | BindingFlags.NonPublic)
             .Select(field => field.GetValue(current))
-            .OfType<System.Threading.RateLimiting.PartitionedRateLimiter<long>>()
+            .OfType<System.Threading.RateLimiting.PartitionedRateLimiter<UserId>>()
             .Sum(limiter => ((System.Collections.ICollection)Field(limiter, "_limiters")!).Count);
     }
 

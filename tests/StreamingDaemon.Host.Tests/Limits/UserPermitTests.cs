@@ -85,16 +85,16 @@ public sealed class UserPermitTests
             ? Encoding.UTF8.GetString(buffer, 0, socket.Receive(buffer, SocketFlags.Peek)) : "";
     }
 
-    private sealed class WatchedLimiter(PartitionedRateLimiter<long> inner, Action givenBack)
-        : PartitionedRateLimiter<long>
+    private sealed class WatchedLimiter(PartitionedRateLimiter<UserId> inner, Action givenBack)
+        : PartitionedRateLimiter<UserId>
     {
-        public override RateLimiterStatistics? GetStatistics(long resource) => inner.GetStatistics(resource);
+        public override RateLimiterStatistics? GetStatistics(UserId resource) => inner.GetStatistics(resource);
 
-        protected override RateLimitLease AttemptAcquireCore(long resource, int permitCount) =>
+        protected override RateLimitLease AttemptAcquireCore(UserId resource, int permitCount) =>
             new WatchedLease(inner.AttemptAcquire(resource, permitCount), givenBack);
 
         protected override ValueTask<RateLimitLease> AcquireAsyncCore(
-            long resource, int permitCount, CancellationToken cancellationToken) =>
+            UserId resource, int permitCount, CancellationToken cancellationToken) =>
             inner.AcquireAsync(resource, permitCount, cancellationToken);
 
         protected override void Dispose(bool disposing)

@@ -57,19 +57,19 @@ public sealed partial class HandlerFaultTests
     [GeneratedRegex(@"^streaming_daemon_streams_total\{.*\} ([1-9]\d*)$", RegexOptions.Multiline)]
     private static partial Regex Ended();
 
-    private sealed class AskedLimiter(PartitionedRateLimiter<long> inner, Action<object> ask)
-        : PartitionedRateLimiter<long>
+    private sealed class AskedLimiter(PartitionedRateLimiter<UserId> inner, Action<object> ask)
+        : PartitionedRateLimiter<UserId>
     {
-        public override RateLimiterStatistics? GetStatistics(long resource) => inner.GetStatistics(resource);
+        public override RateLimiterStatistics? GetStatistics(UserId resource) => inner.GetStatistics(resource);
 
-        protected override RateLimitLease AttemptAcquireCore(long resource, int permitCount)
+        protected override RateLimitLease AttemptAcquireCore(UserId resource, int permitCount)
         {
             ask(inner);
             return inner.AttemptAcquire(resource, permitCount);
         }
 
         protected override ValueTask<RateLimitLease> AcquireAsyncCore(
-            long resource, int permitCount, CancellationToken cancellationToken) =>
+            UserId resource, int permitCount, CancellationToken cancellationToken) =>
             inner.AcquireAsync(resource, permitCount, cancellationToken);
 
         protected override void Dispose(bool disposing)

@@ -21,15 +21,21 @@ public sealed partial class AccessLineTests
         Gen.String, Gen.String[Gen.Char["\"\\\n\r\t\f\0\x01\x1f azé\u2028{}'"], 0, 12], Gen.Const(""),
         Gen.Const("sd-1-2"), Gen.Const("a 😀 \ud800 b"));
 
+    private static readonly Gen<string?> s_maybe =
+        Gen.OneOf(s_text.Select(t => (string?)t), Gen.Const((string?)null));
+
     private static readonly Gen<double?> s_time = Gen.OneOf(
         Gen.Const((double?)null), Gen.Int[0, 10_000_000].Select(i => (double?)Math.Round(i / 1000.0, 3)));
 
+    private static readonly Gen<UserId> s_user = Gen.OneOf(
+        Gen.Long.Select(n => new UserId(n)), Gen.Const(new UserId(0)), Gen.Const(default(UserId)),
+        s_text.Where(text => text.Length > 0).Select(text => new UserId(text)));
+
     private static readonly Gen<AccessFields> s_fields = Gen.Select(
-        Gen.Select(Gen.Int[0, Enum.GetValues<StreamOutcome>().Length - 1], s_text, Gen.Long, s_text, s_text),
+        Gen.Select(Gen.Int[0, Enum.GetValues<StreamOutcome>().Length - 1], s_text, s_user, s_text, s_text),
         Gen.Select(Gen.Long[0, long.MaxValue], Gen.Int[0, int.MaxValue], s_time, s_time, Gen.Int[0, 599]),
-        Gen.OneOf(s_text.Select(t => (string?)t), Gen.Const((string?)null)),
-        (a, b, reason) => new AccessFields((StreamOutcome)a.Item1, a.Item2, a.Item3, a.Item4, a.Item5, b.Item1,
-            b.Item2, b.Item3, b.Item4, b.Item5, reason));
+        s_maybe, Gen.Select(s_maybe, s_maybe), (a, b, code, c) => new AccessFields((StreamOutcome)a.Item1, a.Item2, a.Item3,
+            a.Item4, a.Item5, b.Item1, b.Item2, b.Item3, b.Item4, b.Item5, code, c.Item1, c.Item2));
 
     [Theory]
     [InlineData("json")]
@@ -56,7 +62,7 @@ public sealed partial class AccessLineTests
     {
         var line = new AccessLine();
         var fields = new AccessFields(StreamOutcome.UpstreamError, new string('r', 128), 42, "openai", "gpt-5 \"x\"",
-            123_456, 789, 12.345, 6789.1, 502, "HTTP 500");
+            123_456, 789, 12.345, 6789.1, 502, "upstream_failed", "stop", "HTTP 500");
         line.FormatJson(fields, s_now, LogLevel.Warning);
         line.FormatText(fields, s_now, LogLevel.Warning);
 

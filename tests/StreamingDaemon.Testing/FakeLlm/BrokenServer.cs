@@ -36,6 +36,9 @@ public enum BrokenServerKind
     /// <summary>HTTP/2 that sends GOAWAY (INTERNAL_ERROR) after a 200 head.</summary>
     GoesAwayMidStream,
 
+    /// <summary>HTTP/2 that sends empty DATA frames for ever after a 200 head.</summary>
+    FloodsEmptyFrames,
+
     /// <summary>HTTP/2 that requires HTTP/1.1 (RST_STREAM, HTTP_1_1_REQUIRED).</summary>
     WantsHttp1,
 }
@@ -43,7 +46,7 @@ public enum BrokenServerKind
 /// <summary>A TCP server on loopback that is broken in one way.</summary>
 public sealed class BrokenServer : IAsyncDisposable
 {
-    private const byte Headers = 1, RstStream = 3, Settings = 4, GoAway = 7;
+    private const byte Data = 0, Headers = 1, RstStream = 3, Settings = 4, GoAway = 7;
 
     private const byte EndHeaders = 4;
 
@@ -169,6 +172,8 @@ public sealed class BrokenServer : IAsyncDisposable
                 continue;
             Interlocked.Increment(ref _attempts);
             await stream.WriteAsync(AnswerToStream(head.AsSpan(5)), _stop.Token);
+            if (_kind == BrokenServerKind.FloodsEmptyFrames)
+                await FloodAsync(stream, head.AsSpan(5).ToArray());
             if (_kind != BrokenServerKind.GoesAwayMidStream)
                 continue;
             await _proceed.Task.WaitAsync(_stop.Token);
@@ -176,10 +181,17 @@ public sealed class BrokenServer : IAsyncDisposable
         }
     }
 
+    private async Task FloodAsync(NetworkStream stream, byte[] streamId)
+    {
+        byte[] frames = [.. Enumerable.Repeat(Frame(Data, [], streamId), 1000).SelectMany(frame => frame)];
+        while (true)
+            await stream.WriteAsync(frames, _stop.Token);
+    }
+
     private byte[] AnswerToStream(ReadOnlySpan<byte> streamId) => _kind switch
     {
         BrokenServerKind.GoesAway => Frame(GoAway, [0, 0, 0, 0, 0, 0, 0, 0]),
-        BrokenServerKind.GoesAwayMidStream => Frame(Headers, s_eventStreamHead, streamId, EndHeaders),
+        BrokenServerKind.GoesAwayMidStream or BrokenServerKind.FloodsEmptyFrames => Frame(Headers, s_eventStreamHead, streamId, EndHeaders),
         BrokenServerKind.RefusesStreams => Frame(RstStream, [0, 0, 0, 0x7], streamId),
         _ => Frame(RstStream, [0, 0, 0, 0xd], streamId),
     };

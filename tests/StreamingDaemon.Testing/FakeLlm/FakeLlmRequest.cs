@@ -15,6 +15,7 @@ public sealed class FakeLlmRequest
     {
         Protocol = context.Request.Protocol;
         Path = context.Request.Path.Value ?? "";
+        Query = context.Request.QueryString.Value ?? "";
         ConnectionId = context.Connection.Id;
         Headers = context.Request.Headers.ToDictionary(
             header => header.Key, header => header.Value.ToString(), StringComparer.OrdinalIgnoreCase);
@@ -27,6 +28,9 @@ public sealed class FakeLlmRequest
 
     /// <summary>The path as sent.</summary>
     public string Path { get; }
+
+    /// <summary>The query as sent, with its question mark; empty if there is none.</summary>
+    public string Query { get; }
 
     /// <summary>Kestrel's id of the connection: the same for all requests on it.</summary>
     public string ConnectionId { get; }

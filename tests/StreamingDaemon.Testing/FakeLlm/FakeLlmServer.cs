@@ -37,8 +37,8 @@ public enum FakeLlmTransport
 }
 
 /// <summary>
-/// A Kestrel server that answers POST /v1/chat/completions like an LLM, and records its requests. Each server
-/// listens in one way. Safe for concurrent requests.
+/// A Kestrel server that answers POST /v1/chat/completions, or Azure's path, like an LLM, and records its
+/// requests. Each server listens in one way. Safe for concurrent requests.
 /// </summary>
 public sealed class FakeLlmServer : IAsyncDisposable
 {
@@ -65,6 +65,9 @@ public sealed class FakeLlmServer : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(Configure);
         _app = builder.Build();
         _app.MapPost("/v1/chat/completions", AnswerAsync);
+        _app.MapGet("/v1/models", () => Models is { } json
+            ? Results.Text(json, "application/json") : Results.NotFound());
+        _app.MapPost("/openai/deployments/{deployment}/chat/completions", AnswerAsync);
     }
 
     /// <summary>How this server listens.</summary>
@@ -78,6 +81,9 @@ public sealed class FakeLlmServer : IAsyncDisposable
 
     /// <summary>Writes the answers. May be set between requests.</summary>
     public Func<FakeLlmExchange, Task> Scenario { get; set; } = FakeLlmScenarios.RunAsync;
+
+    /// <summary>The answer to GET /v1/models (JSON); null is a 404.</summary>
+    public string? Models { get; set; }
 
     /// <summary>Milliseconds between the chunks of the built-in scenarios.</summary>
     public int ChunkDelayMs { get; set; }

@@ -1,0 +1,129 @@
+using System.Text.Json;
+using StreamingDaemon.Backends.Upstream;
+
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>The text and the reasoning of the last event, and what the answer has held so far.</summary>
+/// <param name="wanted"><see cref="StreamRequest.Wanted"/>.</param>
+internal sealed class AnswerParts(DeltaKinds wanted) : IDisposable
+{
+    private readonly bool _showsReasoning = (wanted & DeltaKinds.Reasoning) != 0;
+    private DeltaText _text;
+    private DeltaText _reasoning;
+    private Held _held;
+
+    /// <summary>Parts of an answer that may be left out of a stream.</summary>
+    [Flags]
+    public enum Held : byte
+    {
+        /// <summary>None.</summary>
+        Nothing = 0,
+
+        /// <summary>Reasoning.</summary>
+        Reasoning = 1,
+
+        /// <summary>Calls of tools or of a function.</summary>
+        ToolCalls = 2,
+
+        /// <summary>Sound, pictures.</summary>
+        Other = 4,
+    }
+
+    /// <summary>The client gets the chunks themselves, and can show whatever is in them.</summary>
+    public bool IsChunks { get; } = (wanted & DeltaKinds.Chunk) != 0;
+
+    public ref readonly DeltaText Text => ref _text;
+
+    public ref readonly DeltaText Reasoning => ref _reasoning;
+
+    /// <summary>A delta brought text: a <c>message</c> beside it repeats it.</summary>
+    public bool SawDelta { get; set; }
+
+    /// <inheritdoc cref="IEventReader.HasAnswer"/>
+    public bool HasAnswer { get; private set; }
+
+    /// <inheritdoc cref="IEventReader.Parts"/>
+    public int Count { get; private set; }
+
+    /// <inheritdoc cref="IEventReader.OnlyHeld"/>
+    public string? OnlyHeld => _held switch
+    {
+        Held.Nothing => null,
+        Held.Reasoning => "reasoning",
+        Held.ToolCalls => "tool calls",
+        Held.Reasoning | Held.ToolCalls => "reasoning and tool calls",
+        _ => "parts other than text",
+    };
+
+    public void BeginEvent()
+    {
+        _text.Clear();
+        _reasoning.Clear();
+    }
+
+    public State Save() => new(_text, _reasoning, _held, SawDelta, HasAnswer, Count);
+
+    /// <summary>Back to an earlier state of the same event.</summary>
+    public void Restore(in State state)
+    {
+        _text.Restore(state.Text);
+        _reasoning.Restore(state.Reasoning);
+        _held = state.Held;
+        SawDelta = state.SawDelta;
+        HasAnswer = state.HasAnswer;
+        Count = state.Count;
+    }
+
+    /// <summary>No more text comes.</summary>
+    public void Flush()
+    {
+        _text.Flush();
+        _reasoning.Flush();
+        HasAnswer |= _text.Length > 0 || (_showsReasoning && _reasoning.Length > 0);
+    }
+
+    /// <summary>Adds the reader's value to the text, if it is a string that is not empty.</summary>
+    public void AddText(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.String || reader.ValueSpan.IsEmpty)
+        {
+            reader.Skip();
+            return;
+        }
+
+        Count++;
+        if (!IsChunks)
+            _text.Append(ref reader);
+        HasAnswer |= IsChunks || _text.Length > 0;
+    }
+
+    /// <summary>Adds the reader's string to the reasoning.</summary>
+    public void AddReasoning(ref Utf8JsonReader reader)
+    {
+        if (reader.ValueSpan.IsEmpty)
+            return;
+        Hold(Held.Reasoning);
+        if (!_showsReasoning)
+            return;
+        _reasoning.Append(ref reader);
+        HasAnswer |= _reasoning.Length > 0;
+    }
+
+    /// <summary>A part that the stream leaves out.</summary>
+    public void Hold(Held what)
+    {
+        Count++;
+        _held |= what;
+        HasAnswer |= IsChunks;
+    }
+
+    public void Dispose()
+    {
+        _text.Dispose();
+        _reasoning.Dispose();
+    }
+
+    /// <summary>What an event that proves unusable must leave as it was.</summary>
+    public readonly record struct State(
+        DeltaText Text, DeltaText Reasoning, Held Held, bool SawDelta, bool HasAnswer, int Count);
+}

@@ -1,0 +1,256 @@
+using System.Text.Json;
+using StreamingDaemon.Backends.Upstream;
+
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>Reads the choices of chunks: which one the stream shows, its finish reason, and its
+/// text.</summary>
+/// <param name="wanted"><see cref="StreamRequest.Wanted"/>.</param>
+internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
+{
+    private readonly AnswerParts _parts = new(wanted);
+    private AnswerParts.State _eventStart;
+    private TokenUsage _usage;
+
+    /// <summary>The only index that counts, once it is known.</summary>
+    private int? _only;
+    private int _last = -1;
+
+    /// <summary>The index whose choice was taken from this JSON value.</summary>
+    private int? _taken;
+
+    /// <summary>Text of the last event, without its reasoning.</summary>
+    public ref readonly DeltaText Text => ref _parts.Text;
+
+    /// <summary>Reasoning of the last event.</summary>
+    public ref readonly DeltaText Reasoning => ref _parts.Reasoning;
+
+    public ref readonly TokenUsage Usage => ref _usage;
+
+    /// <summary>The upstream's word, unchecked; null if there was none yet.</summary>
+    public string? FinishReason { get; private set; }
+
+    /// <summary>What a gateway says was the provider's own word, unchecked.</summary>
+    public string? NativeFinishReason { get; private set; }
+
+    /// <summary>A finish reason came.</summary>
+    public bool IsFinished => FinishReason is not null;
+
+    /// <summary>The choice says that the provider failed.</summary>
+    public bool IsFailed { get; private set; }
+
+    /// <inheritdoc cref="IEventReader.HasAnswer"/>
+    public bool HasAnswer => _parts.HasAnswer;
+
+    /// <inheritdoc cref="IEventReader.Parts"/>
+    public int Parts => _parts.Count;
+
+    /// <inheritdoc cref="IEventReader.OnlyHeld"/>
+    public string? OnlyHeld => _parts.OnlyHeld;
+
+    public void BeginEvent() => _parts.BeginEvent();
+
+    /// <summary>Remembers the state before a JSON value that may prove unreadable.</summary>
+    public void Save()
+    {
+        _eventStart = _parts.Save();
+        _taken = null;
+    }
+
+    /// <summary>Back to the state at <see cref="Save"/>.</summary>
+    public void Restore() => _parts.Restore(_eventStart);
+
+    /// <summary>No more text comes.</summary>
+    public void Flush() => _parts.Flush();
+
+    /// <summary>Reads the field that the reader is at, if it holds token counts that the stream
+    /// shows.</summary>
+    /// <returns>False if it does not: nothing was read.</returns>
+    public bool TryReadUsage(ref Utf8JsonReader reader)
+    {
+        if ((wanted & DeltaKinds.Usage) == 0)
+            return false;
+        if (JsonText.Equals(ref reader, "usage"u8))
+        {
+            reader.Read();
+            _usage.Read(ref reader);
+            return true;
+        }
+
+        if (!JsonText.Equals(ref reader, "x_groq"u8))
+            return false;
+        reader.Read();
+        if (reader.TokenType != JsonTokenType.StartObject)
+            return true;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            if (!TryReadUsage(ref reader))
+                reader.Skip();
+        }
+
+        return true;
+    }
+
+    /// <summary>Reads the value of <c>choices</c>.</summary>
+    /// <returns>True if there is any choice.</returns>
+    public bool ReadAll(ref Utf8JsonReader reader, ReadOnlySpan<byte> json)
+    {
+        if (reader.TokenType == JsonTokenType.StartObject)
+        {
+            ReadChoice(ref reader, json);
+            return true;
+        }
+
+        if (reader.TokenType != JsonTokenType.StartArray)
+            return false;
+        var hasAny = false;
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            hasAny = true;
+            if (reader.TokenType == JsonTokenType.StartObject)
+                ReadChoice(ref reader, json);
+            else
+                reader.Skip();
+        }
+
+        return hasAny;
+    }
+
+    public void Dispose() => _parts.Dispose();
+
+    private void ReadChoice(ref Utf8JsonReader reader, ReadOnlySpan<byte> json)
+    {
+        var before = _parts.Save();
+        var start = reader;
+        var choice = new Choice();
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            ReadField(ref reader, ref choice);
+        // The index may come after the text: if the choice is not ours, its text is removed again.
+        if (!_parts.IsChunks && !Takes(choice.Index))
+        {
+            _parts.Restore(before);
+            return;
+        }
+
+        if (_taken is { } other && other != choice.Index && !_parts.IsChunks)
+        {
+            // Choice 0 after another one of the same event, whose text goes.
+            _parts.Restore(_eventStart);
+            choice = new Choice();
+            while (start.Read() && start.TokenType == JsonTokenType.PropertyName)
+                ReadField(ref start, ref choice);
+        }
+
+        _taken = choice.Index;
+        ReadWhole(ref choice, before, json);
+        IsFailed |= choice.IsFailed || (choice.FinishReason is { } reason && FinishReasons.IsFailure(reason));
+        FinishReason = choice.FinishReason ?? FinishReason;
+        NativeFinishReason = choice.NativeFinishReason ?? NativeFinishReason;
+    }
+
+    private void ReadField(ref Utf8JsonReader reader, ref Choice choice)
+    {
+        if (JsonText.Equals(ref reader, "delta"u8))
+        {
+            reader.Read();
+            choice.IsFailed |= new MessageReader(_parts).Read(ref reader);
+        }
+        else if (JsonText.Equals(ref reader, "index"u8))
+        {
+            reader.Read();
+            if (reader.TokenType == JsonTokenType.Number && !reader.TryGetInt32(out choice.Index))
+                choice.Index = -1;
+            reader.Skip();
+        }
+        else if (JsonText.Equals(ref reader, "finish_reason"u8)
+            || JsonText.Equals(ref reader, "finish_details"u8))
+        {
+            reader.Read();
+            choice.FinishReason = FinishReasons.Read(ref reader) ?? choice.FinishReason;
+        }
+        else if (JsonText.Equals(ref reader, "native_finish_reason"u8))
+        {
+            reader.Read();
+            choice.NativeFinishReason = FinishReasons.Read(ref reader);
+        }
+        else if (JsonText.Equals(ref reader, "message"u8))
+        {
+            choice.MessageAt = SkipValue(ref reader);
+        }
+        else if (JsonText.Equals(ref reader, "text"u8))
+        {
+            choice.TextAt = SkipValue(ref reader);
+        }
+        else if (JsonText.Equals(ref reader, "error"u8))
+        {
+            reader.Read();
+            choice.IsFailed |= !JsonValue.IsNothing(ref reader);
+        }
+        else if (!TryReadUsage(ref reader))
+        {
+            reader.Skip();
+        }
+    }
+
+    /// <summary>Text in <c>message</c> or <c>text</c>, if deltas bring none: some servers send the whole
+    /// text so far beside each delta, or the same piece twice.</summary>
+    private void ReadWhole(ref Choice choice, in AnswerParts.State before, ReadOnlySpan<byte> json)
+    {
+        if (choice.MessageAt >= 0 && !_parts.SawDelta)
+        {
+            var reader = new Utf8JsonReader(json[choice.MessageAt..]);
+            reader.Read();
+            choice.IsFailed |= new MessageReader(_parts).Read(ref reader, isDelta: false);
+        }
+
+        if (choice.TextAt < 0 || _parts.SawDelta || _parts.Count > before.Count)
+            return;
+        var text = new Utf8JsonReader(json[choice.TextAt..]);
+        text.Read();
+        _parts.AddText(ref text);
+    }
+
+    /// <summary>Whether the stream shows the choice of that index: choice 0 alone, once there is one. Without
+    /// it, a lone choice of any index is shown; old servers count it up with each chunk.</summary>
+    private bool Takes(int index)
+    {
+        if (index == 0)
+        {
+            _only = 0;
+            return true;
+        }
+
+        if (_only is { } only)
+            return index == only;
+        if (_taken is { } taken)
+            return index == taken;
+        // It has gone back: there are several, and this is the first of them.
+        if (index < _last)
+            _only = index;
+        _last = index;
+        return true;
+    }
+
+    private static int SkipValue(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        var at = (int)reader.TokenStartIndex;
+        reader.Skip();
+        return at;
+    }
+
+    /// <summary>What a choice says beside its delta.</summary>
+    private struct Choice
+    {
+        public int Index;
+        public int MessageAt = -1;
+        public int TextAt = -1;
+        public string? FinishReason;
+        public string? NativeFinishReason;
+        public bool IsFailed;
+
+        public Choice()
+        {
+        }
+    }
+}

@@ -1,0 +1,204 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>
+/// The text of one event, unescaped from its JSON strings into a pooled buffer. Some servers cut an answer
+/// between the two UTF-16 halves of an emoji, or between the bytes of a character: the first part is held
+/// until the next text brings the rest. A mutable struct: use it as a field, never a copy.
+/// </summary>
+internal struct DeltaText
+{
+    private byte[]? _buffer;
+    private int _length;
+
+    /// <summary>A high surrogate whose other half has not come.</summary>
+    private char _half;
+
+    /// <summary>The first bytes of a character, in order; at most three.</summary>
+    private uint _bytes;
+    private int _byteCount;
+
+    /// <summary>What the last event brought, without what is held.</summary>
+    public readonly int Length => _length;
+
+    /// <summary>Valid until the next change.</summary>
+    public readonly ReadOnlyMemory<byte> Memory => _buffer.AsMemory(0, _length);
+
+    private readonly bool HoldsAny => _half != 0 || _byteCount > 0;
+
+    /// <summary>Begins a new event: keeps only what is held.</summary>
+    public void Clear() => _length = 0;
+
+    /// <summary>Adds the reader's current string.</summary>
+    public void Append(ref Utf8JsonReader reader)
+    {
+        // Unescaping only shortens, so this is enough if the string is in order.
+        EnsureFree(reader.ValueSpan.Length);
+        if (!HoldsAny)
+        {
+            try
+            {
+                _length += reader.CopyString(_buffer.AsSpan(_length));
+                return;
+            }
+            catch (InvalidOperationException)
+            {
+                // A lone surrogate, or bytes that are not UTF-8. Rare, so an exception is cheap enough.
+            }
+        }
+
+        Decode(reader.ValueSpan);
+    }
+
+    /// <summary>Adds bytes unchanged.</summary>
+    public void AppendRaw(ReadOnlySpan<byte> bytes)
+    {
+        EnsureFree(bytes.Length);
+        bytes.CopyTo(_buffer.AsSpan(_length));
+        _length += bytes.Length;
+    }
+
+    /// <summary>No rest comes any more: what is held becomes U+FFFD.</summary>
+    public void Flush()
+    {
+        EnsureFree(6);
+        FlushHalf();
+        FlushBytes();
+    }
+
+    /// <summary>Back to an earlier state of the same event.</summary>
+    public void Restore(in DeltaText earlier)
+    {
+        // The buffer may have been replaced by a larger one since.
+        _length = earlier._length;
+        _half = earlier._half;
+        _bytes = earlier._bytes;
+        _byteCount = earlier._byteCount;
+    }
+
+    public void Dispose()
+    {
+        if (_buffer is not null)
+            ArrayPool<byte>.Shared.Return(_buffer);
+        _buffer = null;
+        _length = 0;
+    }
+
+    private void Decode(ReadOnlySpan<byte> escaped)
+    {
+        // Each bad byte may become the three bytes of U+FFFD, and so may what is held.
+        EnsureFree((3 * escaped.Length) + 6);
+        while (!escaped.IsEmpty)
+        {
+            if (escaped[0] != (byte)'\\')
+            {
+                AddByte(escaped[0]);
+                escaped = escaped[1..];
+            }
+            else if (escaped[1] == (byte)'u')
+            {
+                AddUnit((char)ushort.Parse(
+                    escaped.Slice(2, 4), NumberStyles.HexNumber, CultureInfo.InvariantCulture));
+                escaped = escaped[6..];
+            }
+            else
+            {
+                AddUnit(escaped[1] switch
+                {
+                    (byte)'b' => '\b',
+                    (byte)'f' => '\f',
+                    (byte)'n' => '\n',
+                    (byte)'r' => '\r',
+                    (byte)'t' => '\t',
+                    var other => (char)other,
+                });
+                escaped = escaped[2..];
+            }
+        }
+    }
+
+    /// <summary>Adds a UTF-16 unit.</summary>
+    private void AddUnit(char unit)
+    {
+        FlushBytes();
+        if (_half != 0 && char.IsLowSurrogate(unit))
+        {
+            Add(new Rune(_half, unit));
+            _half = default;
+            return;
+        }
+
+        FlushHalf();
+        if (char.IsHighSurrogate(unit))
+            _half = unit;
+        else
+            Add(Rune.TryCreate(unit, out var rune) ? rune : Rune.ReplacementChar);
+    }
+
+    /// <summary>Adds a byte of UTF-8.</summary>
+    private void AddByte(byte next)
+    {
+        FlushHalf();
+        Span<byte> bytes = stackalloc byte[4];
+        for (var i = 0; i < _byteCount; i++)
+            bytes[i] = (byte)(_bytes >> (8 * i));
+        bytes[_byteCount] = next;
+        bytes = bytes[..(_byteCount + 1)];
+        _bytes = 0;
+        _byteCount = 0;
+        while (!bytes.IsEmpty)
+        {
+            var status = Rune.DecodeFromUtf8(bytes, out var rune, out var consumed);
+            if (status == OperationStatus.NeedMoreData)
+            {
+                for (var i = 0; i < bytes.Length; i++)
+                    _bytes |= (uint)bytes[i] << (8 * i);
+                _byteCount = bytes.Length;
+                return;
+            }
+
+            Add(rune);
+            bytes = bytes[consumed..];
+        }
+    }
+
+    private void FlushHalf()
+    {
+        if (_half == 0)
+            return;
+        _half = default;
+        Add(Rune.ReplacementChar);
+    }
+
+    private void FlushBytes()
+    {
+        if (_byteCount == 0)
+            return;
+        _bytes = 0;
+        _byteCount = 0;
+        Add(Rune.ReplacementChar);
+    }
+
+    private void Add(Rune rune) => _length += rune.EncodeToUtf8(_buffer.AsSpan(_length));
+
+    private void EnsureFree(int count)
+    {
+        const int UsualBytes = 256;
+        var buffer = _buffer;
+        if (buffer is not null && buffer.Length - _length >= count)
+            return;
+        var larger = ArrayPool<byte>.Shared.Rent(
+            Math.Max(Math.Max(UsualBytes, (buffer?.Length ?? 0) * 2), _length + count));
+        if (buffer is not null)
+        {
+            buffer.AsSpan(0, _length).CopyTo(larger);
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+
+        _buffer = larger;
+    }
+}

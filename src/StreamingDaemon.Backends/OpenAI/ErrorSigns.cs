@@ -1,0 +1,107 @@
+using System.Text.Json;
+
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>
+/// What the fields of one event say about an error. A field <c>error</c> that holds anything is one, beside
+/// text too; most others are one only in an event without choices.
+/// </summary>
+internal struct ErrorSigns
+{
+    private bool _isCertain;
+    private bool _isLikely;
+
+    /// <summary>A code or status that stands for success: the text beside it is no error's.</summary>
+    private bool _isSuccess;
+
+    /// <summary>The event has a choice.</summary>
+    public bool HasChoices { get; set; }
+
+    /// <summary>The event is an error.</summary>
+    public readonly bool IsError => _isCertain || (_isLikely && !_isSuccess && !HasChoices);
+
+    /// <summary>Reads one field of the event's object. The reader is at its name, and ends after its value.
+    /// </summary>
+    public void ReadField(ref Utf8JsonReader reader)
+    {
+        // By length first: most fields of a chunk are none of these.
+        switch (reader.ValueSpan.Length)
+        {
+            case 3 when JsonText.Equals(ref reader, "msg"u8):
+            case 7 when JsonText.Equals(ref reader, "message"u8):
+                reader.Read();
+                _isLikely |= reader.TokenType == JsonTokenType.String && !JsonValue.IsNothing(ref reader);
+                break;
+            case 4 when JsonText.Equals(ref reader, "type"u8):
+            case 6 when JsonText.Equals(ref reader, "object"u8):
+                reader.Read();
+                _isCertain |= JsonValue.Is(ref reader, "error"u8);
+                break;
+            case 4 when JsonText.Equals(ref reader, "code"u8):
+            case 6 when JsonText.Equals(ref reader, "status"u8):
+            case 10 when JsonText.Equals(ref reader, "statusCode"u8):
+            case 11 when JsonText.Equals(ref reader, "status_code"u8):
+                reader.Read();
+                ReadCode(ref reader);
+                break;
+            case 5 when JsonText.Equals(ref reader, "error"u8):
+            case 9 when JsonText.Equals(ref reader, "error_msg"u8):
+            case 10 when JsonText.Equals(ref reader, "error_type"u8):
+            case 10 when JsonText.Equals(ref reader, "error_code"u8):
+            case 13 when JsonText.Equals(ref reader, "error_message"u8):
+                reader.Read();
+                _isCertain |= !JsonValue.IsNothing(ref reader);
+                break;
+            case 5 when JsonText.Equals(ref reader, "fault"u8):
+            case 6 when JsonText.Equals(ref reader, "detail"u8):
+            case 6 when JsonText.Equals(ref reader, "errors"u8):
+                reader.Read();
+                _isLikely |= !JsonValue.IsNothing(ref reader);
+                break;
+            case 7 when JsonText.Equals(ref reader, "success"u8):
+                reader.Read();
+                _isLikely |= reader.TokenType == JsonTokenType.False;
+                break;
+            case 9 when JsonText.Equals(ref reader, "base_resp"u8):
+                reader.Read();
+                ReadBaseResponse(ref reader);
+                break;
+        }
+
+        // A scalar's value is skipped already, an object's or array's end too.
+        if (reader.TokenType == JsonTokenType.PropertyName)
+            reader.Skip();
+        else if (reader.TokenType is JsonTokenType.StartObject or JsonTokenType.StartArray)
+            reader.Skip();
+    }
+
+    private void ReadCode(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType == JsonTokenType.Number)
+        {
+            var isNumber = reader.TryGetInt64(out var code);
+            _isSuccess |= isNumber && code is 0 or (>= 200 and < 300);
+            _isLikely |= isNumber && code is not (0 or (>= 100 and < 400));
+        }
+        else
+        {
+            _isLikely |= JsonValue.Is(ref reader, "error"u8) || JsonValue.Is(ref reader, "failed"u8);
+        }
+    }
+
+    /// <summary>MiniMax: <c>{"status_code":1004,"status_msg":…}</c>; 0 is success.</summary>
+    private void ReadBaseResponse(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.StartObject)
+            return;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isCode = JsonText.Equals(ref reader, "status_code"u8);
+            reader.Read();
+            if (isCode)
+                _isCertain |= !JsonValue.IsNothing(ref reader);
+            else
+                reader.Skip();
+        }
+    }
+}

@@ -1,0 +1,65 @@
+using System.Text;
+using System.Text.Json;
+
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>The words with which upstreams end a choice.</summary>
+internal static class FinishReasons
+{
+    /// <summary>The usual ones: they need no new string.</summary>
+    private static readonly (byte[] Utf8, string Text)[] s_usual =
+    [
+        .. ((string[])["stop", "length", "tool_calls", "content_filter", "function_call", "eos_token"])
+            .Select(word => (Encoding.UTF8.GetBytes(word), word)),
+    ];
+
+    /// <summary>Words for a provider that failed, whole.</summary>
+    private static readonly HashSet<string> s_failed = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "abort", "aborted", "cancel", "canceled", "cancelled", "timeout", "timed_out", "overloaded",
+        "unavailable", "interrupted", "insufficient_system_resource",
+    };
+
+    /// <summary>The reader's current value as a finish reason: a string, or an object with a type. Null, an
+    /// empty string and anything else mean "not yet". Reads to the value's end.</summary>
+    public static string? Read(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType == JsonTokenType.StartObject)
+            return ReadType(ref reader);
+        if (reader.TokenType == JsonTokenType.String && !reader.ValueSpan.IsEmpty)
+        {
+            foreach (var (utf8, text) in s_usual)
+            {
+                if (reader.ValueSpan.SequenceEqual(utf8))
+                    return text;
+            }
+
+            return JsonText.Read(ref reader);
+        }
+
+        reader.Skip();
+        return null;
+    }
+
+    /// <summary>True if the reason says that the provider failed: what came is not the whole
+    /// answer.</summary>
+    public static bool IsFailure(string reason) => s_failed.Contains(reason)
+        || reason.Contains("error", StringComparison.OrdinalIgnoreCase)
+        || reason.Contains("fail", StringComparison.OrdinalIgnoreCase);
+
+    private static string? ReadType(ref Utf8JsonReader reader)
+    {
+        string? type = null;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isType = JsonText.Equals(ref reader, "type"u8);
+            reader.Read();
+            if (isType && reader.TokenType == JsonTokenType.String && !reader.ValueSpan.IsEmpty)
+                type = JsonText.Read(ref reader);
+            else
+                reader.Skip();
+        }
+
+        return type;
+    }
+}

@@ -1,0 +1,45 @@
+using System.Text.Json;
+
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>Questions to a JSON value that the reader is at.</summary>
+internal static class JsonValue
+{
+    /// <summary>True for null, false, 0, "", and arrays and objects of nothing else: servers send them for
+    /// "not there". Reads to the value's end.</summary>
+    public static bool IsNothing(ref Utf8JsonReader reader)
+    {
+        switch (reader.TokenType)
+        {
+            case JsonTokenType.Null or JsonTokenType.False:
+                return true;
+            case JsonTokenType.String:
+                return reader.ValueSpan.IsEmpty;
+            case JsonTokenType.Number:
+                return reader.TryGetDouble(out var number) && number == 0;
+            case JsonTokenType.StartArray or JsonTokenType.StartObject:
+                break;
+            default:
+                return false;
+        }
+
+        var isNothing = true;
+        var depth = reader.CurrentDepth;
+        while (reader.Read() && reader.CurrentDepth > depth)
+        {
+            isNothing &= reader.TokenType switch
+            {
+                JsonTokenType.Null or JsonTokenType.False or JsonTokenType.PropertyName
+                    or JsonTokenType.StartArray or JsonTokenType.StartObject or JsonTokenType.EndArray
+                    or JsonTokenType.EndObject => true,
+                _ => IsNothing(ref reader),
+            };
+        }
+
+        return isNothing;
+    }
+
+    /// <summary>True if the value is the string.</summary>
+    public static bool Is(ref Utf8JsonReader reader, ReadOnlySpan<byte> text) =>
+        reader.TokenType == JsonTokenType.String && JsonText.Equals(ref reader, text);
+}

@@ -1,0 +1,213 @@
+using System.Text.Json;
+
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>
+/// Reads a choice's <c>delta</c> or <c>message</c>: content as a string or as parts, refusals, transcripts,
+/// reasoning.
+/// </summary>
+/// <param name="parts">Takes what is found.</param>
+internal readonly struct MessageReader(AnswerParts parts)
+{
+    /// <summary>Reads a delta or a message. The reader is at its value, and ends after it.</summary>
+    /// <returns>True if it carries an error.</returns>
+    public bool Read(ref Utf8JsonReader reader, bool isDelta = true)
+    {
+        if (reader.TokenType == JsonTokenType.String)
+        {
+            parts.AddText(ref reader);
+            return false;
+        }
+
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            reader.Skip();
+            return false;
+        }
+
+        var (textBefore, reasoningBefore) = (parts.Text.Length, parts.Reasoning.Length);
+        var isError = false;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            if (parts.IsChunks)
+                ReadForChunks(ref reader, ref isError);
+            else if (JsonText.Equals(ref reader, "content"u8))
+                ReadContent(ref reader);
+            else
+                ReadOther(ref reader, reasoningBefore, ref isError);
+        }
+
+        parts.SawDelta |= isDelta && parts.Text.Length > textBefore;
+        return isError;
+    }
+
+    /// <summary>A client that gets the chunks themselves can show whatever is in them.</summary>
+    private void ReadForChunks(ref Utf8JsonReader reader, ref bool isError)
+    {
+        var isRole = JsonText.Equals(ref reader, "role"u8);
+        var isErrorField = JsonText.Equals(ref reader, "error"u8);
+        reader.Read();
+        if (isRole)
+        {
+            reader.Skip();
+        }
+        else if (!JsonValue.IsNothing(ref reader))
+        {
+            isError |= isErrorField;
+            parts.Hold(AnswerParts.Held.Other);
+        }
+    }
+
+    private void ReadContent(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        if (reader.TokenType == JsonTokenType.String)
+            parts.AddText(ref reader);
+        else
+            ReadParts(ref reader, isReasoning: false);
+    }
+
+    /// <summary>Any field but <c>content</c>. Servers that send reasoning under two names send it twice: only
+    /// the first of a delta counts.</summary>
+    private void ReadOther(ref Utf8JsonReader reader, int reasoningBefore, ref bool isError)
+    {
+        if (JsonText.Equals(ref reader, "refusal"u8))
+        {
+            ReadContent(ref reader);
+        }
+        else if (JsonText.Equals(ref reader, "reasoning_content"u8)
+            || JsonText.Equals(ref reader, "reasoning"u8) || JsonText.Equals(ref reader, "thinking"u8)
+            || JsonText.Equals(ref reader, "reasoning_details"u8))
+        {
+            reader.Read();
+            if (parts.Reasoning.Length > reasoningBefore)
+                reader.Skip();
+            else
+                ReadReasoning(ref reader);
+        }
+        else if (JsonText.Equals(ref reader, "tool_calls"u8)
+            || JsonText.Equals(ref reader, "function_call"u8))
+        {
+            reader.Read();
+            Hold(ref reader, AnswerParts.Held.ToolCalls);
+        }
+        else if (JsonText.Equals(ref reader, "audio"u8))
+        {
+            reader.Read();
+            ReadAudio(ref reader);
+        }
+        else if (JsonText.Equals(ref reader, "images"u8))
+        {
+            reader.Read();
+            Hold(ref reader, AnswerParts.Held.Other);
+        }
+        else if (JsonText.Equals(ref reader, "error"u8))
+        {
+            reader.Read();
+            isError |= !JsonValue.IsNothing(ref reader);
+        }
+        else
+        {
+            reader.Skip();
+        }
+    }
+
+    private void Hold(ref Utf8JsonReader reader, AnswerParts.Held what)
+    {
+        if (!JsonValue.IsNothing(ref reader))
+            parts.Hold(what);
+    }
+
+    private void ReadReasoning(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType == JsonTokenType.String)
+            parts.AddReasoning(ref reader);
+        else
+            ReadParts(ref reader, isReasoning: true);
+    }
+
+    /// <summary>A part, or an array of parts; a part may be a string.</summary>
+    private void ReadParts(ref Utf8JsonReader reader, bool isReasoning)
+    {
+        switch (reader.TokenType)
+        {
+            case JsonTokenType.StartObject:
+                ReadPart(ref reader, isReasoning);
+                break;
+            case JsonTokenType.String when isReasoning:
+                ReadReasoning(ref reader);
+                break;
+            case JsonTokenType.String:
+                parts.AddText(ref reader);
+                break;
+            case JsonTokenType.StartArray:
+                while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+                    ReadParts(ref reader, isReasoning);
+                break;
+        }
+    }
+
+    private void ReadPart(ref Utf8JsonReader reader, bool isReasoning)
+    {
+        // The type may come last.
+        var look = reader;
+        var isText = true;
+        while (look.Read() && look.TokenType == JsonTokenType.PropertyName)
+        {
+            var isType = JsonText.Equals(ref look, "type"u8);
+            look.Read();
+            if (isType && look.TokenType == JsonTokenType.String)
+            {
+                isReasoning |= Contains(ref look, "thinking"u8) || Contains(ref look, "reasoning"u8);
+                isText = Contains(ref look, "text"u8) || Contains(ref look, "refusal"u8);
+            }
+
+            look.Skip();
+        }
+
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            ReadPartField(ref reader, isText || isReasoning, isReasoning);
+    }
+
+    private void ReadPartField(ref Utf8JsonReader reader, bool isShown, bool isReasoning)
+    {
+        var isText = isShown && (JsonText.Equals(ref reader, "text"u8)
+            || JsonText.Equals(ref reader, "refusal"u8) || JsonText.Equals(ref reader, "content"u8)
+            || (isReasoning && (JsonText.Equals(ref reader, "thinking"u8)
+                || JsonText.Equals(ref reader, "reasoning"u8) || JsonText.Equals(ref reader, "summary"u8))));
+        // {"text":{"value":"…"}}, as assistants have it.
+        isText |= isShown && JsonText.Equals(ref reader, "value"u8);
+        reader.Read();
+        if (isText)
+            ReadParts(ref reader, isReasoning);
+        else
+            reader.Skip();
+    }
+
+    /// <summary>Spoken answers have their words beside the sound.</summary>
+    private void ReadAudio(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            reader.Skip();
+            return;
+        }
+
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isTranscript = JsonText.Equals(ref reader, "transcript"u8);
+            reader.Read();
+            if (isTranscript)
+            {
+                parts.AddText(ref reader);
+            }
+            else
+            {
+                Hold(ref reader, AnswerParts.Held.Other);
+            }
+        }
+    }
+
+    private static bool Contains(ref Utf8JsonReader reader, ReadOnlySpan<byte> word) =>
+        reader.ValueSpan.IndexOf(word) >= 0;
+}

@@ -1,0 +1,163 @@
+using System.Buffers;
+using System.IO.Compression;
+using System.Net.Http;
+using System.Net.Http.Headers;
+
+namespace StreamingDaemon.Backends.Upstream;
+
+/// <summary>What the body of a 2xx response is.</summary>
+internal enum BodyKind
+{
+    /// <summary>Server-sent events, or lines of JSON.</summary>
+    Events,
+
+    /// <summary>One JSON value: a whole completion, or an error.</summary>
+    Json,
+
+    /// <summary>No byte.</summary>
+    Empty,
+
+    /// <summary>None of these.</summary>
+    Other,
+}
+
+/// <summary>
+/// A response's body: its content codings decoded as they come, and what it is. Gateways compress though
+/// nobody asked, and name events as text or JSON, so the first bytes decide unless the Content-Type says
+/// events.
+/// </summary>
+internal static class AnswerBody
+{
+    /// <summary>Enough to know a body by.</summary>
+    private const int FirstBytes = 512;
+
+    private const string ContentEncoding = "Content-Encoding";
+
+    /// <summary>Content-Type as the server sent it; several are joined by a comma. Null if there is none.
+    /// </summary>
+    public static string? ContentTypeOf(HttpResponseMessage response) =>
+        ValueOf(response.Content.Headers.NonValidated, "Content-Type");
+
+    /// <summary>Several values are joined by a comma.</summary>
+    public static string? ValueOf(in HttpHeadersNonValidated headers, string name) =>
+        headers.TryGetValues(name, out var values) ? values.ToString() : null;
+
+    /// <summary>What the Content-Type says: events, nothing acceptable, or, for a look at the first bytes,
+    /// null.
+    /// </summary>
+    public static BodyKind? KindOf(string? contentType)
+    {
+        // Some gateways send the header twice, or without its semicolon.
+        if (contentType is null)
+            return null;
+        if (contentType.Contains("text/event-stream", StringComparison.OrdinalIgnoreCase)
+            || contentType.Contains("ndjson", StringComparison.OrdinalIgnoreCase)
+            || contentType.Contains("jsonl", StringComparison.OrdinalIgnoreCase))
+        {
+            return BodyKind.Events;
+        }
+
+        return contentType.Contains("html", StringComparison.OrdinalIgnoreCase) ? BodyKind.Other : null;
+    }
+
+    /// <summary>The body has a content coding.</summary>
+    public static bool HasCoding(HttpResponseMessage response) =>
+        response.Content.Headers.NonValidated.Contains(ContentEncoding);
+
+    /// <summary>The body, with its content codings decoded as its bytes come.</summary>
+    /// <param name="response">Its Content-Encoding names the codings, in the order in which they were
+    /// applied. </param>
+    /// <param name="raw">The body as it is sent.</param>
+    /// <returns>Null if a coding is unknown.</returns>
+    public static Stream? Decode(HttpResponseMessage response, Stream raw)
+    {
+        if (!HasCoding(response))
+            return raw;
+        var codings = ValueOf(response.Content.Headers.NonValidated, ContentEncoding)!;
+        var body = raw;
+        foreach (var coding in codings.Split(',', StringSplitOptions.TrimEntries).Reverse())
+        {
+            Stream? decoded = coding.ToLowerInvariant() switch
+            {
+                "" or "identity" or "none" or "utf-8" => body,
+                "gzip" or "x-gzip" => new GZipStream(body, CompressionMode.Decompress),
+                "deflate" => new DeflatedStream(body),
+                "br" => new BrotliStream(body, CompressionMode.Decompress),
+                _ => null,
+            };
+            if (decoded is null)
+                return null;
+            body = decoded;
+        }
+
+        return body;
+    }
+
+    /// <summary>Reads until it is known what the body is.</summary>
+    /// <returns>The kind, and what was read.</returns>
+    public static async ValueTask<(BodyKind Kind, ReadOnlyMemory<byte> Begun)> LookAsync(
+        Stream body, CancellationToken cancellationToken)
+    {
+        var buffer = new byte[FirstBytes];
+        var length = 0;
+        while (length < buffer.Length)
+        {
+            var count = await body.ReadAsync(buffer.AsMemory(length), cancellationToken);
+            length += count;
+            var begun = buffer.AsMemory(0, length);
+            if (KindOf(begun.Span, isEnd: count == 0) is { } kind)
+                return (kind, begun);
+        }
+
+        return (BodyKind.Other, buffer);
+    }
+
+    /// <summary>Reads the whole body.</summary>
+    /// <param name="body">The rest of it.</param>
+    /// <param name="begun">What was read before.</param>
+    /// <param name="maxBytes">Longest body accepted.</param>
+    /// <param name="onActivity">Called whenever something came.</param>
+    /// <param name="cancellationToken">The client's.</param>
+    /// <returns>The body, or null if it is too long.</returns>
+    public static async ValueTask<ReadOnlyMemory<byte>?> ReadWholeAsync(
+        Stream body, ReadOnlyMemory<byte> begun, int maxBytes, Action onActivity,
+        CancellationToken cancellationToken)
+    {
+        var whole = new ArrayBufferWriter<byte>();
+        whole.Write(begun.Span);
+        while (whole.WrittenCount <= maxBytes)
+        {
+            var count = await body.ReadAsync(whole.GetMemory(4096), cancellationToken);
+            if (count == 0)
+                return whole.WrittenMemory;
+            onActivity();
+            whole.Advance(count);
+        }
+
+        return null;
+    }
+
+    /// <summary>What the first bytes say; null if more are needed.</summary>
+    private static BodyKind? KindOf(ReadOnlySpan<byte> begun, bool isEnd)
+    {
+        if (begun.StartsWith("\ufeff"u8))
+            begun = begun[3..];
+        begun = begun.TrimStart(" \t\r\n"u8);
+        if (begun.IsEmpty)
+            return isEnd ? BodyKind.Empty : null;
+        if (begun[0] is (byte)'{' or (byte)'[')
+            return BodyKind.Json;
+        if (begun[0] == (byte)':')
+            return BodyKind.Events;
+        if (begun.IndexOf((byte)':') is >= 0 and var colon)
+        {
+            var field = begun[..colon];
+            return field.SequenceEqual("data"u8) || field.SequenceEqual("event"u8)
+                || field.SequenceEqual("id"u8) || field.SequenceEqual("retry"u8)
+                || field.SequenceEqual("error"u8) ? BodyKind.Events : BodyKind.Other;
+        }
+
+        const int LongestField = 5;
+        return isEnd || begun.Length > LongestField ? BodyKind.Other : null;
+    }
+}

@@ -1,0 +1,65 @@
+using System.Text;
+
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>A file that holds one key, as secret managers write it. No message shows what is in it.</summary>
+internal static class SecretFile
+{
+    /// <summary>The longest key in bytes: more than any HTTP server takes in a header.</summary>
+    private const int MaxBytes = 16 * 1024;
+
+    private static readonly SecretType s_type = new();
+
+    /// <summary>Reads the key, without one line end after it.</summary>
+    /// <returns>Null, or what is wrong, as it reads after the path.</returns>
+    public static string? TryRead(string path, out string key)
+    {
+        key = "";
+        if (RegularFile.TryRead(path, out var bytes) is { } problem)
+            return problem;
+        var content = bytes.AsSpan();
+        if (content.EndsWith("\n"u8))
+            content = content.EndsWith("\r\n"u8) ? content[..^2] : content[..^1];
+        if (content.IsEmpty)
+            return "is empty; expected a key";
+        if (content.Length > MaxBytes)
+            return $"is larger than {MaxBytes} bytes; expected a key";
+        // Any byte that is not ASCII becomes a character that no key may hold.
+        var raw = new RawSetting("", Encoding.Latin1.GetString(content), RawKind.Text, path);
+        return s_type.Read(raw, out key) is { } wrong ? $"{wrong}; expected {s_type.Expected}" : null;
+    }
+
+    /// <summary>The key in the file, or null if there is none that can be used.</summary>
+    public static string? Read(string path) => TryRead(path, out var key) is null ? key : null;
+
+    /// <summary>Sets the keys whose files are named.</summary>
+    public static DaemonOptions Fill(DaemonOptions options, OptionTable table, ConfigurationErrors errors)
+    {
+        foreach (var kind in options.Backends.Kinds)
+        {
+            foreach (var file in kind.SecretFiles)
+            {
+                var settings = options.Backends.Of(kind.Name).Options;
+                if (file.Path.Get(settings) is not { } path)
+                    continue;
+                var name = NameOf($"{kind.Name}:{file.Path.Name}", table);
+                var keyName = NameOf($"{kind.Name}:{file.Secret.Name}", table);
+                if (file.Secret.Get(settings).Length > 0)
+                    errors.Add(name, $"{keyName} is set too; keep one of the two");
+                else if (TryRead(path, out var key) is { } problem)
+                    errors.Add(name, $"{path}: {problem}");
+                else
+                    settings = file.Secret.Set(settings, key);
+                options = options with { Backends = options.Backends.With(kind.Name, settings) };
+            }
+        }
+
+        return options;
+    }
+
+    private static string NameOf(string key, OptionTable table)
+    {
+        var spec = table.Find(key)!;
+        return spec.EnvAlias is { } variable ? $"{spec.DottedKey} ({variable})" : spec.DottedKey;
+    }
+}

@@ -1,0 +1,147 @@
+using System.Text.Json;
+using StreamingDaemon.Backends;
+
+namespace StreamingDaemon.Host.Handoff;
+
+/// <summary>What a turn is for its neighbours.</summary>
+internal enum TurnKind : byte
+{
+    /// <summary>The user's, or of a role that the daemon does not know.</summary>
+    Other,
+
+    /// <summary>Not an object: it may have been anything.</summary>
+    Unreadable,
+
+    /// <summary>System or developer.</summary>
+    Instructions,
+
+    /// <summary>The assistant's, without calls that can be read.</summary>
+    Assistant,
+
+    /// <summary>The assistant's, with calls of tools.</summary>
+    ToolCalls,
+
+    /// <summary>The result of a tool.</summary>
+    ToolResult,
+}
+
+/// <summary>One element of <c>messages</c>.</summary>
+/// <param name="Start">Of its JSON in the handoff data.</param>
+/// <param name="End">Of its JSON in the handoff data.</param>
+/// <param name="Kind">What it is for its neighbours.</param>
+/// <param name="NamesRole">False if the role is missing, empty or no text.</param>
+/// <param name="IsSendable">True if it says something: a text, a list of parts, calls of tools, a refusal, or
+/// audio. Then it is sent as it is.</param>
+internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool NamesRole, bool IsSendable)
+{
+    public ReadOnlySpan<byte> JsonIn(ReadOnlySpan<byte> data) => data[Start..End];
+
+    /// <summary>Reads one element, to its last token.</summary>
+    public static Turn Read(ref Utf8JsonReader reader)
+    {
+        var start = (int)reader.TokenStartIndex;
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            reader.Skip();
+            return new Turn(start, (int)reader.BytesConsumed, TurnKind.Unreadable, true, false);
+        }
+
+        var kind = TurnKind.Other;
+        bool namesRole = false, hasContent = false, calls = false, saysElse = false;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            // Duplicates: the last one wins.
+            if (JsonText.Equals(ref reader, "role"u8))
+                namesRole = ReadRole(ref reader, out kind);
+            else if (JsonText.Equals(ref reader, "content"u8))
+                hasContent = ReadContent(ref reader);
+            else if (JsonText.Equals(ref reader, "tool_calls"u8))
+                calls |= HasItem(ref reader);
+            else if (JsonText.Equals(ref reader, "function_call"u8))
+                calls |= IsObject(ref reader);
+            else if (JsonText.Equals(ref reader, "audio"u8))
+                saysElse |= IsObject(ref reader);
+            else if (JsonText.Equals(ref reader, "refusal"u8))
+                saysElse |= IsText(ref reader);
+            else
+                reader.Skip();
+        }
+
+        if (kind == TurnKind.Assistant && calls)
+            kind = TurnKind.ToolCalls;
+        var isSendable = hasContent || kind == TurnKind.ToolCalls
+            || (kind == TurnKind.Assistant && saysElse);
+        return new Turn(start, (int)reader.BytesConsumed, kind, namesRole, isSendable);
+    }
+
+    private static bool ReadRole(ref Utf8JsonReader reader, out TurnKind kind)
+    {
+        reader.Read();
+        kind = TurnKind.Other;
+        if (reader.TokenType != JsonTokenType.String)
+        {
+            reader.Skip();
+            return false;
+        }
+
+        var role = JsonText.Read(ref reader);
+        kind = role switch
+        {
+            "system" or "developer" => TurnKind.Instructions,
+            "assistant" => TurnKind.Assistant,
+            "tool" or "function" => TurnKind.ToolResult,
+            _ => TurnKind.Other,
+        };
+        return role.Length > 0;
+    }
+
+    /// <summary>True for a text, also an empty one, and for a list with a part.</summary>
+    private static bool ReadContent(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        if (reader.TokenType == JsonTokenType.String)
+            return true;
+        return HasObject(ref reader);
+    }
+
+    private static bool HasItem(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        return HasObject(ref reader);
+    }
+
+    /// <summary>Whether the value is an array that holds an object.</summary>
+    private static bool HasObject(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.StartArray)
+        {
+            reader.Skip();
+            return false;
+        }
+
+        var has = false;
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            has |= reader.TokenType == JsonTokenType.StartObject;
+            reader.Skip();
+        }
+
+        return has;
+    }
+
+    private static bool IsObject(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        var isObject = reader.TokenType == JsonTokenType.StartObject;
+        reader.Skip();
+        return isObject;
+    }
+
+    private static bool IsText(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        var isText = reader.TokenType == JsonTokenType.String && reader.ValueSpan.Length > 0;
+        reader.Skip();
+        return isText;
+    }
+}

@@ -1,0 +1,71 @@
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.FunctionalTests;
+
+/// <summary>A key in a file is replaced without a restart, and without a stream that fails.</summary>
+public sealed class KeyRotationTests : IDisposable
+{
+    private const string Old = "sk-secret-old";
+    private const string New = "sk-secret-new";
+    private const int SigHup = 1;
+    private readonly TempDirectory _directory = new();
+    private readonly string _file;
+
+    public KeyRotationTests()
+    {
+        _file = _directory.File("key");
+        File.WriteAllText(_file, Old + "\n");
+    }
+
+    public void Dispose() => _directory.Dispose();
+
+    [Fact]
+    public async Task Key_replaced_before_the_old_one_is_refused_costs_no_reader_anything()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        var valid = Old;
+        var answer = upstream.Scenario;
+        upstream.Scenario = exchange => exchange.Request.Headers["Authorization"] == "Bearer " + valid
+            ? answer(exchange)
+            : exchange.RespondAsync(401, "application/json", "{}");
+        await using var daemon = await StartAsync(upstream);
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+
+        await File.WriteAllTextAsync(_file, New + "\n");
+        valid = New;
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+
+        Assert.Contains("streaming_daemon_upstream_retries_total{reason=\"Unauthorized\"} 1",
+            await daemon.MetricsAsync(), StringComparison.Ordinal);
+        Assert.DoesNotContain("sk-secret", daemon.ErrorText, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Key_of_the_file_is_taken_over_on_sighup_and_named_without_its_value()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        await using var daemon = await StartAsync(upstream);
+
+        await File.WriteAllTextAsync(_file, New);
+        daemon.Signal(SigHup);
+        await Eventually.TrueAsync(() => daemon.LogLines("\"Changed\":\"openai.api_key\"").Count == 1);
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+        Assert.Equal("Bearer " + New, Assert.Single(upstream.Requests).Headers["Authorization"]);
+
+        // A file that is no key changes nothing.
+        await File.WriteAllTextAsync(_file, "\"sk-secret-quoted\"");
+        daemon.Signal(SigHup);
+        await Eventually.TrueAsync(() => daemon.LogLines("not reloaded").Count == 1);
+        Assert.Contains("OPENAI_API_KEY_FILE", daemon.LogLines("not reloaded")[0], StringComparison.Ordinal);
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+        Assert.DoesNotContain("sk-secret", daemon.ErrorText, StringComparison.Ordinal);
+    }
+
+    private Task<DaemonProcess> StartAsync(FakeLlmServer upstream)
+    {
+        var environment = upstream.OpenAIEnvironment(false);
+        environment.Remove("OPENAI_API_KEY");
+        environment["OPENAI_API_KEY_FILE"] = _file;
+        return DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+    }
+}

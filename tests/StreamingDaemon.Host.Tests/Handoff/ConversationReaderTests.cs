@@ -1,0 +1,169 @@
+using System.Text;
+using StreamingDaemon.Host.Handoff;
+using Xunit;
+
+namespace StreamingDaemon.Host.Tests.Handoff;
+
+/// <summary>Messages are written here with short names: u, s (texts of the user and the system), c1 (the assistant
+/// calls tool 1), c12 (it calls two), r1 (result of 1), r1! (a result without content), a! (an assistant's turn
+/// whose calls cannot be read), u! (a turn without content), f and g (the older function call and its result),
+/// and 5 (no object).</summary>
+public sealed class ConversationReaderTests
+{
+    private static readonly Dictionary<string, string> s_turns = new()
+    {
+        ["u"] = """{"role":"user","content":"u"}""",
+        ["s"] = """{"role":"system","content":"s"}""",
+        ["c1"] = """{"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f"}}]}""",
+        ["c12"] = """{"tool_calls":[{"id":"1"},{"id":"2"}],"content":"Wait","role":"assistant"}""",
+        ["c?"] = """{"role":"assistant","tool_calls":[{"function":{"name":"f"}}]}""",
+        ["r1"] = """{"role":"tool","tool_call_id":"1","content":"20"}""",
+        ["r2"] = """{"role":"tool","tool_call_id":"2","content":[{"type":"text","text":"x"}]}""",
+        ["r1!"] = """{"role":"tool","tool_call_id":"1","content":{"degrees":20}}""",
+        ["r2!"] = """{"role":"tool","tool_call_id":"2"}""",
+        ["a!"] = """{"role":"assistant","content":null,"tool_calls":"cut"}""",
+        ["u!"] = """{"role":"user","content":null}""",
+        ["f"] = """{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}}""",
+        ["g"] = """{"role":"function","name":"f","content":"20"}""",
+        ["g!"] = """{"role":"function","name":"f","content":null}""",
+        ["5"] = "5",
+    };
+
+    [Theory]
+    [InlineData("""{"role":"user","content":"x","name":"Ann","unknown":{"a":[1.0, 2]}}""")]
+    [InlineData("""{ "role" : "developer" , "content" : "" }""")]
+    [InlineData("""{"role":"oracle","content":"roles of other servers"}""")]
+    [InlineData("""{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]}""")]
+    [InlineData("""{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"AA==","format":"wav"}},{"type":"file","file":{"file_id":"f"}}]}""")]
+    [InlineData("""{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]}""")]
+    [InlineData("""{"role":"assistant","tool_calls":[{"id":"c","type":"custom","custom":{"name":"f","input":"x"}}]}""")]
+    [InlineData("""{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}}""")]
+    [InlineData("""{"role":"assistant","content":null,"refusal":"I cannot"}""")]
+    [InlineData("""{"role":"assistant","audio":{"id":"audio_1"}}""")]
+    [InlineData("""{"role":"tool","tool_call_id":"c","content":"20 \u00b0C \/ warm"}""")]
+    [InlineData("""{"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"20"}]}""")]
+    public void Message_goes_on_byte_for_byte(string message)
+    {
+        var request = Read($"[{message}]");
+
+        Assert.Equal($"[{message}]", TextOf(request));
+        Assert.Empty(request.Unusable);
+        Assert.True(request.HasPrompt);
+    }
+
+    [Theory]
+    [InlineData("""{"role":"user"}""")]
+    [InlineData("""{"role":"user","content":5}""")]
+    [InlineData("""{"role":"user","content":[]}""")]
+    [InlineData("""{"role":"user","content":["text"]}""")]
+    [InlineData("""{"role":"assistant","content":null,"tool_calls":[]}""")]
+    [InlineData("""{"role":"assistant","content":null,"refusal":"","audio":null}""")]
+    [InlineData("""{"role":"user","tool_calls":[{"id":"1"}]}""")]
+    [InlineData("null")]
+    [InlineData("[]")]
+    [InlineData("\"text\"")]
+    public void Turn_that_says_nothing_is_left_out_and_named(string message)
+    {
+        var request = Read($$"""[{{message}},{"role":"user","content":"x"}]""");
+
+        Assert.Equal("""[{"role":"user","content":"x"}]""", TextOf(request));
+        Assert.Equal(["messages[0]"], request.Unusable);
+        Assert.False(Read($"[{message}]").HasPrompt);
+    }
+
+    [Theory]
+    [InlineData("""{"content":"x","z":1}""", """{"role":"user","content":"x","z":1}""")]
+    [InlineData("""{ "content" : "x" , "role":null }""", """{"role":"user","content" : "x"}""")]
+    [InlineData("""{"role":"","content":"x"}""", """{"role":"user","content":"x"}""")]
+    [InlineData("""{"role":{"a":1},"content":[{"type":"x"}]}""", """{"role":"user","content":[{"type":"x"}]}""")]
+    public void Turn_without_a_role_is_the_users(string message, string expected)
+    {
+        var request = Read($"[{message}]");
+
+        Assert.Equal($"[{expected}]", TextOf(request));
+        Assert.Empty(request.Unusable);
+    }
+
+    [Theory]
+    [InlineData("u c1 r1 u", "u c1 r1 u")]
+    [InlineData("u c12 r2 r1 u", "u c12 r2 r1 u")]
+    // What the application itself sends alone is not the daemon's to judge.
+    [InlineData("r1 u", "r1 u")]
+    [InlineData("c12 r1 u", "c12 r1 u")]
+    [InlineData("u! r1 u c1", "r1 u c1")]
+    // A result that cannot be sent takes its call along, and the other results of that call.
+    [InlineData("u c1 r1! u", "u u")]
+    [InlineData("u c12 r1! r2 u", "u u")]
+    [InlineData("u c12 r1 r2! u c1 r1", "u u c1 r1")]
+    [InlineData("u f g! u", "u u")]
+    [InlineData("u c? r1! u", "u u")]
+    // A call that cannot be read takes its results along.
+    [InlineData("u a! r1 r2 u", "u u")]
+    [InlineData("u 5 r1 u", "u u")]
+    [InlineData("5 5 r1 c1 r1", "c1 r1")]
+    // What cannot be read may have been the missing result.
+    [InlineData("u c1 5 u", "u u")]
+    [InlineData("u c12 r1 5 u", "u u")]
+    [InlineData("u f 5", "u")]
+    [InlineData("u c1 5", "u")]
+    // Nothing is missing: only the turn itself goes.
+    [InlineData("u c1 r1 5 u", "u c1 r1 u")]
+    [InlineData("u c12 r1 5 r2 u", "u c12 r1 r2 u")]
+    [InlineData("u f g 5 u", "u f g u")]
+    [InlineData("u c1 r1 r2! u", "u c1 r1 u")]
+    [InlineData("u c1 u! r1 u", "u c1 r1 u")]
+    [InlineData("c1 r1 a! c1 r1", "c1 r1 c1 r1")]
+    [InlineData("u u! 5", "u")]
+    public void Turn_that_cannot_be_sent_never_orphans_its_partner(string conversation, string expected)
+    {
+        var request = Read(ArrayOf(conversation));
+
+        Assert.Equal(ArrayOf(expected), TextOf(request));
+        Assert.Equal(conversation.Split(' ').Length - expected.Split(' ').Length, request.Unusable.Count);
+    }
+
+    [Theory]
+    [InlineData("u s", true)]
+    [InlineData("u c1", false)]
+    public void System_turn_is_noticed(string conversation, bool expected) =>
+        Assert.Equal(expected, Read(ArrayOf(conversation)).Messages!.HasInstructions);
+
+    [Fact]
+    public void System_turn_that_is_left_out_gives_no_instructions() => Assert.False(
+        Read("""[{"role":"system"},{"role":"user","content":"x"}]""").Messages!.HasInstructions);
+
+    [Fact]
+    public void Half_of_a_pair_and_bytes_that_are_no_text_do_not_cost_the_conversation()
+    {
+        byte[] data = [.. "{\"messages\":[{\"role\":\"user\",\"content\":\"a\\ud800"u8, 0xff, .. "\"}]}"u8];
+
+        Assert.True(HandoffRequestReader.TryRead(data, out var request));
+
+        Assert.Equal("[{\"role\":\"user\",\"content\":\"a\\ufffd\ufffd\"}]", TextOf(request));
+    }
+
+    [Fact]
+    public void Conversation_of_a_client_that_is_refused_is_not_kept()
+    {
+        Assert.True(HandoffRequestReader.TryRead(
+            Encoding.UTF8.GetBytes($$"""{"messages":{{ArrayOf("u")}},"tools":[1],"top_k":1,"user_id":7}"""),
+            out var request, withPrompt: false, keepsUnknown: true));
+
+        Assert.Null(request.Messages);
+        Assert.Empty(request.Parameters);
+        Assert.Empty(request.UnknownParameters);
+        Assert.Equal(7, request.UserId.Number);
+    }
+
+    private static string ArrayOf(string conversation) =>
+        $"[{string.Join(',', conversation.Split(' ').Select(turn => s_turns[turn]))}]";
+
+    private static string? TextOf(HandoffRequest request) =>
+        request.Messages is { } messages ? Encoding.UTF8.GetString(messages.Json.Span) : null;
+
+    private static HandoffRequest Read(string messages)
+    {
+        Assert.True(HandoffRequestReader.TryRead(Encoding.UTF8.GetBytes($$"""{"messages":{{messages}}}"""), out var request));
+        return request;
+    }
+}
