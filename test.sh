@@ -47,7 +47,8 @@ install_packages() {
   command -v go >/dev/null || missing+=(golang-go)
   [ -e /usr/share/gocode/src/github.com/Masterminds/sprig ] || missing+=(golang-github-masterminds-sprig-dev)
   [ -e /usr/share/gocode/src/github.com/ghodss/yaml ] || missing+=(golang-github-ghodss-yaml-dev)
-  # The rules of others that the files are judged by come from npm (tests/deploy/schemas).
+  # The rules of others that the files are judged by come from npm (tests/deploy/schemas), and a client of the
+  # chat completions API (tests/apache/openai).
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
   # What the pages tell their readers to run.

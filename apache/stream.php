@@ -3,6 +3,8 @@
 // takes the headers, the daemon answers the browser.
 //
 //   POST {"prompt": "...", "messages": [{"role": "user", "content": "..."}, ...]}   as JSON or a form
+//
+// In JSON, "events": ["reasoning", "finish", "usage"] asks for these events beside the text.
 declare(strict_types=1);
 
 const DEFAULT_SOCKET = '/run/streaming-daemon/streaming-daemon.sock';
@@ -138,6 +140,14 @@ $handoff = ['user_id' => $user, 'request_id' => REQUEST_ID];
 // The daemon prefers the messages: the prompt becomes the last of them, where it is not yet.
 if ($prompt !== '' && $messages !== [] && end($messages) !== ['role' => 'user', 'content' => $prompt]) {
     $messages[] = ['role' => 'user', 'content' => $prompt];
+}
+// The format that the page reads, whatever streaming.format says.
+$handoff['format'] = 'text';
+if (is_array($fields['events'] ?? null)) {
+    $handoff['events'] = array_values(array_filter(
+        ['reasoning', 'finish', 'usage'],
+        static fn (string $event): bool => in_array($event, $fields['events'], true),
+    ));
 }
 $handoff += $messages === [] ? ['prompt' => $prompt] : ['messages' => $messages];
 

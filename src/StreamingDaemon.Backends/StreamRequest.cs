@@ -1,4 +1,5 @@
 using System.Collections.ObjectModel;
+using System.Text.Json;
 
 namespace StreamingDaemon.Backends;
 
@@ -8,6 +9,9 @@ public record StreamRequest
 {
     private static readonly ReadOnlyDictionary<string, ReadOnlyMemory<byte>> s_none = new(
         new Dictionary<string, ReadOnlyMemory<byte>>());
+
+    /// <summary>As deep as a reader goes. Who read the parameters has set a lower limit.</summary>
+    private const int MaxDepth = 1000;
 
     private string? _requestId;
 
@@ -52,12 +56,34 @@ public record StreamRequest
     public string? TestPattern { get; set; }
 
     /// <summary>The kinds of delta that the stream can show: a backend sends no others. Either
-    /// <see cref="DeltaKinds.Chunk"/> alone, or <see cref="DeltaKinds.Text"/> and perhaps more.</summary>
+    /// <see cref="DeltaKinds.Chunk"/> alone, or <see cref="DeltaKinds.Text"/> and perhaps more. A backend
+    /// whose upstream has no chunks of the chat completions API sends the other kinds instead.</summary>
     public DeltaKinds Wanted { get; set; } = DeltaKinds.Text;
 
     /// <summary>How long after the call a retry may still begin; a later one is skipped. Zero or less: no
     /// retries.</summary>
     public TimeSpan RetryWindow { get; set; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>True if the application asks for the token counts of a stream of chunks
+    /// (<c>stream_options.include_usage</c>).</summary>
+    public bool AsksForUsage()
+    {
+        if (!Parameters.TryGetValue("stream_options", out var json))
+            return false;
+        var reader = new Utf8JsonReader(json.Span, new JsonReaderOptions { MaxDepth = MaxDepth });
+        if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
+            return false;
+        var asks = false;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isOurs = JsonText.Equals(ref reader, "include_usage"u8);
+            reader.Read();
+            asks = isOurs ? reader.TokenType == JsonTokenType.True : asks;
+            reader.Skip();
+        }
+
+        return asks;
+    }
 
     /// <summary>Drops the texts and parameters; from here on the backend does not read them. Call it once
     /// they are written, and again when no retry can need what was written.</summary>

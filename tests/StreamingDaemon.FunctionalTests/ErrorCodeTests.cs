@@ -22,6 +22,7 @@ public sealed class ErrorCodeTests
             ["OPENAI_API_BASE"] = "http://127.0.0.1:1/v1",
             ["OPENAI_API_KEY"] = "sk-secret-of-the-test",
             ["OPENAI_MAX_RETRIES"] = "0",
+            ["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "60000",
         };
         if (setting.Length > 0)
             environment["STREAMING_DAEMON_STREAMING__MAX_HANDOFF_BYTES"] = "1024";
@@ -43,7 +44,10 @@ public sealed class ErrorCodeTests
     {
         await using var upstream = await FakeLlmServer.StartAsync();
         upstream.Scenario = exchange => exchange.RespondAsync(upstreams, "application/json", "{}");
-        await using var daemon = await upstream.StartDaemonAsync();
+        var environment = upstream.OpenAIEnvironment(false);
+        // The status must not depend on the machine's load. The retries of a 429 and a 500 end soon.
+        environment["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "60000";
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
 
         AssertStatus(await daemon.AskAsync(Hi), status, code);
         await AssertCountedAsync(daemon, code);

@@ -126,6 +126,8 @@ public sealed class OpenAIStreamTests
         await using var upstream = await FakeLlmServer.StartAsync();
         upstream.Scenario = exchange => exchange.WaitForAbortAsync(s_limit);
         var environment = upstream.OpenAIEnvironment(false);
+        // Longer, so that the head still waits when the time is up.
+        environment["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "20000";
         environment["STREAMING_DAEMON_TIMEOUTS__FIRST_TOKEN_TIMEOUT_MS"] = "1000";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
 

@@ -73,7 +73,7 @@ public sealed class UpstreamCheckTests
     [InlineData(429, """{"error":{"code":"insufficient_quota"}}""", "status", "insufficient_quota")]
     [InlineData(307, "", "status", "Set OPENAI_API_BASE to the address that it redirects to")]
     [InlineData(500, "{}", "status", "Its log says why")]
-    [InlineData(200, "<html>", "status", "It must end with the version, as /v1")]
+    [InlineData(200, "<html>", "status", "It must end with the version (/v1)")]
     public async Task Refusal_of_the_upstream_fails_at_its_status_and_says_how_to_fix_it(
         int status, string body, string step, string fix)
     {

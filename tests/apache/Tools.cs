@@ -20,6 +20,8 @@ internal static class Tools
     public static string Chromium => Find("chromium", "chromium");
     public static string ChromeDriver => Find("chromedriver", "chromium-driver");
     public static string Caddy => Find("caddy", "caddy");
+    public static string Node => Find("node", "nodejs");
+    public static string Npm => Find("npm", "npm");
     public static string SetSid => Find("setsid", "util-linux");
     public static string Php => Find("php", "php-cli");
     public static string PhpUnit => Find("phpunit", "phpunit php-curl");

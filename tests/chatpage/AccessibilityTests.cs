@@ -33,6 +33,24 @@ public sealed class AccessibilityTests(Browser browser, SharedSites sites)
         Assert.Contains("color-contrast", Violations(page));
     }
 
+    [Theory]
+    [InlineData("light")]
+    [InlineData("dark")]
+    public async Task Axe_finds_nothing_in_an_answer_with_reasoning_that_was_cut(string scheme)
+    {
+        var site = await sites.GetAsync(Front.Demo);
+        using var page = browser.Open(site);
+        page.Prefer("prefers-color-scheme", scheme);
+        site.NextAnswer().Think("Let me see.").Say("Once upon a").End("length");
+        page.Ask("A long story, please");
+        await page.EndsAsync();
+        Assert.Contains("cut off", page.Status, StringComparison.Ordinal);
+        page.Run<object>("document.querySelector('details').open = true");
+
+        Assert.Empty(Violations(page));
+        Assert.Contains(AccessibilityTree(page), node => node.Name == "Reasoning");
+    }
+
     [Fact]
     public async Task Everything_in_the_accessibility_tree_has_its_name_and_what_speaks_is_live()
     {

@@ -6,7 +6,8 @@ namespace StreamingDaemon.ChatPageTests;
 /// <summary>An answer that the model gives word by word, when the test says so.</summary>
 internal sealed class LiveAnswer
 {
-    private readonly Channel<string> _words = Channel.CreateUnbounded<string>();
+    private readonly Channel<Func<FakeLlmExchange, Task>> _words =
+        Channel.CreateUnbounded<Func<FakeLlmExchange, Task>>();
     private readonly TaskCompletionSource<FakeLlmRequest> _asked =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -16,12 +17,22 @@ internal sealed class LiveAnswer
     public LiveAnswer Say(params IEnumerable<string> words)
     {
         foreach (var word in words)
-            _words.Writer.TryWrite(word);
+            _words.Writer.TryWrite(exchange => exchange.SendDeltaAsync(word));
         return this;
     }
 
-    /// <summary>The answer is whole.</summary>
-    public void End() => _words.Writer.Complete();
+    public LiveAnswer Think(string thought)
+    {
+        _words.Writer.TryWrite(exchange => exchange.SendReasoningAsync(thought));
+        return this;
+    }
+
+    /// <summary>The answer ends, as the finish reason says.</summary>
+    public void End(string reason = "stop")
+    {
+        _words.Writer.TryWrite(exchange => exchange.SendFinishAsync(reason));
+        _words.Writer.Complete();
+    }
 
     /// <summary>The model's server dies.</summary>
     public void Break() => _words.Writer.Complete(new IOException("as the test wants it"));
@@ -33,7 +44,7 @@ internal sealed class LiveAnswer
         try
         {
             await foreach (var word in _words.Reader.ReadAllAsync(exchange.Context.RequestAborted))
-                await exchange.SendDeltaAsync(word);
+                await word(exchange);
         }
         catch (IOException)
         {
@@ -41,7 +52,6 @@ internal sealed class LiveAnswer
             return;
         }
 
-        await exchange.SendFinishAsync();
         await exchange.SendDoneAsync();
     }
 }

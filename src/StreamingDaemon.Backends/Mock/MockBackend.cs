@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Text;
 
 namespace StreamingDaemon.Backends.Mock;
 
@@ -9,6 +10,12 @@ namespace StreamingDaemon.Backends.Mock;
 internal sealed class MockBackend(MockOptions options, IWriteBatch? batch = null)
     : IStreamingBackend, IDisposable
 {
+    private static readonly ReadOnlyMemory<byte> s_finish = "stop"u8.ToArray();
+
+    /// <summary>A text counts as a token.</summary>
+    private static readonly ReadOnlyMemory<byte> s_usage = Encoding.UTF8.GetBytes(
+        $"{{\"prompt_tokens\":0,\"completion_tokens\":{MockScript.EventCount}}}");
+
     private readonly DelayWheel _wheel = new(Shortest(options.DelayMs, options.LatencyMs), batch);
 
     public string Name => "mock";
@@ -21,7 +28,13 @@ internal sealed class MockBackend(MockOptions options, IWriteBatch? batch = null
     /// The response counts as started before <see cref="MockOptions.LatencyMs"/>: the latency simulates a
     /// thinking model, and a model thinks after it has accepted the request.
     /// </remarks>
-    public async Task<BackendResult> StreamAsync(
+    public Task<BackendResult> StreamAsync(
+        StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken) =>
+        request.Wanted == DeltaKinds.Text
+            ? StreamTextAsync(request, sink, cancellationToken)
+            : StreamAllAsync(request, sink, cancellationToken);
+
+    private async Task<BackendResult> StreamTextAsync(
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
     {
         sink.OnResponseStarted();
@@ -39,6 +52,25 @@ internal sealed class MockBackend(MockOptions options, IWriteBatch? batch = null
         }
 
         return BackendResult.Completed;
+    }
+
+    /// <summary>Streams the texts, and then what else is wanted.</summary>
+    private async Task<BackendResult> StreamAllAsync(
+        StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
+    {
+        // Asked first: the parameters are released with the prompt.
+        var withUsage = (request.Wanted & (DeltaKinds.Usage | DeltaKinds.Chunk)) switch
+        {
+            DeltaKinds.None => false,
+            DeltaKinds.Chunk => request.AsksForUsage(),
+            _ => true,
+        };
+        var result = await StreamTextAsync(request, sink, cancellationToken);
+        if ((request.Wanted & (DeltaKinds.FinishReason | DeltaKinds.Chunk)) != 0)
+            await sink.WriteAsync(new StreamDelta(s_finish, DeltaKinds.FinishReason), cancellationToken);
+        if (withUsage)
+            await sink.WriteAsync(new StreamDelta(s_usage, DeltaKinds.Usage), cancellationToken);
+        return result;
     }
 
     /// <summary>Makes the pauses' thread before the first stream.</summary>

@@ -53,8 +53,9 @@ internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, B
         UpstreamFault.Reset => "Its log may say why. A proxy or a firewall may cut the connection",
         UpstreamFault.Unauthorized => KeyHint(),
         UpstreamFault.RateLimited => "The key is over its limit or its budget: see the provider's page",
-        UpstreamFault.Redirect => $"Set OPENAI_API_BASE to the address that it redirects to: {Base} is not it",
-        UpstreamFault.NotAStream => $"Does {Base} lead to the API? It must end with the version, as /v1",
+        UpstreamFault.Redirect =>
+            $"Set OPENAI_API_BASE to the address that it redirects to: {Base} is not it",
+        UpstreamFault.NotAStream => $"Does {Base} lead to the API? It must end with the version (/v1)",
         UpstreamFault.ServerError => "Its log says why",
         UpstreamFault.ClientError when IsAboutModel =>
             $"Does {Base} end with the version, as in /v1? Does the server have the model {options.Model} "

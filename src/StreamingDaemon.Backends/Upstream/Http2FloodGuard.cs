@@ -51,7 +51,8 @@ internal sealed class Http2FloodGuard(Stream inner) : Stream
         ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
         inner.WriteAsync(buffer, cancellationToken);
 
-    public override Task FlushAsync(CancellationToken cancellationToken) => inner.FlushAsync(cancellationToken);
+    public override Task FlushAsync(CancellationToken cancellationToken) =>
+        inner.FlushAsync(cancellationToken);
 
     public override void Flush() => inner.Flush();
 

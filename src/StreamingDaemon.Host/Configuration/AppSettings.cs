@@ -96,6 +96,9 @@ internal static class AppSettings
             item => item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out _)) =>
             new RawSetting(key, string.Join(',', value.EnumerateArray().Select(item => item.GetInt64())),
                 RawKind.IntegerList, origin),
+        JsonValueKind.Array when value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String) =>
+            new RawSetting(key, string.Join(',', value.EnumerateArray().Select(item => item.GetString())),
+                RawKind.StringList, origin),
         _ => new RawSetting(key, "", RawKind.Other, origin),
     };
 }

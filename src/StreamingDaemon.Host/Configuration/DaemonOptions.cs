@@ -1,4 +1,5 @@
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Formats;
 
 namespace StreamingDaemon.Host.Configuration;
 
@@ -121,6 +122,12 @@ internal sealed record StreamingOptions
     public int KeepAliveS { get; init; } = 15;
 
     public HalfClose HalfClose { get; init; } = HalfClose.Gone;
+
+    /// <summary>Name of the format of answers to handoffs that name none.</summary>
+    public string Format { get; init; } = StreamFormats.Default.Name;
+
+    /// <summary>Events that format <c>text</c> has beside its text, if the handoff does not say.</summary>
+    public DeltaKinds Events { get; init; }
 }
 
 /// <summary><c>[timeouts]</c></summary>

@@ -1,3 +1,6 @@
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Formats;
+
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>The daemon itself: its socket, how it streams, and how long it waits.</summary>
@@ -177,6 +180,25 @@ internal sealed partial class OptionTable
             Key = "streaming:half_close",
             Description = "A client that shuts down only its sending side is gone, or kept and sent the rest",
             Cost = "keep notices that a client left only when it is next sent something; see keepalive_s.",
+        },
+        new OptionSpec<string>(
+            new ChoiceType<string>([.. StreamFormats.All.Select(format => (format.Name, format.Name))]),
+            o => o.Streaming.Format,
+            (o, v) => o with { Streaming = o.Streaming with { Format = v } })
+        {
+            Key = "streaming:format",
+            Description = "Format of the answers, if the handoff names none",
+            Cost = "openai forwards the upstream's chunks byte for byte, about ten times the bytes of text.",
+        },
+        new OptionSpec<DeltaKinds>(
+            new EventsType(),
+            o => o.Streaming.Events,
+            (o, v) => o with { Streaming = o.Streaming with { Events = v } })
+        {
+            Key = "streaming:events",
+            Description = "Events that the format text has beside its text, if the handoff does not say",
+            Cost = "Readers of the stream must skip events that they do not know. usage asks the upstream "
+                + "for its token counts.",
         },
     ];
 

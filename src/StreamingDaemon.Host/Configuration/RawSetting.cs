@@ -15,6 +15,10 @@ internal enum RawKind
     /// <summary>An array of integers; its text is the numbers, separated by commas.</summary>
     IntegerList,
 
+    /// <summary>An array of strings that is not empty; its text is the strings, separated by commas.
+    /// </summary>
+    StringList,
+
     /// <summary>A float, a date, another array or a table: no option takes one.</summary>
     Other,
 }
@@ -58,7 +62,7 @@ internal sealed class RawSetting(string key, string text, RawKind kind, string o
             {
                 RawKind.String => $"\"{shown}\"",
                 RawKind.Text => $"'{shown}'",
-                RawKind.IntegerList => $"[{shown}]",
+                RawKind.IntegerList or RawKind.StringList => $"[{shown}]",
                 _ => shown,
             };
         }

@@ -13,6 +13,9 @@ internal enum ErrorCode : byte
     /// <summary>The handoff asks nothing.</summary>
     NoPrompt,
 
+    /// <summary>The handoff names a format that the daemon does not have.</summary>
+    UnknownFormat,
+
     /// <summary>The handoff data is above the limit.</summary>
     HandoffTooLarge,
 

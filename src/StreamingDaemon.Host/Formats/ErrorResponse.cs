@@ -29,6 +29,9 @@ internal sealed record ErrorResponse(
     public static readonly ErrorResponse EmptyHandoff =
         new(ErrorCode.NoPrompt, 400, "The handoff is empty: the application set no X-Handoff-Data.");
 
+    public static readonly ErrorResponse UnknownFormat = new(ErrorCode.UnknownFormat, 400,
+        $"The handoff data names an unknown format. The formats are {StreamFormats.Names}.");
+
     public static readonly ErrorResponse HandoffTooLarge =
         new(ErrorCode.HandoffTooLarge, 413, "The handoff data is too large.");
 
@@ -38,12 +41,13 @@ internal sealed record ErrorResponse(
     public static readonly ErrorResponse OverMemory =
         new(ErrorCode.OverMemory, 503, "The server is at its limit of memory.", DefaultRetryAfterSeconds);
 
+    public static readonly ErrorResponse BrokenOff =
+        new(ErrorCode.UpstreamBrokeOff, 502, "The answer of the language model broke off.");
+
     private static readonly ErrorResponse s_unreachable =
         new(ErrorCode.UpstreamUnavailable, 502, "The language model could not be reached.");
     private static readonly ErrorResponse s_refused =
         new(ErrorCode.UpstreamRefused, 502, "The language model refused the request.");
-    private static readonly ErrorResponse s_brokenOff =
-        new(ErrorCode.UpstreamBrokeOff, 502, "The answer of the language model broke off.");
     private static readonly ErrorResponse s_empty =
         new(ErrorCode.EmptyAnswer, 502, "The language model gave an empty answer.");
     private static readonly ErrorResponse s_upstreamFailed =
@@ -86,7 +90,7 @@ internal sealed record ErrorResponse(
             or UpstreamFault.Protocol or UpstreamFault.Reset => s_unreachable,
         UpstreamFault.Unauthorized or UpstreamFault.ClientError or UpstreamFault.Redirect
             or UpstreamFault.NotAStream => s_refused,
-        UpstreamFault.BrokenOff or UpstreamFault.Malformed or UpstreamFault.TooLong => s_brokenOff,
+        UpstreamFault.BrokenOff or UpstreamFault.Malformed or UpstreamFault.TooLong => BrokenOff,
         UpstreamFault.EmptyAnswer => s_empty,
         _ => s_upstreamFailed,
     };

@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Globalization;
 using System.Text;
-using StreamingDaemon.Host.Handoff;
 
 namespace StreamingDaemon.Host.Formats;
 
@@ -27,18 +26,15 @@ internal static class ResponseHead
         output.Write("\r\n"u8);
     }
 
-    /// <summary>Writes a whole error response with the body
-    /// <c>{"error":{"code":…,"message":…,"request_id":…}}</c>.</summary>
+    /// <summary>Writes a whole error response.</summary>
     /// <param name="output">The client's buffer.</param>
     /// <param name="error">What went wrong.</param>
-    /// <param name="requestId">Already safe in a JSON string (<see cref="RequestId"/>).</param>
+    /// <param name="body">The error as JSON, in the stream's format.</param>
     /// <param name="applicationHeaders">The application's header lines: browsers need its CORS headers on
     /// errors too.</param>
-    public static void WriteError(IBufferWriter<byte> output, ErrorResponse error, string requestId,
+    public static void WriteError(IBufferWriter<byte> output, ErrorResponse error, string body,
         ReadOnlySpan<byte> applicationHeaders)
     {
-        var body = $"{{\"error\":{{\"code\":\"{error.Code.Word()}\",\"message\":\"{error.Message}\","
-            + $"\"request_id\":\"{requestId}\"}}}}\n";
         var head = string.Create(CultureInfo.InvariantCulture,
             $"HTTP/1.1 {error.Status} {ReasonPhrase(error.Status)}\r\nContent-Type: application/json\r\n"
             + $"Content-Length: {Encoding.UTF8.GetByteCount(body)}\r\nCache-Control: no-store\r\n"

@@ -46,6 +46,22 @@ internal static class ServerSentEvents
         output.Advance(length);
     }
 
+    /// <summary>Writes one event with this data, byte for byte: each of its lines is a <c>data</c> field.
+    /// </summary>
+    /// <param name="output">The client's buffer.</param>
+    /// <param name="data">UTF-8 without CR; LF separates its lines.</param>
+    public static void WriteData(IBufferWriter<byte> output, ReadOnlySpan<byte> data)
+    {
+        for (var end = data.IndexOf((byte)'\n'); end >= 0; end = data.IndexOf((byte)'\n'))
+        {
+            WriteLine(output, data[..end]);
+            data = data[(end + 1)..];
+        }
+
+        WriteLine(output, data);
+        output.Write("\n"u8);
+    }
+
     /// <summary>Writes the last event of a stream that failed after its head was sent:
     /// <c>data: {"error":"…","code":…,"request_id":…}</c>.</summary>
     /// <param name="output">The client's buffer.</param>
@@ -71,6 +87,22 @@ internal static class ServerSentEvents
             WriteEscape(output, text[special]);
             text = text[(special + 1)..];
         }
+    }
+
+    /// <summary>As above; text of a name's length.</summary>
+    public static void WriteEscaped(IBufferWriter<byte> output, string name)
+    {
+        const int Short = 256;
+        var most = Encoding.UTF8.GetMaxByteCount(name.Length);
+        Span<byte> utf8 = most <= Short ? stackalloc byte[Short] : new byte[most];
+        WriteEscaped(output, utf8[..Encoding.UTF8.GetBytes(name, utf8)]);
+    }
+
+    private static void WriteLine(IBufferWriter<byte> output, ReadOnlySpan<byte> line)
+    {
+        output.Write("data: "u8);
+        output.Write(line);
+        output.Write("\n"u8);
     }
 
     private static void WriteEscape(IBufferWriter<byte> output, byte b)

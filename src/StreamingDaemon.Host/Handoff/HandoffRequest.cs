@@ -17,6 +17,12 @@ internal sealed record HandoffRequest : StreamRequest
 
     public string? Backend { get; set; }
 
+    /// <summary>Name of the answer's format, or null for the site's.</summary>
+    public string? Format { get; set; }
+
+    /// <summary>The extra events of the answer, or null for the site's.</summary>
+    public DeltaKinds? Events { get; set; }
+
     /// <summary>Header lines for the response head: validated, each with its CRLF, in the order of the
     /// JSON.</summary>
     public ReadOnlyMemory<byte> ResponseHeaders { get; set; }

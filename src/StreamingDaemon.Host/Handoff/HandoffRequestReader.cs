@@ -113,19 +113,24 @@ internal static class HandoffRequestReader
             {
                 request.ResponseHeaders = ReadHeaders(ref reader, request);
             }
-            else if (withPrompt)
+            else if (!FormatReader.TryRead(ref reader, request))
             {
-                ParameterReader.Read(ref reader, data, request, keepsUnknown);
-            }
-            else
-            {
-                reader.Skip();
+                ReadParameter(ref reader, data, request, withPrompt, keepsUnknown);
             }
         }
 
         if (!string.IsNullOrEmpty(requestId))
             request.RequestId = RequestId.FromApplication(requestId);
         return request;
+    }
+
+    private static void ReadParameter(ref Utf8JsonReader reader, ReadOnlySpan<byte> data,
+        HandoffRequest request, bool withPrompt, bool keepsUnknown)
+    {
+        if (withPrompt)
+            ParameterReader.Read(ref reader, data, request, keepsUnknown);
+        else
+            reader.Skip();
     }
 
     private static bool IsText(ref Utf8JsonReader reader) => JsonText.Equals(ref reader, "prompt"u8)

@@ -19,6 +19,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
     private static readonly TimeSpan s_retryWindowAfterHead = TimeSpan.FromSeconds(1);
 
     private readonly DaemonOptions _options;
+    private readonly StreamFormat _format;
     private readonly BackendRegistry _backends;
     private readonly StreamWatchdog _watchdog;
     private readonly UserLimits _limits;
@@ -33,6 +34,9 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         HandoffLog log)
     {
         _options = options;
+        _format = StreamFormats.TryGet(options.Streaming.Format, out var format)
+            ? format
+            : throw new ArgumentException($"no format is {options.Streaming.Format}", nameof(options));
         _backends = backends;
         _watchdog = watchdog;
         _limits = limits;
@@ -58,7 +62,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             request.Client = client;
             if (request.Unusable.Count > 0)
                 _log.Unusable(request.Unusable, request.RequestId);
-            session = new StreamSession(client, request, BackendFor(request), _metrics);
+            session = new StreamSession(client, request, BackendFor(request), FormatFor(request), _metrics);
+            request.Wanted = session.Format.Wanted(request.Events ?? _options.Streaming.Events);
             if (request.Unknown.Count > 0 && !session.Backend.PassesUnknownParameters)
                 _log.UnknownFields(request.Unknown, request.RequestId);
             client.ExpectBytesPerStream(session.Backend.BytesPerStream);
@@ -72,7 +77,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             // line, as for any stream that fails.
             _log.Fault(e);
             request ??= new HandoffRequest();
-            session ??= new StreamSession(client, request, _backends.Default, _metrics);
+            session ??= new StreamSession(
+                client, request, _backends.Default, FormatFor(request), _metrics);
             return ConcludeAsync(session, FaultOf(e));
         }
     }
@@ -117,6 +123,10 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         return _backends.Resolve(request.Backend);
     }
 
+    /// <summary>An unknown format is refused, in the site's own.</summary>
+    private StreamFormat FormatFor(HandoffRequest request) =>
+        request.Format is { } name && StreamFormats.TryGet(name, out var format) ? format : _format;
+
     /// <summary>Why a client is refused, and the response it gets; null if it is served.</summary>
     private (ErrorResponse End, StreamOutcome Outcome)? Refusal(StreamSession session, bool readable)
     {
@@ -132,6 +142,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
 
         if (!readable)
             return (ErrorResponse.MalformedHandoff, StreamOutcome.BadHandoff);
+        if (session.Request.Format is { } format && !StreamFormats.TryGet(format, out _))
+            return (ErrorResponse.UnknownFormat, StreamOutcome.BadHandoff);
         if (session.Backend.RequiresPrompt && !session.Request.HasPrompt)
         {
             return (session.Request.IsEmpty ? ErrorResponse.EmptyHandoff : ErrorResponse.NoPrompt,

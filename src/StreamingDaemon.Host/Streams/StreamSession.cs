@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Diagnostics;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Formats;
@@ -8,19 +9,6 @@ using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Streams;
 
-/// <summary>The phase of a stream.</summary>
-internal enum StreamState : byte
-{
-    /// <summary>LLM_QUEUED: the stream waits for a worker slot.</summary>
-    Queued,
-
-    /// <summary>LLM_PENDING: the backend was called; no token has arrived yet.</summary>
-    Pending,
-
-    /// <summary>At least one token has arrived.</summary>
-    Streaming,
-}
-
 /// <summary>
 /// One stream between its backend and its client: writes the head, the events and the end, and counts them.
 /// A lock keeps each write whole, because the watchdog may send the head or end the stream while the backend
@@ -29,6 +17,12 @@ internal enum StreamState : byte
 /// </summary>
 internal sealed class StreamSession : IDeltaSink
 {
+    private static readonly ReadOnlyMemory<byte> s_stop = "stop"u8.ToArray();
+
+    /// <summary>Unix time of <see cref="Environment.TickCount64"/> 0, in milliseconds.</summary>
+    private static readonly long s_bootedMs =
+        DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - Environment.TickCount64;
+
     private readonly ClientStream _client;
     private readonly StreamMetrics _metrics;
     private int _cancelOutcome = -1;
@@ -41,12 +35,14 @@ internal sealed class StreamSession : IDeltaSink
     private bool _headSent;
     private bool _isWhole;
     private bool _finished;
+    private bool _lacksFinishReason;
 
     public StreamSession(ClientStream client, HandoffRequest request, IStreamingBackend backend,
-        StreamMetrics metrics)
+        StreamFormat format, StreamMetrics metrics)
     {
         _client = client;
         _metrics = metrics;
+        Format = format;
         Request = request;
         Backend = backend;
         StartedMs = _lastActivityMs = Environment.TickCount64;
@@ -57,6 +53,8 @@ internal sealed class StreamSession : IDeltaSink
     public HandoffRequest Request { get; }
 
     public IStreamingBackend Backend { get; }
+
+    public StreamFormat Format { get; }
 
     /// <summary>The stream's share of its user's limits, released when the stream ends.</summary>
     public UserPermit Permit { get; set; }
@@ -162,7 +160,11 @@ internal sealed class StreamSession : IDeltaSink
             if (_finished)
                 throw new OperationCanceledException("the stream is over", Cancelled);
             EnsureHeadLocked();
-            ServerSentEvents.WriteContent(_client, delta.Text.Span);
+            // A plain token takes no virtual call.
+            if (delta.Kind == DeltaKinds.Text && Format is TextFormat)
+                ServerSentEvents.WriteContent(_client, delta.Text.Span);
+            else
+                WriteLocked(delta);
             flush = _client.FlushAsync(Cancelled);
         }
 
@@ -187,30 +189,41 @@ internal sealed class StreamSession : IDeltaSink
     public void FinishWhole() => Finish(static (session, _) =>
     {
         session.EnsureHeadLocked();
-        session.Write(ServerSentEvents.Done);
+        if (session._lacksFinishReason)
+            session.WriteLocked(new StreamDelta(s_stop, DeltaKinds.FinishReason));
+        session.Format.WriteDone(session._client);
     }, null);
 
-    /// <summary>Ends an answer that the upstream closed cleanly but too early: a comment instead of [DONE].
-    /// </summary>
-    public void FinishTruncated() => Finish(static (session, _) =>
+    /// <summary>Ends an answer that the upstream closed cleanly but too early: without [DONE].</summary>
+    public void FinishTruncated()
     {
-        session.EnsureHeadLocked();
-        session.Write(ServerSentEvents.Truncated);
-    }, null);
+        if (Format.TruncationError is { } error)
+        {
+            FinishWithError(error);
+            return;
+        }
+
+        Finish(static (session, _) =>
+        {
+            session.EnsureHeadLocked();
+            session._client.Write(ServerSentEvents.Truncated);
+        }, null);
+    }
 
     /// <summary>Ends the stream with an error: an HTTP status if no head was sent, else an error event.
     /// </summary>
     public void FinishWithError(ErrorResponse end) => Finish(static (session, end) =>
     {
-        var (error, request) = (end!, session.Request);
+        var error = end!;
         session.Error = error.Code;
         if (session._headSent)
         {
-            ServerSentEvents.WriteError(session._client, error, request.RequestId);
+            session.Format.WriteError(session._client, error, session.Facts());
             return;
         }
 
-        ResponseHead.WriteError(session._client, error, request.RequestId, request.ResponseHeaders.Span);
+        var body = session.Format.ErrorBody(error, session.Facts());
+        ResponseHead.WriteError(session._client, error, body, session.Request.ResponseHeaders.Span);
         session._errorStatus = (ushort)error.Status;
     }, end);
 
@@ -260,9 +273,18 @@ internal sealed class StreamSession : IDeltaSink
         _client.FlushWithoutWaiting();
     }
 
-    private void Write(ReadOnlySpan<byte> bytes)
+    private void WriteLocked(StreamDelta delta)
     {
-        bytes.CopyTo(_client.GetSpan(bytes.Length));
-        _client.Advance(bytes.Length);
+        Format.Write(_client, delta, Facts());
+        _lacksFinishReason = Format.NeedsFinishReason
+            && (delta.Kind is DeltaKinds.Text or DeltaKinds.Reasoning
+                || (_lacksFinishReason && delta.Kind != DeltaKinds.FinishReason));
+    }
+
+    private AnswerFacts Facts()
+    {
+        var model = Request.Model ?? Backend.DefaultModel;
+        return new AnswerFacts(Request.RequestId, model.Length > 0 ? model : Backend.Name,
+            (s_bootedMs + StartedMs) / 1000, IsFirst: Events == 0);
     }
 }

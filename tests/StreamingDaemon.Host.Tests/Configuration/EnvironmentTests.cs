@@ -41,6 +41,8 @@ public sealed class EnvironmentTests : IDisposable
         "openai:auth" => "api-key",
         "openai:model" => "other",
         "streaming:half_close" => "keep",
+        "streaming:format" => "openai",
+        "streaming:events" => "usage",
         _ => spec.ToToml(OptionTable.BuiltIn.Defaults) switch
         {
             "[]" => "33, 1000",

@@ -1,3 +1,4 @@
+using StreamingDaemon.Backends;
 using Microsoft.Extensions.Configuration;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Configuration.Toml;
@@ -67,6 +68,14 @@ public sealed class TomlFileTests : IDisposable
         Assert.Equal(expected, options.Server.AllowedUids);
         Assert.Empty(options.Server.AllowedGids);
     }
+
+    [Theory]
+    [InlineData("[]", DeltaKinds.None)]
+    [InlineData("['usage']", DeltaKinds.Usage)]
+    [InlineData("[ \"finish\", # why it ended\n 'reasoning', 'finish' ]",
+        DeltaKinds.FinishReason | DeltaKinds.Reasoning)]
+    public void A_list_of_events_is_an_array_of_names(string value, DeltaKinds expected) =>
+        Assert.Equal(expected, _sandbox.LoadToml($"[streaming]\nevents = {value}\n").Streaming.Events);
 
     [Theory]
     [InlineData("socket = \"/a\"")]
@@ -159,6 +168,17 @@ public sealed class TomlFileTests : IDisposable
     [InlineData("[monitoring]\nmetrics_address = '1'",
         "2: monitoring.metrics_address: \"1\" is not an IP address; " +
         "expected an IP address such as 127.0.0.1, 0.0.0.0 or ::")]
+    [InlineData("[streaming]\nevents = ['usage', 'reasonin']",
+        "2: streaming.events: 'reasonin' in [usage,reasonin] is unknown, did you mean reasoning; expected a list "
+        + "of reasoning, finish, usage, [\"reasoning\", \"finish\"] in a file and reasoning,finish elsewhere")]
+    [InlineData("[streaming]\nevents = 'usage'",
+        "2: streaming.events: \"usage\" is a string; expected a list of reasoning, finish, usage, "
+        + "[\"reasoning\", \"finish\"] in a file and reasoning,finish elsewhere")]
+    [InlineData("[streaming]\nevents = ['']",
+        "2: streaming.events: '' in [] is unknown; expected a list of reasoning, finish, usage, "
+        + "[\"reasoning\", \"finish\"] in a file and reasoning,finish elsewhere")]
+    [InlineData("[streaming]\nformat = 'openi'",
+        "2: streaming.format: \"openi\" is unknown, did you mean openai; expected text or openai")]
     [InlineData("[server]\nsocket = ''",
         "2: server.socket: the path is empty; expected the path of a Unix socket, at most 107 bytes")]
     public void A_mistake_is_refused_with_its_line_and_what_would_be_right(string text, string expected)

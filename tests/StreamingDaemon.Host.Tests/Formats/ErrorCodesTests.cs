@@ -12,7 +12,7 @@ public sealed partial class ErrorCodesTests
     /// <summary>Every error that the daemon can send.</summary>
     private static List<ErrorResponse> Errors { get; } =
     [
-        ErrorResponse.MalformedHandoff, ErrorResponse.NoPrompt, ErrorResponse.HandoffTooLarge,
+        ErrorResponse.MalformedHandoff, ErrorResponse.NoPrompt, ErrorResponse.UnknownFormat, ErrorResponse.HandoffTooLarge,
         ErrorResponse.OverCapacity, ErrorResponse.OverMemory, ErrorResponse.RateLimited(1),
         ErrorResponse.TooManyStreams(1),
         .. Enum.GetValues<StreamOutcome>().Where(outcome => outcome != StreamOutcome.UpstreamError)

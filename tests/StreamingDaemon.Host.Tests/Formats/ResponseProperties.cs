@@ -58,8 +58,8 @@ public sealed partial class ResponseProperties
             [
                 o => ResponseHead.WriteStream(o, request.ResponseHeaders.Span),
                 o => ResponseHead.WriteError(o,
-                    new ErrorResponse(ErrorCode.UpstreamUnavailable, 503, new string('m', 100), 300),
-                    new string('r', 128), request.ResponseHeaders.Span),
+                    new ErrorResponse(ErrorCode.UpstreamUnavailable, 503, "It failed.", 300),
+                    new string('b', 400), request.ResponseHeaders.Span),
             ])
         {
             var head = new ArrayBufferWriter<byte>();
@@ -94,7 +94,7 @@ public sealed partial class ResponseProperties
                 if (status == 200)
                     ResponseHead.WriteStream(output, request.ResponseHeaders.Span);
                 else
-                    ResponseHead.WriteError(output, ErrorResponse.OverCapacity, "r", request.ResponseHeaders.Span);
+                    ResponseHead.WriteError(output, ErrorResponse.OverCapacity, "{}\n", request.ResponseHeaders.Span);
 
                 var (headers, body) = StrictHttp.Parse(output.WrittenSpan, status);
 

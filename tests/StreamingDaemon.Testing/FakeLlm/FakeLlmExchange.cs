@@ -55,17 +55,25 @@ public sealed class FakeLlmExchange
     }
 
     /// <summary>Sends one chunk with text.</summary>
-    public Task SendDeltaAsync(string content)
-    {
-        var escaped = JsonEncodedText.Encode(content, JavaScriptEncoder.UnsafeRelaxedJsonEscaping);
-        return SendRawAsync(Chunk("{\"content\":\"" + escaped + "\"}", "null"));
-    }
+    public Task SendDeltaAsync(string content) => SendDeltaAsync("content", content);
+
+    /// <summary>Sends one chunk with reasoning, in the field that most servers use.</summary>
+    public Task SendReasoningAsync(string reasoning) => SendDeltaAsync("reasoning_content", reasoning);
+
+    /// <summary>Sends one chunk with any delta: a JSON object.</summary>
+    public Task SendChunkAsync(string delta) => SendRawAsync(Chunk(delta, "null"));
 
     /// <summary>Sends the chunk with the finish reason.</summary>
     public Task SendFinishAsync(string reason = "stop") => SendRawAsync(Chunk("{}", "\"" + reason + "\""));
 
     /// <summary>Sends the end marker.</summary>
     public Task SendDoneAsync() => SendRawAsync("data: [DONE]\n\n");
+
+    private Task SendDeltaAsync(string field, string text)
+    {
+        var escaped = JsonEncodedText.Encode(text, JavaScriptEncoder.UnsafeRelaxedJsonEscaping);
+        return SendChunkAsync("{\"" + field + "\":\"" + escaped + "\"}");
+    }
 
     /// <summary>Answers with a status, a content type and a body.</summary>
     public async Task RespondAsync(int status, string contentType, string body)

@@ -179,6 +179,12 @@ internal sealed partial class TomlDocument
     private static RawSetting Array(string key, ArraySyntax array, string origin)
     {
         var items = array.Items.Select(item => item.Value).ToList();
+        if (items.Count > 0 && items.All(item => item is StringValueSyntax))
+        {
+            var texts = items.Select(item => ((StringValueSyntax)item!).Value);
+            return new RawSetting(key, string.Join(',', texts), RawKind.StringList, origin);
+        }
+
         // A leading zero would be read as a different number than the intended one.
         return items.All(item => item is IntegerValueSyntax number
                 && !LeadingZero().IsMatch(number.Token?.Text ?? ""))

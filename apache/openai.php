@@ -1,0 +1,104 @@
+<?php
+// An endpoint for clients of the chat completions API. This file's address is their base URL:
+//
+//   new OpenAI({ baseURL: "https://example.org/chat/openai.php", apiKey: "the site's own, or any" })
+//
+// It streams only. The daemon answers in its format "openai": each chunk of the model's server as it is, so that
+// tool calls, refusals and logprobs arrive.
+declare(strict_types=1);
+
+define('REQUEST_ID', bin2hex(random_bytes(8)));
+
+const DEFAULT_SOCKET = '/run/streaming-daemon/streaming-daemon.sock';
+const MAX_BODY_BYTES = 256 * 1024;
+
+// What a handoff and a line of it may hold: see stream.php.
+const MAX_HANDOFF_BYTES = 212960;
+const MAX_LINE_BYTES = 8000;
+
+// Models that a client may choose. If there are none, the daemon's own model answers, whatever a client names.
+const MODELS = [];
+
+// What else a client may choose. The site pays for it.
+const PARAMETERS = [
+    'messages', 'tools', 'tool_choice', 'parallel_tool_calls', 'response_format', 'stream_options', 'stop', 'seed',
+    'temperature', 'top_p', 'frequency_penalty', 'presence_penalty', 'logprobs', 'top_logprobs', 'reasoning_effort',
+    'max_tokens', 'max_completion_tokens',
+];
+
+/**
+ * Who asks. REPLACE THIS with the site's own check, of the session or of the key in the header Authorization:
+ * return the user's id, or null to refuse. As it is, everybody who reaches the server may ask.
+ */
+function authenticated_user(): ?int
+{
+    return 0;
+}
+
+/** The API's error object, as the daemon writes it in this format. */
+function refuse(int $status, string $code, string $message): never
+{
+    http_response_code($status);
+    header('Content-Type: application/json');
+    header('Cache-Control: no-store');
+    if ($status === 405) {
+        header('Allow: POST');
+    }
+    echo json_encode(['error' => [
+        'message' => $message, 'type' => 'invalid_request_error', 'param' => null, 'code' => $code,
+        'request_id' => REQUEST_ID,
+    ]]), "\n";
+    exit;
+}
+
+/** The request. Objects stay objects: an empty one is {} and not []. */
+function read_request(): stdClass
+{
+    $body = file_get_contents('php://input', length: MAX_BODY_BYTES + 1);
+    if ($body === false || strlen($body) > MAX_BODY_BYTES) {
+        refuse(413, 'conversation_too_long', 'The conversation is too long.');
+    }
+    $request = json_decode($body, false, 64);
+    return $request instanceof stdClass ? $request : refuse(400, 'bad_request', 'The body is not a JSON object.');
+}
+
+if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
+    refuse(405, 'method_not_allowed', 'Ask with POST.');
+}
+if (($_SERVER['PATH_INFO'] ?? '') !== '/chat/completions') {
+    refuse(404, 'not_found', 'There is only /chat/completions here.');
+}
+$user = authenticated_user();
+if ($user === null) {
+    refuse(401, 'not_signed_in', 'Please sign in.');
+}
+$request = read_request();
+if (($request->stream ?? false) !== true) {
+    refuse(400, 'bad_request', 'This endpoint only streams: set "stream" to true.');
+}
+if (!is_array($request->messages ?? null) || $request->messages === []) {
+    refuse(400, 'no_prompt', 'There are no messages.');
+}
+
+$handoff = ['format' => 'openai', 'user_id' => $user, 'request_id' => REQUEST_ID];
+if (MODELS !== []) {
+    in_array($request->model ?? null, MODELS, true) || refuse(404, 'model_not_found', 'There is no such model.');
+    $handoff['model'] = $request->model;
+}
+foreach (PARAMETERS as $name) {
+    if (isset($request->$name)) {
+        $handoff[$name] = $request->$name;
+    }
+}
+
+$flags = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
+$json = json_encode($handoff, $flags);
+// A header's value loses the spaces at its ends; all spaces are inside JSON strings.
+$parts = preg_replace('/^ | $/D', '\u0020', str_split((string) $json, MAX_LINE_BYTES));
+if (!is_string($json) || strlen(implode($parts)) > MAX_HANDOFF_BYTES) {
+    refuse(413, 'conversation_too_long', 'The conversation is too long.');
+}
+foreach ($parts as $index => $part) {
+    header('X-Handoff-Data' . (count($parts) > 1 ? '-' . ($index + 1) : '') . ": $part");
+}
+header('X-Socket-Handoff: ' . (getenv('HANDOFF_SOCKET') ?: DEFAULT_SOCKET));
