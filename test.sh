@@ -28,6 +28,9 @@ install_packages() {
   command -v apxs >/dev/null || missing+=(apache2-dev)
   compgen -G '/usr/lib/apache2/modules/libphp*.so' >/dev/null || missing+=(libapache2-mod-php)
   compgen -G '/usr/sbin/php-fpm*' >/dev/null || missing+=(php-fpm)
+  # The PHP library of apache/php, and its fallback for development.
+  command -v phpunit >/dev/null || missing+=(phpunit)
+  compgen -G '/usr/lib/php/*/curl.so' >/dev/null || missing+=(php-curl)
   command -v curl >/dev/null || missing+=(curl)
   command -v gcc >/dev/null || missing+=(gcc libc6-dev)
   # Native AOT links with clang, against zlib.

@@ -9,11 +9,12 @@ declare(strict_types=1);
 
 define('REQUEST_ID', bin2hex(random_bytes(8)));
 
-const DEFAULT_SOCKET = '/var/run/streaming-daemon.sock';
+const DEFAULT_SOCKET = '/run/streaming-daemon/streaming-daemon.sock';
 const MAX_BODY_BYTES = 256 * 1024;
 
-// One line of a response header may be that long: see stream.php.
-define('MAX_HANDOFF_BYTES', PHP_SAPI === 'apache2handler' ? 200 * 1024 : 8000);
+// What a handoff and a line of it may hold: see stream.php.
+const MAX_HANDOFF_BYTES = 212960;
+const MAX_LINE_BYTES = 8000;
 
 // Models that a client may choose. If there are none, the daemon's own model answers, whatever a client names.
 const MODELS = [];
@@ -92,8 +93,12 @@ foreach (PARAMETERS as $name) {
 
 $flags = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
 $json = json_encode($handoff, $flags);
-if (!is_string($json) || strlen($json) > MAX_HANDOFF_BYTES) {
+// A header's value loses the spaces at its ends; all spaces are inside JSON strings.
+$parts = preg_replace('/^ | $/D', '\u0020', str_split((string) $json, MAX_LINE_BYTES));
+if (!is_string($json) || strlen(implode($parts)) > MAX_HANDOFF_BYTES) {
     refuse(413, 'conversation_too_long', 'The conversation is too long.');
 }
-header("X-Handoff-Data: $json");
+foreach ($parts as $index => $part) {
+    header('X-Handoff-Data' . (count($parts) > 1 ? '-' . ($index + 1) : '') . ": $part");
+}
 header('X-Socket-Handoff: ' . (getenv('HANDOFF_SOCKET') ?: DEFAULT_SOCKET));

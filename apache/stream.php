@@ -1,19 +1,22 @@
 <?php
 // The endpoint behind the chat page: says who may ask and what is asked, and ends. The module
-// takes the two headers, the daemon answers the browser.
+// takes the headers, the daemon answers the browser.
 //
 //   POST {"prompt": "...", "messages": [{"role": "user", "content": "..."}, ...]}   as JSON or a form
 //
 // In JSON, "events": ["reasoning", "finish", "usage"] asks for these events beside the text.
 declare(strict_types=1);
 
-const DEFAULT_SOCKET = '/var/run/streaming-daemon.sock';
-const MAX_BODY_BYTES = 256 * 1024;
+const DEFAULT_SOCKET = '/run/streaming-daemon/streaming-daemon.sock';
 
-// One line of a response header may be that long. mod_proxy_fcgi (php-fpm) reads a line into 8192
-// bytes, name included, and answers 500 to a longer one. mod_php has no limit of its own, there it
-// is what one message on a Unix socket may hold: 212960 bytes with the kernel's default buffer.
-define('MAX_HANDOFF_BYTES', PHP_SAPI === 'apache2handler' ? 200 * 1024 : 8000);
+// One message on a Unix socket holds this much with the kernel's default buffer, and the daemon reads no more.
+const MAX_HANDOFF_BYTES = 212960;
+
+// Six times a handoff: as long as JSON that escapes every character.
+const MAX_BODY_BYTES = 6 * MAX_HANDOFF_BYTES;
+
+// mod_proxy_fcgi (php-fpm) answers 500 to a response header line of more than 8189 bytes, name included.
+const MAX_LINE_BYTES = 8000;
 
 // In the daemon's log, in errors, and passed on to the model's server.
 define('REQUEST_ID', bin2hex(random_bytes(8)));
@@ -72,23 +75,51 @@ function read_messages(mixed $messages): array
     return $known;
 }
 
-/** One line: control characters are escaped, and nothing else, or the header's limit is met six times as soon. */
+/** One line: control characters are escaped, and nothing else, or the limit is met six times as soon. */
 function encode_handoff(array $handoff): string
 {
     $json = json_encode($handoff, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES);
     return is_string($json) ? $json : refuse(400, 'bad_request', 'The text is not valid UTF-8.');
 }
 
-/** The oldest messages go first when the conversation outgrows the header; the last one has to fit. */
-function fit_handoff(array $handoff): string
+/**
+ * The values of X-Handoff-Data-1, -2, and so on. A header's value loses the spaces at its ends; all spaces here are
+ * inside JSON strings, so they can be written as \u0020.
+ */
+function split_handoff(string $json): array
 {
-    while (strlen($json = encode_handoff($handoff)) > MAX_HANDOFF_BYTES) {
+    return preg_replace('/^ | $/D', '\u0020', str_split($json, MAX_LINE_BYTES));
+}
+
+/** How long a handoff may be: the module adds the headers that PHP has set, such as a session's cookie. */
+function handoff_room(): int
+{
+    header_remove('X-Powered-By');
+    $headers = headers_list();
+    return $headers === [] ? MAX_HANDOFF_BYTES
+        : MAX_HANDOFF_BYTES - strlen(json_encode($headers, JSON_INVALID_UTF8_SUBSTITUTE)) - 8 * count($headers) - 32;
+}
+
+/** The oldest messages go first when the conversation outgrows a handoff; the last one has to fit. */
+function fit_handoff(array $handoff): array
+{
+    $room = handoff_room();
+    $excess = strlen(encode_handoff($handoff)) - $room;
+    $messages = $handoff['messages'] ?? [];
+    for ($first = 0; $excess > 0 && $first < count($messages) - 1; $first++) {
+        $excess -= strlen(encode_handoff($messages[$first])) + 1;
+    }
+    if ($first > 0) {
+        $handoff['messages'] = array_slice($messages, $first);
+    }
+    // Once, or once more for the spaces at the ends of lines.
+    while (strlen(implode($parts = split_handoff(encode_handoff($handoff)))) > $room) {
         if (count($handoff['messages'] ?? []) < 2) {
             refuse(413, 'message_too_long', 'The message is too long.');
         }
         array_shift($handoff['messages']);
     }
-    return $json;
+    return $parts;
 }
 
 if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
@@ -120,5 +151,13 @@ if (is_array($fields['events'] ?? null)) {
 }
 $handoff += $messages === [] ? ['prompt' => $prompt] : ['messages' => $messages];
 
-header('X-Handoff-Data: ' . fit_handoff($handoff));
+$parts = fit_handoff($handoff);
+// The module says that it is on for this request. Without it the whole prompt would go to the browser, as a header.
+if (($_SERVER['SOCKET_HANDOFF'] ?? '') !== '1') {
+    error_log('stream.php: mod_socket_handoff is not on for this request, or its connection is HTTP/2 or TLS');
+    refuse(503, 'handoff_unavailable', 'The chat is not available.');
+}
+foreach ($parts as $index => $part) {
+    header('X-Handoff-Data' . (count($parts) > 1 ? '-' . $index + 1 : '') . ": $part");
+}
 header('X-Socket-Handoff: ' . (getenv('HANDOFF_SOCKET') ?: DEFAULT_SOCKET));

@@ -13,7 +13,15 @@ internal sealed class ApacheConfiguration
     public required string? FpmSocket { get; init; }
     public required string Extra { get; init; }
 
-    public override string ToString() => $"""
+    /// <summary>Our module, or empty for an httpd without it.</summary>
+    public required string Module { get; init; }
+
+    public override string ToString() => Module.Length > 0 ? Text : string.Join('\n',
+        Text.Split('\n').Where(line => !line.Contains("SocketHandoff", StringComparison.Ordinal)
+            && !line.Contains("LoadModule socket_handoff", StringComparison.Ordinal)
+            && !line.StartsWith("LogLevel", StringComparison.Ordinal)));
+
+    private string Text => $"""
         ServerRoot {Root}
         ServerName localhost
         DefaultRuntimeDir {Root}
@@ -90,7 +98,7 @@ internal sealed class ApacheConfiguration
         var lines = names.Select(Tools.LoadModule);
         if (Stack == Stack.PreforkWithModPhp)
             lines = lines.Append($"LoadModule php_module {Tools.ModPhp}");
-        return string.Join('\n', lines.Append($"LoadModule socket_handoff_module {Tools.HandoffModule}"))
+        return string.Join('\n', lines.Append($"LoadModule socket_handoff_module {Module}"))
             + $"\nTypesConfig /dev/null\nAddType text/html .html";
     }
 

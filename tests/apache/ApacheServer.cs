@@ -24,8 +24,9 @@ internal sealed class ApacheServer : IDisposable
     /// <param name="maxWorkers">Maximum concurrent requests.</param>
     /// <param name="extra">Additional lines of configuration.</param>
     /// <param name="environment">Extra variables, as <c>NAME=value</c>.</param>
-    public ApacheServer(
-        Stack stack, int maxWorkers = 20, string extra = "", IEnumerable<string>? environment = null)
+    /// <param name="module">Our module, if it is built in another way than the shared one.</param>
+    public ApacheServer(Stack stack, int maxWorkers = 20, string extra = "",
+        IEnumerable<string>? environment = null, string? module = null)
     {
         try
         {
@@ -45,6 +46,7 @@ internal sealed class ApacheServer : IDisposable
                 User = user,
                 MaxWorkers = maxWorkers,
                 FpmSocket = _fpm?.Socket,
+                Module = module ?? Tools.HandoffModule,
                 Extra = extra.Replace("{_root}", _root, StringComparison.Ordinal),
             }.ToString());
             // In its own session: prefork ends by a SIGTERM to its process group, which would be ours.
@@ -110,6 +112,8 @@ internal sealed class ApacheServer : IDisposable
         File.SetUnixFileMode(_root, readable);
         foreach (string name in new[] { "run", "www", "chat" })
             File.SetUnixFileMode(Directory.CreateDirectory(Path.Combine(_root, name)).FullName, readable);
+        File.SetUnixFileMode(Directory.CreateDirectory(Path.Combine(_root, "sessions")).FullName,
+            readable | UnixFileMode.GroupWrite | UnixFileMode.OtherWrite);
         foreach (string script in Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "www")))
             File.Copy(script, Path.Combine(_root, "www", Path.GetFileName(script)));
         foreach (string page in new[] { "index.html", "stream.php", "openai.php" })

@@ -1,6 +1,6 @@
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>The five directives: the values they take, and their errors for others.</summary>
+/// <summary>The six directives: the values they take, and their errors for others.</summary>
 public sealed class DirectiveTests
 {
     private static readonly string[] s_modulesOfTheExample = ["mpm_event", "authz_core", "alias", "env", "dir"];
@@ -16,9 +16,13 @@ public sealed class DirectiveTests
     [InlineData("SocketHandoffMaxRetries two", "must be a valid integer")]
     [InlineData("SocketHandoffEnabled Maybe", "must be On or Off")]
     [InlineData("SocketHandoffAllowedPrefix run/", "must be an absolute path")]
+    [InlineData("SocketHandoffForwardHeaders X-A None", "All and None stand alone")]
+    [InlineData("SocketHandoffForwardHeaders all X-A", "All and None stand alone")]
+    [InlineData("SocketHandoffForwardHeaders X-*-A", "a * may be a name's end")]
+    [InlineData("SocketHandoffForwardHeaders", "requires at least one argument")]
     [InlineData("SocketHandoffAllowedPrefix", "takes one argument")]
     [InlineData("SocketHandoffAllowedPrefix /a /b", "takes one argument")]
-    [InlineData("<Directory />\nSocketHandoffEnabled On\n</Directory>", "not allowed")]
+    [InlineData("<Directory />\nSocketHandoffMaxRetries 1\n</Directory>", "not allowed")]
     public void Bad_value_is_refused_with_its_reason(string directive, string reason)
     {
         var (exitCode, output) = Check(directive);
@@ -33,6 +37,10 @@ public sealed class DirectiveTests
     [InlineData("SocketHandoffMaxRetries 0")]
     [InlineData("SocketHandoffMaxRetries 10")]
     [InlineData("SocketHandoffEnabled Off")]
+    [InlineData("<Directory />\nSocketHandoffEnabled Off\n</Directory>")]
+    [InlineData("<Location />\nSocketHandoffEnabled On\n</Location>")]
+    [InlineData("SocketHandoffForwardHeaders none")]
+    [InlineData("<Directory />\nSocketHandoffForwardHeaders Set-Cookie Access-Control-*\n</Directory>")]
     [InlineData("SocketHandoffAllowedPrefix \"\"")]
     [InlineData("SocketHandoffAllowedPrefix /var/run/not-there-yet")]
     public void Good_value_is_taken(string directive)
@@ -49,6 +57,23 @@ public sealed class DirectiveTests
         Assert.NotEqual(example, ours);
         var (exitCode, output) = Check(ours);
         Assert.True(exitCode == 0, output);
+    }
+
+    [Fact]
+    public void Example_and_readme_name_one_socket_that_the_example_s_prefix_allows()
+    {
+        const string socket = "/run/streaming-daemon/streaming-daemon.sock";
+        foreach (string file in new[]
+        {
+            "README.md", "apache/handoff.conf", "apache/stream.php", "apache/mod_socket_handoff.c", "docs/apache.md",
+            "deploy/systemd/streaming-daemon.socket",
+        })
+        {
+            Assert.Contains(socket, File.ReadAllText(Path.Combine(Tools.Repository, file)), StringComparison.Ordinal);
+        }
+        string example = File.ReadAllText(Path.Combine(Tools.Repository, "apache", "handoff.conf"));
+        Assert.Matches(@"(?m)^ +SocketHandoffAllowedPrefix +/run/$", example);
+        Assert.Matches($"(?m)^ +SetEnv HANDOFF_SOCKET {socket}$", example);
     }
 
     private static (int ExitCode, string Output) Check(string directives)

@@ -25,6 +25,10 @@ internal static partial class Expect
         Assert.StartsWith("HTTP/", answer, StringComparison.Ordinal);
     }
 
+    /// <summary>What <c>handoff.php?bytes=</c> makes.</summary>
+    public static string Numbers(int bytes) =>
+        string.Concat(Enumerable.Range(0, bytes / 7 + 1).Select(number => $"{number:D6},"))[..bytes];
+
     [GeneratedRegex("^data: \\{\"content\":\".+\"\\}$", RegexOptions.Multiline)]
     private static partial Regex ContentEvent();
 }

@@ -34,6 +34,9 @@ internal sealed unsafe partial class HandoffListener : IDisposable
         return data;
     }
 
+    /// <summary>Whether somebody has connected and waits.</summary>
+    public bool HasConnection => _listener.Poll(TimeSpan.Zero, SelectMode.SelectRead);
+
     public Socket AcceptOne()
     {
         Assert.True(_listener.Poll(Wait.Limit, SelectMode.SelectRead), "Nobody connects.");

@@ -13,7 +13,7 @@ public sealed class RefusalTests(SharedServers servers)
         string answer = Curl.Run("-i", apache.Url(path));
 
         Assert.StartsWith("HTTP/1.1 503 ", answer, StringComparison.Ordinal);
-        Assert.Contains("<h1>503 Service Unavailable</h1>", answer, StringComparison.Ordinal);
+        Assert.Contains("<h1>Service Unavailable</h1>", answer, StringComparison.Ordinal);
         Assert.DoesNotContain("from the application", answer, StringComparison.Ordinal);
         Expect.NoHandoffHeaders(answer);
     }
@@ -53,6 +53,22 @@ public sealed class RefusalTests(SharedServers servers)
             File.Delete(inside + "/link");
             File.Delete(inside + "/within.sock");
         }
+    }
+
+    [Theory]
+    [InlineData("/run/", "/var/run/none.sock", 503)]
+    [InlineData("/var/run/", "/run/none.sock", 503)]
+    [InlineData("/var/run", "/var/run/none.sock", 503)]
+    [InlineData("/var/run/none/", "/run/none/none.sock", 503)]
+    [InlineData("/run/", "/var/running/none.sock", 403)]
+    [InlineData("/run/none/", "/var/run/none.sock", 403)]
+    [InlineData("/run/", "/srv/var/run/none.sock", 403)]
+    public void Var_run_and_run_are_one_directory(string prefix, string socket, int status)
+    {
+        Assert.Equal("/run", new FileInfo("/var/run").ResolveLinkTarget(true)?.FullName);
+        using var apache = new ApacheServer(Stack.PreforkWithModPhp,
+            extra: "SocketHandoffAllowedPrefix " + prefix);
+        Assert.Equal(status, Curl.Status(apache.Url(ApacheServer.HandoffPath(socket))));
     }
 
     [Theory, MemberData(nameof(Both))]

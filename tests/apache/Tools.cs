@@ -7,7 +7,7 @@ namespace StreamingDaemon.ApacheTests;
 /// </summary>
 internal static class Tools
 {
-    private static readonly Lazy<string> s_builtModule = new(BuildModule);
+    private static readonly Lazy<string> s_builtModule = new(() => BuildModule(flags: ""));
     private static readonly Lazy<string> s_modules = new(() =>
         ChildProcess.Run(Apxs, "-q", "LIBEXECDIR").Output.Trim());
 
@@ -15,6 +15,7 @@ internal static class Tools
 
     public static string Apache => Find("apache2", "apache2");
     public static string Apxs => Find("apxs", "apache2-dev");
+    public static string Gcc => Find("gcc", "gcc");
     public static string Curl => Find("curl", "curl");
     public static string Chromium => Find("chromium", "chromium");
     public static string ChromeDriver => Find("chromedriver", "chromium-driver");
@@ -22,6 +23,8 @@ internal static class Tools
     public static string Node => Find("node", "nodejs");
     public static string Npm => Find("npm", "npm");
     public static string SetSid => Find("setsid", "util-linux");
+    public static string Php => Find("php", "php-cli");
+    public static string PhpUnit => Find("phpunit", "phpunit php-curl");
     public static string PhpFpm => FindNewest("/usr/sbin", "php-fpm*", "php-fpm");
     public static string ModPhp => FindNewest(Modules, "libphp*.so", "libapache2-mod-php");
     public static string Modules => s_modules.Value;
@@ -34,19 +37,21 @@ internal static class Tools
     /// <summary>Compiles a C file to a shared object.</summary>
     public static void Compile(string source, string sharedObject)
     {
-        var (exitCode, output) = ChildProcess.Run(Find("gcc", "gcc"),
+        var (exitCode, output) = ChildProcess.Run(Gcc,
             "-shared", "-fPIC", "-Wall", "-Werror", "-o", sharedObject, source, "-ldl");
         if (exitCode != 0)
             throw new InvalidOperationException($"{source} does not compile:\n{output}");
     }
 
-    private static string BuildModule()
+    /// <summary>Compiles our module, without a warning.</summary>
+    /// <param name="flags">Further flags for the compiler.</param>
+    public static string BuildModule(string flags)
     {
         _ = Apxs;
         string build = Directory.CreateTempSubdirectory("handoff-module-").FullName;
         AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(build, recursive: true);
         var (exitCode, output) = ChildProcess.Run(Find("make", "make"),
-            "-C", Path.Combine(Repository, "apache"), $"BUILD={build}");
+            "-C", Path.Combine(Repository, "apache"), $"BUILD={build}", $"FLAGS={flags}");
         string module = Path.Combine(build, ".libs", "mod_socket_handoff.so");
         if (exitCode != 0 || output.Contains("warning:", StringComparison.Ordinal) || !File.Exists(module))
             throw new InvalidOperationException($"The module does not compile cleanly:\n{output}");

@@ -22,6 +22,9 @@ internal static class Book
     private const string Picture = "text";
     private const string Diagram = "mermaid";
 
+    /// <summary>PHP for a site to paste; tests/apache reads and runs it.</summary>
+    private const string Php = "php";
+
     private static readonly MarkdownPipeline s_pipeline =
         new MarkdownPipelineBuilder().UsePipeTables().UsePreciseSourceLocation().Build();
 
@@ -61,9 +64,9 @@ internal static class Book
         {
             var text = node switch
             {
-                FencedCodeBlock { Info: Picture or Diagram } => null,
+                FencedCodeBlock { Info: Picture or Diagram or Php } => null,
                 FencedCodeBlock { Info: not "sh" } other => throw new InvalidOperationException(
-                    $"{page}:{other.Line + 1}: a block is sh (it is run), {Picture} or {Diagram}, not '{other.Info}'"),
+                    $"{page}:{other.Line + 1}: a block is sh (it is run), {Picture}, {Diagram} or {Php}, not '{other.Info}'"),
                 CodeBlock block => block.Lines.ToString().Trim(),
                 CodeInline inline when IsCommand(inline.Content) => inline.Content,
                 _ => null,

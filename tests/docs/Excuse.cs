@@ -12,9 +12,10 @@ internal sealed record Excuse(string Page, string Name, string Why)
     [
         new("README.md", "./test.sh", Suite),
         new("CONTRIBUTING.md", "dotnet build", Suite),
-        new("docs/apache.md", "apt-get install apache2 apache2-dev libapache2-mod-php php-fpm curl", Suite),
+        new("docs/apache.md", "apt-get install apache2 apache2-dev libapache2-mod-php php-fpm phpunit php-curl curl", Suite),
 
         new("docs/apache.md", "apt-get install chromium chromium-driver", Suite),
+        new("docs/php.md", "phpunit -c apache/php/phpunit.xml", Suite),
         new("docs/apache.md", "UPDATE_SCREENSHOTS=1 dotnet run --project tests/chatpage", Suite),
         new("docs/operations.md", "UPDATE_DASHBOARD_PICTURE=1 dotnet run --project tests/deploy -- "
             + "-class \"*DashboardPictureTests\"", Suite),

@@ -11,7 +11,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     private const string ReadMeSetUp =
         "dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o /opt/streaming-daemon";
     private const string ReadMeSend =
-        "/opt/streaming-daemon/streaming-daemon send --socket /run/streaming-daemon/daemon.sock --prompt \"Hello\"";
+        "/opt/streaming-daemon/streaming-daemon send --socket /run/streaming-daemon/streaming-daemon.sock --prompt \"Hello\"";
     private const string TakeOver =
         "setpriv --reuid www-data --regid www-data --clear-groups /opt/streaming-daemon-new/streaming-daemon \\";
     private const string Upgrade = "deploy/debian/build.sh artifacts/aot/streaming-daemon artifacts";

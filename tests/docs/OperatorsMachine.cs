@@ -4,15 +4,14 @@ namespace StreamingDaemon.DocsTests;
 [Runs(OperatorTests.Operations, Package)]
 [Runs(OperatorTests.Operations, Metrics)]
 [Runs(OperatorTests.Apache, Module)]
-[Runs(OperatorTests.Apache, Path)]
+[Runs(OperatorTests.Apache, FirstQuestion)]
 public sealed class OperatorsMachine : IAsyncLifetime
 {
     private const string Package = "dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o artifacts/aot";
     private const string Metrics = @"sed -i 's/^# metrics_port = 0$/metrics_port = 9090/' /etc/streaming-daemon/config.toml";
     private const string Module = "apt-get install apache2 apache2-dev libapache2-mod-php make gcc";
-    private const string Path =
-        "sed -i 's|/var/run/streaming-daemon.sock|/var/run/streaming-daemon/streaming-daemon.sock|' "
-        + "/etc/apache2/conf-available/handoff.conf";
+    private const string FirstQuestion =
+        """curl --no-buffer --json '{"prompt":"hello"}' http://127.0.0.1/chat/stream.php""";
 
     private Machine? _machine;
 
@@ -30,7 +29,7 @@ public sealed class OperatorsMachine : IAsyncLifetime
         PackageInstalled = await _machine.RunAsync(OperatorTests.Operations, Package);
         MetricsOn = await _machine.RunAsync(OperatorTests.Operations, Metrics);
         ModuleInstalled = await _machine.RunAsync(OperatorTests.Apache, Module);
-        FirstAnswer = await _machine.RunAsync(OperatorTests.Apache, Path);
+        FirstAnswer = await _machine.RunAsync(OperatorTests.Apache, FirstQuestion);
     }
 
     public async ValueTask DisposeAsync()

@@ -53,6 +53,7 @@ internal static partial class Reference
         ["dotnet", "run", "--project", var tests, "--", "-class", var name] =>
             [.. NotIn(Suite, $"={tests}/bin/"), .. Missing($"{tests}/{name.Trim('"', '*')}.cs")],
         ["dotnet", "build"] => Directory.GetFiles(At("."), "*.sln").Length == 1 ? [] : ["there is not one solution"],
+        ["phpunit", "-c", var configuration] => [.. Missing(configuration), .. NotIn(Suite, "phpunit")],
         ["apt-get", "install", .. var packages] => packages.SelectMany(package => NotIn(Suite, package)),
         ["hb", .. var options] => Options(options, SourcesOf("bench/HandoffBench")),
         ["journalctl", "-u", var unit, "-o", "cat", "--since", _] => Missing($"deploy/systemd/{unit}"),

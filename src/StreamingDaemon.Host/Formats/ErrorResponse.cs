@@ -21,6 +21,10 @@ internal sealed record ErrorResponse(
     public static readonly ErrorResponse NoPrompt =
         new(ErrorCode.NoPrompt, 400, "The handoff data has no prompt and no messages.");
 
+    /// <summary>In PHP, nearly always a failed json_encode().</summary>
+    public static readonly ErrorResponse EmptyHandoff =
+        new(ErrorCode.NoPrompt, 400, "The handoff is empty: the application set no X-Handoff-Data.");
+
     public static readonly ErrorResponse UnknownFormat = new(ErrorCode.UnknownFormat, 400,
         $"The handoff data names an unknown format. The formats are {StreamFormats.Names}.");
 

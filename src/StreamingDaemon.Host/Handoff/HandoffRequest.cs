@@ -31,6 +31,9 @@ internal sealed record HandoffRequest : StreamRequest
     /// <see cref="MostNoted"/>.</summary>
     public IReadOnlyList<string> Unusable => _unusable ?? (IReadOnlyList<string>)[];
 
+    /// <summary>Whether there was no data at all: the module then sends one zero byte.</summary>
+    public bool IsEmpty { get; init; }
+
     /// <summary>Names of fields that the daemon does not know; the first <see cref="MostNoted"/>.</summary>
     public IReadOnlyList<string> Unknown => _unknown ?? (IReadOnlyList<string>)[];
 

@@ -31,7 +31,7 @@ internal static class HandoffRequestReader
         data = data.Trim("\0 \t\r\n"u8);
         if (data.IsEmpty)
         {
-            request = new HandoffRequest();
+            request = new HandoffRequest { IsEmpty = true };
             return true;
         }
 

@@ -145,7 +145,11 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         if (session.Request.Format is { } format && !StreamFormats.TryGet(format, out _))
             return (ErrorResponse.UnknownFormat, StreamOutcome.BadHandoff);
         if (session.Backend.RequiresPrompt && !session.Request.HasPrompt)
-            return (ErrorResponse.NoPrompt, StreamOutcome.BadHandoff);
+        {
+            return (session.Request.IsEmpty ? ErrorResponse.EmptyHandoff : ErrorResponse.NoPrompt,
+                StreamOutcome.BadHandoff);
+        }
+
         session.Permit = _limits.Enter(session.Request.UserId);
         return session.Permit.RetryAfterSeconds is not { } seconds ? null
             : (session.Permit.IsConcurrencyReached ? ErrorResponse.TooManyStreams(seconds)

@@ -1,0 +1,312 @@
+<?php
+declare(strict_types=1);
+
+namespace StreamingDaemon;
+
+/**
+ * One question to a model, whose answer the daemon streams to the browser.
+ *
+ *     Handoff::to('/run/streaming-daemon/streaming-daemon.sock')
+ *         ->user($id)->conversation($messages)->model('gpt-4o-mini')->respond();
+ *
+ * What the daemon would ignore, cut or refuse is refused here, with an exception that names it.
+ */
+final class Handoff
+{
+    /** One message on a Unix socket with the kernel's default buffer. */
+    public const MAX_BYTES = 212960;
+
+    /** mod_proxy_fcgi (php-fpm) takes 8189 bytes a line, name included. */
+    private const LINE_BYTES = 8000;
+
+    private const MAX_PATH_BYTES = 107;
+    private const MAX_RESPONSE_HEADERS = 64;
+    private const MAX_RESPONSE_HEADER_BYTES = 16 * 1024;
+
+    /** The daemon writes these itself. */
+    private const DAEMONS_HEADERS = [
+        'content-type', 'cache-control', 'connection', 'x-accel-buffering', 'transfer-encoding', 'content-length',
+        'content-encoding', 'keep-alive', 'upgrade', 'trailer', 'te', 'proxy-connection', 'retry-after',
+    ];
+
+    /** Members that are objects: PHP cannot tell an empty one from an empty list. */
+    private const OBJECTS = [
+        'response_headers', 'parameters', 'properties', 'patternProperties', '$defs', 'definitions', 'schema',
+        'input_schema', 'metadata', 'delivery', 'input',
+    ];
+
+    private static bool $handedOver = false;
+
+    /** @var array<string, mixed> */
+    private array $fields = [];
+    private ?CurlStream $fallback = null;
+
+    private function __construct(private readonly string $socket)
+    {
+    }
+
+    /** @param string $socket absolute path of the daemon's socket, below SocketHandoffAllowedPrefix */
+    public static function to(string $socket): self
+    {
+        if (!str_starts_with($socket, '/') || strlen($socket) > self::MAX_PATH_BYTES
+            || preg_match('/[\x00-\x20\x7f]/', $socket)) {
+            throw new InvalidHandoff('The socket is not an absolute path of at most '
+                . self::MAX_PATH_BYTES . ' bytes without spaces.');
+        }
+        return new self($socket);
+    }
+
+    /** Says whether httpd's module is on and can hand this request over. */
+    public static function isAvailable(): bool
+    {
+        return ($_SERVER['SOCKET_HANDOFF'] ?? getenv('SOCKET_HANDOFF')) === '1';
+    }
+
+    /** @param int|string $id for the log and the rate limit: a number, a UUID, an address */
+    public function user(int|string $id): self
+    {
+        return $this->with('user_id', $id !== '' ? $id : throw new InvalidHandoff('user: an empty string is nobody.'));
+    }
+
+    public function prompt(string $text): self
+    {
+        return $this->with('prompt', $text);
+    }
+
+    /** Instructions before a prompt, or before a conversation that has no system message of its own. */
+    public function system(string $text): self
+    {
+        return $this->with('system', $text);
+    }
+
+    /** @param iterable<array<string, mixed>> $messages each with a role and a content; keys are ignored */
+    public function conversation(iterable $messages): self
+    {
+        $list = [];
+        foreach ($messages as $message) {
+            $at = 'messages[' . count($list) . ']';
+            if (!is_array($message) || !is_string($message['role'] ?? null) || $message['role'] === '') {
+                throw new InvalidHandoff("$at has no role.");
+            }
+            if (!array_key_exists('content', $message) && !isset($message['tool_calls'])) {
+                throw new InvalidHandoff("$at has no content.");
+            }
+            $list[] = $message;
+        }
+        return $this->with('messages', $list);
+    }
+
+    public function model(string $name): self
+    {
+        return $this->with('model', $name);
+    }
+
+    public function maxTokens(int $count): self
+    {
+        return $this->with('max_tokens', $count > 0 ? $count : throw new InvalidHandoff('max_tokens is below 1.'));
+    }
+
+    public function temperature(float $value): self
+    {
+        return $this->with('temperature', is_finite($value) ? $value
+            : throw new InvalidHandoff('temperature is no number.'));
+    }
+
+    /** @param string $id 1 to 128 printable ASCII characters, without quotes, backslashes and spaces */
+    public function requestId(string $id): self
+    {
+        return $this->with('request_id', preg_match('/^[!#-\[\]-~]{1,128}$/D', $id) ? $id
+            : throw new InvalidHandoff('request_id has a character that the daemon would replace, or too many.'));
+    }
+
+    public function backend(string $name): self
+    {
+        return $this->with('backend', $name);
+    }
+
+    /** The answer is to outlive its reader. A daemon that cannot keep answers ignores it. */
+    public function keep(bool $keep = true): self
+    {
+        return $this->with('keep', $keep);
+    }
+
+    /** A header of the daemon's response. Another call with the same name adds a value. */
+    public function responseHeader(string $name, string $value): self
+    {
+        if (!preg_match('/^[!#$%&\'*+.^_`|~0-9A-Za-z-]+$/D', $name)) {
+            throw new InvalidHandoff('This is no name of a header: ' . addcslashes($name, "\0..\37\177..\377"));
+        }
+        if (in_array(strtolower($name), self::DAEMONS_HEADERS, true)) {
+            throw new InvalidHandoff("$name is written by the daemon itself.");
+        }
+        if (preg_match('/[\x00-\x08\x0a-\x1f\x7f]/', $value)) {
+            throw new InvalidHandoff("$name has a control character in its value.");
+        }
+        $this->fields['response_headers'][$name][] = $value;
+        $bytes = $count = 0;
+        foreach ($this->fields['response_headers'] as $key => $values) {
+            foreach ($values as $each) {
+                $bytes += strlen((string) $key) + strlen($each) + 4;
+                $count++;
+            }
+        }
+        if ($count > self::MAX_RESPONSE_HEADERS || $bytes > self::MAX_RESPONSE_HEADER_BYTES) {
+            throw new InvalidHandoff('The daemon takes 64 response headers, and 16 KiB of them.');
+        }
+        return $this;
+    }
+
+    /** Any other field of docs/handoff.md. An empty object is new \stdClass(). */
+    public function with(string $field, mixed $value): self
+    {
+        $this->fields[$field] = $value;
+        return $this;
+    }
+
+    /**
+     * For development without httpd's module: respond() then streams from PHP itself, which holds the worker.
+     *
+     * @param string $baseUrl of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1
+     */
+    public function fallback(string $baseUrl, string $key = '', string $model = ''): self
+    {
+        $this->fallback = new CurlStream($baseUrl, $key, $model);
+        return $this;
+    }
+
+    /** The handoff as the daemon gets it. */
+    public function json(): string
+    {
+        $fields = $this->checked();
+        try {
+            return json_encode($fields, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES
+                | JSON_PRESERVE_ZERO_FRACTION | JSON_THROW_ON_ERROR);
+        } catch (\JsonException $error) {
+            throw new InvalidHandoff('The handoff cannot be encoded: ' . $error->getMessage(), 0, $error);
+        }
+    }
+
+    /**
+     * The response's headers, for a framework that sends them itself. Its status must stay below 300.
+     *
+     * @return array<string, string>
+     */
+    public function headers(): array
+    {
+        if (!self::isAvailable()) {
+            throw new ModuleUnavailable('SOCKET_HANDOFF is not set: mod_socket_handoff is not loaded or not on for this '
+                . 'request, or it came over HTTP/2 or TLS that ends in httpd.');
+        }
+        $json = $this->json();
+        // A value loses the spaces at its ends. All spaces here are in strings, where \u0020 is the same.
+        $parts = preg_replace('/^ | $/D', '\u0020', str_split($json, self::LINE_BYTES));
+        $bytes = strlen(implode($parts));
+        $limit = self::MAX_BYTES - self::roomForHeaders();
+        if ($bytes > $limit) {
+            throw new HandoffTooLarge($bytes, $limit);
+        }
+        $headers = ['X-Socket-Handoff' => $this->socket];
+        foreach ($parts as $index => $part) {
+            $headers['X-Handoff-Data' . (count($parts) > 1 ? '-' . ($index + 1) : '')] = $part;
+        }
+        return $headers;
+    }
+
+    /**
+     * Hands over when the script ends, or at its next flush(). Closes the session, and drops what the script still
+     * prints. If the script ends with an error instead, the client gets that and nobody asks the model.
+     */
+    public function respond(): void
+    {
+        $fallback = self::isAvailable() ? null : $this->fallback;
+        $headers = $fallback === null ? $this->headers() : [];
+        if (headers_sent($file, $line)) {
+            throw new HeadersAlreadySent("The response began in $file, line $line.");
+        }
+        $status = http_response_code();
+        if (is_int($status) && $status >= 300) {
+            throw new InvalidHandoff("The response has the status $status: only below 300 is it handed over.");
+        }
+        if (session_status() === PHP_SESSION_ACTIVE) {
+            // Another request of this session would wait for its lock.
+            session_write_close();
+        }
+        if ($fallback !== null) {
+            $fallback->send(json_decode($this->json(), true, 512, JSON_THROW_ON_ERROR));
+            return;
+        }
+        self::$handedOver = true;
+        ob_start(static fn (string $output): string => self::$handedOver ? '' : $output);
+        foreach ($headers as $name => $value) {
+            header("$name: $value");
+        }
+        register_shutdown_function(static function (): void {
+            $fatal = E_ERROR | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR | E_PARSE;
+            if (((error_get_last()['type'] ?? 0) & $fatal) !== 0) {
+                self::takeBack();
+            }
+        });
+    }
+
+    /** Undoes respond(), if the headers have not left: the script answers by itself after all. */
+    public static function takeBack(int $status = 500): void
+    {
+        if (!self::$handedOver || headers_sent()) {
+            return;
+        }
+        self::$handedOver = false;
+        foreach (headers_list() as $header) {
+            $name = strstr($header, ':', true);
+            if (is_string($name) && preg_match('/^X-(Socket-Handoff|Handoff-Data(-\d+)?)$/iD', $name)) {
+                header_remove($name);
+            }
+        }
+        http_response_code($status);
+    }
+
+    /** The module adds the headers that PHP has set, such as a session's cookie. */
+    private static function roomForHeaders(): int
+    {
+        $headers = array_filter(headers_list(), static fn (string $header): bool =>
+            !preg_match('/^(X-Powered-By|X-Socket-Handoff|X-Handoff-Data.*|Content-Type|Expires|Pragma|Cache-Control):/i',
+                $header));
+        return $headers === [] ? 0
+            : strlen(json_encode($headers, JSON_INVALID_UTF8_SUBSTITUTE)) + 8 * count($headers) + 32;
+    }
+
+    /** @return array<string, mixed> the fields, if nothing of them would be lost */
+    private function checked(): array
+    {
+        $fields = $this->fields;
+        if (isset($fields['messages'], $fields['prompt'])) {
+            throw new InvalidHandoff('A conversation holds everything: with it, the daemon ignores prompt.');
+        }
+        $roles = is_array($fields['messages'] ?? null) ? array_column($fields['messages'], 'role') : [];
+        if (isset($fields['system']) && array_intersect(['system', 'developer'], $roles) !== []) {
+            throw new InvalidHandoff('The conversation has a system message: with it, the daemon ignores system.');
+        }
+        if (($fields['messages'] ?? []) === [] && trim((string) ($fields['prompt'] ?? '')) === '') {
+            throw new InvalidHandoff('There is nothing to ask: no prompt, and no message.');
+        }
+        return self::normalised($fields, '');
+    }
+
+    /** UTF-8 checked, and empty objects told from empty lists. */
+    private static function normalised(mixed $value, string $at): mixed
+    {
+        if (is_string($value) && preg_match('//u', $value) !== 1) {
+            throw new InvalidHandoff("$at is not valid UTF-8.");
+        }
+        if (!is_array($value)) {
+            return $value;
+        }
+        $isList = array_is_list($value);
+        foreach ($value as $key => $member) {
+            $path = $isList ? "{$at}[$key]" : ($at === '' ? (string) $key : "$at.$key");
+            $value[$key] = $member === [] && !$isList && in_array($key, self::OBJECTS, true)
+                ? new \stdClass()
+                : self::normalised($member, $path);
+        }
+        return $value;
+    }
+}

@@ -1,0 +1,187 @@
+<?php
+declare(strict_types=1);
+
+use PHPUnit\Framework\TestCase;
+use StreamingDaemon\{Handoff, HandoffException, HandoffTooLarge, InvalidHandoff, ModuleUnavailable};
+
+final class HandoffTest extends TestCase
+{
+    protected function setUp(): void
+    {
+        $_SERVER['SOCKET_HANDOFF'] = '1';
+    }
+
+    private static function handoff(): Handoff
+    {
+        return Handoff::to('/run/daemon.sock');
+    }
+
+    public function testFieldsHaveTheNamesOfTheProtocol(): void
+    {
+        $json = self::handoff()->user(42)->conversation([['role' => 'user', 'content' => 'Zürich/🙂']])
+            ->model('m')->maxTokens(5)->temperature(1)->requestId('r-1')->backend('openai')->keep()
+            ->responseHeader('X-A', '1')->responseHeader('X-A', '2')->with('metadata', [])->json();
+
+        self::assertSame('{"user_id":42,"messages":[{"role":"user","content":"Zürich/🙂"}],"model":"m","max_tokens":5,'
+            . '"temperature":1.0,"request_id":"r-1","backend":"openai","keep":true,"response_headers":{"X-A":["1","2"]},'
+            . '"metadata":{}}', $json);
+    }
+
+    public function testEmptyArraysAreObjectsOnlyWhereTheProtocolHasObjects(): void
+    {
+        $tool = ['type' => 'function', 'function' => ['name' => 'now', 'parameters' => [
+            'type' => 'object', 'properties' => [], 'required' => []]]];
+        $json = self::handoff()->prompt('x')->with('tools', [$tool])->with('stop', [])->json();
+
+        self::assertStringContainsString('"properties":{},"required":[]', $json);
+        self::assertStringContainsString('"stop":[]', $json);
+    }
+
+    public function testConversationIsAListWhateverItsKeys(): void
+    {
+        $messages = [7 => ['role' => 'user', 'content' => 'a'], 'x' => ['role' => 'assistant', 'content' => 'b']];
+        self::assertStringContainsString('"messages":[{"role":"user"', self::handoff()->conversation($messages)->json());
+    }
+
+    public function testUsersAreAnyNumberOrText(): void
+    {
+        self::assertStringContainsString('"user_id":"007"', self::handoff()->user('007')->prompt('x')->json());
+        self::assertStringContainsString('"user_id":7', self::handoff()->user(7)->prompt('x')->json());
+    }
+
+    public function testSystemIsSentBesideAConversationThatHasNone(): void
+    {
+        $json = self::handoff()->system('a')->conversation([['role' => 'user', 'content' => 'b']])->json();
+        self::assertStringStartsWith('{"system":"a","messages":[', $json);
+    }
+
+    public function testShortHandoffIsOneHeaderThatAnyModuleKnows(): void
+    {
+        self::assertSame(
+            ['X-Socket-Handoff' => '/run/daemon.sock', 'X-Handoff-Data' => '{"prompt":"x"}'],
+            self::handoff()->prompt('x')->headers(),
+        );
+    }
+
+    /** @dataProvider longPrompts */
+    public function testPartsJoinToTheSameJson(string $prompt): void
+    {
+        $headers = self::handoff()->prompt($prompt)->headers();
+        unset($headers['X-Socket-Handoff']);
+        $joined = '';
+        foreach (array_values($headers) as $index => $part) {
+            $name = 'X-Handoff-Data-' . ($index + 1);
+            self::assertSame($part, $headers[$name]);
+            self::assertLessThanOrEqual(8189, strlen("$name: $part"));
+            // As httpd and PHP do with a header's value.
+            $joined .= trim($part);
+        }
+        self::assertSame($prompt, json_decode($joined)->prompt);
+    }
+
+    public static function longPrompts(): array
+    {
+        return [
+            'one byte too long for a line' => [str_repeat('x', 8001 - strlen('{"prompt":""}'))],
+            'only spaces' => [str_repeat(' ', 50000) . '.'],
+            'a space at a line\'s end' => [str_repeat('x', 7999 - strlen('{"prompt":"')) . ' ' . str_repeat('y', 9000)],
+            'a space at a line\'s begin' => [str_repeat('x', 8000 - strlen('{"prompt":"')) . ' ' . str_repeat('y', 9000)],
+            'characters of several bytes' => [str_repeat('日本 🙂', 5000)],
+            'backslashes' => [str_repeat('\\ "', 20000)],
+            'as long as a message may be' => [str_repeat('x', Handoff::MAX_BYTES - strlen('{"prompt":""}'))],
+        ];
+    }
+
+    public function testOneByteMoreThanAMessageHoldsIsTooLarge(): void
+    {
+        try {
+            self::handoff()->prompt(str_repeat('x', Handoff::MAX_BYTES + 1 - strlen('{"prompt":""}')))->headers();
+            self::fail('It was accepted.');
+        } catch (HandoffTooLarge $error) {
+            self::assertSame(212961, $error->bytes);
+            self::assertSame(212960, $error->limit);
+        }
+    }
+
+    public function testWithoutTheModuleNoHeaderIsMade(): void
+    {
+        unset($_SERVER['SOCKET_HANDOFF']);
+        self::assertFalse(Handoff::isAvailable());
+        $this->expectException(ModuleUnavailable::class);
+        self::handoff()->prompt('secret')->headers();
+    }
+
+    /** @dataProvider lossyHandoffs */
+    public function testWhatWouldBeLostIsRefusedByName(string $name, callable $make): void
+    {
+        try {
+            $make(self::handoff())->json();
+            self::fail('It was accepted.');
+        } catch (HandoffException $error) {
+            self::assertInstanceOf(InvalidHandoff::class, $error);
+            self::assertStringContainsString($name, $error->getMessage());
+        }
+    }
+
+    public static function lossyHandoffs(): array
+    {
+        $talk = [['role' => 'user', 'content' => 'x']];
+        return [
+            ['nothing to ask', fn ($h) => $h],
+            ['nothing to ask', fn ($h) => $h->conversation([])],
+            ['nothing to ask', fn ($h) => $h->prompt("  \n")],
+            ['ignores prompt', fn ($h) => $h->prompt('a')->conversation($talk)],
+            ['ignores system', fn ($h) => $h->system('a')->conversation([['role' => 'system', 'content' => 'b'], ...$talk])],
+            ['messages[0] has no role', fn ($h) => $h->conversation([['content' => 'x']])],
+            ['messages[0] has no role', fn ($h) => $h->conversation(['text'])],
+            ['messages[1] has no content', fn ($h) => $h->conversation([$talk[0], ['role' => 'user']])],
+            ['prompt is not valid UTF-8', fn ($h) => $h->prompt("\xff")],
+            ['messages[0].content is not valid UTF-8',
+                fn ($h) => $h->conversation([['role' => 'user', 'content' => "caf\xe9"]])],
+            ['messages[0].content[1].text', fn ($h) => $h->conversation([['role' => 'user', 'content' => [
+                ['type' => 'text', 'text' => 'a'], ['type' => 'text', 'text' => "\xff"]]]])],
+            ['cannot be encoded', fn ($h) => $h->prompt('x')->with('extra', NAN)],
+            ['user', fn ($h) => $h->user('')],
+            ['max_tokens', fn ($h) => $h->maxTokens(0)],
+            ['temperature', fn ($h) => $h->temperature(INF)],
+            ['request_id', fn ($h) => $h->requestId('a b')],
+            ['request_id', fn ($h) => $h->requestId('a"b')],
+            ['request_id', fn ($h) => $h->requestId(str_repeat('a', 129))],
+            ['request_id', fn ($h) => $h->requestId('')],
+            ['Content-Type', fn ($h) => $h->responseHeader('Content-Type', 'text/plain')],
+            ['X-A has a control', fn ($h) => $h->responseHeader('X-A', "a\r\nSet-Cookie: x")],
+            ['no name', fn ($h) => $h->responseHeader("X A", 'a')],
+            ['no name', fn ($h) => $h->responseHeader('', 'a')],
+            ['16 KiB', fn ($h) => $h->responseHeader('X-A', str_repeat('a', 16384))],
+        ];
+    }
+
+    public function testHeaderSixtyFiveIsRefused(): void
+    {
+        $handoff = self::handoff();
+        for ($i = 0; $i < 64; $i++) {
+            $handoff->responseHeader('Set-Cookie', "a$i=b");
+        }
+        $this->expectException(InvalidHandoff::class);
+        $handoff->responseHeader('Set-Cookie', 'one=more');
+    }
+
+    /**
+     * @testWith ["run/daemon.sock"]
+     *           [""]
+     *           ["/run/a b"]
+     *           ["/run/a\r\nX: y"]
+     */
+    public function testSocketIsAnAbsolutePath(string $socket): void
+    {
+        $this->expectException(InvalidHandoff::class);
+        Handoff::to($socket);
+    }
+
+    public function testPathThatNoSocketAddressHoldsIsRefused(): void
+    {
+        Handoff::to('/' . str_repeat('x', 106));
+        $this->expectException(InvalidHandoff::class);
+        Handoff::to('/' . str_repeat('x', 107));
+    }
+}

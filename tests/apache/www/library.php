@@ -1,0 +1,43 @@
+<?php
+// What a site does with the library; the test says what happens around it.
+declare(strict_types=1);
+
+require __DIR__ . '/../php/autoload.php';
+
+use StreamingDaemon\{Handoff, HandoffException};
+
+$case = $_GET['case'] ?? '';
+ini_set('display_errors', $_GET['display_errors'] ?? '0');
+if ($case === 'sent') {
+    echo 'too early';
+    while (ob_get_level() > 0) {
+        ob_end_flush();
+    }
+    flush();
+}
+if ($case === 'session') {
+    session_save_path(dirname(__DIR__) . '/sessions');
+    session_start();
+    $_SESSION['asked'] = true;
+}
+$handoff = Handoff::to($_GET['socket'])->user('7')->model('m')
+    ->conversation([['role' => 'user', 'content' => str_repeat('日本 ', (int) ($_GET['length'] ?? 1))]]);
+if (isset($_GET['upstream'])) {
+    $handoff->responseHeader('X-From', 'fallback')->fallback($_GET['upstream'], 'a-key');
+}
+try {
+    $handoff->respond();
+} catch (HandoffException $error) {
+    exit(get_class($error) . ': ' . $error->getMessage());
+}
+echo 'printed afterwards';
+if ($case === 'session') {
+    file_put_contents(dirname(__DIR__) . '/sessions/status', (string) session_status());
+}
+if ($case === 'exception') {
+    throw new RuntimeException('after respond()');
+}
+if ($case === 'back') {
+    Handoff::takeBack(409);
+    echo ' by the application';
+}
