@@ -1,5 +1,5 @@
-using StreamingDaemon.Backends;
 using Microsoft.Extensions.Configuration;
+using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Configuration.Toml;
 using Xunit;
