@@ -56,6 +56,9 @@ internal static partial class Reference
         ["phpunit", "-c", var configuration] => [.. Missing(configuration), .. NotIn(Suite, "phpunit")],
         ["apt-get", "install", .. var packages] => packages.SelectMany(package => NotIn(Suite, package)),
         ["hb", .. var options] => Options(options, SourcesOf("bench/HandoffBench")),
+        ["systemctl", "edit", var unit] => Missing($"deploy/systemd/{unit}.service"),
+        ["streaming-daemon", var command, .. var options] => File.ReadAllText(At("src/StreamingDaemon.Host/Cli/CommandTree.cs")) is var tree
+            ? [.. NotIn(tree, $"\"{command}\""), .. options.SelectMany(o => NotIn(tree, $"\"{o}\""))] : [],
         ["journalctl", "-u", var unit, "-o", "cat", "--since", _] => Missing($"deploy/systemd/{unit}"),
         ["grep", var pattern] => Outcome().Match(pattern) is { Success: true } match
             ? NotIn(File.ReadAllText(At("src/StreamingDaemon.Backends/StreamOutcome.cs")), $" {match.Groups[1].Value},")
