@@ -85,7 +85,8 @@ public sealed class LoadRunTests
 
         var result = Run(daemon, s_plan with { Streams = 50, Tcp = true, ConnectFirst = true });
 
-        Assert.Equal(50, connections);
+        // A connection of another process may have the same port at its own end.
+        Assert.True(connections >= 50, $"{connections} of 50 were connected");
         Assert.Equal(50, result.Good);
     }
 

@@ -330,7 +330,9 @@ public sealed class FaultTests
 
         var result = await StreamAsync(server.BaseAddress(), new RecordingSink());
 
-        Assert.Equal((StreamOutcome.UpstreamError, UpstreamFault.BrokenOff), (result.Outcome, result.Fault));
+        Assert.Equal(StreamOutcome.UpstreamError, result.Outcome);
+        // The response's head and the flood may come in one read, and fail together.
+        Assert.Contains(result.Fault, new UpstreamFault?[] { UpstreamFault.BrokenOff, UpstreamFault.Reset });
         Assert.Contains("empty DATA frames", result.Reason, StringComparison.Ordinal);
     }
 

@@ -31,7 +31,9 @@ public sealed class HttpVersionTests
 
         Assert.All(upstream.Server.Requests, request => Assert.Equal(protocol, request.Protocol));
         var carriers = upstream.Server.Requests.DistinctBy(request => request.ConnectionId).Count();
-        Assert.Equal(carriers + probes, upstream.Server.ConnectionsSoFar);
+        // A stream of HTTP/1.1 may begin to connect and then be given a connection that has become free.
+        var spare = protocol == "HTTP/1.1" ? 3 - carriers : 0;
+        Assert.InRange(upstream.Server.ConnectionsSoFar, carriers + probes, carriers + probes + spare);
     }
 
     [Fact]
