@@ -125,8 +125,9 @@ public sealed partial class DocumentTests
         var again = page.Split('\n').Where(line => line.Contains("Read again on SIGHUP", StringComparison.Ordinal))
             .Select(line => line.Split('`')[1].Split('.')[0]).Distinct().Order();
 
-        Assert.Equal(["logging", "rate_limit", "timeouts"], again);
-        Assert.Contains("and again on SIGHUP: then log level, timeouts and rate limits change", page, StringComparison.Ordinal);
+        Assert.Equal(["logging", "openai", "rate_limit", "timeouts"], again);
+        Assert.Contains("again on SIGHUP: then log level, timeouts, rate limits and the key of the model's server change",
+            page, StringComparison.Ordinal);
         Assert.DoesNotContain("read once", page, StringComparison.Ordinal);
     }
 
