@@ -10,7 +10,7 @@ public record StreamRequest
     private static readonly ReadOnlyDictionary<string, ReadOnlyMemory<byte>> s_none = new(
         new Dictionary<string, ReadOnlyMemory<byte>>());
 
-    /// <summary>As deep as a reader goes. Who read the parameters has set a lower limit.</summary>
+    /// <summary>The deepest nesting a reader can read. The handoff's own limit is lower.</summary>
     private const int MaxDepth = 1000;
 
     private string? _requestId;
@@ -44,7 +44,7 @@ public record StreamRequest
     /// <summary>Sampling temperature, or null for the upstream's default.</summary>
     public double? Temperature { get; set; }
 
-    /// <summary>The other parameters of the chat completions API: sound JSON by name, as the application
+    /// <summary>The other parameters of the chat completions API, by name: valid JSON, as the application
     /// wrote it.</summary>
     public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Parameters { get; set; } = s_none;
 

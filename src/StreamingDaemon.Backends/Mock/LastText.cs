@@ -8,7 +8,7 @@ internal static class LastText
     /// <returns>The content, or the texts of its parts; null if there is no text.</returns>
     public static string? Of(Conversation conversation)
     {
-        // As deep as the array is: whoever made it has read it.
+        // No limit of its own: the array was read once, under the handoff's limit.
         var reader = new Utf8JsonReader(
             conversation.Json.Span, new JsonReaderOptions { MaxDepth = int.MaxValue });
         reader.Read();

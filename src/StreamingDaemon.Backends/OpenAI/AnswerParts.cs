@@ -25,7 +25,7 @@ internal sealed class AnswerParts(DeltaKinds wanted) : IDisposable
         /// <summary>Calls of tools or of a function.</summary>
         ToolCalls = 2,
 
-        /// <summary>Sound, pictures.</summary>
+        /// <summary>Audio, images.</summary>
         Other = 4,
     }
 
@@ -36,7 +36,7 @@ internal sealed class AnswerParts(DeltaKinds wanted) : IDisposable
 
     public ref readonly DeltaText Reasoning => ref _reasoning;
 
-    /// <summary>A delta brought text: a <c>message</c> beside it repeats it.</summary>
+    /// <summary>A delta brought text, so a <c>message</c> beside it only repeats it.</summary>
     public bool SawDelta { get; set; }
 
     /// <inheritdoc cref="IEventReader.HasAnswer"/>
@@ -74,7 +74,7 @@ internal sealed class AnswerParts(DeltaKinds wanted) : IDisposable
         Count = state.Count;
     }
 
-    /// <summary>No more text comes.</summary>
+    /// <summary>The answer has ended: no more text comes.</summary>
     public void Flush()
     {
         _text.Flush();
@@ -123,7 +123,7 @@ internal sealed class AnswerParts(DeltaKinds wanted) : IDisposable
         _reasoning.Dispose();
     }
 
-    /// <summary>What an event that proves unusable must leave as it was.</summary>
+    /// <summary>The state to restore if an event proves unusable.</summary>
     public readonly record struct State(
         DeltaText Text, DeltaText Reasoning, Held Held, bool SawDelta, bool HasAnswer, int Count);
 }

@@ -17,7 +17,7 @@ internal static class ChatRequestJson
 
     private const string StreamOptions = "stream_options";
 
-    /// <summary>As deep as the writer writes. Who read the handoff has set a lower limit.</summary>
+    /// <summary>The deepest nesting the writer can write. The handoff's own limit is lower.</summary>
     private static readonly JsonDocumentOptions s_anyDepth = new() { MaxDepth = 1000 };
 
     /// <param name="writer">Writes into the buffer.</param>

@@ -27,10 +27,10 @@ internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
 
     public ref readonly TokenUsage Usage => ref _usage;
 
-    /// <summary>The upstream's word, unchecked; null if there was none yet.</summary>
+    /// <summary>The upstream's finish reason, unchecked; null if there was none yet.</summary>
     public string? FinishReason { get; private set; }
 
-    /// <summary>What a gateway says was the provider's own word, unchecked.</summary>
+    /// <summary>The provider's own finish reason, as a gateway reports it, unchecked.</summary>
     public string? NativeFinishReason { get; private set; }
 
     /// <summary>A finish reason came.</summary>
@@ -224,7 +224,7 @@ internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
             return index == only;
         if (_taken is { } taken)
             return index == taken;
-        // It has gone back: there are several, and this is the first of them.
+        // The index went back: there are several choices, and this is the first of them.
         if (index < _last)
             _only = index;
         _last = index;
@@ -239,7 +239,7 @@ internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
         return at;
     }
 
-    /// <summary>What a choice says beside its delta.</summary>
+    /// <summary>Reads a choice's fields besides its delta.</summary>
     private struct Choice
     {
         public int Index;

@@ -18,7 +18,8 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     private readonly bool _isChunks = (wanted & DeltaKinds.Chunk) != 0;
     private readonly ChoiceReader _choices = new(wanted);
 
-    /// <summary>In a stream of chunks: the event's data, and where each of its JSON values ends.</summary>
+    /// <summary>If the stream shows the chunks themselves: the event's data, and where each of its JSON
+    /// values ends.</summary>
     private DeltaText _data;
     private List<int>? _ends;
     private int _taken;

@@ -6,14 +6,14 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// <summary>The words with which upstreams end a choice.</summary>
 internal static class FinishReasons
 {
-    /// <summary>The usual ones: they need no new string.</summary>
+    /// <summary>The usual reasons, which need no new string.</summary>
     private static readonly (byte[] Utf8, string Text)[] s_usual =
     [
         .. ((string[])["stop", "length", "tool_calls", "content_filter", "function_call", "eos_token"])
             .Select(word => (Encoding.UTF8.GetBytes(word), word)),
     ];
 
-    /// <summary>Words for a provider that failed, whole.</summary>
+    /// <summary>Whole words that say that the provider failed.</summary>
     private static readonly HashSet<string> s_failed = new(StringComparer.OrdinalIgnoreCase)
     {
         "abort", "aborted", "cancel", "canceled", "cancelled", "timeout", "timed_out", "overloaded",

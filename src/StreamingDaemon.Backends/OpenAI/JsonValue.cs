@@ -2,11 +2,11 @@ using System.Text.Json;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
-/// <summary>Questions to a JSON value that the reader is at.</summary>
+/// <summary>What the JSON value is that the reader is at.</summary>
 internal static class JsonValue
 {
     /// <summary>True for null, false, 0, "", and arrays and objects of nothing else: servers send them for
-    /// "not there". Reads to the value's end.</summary>
+    /// a field that is absent. Reads to the value's end.</summary>
     public static bool IsNothing(ref Utf8JsonReader reader)
     {
         switch (reader.TokenType)

@@ -3,7 +3,7 @@ using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
-/// <summary>Puts the key of the moment into a request of the SDK. Without a key it adds nothing.</summary>
+/// <summary>Puts the current key into a request of the SDK. Without a key it adds nothing.</summary>
 /// <param name="key">The key.</param>
 /// <param name="auth"><see cref="OpenAIOptions.Auth"/></param>
 internal sealed class KeyPolicy(UpstreamKey key, string auth) : AuthenticationPolicy

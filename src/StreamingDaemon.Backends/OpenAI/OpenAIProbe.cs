@@ -5,8 +5,8 @@ using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
-/// <summary><c>check --upstream</c>: asks for one token over the same path as any stream, and says what
-/// every step of it was like, or what is wrong and how to fix it.</summary>
+/// <summary><c>check --upstream</c>: asks for one token in the same way as any stream, and reports each
+/// step of it, or what is wrong and how to fix it.</summary>
 /// <param name="options">The backend's options.</param>
 internal sealed class OpenAIProbe(OpenAIOptions options)
 {

@@ -45,7 +45,7 @@ internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, B
 
     private string? Hint() => result.Fault switch
     {
-        UpstreamFault.Dns => $"Look for a slip in {Base}; or this machine's DNS does not know the name",
+        UpstreamFault.Dns => $"Look for a typo in {Base}; or this machine's DNS does not know the name",
         UpstreamFault.Connect when options.ApiSocket is not null => "Is the server running?",
         UpstreamFault.Connect => $"Is the server running, and is {Base} its address? A firewall may refuse",
         UpstreamFault.ConnectTimeout => $"A firewall drops the packets, or {Base} is not its address",

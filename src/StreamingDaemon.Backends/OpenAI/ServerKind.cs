@@ -1,6 +1,6 @@
 namespace StreamingDaemon.Backends.OpenAI;
 
-/// <summary>Guesses which program answers, from what such programs send without being asked.</summary>
+/// <summary>Guesses which program answers, from headers and names that such programs send.</summary>
 internal static class ServerKind
 {
     private static readonly (string Header, string Kind)[] s_headers =

@@ -22,13 +22,13 @@ internal enum BodyKind
 }
 
 /// <summary>
-/// A response's body: its content codings decoded as they come, and what it is. Gateways compress though
-/// nobody asked, and name events as text or JSON, so the first bytes decide unless the Content-Type says
-/// events.
+/// A response's body: decodes its content codings as its bytes come, and finds out what it is. Gateways
+/// compress without being asked, and call events text or JSON. So the first bytes decide, unless the
+/// Content-Type says events.
 /// </summary>
 internal static class AnswerBody
 {
-    /// <summary>Enough to know a body by.</summary>
+    /// <summary>Bytes that are enough to tell what a body is.</summary>
     private const int FirstBytes = 512;
 
     private const string ContentEncoding = "Content-Encoding";
@@ -42,9 +42,8 @@ internal static class AnswerBody
     public static string? ValueOf(in HttpHeadersNonValidated headers, string name) =>
         headers.TryGetValues(name, out var values) ? values.ToString() : null;
 
-    /// <summary>What the Content-Type says: events, nothing acceptable, or, for a look at the first bytes,
-    /// null.
-    /// </summary>
+    /// <summary>What the Content-Type says: events, or a type that is refused. Null: the first bytes must
+    /// decide.</summary>
     public static BodyKind? KindOf(string? contentType)
     {
         // Some gateways send the header twice, or without its semicolon.
@@ -66,7 +65,7 @@ internal static class AnswerBody
 
     /// <summary>The body, with its content codings decoded as its bytes come.</summary>
     /// <param name="response">Its Content-Encoding names the codings, in the order in which they were
-    /// applied. </param>
+    /// applied.</param>
     /// <param name="raw">The body as it is sent.</param>
     /// <returns>Null if a coding is unknown.</returns>
     public static Stream? Decode(HttpResponseMessage response, Stream raw)

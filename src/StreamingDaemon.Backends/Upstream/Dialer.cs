@@ -10,7 +10,7 @@ namespace StreamingDaemon.Backends.Upstream;
 /// </summary>
 /// <remarks>
 /// The host's order is kept, which spreads connections over its addresses. Only an address that another one
-/// overtook goes to the end, so that not every stream waits for it.
+/// overtook goes to the end, or each stream would wait for it.
 /// </remarks>
 internal sealed class Dialer
 {
@@ -24,7 +24,7 @@ internal sealed class Dialer
 
     private readonly Resolver _resolve;
 
-    /// <summary>Overtaken addresses, and when each is as good as the others again (TickCount64).</summary>
+    /// <summary>Overtaken addresses, and when each counts as any other again (TickCount64).</summary>
     private readonly Dictionary<IPAddress, long> _slow = [];
 
     /// <param name="resolve">Finds a host's addresses; null for the system's resolver.</param>

@@ -2,7 +2,8 @@ using System.Runtime.CompilerServices;
 
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>Brings the deltas of an answer's bytes to the sink, and knows how the answer ended.</summary>
+/// <summary>Reads deltas from an answer's bytes, passes them to the sink, and knows how the answer
+/// ended.</summary>
 /// <typeparam name="TEvents">Reads the upstream's events.</typeparam>
 /// <param name="sink">Takes the deltas.</param>
 /// <param name="events">Reads the events; disposed with this.</param>
@@ -30,7 +31,7 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
     /// <inheritdoc cref="IEventReader.Parts"/>
     public int Parts => _parts;
 
-    /// <summary>Brings the events of the bytes that came to the sink.</summary>
+    /// <summary>Passes the events in the bytes that came to the sink.</summary>
     /// <returns>How the answer ended; null if it goes on.</returns>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<BackendResult?> RelayAsync(ReadOnlyMemory<byte> bytes)
@@ -53,8 +54,8 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
             : null;
     }
 
-    /// <summary>The body has ended: reads what came without the end of its event. If that is half of one, it
-    /// counts for nothing.</summary>
+    /// <summary>The body has ended: reads a last event that no blank line ended. Half an event is
+    /// ignored.</summary>
     /// <param name="fault">Why the body broke off; null for a clean end.</param>
     public async ValueTask<BackendResult> EndWithBodyAsync(Exception? fault)
     {
@@ -108,7 +109,7 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
         _ => UpstreamFailures.Malformed(status),
     });
 
-    /// <summary>Brings the last deltas to the sink. After a finish reason the answer is whole, unless the
+    /// <summary>Passes the last deltas to the sink. After a finish reason the answer is whole, unless the
     /// upstream itself says that it is not. An answer with nothing to show is never whole.</summary>
     private async ValueTask<BackendResult> EndAsync(BackendResult result)
     {

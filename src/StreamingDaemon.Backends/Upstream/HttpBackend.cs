@@ -82,7 +82,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             if (result.UpstreamStatus == Unauthorized && !isRenewed
                 && (isRenewed = await _upstream.Key.RenewAsync(key, cancellationToken)))
             {
-                // Another key is another request: it counts for no limit of retries.
+                // With another key it is another request, which does not count as a retry.
                 sink.OnRetry(result.Fault!.Value);
                 retries--;
                 continue;
@@ -144,7 +144,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             Batch = _batch,
         };
 
-    /// <summary>A body whose type says nothing of events: its first bytes tell what it is.</summary>
+    /// <summary>A body whose Content-Type does not say events: its first bytes tell what it is.</summary>
     private async Task<BackendResult> LookAsync(HttpResponseMessage response, StreamRequest request,
         Stream content, IDeltaSink sink, CancellationToken cancellationToken)
     {
@@ -205,8 +205,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
         }
     }
 
-    /// <summary>Not a moment less: a timer may fire some milliseconds early, and the upstream would refuse
-    /// again.</summary>
+    /// <summary>Waits at least this long: a timer may fire some milliseconds early, and the upstream would
+    /// refuse again.</summary>
     private static async Task WaitAsync(TimeSpan wait, CancellationToken cancellationToken)
     {
         var start = Stopwatch.GetTimestamp();

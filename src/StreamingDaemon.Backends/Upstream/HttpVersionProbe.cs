@@ -5,9 +5,10 @@ using System.Net.Sockets;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// Finds out which HTTP version a server without TLS speaks, which no ALPN says: it sends HTTP/2's preface
-/// on a connection of its own (RFC 9113, section 3.3, "prior knowledge"). A server that does not answer with
-/// SETTINGS gets HTTP/1.1. No request is at risk, and the result is kept. Safe for concurrent use.
+/// Finds out which HTTP version a server without TLS speaks, where there is no ALPN to say it. It sends
+/// HTTP/2's preface on a connection of its own (RFC 9113, section 3.3, "prior knowledge"). A server that does
+/// not answer with SETTINGS gets HTTP/1.1. No request is at risk, and the result is kept. Safe for concurrent
+/// use.
 /// </summary>
 internal sealed class HttpVersionProbe
 {
@@ -22,7 +23,8 @@ internal sealed class HttpVersionProbe
     private Task<Version>? _running;
     private volatile Version? _known;
 
-    /// <summary>False while nothing but silence, or no HTTP, speaks for <see cref="_known"/>.</summary>
+    /// <summary>False if <see cref="_known"/> is only a guess: the server was silent, or sent no
+    /// HTTP.</summary>
     private volatile bool _isCertain;
 
     /// <param name="connect">Opens a connection to the server.</param>

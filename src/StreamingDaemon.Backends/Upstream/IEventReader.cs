@@ -22,7 +22,7 @@ internal enum EventKind
 /// </summary>
 internal interface IEventReader : IDisposable
 {
-    /// <summary>The name of an event without one.</summary>
+    /// <summary>The name of an event that has no name of its own (WHATWG HTML, section 9.2).</summary>
     const string MessageEvent = "message";
 
     /// <summary>The name of an event that is an error, whatever its data.</summary>
@@ -48,8 +48,8 @@ internal interface IEventReader : IDisposable
     /// <summary>True once there was anything that the stream can show.</summary>
     bool HasAnswer { get; }
 
-    /// <summary>Number of events with any part of an answer, shown or not: without more of them, an upstream
-    /// that sends and sends gets nowhere.</summary>
+    /// <summary>Number of events with any part of an answer, shown or not. If it stops growing, the upstream
+    /// sends without making progress.</summary>
     int Parts { get; }
 
     /// <summary>What an answer without anything to show did hold, for the log; null if nothing.</summary>

@@ -10,8 +10,8 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     /// <summary>How much of an error's body is read, bytes.</summary>
     private const int MaxBodyBytes = 4096;
 
-    /// <summary>How long to wait for the body. It can only give a word for the log and say that a retry is
-    /// in vain, and meanwhile the client's head and status wait.</summary>
+    /// <summary>How long to wait for the body. It can only name the error for the log and say that a retry
+    /// is useless, and the client waits for its status meanwhile.</summary>
     private const int BodyTimeoutMs = 250;
 
     /// <summary>RFC 9113, section 7: use HTTP/1.1.</summary>
@@ -61,7 +61,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         return BackendResult.Failed(fault, $"{what}: {UpstreamCause.Of(exception)}") with
         {
             IsConnectionDead = isDead,
-            // 407, or a proxy that may not lead there: no retry changes it.
+            // 407, or a proxy that refuses this destination: no retry changes it.
             ShouldRetry = IsRefusedByProxy(exception) ? false : null,
         };
     }
@@ -103,11 +103,11 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
             ? "the upstream's answer is empty"
             : $"the answer holds only {onlyHeld}, which this stream's format cannot show", status);
 
-    /// <summary>The upstream sent much that is no part of an answer.</summary>
+    /// <summary>The upstream sent much, but no part of an answer.</summary>
     public static BackendResult NoProgress(int bytes, int status) => BackendResult.Failed(
         UpstreamFault.NoProgress, $"the upstream sent {bytes} bytes without any part of an answer", status);
 
-    /// <summary>A JSON error in the place of the stream, under a 2xx status.</summary>
+    /// <summary>A JSON error instead of a stream, with a 2xx status.</summary>
     /// <param name="word">The upstream's name for the error, or null.</param>
     /// <param name="status">The response's status.</param>
     public static BackendResult NotAStream(string? word, int status) => BackendResult.Failed(

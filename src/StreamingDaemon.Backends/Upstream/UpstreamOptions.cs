@@ -20,7 +20,7 @@ internal sealed record UpstreamOptions
     /// <summary>Finds the addresses of a host; null for the system's resolver.</summary>
     public Dialer.Resolver? Resolve { get; init; }
 
-    /// <summary>Authorities and client certificate.</summary>
+    /// <summary>Trusted CAs and the client certificate.</summary>
     public UpstreamTlsFiles TlsFiles { get; init; } = UpstreamTlsFiles.None;
 
     /// <summary>Accept any certificate.</summary>
@@ -35,7 +35,7 @@ internal sealed record UpstreamOptions
     /// <summary>The key, renewed when the upstream answers 401.</summary>
     public UpstreamKey Key { get; init; } = new("");
 
-    /// <summary>What no error quotes any part of.</summary>
+    /// <summary>Text that no error may quote any part of.</summary>
     public string Secret => Key.Hidden;
 
     /// <summary>Watches the connections and answers; null for none.</summary>

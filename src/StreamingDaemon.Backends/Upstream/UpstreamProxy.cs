@@ -34,7 +34,7 @@ internal sealed class UpstreamProxy : IWebProxy
 
     public Uri GetProxy(Uri destination) => _proxy;
 
-    /// <summary>The one upstream was looked at before.</summary>
+    /// <summary>Never: <see cref="Find"/> has already looked at the one upstream.</summary>
     public bool IsBypassed(Uri host) => false;
 
     /// <summary>Finds the proxy for an upstream.</summary>
@@ -75,7 +75,7 @@ internal sealed class UpstreamProxy : IWebProxy
     private static bool TryParse(string value, [NotNullWhen(true)] out Uri? proxy)
     {
         var text = value.Contains("://", StringComparison.Ordinal) ? value : "http://" + value;
-        // The proxy resolves the names in any case.
+        // With socks5 too, the proxy resolves the names.
         text = text.StartsWith("socks5h:", StringComparison.OrdinalIgnoreCase) ? "socks5:" + text[8..] : text;
         return Uri.TryCreate(text, UriKind.Absolute, out proxy)
             && s_schemes.Contains(proxy.Scheme) && proxy.Host.Length > 0;

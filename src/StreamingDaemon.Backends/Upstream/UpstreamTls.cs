@@ -59,7 +59,7 @@ internal sealed class UpstreamTls
         var policy = new X509ChainPolicy
         {
             TrustMode = X509ChainTrustMode.CustomRootTrust,
-            // As without a policy: no look-ups at the authority before the first byte.
+            // As the default is: no revocation check, which would ask the authority before the first byte.
             RevocationMode = X509RevocationMode.NoCheck,
             DisableCertificateDownloads = true,
         };

@@ -40,7 +40,7 @@ internal sealed class UpstreamTransport : IDisposable
         if (options.Http2Enabled is null && isHttp2 && !isTls)
             _probe = CreateProbe(options, dialer);
         _isConnectionEach = !isHttp2 || _probe is not null;
-        // A connection ahead would go round the proxy.
+        // A connection opened ahead would bypass the proxy.
         if (isTls && isHttp2 && options.SocketPath is null && proxy is null)
             _standby = CreateStandby(options, tls, dialer);
         var handler = CreateHandler(options, proxy, tls, dialer, _standby);
@@ -152,7 +152,7 @@ internal sealed class UpstreamTransport : IDisposable
             InitialHttp2StreamWindowSize = 65_535,
             // Detects a connection that died without a FIN: silent for a second, then no answer to a ping.
             // The client looks once a second, so that it takes 4 s, and 5 s if something came just before.
-            // Always: a stream must not find out about a connection that died while it was idle.
+            // Even without streams: the next one must not get a connection that died while it was idle.
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.Always,
             KeepAlivePingDelay = TimeSpan.FromSeconds(1),
             KeepAlivePingTimeout = TimeSpan.FromMilliseconds(2_500),

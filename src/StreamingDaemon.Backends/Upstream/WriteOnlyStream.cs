@@ -1,7 +1,7 @@
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>A target to copy to: only <see cref="Stream.WriteAsync(ReadOnlyMemory{byte},
-/// CancellationToken)"/> has a meaning.</summary>
+/// <summary>A target to copy to. Only <see cref="Stream.WriteAsync(ReadOnlyMemory{byte},
+/// CancellationToken)"/> may be called.</summary>
 internal abstract class WriteOnlyStream : Stream
 {
     public override bool CanRead => false;

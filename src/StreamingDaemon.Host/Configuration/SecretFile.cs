@@ -11,7 +11,7 @@ internal static class SecretFile
     private static readonly SecretType s_type = new();
 
     /// <summary>Reads the key, without one line end after it.</summary>
-    /// <returns>Null, or what is wrong, as it reads after the path.</returns>
+    /// <returns>Null, or what is wrong: the rest of a sentence that begins with the path.</returns>
     public static string? TryRead(string path, out string key)
     {
         key = "";
@@ -29,7 +29,7 @@ internal static class SecretFile
         return s_type.Read(raw, out key) is { } wrong ? $"{wrong}; expected {s_type.Expected}" : null;
     }
 
-    /// <summary>The key in the file, or null if there is none that can be used.</summary>
+    /// <summary>The key in the file, or null if it holds no usable key.</summary>
     public static string? Read(string path) => TryRead(path, out var key) is null ? key : null;
 
     /// <summary>Sets the keys whose files are named.</summary>

@@ -65,8 +65,8 @@ internal sealed record ErrorResponse(
     public static ErrorResponse RateLimited(int retryAfterSeconds) => new(
         ErrorCode.RateLimited, 429, "Too many requests: please wait a moment.", retryAfterSeconds);
 
-    /// <summary>The user has too many streams at once; perhaps not in
-    /// <paramref name="retryAfterSeconds"/>.</summary>
+    /// <summary>The user has too many streams at once. <paramref name="retryAfterSeconds"/> is a
+    /// guess.</summary>
     public static ErrorResponse TooManyStreams(int retryAfterSeconds) => new(ErrorCode.TooManyStreams, 429,
         "Too many answers at once: please wait until one has ended.", retryAfterSeconds);
 
@@ -94,7 +94,8 @@ internal sealed record ErrorResponse(
         _ => s_upstreamFailed,
     };
 
-    /// <summary>What the upstream said, or none: nobody else knows when a retry makes sense.</summary>
+    /// <summary>Adds the upstream's Retry-After, if it sent one: only the upstream knows when a retry makes
+    /// sense.</summary>
     private static ErrorResponse WithRetryAfter(ErrorResponse error, TimeSpan? retryAfter) =>
         retryAfter is { } wait
             ? error with { RetryAfterSeconds = Math.Max(1, (int)Math.Ceiling(wait.TotalSeconds)) }

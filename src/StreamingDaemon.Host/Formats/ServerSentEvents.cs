@@ -5,8 +5,8 @@ using StreamingDaemon.Host.Handoff;
 namespace StreamingDaemon.Host.Formats;
 
 /// <summary>
-/// The one place that writes server-sent events (WHATWG HTML, section 9.2): <c>data: {"content":"…"}</c>.
-/// Text is raw UTF-8 with only the escapes that JSON requires.
+/// Writes server-sent events (WHATWG HTML, section 9.2), and text inside their JSON: raw UTF-8 with only the
+/// escapes that JSON requires. What the events of a format hold, its <see cref="StreamFormat"/> says.
 /// </summary>
 internal static class ServerSentEvents
 {
@@ -89,7 +89,7 @@ internal static class ServerSentEvents
         }
     }
 
-    /// <summary>As above; text of a name's length.</summary>
+    /// <summary>Writes a short text, such as a name, as the inside of a JSON string.</summary>
     public static void WriteEscaped(IBufferWriter<byte> output, string name)
     {
         const int Short = 256;

@@ -18,7 +18,7 @@ internal abstract class StreamFormat
     public virtual bool NeedsFinishReason => false;
 
     /// <summary>The kinds of delta that a backend is asked for.</summary>
-    /// <param name="events">The extra events that the stream shall have (<see cref="StreamEvents"/>).</param>
+    /// <param name="events">The extra events of the stream (<see cref="StreamEvents"/>).</param>
     public abstract DeltaKinds Wanted(DeltaKinds events);
 
     /// <summary>Writes one delta as one event.</summary>
@@ -27,8 +27,8 @@ internal abstract class StreamFormat
     /// <summary>Writes the end of a whole answer.</summary>
     public virtual void WriteDone(IBufferWriter<byte> output) => output.Write(ServerSentEvents.Done);
 
-    /// <summary>The error that ends an answer that the upstream closed cleanly but too early. Null: a comment
-    /// ends it.</summary>
+    /// <summary>The error that ends an answer if the upstream ended it early without an error. Null: a
+    /// comment ends it.</summary>
     public virtual ErrorResponse? TruncationError => null;
 
     /// <summary>Writes the end of an answer that failed after its head was sent.</summary>

@@ -14,7 +14,7 @@ internal static class StreamFormats
     /// <summary>Their names, as a sentence lists them.</summary>
     public static string Names { get; } = string.Join(" and ", All.Select(format => format.Name));
 
-    /// <summary>The format of this name, in the case in which it is written here.</summary>
+    /// <summary>Finds the format of this name; case counts.</summary>
     public static bool TryGet(string name, [NotNullWhen(true)] out StreamFormat? format)
     {
         format = null;

@@ -31,7 +31,7 @@ internal static class FormatReader
         return null;
     }
 
-    /// <summary>An array of names. Others than ours are noted, and the rest is used.</summary>
+    /// <summary>Reads an array of names. Unknown ones are noted, and the rest is used.</summary>
     private static DeltaKinds? ReadEvents(ref Utf8JsonReader reader, HandoffRequest request)
     {
         reader.Read();

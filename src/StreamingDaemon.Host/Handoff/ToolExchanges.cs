@@ -4,9 +4,9 @@ using StreamingDaemon.Backends;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// Calls of tools and their results stand or fall together: servers refuse a whole conversation for a result
-/// without its call, or a call without its result. An exchange is an assistant's turn with calls, and the
-/// results that follow it. If one of its turns has to be left out, all of it is.
+/// Sends calls of tools and their results together or not at all: servers refuse a whole conversation for a
+/// result without its call, or a call without its result. An exchange is an assistant's turn with calls,
+/// and the results that follow it. If one of its turns has to be left out, all of it is.
 /// </summary>
 internal static class ToolExchanges
 {
@@ -33,7 +33,7 @@ internal static class ToolExchanges
     private static bool Begins(in Turn turn) => turn.Kind == TurnKind.ToolCalls
         || turn is { IsSendable: false, Kind: TurnKind.Assistant or TurnKind.Unreadable };
 
-    /// <summary>What is left out does not stand between a call and its results.</summary>
+    /// <summary>A turn that is left out does not separate a call from its results.</summary>
     private static bool Continues(in Turn turn) => turn.Kind == TurnKind.ToolResult
         || turn is { IsSendable: false, Kind: not TurnKind.Assistant };
 

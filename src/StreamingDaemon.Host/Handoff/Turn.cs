@@ -3,7 +3,7 @@ using StreamingDaemon.Backends;
 
 namespace StreamingDaemon.Host.Handoff;
 
-/// <summary>What a turn is for its neighbours.</summary>
+/// <summary>What a turn (one message) is, as far as the turns beside it depend on it.</summary>
 internal enum TurnKind : byte
 {
     /// <summary>The user's, or of a role that the daemon does not know.</summary>
@@ -26,9 +26,9 @@ internal enum TurnKind : byte
 }
 
 /// <summary>One element of <c>messages</c>.</summary>
-/// <param name="Start">Of its JSON in the handoff data.</param>
-/// <param name="End">Of its JSON in the handoff data.</param>
-/// <param name="Kind">What it is for its neighbours.</param>
+/// <param name="Start">Where its JSON begins in the handoff data.</param>
+/// <param name="End">Where its JSON ends there.</param>
+/// <param name="Kind">What the turns beside it depend on.</param>
 /// <param name="NamesRole">False if the role is missing, empty or no text.</param>
 /// <param name="IsSendable">True if it says something: a text, a list of parts, calls of tools, a refusal, or
 /// audio. Then it is sent as it is.</param>

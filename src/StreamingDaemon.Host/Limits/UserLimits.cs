@@ -8,7 +8,7 @@ namespace StreamingDaemon.Host.Limits;
 /// <summary>
 /// <c>[rate_limit]</c>: how many streams each user may begin in a window, and how many may run at once. About
 /// ten seconds after the window, a user without streams is forgotten. Handoffs that name no user count as one
-/// user: without a limit, leaving the user out would be the way around it.
+/// user: otherwise, leaving the user out would avoid the limit.
 /// </summary>
 internal sealed class UserLimits : IDisposable
 {
@@ -47,7 +47,7 @@ internal sealed class UserLimits : IDisposable
     }
 
     /// <summary>Asks for one stream. Dispose the permit when the stream ends.</summary>
-    /// <param name="user">None is a user too.</param>
+    /// <param name="user">No user counts as one too.</param>
     public UserPermit Enter(UserId user)
     {
         for (var tries = 1; Volatile.Read(ref _limiters) is { } limiters;)

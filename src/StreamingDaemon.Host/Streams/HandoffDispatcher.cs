@@ -123,7 +123,8 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         return _backends.Resolve(request.Backend);
     }
 
-    /// <summary>An unknown format is refused, in the site's own.</summary>
+    /// <summary>The stream's format. If the handoff names an unknown one, the refusal is in the default
+    /// format.</summary>
     private StreamFormat FormatFor(HandoffRequest request) =>
         request.Format is { } name && StreamFormats.TryGet(name, out var format) ? format : _format;
 

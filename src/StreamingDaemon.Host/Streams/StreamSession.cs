@@ -139,8 +139,8 @@ internal sealed class StreamSession : IDeltaSink
         }
     }
 
-    /// <remarks>Not yet the client's head: until there is something to show, a failure can be a status.
-    /// </remarks>
+    /// <remarks>Does not send the client's head: until there is something to show, a failure can be a
+    /// status.</remarks>
     void IDeltaSink.OnResponseStarted() => OnUpstreamActivity();
 
     void IDeltaSink.OnAnswerWhole() => Volatile.Write(ref _isWhole, true);
@@ -194,7 +194,7 @@ internal sealed class StreamSession : IDeltaSink
         session.Format.WriteDone(session._client);
     }, null);
 
-    /// <summary>Ends an answer that the upstream closed cleanly but too early: without [DONE].</summary>
+    /// <summary>Ends an answer that the upstream ended early without an error: without [DONE].</summary>
     public void FinishTruncated()
     {
         if (Format.TruncationError is { } error)
