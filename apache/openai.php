@@ -98,6 +98,11 @@ $parts = preg_replace('/^ | $/D', '\u0020', str_split((string) $json, MAX_LINE_B
 if (!is_string($json) || strlen(implode($parts)) > MAX_HANDOFF_BYTES) {
     refuse(413, 'conversation_too_long', 'The conversation is too long.');
 }
+// The module says that it is on for this request. Without it the whole prompt would go to the browser, as a header.
+if (($_SERVER['SOCKET_HANDOFF'] ?? '') !== '1') {
+    error_log('openai.php: mod_socket_handoff is not on for this request, or its connection is HTTP/2 or TLS');
+    refuse(503, 'handoff_unavailable', 'The chat is not available.');
+}
 foreach ($parts as $index => $part) {
     header('X-Handoff-Data' . (count($parts) > 1 ? '-' . ($index + 1) : '') . ": $part");
 }

@@ -20,6 +20,27 @@ public sealed class EnvironmentTests(SharedServers servers)
     }
 
     [Theory, MemberData(nameof(Both))]
+    public void Endpoint_without_the_module_is_a_503_and_does_not_send_the_prompt_to_the_browser(Stack stack)
+    {
+        var apache = servers[stack];
+        const string Secret = "what nobody else may read";
+        foreach (var (path, body) in new[]
+                 {
+                     ("/chat/stream.php", $$"""{"prompt":"{{Secret}}"}"""),
+                     ("/chat/openai.php/chat/completions",
+                         $$"""{"stream":true,"messages":[{"role":"user","content":"{{Secret}}"}]}"""),
+                 })
+        {
+            string answer = Curl.Run("-i", "-H", "Host: disabled.test", "-H", "Content-Type: application/json",
+                "-d", body, apache.Url(path));
+
+            Assert.StartsWith("HTTP/1.1 503 ", answer, StringComparison.Ordinal);
+            Assert.Contains("handoff_unavailable", answer, StringComparison.Ordinal);
+            Assert.DoesNotContain(Secret, answer, StringComparison.Ordinal);
+        }
+    }
+
+    [Theory, MemberData(nameof(Both))]
     public void Directory_and_htaccess_switch_the_module(Stack stack)
     {
         using var apache = new ApacheServer(stack, extra: """
