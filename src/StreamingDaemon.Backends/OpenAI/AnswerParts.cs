@@ -39,6 +39,9 @@ internal sealed class AnswerParts(DeltaKinds wanted) : IDisposable
     /// <summary>A delta brought text, so a <c>message</c> beside it only repeats it.</summary>
     public bool SawDelta { get; set; }
 
+    /// <summary>The content of the delta that is being read is a thought.</summary>
+    public bool IsThought { get; set; }
+
     /// <inheritdoc cref="IEventReader.HasAnswer"/>
     public bool HasAnswer { get; private set; }
 
@@ -107,6 +110,18 @@ internal sealed class AnswerParts(DeltaKinds wanted) : IDisposable
             return;
         _reasoning.Append(ref reader);
         HasAnswer |= _reasoning.Length > 0;
+    }
+
+    /// <summary>The text from a place on was reasoning.</summary>
+    /// <param name="start">Length of the text before it.</param>
+    /// <param name="hadAnswer"><see cref="HasAnswer"/> before it.</param>
+    public void MoveToReasoning(int start, bool hadAnswer)
+    {
+        _held |= Held.Reasoning;
+        if (_showsReasoning)
+            _reasoning.AppendRaw(_text.Memory.Span[start..]);
+        _text.Truncate(start);
+        HasAnswer = hadAnswer || (_showsReasoning && _reasoning.Length > 0);
     }
 
     /// <summary>A part that the stream leaves out.</summary>

@@ -48,6 +48,12 @@ internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
     /// <inheritdoc cref="IEventReader.OnlyHeld"/>
     public string? OnlyHeld => _parts.OnlyHeld;
 
+    /// <summary>A delta brought a part of the answer.</summary>
+    public bool SawDelta => _parts.SawDelta;
+
+    /// <summary>A choice of this JSON value has no object <c>delta</c>.</summary>
+    public bool LacksDelta { get; private set; }
+
     public void BeginEvent() => _parts.BeginEvent();
 
     /// <summary>Remembers the state before a JSON value that may prove unreadable.</summary>
@@ -55,6 +61,7 @@ internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
     {
         _eventStart = _parts.Save();
         _taken = null;
+        LacksDelta = false;
     }
 
     /// <summary>Back to the state at <see cref="Save"/>.</summary>
@@ -70,25 +77,39 @@ internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
     {
         if ((wanted & DeltaKinds.Usage) == 0)
             return false;
-        if (JsonText.Equals(ref reader, "usage"u8))
-        {
-            reader.Read();
-            _usage.Read(ref reader);
-            return true;
-        }
-
-        if (!JsonText.Equals(ref reader, "x_groq"u8))
+        if (!JsonText.Equals(ref reader, "usage"u8))
             return false;
         reader.Read();
+        _usage.Read(ref reader);
+        return true;
+    }
+
+    /// <summary>Reads the value of <c>x_groq</c>, Groq's place for usage and for late errors.</summary>
+    /// <returns>True if it holds an error.</returns>
+    public bool ReadGroq(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        var isError = false;
         if (reader.TokenType != JsonTokenType.StartObject)
-            return true;
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            if (!TryReadUsage(ref reader))
-                reader.Skip();
+            reader.Skip();
+            return false;
         }
 
-        return true;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            if (JsonText.Equals(ref reader, "error"u8))
+            {
+                reader.Read();
+                isError |= !JsonValue.IsNothing(ref reader);
+            }
+            else if (!TryReadUsage(ref reader))
+            {
+                reader.Skip();
+            }
+        }
+
+        return isError;
     }
 
     /// <summary>Reads the value of <c>choices</c>.</summary>
@@ -142,6 +163,7 @@ internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
         }
 
         _taken = choice.Index;
+        LacksDelta |= !choice.HasDelta;
         ReadWhole(ref choice, before, json);
         IsFailed |= choice.IsFailed || (choice.FinishReason is { } reason && FinishReasons.IsFailure(reason));
         FinishReason = choice.FinishReason ?? FinishReason;
@@ -153,6 +175,7 @@ internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
         if (JsonText.Equals(ref reader, "delta"u8))
         {
             reader.Read();
+            choice.HasDelta = reader.TokenType == JsonTokenType.StartObject;
             choice.IsFailed |= new MessageReader(_parts).Read(ref reader);
         }
         else if (JsonText.Equals(ref reader, "index"u8))
@@ -247,6 +270,7 @@ internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
         public int TextAt = -1;
         public string? FinishReason;
         public string? NativeFinishReason;
+        public bool HasDelta;
         public bool IsFailed;
 
         public Choice()

@@ -15,13 +15,10 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
 {
     private static readonly JsonReaderOptions s_json = new() { AllowMultipleValues = true };
 
-    private readonly bool _isChunks = (wanted & DeltaKinds.Chunk) != 0;
     private readonly ChoiceReader _choices = new(wanted);
 
-    /// <summary>If the stream shows the chunks themselves: the event's data, and where each of its JSON
-    /// values ends.</summary>
-    private DeltaText _data;
-    private List<int>? _ends;
+    /// <summary>Null if the stream does not show the chunks themselves.</summary>
+    private readonly ChunkQueue? _chunks = (wanted & DeltaKinds.Chunk) != 0 ? new() : null;
     private int _taken;
     private bool _isReasoningTaken = true;
     private DeltaKinds _last;
@@ -51,8 +48,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     public EventKind Read(string eventType, ReadOnlySpan<byte> data)
     {
         _choices.BeginEvent();
-        _data.Clear();
-        _ends?.Clear();
+        _chunks?.BeginEvent();
         _taken = 0;
         _isReasoningTaken = false;
         data = data.Trim(" \t\r\n"u8);
@@ -60,8 +56,10 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
             return ReadErrorEvent(data);
         while (!data.IsEmpty)
         {
-            if (data.StartsWith("[DONE]"u8))
+            if (data.StartsWith("[DONE]"u8) || data.SequenceEqual("\"[DONE]\""u8))
                 return EventKind.Done;
+            if (data.SequenceEqual("null"u8) || data.SequenceEqual("\"\""u8))
+                return EventKind.Delta; // A heartbeat.
             var kind = ReadValue(eventType, data, out var length);
             if (kind != EventKind.Delta)
                 return kind;
@@ -100,10 +98,10 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     {
         _choices.BeginEvent();
         _choices.Flush();
-        _data.Clear();
+        _chunks?.BeginEvent();
         _taken = 0;
         _isReasoningTaken = false;
-        if (!isWhole || _isChunks || !HasAnswer)
+        if (!isWhole || _chunks is not null || !HasAnswer)
             return;
         if (FinishReason is not null)
             _last |= wanted & DeltaKinds.FinishReason;
@@ -114,8 +112,8 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     /// <inheritdoc cref="IEventReader.TryTake"/>
     public bool TryTake(out StreamDelta delta)
     {
-        if (_isChunks)
-            return TryTakeChunk(out delta);
+        if (_chunks is not null)
+            return _chunks.TryTake(HasAnswer, out delta);
         if (!_isReasoningTaken)
         {
             // Both in one event: the model thought before it spoke.
@@ -141,7 +139,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     public void Dispose()
     {
         _choices.Dispose();
-        _data.Dispose();
+        _chunks?.Dispose();
     }
 
     private EventKind ReadErrorEvent(ReadOnlySpan<byte> data)
@@ -161,26 +159,21 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         if (data[0] is not ((byte)'{' or (byte)'['))
             return Unreadable(eventType);
         _choices.Save();
+        var mark = _chunks?.Mark;
         try
         {
             var reader = new Utf8JsonReader(data, s_json);
             reader.Read();
-            var isError = ReadRoots(ref reader, data);
+            var isError = ReadRoots(ref reader, data, eventType == IEventReader.OtherEvent);
             length = (int)reader.BytesConsumed;
-            if (isError)
-            {
-                Error = UpstreamErrorCode.FromBody(data[..length], secret) ?? FailedReason();
-                return EventKind.Error;
-            }
-
-            if (_isChunks)
-                KeepChunk(data[..length]);
-            return EventKind.Delta;
+            return isError ? EventKind.Error : EventKind.Delta;
         }
         catch (JsonException)
         {
             length = data.Length;
             _choices.Restore();
+            if (mark is { } start)
+                _chunks!.Restore(start);
             return Unreadable(eventType);
         }
     }
@@ -190,15 +183,15 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         eventType == IEventReader.OtherEvent ? EventKind.Delta : EventKind.Malformed;
 
     /// <summary>An object, or an array of objects, as some gateways wrap their errors.</summary>
-    private bool ReadRoots(ref Utf8JsonReader reader, ReadOnlySpan<byte> json)
+    private bool ReadRoots(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, bool isOther)
     {
         if (reader.TokenType == JsonTokenType.StartObject)
-            return ReadRoot(ref reader, json);
+            return ReadRoot(ref reader, json, isOther);
         var isError = false;
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
             if (reader.TokenType == JsonTokenType.StartObject)
-                isError |= ReadRoot(ref reader, json);
+                isError |= ReadRoot(ref reader, json, isOther);
             else
                 reader.Skip();
         }
@@ -207,15 +200,22 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     }
 
     /// <returns>True if the object carries an error.</returns>
-    private bool ReadRoot(ref Utf8JsonReader reader, ReadOnlySpan<byte> json)
+    private bool ReadRoot(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, bool isOther)
     {
-        var signs = new ErrorSigns();
+        var start = (int)reader.TokenStartIndex;
+        var signs = new ErrorSigns { IsOtherEvent = isOther };
+        var isArray = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             if (JsonText.Equals(ref reader, "choices"u8))
             {
                 reader.Read();
+                isArray = reader.TokenType == JsonTokenType.StartArray;
                 signs.HasChoices |= _choices.ReadAll(ref reader, json);
+            }
+            else if (reader.ValueSpan.Length == 6 && JsonText.Equals(ref reader, "x_groq"u8))
+            {
+                signs.IsCertain |= _choices.ReadGroq(ref reader);
             }
             else if (!_choices.TryReadUsage(ref reader))
             {
@@ -223,7 +223,17 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
             }
         }
 
-        return signs.IsError || _choices.IsFailed;
+        var value = json[start..(int)reader.BytesConsumed];
+        if (signs.IsError || _choices.IsFailed)
+        {
+            Error = UpstreamErrorCode.FromBody(value, secret) ?? FailedReason();
+            return true;
+        }
+
+        // An event of another name without choices is none: a ping, a status.
+        if (_chunks is not null && (isArray || signs.HasChoices || !isOther))
+            _chunks.Add(value, isArray && !_choices.LacksDelta, _choices.SawDelta);
+        return false;
     }
 
     /// <summary>The finish reason that says that the provider failed.</summary>
@@ -232,23 +242,6 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         var reason = FinishReason;
         var native = UpstreamErrorCode.Name(_choices.NativeFinishReason, secret);
         return reason is null || native is null || native == reason ? reason ?? native : $"{reason}/{native}";
-    }
-
-    private void KeepChunk(ReadOnlySpan<byte> value)
-    {
-        _data.AppendRaw(value);
-        (_ends ??= []).Add(_data.Length);
-    }
-
-    private bool TryTakeChunk(out StreamDelta delta)
-    {
-        delta = default;
-        if (_taken == _data.Length)
-            return false;
-        var end = _ends!.First(end => end > _taken);
-        delta = new StreamDelta(_data.Memory[_taken..end], DeltaKinds.Chunk);
-        _taken = end;
-        return true;
     }
 
     private bool TryTakeLast(out StreamDelta delta)

@@ -62,6 +62,24 @@ internal struct DeltaText
         _length += bytes.Length;
     }
 
+    /// <summary>Removes each such byte from a place on.</summary>
+    public void Remove(byte value, int start)
+    {
+        if (!_buffer.AsSpan(start, _length - start).Contains(value))
+            return;
+        var kept = start;
+        foreach (var next in _buffer.AsSpan(start, _length - start))
+        {
+            if (next != value)
+                _buffer![kept++] = next;
+        }
+
+        _length = kept;
+    }
+
+    /// <summary>Drops what comes after a place.</summary>
+    public void Truncate(int length) => _length = length;
+
     /// <summary>No rest comes any more: what is held becomes U+FFFD.</summary>
     public void Flush()
     {

@@ -8,17 +8,24 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// </summary>
 internal struct ErrorSigns
 {
-    private bool _isCertain;
     private bool _isLikely;
+    private bool _hasMessage;
 
     /// <summary>A code or status that stands for success: the text beside it is no error's.</summary>
     private bool _isSuccess;
+
+    /// <summary>The event is one, whatever else it holds.</summary>
+    public bool IsCertain { get; set; }
+
+    /// <summary>The event has a name: a message in it may be for people ("loading the model").</summary>
+    public bool IsOtherEvent { get; init; }
 
     /// <summary>The event has a choice.</summary>
     public bool HasChoices { get; set; }
 
     /// <summary>The event is an error.</summary>
-    public readonly bool IsError => _isCertain || (_isLikely && !_isSuccess && !HasChoices);
+    public readonly bool IsError => IsCertain
+        || ((_isLikely || (_hasMessage && !IsOtherEvent)) && !_isSuccess && !HasChoices);
 
     /// <summary>Reads one field of the event's object. The reader is at its name, and ends after its value.
     /// </summary>
@@ -30,12 +37,12 @@ internal struct ErrorSigns
             case 3 when JsonText.Equals(ref reader, "msg"u8):
             case 7 when JsonText.Equals(ref reader, "message"u8):
                 reader.Read();
-                _isLikely |= reader.TokenType == JsonTokenType.String && !JsonValue.IsNothing(ref reader);
+                _hasMessage |= reader.TokenType == JsonTokenType.String && !JsonValue.IsNothing(ref reader);
                 break;
             case 4 when JsonText.Equals(ref reader, "type"u8):
             case 6 when JsonText.Equals(ref reader, "object"u8):
                 reader.Read();
-                _isCertain |= JsonValue.Is(ref reader, "error"u8);
+                IsCertain |= JsonValue.Is(ref reader, "error"u8);
                 break;
             case 4 when JsonText.Equals(ref reader, "code"u8):
             case 6 when JsonText.Equals(ref reader, "status"u8):
@@ -50,7 +57,7 @@ internal struct ErrorSigns
             case 10 when JsonText.Equals(ref reader, "error_code"u8):
             case 13 when JsonText.Equals(ref reader, "error_message"u8):
                 reader.Read();
-                _isCertain |= !JsonValue.IsNothing(ref reader);
+                IsCertain |= !JsonValue.IsNothing(ref reader);
                 break;
             case 5 when JsonText.Equals(ref reader, "fault"u8):
             case 6 when JsonText.Equals(ref reader, "detail"u8):
@@ -86,6 +93,8 @@ internal struct ErrorSigns
         else
         {
             _isLikely |= JsonValue.Is(ref reader, "error"u8) || JsonValue.Is(ref reader, "failed"u8);
+            _isSuccess |= JsonValue.Is(ref reader, "0"u8) || JsonValue.Is(ref reader, "200"u8)
+                || JsonValue.Is(ref reader, "success"u8) || JsonValue.Is(ref reader, "ok"u8);
         }
     }
 
@@ -99,7 +108,7 @@ internal struct ErrorSigns
             var isCode = JsonText.Equals(ref reader, "status_code"u8);
             reader.Read();
             if (isCode)
-                _isCertain |= !JsonValue.IsNothing(ref reader);
+                IsCertain |= !JsonValue.IsNothing(ref reader);
             else
                 reader.Skip();
         }

@@ -21,7 +21,7 @@ internal static class FinishReasons
     };
 
     /// <summary>The reader's current value as a finish reason: a string, or an object with a type. Null, an
-    /// empty string and anything else mean "not yet". Reads to the value's end.</summary>
+    /// empty string, the word "null" and anything else mean "not yet". Reads to the value's end.</summary>
     public static string? Read(ref Utf8JsonReader reader)
     {
         if (reader.TokenType == JsonTokenType.StartObject)
@@ -34,7 +34,9 @@ internal static class FinishReasons
                     return text;
             }
 
-            return JsonText.Read(ref reader);
+            // Some servers write their "not yet" as a word.
+            var word = JsonText.Read(ref reader);
+            return word.ToLowerInvariant() is "null" or "none" ? null : word;
         }
 
         reader.Skip();

@@ -26,7 +26,9 @@ internal readonly struct MessageReader(AnswerParts parts)
         }
 
         var (textBefore, reasoningBefore) = (parts.Text.Length, parts.Reasoning.Length);
+        var (countBefore, hadAnswer) = (parts.Count, parts.HasAnswer);
         var isError = false;
+        parts.IsThought = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             if (parts.IsChunks)
@@ -37,7 +39,10 @@ internal readonly struct MessageReader(AnswerParts parts)
                 ReadOther(ref reader, reasoningBefore, ref isError);
         }
 
-        parts.SawDelta |= isDelta && parts.Text.Length > textBefore;
+        if (parts.IsThought)
+            parts.MoveToReasoning(textBefore, hadAnswer);
+        parts.SawDelta |= isDelta
+            && (parts.IsChunks ? parts.Count > countBefore : parts.Text.Length > textBefore);
         return isError;
     }
 
@@ -95,6 +100,11 @@ internal readonly struct MessageReader(AnswerParts parts)
         {
             reader.Read();
             ReadAudio(ref reader);
+        }
+        else if (JsonText.Equals(ref reader, "extra_content"u8))
+        {
+            reader.Read();
+            parts.IsThought |= IsThought(ref reader, depth: 0);
         }
         else if (JsonText.Equals(ref reader, "images"u8))
         {
@@ -206,6 +216,34 @@ internal readonly struct MessageReader(AnswerParts parts)
                 Hold(ref reader, AnswerParts.Held.Other);
             }
         }
+    }
+
+    /// <summary>Gemini: <c>{"google":{"thought":true}}</c> beside content that is a thought.</summary>
+    private static bool IsThought(ref Utf8JsonReader reader, int depth)
+    {
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            reader.Skip();
+            return false;
+        }
+
+        var isThought = false;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isGoogle = depth == 0 && JsonText.Equals(ref reader, "google"u8);
+            var isMark = depth == 1 && JsonText.Equals(ref reader, "thought"u8);
+            reader.Read();
+            if (isGoogle)
+            {
+                isThought |= IsThought(ref reader, depth + 1);
+                continue;
+            }
+
+            isThought |= isMark && reader.TokenType == JsonTokenType.True;
+            reader.Skip();
+        }
+
+        return isThought;
     }
 
     private static bool Contains(ref Utf8JsonReader reader, ReadOnlySpan<byte> word) =>

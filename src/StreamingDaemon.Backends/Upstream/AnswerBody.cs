@@ -31,6 +31,14 @@ internal static class AnswerBody
     /// <summary>Bytes that are enough to tell what a body is.</summary>
     private const int FirstBytes = 512;
 
+    /// <summary>Most codings of one body. Each is a stream around another: thousands of them, which a header
+    /// can name, would overflow the stack of whoever reads.</summary>
+    private const int MaxCodings = 4;
+
+    /// <summary>White space accepted before a body: servers keep a connection open with empty lines.
+    /// </summary>
+    private const int MaxBlankBytes = 64 * 1024;
+
     private const string ContentEncoding = "Content-Encoding";
 
     /// <summary>Content-Type as the server sent it; several are joined by a comma. Null if there is none.
@@ -67,14 +75,17 @@ internal static class AnswerBody
     /// <param name="response">Its Content-Encoding names the codings, in the order in which they were
     /// applied.</param>
     /// <param name="raw">The body as it is sent.</param>
-    /// <returns>Null if a coding is unknown.</returns>
+    /// <returns>Null if a coding is unknown, or if there are too many.</returns>
     public static Stream? Decode(HttpResponseMessage response, Stream raw)
     {
         if (!HasCoding(response))
             return raw;
         var codings = ValueOf(response.Content.Headers.NonValidated, ContentEncoding)!;
+        var names = codings.Split(',', StringSplitOptions.TrimEntries);
+        if (names.Length > MaxCodings)
+            return null;
         var body = raw;
-        foreach (var coding in codings.Split(',', StringSplitOptions.TrimEntries).Reverse())
+        foreach (var coding in names.Reverse())
         {
             Stream? decoded = coding.ToLowerInvariant() switch
             {
@@ -93,16 +104,27 @@ internal static class AnswerBody
     }
 
     /// <summary>Reads until it is known what the body is.</summary>
+    /// <param name="body">The body.</param>
+    /// <param name="onActivity">Called whenever something came.</param>
+    /// <param name="cancellationToken">The client's.</param>
     /// <returns>The kind, and what was read.</returns>
     public static async ValueTask<(BodyKind Kind, ReadOnlyMemory<byte> Begun)> LookAsync(
-        Stream body, CancellationToken cancellationToken)
+        Stream body, Action onActivity, CancellationToken cancellationToken)
     {
         var buffer = new byte[FirstBytes];
-        var length = 0;
-        while (length < buffer.Length)
+        var (length, blanks) = (0, 0);
+        while (length < buffer.Length && blanks <= MaxBlankBytes)
         {
             var count = await body.ReadAsync(buffer.AsMemory(length), cancellationToken);
             length += count;
+            if (count > 0)
+                onActivity();
+            if (count > 0 && !buffer.AsSpan(0, length).ContainsAnyExcept(" \t\r\n"u8))
+            {
+                blanks += length;
+                length = 0;
+            }
+
             var begun = buffer.AsMemory(0, length);
             if (KindOf(begun.Span, isEnd: count == 0) is { } kind)
                 return (kind, begun);

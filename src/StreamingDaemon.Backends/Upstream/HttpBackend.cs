@@ -154,7 +154,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             // Whatever comes, the client may leave before it.
             await using var abort = cancellationToken.UnsafeRegister(
                 static response => ((HttpResponseMessage)response!).Dispose(), response);
-            var (kind, begun) = await AnswerBody.LookAsync(content, cancellationToken);
+            var (kind, begun) = await AnswerBody.LookAsync(
+                content, sink.OnUpstreamActivity, cancellationToken);
             switch (kind)
             {
                 case BodyKind.Events:
@@ -196,7 +197,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
                 AnswerBody.ValueOf(headers, "x-should-retry"), content,
                 MissingModel.Describe(model, DefaultModel, _upstream.ModelHint), cancellationToken);
             if (content is null && response.IsSuccessStatusCode && AnswerBody.HasCoding(response))
-                failed = failed with { Reason = "the upstream's answer has an unknown Content-Encoding" };
+                failed = failed with { Reason = "the upstream's answer has an unknown Content-Encoding, or more than 4" };
             return failed with
             {
                 RetryAfter = retryAfter,

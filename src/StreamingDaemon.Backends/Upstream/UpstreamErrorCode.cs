@@ -25,14 +25,14 @@ internal static class UpstreamErrorCode
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-+/");
 
     /// <summary>Fields that name an error's type, the best first.</summary>
-    private static readonly string[] s_typeFields = ["type", "error_type", "status"];
+    private static readonly string[] s_typeFields = ["type", "error_type", "__type", "status"];
 
     /// <summary>Fields that hold its code.</summary>
     private static readonly string[] s_codeFields =
         ["code", "error_code", "status_code", "statusCode", "errorcode"];
 
     /// <summary>Fields with another object, or the code itself.</summary>
-    private static readonly string[] s_innerFields = ["error", "errors", "detail", "fault", "base_resp"];
+    private static readonly string[] s_innerFields = ["error", "errors", "detail", "fault", "base_resp", "x_groq"];
 
     /// <summary>Words that stand for "no name".</summary>
     private static readonly string[] s_noNames = ["None", "none", "null", "error"];
