@@ -12,6 +12,9 @@ namespace StreamingDaemon.Bench.Trials;
 internal sealed class Trial : IDisposable
 {
     private static readonly TimeSpan s_atRestAfter = TimeSpan.FromMilliseconds(700);
+
+    // A daemon may gather the log lines of its probes.
+    private static readonly TimeSpan s_logQuietAfter = TimeSpan.FromMilliseconds(300);
     private static readonly TimeSpan s_probePatience = TimeSpan.FromSeconds(30);
 
     private const int MostStreamsUnderStrace = 500;
@@ -62,6 +65,7 @@ internal sealed class Trial : IDisposable
                 null);
         }
 
+        Thread.Sleep(s_logQuietAfter);
         var peakIsOfLoad = _daemon.Tree.ResetPeak();
         var runtimeBefore = Scrape();
         var linesBefore = _daemon.LogLines;
