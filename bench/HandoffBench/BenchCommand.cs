@@ -33,7 +33,7 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
             JsonReport.Write(json, results);
         if (Value(options.Svg) is { } directory)
             Console.WriteLine(string.Join('\n', Plots.Write(directory, results)));
-        return results.All(r => r.Load.Good == r.Load.Total) ? 0 : 1;
+        return results.All(r => r.IsWhole) ? 0 : 1;
     }
 
     private List<TrialResult> Measure(LoadPlan load, Floor? floor)
@@ -75,6 +75,8 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
             throw new FormatException($"{daemons.Length} daemons and {labels.Length} labels");
         if (labels.Distinct().Count() != labels.Length)
             throw new FormatException("two daemons have the same label");
+        if (Value(options.Cold) && Value(options.WarmUp) > 0)
+            throw new FormatException("--cold and --warm-up contradict each other");
         return [.. daemons.Select((command, i) => new TrialPlan
         {
             Label = labels.Length > 0 ? labels[i] : $"{(char)('A' + i)}",
@@ -83,6 +85,7 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
             Load = load,
             Shape = new AnswerShape(Value(options.Events), Value(options.Expect) == "mock"),
             WarmUp = Value(options.WarmUp),
+            Cold = Value(options.Cold),
             Settle = TimeSpan.FromSeconds(Value(options.Settle)),
         })];
     }
@@ -101,7 +104,10 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
             DelayMs = Value(options.DelayMs),
             ConnectFirst = Value(options.ConnectFirst),
             ReadAtEnd = Value(options.ReadAtEnd),
+            Readers = ReadersOf(Value(options.Readers)!),
         };
+        if (load is { ReadAtEnd: true, Readers: ReaderKind.Threads })
+            throw new FormatException("--read-at-end is for --readers epoll");
         var limit = Native.RaiseDescriptorLimit();
         if (load.Descriptors + OtherDescriptors > limit)
         {
@@ -112,6 +118,13 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
         return load;
     }
 
+    private static ReaderKind ReadersOf(string name) => name switch
+    {
+        "epoll" => ReaderKind.Epoll,
+        "threads" => ReaderKind.Threads,
+        _ => throw new FormatException($"--readers: '{name}' is neither epoll nor threads"),
+    };
+
     private IEnumerable<int> Sizes() => Value(options.Concurrency) > 0 ? [0]
         : Value(options.Streams)!.Split(',').Select(s =>
             int.TryParse(s, NumberStyles.None, CultureInfo.InvariantCulture, out var n) && n > 0
@@ -121,7 +134,9 @@ internal sealed class BenchCommand(ParseResult arguments, BenchOptions options)
         CultureInfo.InvariantCulture,
         $"{(load.IsClosedLoop ? $"{load.Concurrency} streams at a time for {load.Duration.TotalSeconds} s"
             : $"{load.Streams} streams, {(load.Rate > 0 ? $"{load.Rate} a second" : "all at once")}")}, "
-        + $"{(load.Tcp ? "TCP loopback" : "Unix pairs")}; {first.Expected.Events} content events, "
+        + $"{(load.Tcp ? "TCP loopback" : "Unix pairs")}, "
+        + $"{(load.Readers == ReaderKind.Threads ? "a reader a connection" : "one reader for all")}"
+        + $"{(first.Plan.Cold ? ", from cold" : "")}; {first.Expected.Events} content events, "
         + $"{first.Expected.Bytes.Length} bytes an answer; an event is the head, a content event or [DONE]");
 
     private static string Line(TrialResult r) => string.Create(CultureInfo.InvariantCulture,

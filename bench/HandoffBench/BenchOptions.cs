@@ -35,6 +35,14 @@ internal sealed class BenchOptions
     { Description = "Open loop: make all clients before the clock runs; two descriptors each until handed over" };
     public Option<bool> ReadAtEnd { get; } = new("--read-at-end")
     { Description = "Read an answer once it has ended: cheaper, for goodput; no event is timed" };
+    public Option<string> Readers { get; } = Text("--readers",
+        "epoll: one thread reads all answers, which costs the machine least; threads: one for each open "
+        + "connection, so that every event wakes somebody, as it wakes browsers", "epoll")!;
+    public Option<bool> Cold { get; } = new("--cold")
+    {
+        Description = "The load's first stream is the daemon's first. The same load follows once more in the "
+            + "same process, and both are compared; all other figures are of the first",
+    };
     public Option<int> WarmUp { get; } = Integer("--warm-up", "Streams before the ones that count", 0);
     public Option<double> Settle { get; } =
         Number("--settle", "Seconds after the load until memory is looked at for the last time", 1);
@@ -51,7 +59,7 @@ internal sealed class BenchOptions
     public IEnumerable<Option> All =>
     [
         Daemon, Label, Upstream, Streams, Rate, Concurrency, Duration, Tcp, Request, Events, Expect, DelayMs,
-        ConnectFirst, ReadAtEnd, WarmUp, Settle, Patience, Rounds, Syscalls, Floor, Json, Svg,
+        ConnectFirst, ReadAtEnd, Readers, Cold, WarmUp, Settle, Patience, Rounds, Syscalls, Floor, Json, Svg,
     ];
 
     private static Option<string[]> Many(string name, string description) =>

@@ -23,6 +23,12 @@ public record StreamRequest
         set => _requestId = value;
     }
 
+    /// <summary><see cref="RequestId"/> for a line of a log: an id that nothing else has read is not made a
+    /// string.</summary>
+    /// <param name="room">May be used for the result; 64 characters or more.</param>
+    public ReadOnlyMemory<char> LoggedRequestId(char[] room) =>
+        Volatile.Read(ref _requestId) is { } made ? made.AsMemory() : FormatRequestId(room);
+
     /// <summary>The application's user.</summary>
     public UserId UserId { get; set; }
 
@@ -104,6 +110,10 @@ public record StreamRequest
 
     /// <summary>A request id, for a request that has none.</summary>
     protected virtual string NewRequestId() => "";
+
+    /// <summary>The request id that <see cref="NewRequestId"/> returns, now or later.</summary>
+    /// <param name="room">May be used for the result.</param>
+    protected virtual ReadOnlyMemory<char> FormatRequestId(char[] room) => RequestId.AsMemory();
 
     private string MakeRequestId()
     {

@@ -20,7 +20,7 @@ public sealed class DaemonFiguresTests
     {
         var stat = ProcStat.Parse($"42 ({name}){AfterName}\n");
 
-        Assert.Equal(new ProcStat(17, 1234, 567, 89, 10, 23), stat);
+        Assert.Equal(new ProcStat(17, 100, 1234, 567, 89, 10, 23), stat);
     }
 
     [Theory]

@@ -13,11 +13,14 @@ public sealed class LoadRunTests
     private static readonly LoadPlan s_plan = new() { Request = Bytes("{}"), Patience = TimeSpan.FromSeconds(20) };
 
     [Theory]
-    [InlineData(false, false, false)]
-    [InlineData(true, false, false)]
-    [InlineData(true, true, true)]
-    [InlineData(false, false, true)]
-    public void Every_stream_is_counted_once_and_by_what_became_of_it(bool tcp, bool connectFirst, bool readAtEnd)
+    [InlineData(false, false, false, nameof(ReaderKind.Epoll))]
+    [InlineData(true, false, false, nameof(ReaderKind.Epoll))]
+    [InlineData(true, true, true, nameof(ReaderKind.Epoll))]
+    [InlineData(false, false, true, nameof(ReaderKind.Epoll))]
+    [InlineData(false, false, false, nameof(ReaderKind.Threads))]
+    [InlineData(true, true, false, nameof(ReaderKind.Threads))]
+    public void Every_stream_is_counted_once_and_by_what_became_of_it(
+        bool tcp, bool connectFirst, bool readAtEnd, string readers)
     {
         using var silent = new ClientsHeldOpen();
         using var daemon = new FakeDaemon((number, client) =>
@@ -49,6 +52,7 @@ public sealed class LoadRunTests
             Tcp = tcp,
             ConnectFirst = connectFirst,
             ReadAtEnd = readAtEnd,
+            Readers = Enum.Parse<ReaderKind>(readers),
             Patience = TimeSpan.FromSeconds(1),
         });
 
@@ -163,13 +167,21 @@ public sealed class LoadRunTests
         Assert.True(result.Timings.Handoff.GetValueAtPercentile(100) >= 299_000);
     }
 
-    [Fact]
-    public void The_closed_loop_never_has_more_than_its_number_open_and_reuses_their_places()
+    [Theory]
+    [InlineData(nameof(ReaderKind.Epoll))]
+    [InlineData(nameof(ReaderKind.Threads))]
+    public void The_closed_loop_never_has_more_than_its_number_open_and_reuses_their_places(string readers)
     {
         using var daemon = new FakeDaemon((_, client) => Send(client, Whole));
 
         var result = Run(daemon,
-            s_plan with { Concurrency = 3, Streams = 0, Duration = TimeSpan.FromMilliseconds(200) });
+            s_plan with
+            {
+                Concurrency = 3,
+                Streams = 0,
+                Duration = TimeSpan.FromMilliseconds(200),
+                Readers = Enum.Parse<ReaderKind>(readers),
+            });
 
         Assert.InRange(result.PeakOpen, 1, 3);
         Assert.True(result.Good > 3, $"{result.Good} streams: no place was used again");
@@ -206,24 +218,5 @@ public sealed class LoadRunTests
     {
         client.Send(bytes);
         client.Dispose();
-    }
-
-    private sealed class ClientsHeldOpen : IDisposable
-    {
-        private readonly List<Socket> _clients = [];
-
-        public void Add(Socket client)
-        {
-            lock (_clients)
-                _clients.Add(client);
-        }
-
-        public List<Socket> Take()
-        {
-            lock (_clients)
-                return [.. _clients];
-        }
-
-        public void Dispose() => Take().ForEach(c => c.Dispose());
     }
 }

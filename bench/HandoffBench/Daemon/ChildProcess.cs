@@ -41,6 +41,9 @@ internal sealed class ChildProcess : IDisposable
         }
     }
 
+    /// <summary>Lines that it has written so far.</summary>
+    public long LogLines => File.ReadLines(_logPath).LongCount();
+
     /// <exception cref="InvalidOperationException">There is no such program.</exception>
     public static ChildProcess Start(string commandLine, string logPath)
     {

@@ -12,8 +12,9 @@ namespace StreamingDaemon.Bench.Daemon;
 /// <param name="Threads">Now.</param>
 /// <param name="VoluntarySwitches">Of the living threads.</param>
 /// <param name="InvoluntarySwitches">Of the living threads.</param>
+/// <param name="MinorFaults">Of the living processes.</param>
 internal readonly record struct ProcessUsage(double UserSeconds, double SystemSeconds, long ResidentKb,
-    long PeakKb, int Threads, long VoluntarySwitches, long InvoluntarySwitches)
+    long PeakKb, int Threads, long VoluntarySwitches, long InvoluntarySwitches, long MinorFaults)
 {
     public double CpuSeconds => UserSeconds + SystemSeconds;
 }
@@ -42,7 +43,7 @@ internal sealed class ProcessTree(int root)
 
     public ProcessUsage Usage()
     {
-        long user = 0, system = 0, resident = 0, peak = 0, voluntary = 0, involuntary = 0;
+        long user = 0, system = 0, resident = 0, peak = 0, voluntary = 0, involuntary = 0, faults = 0;
         var threads = 0;
         foreach (var pid in Pids())
         {
@@ -52,6 +53,7 @@ internal sealed class ProcessTree(int root)
             user += stat.UserTicks + stat.ReapedUserTicks;
             system += stat.SystemTicks + stat.ReapedSystemTicks;
             threads += stat.Threads;
+            faults += stat.MinorFaults;
             var status = Read($"/proc/{pid}/status");
             resident += StatusField(status, "VmRSS");
             peak += StatusField(status, "VmHWM");
@@ -65,7 +67,7 @@ internal sealed class ProcessTree(int root)
 
         var perSecond = (double)Native.TicksPerSecond;
         return new ProcessUsage(user / perSecond, system / perSecond, resident, peak, threads, voluntary,
-            involuntary);
+            involuntary, faults);
     }
 
     /// <summary>Current resident memory of these processes, KB.</summary>

@@ -15,6 +15,8 @@ internal static unsafe partial class Native
     public const int EpollAdd = 1, EpollDelete = 2;
     public const int NoSignal = 0x4000, DontWait = 0x40;
     public const int ErrorInterrupted = 4, ErrorAgain = 11, ErrorConnectionReset = 104;
+    public const int ShutBoth = 2;
+    private const int SetFlags = 4;
     private const int ResourceDescriptors = 7, ClockTicks = 2;
     private const int ClockMonotonic = 1, AbsoluteTime = 1, SetTimerSlack = 29;
 
@@ -51,6 +53,9 @@ internal static unsafe partial class Native
     [LibraryImport("libc", EntryPoint = "recv", SetLastError = true)]
     public static partial nint Receive(int fd, byte* buffer, nuint length, int flags);
 
+    [LibraryImport("libc", EntryPoint = "shutdown")]
+    public static partial int ShutDown(int fd, int how);
+
     [LibraryImport("libc", EntryPoint = "close")]
     public static partial int Close(int fd);
 
@@ -65,6 +70,9 @@ internal static unsafe partial class Native
 
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     public static partial int Kill(int pid, int signal);
+
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    private static partial int FileControl(int fd, int command, nint value);
 
     [LibraryImport("libc", EntryPoint = "sysconf")]
     private static partial nint SystemConfiguration(int name);
@@ -95,6 +103,9 @@ internal static unsafe partial class Native
         Check(SetLimit(ResourceDescriptors, limit), "setrlimit");
         return (long)Math.Min(limit[0], long.MaxValue);
     }
+
+    /// <summary>Takes O_NONBLOCK from a socket; it has no other flag.</summary>
+    public static int MakeBlocking(int fd) => FileControl(fd, SetFlags, 0);
 
     /// <summary>The kernel delays sleeps by up to 50 µs unless a thread asks for less.</summary>
     public static void WantPreciseSleep() => _ = ProcessControl(SetTimerSlack, 1_000, 0, 0, 0);

@@ -10,7 +10,7 @@ internal sealed class HandoffThread : IDisposable
 {
     private readonly LoadPlan _plan;
     private readonly ClientSlot[] _slots;
-    private readonly Epoll _epoll;
+    private readonly IStreamReaders _readers;
     private readonly StreamTimings _timings;
     private readonly IClientPairs _pairs;
     private readonly HandoffSender _sender;
@@ -23,12 +23,12 @@ internal sealed class HandoffThread : IDisposable
     private volatile bool _stopped, _ended;
     private Exception? _fault;
 
-    public HandoffThread(LoadPlan plan, string socketPath, ClientSlot[] slots, Epoll epoll,
+    public HandoffThread(LoadPlan plan, string socketPath, ClientSlot[] slots, IStreamReaders readers,
         StreamTimings timings)
     {
         _plan = plan;
         _slots = slots;
-        _epoll = epoll;
+        _readers = readers;
         _timings = timings;
         _sender = new HandoffSender(socketPath, plan.Request.Span);
         _pairs = IClientPairs.For(plan.Tcp);
@@ -161,8 +161,8 @@ internal sealed class HandoffThread : IDisposable
         _timings.OnHandedOver(due, Stopwatch.GetTimestamp());
         _slots[index] = new ClientSlot { Fd = browser, DueAt = due };
         Volatile.Write(ref _begun, _begun + 1);
-        // From here on the reader owns the slot: epoll_ctl is the fence.
-        _epoll.Add(browser, index, _plan.ReadAtEnd ? Watch.End : Watch.NewData);
+        // From here on the slot is the reader's.
+        _readers.Add(index);
         return true;
     }
 }

@@ -37,6 +37,9 @@ internal sealed record LoadPlan
     /// </summary>
     public bool ReadAtEnd { get; init; }
 
+    /// <summary>Who reads the answers.</summary>
+    public ReaderKind Readers { get; init; }
+
     public bool IsClosedLoop => Concurrency > 0;
 
     /// <summary>Streams that can be open at once.</summary>

@@ -33,6 +33,8 @@ internal static class JsonReport
             ["clients"] = load.Tcp ? "tcp" : "unix",
             ["streams"] = result.Load.Total,
             ["rate"] = load.Rate,
+            ["readers"] = load.Readers == Load.ReaderKind.Threads ? "threads" : "epoll",
+            ["cold"] = result.Plan.Cold,
             ["concurrency"] = load.Concurrency,
             ["events"] = result.Expected.Events,
             ["bytes"] = result.Expected.Bytes.Length,

@@ -25,7 +25,7 @@ internal static class TargetsCommand
             Description = "The mock LLM's binary",
         };
         var floor = new Option<string>("--floor") { Required = true, Description = "floor.c" };
-        var quick = new Option<bool>("--quick") { Description = "Four of the loads, once each" };
+        var quick = new Option<bool>("--quick") { Description = "Five of the loads, once each" };
         var json = new Option<string?>("--json") { Description = "Write every figure to this file" };
         var command = new Command("targets", "Measure this daemon under every load that has a target")
         {
@@ -127,12 +127,13 @@ internal static class TargetsCommand
             Row(scenario.Name, target.Name, Summary.Median(trials.Select(target.Value)), target.Most)).ToList();
 
         // Context needed to read the figures above.
-        foreach (var name in (string[])["system calls a token", "all in, s", "open at a time, at most",
+        foreach (var name in (string[])["log lines a stream", "CPU a stream, us", "page faults a stream",
+            "page faults, next as many", "head p95, ms", "system calls a token", "all in, s", "open at a time, at most",
             "floor, us an event", "generator's CPU, s", "upstream's CPU, s", "cores left idle",
             "stolen by the host, % of busy time"])
         {
             var value = Summary.Median(trials.Select(Figure.All.Single(f => f.Name == name).Value));
-            if (value is not null)
+            if (value is not null && scenario.Targets.All(t => t.Name != name))
                 Row(scenario.Name, name, value);
         }
 

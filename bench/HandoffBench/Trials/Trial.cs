@@ -12,6 +12,9 @@ namespace StreamingDaemon.Bench.Trials;
 internal sealed class Trial : IDisposable
 {
     private static readonly TimeSpan s_atRestAfter = TimeSpan.FromMilliseconds(700);
+
+    // A daemon may gather the log lines of its probes.
+    private static readonly TimeSpan s_logQuietAfter = TimeSpan.FromMilliseconds(300);
     private static readonly TimeSpan s_probePatience = TimeSpan.FromSeconds(30);
 
     private const int MostStreamsUnderStrace = 500;
@@ -49,20 +52,23 @@ internal sealed class Trial : IDisposable
         }
     }
 
-    /// <summary>Measures: rest, probes, warm-up, load, rest.</summary>
+    /// <summary>Measures: rest, probes, warm-up, load, rest. If it is to be cold: rest, load, rest, the same
+    /// load.</summary>
     public TrialResult Run(int round)
     {
         Thread.Sleep(s_atRestAfter);
         var atRest = _daemon.Tree.Usage();
-        var expected = Learn();
+        var expected = _plan.Cold ? LearnFromAnother() : Learn();
         if (_plan.WarmUp > 0)
         {
             _ = RunLoad(_plan.Load with { Streams = _plan.WarmUp, Rate = 0, Concurrency = 0 }, expected,
                 null);
         }
 
+        Thread.Sleep(s_logQuietAfter);
         var peakIsOfLoad = _daemon.Tree.ResetPeak();
         var runtimeBefore = Scrape();
+        var linesBefore = _daemon.LogLines;
         var upstreamBefore = _upstream?.Tree.Usage().CpuSeconds;
         using var own = Process.GetCurrentProcess();
         var before = _daemon.Tree.Usage();
@@ -86,6 +92,9 @@ internal sealed class Trial : IDisposable
             throw new InvalidOperationException($"the daemon ended under the load:\n{_daemon.LogTail}");
         var runtime = runtimeBefore is null ? null : Scrape()?.Since(runtimeBefore);
         Thread.Sleep(_plan.Settle);
+        var lines = _daemon.LogLines - linesBefore;
+        var samples = memory.Stop();
+        var settled = _daemon.Tree.Usage();
         return new TrialResult
         {
             Plan = _plan,
@@ -95,9 +104,11 @@ internal sealed class Trial : IDisposable
             AtRest = atRest,
             Before = before,
             After = after,
-            Settled = _daemon.Tree.Usage(),
+            Settled = settled,
+            Second = _plan.Cold ? Repeat(expected) : null,
+            LogLines = lines,
             PeakIsOfLoad = peakIsOfLoad,
-            Memory = memory.Stop(),
+            Memory = samples,
             Runtime = runtime,
             OwnCpuSeconds = (ownAfter - ownBefore).TotalSeconds,
             UpstreamCpuSeconds = upstreamAfter - upstreamBefore,
@@ -121,6 +132,20 @@ internal sealed class Trial : IDisposable
         _daemon?.Dispose();
         _upstream?.Dispose();
         _directory.Delete(recursive: true);
+    }
+
+    private Repetition Repeat(ExpectedStream expected)
+    {
+        var before = _daemon.Tree.Usage();
+        var result = RunLoad(_plan.Load, expected, null);
+        var after = _daemon.Tree.Usage();
+        return new Repetition(result, before, after);
+    }
+
+    private ExpectedStream LearnFromAnother()
+    {
+        using var another = new Trial(_plan);
+        return another.Learn();
     }
 
     private ExpectedStream Learn()

@@ -22,6 +22,10 @@ internal sealed record TrialPlan
     /// <summary>Streams before the counted ones, to compile code and fill pools.</summary>
     public int WarmUp { get; init; }
 
+    /// <summary>The first stream of the load is the daemon's first stream: another process of it shows what
+    /// to expect. The same load follows once more, for comparison.</summary>
+    public bool Cold { get; init; }
+
     /// <summary>Wait between the last stream and the last memory reading.</summary>
     public TimeSpan Settle { get; init; } = TimeSpan.FromSeconds(1);
 }

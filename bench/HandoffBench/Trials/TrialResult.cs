@@ -18,7 +18,7 @@ internal sealed class TrialResult
     /// <summary>Before the first handoff.</summary>
     public required ProcessUsage AtRest { get; init; }
 
-    /// <summary>After the probes and the warm-up.</summary>
+    /// <summary>After the probes and the warm-up, if there are any.</summary>
     public required ProcessUsage Before { get; init; }
 
     /// <summary>At the end of the last stream.</summary>
@@ -26,6 +26,12 @@ internal sealed class TrialResult
 
     /// <summary>After <see cref="TrialPlan.Settle"/>.</summary>
     public required ProcessUsage Settled { get; init; }
+
+    /// <summary>The same load once more in the same process, of a cold trial; or null.</summary>
+    public Repetition? Second { get; init; }
+
+    /// <summary>Lines that the daemon wrote to its standard output and error during the load.</summary>
+    public required long LogLines { get; init; }
 
     /// <summary>True if the peak covers the load alone, not the daemon's whole life.</summary>
     public required bool PeakIsOfLoad { get; init; }
@@ -51,6 +57,10 @@ internal sealed class TrialResult
     /// <summary>System calls of a separate run, by name, and that run's content events.</summary>
     public (IReadOnlyDictionary<string, long> Calls, long Tokens)? Syscalls { get; set; }
 
+    /// <summary>Every stream was good.</summary>
+    public bool IsWhole =>
+        Load.Good == Load.Total && (Second is null || Second.Load.Good == Second.Load.Total);
+
     public double CpuSeconds => After.CpuSeconds - Before.CpuSeconds;
 
     /// <summary>Content events of all good streams.</summary>
@@ -60,6 +70,8 @@ internal sealed class TrialResult
     public long Events => (long)Load.Good * Expected.Sends;
 
     public double CpuMicrosecondsPerStream => CpuSeconds * 1e6 / Load.Good;
+
+    public double FaultsPerStream => (double)(After.MinorFaults - Before.MinorFaults) / Load.Good;
 
     public double CpuMicrosecondsPerEvent => CpuSeconds * 1e6 / Events;
 
@@ -71,4 +83,15 @@ internal sealed class TrialResult
 
     /// <summary>Memory that each of the concurrently open streams added, on average.</summary>
     public double KbPerStream => (LoadPeakKb - Before.ResidentKb) / Load.PeakOpen;
+}
+
+/// <summary>A load that followed the same one.</summary>
+/// <param name="Load">How its streams ended.</param>
+/// <param name="Before">When it began.</param>
+/// <param name="After">At the end of its last stream.</param>
+internal sealed record Repetition(LoadResult Load, ProcessUsage Before, ProcessUsage After)
+{
+    public double CpuMicrosecondsPerStream => (After.CpuSeconds - Before.CpuSeconds) * 1e6 / Load.Good;
+
+    public double FaultsPerStream => (double)(After.MinorFaults - Before.MinorFaults) / Load.Good;
 }

@@ -8,9 +8,9 @@ namespace StreamingDaemon.Backends.Mock;
 /// <remarks>
 /// Ten thousand mock streams would otherwise be ten thousand entries in the runtime's timer queues, each
 /// added and removed every few milliseconds. Those queues use a clock that moves in steps of 4 ms. The wheel
-/// turns only while something waits. A delay never ends early: the due tick is rounded up, and only whole
-/// elapsed ticks count. <see cref="_gate"/> guards everything here. Expired delays are completed outside it,
-/// on the thread pool, many to a work item: waking a thread costs more than running a delay.
+/// turns only while something waits. <see cref="PauseSchedule"/> says when a delay is due; only whole elapsed
+/// ticks count. <see cref="_gate"/> guards everything here. Expired delays are completed outside it, on the
+/// thread pool, many to a work item: waking a thread costs more than running a delay.
 /// </remarks>
 /// <param name="shortestMs">The shortest delay that will be requested, milliseconds. If nothing is due, the
 /// thread sleeps this long, because no new delay is due before it wakes.</param>
@@ -109,8 +109,8 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? batch = null) 
                 StartThread();
             // The wheel stood still while it was empty: skip the turns that nothing waited for.
             if (_count == 0)
-                _lastTick = ElapsedTicks(out _);
-            delay.DueTick = DueTick(milliseconds);
+                _lastTick = ElapsedTicks();
+            delay.DueTick = PauseSchedule.DueTick(Elapsed(), delay.DueTick, milliseconds);
             Link(delay);
             if (!isNew && _count == 1)
                 Monitor.Pulse(_gate);
@@ -139,10 +139,10 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? batch = null) 
                     Monitor.Wait(_gate);
                 if (_disposed)
                     return;
-                wakeTick = Math.Min(NextTick(), ElapsedTicks(out _) + Math.Max(1, shortestMs));
+                wakeTick = Math.Min(NextTick(), ElapsedTicks() + Math.Max(1, shortestMs));
             }
 
-            PreciseSleep.Until(_startTimestamp + wakeTick * (Stopwatch.Frequency / 1000));
+            PreciseSleep.Until(_startTimestamp + wakeTick * PauseSchedule.TickLength);
             try
             {
                 Complete(Turn());
@@ -185,7 +185,7 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? batch = null) 
         StreamDelay? expired = null;
         lock (_gate)
         {
-            var now = ElapsedTicks(out _);
+            var now = ElapsedTicks();
             // After a pause longer than a turn, one look at each slot is enough.
             var first = Math.Max(_lastTick + 1, now - SlotCount + 1);
             for (var tick = first; tick <= now; tick++)
@@ -268,17 +268,7 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? batch = null) 
         _count--;
     }
 
-    private long DueTick(int milliseconds)
-    {
-        var whole = ElapsedTicks(out var isWhole);
-        return whole + milliseconds + (isWhole ? 0 : 1);
-    }
+    private long ElapsedTicks() => Elapsed() / PauseSchedule.TickLength;
 
-    private long ElapsedTicks(out bool isWhole)
-    {
-        var (milliseconds, rest) = Math.DivRem(
-            Stopwatch.GetTimestamp() - _startTimestamp, Stopwatch.Frequency / 1000);
-        isWhole = rest == 0;
-        return milliseconds;
-    }
+    private long Elapsed() => Stopwatch.GetTimestamp() - _startTimestamp;
 }

@@ -29,6 +29,7 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
 
     internal StreamDelay? Previous { get; set; }
 
+    /// <summary>When the pause is due, or the last one was; 0 before the first.</summary>
     internal long DueTick { get; set; }
 
     internal bool IsLinked { get; set; }
@@ -36,7 +37,8 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
     /// <summary>Set once and never reset; after that nothing is linked.</summary>
     internal bool Cancelled { get; set; }
 
-    /// <summary>Completes after at least <paramref name="milliseconds"/>; at once if that is 0.</summary>
+    /// <summary>Completes after <paramref name="milliseconds"/>, as <see cref="PauseSchedule"/> counts them;
+    /// at once if that is 0.</summary>
     /// <exception cref="OperationCanceledException">The stream's token fired, before the pause or during
     /// it.</exception>
     public ValueTask WaitAsync(int milliseconds)

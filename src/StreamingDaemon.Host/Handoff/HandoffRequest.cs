@@ -14,6 +14,7 @@ internal sealed record HandoffRequest : StreamRequest
 
     private List<string>? _unusable;
     private List<string>? _unknown;
+    private long _ownNumber;
 
     public string? Backend { get; set; }
 
@@ -46,7 +47,10 @@ internal sealed record HandoffRequest : StreamRequest
     protected override void OnPromptReleased(int stillHeld) =>
         Client?.HoldRequest(stillHeld + (stillHeld / 4));
 
-    protected override string NewRequestId() => Handoff.RequestId.Next();
+    protected override string NewRequestId() => Handoff.RequestId.Of(OwnNumber());
+
+    protected override ReadOnlyMemory<char> FormatRequestId(char[] room) =>
+        room.AsMemory(0, Handoff.RequestId.Write(OwnNumber(), room));
 
     public void NoteUnusable(string field) => Note(field, ref _unusable);
 
@@ -79,5 +83,14 @@ internal sealed record HandoffRequest : StreamRequest
         var changed = parameters as OrderedDictionary<string, ReadOnlyMemory<byte>> ?? [];
         changed[name] = json;
         return changed;
+    }
+
+    /// <summary>The number in an id of the daemon's own; the same each time.</summary>
+    private long OwnNumber()
+    {
+        if (Volatile.Read(ref _ownNumber) is not 0 and var number)
+            return number;
+        var next = Handoff.RequestId.NextNumber();
+        return Interlocked.CompareExchange(ref _ownNumber, next, 0) is not 0 and var other ? other : next;
     }
 }

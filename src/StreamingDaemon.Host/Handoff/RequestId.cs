@@ -8,15 +8,31 @@ internal static class RequestId
     public const int MaxLength = 128;
 
     /// <summary>"sd-", "-", and two 64-bit numbers in hexadecimal.</summary>
-    private const int MaxOwnLength = 36;
+    public const int MaxOwnLength = 36;
 
     // Start time and counter: unique across restarts, without a random number for each stream.
     private static readonly string s_prefix = "sd-"
         + DateTimeOffset.UtcNow.ToUnixTimeMilliseconds().ToString("x", CultureInfo.InvariantCulture) + "-";
     private static long s_last;
 
-    public static string Next() => string.Create(CultureInfo.InvariantCulture, stackalloc char[MaxOwnLength],
-        $"{s_prefix}{Interlocked.Increment(ref s_last):x}");
+    /// <summary>A number for a new id; above 0.</summary>
+    public static long NextNumber() => Interlocked.Increment(ref s_last);
+
+    /// <summary>The id of a number.</summary>
+    public static string Of(long number)
+    {
+        Span<char> room = stackalloc char[MaxOwnLength];
+        return new string(room[..Write(number, room)]);
+    }
+
+    /// <summary>Writes the id of a number.</summary>
+    /// <returns>Its length; at most <see cref="MaxOwnLength"/>.</returns>
+    public static int Write(long number, Span<char> room)
+    {
+        s_prefix.CopyTo(room);
+        number.TryFormat(room[s_prefix.Length..], out var digits, "x", CultureInfo.InvariantCulture);
+        return s_prefix.Length + digits;
+    }
 
     /// <summary>Keeps characters that are safe in a header, a log line and a JSON string; others become '_'.
     /// </summary>

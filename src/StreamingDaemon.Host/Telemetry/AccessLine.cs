@@ -22,6 +22,9 @@ internal sealed class AccessLine
     private byte[] _bytes = new byte[1024];
     private int _length;
 
+    /// <summary>Room for a request id (<see cref="StreamRequest.LoggedRequestId"/>).</summary>
+    public char[] IdRoom { get; } = new char[64];
+
     /// <summary>The last line formatted.</summary>
     public ReadOnlySpan<byte> Bytes => _bytes.AsSpan(0, _length);
 
@@ -46,7 +49,9 @@ internal sealed class AccessLine
         Add(",\"Outcome\":\""u8);
         AddText(s_outcomes[(int)fields.Outcome], 0);
         Add("\",\"RequestId\":"u8);
-        AddJsonString(fields.RequestId);
+        Add("\""u8);
+        AddText(fields.RequestId.Span, 1);
+        Add("\""u8);
         Add(",\"UserId\":"u8);
         if (fields.UserId.Number is { } user)
             Add(user);
@@ -98,7 +103,7 @@ internal sealed class AccessLine
         Add("stream "u8);
         AddText(s_outcomes[(int)fields.Outcome], 0);
         Add(" request_id="u8);
-        AddRendered(fields.RequestId, isJson);
+        AddRendered(fields.RequestId.Span, isJson);
         Add(" user_id="u8);
         if (fields.UserId.Number is { } user)
             Add(user);
@@ -130,10 +135,14 @@ internal sealed class AccessLine
     private void AddRendered(string? text, bool isJson)
     {
         if (text is null)
-        {
             Add("null"u8);
-        }
-        else if (isJson)
+        else
+            AddRendered(text.AsSpan(), isJson);
+    }
+
+    private void AddRendered(ReadOnlySpan<char> text, bool isJson)
+    {
+        if (isJson)
         {
             Add("\\\""u8);
             AddText(text, 2);
@@ -161,9 +170,9 @@ internal sealed class AccessLine
     /// <param name="text">The text to add.</param>
     /// <param name="escapes">0: unchanged; 1: escaped for a JSON string; 2: escaped for a quoted text inside
     /// a JSON string, where a quote is escaped twice.</param>
-    private void AddText(string text, int escapes)
+    private void AddText(ReadOnlySpan<char> text, int escapes)
     {
-        var rest = text.AsSpan();
+        var rest = text;
         while (escapes > 0 && IndexOfEscaped(rest) is >= 0 and var at)
         {
             AddUtf8(rest[..at]);
@@ -255,6 +264,6 @@ internal sealed class AccessLine
 }
 
 /// <summary>The fields of a line. Times are in ms with three decimals, or null.</summary>
-internal readonly record struct AccessFields(StreamOutcome Outcome, string RequestId, UserId UserId,
-    string Backend, string Model, long Bytes, int Events, double? TtftMs, double? DurationMs, int Status,
-    string? Code, string? FinishReason, string? Reason);
+internal readonly record struct AccessFields(StreamOutcome Outcome, ReadOnlyMemory<char> RequestId,
+    UserId UserId, string Backend, string Model, long Bytes, int Events, double? TtftMs, double? DurationMs,
+    int Status, string? Code, string? FinishReason, string? Reason);

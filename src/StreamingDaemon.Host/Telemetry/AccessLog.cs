@@ -33,20 +33,22 @@ internal sealed class AccessLog(
         if (!_logger.IsEnabled(level))
             return;
         var (request, client) = (stream.Request, stream.Client);
-        var fields = new AccessFields(stream.Outcome, request.RequestId, Printable(request.UserId),
-            stream.Backend.Name, Printable(request.Model ?? stream.Backend.DefaultModel), client.BytesSent,
-            stream.Events, Milliseconds(stream.TimeToFirstToken),
+        var line = s_line ??= new AccessLine();
+        var fields = new AccessFields(stream.Outcome, request.LoggedRequestId(line.IdRoom),
+            Printable(request.UserId), stream.Backend.Name,
+            Printable(request.Model ?? stream.Backend.DefaultModel), client.BytesSent, stream.Events,
+            Milliseconds(stream.TimeToFirstToken),
             Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
             stream.Status, stream.Error?.Word(), stream.Result.FinishReason, stream.Result.Reason);
         if (log?.Writer is { } writer)
-            WriteTo(writer, log.IsJson, fields, level);
+            WriteTo(writer, line, log.IsJson, fields, level);
         else
             LogTo(_logger, fields, level);
     }
 
-    private static void WriteTo(LogWriter writer, bool isJson, in AccessFields fields, LogLevel level)
+    private static void WriteTo(LogWriter writer, AccessLine line, bool isJson, in AccessFields fields,
+        LogLevel level)
     {
-        var line = s_line ??= new AccessLine();
         if (isJson)
             line.FormatJson(fields, DateTime.UtcNow, level);
         else
@@ -55,9 +57,9 @@ internal sealed class AccessLog(
     }
 
     internal static void LogTo(ILogger logger, in AccessFields fields, LogLevel level) =>
-        logger.StreamEnded(level, fields.Outcome, fields.RequestId, Logged(fields.UserId), fields.Backend,
-            fields.Model, fields.Bytes, fields.Events, fields.TtftMs, fields.DurationMs, fields.Status,
-            fields.Code, fields.FinishReason, fields.Reason);
+        logger.StreamEnded(level, fields.Outcome, fields.RequestId.ToString(), Logged(fields.UserId),
+            fields.Backend, fields.Model, fields.Bytes, fields.Events, fields.TtftMs, fields.DurationMs,
+            fields.Status, fields.Code, fields.FinishReason, fields.Reason);
 
     private static UserId Printable(UserId user) =>
         user.Text is { } text ? new UserId(Printable(text)) : user;

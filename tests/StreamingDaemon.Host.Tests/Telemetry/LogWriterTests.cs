@@ -36,6 +36,29 @@ public sealed class LogWriterTests
     }
 
     [Fact]
+    public async Task Steady_lines_allocate_nothing_on_either_thread()
+    {
+        var output = new AllocationCounter();
+        using var writer = new LogWriter(output);
+        var line = Line(1);
+        var appending = 0L;
+        // The first batches make the buffers large enough.
+        for (var batch = 1; batch <= 8; batch++)
+        {
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            for (var i = 0; i < 500; i++)
+                writer.Append(line, isUrgent: false);
+            writer.Append(line, isUrgent: true);
+            if (batch > 4)
+                appending += GC.GetAllocatedBytesForCurrentThread() - before;
+            await Eventually.TrueAsync(() => output.Lines == batch * 501);
+        }
+
+        Assert.Equal(0, appending);
+        Assert.Equal(output.AllocatedAtLine(4 * 501), output.AllocatedAtLine(8 * 501));
+    }
+
+    [Fact]
     public void End_writes_what_is_there_and_takes_no_more()
     {
         var output = new Output();
@@ -100,6 +123,48 @@ public sealed class LogWriterTests
     }
 
     private static byte[] Line(int number) => Encoding.UTF8.GetBytes($"line {number}\n");
+
+    /// <summary>Counts lines, and what the thread that writes them has allocated by then.</summary>
+    private sealed class AllocationCounter : Stream
+    {
+        private readonly long[] _allocated = new long[10_000];
+        private int _lines;
+
+        public int Lines => Volatile.Read(ref _lines);
+
+        public override bool CanRead => false;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => true;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position
+        {
+            get => throw new NotSupportedException();
+            set => throw new NotSupportedException();
+        }
+
+        public long AllocatedAtLine(int line) => _allocated[line];
+
+        public override void Write(byte[] buffer, int offset, int count)
+        {
+            var lines = _lines + buffer.AsSpan(offset, count).Count((byte)'\n');
+            _allocated[lines] = GC.GetAllocatedBytesForCurrentThread();
+            Volatile.Write(ref _lines, lines);
+        }
+
+        public override void Flush()
+        {
+        }
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+    }
 
     private sealed class Output : MemoryStream
     {
