@@ -34,11 +34,18 @@ internal ref struct ChunkEditor(ReadOnlySpan<byte> json, bool repeats, ref Delta
             hasChoices |= isChoices;
             reader.Read();
             if (isChoices)
+            {
                 EditChoices(ref reader);
+            }
             else if (isObject && JsonValue.Is(ref reader, "chat.completion"u8))
-                Replace((int)reader.TokenStartIndex, (int)reader.BytesConsumed, "\"chat.completion.chunk\""u8);
+            {
+                Replace((int)reader.TokenStartIndex, (int)reader.BytesConsumed,
+                    "\"chat.completion.chunk\""u8);
+            }
             else
+            {
                 reader.Skip();
+            }
         }
 
         if (!hasChoices)

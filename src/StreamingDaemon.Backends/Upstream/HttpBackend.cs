@@ -197,7 +197,13 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
                 AnswerBody.ValueOf(headers, "x-should-retry"), content,
                 MissingModel.Describe(model, DefaultModel, _upstream.ModelHint), cancellationToken);
             if (content is null && response.IsSuccessStatusCode && AnswerBody.HasCoding(response))
-                failed = failed with { Reason = "the upstream's answer has an unknown Content-Encoding, or more than 4" };
+            {
+                failed = failed with
+                {
+                    Reason = "the upstream's answer has a Content-Encoding that is not known, or too many",
+                };
+            }
+
             return failed with
             {
                 RetryAfter = retryAfter,

@@ -32,7 +32,8 @@ internal static class UpstreamErrorCode
         ["code", "error_code", "status_code", "statusCode", "errorcode"];
 
     /// <summary>Fields with another object, or the code itself.</summary>
-    private static readonly string[] s_innerFields = ["error", "errors", "detail", "fault", "base_resp", "x_groq"];
+    private static readonly string[] s_innerFields =
+        ["error", "errors", "detail", "fault", "base_resp", "x_groq"];
 
     /// <summary>Words that stand for "no name".</summary>
     private static readonly string[] s_noNames = ["None", "none", "null", "error"];
