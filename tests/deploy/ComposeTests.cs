@@ -98,6 +98,7 @@ public sealed partial class ComposeTests
     [Theory]
     [InlineData("", "backend mock")]
     [InlineData("OPENAI_API_KEY=sk-of-the-test", "backend openai")]
+    [InlineData("OPENAI_API_BASE=http://host.docker.internal:11434/v1", "backend openai")]
     public async Task Openai_takes_one_variable(string variable, string backend)
     {
         // A shell fills in the variables by the same rules as Compose.
@@ -105,12 +106,34 @@ public sealed partial class ComposeTests
             .Select(v => $"export {v.Key}=\"{v.Value}\"");
         Assert.Contains("OPENAI_HTTP2_ENABLED", string.Concat(environment), StringComparison.Ordinal);
         var (exitCode, said, error) = await DaemonProcess.RunUnderAsync(
-            ["env", "-u", "OPENAI_API_KEY", .. variable.Length > 0 ? [variable] : (string[])[],
-                "bash", "-euc", $"{string.Join('\n', environment)}\nexec \"$@\"", "-"],
+            ["env", "-u", "OPENAI_API_KEY", "-u", "OPENAI_API_BASE", .. variable.Length > 0 ? [variable] : (string[])[],
+                "bash", "-euc", $"set -- \"$@\" {Service("daemon")["command"]}\n{string.Join('\n', environment)}\nexec \"$@\"", "-"],
             "check", "--socket", "s", "--metrics", "0");
 
         Assert.True(exitCode == 0, said + error);
         Assert.Contains(backend, said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Key_in_a_file_is_a_secret_and_in_no_environment()
+    {
+        using var directory = new TempDirectory();
+        await File.WriteAllTextAsync(directory.File("openai-api-key"), "sk-of-the-test\n");
+        var added = Yaml.Read(await File.ReadAllTextAsync(
+            Tool.InRepository("deploy", "compose", "key-file.yml")));
+        var daemon = added["services"]["daemon"];
+        var environment = ((YamlMappingNode)daemon["environment"]).Children
+            .ToDictionary(v => $"{v.Key}", v => $"{v.Value}");
+        var secret = Words(daemon["secrets"]).Single();
+
+        // Compose mounts a secret at this path.
+        Assert.Equal($"/run/secrets/{secret}", environment["OPENAI_API_KEY_FILE"]);
+        Assert.Equal("", environment["OPENAI_API_KEY"]);
+        Assert.Equal($"${{OPENAI_API_KEY_FILE:-{secret}}}", $"{added["secrets"][secret]["file"]}");
+        environment["OPENAI_API_KEY_FILE"] = directory.File(secret);
+        var (exitCode, said, error) = await DaemonProcess.RunAsync(environment, "check", "--socket", "s", "--metrics", "0");
+        Assert.True(exitCode == 0, said + error);
+        Assert.Contains("backend openai", said, StringComparison.Ordinal);
     }
 
     [Fact]

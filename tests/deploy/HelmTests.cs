@@ -85,6 +85,26 @@ public sealed partial class HelmTests : IDisposable
         Assert.Equal("debug", daemon.Env.Single(e => e.Name == "STREAMING_DAEMON_LOGGING__LEVEL").Value);
     }
 
+    [Theory]
+    [InlineData("mock", "chat", false, true)]
+    [InlineData("openai", "chat", true, true)]
+    [InlineData("openai", "", false, false)]
+    public async Task Key_is_a_mounted_file_if_the_backend_needs_one(
+        string backend, string secret, bool isRead, bool isMounted)
+    {
+        var objects = await HelmChart.RenderAsync("chat", ("daemon.backend", backend), ("daemon.secret", secret));
+
+        var pod = objects.OfType<V1Deployment>().Single().Spec.Template.Spec;
+        var daemon = pod.InitContainers.Single();
+        var file = daemon.Env?.SingleOrDefault(variable => variable.Name == "OPENAI_API_KEY_FILE")?.Value;
+        Assert.Equal(isRead ? "/var/run/secrets/streaming-daemon/openai-api-key" : null, file);
+        var volume = pod.Volumes.SingleOrDefault(v => v.Name == "key");
+        Assert.Equal(isMounted ? secret : null, volume?.Secret.SecretName);
+        // A pod waits for a key that it needs, and the event names the secret.
+        Assert.Equal(isMounted ? !isRead : null, volume?.Secret.Optional);
+        Assert.Equal(isMounted, daemon.VolumeMounts.Any(mount => mount.Name == "key"));
+    }
+
     [Fact]
     public async Task Numbers_of_the_file_of_values_are_written_out()
     {

@@ -82,6 +82,23 @@ public sealed class KubernetesTests : IDisposable
     }
 
     [Fact]
+    public void Key_is_a_file_of_the_daemons_container_alone()
+    {
+        var file = Manifests.Toml(Configuration.Replace("# api_key_file", "api_key_file", StringComparison.Ordinal),
+            "api_key_file");
+        var mount = Daemon.VolumeMounts.Single(m => m.Name == "key");
+
+        Assert.Equal($"{mount.MountPath}/openai-api-key", file);
+        Assert.True(mount.ReadOnlyProperty);
+        Assert.Null(mount.SubPath);
+        Assert.DoesNotContain(Apache.VolumeMounts, m => m.Name == "key");
+        var secret = Pod.Volumes.Single(v => v.Name == "key").Secret;
+        // Octal, and of the group that fsGroup gives to the file: the daemon's.
+        Assert.Equal(Convert.ToInt32("440", 8), secret.DefaultMode);
+        Assert.Null(Daemon.Env);
+    }
+
+    [Fact]
     public void Daemon_runs_as_nobody_in_particular_under_its_profile()
     {
         var security = Daemon.SecurityContext;

@@ -18,6 +18,7 @@ public sealed class SchemaTests : IDisposable
         var file = Tool.InRepository("docker-compose.yml");
 
         Assert.Empty(await ComplaintsAsync("compose", file));
+        Assert.Empty(await ComplaintsAsync("compose", Tool.InRepository("deploy", "compose", "key-file.yml")));
         var wrong = await ChangedAsync(file, ("ulimits:", "ulimit:"), ("cap_drop: [ALL]", "cap_drop: ALL"));
         var complaints = await ComplaintsAsync("compose", wrong);
         Assert.Contains("\"additionalProperty\":\"ulimit\"", complaints, StringComparison.Ordinal);

@@ -65,6 +65,21 @@ public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
     }
 
     [Fact]
+    public void Key_is_a_credential_and_a_missing_one_keeps_nothing_from_starting()
+    {
+        var (name, file) = UnitFile.Service["LoadCredential"].Split(':') is [var id, var path] ? (id, path) : ("", "");
+
+        Assert.Equal("/etc/streaming-daemon/openai-api-key", file);
+        // systemd.exec(5): with a default, a file that cannot be read is not fatal.
+        Assert.Equal($"{name}:\\n", UnitFile.Service["SetCredential"]);
+        var copy = $"/run/credentials/{s_units[0]}/{name}";
+        Assert.Contains($"#   api_key_file = \"{copy}\"\n", File.ReadAllText(UnitFile.PathOf(s_units[0])),
+            StringComparison.Ordinal);
+        Assert.Contains($"api_key_file = \"{copy}\"", File.ReadAllText(Tool.InRepository("docs", "operations.md")),
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Service_alone_brings_its_socket_and_comes_after_it()
     {
         Assert.Contains(s_units[1], UnitFile.Service["Wants"].Split(' '));

@@ -13,9 +13,11 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     private const string ReadMeSend =
         "/opt/streaming-daemon/streaming-daemon send --socket /run/streaming-daemon/streaming-daemon.sock --prompt \"Hello\"";
     private const string TakeOver =
-        "setpriv --reuid www-data --regid www-data --clear-groups /opt/streaming-daemon-new/streaming-daemon \\";
+        "setpriv --reuid streaming-daemon --regid www-data --clear-groups /opt/streaming-daemon-new/streaming-daemon \\";
     private const string Upgrade = "deploy/debian/build.sh artifacts/aot/streaming-daemon artifacts";
-    private const string Key = "install -m 600 /dev/null /etc/streaming-daemon/environment";
+    private const string Key = "install -m 600 /dev/null /etc/streaming-daemon/openai-api-key";
+    private const string Keys = "docs/keys.md";
+    private const string NewKey = """printf %s "$OPENAI_API_KEY" >/etc/streaming-daemon/openai-api-key""";
     private const string WithoutPackage =
         "useradd --system --gid www-data --home-dir /nonexistent --shell /usr/sbin/nologin streaming-daemon";
     private const string StopBoth = "systemctl stop streaming-daemon.socket streaming-daemon.service";
@@ -142,15 +144,23 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
 
     [Fact]
     [Runs(Operations, Key)]
-    public async Task Key_is_for_root_alone_and_turns_the_other_backend_on()
+    [Runs(Keys, NewKey)]
+    public async Task Key_is_for_root_alone_and_turns_the_other_backend_on_and_is_replaced()
     {
         await using var machine = await Machine.StartAsync();
         await InstallByHandAsync(machine);
 
         await machine.RunAsync(Operations, Key);
 
-        Assert.Equal("600 root\n", await machine.ShellAsync("stat -c '%a %U' /etc/streaming-daemon/environment"));
+        Assert.Equal("600 root\n", await machine.ShellAsync("stat -c '%a %U' /etc/streaming-daemon/openai-api-key"));
         await machine.ShellAsync("""grep '"Backend":"openai"' /run/units/streaming-daemon.service.log""");
+        await machine.ShellAsync("! tr '\\0' '\\n' </proc/$(cat /run/units/streaming-daemon.service)/environ | grep OPENAI");
+        const string Copy = "/run/credentials/streaming-daemon.service/openai-api-key";
+        await machine.ShellAsync($"! setpriv --reuid www-data --regid www-data --clear-groups cat {Copy}");
+
+        await machine.ShellAsync($"OPENAI_API_KEY=sk-new\n{Book.Find(Keys, NewKey).Text}");
+
+        Assert.Equal("sk-new", await machine.ShellAsync($"cat {Copy}"));
     }
 
     [Fact]

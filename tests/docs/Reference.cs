@@ -24,13 +24,11 @@ internal static partial class Reference
         ["kubectl", "create", "configmap", var name, var from] when Value(from, "--from-file") is { } file =>
             [.. Missing(file), .. NotIn(Manifests, $"configMap: {{name: {name}}}"),
                 .. NotIn(Manifests, $"/profile/{Path.GetFileName(file)} ")],
-        ["kubectl", "create", "secret", "generic", var name, var from] when Value(from, "--from-literal") is { } pair =>
-            NotIn(Manifests, $"""
-                              secretKeyRef:
-                                  name: {name}
-                                  key: {pair.Split('=')[0]}
-
-                """),
+        ["kubectl", "create", "secret", "generic", var name, var from] when Value(from, "--from-file") is { } pair =>
+            [.. NotIn(Manifests, $"secretName: {name},"), .. NotIn(PodsConfiguration, $"/{pair.Split('=')[0]}\"\n")],
+        // A key into a file or a pipe.
+        ["printf", "%s", "$OPENAI_API_KEY", ..] => [],
+        ["install", "-m", "400", "-o", var user, "/dev/null", _] => NotIn(File.ReadAllText(At("Dockerfile")), $"USER {user}:"),
         ["kubectl", "rollout", "status" or "restart", var resource] => Resource(resource),
         ["kubectl", "describe", "pods", "--selector", var label] =>
             NotIn(Manifests, $"{label.Replace("=", ": ", StringComparison.Ordinal)}\n"),
@@ -73,6 +71,8 @@ internal static partial class Reference
 
     private static string Manifests { get; } = string.Concat(
         Directory.EnumerateFiles(At("deploy/kubernetes"), "*.yaml", SearchOption.AllDirectories).Select(File.ReadAllText));
+
+    private static string PodsConfiguration { get; } = File.ReadAllText(At("deploy/kubernetes/base/config.toml"));
 
     private static IEnumerable<string> Missing(string path) =>
         Path.Exists(At(path)) ? [] : [$"there is no {path}"];
@@ -120,9 +120,14 @@ internal static partial class Reference
                 foreach (var complaint in NotIn(file, $"profiles: [{words[++i]}]"))
                     yield return complaint;
             }
-            else if (words[i] is "--name" or "--tail")
+            else if (words[i] is "--name" or "--tail" or "--signal")
             {
                 i++;
+            }
+            else if (words[i] is "-f")
+            {
+                foreach (var complaint in Missing(words[++i]))
+                    yield return complaint;
             }
             else if (words[i] is "exec")
             {
@@ -130,7 +135,7 @@ internal static partial class Reference
                     yield return complaint;
                 yield break;
             }
-            else if (words[i] is not ("up" or "down" or "build" or "run" or "logs" or "ps")
+            else if (words[i] is not ("up" or "down" or "build" or "run" or "logs" or "ps" or "kill")
                 && words[i] is not ("-d" or "--build" or "--no-deps")
                 && !services.Contains($"  {words[i]}:\n", StringComparison.Ordinal))
             {

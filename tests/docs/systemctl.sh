@@ -41,6 +41,23 @@ start_socket() {
   : >"$state/$1"
 }
 
+# A copy for the service alone; SetCredential= is what there is if there is no file.
+load_credential() {
+  local unit=$1 user=$2 load id directory=/run/credentials/$1
+  load=$(said "$unit" LoadCredential) id=${load%%:*}
+  [ -n "$load" ] || return 0
+  rm -rf "$directory"
+  install -d -m 500 -o "$user" "$directory"
+  if [ -e "${load#*:}" ]; then
+    install -m 400 -o "$user" "${load#*:}" "$directory/$id"
+  elif [[ $(said "$unit" SetCredential) == "$id:"* ]]; then
+    printf %b "$(said "$unit" SetCredential | cut -d: -f2-)" | install -m 400 -o "$user" /dev/stdin "$directory/$id"
+  else
+    echo "$unit: no credential $id" >&2
+    return 1
+  fi
+}
+
 start() {
   active "$1" && return
   if [[ $1 == *.socket ]]; then start_socket "$1"; return; fi
@@ -51,6 +68,7 @@ start() {
   if [ "$type" = forking ]; then $command; return; fi
   [ -z "$directory" ] ||
     install -d -o "$user" -g "$(said "$1" Group)" -m "$(said "$1" RuntimeDirectoryMode)" "/run/$directory"
+  load_credential "$1" "$user"
   # Of the environment nothing but what the unit says, and no signal ignored: apt lets its children ignore SIGHUP.
   environment=$(said "$1" EnvironmentFile)
   mapfile -t variables < <(cat "${environment#-}" 2>/dev/null || true)
