@@ -1,23 +1,27 @@
 # The daemon as one Native AOT binary with the libraries it loads, and nothing else: no .NET, no shell.
-#   docker build -t streaming-daemon .
+#   docker build -t streaming-daemon --build-arg REVISION="$(git rev-parse HEAD)" .
 # Ubuntu has the .NET 10 SDK among its own packages. The libraries come from the release that linked the binary.
 FROM ubuntu:26.04 AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates dotnet-sdk-10.0 clang libssl3 zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
-COPY global.json Directory.Build.props Directory.Packages.props .editorconfig appsettings.json ./
+COPY global.json Directory.Build.props Directory.Packages.props .editorconfig .revision appsettings.json ./
 COPY apache/index.html apache/
 COPY src src
-RUN dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o /out
+# The commit: an image is built without .git.
+ARG REVISION
+RUN dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o /out ${REVISION:+-p:SourceRevisionId=$REVISION}
 COPY deploy/container deploy/container
 RUN deploy/container/make-root.sh /out/streaming-daemon deploy/container/config.toml /root-of-the-image
 
 FROM scratch
+ARG REVISION
 LABEL org.opencontainers.image.title="streaming-daemon" \
       org.opencontainers.image.description="Streams language models' answers to clients that Apache hands over" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="0.1.0"
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="$REVISION"
 COPY --from=build /root-of-the-image/ /
 # The group is www-data, Apache's, and so the socket's: mode 0660 is all it takes.
 USER 10001:33

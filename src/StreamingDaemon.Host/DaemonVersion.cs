@@ -2,9 +2,13 @@ using System.Reflection;
 
 namespace StreamingDaemon.Host;
 
-/// <summary>The version from the project file.</summary>
+/// <summary>The version from the project file, and the commit that was built.</summary>
 internal static class DaemonVersion
 {
     public static string Text { get; } = typeof(DaemonVersion).Assembly
         .GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
+
+    /// <summary>The commit, 40 hexadecimal digits; or "unknown", if it was built outside of a clone.</summary>
+    public static string Revision { get; } = typeof(DaemonVersion).Assembly
+        .GetCustomAttributes<AssemblyMetadataAttribute>().Single(data => data.Key == "SourceRevisionId").Value!;
 }

@@ -89,6 +89,33 @@ public sealed partial class LifecycleTests
     }
 
     [Fact]
+    public async Task Commit_that_was_built_is_in_version_health_and_metrics()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+
+        var revision = await RevisionAsync();
+
+        // In a clone and in an archive of git it is known.
+        if (Path.Exists(Path.Combine(DaemonProcess.RepositoryRoot(), ".git")))
+            Assert.Matches("^[0-9a-f]{40}$", revision);
+        Assert.Equal(revision, (await daemon.HealthAsync()).Body.GetProperty("revision").GetString());
+        Assert.Contains($",revision=\"{revision}\"}} 1\n", await daemon.MetricsAsync(), StringComparison.Ordinal);
+    }
+
+    /// <summary>As <c>--version</c> prints it, in brackets after the version.</summary>
+    private static async Task<string> RevisionAsync()
+    {
+        var (exitCode, said, _) = await DaemonProcess.RunAsync("--version");
+        Assert.Equal(0, exitCode);
+        var version = Revision().Match(said);
+        Assert.True(version.Success, said);
+        return version.Groups[1].Value;
+    }
+
+    [GeneratedRegex(@"^streaming-daemon [0-9.]+ \(([0-9a-f]{40}|unknown)\)\n$")]
+    private static partial Regex Revision();
+
+    [Fact]
     public async Task Metrics_have_the_names_and_labels_of_the_contract()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
@@ -106,7 +133,8 @@ public sealed partial class LifecycleTests
             "streaming_daemon_requests_total{status=\"started\"} 2",
             "streaming_daemon_requests_total{status=\"completed\"} 1",
             "streaming_daemon_requests_total{status=\"failed\"} 1",
-            "streaming_daemon_info{version=\"0.1.0\",sqpoll=\"disabled\",thread_pool=\"disabled\"} 1",
+            "streaming_daemon_info{version=\"0.1.0\",sqpoll=\"disabled\",thread_pool=\"disabled\","
+                + $"revision=\"{await RevisionAsync()}\"}} 1",
             "streaming_daemon_streams_total{backend=\"mock\",outcome=\"Completed\"} 1",
             "streaming_daemon_streams_total{backend=\"mock\",outcome=\"BadHandoff\"} 1",
             "streaming_daemon_events_total 18",

@@ -1,5 +1,24 @@
 namespace StreamingDaemon.DeployTests;
 
+/// <summary>The image's labels.</summary>
+public sealed class ImageLabelTests
+{
+    [Fact]
+    public void Image_names_its_commit_which_compose_and_the_guide_pass_on()
+    {
+        var image = File.ReadAllText(Tool.InRepository("Dockerfile"));
+
+        Assert.Contains("image.revision=\"$REVISION\"", image, StringComparison.Ordinal);
+        // An argument holds for one stage.
+        Assert.Equal(2, image.Split("\nARG REVISION\n").Length - 1);
+        Assert.Contains("${REVISION:+-p:SourceRevisionId=$REVISION}", image, StringComparison.Ordinal);
+        var compose = Yaml.Read(File.ReadAllText(Tool.InRepository("docker-compose.yml")));
+        Assert.Equal("${REVISION:-}", $"{compose["services"]["daemon"]["build"]["args"]["REVISION"]}");
+        Assert.Contains("--build-arg REVISION=\"$(git rev-parse HEAD)\"",
+            File.ReadAllText(Tool.InRepository("docs", "kubernetes.md")), StringComparison.Ordinal);
+    }
+}
+
 /// <summary>The container's image, as far as it can be built and run without an engine.</summary>
 [Trait(NativeDaemon.Trait, NativeDaemon.NativeAot)]
 public sealed class ImageTests

@@ -43,7 +43,8 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("docs/seccomp.md", "deploy/seccomp/trace.sh artifacts/aot/streaming-daemon",
             "takes minutes; tests/deploy runs it with a few of the tests"),
 
-        new("docs/kubernetes.md", "docker build -t \"$REGISTRY/streaming-daemon:0.1.0\" .", Engine),
+        new("docs/kubernetes.md", "docker build -t \"$REGISTRY/streaming-daemon:0.1.0\" "
+            + "--build-arg REVISION=\"$(git rev-parse HEAD)\" .", Engine),
         new("docs/kubernetes.md",
             "kubectl create configmap streaming-daemon-seccomp --from-file=deploy/seccomp/streaming-daemon.json",
             Cluster),

@@ -39,7 +39,7 @@ internal static partial class Reference
             [.. Resource(resource), .. NotIn(Manifests, $"- name: {image.Split('=')[0]}\n")],
         ["helm", "install" or "upgrade", _, var chart, .. var options] =>
             [.. Missing($"{chart}/Chart.yaml"), .. Values($"{chart}/values.yaml", options)],
-        ["docker", "build", .. var options, var directory] when options is [] or ["-t", _] => Image(directory),
+        ["docker", "build", .. var options, var directory] when options is [] or ["-t", _, ..] => Image(directory),
         ["docker", "push", _] => [],
         // Of containers that an earlier command has named.
         ["docker", "exec", _, .. var command] => Started(command),

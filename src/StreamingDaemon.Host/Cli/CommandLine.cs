@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.Net.Sockets;
-using System.Reflection;
 using StreamingDaemon.Host.Commands;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Runtime;
@@ -17,10 +16,6 @@ internal static class CommandLine
     public const string ProgramName = "streaming-daemon";
 
     private const int StandardError = 2;
-
-    public static string Version { get; } =
-        typeof(CommandLine).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!
-            .InformationalVersion;
 
     public static Task<int> InvokeAsync(
         string[] args, ICliActions actions, CancellationToken cancellationToken = default) =>
@@ -80,7 +75,8 @@ internal static class CommandLine
         }
         if (result.GetValue(tree.Version))
         {
-            await surroundings.Output.WriteLineAsync($"{ProgramName} {Version}");
+            await surroundings.Output.WriteLineAsync(
+                $"{ProgramName} {DaemonVersion.Text} ({DaemonVersion.Revision})");
             return ExitCode.Success;
         }
         var problems = HelpText.Explain(tree, result).ToList();

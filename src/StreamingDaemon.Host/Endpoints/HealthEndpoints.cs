@@ -36,6 +36,7 @@ internal static class HealthEndpoints
         await WriteAsync(context, status, json =>
         {
             json.WriteString("version", DaemonVersion.Text);
+            json.WriteString("revision", DaemonVersion.Revision);
             json.WriteStartObject("connections");
             json.WriteNumber("active", statistics.ActiveConnections);
             json.WriteNumber("peak", statistics.PeakConnections);

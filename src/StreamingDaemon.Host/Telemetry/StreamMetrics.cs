@@ -44,9 +44,9 @@ internal sealed class StreamMetrics
             "Handoffs, by status: started, then completed ([DONE] was sent) or failed.", "status");
         _bytes = factory.CreateCounter("streaming_daemon_bytes_total", "Bytes sent to clients.");
         factory.CreateGauge("streaming_daemon_info", "Always 1; its labels say what runs.",
-                "version", "sqpoll", "thread_pool")
+                "version", "sqpoll", "thread_pool", "revision")
             .WithLabels(DaemonVersion.Text, OnOff(options.Performance.SqPoll),
-                OnOff(options.ThreadPool.Enabled))
+                OnOff(options.ThreadPool.Enabled), DaemonVersion.Revision)
             .Set(1);
         _streams = factory.CreateCounter("streaming_daemon_streams_total",
             "Streams that ended, by backend and outcome.", "backend", "outcome");

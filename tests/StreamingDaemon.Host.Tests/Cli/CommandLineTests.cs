@@ -234,7 +234,7 @@ public sealed class CommandLineTests : IDisposable
     public async Task The_version_is_on_stdout_with_exit_0(string line)
     {
         Assert.Equal(0, await Run(line));
-        Assert.Equal(("streaming-daemon 0.1.0\n", ""), (_invocation.Output, _invocation.Error));
+        Assert.Equal(($"streaming-daemon 0.1.0 ({DaemonVersion.Revision})\n", ""), (_invocation.Output, _invocation.Error));
     }
 
     [Theory]
