@@ -5,10 +5,13 @@ namespace StreamingDaemon.Host;
 /// <summary>The version from the project file, and the commit that was built.</summary>
 internal static class DaemonVersion
 {
-    public static string Text { get; } = typeof(DaemonVersion).Assembly
-        .GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
+    private static readonly Assembly s_assembly = typeof(DaemonVersion).Assembly;
 
-    /// <summary>The commit, 40 hexadecimal digits; or "unknown", if it was built outside of a clone.</summary>
-    public static string Revision { get; } = typeof(DaemonVersion).Assembly
-        .GetCustomAttributes<AssemblyMetadataAttribute>().Single(data => data.Key == "SourceRevisionId").Value!;
+    public static string Text { get; } =
+        s_assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
+
+    /// <summary>The commit, 40 hexadecimal digits; or "unknown", if it was built outside of a
+    /// clone.</summary>
+    public static string Revision { get; } = s_assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
+        .Single(data => data.Key == "SourceRevisionId").Value!;
 }

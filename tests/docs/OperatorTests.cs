@@ -160,7 +160,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
 
         await machine.ShellAsync($"OPENAI_API_KEY=sk-new\n{Book.Find(Keys, NewKey).Text}");
 
-        Assert.Equal("sk-new", await machine.ShellAsync($"cat {Copy}"));
+        Assert.Equal("sk-new\n", await machine.ShellAsync($"cat {Copy}"));
     }
 
     [Fact]

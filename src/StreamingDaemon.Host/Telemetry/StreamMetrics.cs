@@ -17,6 +17,15 @@ internal sealed class StreamMetrics
     /// <summary>The backend label of handoffs that reached no backend.</summary>
     private const string NoBackend = "none";
 
+    /// <summary>Seconds, to the default of first_token_timeout_ms (120 s) and with the threshold of
+    /// StreamingDaemonSlowFirstToken (10 s): a quantile between two edges is a guess.</summary>
+    private static readonly double[] s_firstTokenEdges =
+        [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120];
+
+    /// <summary>Seconds, to ten minutes.</summary>
+    private static readonly double[] s_durationEdges =
+        [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];
+
     private readonly Gauge _active, _peak, _max;
     private readonly Gauge _states, _draining, _hung;
     private readonly Counter _replaced, _requests, _bytes, _streams, _events;
@@ -57,9 +66,9 @@ internal sealed class StreamMetrics
         _handoff = factory.CreateHistogram("streaming_daemon_handoff_duration_seconds",
             "From accept on the handoff socket until the handoff is received.", Buckets(0.0001, 15));
         _firstToken = factory.CreateHistogram("streaming_daemon_time_to_first_token_seconds",
-            "From accept until the first event.", ["backend"], Buckets(0.001, 16));
+            "From accept until the first event.", ["backend"], Edges(s_firstTokenEdges));
         _duration = factory.CreateHistogram("streaming_daemon_stream_duration_seconds",
-            "From accept until the stream ended.", ["backend"], Buckets(0.01, 16));
+            "From accept until the stream ended.", ["backend"], Edges(s_durationEdges));
         _upstreamErrors = factory.CreateCounter("streaming_daemon_upstream_errors_total",
             "Streams that ended as UpstreamError, UpstreamTimeout or UpstreamTruncated, by reason.",
             "reason");
@@ -192,6 +201,8 @@ internal sealed class StreamMetrics
         public Counter.Child Ended(StreamOutcome outcome) =>
             _ended[(int)outcome] ??= metrics._streams.WithLabels(backend, outcome.ToString());
     }
+
+    private static HistogramConfiguration Edges(double[] seconds) => new() { Buckets = seconds };
 
     private static HistogramConfiguration Buckets(double start, int count) =>
         new() { Buckets = Histogram.ExponentialBuckets(start, 2, count) };
