@@ -141,7 +141,7 @@ public sealed partial class LifecycleTests
             "streaming_daemon_handoff_duration_seconds_count 2",
             "streaming_daemon_time_to_first_token_seconds_count{backend=\"mock\"} 1",
             "streaming_daemon_stream_duration_seconds_count{backend=\"mock\"} 2",
-            // The threshold of an alert, and what the timeouts allow.
+            // The threshold of an alert, and the longest that sites configure.
             "streaming_daemon_time_to_first_token_seconds_bucket{backend=\"mock\",le=\"10\"} 1",
             "streaming_daemon_time_to_first_token_seconds_bucket{backend=\"mock\",le=\"120\"} 1",
             "streaming_daemon_stream_duration_seconds_bucket{backend=\"mock\",le=\"600\"} 2",

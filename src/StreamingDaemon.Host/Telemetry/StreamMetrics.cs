@@ -17,7 +17,7 @@ internal sealed class StreamMetrics
     /// <summary>The backend label of handoffs that reached no backend.</summary>
     private const string NoBackend = "none";
 
-    /// <summary>Seconds, to the default of first_token_timeout_ms (120 s) and with the threshold of
+    /// <summary>Seconds, to twice the default of first_token_timeout_ms, and with the threshold of
     /// StreamingDaemonSlowFirstToken (10 s): a quantile between two edges is a guess.</summary>
     private static readonly double[] s_firstTokenEdges =
         [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120];
