@@ -36,7 +36,6 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("docs/seccomp.md", "docker run --security-opt seccomp=deploy/seccomp/streaming-daemon.json "
             + "--security-opt no-new-privileges …", Engine),
 
-        new("docs/keys.md", "systemctl edit streaming-daemon", "opens an editor"),
         new("docs/operations.md", "streaming-daemon check --upstream",
             "wants a model's server; the tests of the command run it against several"),
 
