@@ -964,6 +964,20 @@ static int has_error_document(request_rec *r, int status)
     return ap_response_code_string(r, ap_index_of_response(status)) != NULL;
 }
 
+/* httpd ends an empty response only after the handlers: the filter has not seen it yet. It must see it now, while
+ * a refusal can still become an error. */
+static void end_empty_response(request_rec *r)
+{
+    apr_bucket_brigade *bb;
+
+    if (r->eos_sent || (apr_table_get(r->headers_out, SOCKET_HEADER) == NULL
+                        && apr_table_get(r->err_headers_out, SOCKET_HEADER) == NULL))
+        return;
+    bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(r->connection->bucket_alloc));
+    (void)ap_pass_brigade(r->output_filters, bb);
+}
+
 /* Runs the real handler, and turns a refusal of the filter into httpd's own error. */
 static int handoff_handler(request_rec *r)
 {
@@ -979,6 +993,8 @@ static int handoff_handler(request_rec *r)
     if (result == SUSPENDED)
         /* What comes later comes without a handler. */
         ap_set_module_config(r->request_config, &socket_handoff_module, NULL);
+    if (result == OK && refused->status == 0)
+        end_empty_response(r);
     if (refused->status == 0)
         /* Nobody handled it; the others must not be asked a second time. */
         return result == DECLINED ? HTTP_INTERNAL_SERVER_ERROR : result;

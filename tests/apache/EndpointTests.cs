@@ -133,4 +133,17 @@ public sealed class EndpointTests(SharedServers servers)
         File.WriteAllText(file, JsonSerializer.Serialize(body), new UTF8Encoding(false));
         return Curl.Run("-H", Json, "-d", "@" + file, url);
     }
+
+    [Theory, MemberData(nameof(Both))]
+    public void Page_of_a_daemon_that_is_not_there_reads_a_503_in_the_shape_of_its_errors(Stack stack)
+    {
+        using var apache = new ApacheServer(stack);
+
+        string answer = Curl.Run("-i", "--compressed", "-H", Json, "-H", "Accept: text/event-stream",
+            "-d", """{"prompt":"hello"}""", apache.Url("/chat/stream.php"));
+
+        Assert.StartsWith("HTTP/1.1 503 ", answer, StringComparison.Ordinal);
+        using var body = JsonDocument.Parse(answer[answer.IndexOf('{', StringComparison.Ordinal)..]);
+        Assert.NotEmpty(body.RootElement.GetProperty("error").GetProperty("code").GetString()!);
+    }
 }
