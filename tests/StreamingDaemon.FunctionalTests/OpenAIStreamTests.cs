@@ -190,14 +190,14 @@ public sealed class OpenAIStreamTests
             await exchange.SendDoneAsync();
         };
         var environment = upstream.OpenAIEnvironment(false);
-        environment["STREAMING_DAEMON_TIMEOUTS__IDLE_TIMEOUT_MS"] = "300";
+        environment["STREAMING_DAEMON_TIMEOUTS__IDLE_TIMEOUT_MS"] = "1000";
         environment["STREAMING_DAEMON_STREAMING__MAX_PENDING_BYTES"] = "32768";
         await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
         using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi"}""");
         _ = await upstream.NextRequestAsync(s_limit);
 
         // Not a wait for an event: nothing may happen for three times the idle timeout.
-        await Task.Delay(1000);
+        await Task.Delay(3000);
         var answer = Answer.Parse(await TestClient.ReadToEndAsync(client));
 
         Assert.True(answer.IsDone);
