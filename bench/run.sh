@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The table of targets: publishes the daemon and the mock LLM with Native AOT, runs every load that has a
 # target, and prints each figure beside it, with the floor of the same minute. Fails where one is missed.
-#   bench/run.sh [--quick] [--json FILE]       about a quarter of an hour; --quick about two minutes
+#   bench/run.sh [--quick] [--only TEXT] [--json FILE]
+# About twenty minutes; --quick about two. --only "as shipped" selects the loads of that name.
 # DAEMON_UNDER_TEST and MOCK_LLM name other binaries (or command lines); nothing is published for those.
 set -eu
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

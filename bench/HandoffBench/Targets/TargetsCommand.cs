@@ -26,20 +26,21 @@ internal static class TargetsCommand
         };
         var floor = new Option<string>("--floor") { Required = true, Description = "floor.c" };
         var quick = new Option<bool>("--quick") { Description = "Five of the loads, once each" };
+        var only = new Option<string?>("--only") { Description = "Only loads whose name contains this text" };
         var json = new Option<string?>("--json") { Description = "Write every figure to this file" };
         var command = new Command("targets", "Measure this daemon under every load that has a target")
         {
-            daemon, mockLlm, floor, quick, json,
+            daemon, mockLlm, floor, quick, only, json,
         };
         command.SetAction(arguments => guard(() => Run(
             new Scenarios(
                 arguments.GetValue(daemon)!, arguments.GetValue(mockLlm)!, arguments.GetValue(quick)),
-            arguments.GetValue(floor)!, arguments.GetValue(json))));
+            arguments.GetValue(floor)!, arguments.GetValue(only) ?? "", arguments.GetValue(json))));
         return command;
     }
 
     /// <returns>0 if every target is reached; 1 if one is missed or unknown.</returns>
-    private static int Run(Scenarios scenarios, string floorSource, string? json)
+    private static int Run(Scenarios scenarios, string floorSource, string only, string? json)
     {
         _ = Native.RaiseDescriptorLimit();
         using var floor = new Floor(floorSource);
@@ -47,8 +48,9 @@ internal static class TargetsCommand
         int missed = 0, unmeasured = 0;
         var begun = Stopwatch.GetTimestamp();
         Console.WriteLine($"{"load",-30}{"figure",-42}{"measured",12}{"target",12}");
-        foreach (var verdict in scenarios.All().SelectMany(s => Judge(s, floor, results))
-            .Concat(scenarios.Comparisons().SelectMany(c => Judge(c, results))))
+        bool IsWanted(string name) => name.Contains(only, StringComparison.Ordinal);
+        foreach (var verdict in scenarios.All().Where(s => IsWanted(s.Name)).SelectMany(s => Judge(s, floor, results))
+            .Concat(scenarios.Comparisons().Where(c => IsWanted(c.Name)).SelectMany(c => Judge(c, results))))
         {
             missed += verdict == Verdict.Missed ? 1 : 0;
             unmeasured += verdict == Verdict.NotMeasured ? 1 : 0;
@@ -128,9 +130,9 @@ internal static class TargetsCommand
 
         // Context needed to read the figures above.
         foreach (var name in (string[])["log lines a stream", "CPU a stream, us", "page faults a stream",
-            "page faults, next as many", "head p95, ms", "system calls a token", "all in, s", "open at a time, at most",
-            "floor, us an event", "generator's CPU, s", "upstream's CPU, s", "cores left idle",
-            "stolen by the host, % of busy time"])
+            "page faults, next as many", "head p95, ms", "system calls a token", "all in, s",
+            "open at a time, at most", "floor, us an event", "generator's CPU, s", "upstream's CPU, s",
+            "cores left idle", "stolen by the host, % of busy time"])
         {
             var value = Summary.Median(trials.Select(Figure.All.Single(f => f.Name == name).Value));
             if (value is not null && scenario.Targets.All(t => t.Name != name))
