@@ -192,7 +192,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
         using (response)
         {
             var headers = response.Headers.NonValidated;
-            var retryAfter = RetryAfter.Of(headers, DateTimeOffset.UtcNow);
+            var retryAfter = UpstreamRetryAfter.Of(headers, DateTimeOffset.UtcNow);
             var failed = await _failures.FromResponseAsync((int)response.StatusCode, contentType,
                 AnswerBody.ValueOf(headers, "x-should-retry"), content,
                 MissingModel.Describe(model, DefaultModel, _upstream.ModelHint), cancellationToken);

@@ -40,7 +40,8 @@ internal sealed class OpenAIFormat : StreamFormat
                 WriteStart(output, facts);
                 output.Write("[{\"index\":0,\"delta\":{},\"finish_reason\":\""u8);
                 ServerSentEvents.WriteEscaped(output, value);
-                output.Write("\"}]}\n\n"u8);
+                output.Write("\"}]}"u8);
+                ServerSentEvents.EndEvent(output);
                 break;
             case DeltaKinds.Usage:
                 WriteUsage(output, value, facts);
@@ -77,7 +78,8 @@ internal sealed class OpenAIFormat : StreamFormat
             output.Write("\"role\":\"assistant\","u8);
         output.Write(name);
         ServerSentEvents.WriteEscaped(output, text);
-        output.Write("\"},\"finish_reason\":null}]}\n\n"u8);
+        output.Write("\"},\"finish_reason\":null}]}"u8);
+        ServerSentEvents.EndEvent(output);
     }
 
     /// <summary>The chunk that follows the answer if its client asked for it
@@ -90,7 +92,8 @@ internal sealed class OpenAIFormat : StreamFormat
         var (prompt, completion) = Counts(usage);
         Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture,
             $"\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},"
-            + $"\"total_tokens\":{prompt + completion}}}}}\n\n"), output);
+            + $"\"total_tokens\":{prompt + completion}}}}}"), output);
+        ServerSentEvents.EndEvent(output);
     }
 
     private static (long Prompt, long Completion) Counts(ReadOnlySpan<byte> usage)
@@ -116,7 +119,8 @@ internal sealed class OpenAIFormat : StreamFormat
 
     private static void WriteStart(IBufferWriter<byte> output, in AnswerFacts facts)
     {
-        output.Write("data: {\"id\":\"chatcmpl-"u8);
+        ServerSentEvents.BeginEvent(output);
+        output.Write("{\"id\":\"chatcmpl-"u8);
         Encoding.UTF8.GetBytes(facts.RequestId, output);
         output.Write("\",\"object\":\"chat.completion.chunk\",\"created\":"u8);
         var span = output.GetSpan(20);

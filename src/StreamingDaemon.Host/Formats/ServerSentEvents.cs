@@ -15,6 +15,8 @@ internal static class ServerSentEvents
 
     public static ReadOnlySpan<byte> Done => "data: [DONE]\n\n"u8;
 
+    private static ReadOnlySpan<byte> DataField => "data: "u8;
+
     /// <summary>A comment, which clients skip. In a packet capture it explains why there is no [DONE].
     /// </summary>
     public static ReadOnlySpan<byte> Truncated => ": the upstream ended early\n\n"u8;
@@ -46,6 +48,12 @@ internal static class ServerSentEvents
         output.Advance(length);
     }
 
+    /// <summary>Begins an event whose data is one line, which the caller writes.</summary>
+    public static void BeginEvent(IBufferWriter<byte> output) => output.Write(DataField);
+
+    /// <summary>Ends an event of <see cref="BeginEvent"/>.</summary>
+    public static void EndEvent(IBufferWriter<byte> output) => output.Write("\n\n"u8);
+
     /// <summary>Writes one event with this data, byte for byte: each of its lines is a <c>data</c> field.
     /// </summary>
     /// <param name="output">The client's buffer.</param>
@@ -67,9 +75,13 @@ internal static class ServerSentEvents
     /// <param name="output">The client's buffer.</param>
     /// <param name="error">What went wrong.</param>
     /// <param name="requestId">Already safe in a JSON string (<see cref="RequestId"/>).</param>
-    public static void WriteError(IBufferWriter<byte> output, ErrorResponse error, string requestId) =>
-        Encoding.UTF8.GetBytes($"data: {{\"error\":\"{error.Message}\",\"code\":\"{error.Code.Word()}\","
-            + $"\"request_id\":\"{requestId}\"}}\n\n", output);
+    public static void WriteError(IBufferWriter<byte> output, ErrorResponse error, string requestId)
+    {
+        BeginEvent(output);
+        Encoding.UTF8.GetBytes($"{{\"error\":\"{error.Message}\",\"code\":\"{error.Code.Word()}\","
+            + $"\"request_id\":\"{requestId}\"}}", output);
+        EndEvent(output);
+    }
 
     /// <summary>Writes UTF-8 text as the inside of a JSON string, without the quotes.</summary>
     public static void WriteEscaped(IBufferWriter<byte> output, ReadOnlySpan<byte> text)
@@ -100,7 +112,7 @@ internal static class ServerSentEvents
 
     private static void WriteLine(IBufferWriter<byte> output, ReadOnlySpan<byte> line)
     {
-        output.Write("data: "u8);
+        output.Write(DataField);
         output.Write(line);
         output.Write("\n"u8);
     }

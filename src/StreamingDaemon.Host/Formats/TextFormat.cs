@@ -28,15 +28,17 @@ internal sealed class TextFormat : StreamFormat
                 ServerSentEvents.WriteContent(output, value);
                 break;
             case DeltaKinds.Reasoning:
-                WriteString(output, "data: {\"reasoning\":\""u8, value);
+                WriteString(output, "reasoning"u8, value);
                 break;
             case DeltaKinds.FinishReason:
-                WriteString(output, "data: {\"finish_reason\":\""u8, value);
+                WriteString(output, "finish_reason"u8, value);
                 break;
             case DeltaKinds.Usage:
-                output.Write("data: {\"usage\":"u8);
+                ServerSentEvents.BeginEvent(output);
+                output.Write("{\"usage\":"u8);
                 output.Write(value);
-                output.Write("}\n\n"u8);
+                output.Write("}"u8);
+                ServerSentEvents.EndEvent(output);
                 break;
             default:
                 throw new ArgumentException($"text has no event for {delta.Kind}", nameof(delta));
@@ -52,10 +54,14 @@ internal sealed class TextFormat : StreamFormat
         + $"\"request_id\":\"{facts.RequestId}\"}}}}\n";
 
     private static void WriteString(
-        IBufferWriter<byte> output, ReadOnlySpan<byte> start, ReadOnlySpan<byte> value)
+        IBufferWriter<byte> output, ReadOnlySpan<byte> name, ReadOnlySpan<byte> value)
     {
-        output.Write(start);
+        ServerSentEvents.BeginEvent(output);
+        output.Write("{\""u8);
+        output.Write(name);
+        output.Write("\":\""u8);
         ServerSentEvents.WriteEscaped(output, value);
-        output.Write("\"}\n\n"u8);
+        output.Write("\"}"u8);
+        ServerSentEvents.EndEvent(output);
     }
 }

@@ -169,7 +169,7 @@ public sealed class RetryPolicyTests
     {
         var now = new DateTimeOffset(2025, 1, 1, 0, 0, 0, TimeSpan.Zero);
         Assert.Equal(
-            seconds is { } expected ? TimeSpan.FromSeconds(expected) : null, RetryAfter.Parse(header, now));
+            seconds is { } expected ? TimeSpan.FromSeconds(expected) : null, UpstreamRetryAfter.Parse(header, now));
     }
 
     [Theory]
@@ -180,7 +180,7 @@ public sealed class RetryPolicyTests
     [InlineData("1e9", null)]
     public void Retry_after_ms_is_read_with_its_fraction(string header, double? milliseconds) => Assert.Equal(
         milliseconds is { } expected ? TimeSpan.FromMilliseconds(expected) : null,
-        RetryAfter.ParseMilliseconds(header));
+        UpstreamRetryAfter.ParseMilliseconds(header));
 
     [Fact]
     public void Retry_after_ms_counts_before_retry_after_if_it_can_be_read()
@@ -195,7 +195,7 @@ public sealed class RetryPolicyTests
     }
 
     private static TimeSpan? RetryAfterOf(HttpResponseMessage response) =>
-        RetryAfter.Of(response.Headers.NonValidated, DateTimeOffset.UtcNow);
+        UpstreamRetryAfter.Of(response.Headers.NonValidated, DateTimeOffset.UtcNow);
 
     private static int CountRetries(RetryPolicy policy)
     {

@@ -7,7 +7,7 @@ namespace StreamingDaemon.Backends.Upstream;
 /// How long an upstream asks to wait: <c>retry-after-ms</c> (the official API's, milliseconds), else
 /// Retry-After: seconds, perhaps with a fraction, or a date (RFC 9110, section 10.2.3).
 /// </summary>
-internal static class RetryAfter
+internal static class UpstreamRetryAfter
 {
     /// <summary>Longest accepted wait; more would overflow the timer.</summary>
     private static readonly TimeSpan s_longest = TimeSpan.FromDays(1);
