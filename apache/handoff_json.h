@@ -8,6 +8,8 @@
 #include "apr_pools.h"
 #include "apr_tables.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef struct {
     const char *name;
     const char *value;
@@ -25,5 +27,7 @@ const char *json_add_headers(apr_pool_t *p, const char *data, const apr_array_he
 
 /* Whether this can be a JSON string. */
 int is_utf8(const char *text);
+
+#pragma GCC visibility pop
 
 #endif
