@@ -63,6 +63,10 @@ public abstract record BackendOption(string Name)
     /// <summary>Null if the option is not on the command line.</summary>
     public OptionOnCommandLine? CommandLine { get; init; }
 
+    /// <summary>True if setting it means that this backend is wanted: it is then the default, unless
+    /// <c>backend.name</c> is set.</summary>
+    public bool ChoosesBackend { get; init; }
+
     /// <summary>True if a running backend takes a new value (<see cref="IStreamingBackend.Apply"/>).
     /// </summary>
     public bool Reloadable { get; init; }

@@ -19,11 +19,12 @@ public sealed class NetworkTests
     {
         await using var upstream = await FakeLlmServer.StartAsync(transport);
         await using var daemon = await DaemonProcess.StartAsync(
-            new Dictionary<string, string> { ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString() }, false,
-            "--backend", "openai");
+            new Dictionary<string, string> { ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString() }, false);
 
         Assert.True((await daemon.AskAsync(Ask)).IsDone);
 
+        Assert.Contains("openai.api_base (OPENAI_API_BASE)", Assert.Single(daemon.LogLines("\"BackendChosen\"")),
+            StringComparison.Ordinal);
         var request = Assert.Single(upstream.Requests);
         Assert.DoesNotContain("Authorization", request.Headers.Keys, StringComparer.OrdinalIgnoreCase);
     }

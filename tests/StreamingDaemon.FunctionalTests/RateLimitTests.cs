@@ -42,7 +42,8 @@ public sealed class RateLimitTests
 
         var refused = await daemon.AskAsync("""{"user_id":7}""");
         Assert.Equal("HTTP/1.1 429 Too Many Requests", refused.StatusLine);
-        Assert.Equal(5, RetryAfter(refused));
+        // Nobody knows when one of them ends.
+        Assert.DoesNotContain("Retry-After", refused.Head, StringComparison.Ordinal);
         Assert.Contains("\"code\":\"too_many_streams\"", refused.Body, StringComparison.Ordinal);
 
         // The client leaves; once its stream has ended, there is room again.

@@ -11,6 +11,7 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
         "Better in a file of its own (api_key_file), or in the environment, than in this file.") with
     {
         Reloadable = true,
+        ChoosesBackend = true,
     };
 
     private static readonly BackendOption<string?> s_keyFile = Named("api_key_file", new SecretFileValue(),
@@ -19,6 +20,7 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
         "Read again when the upstream answers 401, so a new key needs no restart.") with
     {
         Reloadable = true,
+        ChoosesBackend = true,
     };
 
     /// <inheritdoc/>
@@ -40,7 +42,10 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
             "Azure takes its keys only in that header."),
         Named("api_base", new UrlValue(), o => o.ApiBase, (o, v) => o with { ApiBase = v },
             "Address of the API, with its version segment",
-            "Any server that speaks /chat/completions will do. It may end with that, and have a query."),
+            "Any server that speaks /chat/completions will do. It may end with that, and have a query.") with
+        {
+            ChoosesBackend = true,
+        },
         Named("model", new NameValue("the name of a model"), o => o.Model, (o, v) => o with { Model = v },
             "Model of a request that names none",
             "A request that names one decides for itself."),

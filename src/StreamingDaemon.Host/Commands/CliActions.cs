@@ -32,7 +32,8 @@ internal sealed class CliActions : ICliActions
         results.AddRange(CheckReport.OfBackends(options.Backends));
         // The configuration is valid, otherwise check would have ended before this.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
-            $"valid; backend {options.Backend.Name}, socket mode "
+            $"valid; backend {options.Backend.Name}"
+            + $"{(options.BackendChosenBy is { } option ? $" (because {option} is set)" : "")}, socket mode "
             + $"{Convert.ToString(options.Server.SocketMode, 8)}"));
         IReadOnlyList<CheckResult> asked = upstream
             ? await CheckReport.OfUpstreamsAsync(options, cancellationToken) : [];

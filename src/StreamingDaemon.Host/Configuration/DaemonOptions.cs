@@ -24,6 +24,9 @@ internal sealed record DaemonOptions
     /// <summary>The TOML file that was read, or null.</summary>
     public string? ConfigFile { get; init; }
 
+    /// <summary>The option that made its backend the default, because nothing names one; else null.</summary>
+    public string? BackendChosenBy { get; init; }
+
     /// <summary>
     /// Hides the values: one of them is the API key, and printable text gets logged.
     /// </summary>

@@ -103,7 +103,22 @@ internal static class DaemonOptionsLoader
                 options = spec.Apply(options, canonical);
         }
 
-        return options;
+        return configuration[OptionTable.BackendKey] is null
+            ? WithChosenBackend(options, configuration, table)
+            : options;
+    }
+
+    /// <summary>Nothing names a backend: whoever sets the address or the key of one wants it.</summary>
+    private static DaemonOptions WithChosenBackend(
+        DaemonOptions options, IConfigurationRoot configuration, OptionTable table)
+    {
+        var chooser = table.All.FirstOrDefault(
+            spec => spec.ChosenBackend is not null && configuration[spec.Key] is { Length: > 0 });
+        return chooser is null ? options : options with
+        {
+            Backend = new BackendOptions { Name = chooser.ChosenBackend! },
+            BackendChosenBy = chooser.Names,
+        };
     }
 
     private static DaemonOptions WithLimits(DaemonOptions options)
@@ -122,6 +137,9 @@ internal static class DaemonOptionsLoader
     {
         var (kind, settings) = options.Backends.Of(options.Backend.Name);
         if (kind.Validate(settings) is { } problem)
-            errors.Add($"backend {kind.Name}", problem);
+        {
+            var why = options.BackendChosenBy is { } option ? $", because {option} is set" : "";
+            errors.Add($"backend {kind.Name}{why}", problem);
+        }
     }
 }

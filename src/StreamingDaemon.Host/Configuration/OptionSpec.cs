@@ -24,6 +24,10 @@ internal abstract class OptionSpec
     /// </summary>
     public string[] FlatNames { get; init; } = [];
 
+    /// <summary>The backend that is the default if this option is set and <c>backend.name</c> is not; null
+    /// for most.</summary>
+    public string? ChosenBackend { get; init; }
+
     /// <summary>False if what the option belongs to does not exist; null if it always does.</summary>
     public Func<DaemonOptions, bool>? Exists { get; init; }
 
@@ -37,6 +41,10 @@ internal abstract class OptionSpec
     public string Section => Key[..Key.IndexOf(':')];
     public string Name => Key[(Key.IndexOf(':') + 1)..];
     public string DottedKey => Key.Replace(':', '.');
+
+    /// <summary>Its names as a message says them: <c>openai.model (OPENAI_MODEL)</c>.</summary>
+    public string Names => EnvAlias is null ? DottedKey : $"{DottedKey} ({EnvAlias})";
+
     public string EnvName =>
         EnvironmentPrefix + Key.Replace(":", "__", StringComparison.Ordinal).ToUpperInvariant();
 

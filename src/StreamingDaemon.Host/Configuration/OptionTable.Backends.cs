@@ -5,15 +5,27 @@ namespace StreamingDaemon.Host.Configuration;
 /// <summary>The options from the backends' descriptors.</summary>
 internal sealed partial class OptionTable
 {
+    /// <summary>Key of the option that names the default backend.</summary>
+    public const string BackendKey = "backend:name";
+
     private static OptionSpec<string> Backend(IReadOnlyList<BackendDescriptor> kinds) => new(
         new ChoiceType<string>([.. kinds.Select(kind => (kind.Name, kind.Name))]),
         o => o.Backend.Name, (o, v) => o with { Backend = o.Backend with { Name = v } })
     {
-        Key = "backend:name",
+        Key = BackendKey,
         Cli = new("--backend", null, "NAME"),
         Description = "What answers",
-        Cost = string.Join(' ', kinds.Select(kind => kind.Summary)),
+        Cost = string.Join(' ', [.. kinds.Select(kind => kind.Summary), .. kinds.SelectMany(Choice)]),
     };
+
+    /// <summary>The options that choose a backend if no option names one.</summary>
+    private static IEnumerable<string> Choice(BackendDescriptor kind)
+    {
+        var names = kind.Options.Where(option => option.ChoosesBackend)
+            .Select(option => $"{kind.Name}.{option.Name}").ToList();
+        if (names.Count > 0)
+            yield return $"Unless set, it is {kind.Name} if one of these is set: {string.Join(", ", names)}.";
+    }
 
     private static IEnumerable<OptionSpec> OptionsOf(BackendDescriptor kind) => kind.Options
         .Select<BackendOption, OptionSpec>(option => option switch
@@ -52,6 +64,7 @@ internal sealed partial class OptionTable
             Key = $"{kind.Name}:{option.Name}",
             Exists = o => o.Backends.Of(kind.Name).IsConfigured,
             EnvAlias = option.Variable,
+            ChosenBackend = option.ChoosesBackend ? kind.Name : null,
             Reloadable = option.Reloadable,
             Cli = option.CommandLine is { } cli ? new(cli.LongName, cli.ShortName, cli.ValueName) : null,
             FlatNames = [.. option.FlatNames],

@@ -42,8 +42,8 @@ internal static class SecretFile
                 var settings = options.Backends.Of(kind.Name).Options;
                 if (file.Path.Get(settings) is not { } path)
                     continue;
-                var name = NameOf($"{kind.Name}:{file.Path.Name}", table);
-                var keyName = NameOf($"{kind.Name}:{file.Secret.Name}", table);
+                var name = table.Find($"{kind.Name}:{file.Path.Name}")!.Names;
+                var keyName = table.Find($"{kind.Name}:{file.Secret.Name}")!.Names;
                 if (file.Secret.Get(settings).Length > 0)
                     errors.Add(name, $"{keyName} is set too; keep one of the two");
                 else if (TryRead(path, out var key) is { } problem)
@@ -55,11 +55,5 @@ internal static class SecretFile
         }
 
         return options;
-    }
-
-    private static string NameOf(string key, OptionTable table)
-    {
-        var spec = table.Find(key)!;
-        return spec.EnvAlias is { } variable ? $"{spec.DottedKey} ({variable})" : spec.DottedKey;
     }
 }

@@ -37,6 +37,11 @@ internal sealed record ErrorResponse(
     public static readonly ErrorResponse OverMemory =
         new(ErrorCode.OverMemory, 503, "The server is at its limit of memory.", DefaultRetryAfterSeconds);
 
+    /// <summary>The user has too many streams at once. Nobody knows when one of them ends, so there is no
+    /// Retry-After.</summary>
+    public static readonly ErrorResponse TooManyStreams = new(ErrorCode.TooManyStreams, 429,
+        "Too many answers at once: please wait until one has ended.");
+
     public static readonly ErrorResponse BrokenOff =
         new(ErrorCode.UpstreamBrokeOff, 502, "The answer of the language model broke off.");
 
@@ -64,11 +69,6 @@ internal sealed record ErrorResponse(
     /// <paramref name="retryAfterSeconds"/>.</summary>
     public static ErrorResponse RateLimited(int retryAfterSeconds) => new(
         ErrorCode.RateLimited, 429, "Too many requests: please wait a moment.", retryAfterSeconds);
-
-    /// <summary>The user has too many streams at once. <paramref name="retryAfterSeconds"/> is a
-    /// guess.</summary>
-    public static ErrorResponse TooManyStreams(int retryAfterSeconds) => new(ErrorCode.TooManyStreams, 429,
-        "Too many answers at once: please wait until one has ended.", retryAfterSeconds);
 
     /// <summary>The error to send for a backend's result, or null if the client gets none.</summary>
     public static ErrorResponse? For(BackendResult result) => result.Outcome switch

@@ -53,6 +53,8 @@ internal sealed class HandoffLoopService(
         if (server.Budget is { } budget && budget.MaxConnections < asked)
             _logger.DescriptorLimit(budget.Explain(asked));
         _logger.MemoryLimit(server.Memory.Limit >> 20, server.Memory.BytesPerStream >> 10);
+        if (now.BackendChosenBy is { } option)
+            _logger.BackendChosen(now.Backend.Name, option);
         _logger.Listening(server.SocketPath,
             now.Server.SocketType == SocketKind.Stream ? "stream" : "seqpacket",
             now.Backend.Name, server.Statistics.MaxConnections);

@@ -12,10 +12,6 @@ namespace StreamingDaemon.Host.Limits;
 /// </summary>
 internal sealed class UserLimits : IDisposable
 {
-    /// <summary>Retry-After if the user has too many streams at once, in seconds. Nobody knows when one of
-    /// them ends, so this is a guess.</summary>
-    private const int RetryAfterConcurrentS = 5;
-
     /// <summary>Attempts, if the library forgets the user just while its limiter is asked.</summary>
     private const int MostTries = 3;
 
@@ -108,7 +104,11 @@ internal sealed class UserLimits : IDisposable
             // Running streams first: a stream refused for them does not count in the window.
             var running = _concurrent?.AttemptAcquire(user);
             if (running is { IsAcquired: false })
-                return UserPermit.Refused(running, RetryAfterConcurrentS, isConcurrencyReached: true);
+            {
+                running.Dispose();
+                return UserPermit.RefusedForConcurrency;
+            }
+
             RateLimitLease? begun;
             try
             {
@@ -123,7 +123,8 @@ internal sealed class UserLimits : IDisposable
             if (begun is null or { IsAcquired: true })
                 return new UserPermit(running);
             running?.Dispose();
-            return UserPermit.Refused(begun, options.WindowS);
+            begun.Dispose();
+            return UserPermit.RefusedForWindow(options.WindowS);
         }
 
         public void Dispose()
@@ -134,33 +135,30 @@ internal sealed class UserLimits : IDisposable
     }
 }
 
-/// <summary>Permits a user's stream, or says when to ask again.</summary>
-/// <param name="lease">Counts the stream as running until it is disposed; null if nothing is counted.</param>
-/// <param name="retryAfterSeconds">0 if the stream is permitted.</param>
-/// <param name="isConcurrencyReached">True if the user has too many streams at once.</param>
-internal readonly struct UserPermit(
-    RateLimitLease? lease, int retryAfterSeconds = 0, bool isConcurrencyReached = false) : IDisposable
+/// <summary>Permits a user's stream, or refuses it.</summary>
+internal readonly struct UserPermit : IDisposable
 {
-    /// <summary>Seconds until a retry may succeed, or null if the stream is permitted.</summary>
-    public int? RetryAfterSeconds => retryAfterSeconds == 0 ? null : retryAfterSeconds;
+    private readonly RateLimitLease? _lease;
 
-    /// <summary>For a refusal: true if the user has too many streams at once, false if it began too many in
-    /// its window.</summary>
-    public bool IsConcurrencyReached => isConcurrencyReached;
+    /// <param name="lease">Counts the stream as running until it is disposed; null if nothing is
+    /// counted.</param>
+    public UserPermit(RateLimitLease? lease) => _lease = lease;
 
-    /// <param name="lease">The refusal; may carry a Retry-After. Disposed here.</param>
-    /// <param name="otherwise">Seconds if the lease carries none.</param>
-    /// <param name="isConcurrencyReached">See <see cref="IsConcurrencyReached"/>.</param>
-    public static UserPermit Refused(
-        RateLimitLease lease, int otherwise, bool isConcurrencyReached = false)
-    {
-        var seconds = lease.TryGetMetadata(MetadataName.RetryAfter, out var wait)
-            ? Math.Max(1, (int)Math.Ceiling(wait.TotalSeconds))
-            : otherwise;
-        lease.Dispose();
-        return new UserPermit(null, seconds, isConcurrencyReached);
-    }
+    /// <summary>The user has too many streams at once. Nobody knows when one of them ends.</summary>
+    public static UserPermit RefusedForConcurrency => new(null) { IsRefused = true };
+
+    /// <summary>The stream is refused.</summary>
+    public bool IsRefused { get; private init; }
+
+    /// <summary>For a refusal: after this many seconds the user may begin a stream; null if nobody
+    /// knows.</summary>
+    public int? RetryAfterSeconds { get; private init; }
+
+    /// <summary>The user began too many streams in its window. Once the window is over, there is
+    /// room.</summary>
+    public static UserPermit RefusedForWindow(int seconds) =>
+        new(null) { IsRefused = true, RetryAfterSeconds = seconds };
 
     /// <summary>Call it when the stream has ended.</summary>
-    public void Dispose() => lease?.Dispose();
+    public void Dispose() => _lease?.Dispose();
 }

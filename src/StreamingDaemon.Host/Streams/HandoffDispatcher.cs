@@ -152,9 +152,9 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         }
 
         session.Permit = _limits.Enter(session.Request.UserId);
-        return session.Permit.RetryAfterSeconds is not { } seconds ? null
-            : (session.Permit.IsConcurrencyReached ? ErrorResponse.TooManyStreams(seconds)
-                : ErrorResponse.RateLimited(seconds), StreamOutcome.RateLimited);
+        return !session.Permit.IsRefused ? null
+            : (session.Permit.RetryAfterSeconds is { } seconds ? ErrorResponse.RateLimited(seconds)
+                : ErrorResponse.TooManyStreams, StreamOutcome.RateLimited);
     }
 
     /// <summary>Runs the stream until its backend returns. If the backend blocks this thread or never

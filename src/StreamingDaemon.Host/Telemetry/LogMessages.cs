@@ -116,6 +116,10 @@ internal static partial class LogMessages
         Message = "{Socket} was not removed: {Reason}")]
     public static partial void SocketPathLeft(this ILogger logger, string socket, string reason);
 
+    [LoggerMessage(EventId = 28, EventName = "BackendChosen", Level = LogLevel.Information, Message =
+        "backend {Backend}: chosen because {Option} is set and backend.name is not")]
+    public static partial void BackendChosen(this ILogger logger, string backend, string option);
+
     // 30 to 39: signals.
 
     [LoggerMessage(EventId = 30, EventName = "SignalDrains", Level = LogLevel.Information,

@@ -35,7 +35,9 @@ public sealed class OptionTableTests : IDisposable
     {
         Assert.All(OptionTable.BuiltIn.All.Where(spec => spec.Key != "openai:api_key"), spec =>
         {
-            var toml = $"[{spec.Section}]\n{spec.Name} = {spec.ToToml(OptionTable.BuiltIn.Defaults)}\n";
+            var toml = $"[{spec.Section}]\n{spec.Name} = {spec.ToToml(OptionTable.BuiltIn.Defaults)}\n"
+                // An address chooses its backend.
+                + (spec.ChosenBackend is null ? "" : "[backend]\nname = \"mock\"\n");
             Assert.Equal(new DaemonOptions(), _sandbox.LoadToml(toml) with { ConfigFile = null });
         });
     }

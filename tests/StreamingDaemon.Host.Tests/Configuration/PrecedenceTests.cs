@@ -133,6 +133,33 @@ public sealed class PrecedenceTests : IDisposable
             _sandbox.Errors(("backend:name", "openai")));
     }
 
+    [Theory]
+    [InlineData("", "mock", null)]
+    [InlineData("[openai]\napi_base = \"http://localhost:11434/v1\"\n", "openai", "openai.api_base (OPENAI_API_BASE)")]
+    [InlineData("[openai]\napi_key = \"sk-1\"\n", "openai", "openai.api_key (OPENAI_API_KEY)")]
+    [InlineData("[openai]\napi_key = \"\"\napi_key_file = \"\"\nmodel = \"x\"\n", "mock", null)]
+    [InlineData("[openai]\napi_key = \"sk-1\"\n[backend]\nname = \"mock\"\n", "mock", null)]
+    public void Address_or_key_of_a_backend_makes_it_the_default_unless_one_is_named(
+        string toml, string backend, string? option)
+    {
+        var options = _sandbox.LoadToml(toml);
+        var named = _sandbox.Load(("backend:name", "mock"));
+
+        Assert.Equal((backend, option), (options.Backend.Name, options.BackendChosenBy));
+        Assert.Equal(("mock", null), (named.Backend.Name, named.BackendChosenBy));
+    }
+
+    [Fact]
+    public void Backend_that_its_address_chose_but_that_lacks_a_key_is_refused_with_the_reason_of_the_choice()
+    {
+        _sandbox.Environment["OPENAI_API_BASE"] = "https://llm.example/v1";
+
+        Assert.Equal(
+            ["backend openai, because openai.api_base (OPENAI_API_BASE) is set: no API key. "
+                + "Set OPENAI_API_KEY or OPENAI_API_KEY_FILE"],
+            _sandbox.Errors());
+    }
+
     [Fact]
     public void Options_that_are_printed_do_not_show_the_key()
     {

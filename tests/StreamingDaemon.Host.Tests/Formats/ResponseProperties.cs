@@ -27,7 +27,7 @@ public sealed partial class ResponseProperties
             var output = new ArrayBufferWriter<byte>();
             foreach (var text in texts)
                 ServerSentEvents.WriteContent(output, Encoding.UTF8.GetBytes(text));
-            ServerSentEvents.WriteError(output, ErrorResponse.TooManyStreams(5), "r-1");
+            ServerSentEvents.WriteError(output, ErrorResponse.TooManyStreams, "r-1");
             output.Write(ServerSentEvents.Truncated);
             output.Write(ServerSentEvents.Done);
 
@@ -36,7 +36,7 @@ public sealed partial class ResponseProperties
 
             Assert.All(events, e => Assert.Equal("message", e.EventType));
             Assert.Equal(texts, events.SkipLast(2).Select(e => Member(e.Data, "content")));
-            Assert.Equal(ErrorResponse.TooManyStreams(5).Message, Member(events[^2].Data, "error"));
+            Assert.Equal(ErrorResponse.TooManyStreams.Message, Member(events[^2].Data, "error"));
             Assert.Equal("too_many_streams", Member(events[^2].Data, "code"));
             Assert.Equal("r-1", Member(events[^2].Data, "request_id"));
             Assert.Equal("[DONE]", events[^1].Data);

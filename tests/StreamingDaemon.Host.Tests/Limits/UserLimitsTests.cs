@@ -18,13 +18,13 @@ public sealed class UserLimitsTests
 
         var running = limits.Enter(7);
         for (var i = 0; i < 10; i++)
-            Assert.NotNull(limits.Enter(7).RetryAfterSeconds);
+            Assert.True(limits.Enter(7).IsRefused);
         running.Dispose();
 
         for (var i = 0; i < 2; i++)
         {
             using var permit = limits.Enter(7);
-            Assert.Null(permit.RetryAfterSeconds);
+            Assert.False(permit.IsRefused);
         }
 
         Assert.InRange(limits.Enter(7).RetryAfterSeconds!.Value, 1, 600);
@@ -36,12 +36,12 @@ public sealed class UserLimitsTests
         using var limits = With(s_both with { Requests = 1, WindowS = 1 });
         limits.Enter(7).Dispose();
 
-        Assert.NotNull(limits.Enter(7).RetryAfterSeconds);
+        Assert.True(limits.Enter(7).IsRefused);
 
         await Eventually.TrueAsync(() =>
         {
             using var permit = limits.Enter(7);
-            return permit.RetryAfterSeconds is null;
+            return !permit.IsRefused;
         });
     }
 
@@ -62,7 +62,7 @@ public sealed class UserLimitsTests
         await Task.WhenAll(users);
 
         limits.Apply(new RateLimitOptions());
-        Assert.All(Enumerable.Range(0, 100), _ => Assert.Null(limits.Enter(1).RetryAfterSeconds));
+        Assert.All(Enumerable.Range(0, 100), _ => Assert.False(limits.Enter(1).IsRefused));
     }
 
     [Fact]
@@ -81,11 +81,11 @@ public sealed class UserLimitsTests
     {
         using var limits = With(s_both with { Requests = 2, ConcurrentStreams = 0 });
         for (var i = 0; i < 2; i++)
-            Assert.Null(limits.Enter(default).RetryAfterSeconds);
+            Assert.False(limits.Enter(default).IsRefused);
 
-        Assert.NotNull(limits.Enter(default).RetryAfterSeconds);
-        Assert.Null(limits.Enter(0).RetryAfterSeconds);
-        Assert.Null(limits.Enter(new UserId("0b9d4f1e-alice")).RetryAfterSeconds);
+        Assert.True(limits.Enter(default).IsRefused);
+        Assert.False(limits.Enter(0).IsRefused);
+        Assert.False(limits.Enter(new UserId("0b9d4f1e-alice")).IsRefused);
     }
 
     [Theory]
@@ -96,10 +96,10 @@ public sealed class UserLimitsTests
     public void User_whose_text_is_an_integer_is_the_user_of_that_integer(string text, bool isSeven)
     {
         using var limits = With(s_both with { Requests = 1, ConcurrentStreams = 0 });
-        Assert.Null(limits.Enter(7).RetryAfterSeconds);
+        Assert.False(limits.Enter(7).IsRefused);
 
-        Assert.Equal(isSeven, limits.Enter(new UserId(text)).RetryAfterSeconds is not null);
-        Assert.NotNull(limits.Enter(new UserId(text)).RetryAfterSeconds);
+        Assert.Equal(isSeven, limits.Enter(new UserId(text)).IsRefused);
+        Assert.True(limits.Enter(new UserId(text)).IsRefused);
     }
 
     private static UserLimits With(RateLimitOptions options) => new(new DaemonOptions { RateLimit = options });
