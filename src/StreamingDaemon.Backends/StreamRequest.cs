@@ -29,6 +29,10 @@ public record StreamRequest
     public ReadOnlyMemory<char> LoggedRequestId(char[] room) =>
         Volatile.Read(ref _requestId) is { } made ? made.AsMemory() : FormatRequestId(room);
 
+    /// <summary>The W3C trace context of the application's request, for the log; null if it sent none.
+    /// </summary>
+    public string? Traceparent { get; set; }
+
     /// <summary>The application's user.</summary>
     public UserId UserId { get; set; }
 

@@ -145,6 +145,8 @@ public sealed partial class LifecycleTests
             "streaming_daemon_time_to_first_token_seconds_bucket{backend=\"mock\",le=\"10\"} 1",
             "streaming_daemon_time_to_first_token_seconds_bucket{backend=\"mock\",le=\"120\"} 1",
             "streaming_daemon_stream_duration_seconds_bucket{backend=\"mock\",le=\"600\"} 2",
+            "streaming_daemon_log_lines_lost_total 0",
+            "streaming_daemon_config_last_reload_successful 1",
         })
         {
             Assert.Contains(line + "\n", metrics, StringComparison.Ordinal);

@@ -101,6 +101,10 @@ internal static class HandoffRequestReader
             {
                 requestId = ReadRequestId(ref reader);
             }
+            else if (JsonText.Equals(ref reader, "traceparent"u8))
+            {
+                request.Traceparent = ReadTraceparent(ref reader, request);
+            }
             else if (JsonText.Equals(ref reader, "test_pattern"u8))
             {
                 request.TestPattern = NotEmpty(Text(ref reader, "test_pattern", request));
@@ -168,6 +172,15 @@ internal static class HandoffRequestReader
         if (dropped)
             request.NoteUnusable("response_headers");
         return lines;
+    }
+
+    private static string? ReadTraceparent(ref Utf8JsonReader reader, HandoffRequest request)
+    {
+        var text = NotEmpty(Text(ref reader, "traceparent", request));
+        if (text is null || Traceparent.IsValid(text))
+            return text;
+        request.NoteUnusable("traceparent");
+        return null;
     }
 
     private static string? NotEmpty(string? value) => string.IsNullOrEmpty(value) ? null : value;

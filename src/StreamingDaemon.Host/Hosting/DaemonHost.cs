@@ -102,6 +102,7 @@ internal static class DaemonHost
         services.AddSingleton<UserLimits>();
         services.AddSingleton<BackendConcurrencyLimiter>();
         services.AddSingleton<StreamMetrics>();
+        services.AddSingleton<ReloadMetrics>();
         services.AddSingleton<LogSampler>();
         services.AddSingleton<AccessLog>();
         services.AddSingleton<HandoffLog>();
@@ -125,9 +126,12 @@ internal static class DaemonHost
         var metrics = services.GetRequiredService<StreamMetrics>();
         var (watchdog, drain) =
             (services.GetRequiredService<StreamWatchdog>(), services.GetRequiredService<DrainSignal>());
-        metrics.Observe(services.GetRequiredService<HandoffServer>().Statistics,
-            services.GetRequiredService<MemoryBudget>(), watchdog.CountStates, () => drain.IsDraining);
+        var server = services.GetRequiredService<HandoffServer>();
+        metrics.Observe(server.Statistics, services.GetRequiredService<MemoryBudget>(), watchdog.CountStates,
+            () => drain.IsDraining);
         DotNetStats.Register(metrics.Registry);
+        new ProcessMetrics(metrics.Registry).Observe(
+            () => server.Budget?.Limit, () => services.GetRequiredService<DaemonLog>().LostLines);
         ObserveCollector(metrics.Registry);
         ObserveLog(services);
         services.GetRequiredService<ReloadableOptions>().OnChange(options =>

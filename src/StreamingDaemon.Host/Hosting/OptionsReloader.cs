@@ -27,6 +27,7 @@ internal sealed class OptionsReloader : IDisposable
     private readonly Func<DaemonOptions> _reread;
     private readonly DrainSignal _drain;
     private readonly ServiceNotifier _notifier;
+    private readonly ReloadMetrics _metrics;
     private readonly ILogger _logger;
     private readonly Timer _watch;
 
@@ -43,9 +44,10 @@ internal sealed class OptionsReloader : IDisposable
     private bool _again;
 
     public OptionsReloader(ReloadableOptions options, Func<DaemonOptions> reread, DrainSignal drain,
-        ServiceNotifier notifier, ILogger<OptionsReloader> logger)
+        ServiceNotifier notifier, ReloadMetrics metrics, ILogger<OptionsReloader> logger)
     {
-        (_options, _reread, _drain, _notifier, _logger) = (options, reread, drain, notifier, logger);
+        (_options, _reread, _drain, _notifier) = (options, reread, drain, notifier);
+        (_metrics, _logger) = (metrics, logger);
         _watch = new Timer(static reloader => ((OptionsReloader)reloader!).Look(), this,
             Timeout.Infinite, Timeout.Infinite);
     }
@@ -171,6 +173,7 @@ internal sealed class OptionsReloader : IDisposable
         {
             foreach (var error in read.Errors)
                 _logger.NotReloaded(error);
+            _metrics.Failed();
             _notifier.Ready("not reloaded: the configuration has errors");
             return;
         }
@@ -179,6 +182,7 @@ internal sealed class OptionsReloader : IDisposable
         _logger.Reloaded(changed.Count == 0 ? "nothing" : string.Join(", ", changed));
         if (needRestart.Count > 0)
             _logger.NeedsRestart(string.Join(", ", needRestart));
+        _metrics.Succeeded();
         _notifier.Ready("reloaded");
     }
 
@@ -233,6 +237,7 @@ internal sealed class OptionsReloader : IDisposable
     private void Refuse(string problem)
     {
         _logger.NotReloaded(problem);
+        _metrics.Failed();
         _notifier.Ready($"not reloaded: {problem}");
     }
 }

@@ -77,6 +77,8 @@ internal sealed class AccessLine
         AddJsonString(fields.FinishReason);
         Add(",\"Reason\":"u8);
         AddJsonString(fields.Reason);
+        Add(",\"Traceparent\":"u8);
+        AddJsonString(fields.Traceparent);
         Add(",\"EventId\":{\"Id\":1,\"Name\":\"StreamEnded\"},\"SourceContext\":\""u8);
         AddText(s_source, 0);
         Add("\"}\n"u8);
@@ -129,6 +131,8 @@ internal sealed class AccessLine
         AddRendered(fields.FinishReason, isJson);
         Add(" reason="u8);
         AddRendered(fields.Reason, isJson);
+        Add(" traceparent="u8);
+        AddRendered(fields.Traceparent, isJson);
     }
 
     /// <summary>Adds a string inside the message: quoted in a JSON line, unquoted in a text line.</summary>
@@ -266,4 +270,4 @@ internal sealed class AccessLine
 /// <summary>The fields of a line. Times are in ms with three decimals, or null.</summary>
 internal readonly record struct AccessFields(StreamOutcome Outcome, ReadOnlyMemory<char> RequestId,
     UserId UserId, string Backend, string Model, long Bytes, int Events, double? TtftMs, double? DurationMs,
-    int Status, string? Code, string? FinishReason, string? Reason);
+    int Status, string? Code, string? FinishReason, string? Reason, string? Traceparent);

@@ -6,6 +6,7 @@ using Serilog.Events;
 using Serilog.Formatting;
 using Serilog.Formatting.Compact;
 using Serilog.Formatting.Display;
+using Serilog.Sinks.Async;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Runtime;
 
@@ -30,6 +31,7 @@ internal sealed class DaemonLog : IDisposable
     private readonly LoggingLevelSwitch _level;
     private readonly Logger _logger;
     private readonly Action _onCrash;
+    private readonly TerminalQueue _terminal = new();
 
     /// <param name="options">Level and format.</param>
     /// <exception cref="Uring.HandoffServerException">The system refuses a thread.</exception>
@@ -57,7 +59,7 @@ internal sealed class DaemonLog : IDisposable
         _onCrash = () => Flush(s_crashTimeout);
         LastWords.Crashing += _onCrash;
         _logger = (Writer is null
-            ? configuration.WriteTo.Async(ToTerminal, QueuedLines, blockWhenFull: false)
+            ? configuration.WriteTo.Async(ToTerminal, QueuedLines, blockWhenFull: false, _terminal)
             : configuration.WriteTo.Sink(new LogWriterSink(Writer, FormatterOf(IsJson)))).CreateLogger();
     }
 
@@ -68,6 +70,9 @@ internal sealed class DaemonLog : IDisposable
 
     /// <summary>Writes the lines; null if they go to a terminal.</summary>
     public LogWriter? Writer { get; }
+
+    /// <summary>Lines lost since the start.</summary>
+    public long LostLines => Writer?.LostLines ?? _terminal.Lost;
 
     /// <summary>Sets another level, from the next line on. Thread-safe.</summary>
     public void SetLevel(LoggingOptions options) => _level.MinimumLevel = LevelOf(options);
@@ -108,6 +113,20 @@ internal sealed class DaemonLog : IDisposable
         {
             sink.Console(outputTemplate: TerminalTemplate, formatProvider: CultureInfo.InvariantCulture,
                 standardErrorFromLevel: All);
+        }
+    }
+
+    /// <summary>Sees how many lines the queue of a terminal has dropped.</summary>
+    private sealed class TerminalQueue : IAsyncLogEventSinkMonitor
+    {
+        private IAsyncLogEventSinkInspector? _queue;
+
+        public long Lost => _queue?.DroppedMessagesCount ?? 0;
+
+        public void StartMonitoring(IAsyncLogEventSinkInspector inspector) => _queue = inspector;
+
+        public void StopMonitoring(IAsyncLogEventSinkInspector inspector)
+        {
         }
     }
 }

@@ -29,7 +29,9 @@ internal sealed class LogWriter : IDisposable
     private byte[] _filling = new byte[FirstBytes];
     private byte[] _writing = new byte[FirstBytes];
     private int _filled;
-    private long _lost;
+
+    /// <summary>Lost lines: all, and those that <see cref="Lost"/> was not told of yet.</summary>
+    private long _lost, _untold;
     private bool _idle;
     private bool _urgent;
     private bool _ending;
@@ -46,6 +48,16 @@ internal sealed class LogWriter : IDisposable
     /// <summary>Called with the number of dropped lines, once there is room again.</summary>
     public Action<long>? Lost { get; set; }
 
+    /// <summary>Number of lines lost since the start.</summary>
+    public long LostLines
+    {
+        get
+        {
+            lock (_gate)
+                return _lost;
+        }
+    }
+
     /// <summary>Queues a line.</summary>
     /// <param name="line">The line in UTF-8, with its line end.</param>
     /// <param name="isUrgent">True to write it at once, with all queued lines.</param>
@@ -56,6 +68,7 @@ internal sealed class LogWriter : IDisposable
             if (_ending || _filled + line.Length > MaxBytes || !TryMakeRoom(line.Length))
             {
                 _lost++;
+                _untold++;
                 return;
             }
 
@@ -122,7 +135,7 @@ internal sealed class LogWriter : IDisposable
     private bool WriteOnce()
     {
         int count;
-        long lost;
+        long untold;
         lock (_gate)
         {
             AwaitLines();
@@ -135,7 +148,7 @@ internal sealed class LogWriter : IDisposable
 
             (_filling, _writing) = (_writing, _filling);
             (count, _filled, _urgent) = (_filled, 0, false);
-            (lost, _lost) = (_lost, 0);
+            (untold, _untold) = (_untold, 0);
         }
 
         try
@@ -145,14 +158,27 @@ internal sealed class LogWriter : IDisposable
         catch (Exception e) when (e is not OutOfMemoryException)
         {
             // The disk is full, the file is at its size limit, or nobody reads any more: there is nowhere to
-            // report it.
+            // report it until a write succeeds.
+            CountUnwritten(_writing.AsSpan(0, count), untold);
+            untold = 0;
         }
 
         if (_writing.Length > KeptBytes)
             _writing = new byte[FirstBytes];
-        if (lost > 0)
-            Lost?.Invoke(lost);
+        if (untold > 0)
+            Lost?.Invoke(untold);
         return true;
+    }
+
+    /// <summary>Counts the lines of a write that failed, though some of them may have been written.</summary>
+    private void CountUnwritten(ReadOnlySpan<byte> lines, long untold)
+    {
+        var unwritten = lines.Count((byte)'\n');
+        lock (_gate)
+        {
+            _lost += unwritten;
+            _untold += untold + unwritten;
+        }
     }
 
     private void AwaitLines()

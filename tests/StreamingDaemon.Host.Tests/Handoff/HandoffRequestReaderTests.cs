@@ -48,6 +48,24 @@ public sealed class HandoffRequestReaderTests
     public void Temperature_is_finite_or_absent(string json, double? expected) =>
         Assert.Equal(expected, Read(json).Temperature);
 
+    [Theory]
+    [InlineData("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true)]
+    [InlineData("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true)]
+    [InlineData("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false)]
+    [InlineData("00-00000000000000000000000000000000-00f067aa0ba902b7-01", false)]
+    [InlineData("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", false)]
+    [InlineData("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", false)]
+    [InlineData("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", false)]
+    [InlineData("00-4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7-01", false)]
+    [InlineData("4bf92f3577b34da6a3ce929d0e0e4736", false)]
+    public void Traceparent_is_one_of_trace_context_or_unusable(string value, bool isValid)
+    {
+        var request = Read($$"""{"traceparent":"{{value}}"}""");
+
+        Assert.Equal(isValid ? value : null, request.Traceparent);
+        Assert.Equal(isValid ? [] : ["traceparent"], request.Unusable);
+    }
+
     [Fact]
     public void Field_of_a_wrong_type_does_not_cost_the_others()
     {

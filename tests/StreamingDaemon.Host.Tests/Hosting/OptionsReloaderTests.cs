@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
 using StreamingDaemon.Host.Streams;
+using StreamingDaemon.Host.Telemetry;
 using StreamingDaemon.Testing;
 using StreamingDaemon.Uring.Handoff;
 using Xunit;
@@ -20,7 +21,7 @@ public sealed class OptionsReloaderTests : IDisposable
     private int _begun;
 
     public OptionsReloaderTests() => _reloader = new OptionsReloader(
-        _options, Read, _drain, _notifier, NullLogger<OptionsReloader>.Instance);
+        _options, Read, _drain, _notifier, Metrics(), NullLogger<OptionsReloader>.Instance);
 
     public void Dispose()
     {
@@ -64,13 +65,15 @@ public sealed class OptionsReloaderTests : IDisposable
         var other = new OptionsReloader(_options, () => s_defaults with
         {
             Timeouts = s_defaults.Timeouts with { IdleTimeoutMs = 7 },
-        }, new DrainSignal(), _notifier, NullLogger<OptionsReloader>.Instance);
+        }, new DrainSignal(), _notifier, Metrics(), NullLogger<OptionsReloader>.Instance);
         other.Request();
         await Eventually.TrueAsync(() => Idle == 7);
 
         Assert.Equal(0, Volatile.Read(ref _begun));
         other.Dispose();
     }
+
+    private static ReloadMetrics Metrics() => new(new StreamMetrics(s_defaults));
 
     private int Idle => _options.Current.Timeouts.IdleTimeoutMs;
 

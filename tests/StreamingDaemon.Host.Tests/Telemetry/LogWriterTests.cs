@@ -95,6 +95,7 @@ public sealed class LogWriterTests
         writer.End(TestClient.Patience);
 
         Assert.Equal(7, lost);
+        Assert.Equal(7, writer.LostLines);
         Assert.Equal(lines + 1 - 7, output.Text.Count(c => c == '\n'));
     }
 
@@ -108,6 +109,36 @@ public sealed class LogWriterTests
         writer.End(TestClient.Patience);
 
         Assert.Equal("", output.Text);
+    }
+
+    [Fact]
+    public async Task Lines_of_writes_that_fail_are_counted_and_told_after_the_first_that_succeeds()
+    {
+        var isFull = true;
+        var output = new Output
+        {
+            BeforeWrite = () =>
+            {
+                if (Volatile.Read(ref isFull))
+                    throw new IOException("No space left on device");
+            },
+        };
+        var told = 0L;
+        using var writer = new LogWriter(output) { Lost = count => Interlocked.Add(ref told, count) };
+
+        for (var i = 1; i <= 3; i++)
+        {
+            writer.Append(Line(i), isUrgent: true);
+            await Eventually.TrueAsync(() => writer.LostLines == i);
+        }
+
+        Assert.Equal(0, Interlocked.Read(ref told));
+        Volatile.Write(ref isFull, false);
+        writer.Append(Line(4), isUrgent: true);
+        await Eventually.TrueAsync(() => Interlocked.Read(ref told) == 3);
+
+        Assert.Equal("line 4\n", output.Text);
+        Assert.Equal(3, writer.LostLines);
     }
 
     [Fact]
