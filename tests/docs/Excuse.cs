@@ -31,12 +31,12 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("docs/keys.md", "printf %s \"$OPENAI_API_KEY\" |", Cluster),
         new("docs/operations.md", "docker compose --profile tls up --build", Engine),
         new("docs/operations.md", "docker compose build daemon", Engine),
-        new("docs/operations.md", "docker compose ps daemon", Engine),
+        new("docs/runbooks.md", "docker compose ps daemon", Engine),
         new("docs/apache.md", "docker build apache", Engine),
         new("docs/seccomp.md", "docker run --security-opt seccomp=deploy/seccomp/streaming-daemon.json "
             + "--security-opt no-new-privileges …", Engine),
 
-        new("docs/operations.md", "streaming-daemon check --upstream",
+        new("docs/runbooks.md", "streaming-daemon check --upstream",
             "wants a model's server; the tests of the command run it against several"),
 
         new("docs/seccomp.md", "deploy/seccomp/trace.sh artifacts/aot/streaming-daemon",
@@ -51,7 +51,7 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("docs/kubernetes.md",
             "kubectl create configmap streaming-daemon-seccomp --from-file=deploy/seccomp/streaming-daemon.json \\",
             Cluster),
-        new("docs/operations.md", "kubectl describe pods --selector app.kubernetes.io/name=streaming-daemon", Cluster),
+        new("docs/runbooks.md", "kubectl describe pods --selector app.kubernetes.io/name=streaming-daemon", Cluster),
         new("docs/kubernetes.md", "kubectl apply -k deploy/kubernetes/base", Cluster),
         new("docs/kubernetes.md",
             "helm install streaming-daemon deploy/helm/streaming-daemon --set daemon.backend=openai \\", Cluster),

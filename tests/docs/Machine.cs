@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Json;
@@ -9,9 +10,9 @@ namespace StreamingDaemon.DocsTests;
 
 /// <summary>
 /// A machine that runs the pages' commands unchanged, as root, at the root of the repository. It is a
-/// throwaway copy of this one (<c>machine.sh</c>), without internet access. Two programs differ:
-/// <c>systemctl</c> itself does what the units say. And publishing with Native AOT only puts the published
-/// binary in place, because test.sh has already published it with the same words.
+/// throwaway copy of this one (<c>machine.sh</c>), run by systemd, without internet access. One program
+/// differs: publishing with Native AOT only puts the published binary in place, because test.sh has already
+/// published it with the same words.
 /// </summary>
 internal sealed partial class Machine : IAsyncDisposable
 {
@@ -27,15 +28,14 @@ internal sealed partial class Machine : IAsyncDisposable
     {
         if (!Environment.IsPrivilegedProcess)
             throw new InvalidOperationException("the pages' commands are run in a copy of this machine: needs root");
-        var seed = Directory.CreateDirectory(_bundle.File("seed/usr/bin")).FullName;
-        File.Copy(Beside("systemctl.sh"), Path.Combine(seed, "systemctl"));
+        Directory.CreateDirectory(_bundle.File("seed"));
         if (NativeAot is { } binary)
         {
             Directory.CreateDirectory(_bundle.File("seed/native"));
             File.Copy(binary, _bundle.File("seed/native/streaming-daemon"));
         }
 
-        File.WriteAllText(_bundle.File("config.json"), Configuration());
+        File.WriteAllText(_bundle.File("config.json"), Configuration(_name));
         _process = Start(Require("unshare", "util-linux"),
             ["--mount", Beside("machine.sh"), _bundle.Path, Repository, _name], _output);
     }
@@ -52,7 +52,7 @@ internal sealed partial class Machine : IAsyncDisposable
         var machine = new Machine();
         try
         {
-            await Eventually.TrueAsync(() => machine.Answers());
+            await Eventually.TrueAsync(() => machine.Answers(), s_patience);
             return machine;
         }
         catch
@@ -138,7 +138,8 @@ internal sealed partial class Machine : IAsyncDisposable
         if (_process.HasExited)
             throw new InvalidOperationException("the copy ended");
         using var probe = Start(
-            "runc", ["--root", _bundle.File("state"), "exec", _name, "true"], new StringBuilder());
+            "runc", ["--root", _bundle.File("state"), "exec", _name, "systemctl", "is-active", "basic.target"],
+            new StringBuilder());
         probe.WaitForExit();
         return probe.ExitCode == 0;
     }
@@ -163,13 +164,9 @@ internal sealed partial class Machine : IAsyncDisposable
     private static string PublishedBy(string script) =>
         Publish().Match(File.ReadAllText(Path.Combine(Repository, script))).Groups[1].Value;
 
-    private static string Configuration()
+    private static string Configuration(string name)
     {
-        string[] all =
-        [
-            "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
-            "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
-        ];
+        string[] all = [.. Capabilities()];
         var dotnet = Path.GetDirectoryName(FindProgram("dotnet"))!;
         object Mount(string destination, string type, params string[] options) =>
             new { destination, type, source = type, options };
@@ -180,14 +177,18 @@ internal sealed partial class Machine : IAsyncDisposable
             {
                 user = new { uid = 0, gid = 0 },
                 cwd = Repository,
-                // A shell, which reaps processes whose parents have ended.
-                args = (string[])["bash", "-c", "cat >/dev/null; exit"],
+                // systemd hands a unit its credentials as a mount, which it makes in a namespace of its own. What is
+                // to be started, the pages say.
+                args = (string[])
+                [
+                    "sh", "-c", "mount --make-rshared / && exec /lib/systemd/systemd --unit=basic.target",
+                ],
                 env = (string[])
                 [
                     $"PATH=/usr/local/sbin:/usr/local/bin:{dotnet}:/usr/sbin:/usr/bin:/sbin:/bin",
                     $"HOME={Environment.GetFolderPath(Environment.SpecialFolder.UserProfile)}", "LC_ALL=C.UTF-8",
                     "DOTNET_CLI_TELEMETRY_OPTOUT=1", "DOTNET_NOLOGO=1", "MSBUILDDISABLENODEREUSE=1", "NO_COLOR=1",
-                    "DEBIAN_FRONTEND=noninteractive", "OPENAI_API_KEY=sk-of-the-test",
+                    "DEBIAN_FRONTEND=noninteractive", "OPENAI_API_KEY=sk-of-the-test", "container=runc",
                 ],
                 capabilities = new { bounding = all, effective = all, permitted = all },
                 rlimits = (object[])[new { type = "RLIMIT_NOFILE", soft = 20000, hard = 20000 }],
@@ -199,14 +200,25 @@ internal sealed partial class Machine : IAsyncDisposable
                 Mount("/dev/shm", "tmpfs", "nosuid"),
                 Mount("/dev/pts", "devpts", "nosuid", "newinstance", "ptmxmode=0666"),
                 Mount("/run", "tmpfs", "nosuid", "mode=755"), Mount("/run/lock", "tmpfs", "nosuid", "mode=1777"),
-                // Packages look for this, to know whether to start their services.
-                Mount("/run/systemd/system", "tmpfs", "nosuid"),
+                Mount("/sys", "sysfs", "nosuid", "ro"), Mount("/sys/fs/cgroup", "cgroup", "rw"),
             ],
             linux = new
             {
-                namespaces = from type in (string[])["pid", "network", "ipc", "mount", "uts"] select new { type },
+                cgroupsPath = $"/streaming-daemon-{name}",
+                namespaces = from type in (string[])["pid", "network", "ipc", "mount", "uts", "cgroup"]
+                             select new { type },
             },
         });
+    }
+
+    /// <summary>All that this process may have: systemd wants most of them.</summary>
+    private static IEnumerable<string> Capabilities()
+    {
+        var line = File.ReadLines("/proc/self/status").First(l => l.StartsWith("CapBnd:", StringComparison.Ordinal));
+        var bits = Convert.ToUInt64(line.Split('\t')[1], 16);
+        return Capability().Matches(File.ReadAllText("/usr/include/linux/capability.h"))
+            .Where(m => (bits >> int.Parse(m.Groups[2].Value, CultureInfo.InvariantCulture) & 1) == 1)
+            .Select(m => m.Groups[1].Value);
     }
 
     private static Process Start(string program, IEnumerable<string> arguments, StringBuilder output)
@@ -246,6 +258,9 @@ internal sealed partial class Machine : IAsyncDisposable
 
     private static string Require(string program, string package) => FindProgram(program)
         ?? throw new InvalidOperationException($"{program} is missing. These tests need it: apt-get install {package}");
+
+    [GeneratedRegex("^#define (CAP_[A-Z_]+) +([0-9]+)$", RegexOptions.Multiline)]
+    private static partial Regex Capability();
 
     [GeneratedRegex("""dotnet publish (.*) -o "\$published" """)]
     private static partial Regex Publish();

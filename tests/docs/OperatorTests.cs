@@ -6,6 +6,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
 {
     internal const string ReadMe = "README.md";
     internal const string Operations = "docs/operations.md";
+    internal const string Runbooks = "docs/runbooks.md";
     internal const string Apache = "docs/apache.md";
 
     private const string ReadMeSetUp =
@@ -57,12 +58,12 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
             await machine.RunAsync(page, "systemctl reload streaming-daemon");
 
         await machine.UntilAsync(
-            "grep 'max_connections.*restart\\|restart.*max_connections' /run/units/streaming-daemon.service.log");
+            "journalctl -u streaming-daemon -o cat | grep 'max_connections.*restart\\|restart.*max_connections'");
     }
 
     [Fact]
     [Runs(Operations, "systemctl restart streaming-daemon")]
-    [Runs(Operations, "systemctl status streaming-daemon")]
+    [Runs(Runbooks, "systemctl status streaming-daemon")]
     public async Task Restart_lets_the_stream_that_runs_end()
     {
         var machine = operators.Machine;
@@ -71,13 +72,13 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
         await machine.RunAsync(Operations, "systemctl restart streaming-daemon");
 
         await NoneIsCutAsync(machine, "/tmp/restart");
-        Assert.Contains("active (running)", await machine.RunAsync(Operations, "systemctl status streaming-daemon"),
+        Assert.Contains("active (running)", await machine.RunAsync(Runbooks, "systemctl status streaming-daemon"),
             StringComparison.Ordinal);
     }
 
     [Fact]
     [Runs(Operations, StopBoth)]
-    [Runs(Operations, BeginAgain)]
+    [Runs(Runbooks, BeginAgain)]
     public async Task Both_units_stop_and_begin_again_and_the_service_alone_brings_its_socket()
     {
         await using var machine = await Machine.StartAsync();
@@ -88,7 +89,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
         await machine.RunAsync(Operations, StopBoth);
         await machine.ShellAsync(
             "! systemctl is-active streaming-daemon.socket && ! systemctl is-active streaming-daemon.service");
-        await machine.RunAsync(Operations, BeginAgain);
+        await machine.RunAsync(Runbooks, BeginAgain);
         await machine.ShellAsync(Active);
 
         await machine.RunAsync(Operations, StopBoth);
@@ -119,7 +120,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     }
 
     [Fact]
-    [Runs(Operations, CheckAsItsUser)]
+    [Runs(Runbooks, CheckAsItsUser)]
     [Runs(Operations, "streaming-daemon check")]
     [Runs(ReadMe, "streaming-daemon --help")]
     [Runs(Operations, "streaming-daemon health")]
@@ -129,7 +130,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     {
         var machine = operators.Machine;
 
-        Assert.Contains("The daemon would start.", await machine.RunAsync(Operations, CheckAsItsUser),
+        Assert.Contains("The daemon would start.", await machine.RunAsync(Runbooks, CheckAsItsUser),
             StringComparison.Ordinal);
         Assert.Contains("--metrics", await machine.RunAsync(ReadMe, "streaming-daemon --help"), StringComparison.Ordinal);
         // If no file of the directory comes before the package's file.
@@ -153,8 +154,8 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
         await machine.RunAsync(Operations, Key);
 
         Assert.Equal("600 root\n", await machine.ShellAsync("stat -c '%a %U' /etc/streaming-daemon/openai-api-key"));
-        await machine.ShellAsync("""grep '"Backend":"openai"' /run/units/streaming-daemon.service.log""");
-        await machine.ShellAsync("! tr '\\0' '\\n' </proc/$(cat /run/units/streaming-daemon.service)/environ | grep OPENAI");
+        await machine.ShellAsync("""journalctl -u streaming-daemon -o cat | grep '"Backend":"openai"'""");
+        await machine.ShellAsync("! tr '\\0' '\\n' </proc/$(systemctl show --property MainPID --value streaming-daemon)/environ | grep OPENAI");
         const string Copy = "/run/credentials/streaming-daemon.service/openai-api-key";
         await machine.ShellAsync($"! setpriv --reuid www-data --regid www-data --clear-groups cat {Copy}");
 

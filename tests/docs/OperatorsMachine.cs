@@ -28,6 +28,8 @@ public sealed class OperatorsMachine : IAsyncLifetime
         _machine = await Machine.StartAsync();
         PackageInstalled = await _machine.RunAsync(OperatorTests.Operations, Package);
         MetricsOn = await _machine.RunAsync(OperatorTests.Operations, Metrics);
+        // Where its package is new, it does this.
+        await _machine.ShellAsync("systemctl start apache2");
         ModuleInstalled = await _machine.RunAsync(OperatorTests.Apache, Module);
         FirstAnswer = await _machine.RunAsync(OperatorTests.Apache, FirstQuestion);
     }

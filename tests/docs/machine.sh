@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A copy of this machine that is thrown away: its root is an overlay over this one's, and whatever is written goes into
-# memory; processes, network and mounts are its own. It ends with its standard input.
+# memory; processes, network and mounts are its own. Its first process is systemd. It ends with this script's standard input.
 # usage: unshare --mount machine.sh BUNDLE REPOSITORY NAME     BUNDLE holds config.json and seed/, files to begin with
 set -euo pipefail
 bundle=$1 repository=$2 name=$3
@@ -16,8 +16,10 @@ over machine / "$bundle/root"
 mount -t tmpfs -o mode=1777 tmpfs "$bundle/root/tmp"
 # A mount of its own, as a volume, would not be in the copy.
 over repository "$repository" "$bundle/root$repository"
-mv "$bundle/root/usr/bin/systemctl" "$bundle/root/usr/lib/systemd/systemctl"
 cp -r "$bundle/seed/." "$bundle/root/"
 # What keeps packages from starting services, where there is one: here they may.
 rm -f "$bundle/root/usr/sbin/policy-rc.d"
-exec runc --root "$bundle/state" run --bundle "$bundle" "$name"
+runc --root "$bundle/state" run --bundle "$bundle" "$name" </dev/null &
+cat >/dev/null
+runc --root "$bundle/state" kill "$name" KILL || true
+wait
