@@ -43,8 +43,9 @@ public sealed partial class DashboardPictureTests
             ["OPENAI_HTTP2_ENABLED"] = "false",
             ["OPENAI_MAX_RETRIES"] = "1",
         };
-        await using var daemon = await DaemonProcess.StartAsync(
-            environment, true, "--backend", "openai", "--max-connections", $"{MaxConnections}");
+        using var cgroup = new MemoryCgroup(256 << 20);
+        await using var daemon = await DaemonProcess.StartUnderAsync(cgroup.Wrapper, environment, true,
+            "--backend", "openai", "--max-connections", $"{MaxConnections}");
         await using var prometheus = new PrometheusServer(daemon.MetricsPort, ScrapeSeconds * 1000);
         await prometheus.ResultOfAsync("streaming_daemon_info");
         var start = Now();

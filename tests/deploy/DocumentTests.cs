@@ -8,7 +8,7 @@ namespace StreamingDaemon.DeployTests;
 public sealed partial class DocumentTests
 {
     /// <summary>The pages that operators set options from.</summary>
-    private static readonly string[] s_guides = ["docs/operations.md", "docs/kubernetes.md"];
+    private static readonly string[] s_guides = ["docs/operations.md", "docs/runbooks.md", "docs/kubernetes.md"];
 
     private static readonly string[] s_pages =
         [.. s_guides, "docs/seccomp.md", "CONTRIBUTING.md", "CHANGELOG.md"];
@@ -16,12 +16,16 @@ public sealed partial class DocumentTests
     [Fact]
     public void Every_alert_leads_to_its_section_and_every_section_has_its_alert()
     {
-        var page = File.ReadAllText(Tool.InRepository("docs", "operations.md"));
+        var page = File.ReadAllText(Tool.InRepository("docs", "runbooks.md"));
         var sections = Section().Matches(page).Select(m => m.Groups[1].Value);
-        var runbooks = Runbook().Matches(File.ReadAllText(Expressions.AlertsPath)).Select(m => m.Groups[1].Value);
+        var runbooks = Runbook().Matches(File.ReadAllText(Expressions.AlertsPath)).Select(m => m.Groups[1].Value)
+            .Select(address => new Uri(address, UriKind.Absolute)).ToList();
 
         Assert.Equal(Expressions.OfAlerts().Names.Order(), sections.Order());
-        Assert.Equal(Expressions.OfAlerts().Names.Select(n => n.ToLowerInvariant()), runbooks);
+        Assert.Equal(Expressions.OfAlerts().Names.Select(n => "#" + n.ToLowerInvariant()),
+            runbooks.Select(address => address.Fragment));
+        // One address, which the guide's command changes.
+        Assert.Equal(["https://runbooks.example"], runbooks.Select(a => a.GetLeftPart(UriPartial.Authority)).Distinct());
     }
 
     [Fact]
@@ -177,7 +181,7 @@ public sealed partial class DocumentTests
     [GeneratedRegex("^### (StreamingDaemon.*)$", RegexOptions.Multiline)]
     private static partial Regex Section();
 
-    [GeneratedRegex(@"runbook: docs/operations\.md#(\w+)")]
+    [GeneratedRegex(@"runbook_url: (\S+)")]
     private static partial Regex Runbook();
 
     [GeneratedRegex(@"\]\(([\w./-]+\.(?:md|yaml))(?:#[\w-]+)?\)")]

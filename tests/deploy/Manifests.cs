@@ -43,6 +43,9 @@ internal static class Manifests
     public static IReadOnlyList<object> Read(string yaml) =>
         [.. KubernetesYaml.LoadAllFromString(yaml, s_types, strict: true)];
 
+    /// <summary>A file without a kind, such as Prometheus' rules.</summary>
+    public static T ReadAs<T>(string yaml) => KubernetesYaml.Deserialize<T>(yaml, strict: true);
+
     /// <summary>An object as text, for comparison: unset fields are left out.</summary>
     public static string Text(object manifest) => KubernetesYaml.Serialize(manifest);
 

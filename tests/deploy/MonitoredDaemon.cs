@@ -7,6 +7,7 @@ namespace StreamingDaemon.DeployTests;
 /// </summary>
 public sealed class MonitoredDaemon : IAsyncLifetime
 {
+    private readonly MemoryCgroup _cgroup = new(1L << 30);
     private DaemonProcess? _daemon;
     private FakeLlmServer? _upstream;
     private PrometheusServer? _prometheus;
@@ -27,7 +28,8 @@ public sealed class MonitoredDaemon : IAsyncLifetime
             ["OPENAI_API_BASE"] = _upstream.BaseAddress.ToString(),
             ["OPENAI_HTTP2_ENABLED"] = "false",
         };
-        _daemon = await DaemonProcess.StartAsync(environment, true, "--delay", "1", "--max-connections", "2");
+        _daemon = await DaemonProcess.StartUnderAsync(
+            _cgroup.Wrapper, environment, true, "--delay", "1", "--max-connections", "2");
         _prometheus = new PrometheusServer(_daemon.MetricsPort);
         await HappenAsync();
         // A rate needs two scrapes of a series, with something between them.
@@ -44,6 +46,7 @@ public sealed class MonitoredDaemon : IAsyncLifetime
             await _daemon.DisposeAsync();
         if (_upstream is not null)
             await _upstream.DisposeAsync();
+        _cgroup.Dispose();
     }
 
     private async Task HappenAsync()

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using StreamingDaemon.Backends;
 
 namespace StreamingDaemon.DeployTests;
@@ -16,6 +17,44 @@ public sealed class MonitoringTests(MonitoredDaemon daemon) : IClassFixture<Moni
         var text = await File.ReadAllTextAsync(tests);
         Assert.All(Expressions.OfAlerts().Names,
             name => Assert.Contains($"alertname: {name}\n", text, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Nobody_is_woken_by_one_event_or_one_slow_stream()
+    {
+        var rules = Manifests.ReadAs<Manifests.AlertGroups>(File.ReadAllText(Expressions.AlertsPath));
+        var critical = rules.Groups!.Single().Rules!.Where(rule => rule.Labels!["severity"] == "critical").ToList();
+
+        Assert.Equal(
+            ["Down", "Restarts", "UpstreamFails", "Stalled", "Full"],
+            critical.Select(rule => rule.Name!["StreamingDaemon".Length..]));
+        // A floor of traffic, of refusals, of clients or of starts; and Down is of no stream.
+        Assert.All(critical.Skip(1), rule => Assert.Matches("rate.* > 0\\.05$|>= (?:[3-9]|1[0-9])\\b", rule.Expr!));
+    }
+
+    [Fact]
+    public void Log_is_a_click_away_for_the_same_time_and_for_one_outcome()
+    {
+        using var document = JsonDocument.Parse(File.ReadAllText(Expressions.DashboardPath));
+        var root = document.RootElement;
+        var links = root.GetProperty("links").EnumerateArray().Concat(root.GetProperty("panels").EnumerateArray()
+            .Select(panel => panel.GetProperty("fieldConfig").GetProperty("defaults"))
+            .Where(defaults => defaults.TryGetProperty("links", out _))
+            .SelectMany(defaults => defaults.GetProperty("links").EnumerateArray())).ToList();
+        var stream = root.GetProperty("templating").GetProperty("list").EnumerateArray()
+            .Single(v => v.GetProperty("name").GetString() == "logstream").GetProperty("query").GetString()!;
+
+        Assert.Equal(2, links.Count);
+        Assert.All(links, link =>
+        {
+            var panes = link.GetProperty("url").GetString()!.Split("&panes=")[1]
+                .Replace("${logstream:raw}", stream, StringComparison.Ordinal)
+                .Replace("${__field.labels.outcome}", "Completed", StringComparison.Ordinal);
+            using var pane = JsonDocument.Parse(panes);
+            var range = pane.RootElement.GetProperty("a").GetProperty("range");
+            Assert.Equal(("${__from}", "${__to}"),
+                (range.GetProperty("from").GetString(), range.GetProperty("to").GetString()));
+        });
     }
 
     [Fact]
