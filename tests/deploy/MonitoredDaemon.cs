@@ -29,7 +29,7 @@ public sealed class MonitoredDaemon : IAsyncLifetime
             ["OPENAI_HTTP2_ENABLED"] = "false",
         };
         _daemon = await DaemonProcess.StartUnderAsync(
-            _cgroup.Wrapper, environment, true, "--delay", "1", "--max-connections", "2");
+            _cgroup.Wrapper, environment, true, "--backend", "mock", "--delay", "1", "--max-connections", "2");
         _prometheus = new PrometheusServer(_daemon.MetricsPort);
         await HappenAsync();
         // A rate needs two scrapes of a series, with something between them.

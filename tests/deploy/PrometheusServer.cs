@@ -10,7 +10,7 @@ namespace StreamingDaemon.DeployTests;
 internal sealed record PrometheusSeries(
     IReadOnlyDictionary<string, string> Labels, IReadOnlyList<(double At, double Value)> Points);
 
-/// <summary>A private Prometheus that scrapes one daemon; five times a second, unless told
+/// <summary>A private Prometheus that scrapes one daemon; once a second, unless told
 /// otherwise.</summary>
 internal sealed class PrometheusServer : IAsyncDisposable
 {
@@ -18,7 +18,7 @@ internal sealed class PrometheusServer : IAsyncDisposable
     private readonly Process _process;
     private readonly HttpClient _http;
 
-    public PrometheusServer(int daemonPort, int scrapeMs = 200)
+    public PrometheusServer(int daemonPort, int scrapeMs = 1000)
     {
         var port = DaemonProcess.FreePort();
         var configuration = _directory.File("prometheus.yml");
@@ -61,7 +61,7 @@ internal sealed class PrometheusServer : IAsyncDisposable
     /// <summary>Waits until an expression returns something.</summary>
     public async Task<IReadOnlyList<IReadOnlyDictionary<string, string>>> ResultOfAsync(string expression)
     {
-        var deadline = Environment.TickCount64 + 30_000;
+        var deadline = Environment.TickCount64 + 60_000;
         while (true)
         {
             var series = await QueryAsync(expression);

@@ -74,8 +74,10 @@ internal static partial class Reference
 
     private static string PodsConfiguration { get; } = File.ReadAllText(At("deploy/kubernetes/base/config.toml"));
 
-    private static IEnumerable<string> Missing(string path) =>
-        Path.Exists(At(path)) ? [] : [$"there is no {path}"];
+    private static IEnumerable<string> Missing(string path) => Path.Exists(At(path))
+        || path.Contains('*', StringComparison.Ordinal)
+        && Directory.EnumerateFileSystemEntries(At(Path.GetDirectoryName(path)!), Path.GetFileName(path)).Any()
+            ? [] : [$"there is no {path}"];
 
     private static IEnumerable<string> NotIn(string text, string what) =>
         text.Contains(what, StringComparison.Ordinal) ? [] : [$"nothing refers to {what.Trim()}"];
