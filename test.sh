@@ -26,6 +26,7 @@ install_packages() {
   local missing=()
   command -v apache2 >/dev/null || [ -x /usr/sbin/apache2 ] || missing+=(apache2)
   command -v apxs >/dev/null || missing+=(apache2-dev)
+  [ -e /usr/include/apache2/mod_ssl_openssl.h ] || missing+=(apache2-ssl-dev)
   compgen -G '/usr/lib/apache2/modules/libphp*.so' >/dev/null || missing+=(libapache2-mod-php)
   compgen -G '/usr/sbin/php-fpm*' >/dev/null || missing+=(php-fpm)
   # The PHP library of apache/php, and its fallback for development.
@@ -59,6 +60,14 @@ install_packages() {
   # deploy/seccomp/trace.sh, and what counts system calls.
   command -v strace >/dev/null || missing+=(strace)
   [ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev)
+  # The virtual machine of tests/vm: what it runs on, and the clients in it.
+  command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
+  [ -x /bin/busybox ] || missing+=(busybox-static)
+  command -v cpio >/dev/null || missing+=(cpio)
+  command -v gnutls-cli >/dev/null || missing+=(gnutls-bin)
+  command -v openssl >/dev/null || missing+=(openssl)
+  compgen -G '/usr/lib/python3/dist-packages/pycurl*.so' >/dev/null || missing+=(python3 python3-pycurl)
+  command -v nginx >/dev/null || missing+=(nginx-light)
   # bench/trials.c and bench/floor.c.
   [ -e /usr/include/liburing.h ] || missing+=(liburing-dev)
   [ ${#missing[@]} -eq 0 ] && return 0
@@ -141,6 +150,7 @@ functional_tests=tests/StreamingDaemon.FunctionalTests/bin/Debug/net10.0/Streami
 apache_tests=tests/apache/bin/Debug/net10.0/StreamingDaemon.ApacheTests
 chat_page_tests=tests/chatpage/bin/Debug/net10.0/StreamingDaemon.ChatPageTests
 deploy_tests=tests/deploy/bin/Debug/net10.0/StreamingDaemon.DeployTests
+vm_tests=tests/vm/bin/Debug/net10.0/StreamingDaemon.VmTests
 docs_tests=tests/docs/bin/Debug/net10.0/StreamingDaemon.DocsTests
 
 if [ $quick -eq 1 ]; then
@@ -198,6 +208,8 @@ run_tests "StreamingDaemon.FunctionalTests, under the seccomp profile" "$deploy_
   -method '*.Functional_tests_pass_under_the_profile'
 run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No
 deploy_lane() {
+  # A virtual machine with the lowest kernel that is supported. It takes two or three minutes.
+  run_tests StreamingDaemon.VmTests "$vm_tests"
   run_tests StreamingDaemon.DeployTests "$deploy_tests" -method- '*.Functional_tests_pass_under_the_profile'
 }
 site_lane() {

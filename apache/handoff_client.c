@@ -91,6 +91,7 @@ int hand_over(request_rec *r, const handoff_conf *conf, const char *path, const 
     daemon_socket daemon;
     apr_os_sock_t client_fd;
     apr_socket_t *client = ap_get_conn_socket(r->connection);
+    const char *problem;
     int dummy_fd, error, delivered, refusals = 0;
 
     if (client == NULL || apr_os_sock_get(&client_fd, client) != APR_SUCCESS || client_fd < 0) {
@@ -117,6 +118,13 @@ int hand_over(request_rec *r, const handoff_conf *conf, const char *path, const 
             return HTTP_SERVICE_UNAVAILABLE;
         }
 
+        /* As late as possible: if there is no daemon, httpd answers as always. */
+        problem = leave_encryption_to_kernel(r, client_fd);
+        if (problem != NULL) {
+            release_daemon(&daemon, dummy_fd);
+            LOG(APLOG_ERR, 0, r, "%s", problem);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
         sent_by = apr_time_now() + apr_time_from_msec(conf->send_timeout_ms);
         if (refusals > 0 && sent_by > deadline)
             sent_by = deadline;

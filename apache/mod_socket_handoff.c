@@ -21,7 +21,6 @@
 
 #include "http_protocol.h"
 #include "http_request.h"
-#include "http_ssl.h"
 
 /* A note, for a log format: %{socket-handoff}n is the path a request was handed to. */
 #define HANDOFF_NOTE "socket-handoff"
@@ -57,10 +56,7 @@ static const char *connection_problem(request_rec *r)
 
     if (r->proto_num >= HTTP_VERSION(2, 0) || c->master != NULL)
         return "one stream of an HTTP/2 connection cannot be handed over; use HTTP/1.1 for this location";
-    if (ap_ssl_conn_is_ssl(c))
-        return "this connection's TLS ends in httpd, the daemon would write plain text into it; "
-               "terminate TLS in front of httpd";
-    return NULL;
+    return encryption_problem(r);
 }
 
 /* OK if the handoff may go on, or the status that the client gets instead. */
@@ -162,6 +158,7 @@ static void register_hooks(apr_pool_t *p)
     strip_filter_handle =
         ap_register_output_filter(STRIP_FILTER, strip_filter, NULL, AP_FTYPE_PROTOCOL - 1);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_optional_fn_retrieve(find_tls_module, NULL, NULL, APR_HOOK_MIDDLE);
     /* Before every other handler: it runs them. */
     ap_hook_handler(handoff_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_fixups(set_environment, NULL, NULL, APR_HOOK_LAST);

@@ -108,6 +108,17 @@ apr_status_t flush_earlier_responses(request_rec *r);
 /* Returns OK with the client released, or the status that the client gets instead. */
 int hand_over(request_rec *r, const handoff_conf *conf, const char *path, const char *data);
 
+/* ---- handoff_encryption.c ---- */
+
+/* At the start. */
+void find_tls_module(void);
+
+/* Why the daemon could not write plain text into this connection; NULL if it could. Changes nothing. */
+const char *encryption_problem(request_rec *r);
+
+/* From now on the daemon can. NULL, or why not; then nothing has changed. */
+const char *leave_encryption_to_kernel(request_rec *r, int client_fd);
+
 /* ---- handoff_data.c ---- */
 
 const char *take_header(request_rec *r, const char *name);

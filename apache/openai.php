@@ -100,7 +100,7 @@ if (!is_string($json) || strlen(implode($parts)) > MAX_HANDOFF_BYTES) {
 }
 // The module says that it is on for this request. Without it the whole prompt would go to the browser, as a header.
 if (($_SERVER['SOCKET_HANDOFF'] ?? '') !== '1') {
-    error_log('openai.php: mod_socket_handoff is not on for this request, or its connection is HTTP/2 or TLS');
+    error_log('openai.php: mod_socket_handoff is not on for this request, or its connection is HTTP/2, or TLS that the kernel cannot do');
     refuse(503, 'handoff_unavailable', 'The chat is not available.');
 }
 foreach ($parts as $index => $part) {

@@ -154,7 +154,7 @@ $handoff += $messages === [] ? ['prompt' => $prompt] : ['messages' => $messages]
 $parts = fit_handoff($handoff);
 // The module says that it is on for this request. Without it the whole prompt would go to the browser, as a header.
 if (($_SERVER['SOCKET_HANDOFF'] ?? '') !== '1') {
-    error_log('stream.php: mod_socket_handoff is not on for this request, or its connection is HTTP/2 or TLS');
+    error_log('stream.php: mod_socket_handoff is not on for this request, or its connection is HTTP/2, or TLS that the kernel cannot do');
     refuse(503, 'handoff_unavailable', 'The chat is not available.');
 }
 foreach ($parts as $index => $part) {

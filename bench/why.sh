@@ -34,7 +34,7 @@ if [ -z "${DAEMON_UNDER_TEST:-}" ]; then
   dotnet publish -c Release -r linux-x64 "$root/src/StreamingDaemon.Host" -o "$root/artifacts/aot" -v quiet >&2
   DAEMON_UNDER_TEST=$root/artifacts/aot/streaming-daemon
 fi
-make -s -C "$root/apache" BUILD="$directory/module" >"$directory/make.log" 2>&1 || fail "$(cat "$directory/make.log")"
+make -s -C "$root/apache" TLS=no BUILD="$directory/module" >"$directory/make.log" 2>&1 || fail "$(cat "$directory/make.log")"
 
 chmod 755 "$directory"
 mkdir "$directory/run" "$directory/chat"

@@ -40,7 +40,8 @@ public sealed partial class ClientStream
         if (mayWait)
         {
             worker.BeginCall();
-            rejection = ClientSocket.Prepare(Connection.Fd);
+            rejection = ClientSocket.Prepare(Connection.Fd, out var isTls);
+            IsTls = _loop.Options.TlsAnswer?.Invoke(Connection.Fd) ?? isTls;
             worker.EndCall();
         }
 

@@ -53,6 +53,10 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     public ReadOnlySpan<byte> HandoffData =>
         Volatile.Read(ref _handoffDataReleased) ? [] : _handoffData.Bytes;
 
+    /// <summary>Does the kernel encrypt what is sent (kernel TLS)? Known when the handler is
+    /// called.</summary>
+    public bool IsTls { get; private set; }
+
     /// <summary>When the handoff was accepted (<see cref="System.Diagnostics.Stopwatch"/> ticks).</summary>
     public long AcceptedTimestamp { get; }
 

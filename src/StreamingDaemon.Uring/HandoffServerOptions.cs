@@ -60,6 +60,10 @@ public sealed record HandoffServerOptions
     /// <summary>Stands between the loop and a client's socket, for tests.</summary>
     internal ClientCallFault? CallFault { get; init; }
 
+    /// <summary>Says in the kernel's place whether it encrypts for a client, by its descriptor, for
+    /// tests.</summary>
+    internal Func<int, bool>? TlsAnswer { get; init; }
+
     /// <summary>The kernel's workers make all calls on clients' sockets, for tests.</summary>
     internal bool AlwaysUsesWorkers { get; init; }
 

@@ -137,6 +137,7 @@ public sealed partial class LifecycleTests
                 + $"revision=\"{await RevisionAsync()}\"}} 1",
             "streaming_daemon_streams_total{backend=\"mock\",outcome=\"Completed\"} 1",
             "streaming_daemon_streams_total{backend=\"mock\",outcome=\"BadHandoff\"} 1",
+            "streaming_daemon_tls_clients_total 0",
             "streaming_daemon_events_total 18",
             "streaming_daemon_handoff_duration_seconds_count 2",
             "streaming_daemon_time_to_first_token_seconds_count{backend=\"mock\"} 1",

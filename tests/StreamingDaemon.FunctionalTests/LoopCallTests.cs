@@ -21,7 +21,7 @@ public sealed partial class LoopCallTests : IDisposable
         "nanosleep", "sched_yield", "gettid", "getpid", "restart_syscall", "rt_sigprocmask", "rt_sigreturn",
         "tgkill", "exit", "membarrier", "brk", "getrandom", "set_robust_list", "sigaltstack",
         // On handed-over descriptors: the page has a table of them.
-        "getsockopt", "setsockopt", "ioctl", "sendto", "shutdown", "recvfrom",
+        "getsockopt", "setsockopt", "ioctl", "poll", "sendto", "sendmsg", "shutdown", "recvfrom",
         // At the drain, on the socket's path and its lock; the accept queue is emptied then.
         "openat", "open", "flock", "statx", "fstat", "unlink", "accept4",
     ];
@@ -72,7 +72,7 @@ public sealed partial class LoopCallTests : IDisposable
                 || call.Contains("</proc/", StringComparison.Ordinal),
             // No recvmsg: it would release the descriptors in the message. Another thread does that.
             "recvfrom" => call.Contains("MSG_DONTWAIT", StringComparison.Ordinal),
-            "sendto" => call.Contains("MSG_DONTWAIT", StringComparison.Ordinal),
+            "sendto" or "sendmsg" => call.Contains("MSG_DONTWAIT", StringComparison.Ordinal),
             // On a client's socket, this would wait for the socket's lock. The module's connections have no
             // other user.
             "setsockopt" => call.Contains("<UNIX", StringComparison.Ordinal),

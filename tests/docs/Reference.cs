@@ -50,6 +50,8 @@ internal static partial class Reference
         ["dotnet", "run", "--project", var tests] => NotIn(Suite, $"={tests}/bin/"),
         ["dotnet", "run", "--project", var tests, "--", "-class", var name] =>
             [.. NotIn(Suite, $"={tests}/bin/"), .. Missing($"{tests}/{name.Trim('"', '*')}.cs")],
+        ["modprobe", var module] => NotIn(File.ReadAllText(At("tests/vm/guest/tls.py")), $"\"modprobe\", \"{module}\""),
+        ["echo", var module, ">/etc/modules-load.d/tls.conf"] => NotIn(File.ReadAllText(At("docs/apache.md")), $"modprobe {module}"),
         ["dotnet", "build"] => Directory.GetFiles(At("."), "*.sln").Length == 1 ? [] : ["there is not one solution"],
         ["phpunit", "-c", var configuration] => [.. Missing(configuration), .. NotIn(Suite, "phpunit")],
         ["apt-get", "install", .. var packages] => packages.SelectMany(package => NotIn(Suite, package)),

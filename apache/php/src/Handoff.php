@@ -195,7 +195,7 @@ final class Handoff
     {
         if (!self::isAvailable()) {
             throw new ModuleUnavailable('SOCKET_HANDOFF is not set: mod_socket_handoff is not loaded or not on for this '
-                . 'request, or it came over HTTP/2 or TLS that ends in httpd.');
+                . 'request, or it came over HTTP/2, or TLS that the kernel cannot do.');
         }
         $json = $this->json();
         // A value loses the spaces at its ends. All spaces here are in strings, where \u0020 is the same.

@@ -55,7 +55,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         StreamSession? session = null;
         try
         {
-            _metrics.OnHandoff(client.AcceptedTimestamp);
+            _metrics.OnHandoff(client);
             var readable = HandoffRequestReader.TryRead(client.HandoffData, out request,
                 withPrompt: client.Admission == HandoffAdmission.Admitted, _keepsUnknown);
             client.ReleaseHandoffData();

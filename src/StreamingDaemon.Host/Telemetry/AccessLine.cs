@@ -71,6 +71,8 @@ internal sealed class AccessLine
         Add(fields.DurationMs);
         Add(",\"Status\":"u8);
         Add(fields.Status);
+        Add(",\"Tls\":"u8);
+        Add(fields.Tls ? "true"u8 : "false"u8);
         Add(",\"Code\":"u8);
         AddJsonString(fields.Code);
         Add(",\"FinishReason\":"u8);
@@ -125,6 +127,7 @@ internal sealed class AccessLine
         Add(fields.DurationMs);
         Add(" status="u8);
         Add(fields.Status);
+        Add(fields.Tls ? " tls=True"u8 : " tls=False"u8);
         Add(" code="u8);
         AddRendered(fields.Code, isJson);
         Add(" finish_reason="u8);
@@ -270,4 +273,4 @@ internal sealed class AccessLine
 /// <summary>The fields of a line. Times are in ms with three decimals, or null.</summary>
 internal readonly record struct AccessFields(StreamOutcome Outcome, ReadOnlyMemory<char> RequestId,
     UserId UserId, string Backend, string Model, long Bytes, int Events, double? TtftMs, double? DurationMs,
-    int Status, string? Code, string? FinishReason, string? Reason, string? Traceparent);
+    int Status, bool Tls, string? Code, string? FinishReason, string? Reason, string? Traceparent);

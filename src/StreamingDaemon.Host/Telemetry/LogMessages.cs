@@ -14,13 +14,13 @@ internal static partial class LogMessages
     public const string StreamEndedTemplate =
         "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} "
         + "bytes={Bytes} events={Events} ttft_ms={TtftMs} duration_ms={DurationMs} status={Status} "
-        + "code={Code} finish_reason={FinishReason} reason={Reason} traceparent={Traceparent}";
+        + "tls={Tls} code={Code} finish_reason={FinishReason} reason={Reason} traceparent={Traceparent}";
 
     [LoggerMessage(EventId = 1, EventName = "StreamEnded", Message = StreamEndedTemplate)]
     public static partial void StreamEnded(this ILogger logger, LogLevel level, StreamOutcome outcome,
         string requestId, object? userId, string backend, string model, long bytes, int events,
-        double? ttftMs, double? durationMs, int status, string? code, string? finishReason, string? reason,
-        string? traceparent);
+        double? ttftMs, double? durationMs, int status, bool tls, string? code, string? finishReason,
+        string? reason, string? traceparent);
 
     [LoggerMessage(EventId = 2, EventName = "LinesLost", Level = LogLevel.Warning,
         Message = "{Count} lines of this log were lost: they were written faster than they were read")]

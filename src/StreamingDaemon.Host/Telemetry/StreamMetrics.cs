@@ -28,7 +28,7 @@ internal sealed class StreamMetrics
 
     private readonly Gauge _active, _peak, _max;
     private readonly Gauge _states, _draining, _hung;
-    private readonly Counter _replaced, _requests, _bytes, _streams, _events;
+    private readonly Counter _replaced, _requests, _bytes, _tls, _streams, _events;
     private readonly Counter _upstreamErrors, _upstreamRetries, _errors;
     private readonly Histogram _handoff, _firstToken, _duration;
     private readonly ConcurrentDictionary<string, BackendSeries> _series = new();
@@ -52,6 +52,8 @@ internal sealed class StreamMetrics
         _requests = factory.CreateCounter("streaming_daemon_requests_total",
             "Handoffs, by status: started, then completed ([DONE] was sent) or failed.", "status");
         _bytes = factory.CreateCounter("streaming_daemon_bytes_total", "Bytes sent to clients.");
+        _tls = factory.CreateCounter("streaming_daemon_tls_clients_total",
+            "Handoffs whose client the kernel encrypts for (HTTPS that ends in Apache).");
         factory.CreateGauge("streaming_daemon_info", "Always 1; its labels say what runs.",
                 "version", "sqpoll", "thread_pool", "revision")
             .WithLabels(DaemonVersion.Text, OnOff(options.Performance.SqPoll),
@@ -134,10 +136,12 @@ internal sealed class StreamMetrics
         _replaced.WithLabels(work).IncTo(threads.Ever);
     }
 
-    public void OnHandoff(long acceptedTimestamp)
+    public void OnHandoff(ClientStream client)
     {
         Interlocked.Increment(ref _started);
-        _handoff.Observe(Stopwatch.GetElapsedTime(acceptedTimestamp).TotalSeconds);
+        _handoff.Observe(Stopwatch.GetElapsedTime(client.AcceptedTimestamp).TotalSeconds);
+        if (client.IsTls)
+            _tls.Inc();
     }
 
     public void OnEvent() => Interlocked.Increment(ref _eventCount);

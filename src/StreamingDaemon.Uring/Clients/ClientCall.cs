@@ -27,6 +27,8 @@ internal readonly unsafe struct ClientCall(OperationKind kind, int fd, byte* byt
     {
         OperationKind.ClientSend => LinuxNative.Send(fd, bytes, length, MsgDontWait | MsgNoSignal),
         OperationKind.ClientRead => LinuxNative.Recv(fd, bytes, length, MsgDontWait),
+        OperationKind.ClientCloseNotify =>
+            LinuxNative.SendMsg(fd, CloseNotify.Message, MsgDontWait | MsgNoSignal),
         _ => LinuxNative.Shutdown(fd, ShutWr),
     };
 }

@@ -8,8 +8,8 @@ using StreamingDaemon.Uring.Threads;
 namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>
-/// The three calls on a client's socket that take its lock: send, shutdown, recv. None waits for the client
-/// (MSG_DONTWAIT), but each waits for the lock. Another process with a descriptor of the socket can hold that
+/// The calls on a client's socket that take its lock: send, sendmsg, shutdown, recv. None waits for the
+/// client (MSG_DONTWAIT), but each waits for the lock. Another process with a descriptor of the socket can hold that
 /// lock for ever: a send from memory that faults does. Each is a system call of its own, so that it is known
 /// which one hangs. None is part of an enter, which would hang with its whole batch. A thread that hangs in
 /// one is replaced. For a while after that, the kernel's workers make these calls (IOSQE_ASYNC): they cost
@@ -183,6 +183,9 @@ internal sealed unsafe class ClientCalls : IHangWatched
             case OperationKind.ClientRead:
                 _loop.Operations.ReadByWorker(
                     fd, BytesOf(client, kind), LengthOf(client, kind), generation, slot);
+                break;
+            case OperationKind.ClientCloseNotify:
+                _loop.Operations.SendMessageByWorker(fd, CloseNotify.Message, kind, generation, slot);
                 break;
             default:
                 _loop.Operations.ShutdownByWorker(fd, generation, slot);

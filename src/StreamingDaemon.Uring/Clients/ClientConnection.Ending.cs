@@ -28,8 +28,8 @@ internal sealed partial class ClientConnection
     private ClientEnd _end;
 
     /// <summary>A call that takes its socket's lock is under way.</summary>
-    private bool HasCallInFlight => _isShuttingDown || _sendOperation == OperationKind.ClientSend
-        || _readOperation == OperationKind.ClientRead;
+    private bool HasCallInFlight => _isShuttingDown || _isNotifying
+        || _sendOperation == OperationKind.ClientSend || _readOperation == OperationKind.ClientRead;
 
     private bool HasOperationInFlight =>
         IsSending || _isWatched || _readOperation != OperationKind.None || _isShuttingDown;
@@ -135,17 +135,23 @@ internal sealed partial class ClientConnection
     {
         if (_state == ClientState.Closing)
             return;
+        var isTold = _state == ClientState.Streaming && !HasCallInFlight && IsToldOfClose(end);
         _state = ClientState.Closing;
         ReportEnd(end);
-        if (IsSending)
+        if (_sendOperation != OperationKind.None)
             Cancel(_sendOperation);
+        if (_isNotifying)
+            Cancel(OperationKind.ClientCloseNotify);
         if (_isWatched)
             Cancel(OperationKind.ClientWatch);
         if (_readOperation != OperationKind.None)
             Cancel(_readOperation);
-        if (HasCallInFlight)
+        if (HasCallInFlight || isTold)
             _loop.SetTimer(this, LeaveBehindAfterMs);
-        FinishCloseIfIdle();
+        if (isTold)
+            NotifyClose();
+        else
+            FinishCloseIfIdle();
     }
 
     private void Cancel(OperationKind kind) => _loop.Operations.Cancel(kind, Generation, Index);

@@ -54,7 +54,7 @@ internal sealed unsafe partial class ClientConnection
 
     public int UnsentLength => _sending.Length - _sent;
 
-    private bool IsSending => _sendOperation != OperationKind.None;
+    private bool IsSending => _sendOperation != OperationKind.None || _isNotifying;
 
     private int ProbeMs => Math.Min(LongestProbeMs, Math.Max(1, _loop.Options.WriteTimeoutMs / 4));
 
@@ -96,12 +96,18 @@ internal sealed unsafe partial class ClientConnection
         }
         else if (endRequested != StreamEndRequest.None)
         {
-            BeginLinger();
+            EndStream();
         }
     }
 
     private void Send()
     {
+        if (_isAllSent)
+        {
+            NotifyClose();
+            return;
+        }
+
         _sendOperation = OperationKind.ClientSend;
         _loop.Statistics.OnSendSubmitted();
         _table.Calls.Make(this, OperationKind.ClientSend);
@@ -123,23 +129,9 @@ internal sealed unsafe partial class ClientConnection
             return;
         }
 
-        if (result == -Errno.Again)
+        if (result <= 0)
         {
-            AwaitWritable();
-        }
-        else if (result is -Errno.NoBufs or -Errno.NoMem)
-        {
-            Stall();
-        }
-        else if (IsInterrupted(result))
-        {
-            Send();
-        }
-        else if (result <= 0)
-        {
-            BeginClose(result is -Errno.Pipe or -Errno.ConnReset or -Errno.TimedOut
-                ? ClientEnd.ClientGone
-                : ClientEnd.SocketError);
+            OnSendFailed(result);
         }
         else if (UnsentLength > 0)
         {
@@ -153,6 +145,28 @@ internal sealed unsafe partial class ClientConnection
             // Through the queue: tokens that come until the end of this turn join this send.
             if (Stream!.Outbox.HasWork)
                 QueueSend();
+        }
+    }
+
+    private void OnSendFailed(int result)
+    {
+        if (result == -Errno.Again)
+        {
+            AwaitWritable();
+        }
+        else if (result is -Errno.NoBufs or -Errno.NoMem)
+        {
+            Stall();
+        }
+        else if (IsInterrupted(result))
+        {
+            Send();
+        }
+        else
+        {
+            BeginClose(result is -Errno.Pipe or -Errno.ConnReset or -Errno.TimedOut
+                ? ClientEnd.ClientGone
+                : ClientEnd.SocketError);
         }
     }
 

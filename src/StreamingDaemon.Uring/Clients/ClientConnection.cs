@@ -28,7 +28,8 @@ internal enum ClientState : byte
 
 /// <summary>
 /// One client, in its slot: its watch, its one timer, and in the other files its sends
-/// (<c>ClientConnection.Sending.cs</c>) and its end (<c>ClientConnection.Ending.cs</c>). Loop-owned: no other
+/// (<c>ClientConnection.Sending.cs</c>) and its end (<c>ClientConnection.Ending.cs</c>,
+/// <c>ClientConnection.Tls.cs</c>). Loop-owned: no other
 /// thread reads or writes it. Invariants: at most one send in flight; the slot is freed only after the
 /// completion of everything in flight.
 /// </summary>
@@ -116,6 +117,9 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
                 break;
             case OperationKind.ClientShutdown:
                 OnShutDown();
+                break;
+            case OperationKind.ClientCloseNotify:
+                OnCloseNotified(result);
                 break;
         }
     }
@@ -236,7 +240,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         Fd = -1;
         _state = ClientState.Free;
         Stream = null;
-        _isInsideFlush = _isStalled = _seemsGone = _isLeftBehind = false;
+        _isInsideFlush = _isStalled = _seemsGone = _isLeftBehind = _isAllSent = false;
         _sent = 0;
         _lingeredBytes = 0;
         _end = ClientEnd.None;

@@ -27,9 +27,12 @@ internal static class ClientSocket
     /// Checks that it is connected, and readies it for streaming. These calls take the socket's lock, so they
     /// wait as long as another holder of the socket wants.
     /// </summary>
+    /// <param name="fd">The client's.</param>
+    /// <param name="isTls">Does the kernel encrypt what is sent into it?</param>
     /// <returns>Null if it is ready, else why it is not.</returns>
-    public static HandoffRejection? Prepare(int fd)
+    public static HandoffRejection? Prepare(int fd, out bool isTls)
     {
+        isTls = false;
         // A listening socket has no peer either.
         if (LinuxNative.GetPeerFamily(fd, out var family) < 0)
             return WhyWithoutPeer(fd);
@@ -39,6 +42,7 @@ internal static class ClientSocket
         _ = LinuxNative.SetSockOpt(fd, IpProtoTcp, TcpNoDelay, 1);
         // Its opener may have asked for it: the close would drop what the client has not read yet.
         _ = LinuxNative.SetNoLinger(fd);
+        isTls = LinuxNative.SendsTls(fd);
         return null;
     }
 

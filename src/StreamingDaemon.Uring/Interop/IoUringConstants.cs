@@ -12,6 +12,7 @@ internal static class IoUringConstants
     public const byte OpAccept = 13;
     public const byte OpAsyncCancel = 14;
     public const byte OpRead = 22;
+    public const byte OpSendMsg = 9;
     public const byte OpSend = 26;
     public const byte OpRecv = 27;
     public const byte OpShutdown = 34;

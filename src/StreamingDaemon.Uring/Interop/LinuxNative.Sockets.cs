@@ -47,6 +47,9 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "getpeername", SetLastError = true)]
     private static partial int GetPeerNameRaw(int fd, void* address, uint* length);
 
+    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
+    private static partial int PollRaw(PollEntry* entries, nuint count, int timeoutMs);
+
     public static int Socket(int domain, int type) => Result(SocketRaw(domain, type, 0));
 
     public static int SocketPair(int domain, int type, out int first, out int second)
@@ -118,6 +121,18 @@ internal static unsafe partial class LinuxNative
         var bytes = 0;
         var result = Result(IoctlRaw(fd, SocketConstants.SioCOutQ, &bytes));
         return result < 0 ? result : bytes;
+    }
+
+    /// <summary>Does the kernel encrypt what is sent? It answers with version and cipher, and no key
+    /// (TLS_TX with room for struct tls_crypto_info alone).</summary>
+    public static bool SendsTls(int fd) =>
+        GetSockOpt(fd, SocketConstants.SolTls, SocketConstants.TlsTx, out _) == 0;
+
+    /// <summary>Has a good part of the socket's buffer room? Without waiting.</summary>
+    public static bool IsWritable(int fd)
+    {
+        var entry = new PollEntry { Fd = fd, Events = (short)SocketConstants.PollOut };
+        return Result(PollRaw(&entry, 1, 0)) > 0;
     }
 
     public static int SetSockOpt(int fd, int level, int name, int value) =>

@@ -32,6 +32,15 @@ internal struct ControlHeader
     public int Type;
 }
 
+/// <summary><c>struct pollfd</c>.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct PollEntry
+{
+    public int Fd;
+    public short Events;
+    public short Returned;
+}
+
 /// <summary><c>struct ucred</c>: effective ids.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct PeerCredentials
@@ -89,6 +98,11 @@ internal static class SocketConstants
     /// <summary>Multipath TCP.</summary>
     public const int IpProtoMpTcp = 262;
     public const int TcpNoDelay = 1;
+
+    /// <summary>Kernel TLS: linux/tls.h.</summary>
+    public const int SolTls = 282;
+    public const int TlsTx = 1;
+    public const int TlsSetRecordType = 1;
     public const int ScmRights = 1;
 
     /// <summary>6.5: a descriptor of the sending process, pidfd_open(2).</summary>

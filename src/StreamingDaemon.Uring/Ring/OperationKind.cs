@@ -13,6 +13,7 @@ internal enum OperationKind : byte
     ClientReadable,
     ClientRead,
     ClientShutdown,
+    ClientCloseNotify,
     Cancel,
 }
 

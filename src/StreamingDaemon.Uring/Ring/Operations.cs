@@ -108,6 +108,16 @@ internal sealed unsafe class Operations(IoUring ring) : IDisposable
         entry->Length = (uint)length;
     }
 
+    /// <summary>As <see cref="SendByWorker"/>: sends a message with control data.</summary>
+    public void SendMessageByWorker(
+        int fd, MessageHeader* message, OperationKind kind, uint generation, int slot)
+    {
+        var entry = NextForWorker(fd, OpSendMsg, kind, generation, slot);
+        entry->OperationFlags = MsgNoSignal | MsgDontWait;
+        entry->Address = (ulong)message;
+        entry->Length = 1;
+    }
+
     /// <summary>As <see cref="SendByWorker"/>: sends the end of our stream (FIN).</summary>
     public void ShutdownByWorker(int fd, uint generation, int slot)
     {

@@ -32,6 +32,7 @@ public sealed class KernelHeaderTests
         ("IORING_OP_ACCEPT", IoUringConstants.OpAccept),
         ("IORING_OP_ASYNC_CANCEL", IoUringConstants.OpAsyncCancel),
         ("IORING_OP_READ", IoUringConstants.OpRead),
+        ("IORING_OP_SENDMSG", IoUringConstants.OpSendMsg),
         ("IORING_OP_SEND", IoUringConstants.OpSend),
         ("IORING_OP_RECV", IoUringConstants.OpRecv),
         ("IORING_OP_SHUTDOWN", IoUringConstants.OpShutdown),
@@ -77,6 +78,9 @@ public sealed class KernelHeaderTests
         ("sizeof(struct linger)", 2 * sizeof(int)),
         ("IPPROTO_TCP", SocketConstants.IpProtoTcp),
         ("TCP_NODELAY", SocketConstants.TcpNoDelay),
+        ("SOL_TLS", SocketConstants.SolTls),
+        ("TLS_TX", SocketConstants.TlsTx),
+        ("TLS_SET_RECORD_TYPE", SocketConstants.TlsSetRecordType),
         ("SCM_RIGHTS", SocketConstants.ScmRights),
         ("SCM_PIDFD", SocketConstants.ScmPidFd),
         ("SO_PASSCRED", SocketConstants.SoPassCred),
@@ -219,6 +223,7 @@ public sealed class KernelHeaderTests
             #include <grp.h>
             #include <linux/io_uring.h>
             #include <linux/sockios.h>
+            #include <linux/tls.h>
             #include <netinet/in.h>
             #include <netinet/tcp.h>
             #include <poll.h>

@@ -31,7 +31,9 @@ internal sealed class KernelWitness(Random random, bool faulty)
         _offered.Clear();
         for (var i = 0; i < call.SubmissionCount; i++)
         {
-            if (faulty)
+            if (OperationId.KindOf(call.Submission(i).UserData) == OperationKind.ClientCloseNotify)
+                Replace(ref call.Submission(i), AnswerCloseNotify());
+            else if (faulty)
                 Break(ref call.Submission(i));
             _offered.Add(call.Submission(i));
         }
@@ -49,6 +51,8 @@ internal sealed class KernelWitness(Random random, bool faulty)
     {
         if (call.Kind == OperationKind.ClientSend)
             Sends++;
+        if (call.Kind == OperationKind.ClientCloseNotify)
+            return AnswerCloseNotify();
         // Long enough that the thread is found to hang, and replaced.
         if (faulty && random.Next(200) == 0)
             Thread.Sleep(150);
@@ -85,11 +89,22 @@ internal sealed class KernelWitness(Random random, bool faulty)
         {
             return;
         }
-        // A NOP in its place: nothing was done, and its completion says why.
-        _faults[entry.UserData] = s_passing[random.Next(kind == OperationKind.ClientRead ? 3 : s_passing.Length)];
-        entry = new SubmissionEntry { UserData = entry.UserData, Fd = entry.Fd };
+        Replace(ref entry, s_passing[random.Next(kind == OperationKind.ClientRead ? 3 : s_passing.Length)]);
         Faults++;
     }
+
+    /// <summary>A NOP in its place: nothing is done, and its completion says this.</summary>
+    private void Replace(ref SubmissionEntry entry, int result)
+    {
+        if (entry.Opcode == 0)
+            return;
+        _faults[entry.UserData] = result;
+        entry = new SubmissionEntry { UserData = entry.UserData, Fd = entry.Fd };
+    }
+
+    /// <summary>As a kernel with TLS would, which sends both bytes of the alert.</summary>
+    private int AnswerCloseNotify() =>
+        faulty && random.Next(4) == 0 ? s_passing[random.Next(s_passing.Length)] : 2;
 
     private void OnSubmitted(in SubmissionEntry entry)
     {
