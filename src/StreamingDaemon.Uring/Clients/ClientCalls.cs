@@ -9,11 +9,11 @@ namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>
 /// The calls on a client's socket that take its lock: send, sendmsg, shutdown, recv. None waits for the
-/// client (MSG_DONTWAIT), but each waits for the lock. Another process with a descriptor of the socket can hold that
-/// lock for ever: a send from memory that faults does. Each is a system call of its own, so that it is known
-/// which one hangs. None is part of an enter, which would hang with its whole batch. A thread that hangs in
-/// one is replaced. For a while after that, the kernel's workers make these calls (IOSQE_ASYNC): they cost
-/// more, but a hang harms only its own client.
+/// client (MSG_DONTWAIT), but each waits for the lock. Another process with a descriptor of the socket can
+/// hold that lock for ever: a send from memory that faults does. Each is a system call of its own, so that
+/// it is known which one hangs. None is part of an enter, which would hang with its whole batch. A thread
+/// that hangs in one is replaced. For a while after that, the kernel's workers make these calls
+/// (IOSQE_ASYNC): they cost more, but a hang harms only its own client.
 /// </summary>
 internal sealed unsafe class ClientCalls : IHangWatched
 {
