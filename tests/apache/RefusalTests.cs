@@ -167,7 +167,7 @@ public sealed class RefusalTests(SharedServers servers)
     }
 
     [Fact]
-    public void Tls_that_ends_in_httpd_is_a_500_with_a_reason_in_the_log()
+    public void Tls_without_the_module_for_it_is_a_500_with_a_reason_in_the_log()
     {
         int port = ApacheServer.FreePort();
         using var certificate = new TemporaryCertificate();
@@ -186,6 +186,6 @@ public sealed class RefusalTests(SharedServers servers)
 
         Assert.StartsWith("HTTP/1.1 500 ", answer, StringComparison.Ordinal);
         Expect.NoHandoffHeaders(answer);
-        Assert.Contains("terminate TLS in front of httpd", apache.Log, StringComparison.Ordinal);
+        Assert.Contains("mod_socket_handoff_tls is not loaded", apache.Log, StringComparison.Ordinal);
     }
 }

@@ -17,6 +17,7 @@ public sealed partial class ComposeTests
 
         Assert.Contains("deploy/seccomp/streaming-daemon.json", named);
         Assert.Contains("./deploy/tls/Caddyfile", named);
+        Assert.Contains("./deploy/tls", named);
         Assert.Contains("./deploy/grafana/streaming-daemon.json", named);
         Assert.All(named, path => Assert.True(Path.Exists(Tool.InRepository(path)), path));
     }
@@ -31,7 +32,7 @@ public sealed partial class ComposeTests
 
         var image = File.ReadAllText(Tool.InRepository("deploy", "container", "config.toml"));
         var directory = Path.GetDirectoryName(Manifests.Toml(image, "socket"));
-        Assert.Equal(2, Regex.Count(s_compose, $"- handoff:{directory}\n"));
+        Assert.Equal(3, Regex.Count(s_compose, $"- handoff:{directory}\n"));
         Assert.Contains($":{Manifests.Toml(image, "metrics_port")}\"\n", s_compose, StringComparison.Ordinal);
         Assert.Contains($"daemon:{Manifests.Toml(image, "metrics_port")}",
             File.ReadAllText(Tool.InRepository("deploy", "prometheus", "prometheus.yml")), StringComparison.Ordinal);
@@ -69,7 +70,8 @@ public sealed partial class ComposeTests
 
         Assert.Equal("service_healthy", $"{Service("apache")["depends_on"]["daemon"]["condition"]}");
         Assert.Equal("http://127.0.0.1/chat/", Words(Service("apache")["healthcheck"]["test"])[^1]);
-        Assert.Equal("service_healthy", $"{Service("tls")["depends_on"]["apache"]["condition"]}");
+        Assert.Equal("service_healthy", $"{Service("tls")["depends_on"]["daemon"]["condition"]}");
+        Assert.Equal("service_healthy", $"{Service("tls-proxy")["depends_on"]["apache"]["condition"]}");
         Assert.All(services.Children.Values,
             service => Assert.Contains("no-new-privileges:true", Words(service["security_opt"])));
         // Each is published to this machine alone.
@@ -90,6 +92,7 @@ public sealed partial class ComposeTests
             ["daemon"] = "",
             ["apache"] = "",
             ["tls"] = "tls",
+            ["tls-proxy"] = "tls-proxy",
             ["prometheus"] = "observability",
             ["grafana"] = "observability",
         }, profiles);

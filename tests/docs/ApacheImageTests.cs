@@ -31,6 +31,24 @@ public sealed partial class ApacheImageTests
         Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
     }
 
+    /// <summary>The kernel of the tests may have no TLS: tests/vm has one that streams over it.</summary>
+    [Fact]
+    public async Task Profile_tls_serves_https_from_apache_which_says_whether_the_kernel_can()
+    {
+        await using var machine = await Machine.StartAsync();
+        await machine.ShellAsync(string.Join('\n', Steps(await machine.ShellAsync("cat apache/Dockerfile"))));
+
+        await machine.ShellAsync("""
+            mkdir -p /certificates && ln -s "$PWD/deploy/tls" /tls
+            /tls/start.sh apache2ctl start
+            """);
+
+        await machine.UntilAsync("grep -q 'socket handoff: the kernel ' /var/log/apache2/error.log");
+        Assert.Contains("<title>",
+            await machine.ShellAsync("curl --silent --fail --cacert /certificates/localhost.pem https://localhost/chat/"),
+            StringComparison.Ordinal);
+    }
+
     /// <summary>A Dockerfile's steps as shell commands, in the repository's directory.</summary>
     private static IEnumerable<string> Steps(string dockerfile)
     {
