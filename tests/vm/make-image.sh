@@ -116,6 +116,13 @@ make_ours() {
   make -s -C "$repository/apache" BUILD="$directory/module" >/dev/null
   cp "$directory"/module/.libs/mod_socket_handoff{,_tls}.so "$here"/guest/* "$root/vm/"
   cp "$daemon" "$root/vm/streaming-daemon"
+  # The same with AddressSanitizer.
+  make -s -C "$repository/apache" BUILD="$directory/module-asan" \
+    FLAGS="-g -fsanitize=address -fno-omit-frame-pointer" >/dev/null
+  mkdir "$root/vm/asan"
+  cp "$directory"/module-asan/.libs/mod_socket_handoff{,_tls}.so "$root/vm/asan/"
+  cp -L "$(gcc -print-file-name=libasan.so)" "$root/vm/asan/libasan.so"
+  copy_libraries "$root/vm/asan/libasan.so"
   cp -r "$repository/tests/apache/www" "$root/vm/www"
   cp "$here"/www/* "$root/vm/www/"
   head -c 300000 /dev/zero | tr '\0' l >"$root/vm/www/large.html"

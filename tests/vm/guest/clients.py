@@ -10,7 +10,7 @@ import pycurl
 
 from servers import PORTS
 
-PATIENCE_S = 60
+PATIENCE_S = 300
 
 
 def path(daemon, prompt="hello", data=None, **more):

@@ -9,7 +9,7 @@ HERE = "/vm"
 WORK = "/tmp/work"
 SOCKETS = "/run/daemon"
 MODULES = "/usr/lib/apache2/modules"
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 # A port for each way in which a site may have TLS.
 PORTS = {
@@ -24,6 +24,7 @@ PORTS = {
     "no_tickets": 8453,
     "wrong_number": 8460,
     "event": 8461,
+    "asan": 8462,
 }
 
 
@@ -58,7 +59,7 @@ def read(path):
 class Apache:
     """One httpd in the foreground: prefork with mod_php, or event with php-fpm."""
 
-    def __init__(self, name, ports, mpm="prefork", environment=None, settings="", modules=("", "_tls"), arguments=()):
+    def __init__(self, name, ports, mpm="prefork", environment=None, settings="", modules=HERE):
         self.name = name
         self.root = f"{WORK}/{name}"
         self.log = f"{self.root}/error.log"
@@ -69,7 +70,6 @@ class Apache:
         self.settings = settings
         self.modules = modules
         self.environment = dict(os.environ, **(environment or {}))
-        self.arguments = list(arguments)
         os.makedirs(self.root, exist_ok=True)
         with open(f"{self.root}/httpd.conf", "w", encoding="utf-8") as file:
             file.write(self.configuration())
@@ -86,7 +86,7 @@ class Apache:
         else:
             workers = "StartServers 1\nServerLimit 1\nThreadsPerChild 40\nMaxRequestWorkers 40"
             handler = f'"proxy:unix:{self.root}/fpm.sock|fcgi://localhost/"'
-        lines += [f"LoadModule socket_handoff{name}_module {HERE}/mod_socket_handoff{name}.so" for name in self.modules]
+        lines += [f"LoadModule socket_handoff{name}_module {self.modules}/mod_socket_handoff{name}.so" for name in ("", "_tls")]
         return "\n".join(lines) + f"""
 ServerRoot {self.root}
 DefaultRuntimeDir {self.root}
@@ -131,6 +131,7 @@ RequestReadTimeout header=60 body=60
                     SSLVerifyClient require
                 </Location>""",
             "off": "SocketHandoffTls Off",
+            "asan": "SSLCipherSuite TLSv1.3 TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_SHA256",
             "any_cipher": """
                 SSLProtocol all -SSLv3
                 SSLCipherSuite ALL:@SECLEVEL=0
@@ -147,7 +148,7 @@ RequestReadTimeout header=60 body=60
         if self.mpm == "event":
             self.start_fpm()
         self.process = subprocess.Popen(
-            ["/usr/sbin/apache2", "-f", f"{self.root}/httpd.conf", "-DFOREGROUND", *self.arguments],
+            ["/usr/sbin/apache2", "-f", f"{self.root}/httpd.conf", "-DFOREGROUND"],
             env=self.environment, start_new_session=True, stderr=open(f"{self.root}/stderr", "w", encoding="utf-8"))
         until(lambda: self.process.poll() is not None or all(answers(PORTS[name]) for name in self.ports),
               lambda: f"{self.name} does not answer: {read(self.log)}")

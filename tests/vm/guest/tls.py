@@ -24,7 +24,9 @@ SITES = ["plain", "tls", "tickets0", "tickets2", "tickets8", "client_certificate
 
 mock = Daemon("mock", "--delay", "20", metrics=9090)
 model = Daemon("model", "--backend", "openai", metrics=9091, environment={
-    "OPENAI_API_BASE": f"http://127.0.0.1:{UPSTREAM_PORT}/v1", "OPENAI_API_KEY": "k", "OPENAI_MODEL": "m"})
+    "OPENAI_API_BASE": f"http://127.0.0.1:{UPSTREAM_PORT}/v1", "OPENAI_API_KEY": "k", "OPENAI_MODEL": "m",
+    # A busy machine takes a while to begin two hundred streams.
+    "STREAMING_DAEMON_TIMEOUTS__IDLE_TIMEOUT_MS": "600000", "STREAMING_DAEMON_TIMEOUTS__STREAM_TIMEOUT_MS": "0"})
 apache = Apache("main", SITES)
 state = {}
 cases = []
@@ -483,6 +485,33 @@ def sslkeylogfile_still_works_and_no_secret_is_in_a_log():
     assert any(line.startswith("CLIENT_RANDOM ") for line in lines), lines
     for line in lines:
         assert line.split()[2] not in read(event.log).lower(), line
+
+
+# ---- memory -----------------------------------------------------------------
+
+
+@case
+def address_sanitizer_finds_nothing():
+    for mpm in ("prefork", "event"):
+        checked = Apache("asan", ["asan"], mpm=mpm, modules="/vm/asan", environment={
+            "LD_PRELOAD": "/vm/asan/libasan.so", "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:exitcode=99",
+            "SSLKEYLOGFILE": "/tmp/keylog-asan"}).start()
+        for cipher in ("TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"):
+            check(curl("asan", path(mock), "--tls13-ciphers", cipher))
+        for cipher in ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305"):
+            check(curl("asan", path(mock), "--tls-max", "1.2", "--ciphers", cipher))
+        client = Python("asan").ask("/plain.html")
+        client.read_answer()
+        check(client.ask(path(mock)).read_to_end())
+        assert curl("asan", path(mock), "--tls13-ciphers", "TLS_AES_128_CCM_SHA256").status == 500
+        assert curl("asan", path(Daemon("nobody"))).status == 503
+        answer = curl_gnutls("asan", "/handoff.php?bytes=300000&socket=" + mock.socket)
+        assert answer.status == 500 and not answer.error, answer
+        checked.stop()
+        said = read(checked.log) + read(f"{checked.root}/stderr")
+        assert "client handed to" in said
+        assert "AddressSanitizer" not in said and "exit signal" not in said, said[-3000:]
+        os.remove(checked.log)
 
 
 # ---- the control ------------------------------------------------------------

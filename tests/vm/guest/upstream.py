@@ -91,6 +91,6 @@ class Handler(BaseHTTPRequestHandler):
         """One event, and the rest when the test says so."""
         self.head()
         self.event("first ")
-        self.server.go_on.wait(60)
+        self.server.go_on.wait(300)
         self.event("last")
         self.done()
