@@ -41,4 +41,13 @@ public enum StreamOutcome
 
     /// <summary>A fault of the daemon itself.</summary>
     InternalError,
+
+    /// <summary>The application stopped a kept answer; its readers got the end.</summary>
+    Stopped,
+
+    /// <summary>A kept answer had no reader for too long, and its call was cancelled.</summary>
+    Orphaned,
+
+    /// <summary>The handoff names a kept answer that does not exist for its user.</summary>
+    AnswerNotFound,
 }

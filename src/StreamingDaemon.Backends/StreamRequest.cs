@@ -23,6 +23,9 @@ public record StreamRequest
         set => _requestId = value;
     }
 
+    /// <summary>False while nothing has set or read <see cref="RequestId"/>.</summary>
+    public bool HasRequestId => Volatile.Read(ref _requestId) is not null;
+
     /// <summary><see cref="RequestId"/> for a line of a log: an id that nothing else has read is not made a
     /// string.</summary>
     /// <param name="room">May be used for the result; 64 characters or more.</param>

@@ -67,8 +67,8 @@ public sealed class MemoryBudget(long limit, int bytesPerStream)
     internal bool MayReadRefused(int handoffBytes) => Held + handoffBytes <= Limit + (Limit / RefusalShare);
 
     /// <summary>Holds this many bytes, whatever the limit is: for streams that were admitted.</summary>
-    internal void Hold(long bytes) => Interlocked.Add(ref _held, bytes);
+    public void Hold(long bytes) => Interlocked.Add(ref _held, bytes);
 
     /// <summary>Gives bytes back.</summary>
-    internal void Return(long bytes) => Interlocked.Add(ref _held, -bytes);
+    public void Return(long bytes) => Interlocked.Add(ref _held, -bytes);
 }

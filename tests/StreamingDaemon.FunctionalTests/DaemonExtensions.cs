@@ -38,8 +38,8 @@ internal static class DaemonExtensions
     /// <summary>The access log's lines, parsed. Waits until there are that many.</summary>
     public static async Task<IReadOnlyList<JsonElement>> AccessLogAsync(this DaemonProcess daemon, int lines)
     {
-        await Eventually.TrueAsync(() => daemon.LogLines("\"Outcome\"").Count >= lines);
-        return [.. daemon.LogLines("\"Outcome\"").Select(l => JsonDocument.Parse(l).RootElement)];
+        await Eventually.TrueAsync(() => daemon.LogLines("\"StreamEnded\"").Count >= lines);
+        return [.. daemon.LogLines("\"StreamEnded\"").Select(l => JsonDocument.Parse(l).RootElement)];
     }
 
     public static async Task<string> OutcomeAsync(this DaemonProcess daemon) =>

@@ -3,6 +3,7 @@ using System.Threading.RateLimiting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Answers;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Hosting;
 using StreamingDaemon.Host.Limits;
@@ -24,6 +25,7 @@ internal sealed class InProcessDaemon : IAsyncDisposable
     private readonly UserLimits _limits;
     private readonly BackendConcurrencyLimiter _workers;
     private readonly StreamMetrics _metrics;
+    private readonly AnswerStore _answers;
     private readonly LogSampler _samples = new(NullLogger<LogSampler>.Instance);
 
     private InProcessDaemon(IStreamingBackend backend, DaemonOptions options, Seams seams)
@@ -38,10 +40,15 @@ internal sealed class InProcessDaemon : IAsyncDisposable
         _watchdog = new StreamWatchdog(new ReloadableOptions(options), new ThreadPoolTuner());
         _limits = new UserLimits(options, seams.AroundLimiter ?? (limiter => limiter));
         _workers = new BackendConcurrencyLimiter(options) { Given = seams.WorkerGiven };
+        var log = new HandoffLog(_samples, NullLogger<HandoffLog>.Instance);
+        var calls = new CallRunner(options, _watchdog, _limits, _workers, log);
+        var reports = new AnswerReports(_metrics, _samples, NullLogger<AnswerReports>.Instance);
+        var reloadable = new ReloadableOptions(options);
+        _answers = new AnswerStore(reloadable, MemoryBudget.Unlimited, reports);
         Server = new HandoffServer(DaemonHost.ServerOptionsOf(options), new HandoffDispatcher(
-            options, new BackendRegistry([backend], backend.Name), _watchdog, _limits, _workers, _metrics,
-            new AccessLog(options, _samples, Lines),
-            new HandoffLog(_samples, NullLogger<HandoffLog>.Instance)));
+            options, new BackendRegistry([backend], backend.Name), calls,
+            new KeptAnswers(reloadable, _answers, calls, reports),
+            new StreamReporter(_metrics, new AccessLog(options, _samples, Lines)), log));
     }
 
     /// <summary>Hooks for a test.</summary>
@@ -92,6 +99,7 @@ internal sealed class InProcessDaemon : IAsyncDisposable
         Server.Stop();
         await Server.Completion.WaitAsync(TestClient.Patience);
         _watchdog.Dispose();
+        _answers.Dispose();
         _limits.Dispose();
         _workers.Dispose();
         _samples.Dispose();

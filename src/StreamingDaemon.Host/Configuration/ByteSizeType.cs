@@ -4,7 +4,7 @@ namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>A number of bytes: 268435456, or with a unit as Kubernetes and systemd spell it: 256Mi, 256M,
 /// 1G.</summary>
-internal sealed class ByteSizeType(long min, long max, string zero) : OptionType<long>
+internal sealed class ByteSizeType(long min, long max, string? zero = null) : OptionType<long>
 {
     /// <summary>Values are written with the first three; no suffix ends with another.</summary>
     private static readonly Unit[] s_units =
@@ -18,9 +18,10 @@ internal sealed class ByteSizeType(long min, long max, string zero) : OptionType
     private sealed record Unit(string Suffix, int Shift);
 
     public override string Expected =>
-        $"bytes from {Format(min)} to {Format(max)}, with a unit if need be as in 256Mi (0 is {zero})";
+        $"bytes from {Format(min)} to {Format(max)}, with a unit if need be as in 256Mi"
+        + (zero is null ? "" : $" (0 is {zero})");
 
-    public override string Range => $"0, {Format(min)} to {Format(max)}";
+    public override string Range => $"{(zero is null ? "" : "0, ")}{Format(min)} to {Format(max)}";
 
     public override string? Read(RawSetting raw, out long value)
     {
@@ -31,7 +32,8 @@ internal sealed class ByteSizeType(long min, long max, string zero) : OptionType
             return WrongKind(raw);
         else if (!TryParse(raw.Text, out value))
             return $"{raw.Quoted} is not a number of bytes";
-        return value == 0 || (value >= min && value <= max) ? null : $"{raw.Quoted} is out of range";
+        var isZero = value == 0 && zero is not null;
+        return isZero || (value >= min && value <= max) ? null : $"{raw.Quoted} is out of range";
     }
 
     /// <summary>With the largest unit that gives a whole number.</summary>

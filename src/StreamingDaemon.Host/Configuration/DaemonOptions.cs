@@ -12,6 +12,7 @@ internal sealed record DaemonOptions
     public BackendOptions Backend { get; init; } = new();
     public StreamingOptions Streaming { get; init; } = new();
     public TimeoutOptions Timeouts { get; init; } = new();
+    public AnswerOptions Answers { get; init; } = new();
     public RateLimitOptions RateLimit { get; init; } = new();
     public ThreadPoolOptions ThreadPool { get; init; } = new();
     public PerformanceOptions Performance { get; init; } = new();
@@ -152,6 +153,25 @@ internal sealed record TimeoutOptions
 
     /// <summary>1 to 3600.</summary>
     public int ShutdownTimeoutS { get; init; } = 120;
+}
+
+/// <summary><c>[answers]</c></summary>
+internal sealed record AnswerOptions
+{
+    /// <summary>Whether an answer is kept if its handoff does not say.</summary>
+    public bool Keep { get; init; }
+
+    /// <summary>How long a kept answer's call goes on without a reader, seconds; 0 is to its end.</summary>
+    public int OrphanS { get; init; } = 120;
+
+    /// <summary>How long a kept answer can be read after its end, seconds.</summary>
+    public int KeepS { get; init; } = 600;
+
+    /// <summary>Longest answer that is kept, bytes of its events.</summary>
+    public long MaxAnswerBytes { get; init; } = 1 << 20;
+
+    /// <summary>All kept answers together, bytes.</summary>
+    public long MaxBytes { get; init; } = 64 << 20;
 }
 
 /// <summary><c>[rate_limit]</c></summary>

@@ -28,7 +28,7 @@ internal sealed partial class OptionTable
     {
         All =
         [
-            .. Server, Backend(backends), .. Streaming, .. Timeouts, .. RateLimit, .. ThreadPool,
+            .. Server, Backend(backends), .. Streaming, .. Timeouts, .. Answers, .. RateLimit, .. ThreadPool,
             .. Performance, .. Monitoring, .. Logging, .. backends.SelectMany(OptionsOf),
         ];
         Sections = [.. All.Select(spec => spec.Section).Distinct()];

@@ -60,6 +60,12 @@ internal enum ErrorCode : byte
 
     /// <summary>A fault of the daemon.</summary>
     InternalError,
+
+    /// <summary>No kept answer has this id, or it is another user's.</summary>
+    AnswerNotFound,
+
+    /// <summary>Nobody read the kept answer for too long.</summary>
+    AnswerOrphaned,
 }
 
 /// <summary>The spelling of the codes.</summary>

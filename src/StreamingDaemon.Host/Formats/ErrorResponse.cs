@@ -45,6 +45,13 @@ internal sealed record ErrorResponse(
     public static readonly ErrorResponse BrokenOff =
         new(ErrorCode.UpstreamBrokeOff, 502, "The answer of the language model broke off.");
 
+    /// <summary>An unknown answer, an expired one, or another user's: they are not told apart.</summary>
+    public static readonly ErrorResponse AnswerNotFound =
+        new(ErrorCode.AnswerNotFound, 404, "There is no such answer, or it is no longer kept.");
+
+    private static readonly ErrorResponse s_orphaned = new(
+        ErrorCode.AnswerOrphaned, 502, "Nobody read the answer for too long: it was ended.");
+
     private static readonly ErrorResponse s_unreachable =
         new(ErrorCode.UpstreamUnavailable, 502, "The language model could not be reached.");
     private static readonly ErrorResponse s_refused =
@@ -79,6 +86,7 @@ internal sealed record ErrorResponse(
         StreamOutcome.Drained => s_drained,
         StreamOutcome.OverMemory => OverMemory,
         StreamOutcome.InternalError => s_internalError,
+        StreamOutcome.Orphaned => s_orphaned,
         _ => null,
     };
 

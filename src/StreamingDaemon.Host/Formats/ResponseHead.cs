@@ -50,15 +50,39 @@ internal static class ResponseHead
         Encoding.UTF8.GetBytes("\r\n" + body, output);
     }
 
+    /// <summary>Writes a whole response that is no stream and no error.</summary>
+    /// <param name="output">The client's buffer.</param>
+    /// <param name="status">200, or 204.</param>
+    /// <param name="body">One line of JSON; empty for 204.</param>
+    /// <param name="applicationHeaders">Header lines, each with its CRLF; may be empty.</param>
+    public static void WriteResponse(
+        IBufferWriter<byte> output, int status, string body, ReadOnlySpan<byte> applicationHeaders)
+    {
+        var head = $"HTTP/1.1 {status} {ReasonPhrase(status)}\r\nCache-Control: no-store\r\n"
+            + "Connection: close\r\n";
+        Encoding.UTF8.GetBytes(head, output);
+        if (body.Length > 0)
+        {
+            Encoding.UTF8.GetBytes("Content-Type: application/json\r\n"
+                + $"Content-Length: {Encoding.UTF8.GetByteCount(body)}\r\n", output);
+        }
+
+        output.Write(applicationHeaders);
+        Encoding.UTF8.GetBytes("\r\n" + body, output);
+    }
+
     private static string ReasonPhrase(int status) => status switch
     {
+        200 => "OK",
+        204 => "No Content",
         400 => "Bad Request",
+        404 => "Not Found",
         413 => "Content Too Large",
         429 => "Too Many Requests",
         500 => "Internal Server Error",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
-        _ => throw new ArgumentOutOfRangeException(nameof(status), status, "no error has this status"),
+        _ => throw new ArgumentOutOfRangeException(nameof(status), status, "no response has this status"),
     };
 }

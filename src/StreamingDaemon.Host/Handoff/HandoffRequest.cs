@@ -24,6 +24,21 @@ internal sealed record HandoffRequest : StreamRequest
     /// <summary>The extra events of the answer, or null for the site's.</summary>
     public DeltaKinds? Events { get; set; }
 
+    /// <summary>Whether the answer is kept, or null for the site's choice.</summary>
+    public bool? Keep { get; set; }
+
+    /// <summary>Id of the kept answer that the client reads; null for a new one.</summary>
+    public string? Resume { get; set; }
+
+    /// <summary>The last event of <see cref="Resume"/> that the client has; 0 if it has none.</summary>
+    public int LastEventId { get; set; }
+
+    /// <summary>Id of the kept answer that is to end.</summary>
+    public string? Stop { get; set; }
+
+    /// <summary>Is it about an answer that is there, so that it needs no prompt?</summary>
+    public bool NamesAnswer => Resume is not null || Stop is not null;
+
     /// <summary>Header lines for the response head: validated, each with its CRLF, in the order of the
     /// JSON.</summary>
     public ReadOnlyMemory<byte> ResponseHeaders { get; set; }

@@ -101,10 +101,6 @@ internal static class HandoffRequestReader
             {
                 requestId = ReadRequestId(ref reader);
             }
-            else if (JsonText.Equals(ref reader, "traceparent"u8))
-            {
-                request.Traceparent = ReadTraceparent(ref reader, request);
-            }
             else if (JsonText.Equals(ref reader, "test_pattern"u8))
             {
                 request.TestPattern = NotEmpty(Text(ref reader, "test_pattern", request));
@@ -117,12 +113,14 @@ internal static class HandoffRequestReader
             {
                 request.ResponseHeaders = ReadHeaders(ref reader, request);
             }
-            else if (!FormatReader.TryRead(ref reader, request))
+            else if (!TryReadTraceparent(ref reader, request) && !FormatReader.TryRead(ref reader, request)
+                && !KeptAnswerReader.TryRead(ref reader, request))
             {
                 ReadParameter(ref reader, data, request, withPrompt, keepsUnknown);
             }
         }
 
+        KeptAnswerReader.FindStop(request);
         if (!string.IsNullOrEmpty(requestId))
             request.RequestId = RequestId.FromApplication(requestId);
         return request;
@@ -174,13 +172,16 @@ internal static class HandoffRequestReader
         return lines;
     }
 
-    private static string? ReadTraceparent(ref Utf8JsonReader reader, HandoffRequest request)
+    private static bool TryReadTraceparent(ref Utf8JsonReader reader, HandoffRequest request)
     {
+        if (!JsonText.Equals(ref reader, "traceparent"u8))
+            return false;
         var text = NotEmpty(Text(ref reader, "traceparent", request));
         if (text is null || Traceparent.IsValid(text))
-            return text;
-        request.NoteUnusable("traceparent");
-        return null;
+            request.Traceparent = text;
+        else
+            request.NoteUnusable("traceparent");
+        return true;
     }
 
     private static string? NotEmpty(string? value) => string.IsNullOrEmpty(value) ? null : value;

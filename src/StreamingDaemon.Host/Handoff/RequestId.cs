@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Security.Cryptography;
 
 namespace StreamingDaemon.Host.Handoff;
 
@@ -33,6 +34,9 @@ internal static class RequestId
         number.TryFormat(room[s_prefix.Length..], out var digits, "x", CultureInfo.InvariantCulture);
         return s_prefix.Length + digits;
     }
+
+    /// <summary>A new id that nobody can guess: who knows it may read the answer.</summary>
+    public static string Unguessable() => "sd-" + RandomNumberGenerator.GetHexString(32, lowercase: true);
 
     /// <summary>Keeps characters that are safe in a header, a log line and a JSON string; others become '_'.
     /// </summary>

@@ -28,6 +28,8 @@ internal static class ResponseHeaderReader
         "keep-alive", "upgrade", "trailer", "te", "proxy-connection",
         // The daemon sends it with errors.
         "retry-after",
+        // The daemon sends it with kept answers.
+        "x-answer-id",
     };
 
     /// <returns>The header lines, each with its CRLF, and whether any header was dropped.</returns>

@@ -2,6 +2,7 @@ using Microsoft.AspNetCore.Hosting;
 using Prometheus;
 using Serilog;
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Answers;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Endpoints;
 using StreamingDaemon.Host.Formats;
@@ -106,6 +107,11 @@ internal static class DaemonHost
         services.AddSingleton<LogSampler>();
         services.AddSingleton<AccessLog>();
         services.AddSingleton<HandoffLog>();
+        services.AddSingleton<StreamReporter>();
+        services.AddSingleton<CallRunner>();
+        services.AddSingleton<AnswerReports>();
+        services.AddSingleton<AnswerStore>();
+        services.AddSingleton<IKeptAnswers, KeptAnswers>();
         services.AddSingleton<IHandoffHandler, HandoffDispatcher>();
         services.AddSingleton(provider =>
             new HandoffServer(ServerOptionsOf(options) with

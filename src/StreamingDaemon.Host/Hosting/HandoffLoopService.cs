@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Answers;
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Runtime;
@@ -15,7 +17,8 @@ namespace StreamingDaemon.Host.Hosting;
 /// so that <c>/health</c> answers until then.
 /// </summary>
 internal sealed class HandoffLoopService(
-    HandoffServer server, ReloadableOptions options, StreamWatchdog watchdog, DrainSignal drain,
+    HandoffServer server, ReloadableOptions options, StreamWatchdog watchdog, AnswerStore answers,
+    DrainSignal drain,
     ServiceNotifier notifier, LoopWatchdog alive, IHostApplicationLifetime lifetime,
     ILogger<HandoffLoopService> logger) : BackgroundService, IHostedLifecycleService
 {
@@ -133,15 +136,26 @@ internal sealed class HandoffLoopService(
         if (await EndsWithinAsync(s_errorEventTime).ConfigureAwait(false))
             return;
         server.Stop();
-        if (!await EndsWithinAsync(s_loopStopTime).ConfigureAwait(false))
+        if (!await EndsWithinAsync(server.Completion, s_loopStopTime).ConfigureAwait(false))
             throw new HandoffServerException("the loop does not turn; its clients are cut off");
     }
 
+    /// <summary>Waits for the clients, and for kept answers without a reader.</summary>
     private async Task<bool> EndsWithinAsync(TimeSpan patience)
+    {
+        var started = Stopwatch.GetTimestamp();
+        if (!await EndsWithinAsync(server.Completion, patience).ConfigureAwait(false))
+            return false;
+        var left = patience - Stopwatch.GetElapsedTime(started);
+        return await EndsWithinAsync(answers.IdleAsync(), left > TimeSpan.Zero ? left : TimeSpan.Zero)
+            .ConfigureAwait(false);
+    }
+
+    private static async Task<bool> EndsWithinAsync(Task end, TimeSpan patience)
     {
         try
         {
-            await server.Completion.WaitAsync(patience).ConfigureAwait(false);
+            await end.WaitAsync(patience).ConfigureAwait(false);
             return true;
         }
         catch (TimeoutException)

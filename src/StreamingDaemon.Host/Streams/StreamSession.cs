@@ -3,7 +3,6 @@ using System.Diagnostics;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Host.Handoff;
-using StreamingDaemon.Host.Limits;
 using StreamingDaemon.Host.Telemetry;
 using StreamingDaemon.Uring;
 
@@ -15,122 +14,43 @@ namespace StreamingDaemon.Host.Streams;
 /// writes. It locks the session itself, which no other class locks: a Lock would be one more object for each
 /// stream.
 /// </summary>
-internal sealed class StreamSession : IDeltaSink
+internal sealed class StreamSession(ClientStream client, HandoffRequest request, IStreamingBackend backend,
+    StreamFormat format, StreamReporter reporter) : UpstreamCall(request, backend, format)
 {
     private static readonly ReadOnlyMemory<byte> s_stop = "stop"u8.ToArray();
 
-    /// <summary>Unix time of <see cref="Environment.TickCount64"/> 0, in milliseconds.</summary>
-    private static readonly long s_bootedMs =
-        DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - Environment.TickCount64;
-
-    private readonly ClientStream _client;
-    private readonly StreamMetrics _metrics;
-    private int _cancelOutcome = -1;
-    private bool _concluded;
-    private long _lastActivityMs;
-    private long _pendingSinceMs;
     private TimeSpan _timeToFirstToken;
-    private ushort _errorStatus;
-    private bool _waitingForClient;
+    private ushort _status;
     private bool _headSent;
-    private bool _isWhole;
     private bool _finished;
     private bool _lacksFinishReason;
 
-    public StreamSession(ClientStream client, HandoffRequest request, IStreamingBackend backend,
-        StreamFormat format, StreamMetrics metrics)
-    {
-        _client = client;
-        _metrics = metrics;
-        Format = format;
-        Request = request;
-        Backend = backend;
-        StartedMs = _lastActivityMs = Environment.TickCount64;
-    }
+    public ClientStream Client => client;
 
-    public ClientStream Client => _client;
+    public override CancellationToken Cancelled => client.Cancelled;
 
-    public HandoffRequest Request { get; }
+    public override bool HeadSent => Volatile.Read(ref _headSent);
 
-    public IStreamingBackend Backend { get; }
-
-    public StreamFormat Format { get; }
-
-    /// <summary>The stream's share of its user's limits, released when the stream ends.</summary>
-    public UserPermit Permit { get; set; }
-
-    /// <summary>The worker slot of the backend's call, released when the stream ends; null without a limit.
-    /// </summary>
-    public IDisposable? Worker { get; set; }
-
-    /// <summary>When the session began, as <see cref="Environment.TickCount64"/> (ms).</summary>
-    public long StartedMs { get; }
-
-    /// <summary>When the backend was called (ms), or 0 if it was not yet: the upstream's timeouts start
-    /// here.</summary>
-    public long PendingSinceMs => Volatile.Read(ref _pendingSinceMs);
-
-    /// <summary>When the upstream last sent something (ms).</summary>
-    public long LastActivityMs => Volatile.Read(ref _lastActivityMs);
-
-    /// <summary>True while the backend waits for a slow client: the idle timeout does not run then.</summary>
-    public bool IsWaitingForClient => Volatile.Read(ref _waitingForClient);
-
-    /// <summary>True once the answer is whole, and the backend waits for the end of its body: the idle
-    /// timeout does not run then.</summary>
-    public bool IsWhole => Volatile.Read(ref _isWhole);
-
-    public StreamState State { get; private set; } = StreamState.Queued;
-
-    /// <summary>Fires when the stream is cancelled; <see cref="CancelOutcome"/> has the reason.</summary>
-    public CancellationToken Cancelled => _client.Cancelled;
-
-    /// <summary>Why the stream was cancelled, or null if it was not.</summary>
-    public StreamOutcome? CancelOutcome
-    {
-        get
-        {
-            var outcome = Volatile.Read(ref _cancelOutcome);
-            return outcome >= 0 ? (StreamOutcome)outcome : _client.IsGone ? StreamOutcome.ClientGone : null;
-        }
-    }
-
-    public bool HeadSent => Volatile.Read(ref _headSent);
-
-    public int Events { get; private set; }
+    public override ValueTask<ClientEnd> Ended => client.Ended;
 
     /// <summary>Time from the accept of the handoff to the first delta; null if there was none.</summary>
     public TimeSpan? TimeToFirstToken => Events == 0 ? null : _timeToFirstToken;
 
-    /// <summary>Index in the watchdog's list, or -1. Only the watchdog writes it.</summary>
-    internal int WatchIndex { get; set; } = -1;
+    /// <summary>The HTTP status sent, or 0 if no head was sent yet.</summary>
+    public int Status => _status != 0 ? _status : HeadSent ? 200 : 0;
 
-    /// <summary>When the watchdog first saw the stream cancelled (ms), or 0. Only the watchdog writes it.
-    /// </summary>
-    internal long CancelSeenMs { get; set; }
+    /// <summary>The error that the client was sent, or null.</summary>
+    public ErrorCode? Error { get; private set; }
 
-    public void MarkPending()
-    {
-        State = StreamState.Pending;
-        var now = Environment.TickCount64;
-        Volatile.Write(ref _lastActivityMs, now);
-        Volatile.Write(ref _pendingSinceMs, now);
-    }
+    /// <summary>What the handoff asks of a kept answer; none for a plain stream.</summary>
+    public AnswerUse Use { get; set; }
 
-    /// <summary>Cancels the backend's call. Only the first reason counts; a client that left is a reason
-    /// too. Thread-safe.</summary>
-    public void Cancel(StreamOutcome outcome)
-    {
-        if (!_client.IsGone && Interlocked.CompareExchange(ref _cancelOutcome, (int)outcome, -1) == -1)
-            _client.Cancel();
-    }
+    protected override bool IsGone => client.IsGone;
 
-    /// <summary>True for the first caller only: the stream's backend, or the watchdog if the backend does
-    /// not return.</summary>
-    public bool TryConclude() => !Interlocked.Exchange(ref _concluded, true);
+    protected override void FireCancelled() => client.Cancel();
 
     /// <summary>Sends the head, unless it was sent already or the stream is over.</summary>
-    public void EnsureHead()
+    public override void EnsureHead()
     {
         lock (this)
         {
@@ -139,20 +59,12 @@ internal sealed class StreamSession : IDeltaSink
         }
     }
 
-    /// <remarks>Does not send the client's head: until there is something to show, a failure can be a
-    /// status.</remarks>
-    void IDeltaSink.OnResponseStarted() => OnUpstreamActivity();
+    public override void OnRetry(UpstreamFault fault) => reporter.Metrics.OnUpstreamRetry(fault);
 
-    void IDeltaSink.OnAnswerWhole() => Volatile.Write(ref _isWhole, true);
-
-    void IDeltaSink.OnRetry(UpstreamFault fault) => _metrics.OnUpstreamRetry(fault);
-
-    public void OnUpstreamActivity() => Volatile.Write(ref _lastActivityMs, Environment.TickCount64);
-
-    async ValueTask IDeltaSink.WriteAsync(StreamDelta delta, CancellationToken cancellationToken)
+    public override async ValueTask WriteAsync(StreamDelta delta, CancellationToken cancellationToken)
     {
         OnUpstreamActivity();
-        _isWhole = false;
+        IsWhole = false;
         ValueTask<bool> flush;
         lock (this)
         {
@@ -162,52 +74,102 @@ internal sealed class StreamSession : IDeltaSink
             EnsureHeadLocked();
             // A plain token takes no virtual call.
             if (delta.Kind == DeltaKinds.Text && Format is TextFormat)
-                ServerSentEvents.WriteContent(_client, delta.Text.Span);
+                ServerSentEvents.WriteContent(client, delta.Text.Span);
             else
                 WriteLocked(delta);
-            flush = _client.FlushAsync(Cancelled);
+            flush = client.FlushAsync(Cancelled);
         }
 
-        if (Events == 0)
-        {
-            State = StreamState.Streaming;
-            _timeToFirstToken = Stopwatch.GetElapsedTime(_client.AcceptedTimestamp);
-        }
-
-        Events++;
-        _metrics.OnEvent();
+        CountEvents(1);
         if (!flush.IsCompleted)
-            Volatile.Write(ref _waitingForClient, true);
+            IsWaitingForClient = true;
         var taken = await flush.ConfigureAwait(false);
         OnUpstreamActivity();
-        Volatile.Write(ref _waitingForClient, false);
+        IsWaitingForClient = false;
         if (!taken)
             throw new OperationCanceledException("the client is gone", Cancelled);
     }
 
+    /// <summary>Sends events that were written for several readers, byte for byte.</summary>
+    /// <param name="events">Whole events.</param>
+    /// <param name="count">How many they are.</param>
+    /// <returns>As <see cref="ClientStream.FlushAsync"/>.</returns>
+    public ValueTask<bool> RelayAsync(ReadOnlySpan<byte> events, int count)
+    {
+        ValueTask<bool> flush;
+        lock (this)
+        {
+            if (_finished)
+                return new ValueTask<bool>(false);
+            EnsureHeadLocked();
+            client.Write(events);
+            flush = client.FlushAsync(Cancelled);
+        }
+
+        CountEvents(count);
+        return flush;
+    }
+
+    public override void Finish(BackendResult result, ErrorResponse? error)
+    {
+        switch (result.Outcome)
+        {
+            case StreamOutcome.Completed:
+                FinishWhole();
+                break;
+            case StreamOutcome.UpstreamTruncated:
+                FinishTruncated();
+                break;
+            default:
+                if (error is not null)
+                    FinishWithError(error);
+                else
+                    Abandon();
+                break;
+        }
+    }
+
     /// <summary>Ends a complete answer: [DONE], then the end of the stream.</summary>
-    public void FinishWhole() => Finish(static (session, _) =>
+    private void FinishWhole() => Finish(static (session, _) =>
     {
         session.EnsureHeadLocked();
         if (session._lacksFinishReason)
             session.WriteLocked(new StreamDelta(s_stop, DeltaKinds.FinishReason));
-        session.Format.WriteDone(session._client);
+        session.Format.WriteDone(session.Client);
     }, null);
 
     /// <summary>Ends an answer that the upstream ended early without an error: without [DONE].</summary>
-    public void FinishTruncated()
+    private void FinishTruncated()
     {
         if (Format.TruncationError is { } error)
-        {
             FinishWithError(error);
-            return;
-        }
+        else
+            FinishCut();
+    }
 
-        Finish(static (session, _) =>
-        {
-            session.EnsureHeadLocked();
-            session._client.Write(ServerSentEvents.Truncated);
-        }, null);
+    /// <summary>Ends an answer with the comment that says it is not whole.</summary>
+    public void FinishCut() => Finish(static (session, _) =>
+    {
+        session.EnsureHeadLocked();
+        session.Client.Write(ServerSentEvents.Truncated);
+    }, null);
+
+    /// <summary>Ends a stream whose end is among the relayed events.</summary>
+    /// <param name="error">The error that it ends with, or null.</param>
+    public void FinishRelayed(ErrorResponse? error) => Finish(static (session, error) =>
+    {
+        session.EnsureHeadLocked();
+        session.Error = error?.Code;
+    }, error);
+
+    /// <summary>Sends a response that is no stream.</summary>
+    /// <param name="status">200, with a body; or 204, without one.</param>
+    /// <param name="body">One line of JSON; empty for 204.</param>
+    public void FinishWithResponse(int status, string body)
+    {
+        _status = (ushort)status;
+        Finish((session, _) => ResponseHead.WriteResponse(
+            session.Client, status, body, session.Request.ResponseHeaders.Span), null);
     }
 
     /// <summary>Ends the stream with an error: an HTTP status if no head was sent, else an error event.
@@ -218,13 +180,13 @@ internal sealed class StreamSession : IDeltaSink
         session.Error = error.Code;
         if (session._headSent)
         {
-            session.Format.WriteError(session._client, error, session.Facts());
+            session.Format.WriteError(session.Client, error, session.Facts());
             return;
         }
 
         var body = session.Format.ErrorBody(error, session.Facts());
-        ResponseHead.WriteError(session._client, error, body, session.Request.ResponseHeaders.Span);
-        session._errorStatus = (ushort)error.Status;
+        ResponseHead.WriteError(session.Client, error, body, session.Request.ResponseHeaders.Span);
+        session._status = (ushort)error.Status;
     }, end);
 
     /// <summary>Ends the stream and sends the client nothing more.</summary>
@@ -233,15 +195,27 @@ internal sealed class StreamSession : IDeltaSink
         lock (this)
         {
             _finished = true;
-            _client.Abort();
+            client.Abort();
         }
     }
 
-    /// <summary>The HTTP status sent, or 0 if no head was sent yet.</summary>
-    public int Status => _errorStatus != 0 ? _errorStatus : HeadSent ? 200 : 0;
+    /// <summary>Writes the log line and the metrics, once the client has read everything or is gone.
+    /// </summary>
+    public override void Report(BackendResult result, ClientEnd end) => reporter.Write(new StreamReport(
+        Request, client, Backend, Combine(result.Outcome, end), result, Events, TimeToFirstToken, Status,
+        Error, Use));
 
-    /// <summary>The error that the client was sent, or null.</summary>
-    public ErrorCode? Error { get; private set; }
+    private void CountEvents(int count)
+    {
+        if (Events == 0)
+        {
+            State = StreamState.Streaming;
+            _timeToFirstToken = Stopwatch.GetElapsedTime(client.AcceptedTimestamp);
+        }
+
+        Events += count;
+        reporter.Metrics.OnEvents(count);
+    }
 
     private void Finish(Action<StreamSession, ErrorResponse?> write, ErrorResponse? end)
     {
@@ -250,15 +224,15 @@ internal sealed class StreamSession : IDeltaSink
             if (_finished)
                 return;
             _finished = true;
-            if (_client.IsCut)
+            if (client.IsCut)
             {
                 // Half of a large event was sent: the client would read anything more as the rest of it.
-                _client.Abort();
+                client.Abort();
                 return;
             }
 
             write(this, end);
-            _client.Complete();
+            client.Complete();
         }
     }
 
@@ -268,23 +242,28 @@ internal sealed class StreamSession : IDeltaSink
             return;
         _headSent = true;
         // After the head, every flush holds whole events, so a keep-alive may go between two of them.
-        _client.BeginKeepAlive();
-        ResponseHead.WriteStream(_client, Request.ResponseHeaders.Span);
-        _client.FlushWithoutWaiting();
+        client.BeginKeepAlive();
+        ResponseHead.WriteStream(client, Request.ResponseHeaders.Span);
+        client.FlushWithoutWaiting();
     }
 
     private void WriteLocked(StreamDelta delta)
     {
-        Format.Write(_client, delta, Facts());
+        Format.Write(client, delta, Facts());
         _lacksFinishReason = Format.NeedsFinishReason
             && (delta.Kind is DeltaKinds.Text or DeltaKinds.Reasoning
                 || (_lacksFinishReason && delta.Kind != DeltaKinds.FinishReason));
     }
 
-    private AnswerFacts Facts()
+    /// <summary>One outcome from the backend's result and the client's end: whichever failed first.
+    /// </summary>
+    private static StreamOutcome Combine(StreamOutcome stream, ClientEnd end) => end switch
     {
-        var model = Request.Model ?? Backend.DefaultModel;
-        return new AnswerFacts(Request.RequestId, model.Length > 0 ? model : Backend.Name,
-            (s_bootedMs + StartedMs) / 1000, IsFirst: Events == 0);
-    }
+        ClientEnd.SlowClient => StreamOutcome.SlowClient,
+        ClientEnd.ClientGone or ClientEnd.SocketError when stream is StreamOutcome.Completed
+            or StreamOutcome.UpstreamTruncated or StreamOutcome.Stopped => StreamOutcome.ClientGone,
+        ClientEnd.ServerStopped when stream is StreamOutcome.ClientGone or StreamOutcome.Completed =>
+            StreamOutcome.Drained,
+        _ => stream,
+    };
 }

@@ -32,11 +32,11 @@ internal sealed class StreamWatchdog : IDisposable
     private const int GraceMs = 1_000;
 
     private readonly object _gate = new();
-    private readonly List<StreamSession> _sessions = [];
+    private readonly List<UpstreamCall> _calls = [];
     private readonly ThreadPoolTuner _pool;
     private readonly ReloadableOptions _options;
     private readonly int _headWaitMs;
-    private StreamSession[] _snapshot = [];
+    private UpstreamCall[] _snapshot = [];
     private bool _waits;
     private bool _disposed;
     private int _cancelsAll = -1;
@@ -56,22 +56,22 @@ internal sealed class StreamWatchdog : IDisposable
 
     /// <summary>Called for a stream if its cancelled backend did not return in time. Set it before the
     /// first stream is added.</summary>
-    public Action<StreamSession>? Abandoned { get; set; }
+    public Action<UpstreamCall>? Abandoned { get; set; }
 
-    public void Add(StreamSession session)
+    public void Add(UpstreamCall call)
     {
         int cancelled;
         lock (_gate)
         {
             cancelled = _cancelsAll;
-            session.WatchIndex = _sessions.Count;
-            _sessions.Add(session);
+            call.WatchIndex = _calls.Count;
+            _calls.Add(call);
             if (_waits)
                 Monitor.Pulse(_gate);
         }
 
         if (cancelled >= 0)
-            session.Cancel((StreamOutcome)cancelled);
+            call.Cancel((StreamOutcome)cancelled);
     }
 
     private void Run()
@@ -109,10 +109,10 @@ internal sealed class StreamWatchdog : IDisposable
     {
         lock (_gate)
         {
-            if (_sessions.Count > 0 || _disposed)
+            if (_calls.Count > 0 || _disposed)
                 return !_disposed;
             _waits = true;
-            while (_sessions.Count == 0 && !_disposed)
+            while (_calls.Count == 0 && !_disposed)
             {
                 _snapshot = [];
                 Monitor.Wait(_gate);
@@ -124,33 +124,33 @@ internal sealed class StreamWatchdog : IDisposable
         }
     }
 
-    public void Remove(StreamSession session)
+    public void Remove(UpstreamCall call)
     {
         lock (_gate)
         {
-            if (session.WatchIndex < 0)
+            if (call.WatchIndex < 0)
                 return;
             // The last one moves into the free place: the order does not matter.
-            var last = _sessions[^1];
-            _sessions[session.WatchIndex] = last;
-            last.WatchIndex = session.WatchIndex;
-            _sessions.RemoveAt(_sessions.Count - 1);
-            session.WatchIndex = -1;
+            var last = _calls[^1];
+            _calls[call.WatchIndex] = last;
+            last.WatchIndex = call.WatchIndex;
+            _calls.RemoveAt(_calls.Count - 1);
+            call.WatchIndex = -1;
         }
     }
 
     /// <summary>Cancels all running streams, and every stream added later.</summary>
     public void CancelAll(StreamOutcome outcome)
     {
-        StreamSession[] sessions;
+        UpstreamCall[] calls;
         lock (_gate)
         {
             _cancelsAll = (int)outcome;
-            sessions = [.. _sessions];
+            calls = [.. _calls];
         }
 
-        foreach (var session in sessions)
-            session.Cancel(outcome);
+        foreach (var call in calls)
+            call.Cancel(outcome);
     }
 
     /// <summary>Counts the streams that are queued, pending and streaming.</summary>
@@ -159,8 +159,8 @@ internal sealed class StreamWatchdog : IDisposable
         Span<int> counts = [0, 0, 0];
         lock (_gate)
         {
-            foreach (var session in _sessions)
-                counts[(int)session.State]++;
+            foreach (var call in _calls)
+                counts[(int)call.State]++;
         }
 
         return new StreamCounts(counts[0], counts[1], counts[2]);
@@ -180,10 +180,10 @@ internal sealed class StreamWatchdog : IDisposable
         int count;
         lock (_gate)
         {
-            count = _sessions.Count;
+            count = _calls.Count;
             if (_snapshot.Length < count)
-                _snapshot = new StreamSession[count * 2];
-            _sessions.CopyTo(_snapshot);
+                _snapshot = new UpstreamCall[count * 2];
+            _calls.CopyTo(_snapshot);
         }
 
         // Outside the lock: sending a head takes time.
@@ -191,40 +191,40 @@ internal sealed class StreamWatchdog : IDisposable
         if (now - _dueMs > LateMs)
             _graceEndsMs = now + GraceMs;
         var timeouts = _options.Current.Timeouts;
-        foreach (var session in _snapshot.AsSpan(0, count))
-            Look(session, now, timeouts);
+        foreach (var call in _snapshot.AsSpan(0, count))
+            Look(call, now, timeouts);
 
         _snapshot.AsSpan(0, count).Clear();
     }
 
-    private void Look(StreamSession session, long now, TimeoutOptions timeouts)
+    private void Look(UpstreamCall call, long now, TimeoutOptions timeouts)
     {
-        if (session.Cancelled.IsCancellationRequested)
+        if (call.Cancelled.IsCancellationRequested)
         {
-            if (session.CancelSeenMs == 0)
-                session.CancelSeenMs = now;
-            else if (now - session.CancelSeenMs >= CancelPatienceMs)
-                Abandoned?.Invoke(session);
+            if (call.CancelSeenMs == 0)
+                call.CancelSeenMs = now;
+            else if (now - call.CancelSeenMs >= CancelPatienceMs)
+                Abandoned?.Invoke(call);
             return;
         }
 
-        if (timeouts.StreamTimeoutMs > 0 && now - session.StartedMs >= timeouts.StreamTimeoutMs)
+        if (timeouts.StreamTimeoutMs > 0 && now - call.StartedMs >= timeouts.StreamTimeoutMs)
         {
-            session.Cancel(StreamOutcome.StreamTimeout);
+            call.Cancel(StreamOutcome.StreamTimeout);
             return;
         }
 
-        if (!session.HeadSent && now - session.StartedMs >= _headWaitMs)
-            session.EnsureHead();
-        var pendingSince = session.PendingSinceMs;
-        if (pendingSince == 0 || session.IsWaitingForClient || session.IsWhole || now < _graceEndsMs)
+        if (!call.HeadSent && now - call.StartedMs >= _headWaitMs)
+            call.EnsureHead();
+        var pendingSince = call.PendingSinceMs;
+        if (pendingSince == 0 || call.IsWaitingForClient || call.IsWhole || now < _graceEndsMs)
             return;
-        var limit = session.State == StreamState.Streaming
+        var limit = call.State == StreamState.Streaming
             ? timeouts.IdleTimeoutMs
             : timeouts.FirstTokenTimeoutMs;
         // Before the first token too: a reasoning model sends chunks without text, and is not idle.
-        var since = Math.Max(session.LastActivityMs, pendingSince);
+        var since = Math.Max(call.LastActivityMs, pendingSince);
         if (now - since >= limit)
-            session.Cancel(StreamOutcome.UpstreamTimeout);
+            call.Cancel(StreamOutcome.UpstreamTimeout);
     }
 }

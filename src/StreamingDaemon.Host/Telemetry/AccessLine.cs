@@ -77,6 +77,8 @@ internal sealed class AccessLine
         AddJsonString(fields.Code);
         Add(",\"FinishReason\":"u8);
         AddJsonString(fields.FinishReason);
+        Add(",\"Answer\":"u8);
+        AddJsonString(fields.Answer);
         Add(",\"Reason\":"u8);
         AddJsonString(fields.Reason);
         Add(",\"Traceparent\":"u8);
@@ -132,6 +134,8 @@ internal sealed class AccessLine
         AddRendered(fields.Code, isJson);
         Add(" finish_reason="u8);
         AddRendered(fields.FinishReason, isJson);
+        Add(" answer="u8);
+        AddRendered(fields.Answer, isJson);
         Add(" reason="u8);
         AddRendered(fields.Reason, isJson);
         Add(" traceparent="u8);
@@ -273,4 +277,5 @@ internal sealed class AccessLine
 /// <summary>The fields of a line. Times are in ms with three decimals, or null.</summary>
 internal readonly record struct AccessFields(StreamOutcome Outcome, ReadOnlyMemory<char> RequestId,
     UserId UserId, string Backend, string Model, long Bytes, int Events, double? TtftMs, double? DurationMs,
-    int Status, bool Tls, string? Code, string? FinishReason, string? Reason, string? Traceparent);
+    int Status, bool Tls, string? Code, string? FinishReason, string? Answer, string? Reason,
+    string? Traceparent);

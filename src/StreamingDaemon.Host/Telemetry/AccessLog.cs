@@ -40,7 +40,7 @@ internal sealed class AccessLog(
             Milliseconds(stream.TimeToFirstToken),
             Milliseconds(Stopwatch.GetElapsedTime(client.AcceptedTimestamp)),
             stream.Status, client.IsTls, stream.Error?.Word(), stream.Result.FinishReason,
-            stream.Result.Reason, request.Traceparent);
+            stream.Use.Word(), stream.Result.Reason, request.Traceparent);
         if (log?.Writer is { } writer)
             WriteTo(writer, line, log.IsJson, fields, level);
         else
@@ -60,7 +60,8 @@ internal sealed class AccessLog(
     internal static void LogTo(ILogger logger, in AccessFields fields, LogLevel level) =>
         logger.StreamEnded(level, fields.Outcome, fields.RequestId.ToString(), Logged(fields.UserId),
             fields.Backend, fields.Model, fields.Bytes, fields.Events, fields.TtftMs, fields.DurationMs,
-            fields.Status, fields.Tls, fields.Code, fields.FinishReason, fields.Reason, fields.Traceparent);
+            fields.Status, fields.Tls, fields.Code, fields.FinishReason, fields.Answer, fields.Reason,
+            fields.Traceparent);
 
     private static UserId Printable(UserId user) =>
         user.Text is { } text ? new UserId(Printable(text)) : user;

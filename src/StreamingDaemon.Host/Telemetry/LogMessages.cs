@@ -14,13 +14,14 @@ internal static partial class LogMessages
     public const string StreamEndedTemplate =
         "stream {Outcome} request_id={RequestId} user_id={UserId} backend={Backend} model={Model} "
         + "bytes={Bytes} events={Events} ttft_ms={TtftMs} duration_ms={DurationMs} status={Status} "
-        + "tls={Tls} code={Code} finish_reason={FinishReason} reason={Reason} traceparent={Traceparent}";
+        + "tls={Tls} code={Code} finish_reason={FinishReason} answer={Answer} reason={Reason} "
+        + "traceparent={Traceparent}";
 
     [LoggerMessage(EventId = 1, EventName = "StreamEnded", Message = StreamEndedTemplate)]
     public static partial void StreamEnded(this ILogger logger, LogLevel level, StreamOutcome outcome,
         string requestId, object? userId, string backend, string model, long bytes, int events,
         double? ttftMs, double? durationMs, int status, bool tls, string? code, string? finishReason,
-        string? reason, string? traceparent);
+        string? answer, string? reason, string? traceparent);
 
     [LoggerMessage(EventId = 2, EventName = "LinesLost", Level = LogLevel.Warning,
         Message = "{Count} lines of this log were lost: they were written faster than they were read")]
@@ -158,4 +159,20 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 61, EventName = "MetricsConnectionLost", Level = LogLevel.Error,
         Message = "a connection to the metrics port failed")]
     public static partial void MetricsConnectionLost(this ILogger logger, Exception exception);
+
+    // 90 to 99: kept answers.
+
+    [LoggerMessage(EventId = 90, EventName = "AnswerEnded", Level = LogLevel.Information, Message =
+        "answer {Outcome} request_id={RequestId} backend={Backend} events={Events} duration_ms={DurationMs} "
+        + "finish_reason={FinishReason} reason={Reason}")]
+    public static partial void AnswerEnded(this ILogger logger, StreamOutcome outcome, string requestId,
+        string backend, int events, double durationMs, string? finishReason, string? reason);
+
+    [LoggerMessage(EventId = 91, EventName = "AnswerNotKept", Level = LogLevel.Warning, Message =
+        "answer {RequestId} is streamed, but not kept: answers.max_bytes is reached, or memory is short")]
+    public static partial void AnswerNotKept(this ILogger logger, string requestId);
+
+    [LoggerMessage(EventId = 92, EventName = "AnswerNoLongerKept", Level = LogLevel.Warning, Message =
+        "answer {RequestId} streams on, but can no longer be resumed: it passed answers.{Limit}")]
+    public static partial void AnswerNoLongerKept(this ILogger logger, string requestId, string limit);
 }

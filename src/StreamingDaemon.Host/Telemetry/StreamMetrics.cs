@@ -144,7 +144,7 @@ internal sealed class StreamMetrics
             _tls.Inc();
     }
 
-    public void OnEvent() => Interlocked.Increment(ref _eventCount);
+    public void OnEvents(int count) => Interlocked.Add(ref _eventCount, count);
 
     public void OnUpstreamRetry(UpstreamFault fault) => _upstreamRetries.WithLabels(fault.ToString()).Inc();
 

@@ -14,9 +14,10 @@ namespace StreamingDaemon.Host.Telemetry;
 /// <param name="TimeToFirstToken">From the accept of the handoff; null if no token arrived.</param>
 /// <param name="Status">The HTTP status sent, or 0 if no head was sent.</param>
 /// <param name="Error">The error that the client was sent, or null.</param>
+/// <param name="Use">How the client used a kept answer.</param>
 internal readonly record struct StreamReport(StreamRequest Request, ClientStream Client,
     IStreamingBackend Backend, StreamOutcome Outcome, BackendResult Result, int Events,
-    TimeSpan? TimeToFirstToken, int Status, ErrorCode? Error);
+    TimeSpan? TimeToFirstToken, int Status, ErrorCode? Error, AnswerUse Use);
 
 /// <summary>Numbers of streams by phase.</summary>
 /// <param name="Queued">Streams that wait for a worker slot.</param>

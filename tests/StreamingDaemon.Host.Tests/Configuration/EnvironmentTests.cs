@@ -66,6 +66,7 @@ public sealed class EnvironmentTests : IDisposable
             "4096" => "2048",
             "212960" => "4096",
             "65535" => "128",
+            "\"1Mi\"" or "\"64Mi\"" => "2Mi",
             "0" => "1",
             var number => (int.Parse(number) + 1).ToString(),
         },

@@ -93,14 +93,15 @@ public sealed partial class ParameterReaderTests
     {
         var page = File.ReadAllText(Repository.PathOf("docs", "handoff.md"));
         string[] read = ["prompt", "messages", "system", "model", "max_tokens", "temperature", "user_id", "request_id",
-            "backend", "response_headers", "test_pattern"];
+            "backend", "response_headers", "test_pattern", "traceparent"];
 
         var listed = Row().Matches(page).SelectMany(row => Name().Matches(row.Groups[1].Value).Select(m => m.Groups[1].Value))
             .ToList();
 
         Assert.Empty(read.Concat(ChatParameters.All.Keys).Except(listed));
-        // The fields of the answer's format have rows of their own.
-        Assert.Empty(listed.Except(read).Except(ChatParameters.All.Keys).Except(["format", "events"]));
+        // The fields of the answer's format, and of kept answers, have readers of their own.
+        Assert.Empty(listed.Except(read).Except(ChatParameters.All.Keys)
+            .Except(["format", "events", "keep", "resume", "last_event_id"]));
     }
 
     [Fact]

@@ -34,9 +34,9 @@ public sealed partial class AccessLineTests
     private static readonly Gen<AccessFields> s_fields = Gen.Select(
         Gen.Select(Gen.Int[0, Enum.GetValues<StreamOutcome>().Length - 1], s_text, s_user, s_text, s_text),
         Gen.Select(Gen.Long[0, long.MaxValue], Gen.Int[0, int.MaxValue], s_time, s_time, Gen.Int[0, 599]),
-        s_maybe, Gen.Select(s_maybe, s_maybe, s_maybe, Gen.Bool), (a, b, code, c) => new AccessFields(
+        s_maybe, Gen.Select(s_maybe, s_maybe, s_maybe, Gen.Bool, s_maybe), (a, b, code, c) => new AccessFields(
             (StreamOutcome)a.Item1, a.Item2.AsMemory(), a.Item3, a.Item4, a.Item5, b.Item1, b.Item2, b.Item3, b.Item4,
-            b.Item5, c.Item4, code, c.Item1, c.Item2, c.Item3));
+            b.Item5, c.Item4, code, c.Item1, c.Item2, c.Item5, c.Item3));
 
     [Theory]
     [InlineData("json")]
@@ -63,7 +63,7 @@ public sealed partial class AccessLineTests
     {
         var line = new AccessLine();
         var fields = new AccessFields(StreamOutcome.UpstreamError, new string('r', 128).AsMemory(), 42, "openai", "gpt-5 \"x\"",
-            123_456, 789, 12.345, 6789.1, 502, true, "upstream_failed", "stop", "HTTP 500",
+            123_456, 789, 12.345, 6789.1, 502, true, "upstream_failed", "stop", "resumed", "HTTP 500",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         line.FormatJson(fields, s_now, LogLevel.Warning);
         line.FormatText(fields, s_now, LogLevel.Warning);

@@ -1,0 +1,57 @@
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>Answers that outlive their reader.</summary>
+internal sealed partial class OptionTable
+{
+    private static OptionSpec[] Answers =>
+    [
+        new OptionSpec<bool>(
+            new BoolType(),
+            o => o.Answers.Keep, (o, v) => o with { Answers = o.Answers with { Keep = v } })
+        {
+            Key = "answers:keep",
+            Reloadable = true,
+            Description = "Keep every answer, so that a reader that left can read on; keep in a handoff "
+                + "decides for one answer",
+            Cost = "Each answer is held in memory for keep_s after its end. docs/answers.md has the rest.",
+        },
+        new OptionSpec<int>(
+            new IntType(0, 86_400, zero: "to the answer's end"),
+            o => o.Answers.OrphanS, (o, v) => o with { Answers = o.Answers with { OrphanS = v } })
+        {
+            Key = "answers:orphan_s",
+            Reloadable = true,
+            Description = "How long a kept answer goes on without a reader, seconds",
+            Cost = "The model is paid for what nobody may ever read.",
+        },
+        new OptionSpec<int>(
+            new IntType(1, 86_400),
+            o => o.Answers.KeepS, (o, v) => o with { Answers = o.Answers with { KeepS = v } })
+        {
+            Key = "answers:keep_s",
+            Reloadable = true,
+            Description = "How long a kept answer can be read after its end, seconds",
+            Cost = "Memory, up to max_bytes.",
+        },
+        new OptionSpec<long>(
+            new ByteSizeType(1_024, 1L << 30),
+            o => o.Answers.MaxAnswerBytes,
+            (o, v) => o with { Answers = o.Answers with { MaxAnswerBytes = v } })
+        {
+            Key = "answers:max_answer_bytes",
+            Reloadable = true,
+            Description = "Longest answer that is kept; a longer one streams on, but cannot be resumed",
+            Cost = "Bounds what one answer can take of max_bytes.",
+        },
+        new OptionSpec<long>(
+            new ByteSizeType(64 * 1024, 1L << 40),
+            o => o.Answers.MaxBytes, (o, v) => o with { Answers = o.Answers with { MaxBytes = v } })
+        {
+            Key = "answers:max_bytes",
+            Reloadable = true,
+            Description = "All kept answers together; above it the oldest finished ones go, then new ones "
+                + "are not kept",
+            Cost = "It is part of what streams may hold (server.max_memory).",
+        },
+    ];
+}

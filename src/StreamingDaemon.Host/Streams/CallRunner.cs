@@ -1,0 +1,138 @@
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Formats;
+using StreamingDaemon.Host.Limits;
+using StreamingDaemon.Host.Telemetry;
+
+namespace StreamingDaemon.Host.Streams;
+
+/// <summary>Runs the backend's part of a call, from the limits to the end. Every call ends exactly once.
+/// </summary>
+internal sealed class CallRunner
+{
+    /// <summary>How long retries may take once the head is sent. A failure can no longer be a status then,
+    /// and a person waits at the browser.</summary>
+    private static readonly TimeSpan s_retryWindowAfterHead = TimeSpan.FromSeconds(1);
+
+    private readonly int _headWaitMs;
+    private readonly StreamWatchdog _watchdog;
+    private readonly UserLimits _limits;
+    private readonly BackendConcurrencyLimiter _workers;
+    private readonly HandoffLog _log;
+
+    public CallRunner(DaemonOptions options, StreamWatchdog watchdog, UserLimits limits,
+        BackendConcurrencyLimiter workers, HandoffLog log)
+    {
+        _headWaitMs = options.Streaming.HeadWaitMs;
+        _watchdog = watchdog;
+        _limits = limits;
+        _workers = workers;
+        _log = log;
+        // A finished call accepts no more writes, so a backend that still runs does no harm.
+        watchdog.Abandoned = call => _ = ConcludeAsync(call, Cancelled(call));
+    }
+
+    /// <summary>Counts the call for its user.</summary>
+    /// <returns>Why it is refused; null if it may run.</returns>
+    public ErrorResponse? Admit(UpstreamCall call)
+    {
+        call.Permit = _limits.Enter(call.Request.UserId);
+        return !call.Permit.IsRefused ? null
+            : call.Permit.RetryAfterSeconds is { } seconds ? ErrorResponse.RateLimited(seconds)
+            : ErrorResponse.TooManyStreams;
+    }
+
+    /// <summary>Runs the call until its backend returns. If the backend blocks this thread or never
+    /// returns, the watchdog ends the call.</summary>
+    public async Task RunAsync(UpstreamCall call)
+    {
+        BackendResult result;
+        try
+        {
+            _watchdog.Add(call);
+            if (_headWaitMs == 0)
+                call.EnsureHead();
+            // Frees the thread that delivers handoffs for the next one. Backends run on the thread pool.
+            await Task.Yield();
+            call.Worker = await _workers.EnterAsync(call.Cancelled).ConfigureAwait(false);
+            // In a full thread pool, the call may be over before this line runs.
+            call.Cancelled.ThrowIfCancellationRequested();
+            call.MarkPending();
+            call.Request.RetryWindow = RetryWindow(call);
+            result = await call.Backend.StreamAsync(call.Request, call, call.Cancelled)
+                .ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (call.CancelOutcome is not null)
+        {
+            result = Cancelled(call);
+        }
+        catch (Exception e)
+        {
+            _log.BackendFault(e, call.Backend.Name, call.Request.RequestId);
+            result = FaultOf(e);
+        }
+
+        // Not ConcludeAsync: a second async method would allocate one more object for each stream.
+        if (TryConclude(call, result, ErrorResponse.For(result)))
+            call.Report(result, await call.Ended.ConfigureAwait(false));
+    }
+
+    /// <summary>Ends a call that did not run, or whose backend does not return.</summary>
+    public async Task ConcludeAsync(UpstreamCall call, BackendResult result, ErrorResponse? refusal = null)
+    {
+        if (TryConclude(call, result, refusal ?? ErrorResponse.For(result)))
+            call.Report(result, await call.Ended.ConfigureAwait(false));
+    }
+
+    /// <summary>The result of a call that failed because of a fault in the daemon.</summary>
+    public static BackendResult FaultOf(Exception exception) => new(
+        exception is OutOfMemoryException ? StreamOutcome.OverMemory : StreamOutcome.InternalError,
+        exception.GetType().Name);
+
+    /// <summary>Ends the call, once: writes its end and releases what it held.</summary>
+    /// <returns>False if the call had already ended.</returns>
+    private bool TryConclude(UpstreamCall call, BackendResult result, ErrorResponse? error)
+    {
+        if (!call.TryConclude())
+        {
+            // The call may have got its worker slot after the first caller looked for one to release.
+            call.Worker?.Dispose();
+            return false;
+        }
+
+        // Release the permit before the end is sent: a client that has read the end may ask again at once.
+        // A client that still reads what was sent needs no upstream, so it does not count for its user.
+        call.Permit.Dispose();
+        call.Finish(result, error);
+        _watchdog.Remove(call);
+        call.Worker?.Dispose();
+        return true;
+    }
+
+    /// <summary>How long retries may take: until the head must be sent, because until then a failure can
+    /// still be a status.</summary>
+    private TimeSpan RetryWindow(UpstreamCall call) => call.HeadSent
+        ? s_retryWindowAfterHead
+        : TimeSpan.FromMilliseconds(_headWaitMs - (Environment.TickCount64 - call.StartedMs));
+
+    private static BackendResult Cancelled(UpstreamCall call)
+    {
+        var outcome = call.CancelOutcome ?? StreamOutcome.ClientGone;
+        if (outcome != StreamOutcome.UpstreamTimeout)
+            return new BackendResult(outcome);
+        if (call.State == StreamState.Streaming)
+        {
+            return new BackendResult(outcome, "the upstream fell silent")
+            {
+                Fault = UpstreamFault.IdleTimeout,
+            };
+        }
+
+        const string NoToken = "the upstream sent no token in time";
+        var hint = call.Backend.TimeoutHint;
+        return new BackendResult(outcome, hint is null ? NoToken : $"{NoToken}; {hint}")
+        {
+            Fault = UpstreamFault.FirstTokenTimeout,
+        };
+    }
+}

@@ -1,0 +1,157 @@
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Formats;
+using StreamingDaemon.Host.Handoff;
+using StreamingDaemon.Host.Limits;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Streams;
+
+/// <summary>
+/// One call of a backend, and where its answer goes: its phase, its deadlines, and why it was cancelled.
+/// <see cref="CallRunner"/> runs it; the watchdog enforces its deadlines from another thread.
+/// </summary>
+internal abstract class UpstreamCall : IDeltaSink
+{
+    /// <summary>Unix time of <see cref="Environment.TickCount64"/> 0, in milliseconds.</summary>
+    private static readonly long s_bootedMs =
+        DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - Environment.TickCount64;
+
+    private int _cancelOutcome = -1;
+    private bool _concluded;
+    private bool _isWhole;
+    private bool _isWaiting;
+    private long _lastActivityMs;
+    private long _pendingSinceMs;
+
+    protected UpstreamCall(HandoffRequest request, IStreamingBackend backend, StreamFormat format)
+    {
+        Request = request;
+        Backend = backend;
+        Format = format;
+        StartedMs = _lastActivityMs = Environment.TickCount64;
+    }
+
+    public HandoffRequest Request { get; }
+
+    public IStreamingBackend Backend { get; }
+
+    public StreamFormat Format { get; }
+
+    /// <summary>The call's share of its user's limits, released when the call ends.</summary>
+    public UserPermit Permit { get; set; }
+
+    /// <summary>The worker slot of the backend's call, released when the call ends; null without a limit.
+    /// </summary>
+    public IDisposable? Worker { get; set; }
+
+    /// <summary>When the call began, as <see cref="Environment.TickCount64"/> (ms).</summary>
+    public long StartedMs { get; }
+
+    /// <summary>When the backend was called (ms), or 0 if it was not yet: the upstream's timeouts start
+    /// here.</summary>
+    public long PendingSinceMs => Volatile.Read(ref _pendingSinceMs);
+
+    /// <summary>When the upstream last sent something (ms).</summary>
+    public long LastActivityMs => Volatile.Read(ref _lastActivityMs);
+
+    /// <summary>True while the backend waits for a slow client: the idle timeout does not run then.</summary>
+    public bool IsWaitingForClient
+    {
+        get => Volatile.Read(ref _isWaiting);
+        protected set => Volatile.Write(ref _isWaiting, value);
+    }
+
+    /// <summary>True once the answer is whole, and the backend waits for the end of its body: the idle
+    /// timeout does not run then.</summary>
+    public bool IsWhole
+    {
+        get => Volatile.Read(ref _isWhole);
+        protected set => Volatile.Write(ref _isWhole, value);
+    }
+
+    public StreamState State { get; protected set; } = StreamState.Queued;
+
+    /// <summary>Events of the answer that were written.</summary>
+    public int Events { get; protected set; }
+
+    /// <summary>Fires when the call is cancelled; <see cref="CancelOutcome"/> has the reason.</summary>
+    public abstract CancellationToken Cancelled { get; }
+
+    /// <summary>Why the call was cancelled, or null if it was not.</summary>
+    public StreamOutcome? CancelOutcome
+    {
+        get
+        {
+            var outcome = Volatile.Read(ref _cancelOutcome);
+            return outcome >= 0 ? (StreamOutcome)outcome : IsGone ? StreamOutcome.ClientGone : null;
+        }
+    }
+
+    /// <summary>True if a failure can no longer be a status.</summary>
+    public abstract bool HeadSent { get; }
+
+    /// <summary>Completes when nothing more can change how the call ended. Await it once.</summary>
+    public abstract ValueTask<ClientEnd> Ended { get; }
+
+    /// <summary>Index in the watchdog's list, or -1. Only the watchdog writes it.</summary>
+    internal int WatchIndex { get; set; } = -1;
+
+    /// <summary>When the watchdog first saw the call cancelled (ms), or 0. Only the watchdog writes it.
+    /// </summary>
+    internal long CancelSeenMs { get; set; }
+
+    /// <summary>The one client left.</summary>
+    protected abstract bool IsGone { get; }
+
+    public void MarkPending()
+    {
+        State = StreamState.Pending;
+        var now = Environment.TickCount64;
+        Volatile.Write(ref _lastActivityMs, now);
+        Volatile.Write(ref _pendingSinceMs, now);
+    }
+
+    /// <summary>Cancels the backend's call. Only the first reason counts; a client that left is a reason
+    /// too. Thread-safe.</summary>
+    public void Cancel(StreamOutcome outcome)
+    {
+        if (!IsGone && Interlocked.CompareExchange(ref _cancelOutcome, (int)outcome, -1) == -1)
+            FireCancelled();
+    }
+
+    /// <summary>True for the first caller only: the call's backend, or the watchdog if the backend does
+    /// not return.</summary>
+    public bool TryConclude() => !Interlocked.Exchange(ref _concluded, true);
+
+    /// <summary>Sends the head, unless it was sent already or the call is over. Thread-safe.</summary>
+    public abstract void EnsureHead();
+
+    /// <summary>Writes the end of the answer, once.</summary>
+    /// <param name="result">How the call ended.</param>
+    /// <param name="error">What the client is told; null if it is told nothing.</param>
+    public abstract void Finish(BackendResult result, ErrorResponse? error);
+
+    /// <summary>Writes the log line and the metrics.</summary>
+    public abstract void Report(BackendResult result, ClientEnd end);
+
+    /// <remarks>Does not send the client's head: until there is something to show, a failure can be a
+    /// status.</remarks>
+    public void OnResponseStarted() => OnUpstreamActivity();
+
+    public void OnAnswerWhole() => IsWhole = true;
+
+    public abstract void OnRetry(UpstreamFault fault);
+
+    public void OnUpstreamActivity() => Volatile.Write(ref _lastActivityMs, Environment.TickCount64);
+
+    public abstract ValueTask WriteAsync(StreamDelta delta, CancellationToken cancellationToken);
+
+    protected abstract void FireCancelled();
+
+    protected AnswerFacts Facts()
+    {
+        var model = Request.Model ?? Backend.DefaultModel;
+        return new AnswerFacts(Request.RequestId, model.Length > 0 ? model : Backend.Name,
+            (s_bootedMs + StartedMs) / 1000, IsFirst: Events == 0);
+    }
+}
