@@ -1,6 +1,6 @@
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>The six directives: the values they take, and their errors for others.</summary>
+/// <summary>The directives of both modules: the values they take, and their errors for others.</summary>
 public sealed class DirectiveTests
 {
     private static readonly string[] s_modulesOfTheExample = ["mpm_event", "authz_core", "alias", "env", "dir"];
@@ -15,6 +15,8 @@ public sealed class DirectiveTests
     [InlineData("SocketHandoffMaxRetries 11", "must be between 0 and 10")]
     [InlineData("SocketHandoffMaxRetries two", "must be a valid integer")]
     [InlineData("SocketHandoffEnabled Maybe", "must be On or Off")]
+    [InlineData("SocketHandoffTls Maybe", "must be On or Off")]
+    [InlineData("<Directory />\nSocketHandoffTls Off\n</Directory>", "not allowed")]
     [InlineData("SocketHandoffAllowedPrefix run/", "must be an absolute path")]
     [InlineData("SocketHandoffForwardHeaders X-A None", "All and None stand alone")]
     [InlineData("SocketHandoffForwardHeaders all X-A", "All and None stand alone")]
@@ -37,6 +39,7 @@ public sealed class DirectiveTests
     [InlineData("SocketHandoffMaxRetries 0")]
     [InlineData("SocketHandoffMaxRetries 10")]
     [InlineData("SocketHandoffEnabled Off")]
+    [InlineData("SocketHandoffTls Off")]
     [InlineData("<Directory />\nSocketHandoffEnabled Off\n</Directory>")]
     [InlineData("<Location />\nSocketHandoffEnabled On\n</Location>")]
     [InlineData("SocketHandoffForwardHeaders none")]
@@ -47,6 +50,16 @@ public sealed class DirectiveTests
     {
         var (exitCode, output) = Check(directive);
         Assert.True(exitCode == 0, output);
+    }
+
+    [Theory]
+    [InlineData("", true)]
+    [InlineData("SocketHandoffTls Off", false)]
+    public void Check_of_the_configuration_says_whether_the_kernel_can_send_tls(string directive, bool says)
+    {
+        var (exitCode, output) = Check(directive);
+        Assert.Equal(0, exitCode);
+        Assert.Equal(says, output.Contains("socket handoff: the kernel ", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -92,6 +105,7 @@ public sealed class DirectiveTests
                 Listen 127.0.0.1:1
                 {modules}
                 LoadModule socket_handoff_module {Tools.HandoffModule}
+                LoadModule socket_handoff_tls_module {Tools.TlsModule}
                 {directives}
 
                 """);

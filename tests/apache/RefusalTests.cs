@@ -165,27 +165,4 @@ public sealed class RefusalTests(SharedServers servers)
         Expect.NoHandoffHeaders(answer);
         Assert.Contains("HTTP/2", apache.Log, StringComparison.Ordinal);
     }
-
-    [Fact]
-    public void Tls_without_the_module_for_it_is_a_500_with_a_reason_in_the_log()
-    {
-        int port = ApacheServer.FreePort();
-        using var certificate = new TemporaryCertificate();
-        using var apache = new ApacheServer(Stack.EventWithPhpFpm, extra: $$"""
-            {{Tools.LoadModule("socache_shmcb")}}
-            {{Tools.LoadModule("ssl")}}
-            Listen 127.0.0.1:{{port}}
-            SSLSessionCache none
-            <VirtualHost *:{{port}}>
-                SSLEngine on
-                SSLCertificateFile {{certificate.Path}}
-            </VirtualHost>
-            """);
-        string path = ApacheServer.HandoffPath(apache.DefaultSocket);
-        string answer = Curl.Run("-i", "-k", "--http1.1", $"https://127.0.0.1:{port}{path}");
-
-        Assert.StartsWith("HTTP/1.1 500 ", answer, StringComparison.Ordinal);
-        Expect.NoHandoffHeaders(answer);
-        Assert.Contains("mod_socket_handoff_tls is not loaded", apache.Log, StringComparison.Ordinal);
-    }
 }

@@ -34,6 +34,10 @@ internal static class Tools
     /// <summary>Our module, compiled once per run, outside of the working tree.</summary>
     public static string HandoffModule => s_builtModule.Value;
 
+    /// <summary>Our module for TLS, compiled together with the other.</summary>
+    public static string TlsModule =>
+        Path.Combine(Path.GetDirectoryName(HandoffModule)!, "mod_socket_handoff_tls.so");
+
     /// <summary>Compiles a C file to a shared object.</summary>
     public static void Compile(string source, string sharedObject)
     {
@@ -48,6 +52,8 @@ internal static class Tools
     public static string BuildModule(string flags)
     {
         _ = Apxs;
+        if (!File.Exists("/usr/include/apache2/mod_ssl_openssl.h"))
+            throw Missing("mod_ssl_openssl.h", "apache2-ssl-dev");
         string build = Directory.CreateTempSubdirectory("handoff-module-").FullName;
         AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(build, recursive: true);
         var (exitCode, output) = ChildProcess.Run(Find("make", "make"),

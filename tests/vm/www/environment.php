@@ -1,1 +1,0 @@
-<?php echo $_SERVER["SOCKET_HANDOFF"] ?? "";
