@@ -8,6 +8,7 @@ public sealed class TrialTests
     private const string Bench = "bench/README.md";
     private const string Apache = "docs/apache.md";
     private const string ElsewhereBuilt = "make BUILD=/tmp/x";
+    private const string WithoutTls = "make TLS=no";
     private const string OtherApxs = "make APXS=/path/to/apxs";
     private const string Demo = "dotnet run -c Release --project src/StreamingDaemon.Host -- demo";
     private const string OneProject = "dotnet build tests/deploy";
@@ -55,6 +56,7 @@ public sealed class TrialTests
 
     [Fact]
     [Runs(Apache, ElsewhereBuilt)]
+    [Runs(Apache, WithoutTls)]
     [Runs(Apache, OtherApxs)]
     public async Task Module_is_built_elsewhere_and_for_another_httpd()
     {
@@ -64,6 +66,8 @@ public sealed class TrialTests
         await machine.RunAsync(Apache, ElsewhereBuilt, "apache");
         await machine.ShellAsync("test -e /tmp/x/.libs/mod_socket_handoff.so; test ! -e apache/build");
 
+        await machine.RunAsync(Apache, WithoutTls, "apache");
+        await machine.ShellAsync("test ! -e apache/build/.libs/mod_socket_handoff_tls.so");
         Assert.Contains("/path/to/apxs -c", await machine.RunAsync(Apache, OtherApxs, "apache"), StringComparison.Ordinal);
     }
 

@@ -9,7 +9,7 @@ import servers
 from clients import Python, context, path
 from servers import PORTS, WORK, Apache, Daemon, answers, until
 
-STREAMS = 150
+STREAMS = 100
 AT_ONCE = 10
 ROUNDS = 3
 TICKS_S = os.sysconf("SC_CLK_TCK")
@@ -44,7 +44,7 @@ def ask(site, where):
     client = Python(site, tls=tls)
     answer = client.ask(where).read_to_end()
     client.close()
-    assert answer.status == 200 and answer.body.endswith(b"data: [DONE]\n\n"), answer
+    assert answer.status == 200 and b"data: [DONE]\n\n" in answer.body, answer
 
 
 def measure(site, where):
