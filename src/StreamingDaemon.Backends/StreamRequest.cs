@@ -73,6 +73,13 @@ public record StreamRequest
     /// whose upstream has no chunks of the chat completions API sends the other kinds instead.</summary>
     public DeltaKinds Wanted { get; set; } = DeltaKinds.Text;
 
+    /// <summary>Those of <see cref="Wanted"/> that the client is not shown: an answer that holds nothing else
+    /// is empty.</summary>
+    public DeltaKinds Unshown { get; set; }
+
+    /// <summary>Whether the client is shown this kind of delta.</summary>
+    public bool Shows(DeltaKinds kind) => (Wanted & ~Unshown & kind) != 0;
+
     /// <summary>How long after the call a retry may still begin; a later one is skipped. Zero or less: no
     /// retries.</summary>
     public TimeSpan RetryWindow { get; set; } = TimeSpan.FromSeconds(1);

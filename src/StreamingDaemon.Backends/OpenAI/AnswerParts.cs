@@ -5,9 +5,11 @@ namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>The text and the reasoning of the last event, and what the answer has held so far.</summary>
 /// <param name="wanted"><see cref="StreamRequest.Wanted"/>.</param>
-internal sealed class AnswerParts(DeltaKinds wanted) : IDisposable
+/// <param name="unshown"><see cref="StreamRequest.Unshown"/>.</param>
+internal sealed class AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisposable
 {
-    private readonly bool _showsReasoning = (wanted & DeltaKinds.Reasoning) != 0;
+    private readonly bool _takesReasoning = (wanted & DeltaKinds.Reasoning) != 0;
+    private readonly bool _showsReasoning = (wanted & ~unshown & DeltaKinds.Reasoning) != 0;
     private DeltaText _text;
     private DeltaText _reasoning;
     private Held _held;
@@ -106,10 +108,10 @@ internal sealed class AnswerParts(DeltaKinds wanted) : IDisposable
         if (reader.ValueSpan.IsEmpty)
             return;
         Hold(Held.Reasoning);
-        if (!_showsReasoning)
+        if (!_takesReasoning)
             return;
         _reasoning.Append(ref reader);
-        HasAnswer |= _reasoning.Length > 0;
+        HasAnswer |= _showsReasoning && _reasoning.Length > 0;
     }
 
     /// <summary>The text from a place on was reasoning.</summary>
@@ -118,7 +120,7 @@ internal sealed class AnswerParts(DeltaKinds wanted) : IDisposable
     public void MoveToReasoning(int start, bool hadAnswer)
     {
         _held |= Held.Reasoning;
-        if (_showsReasoning)
+        if (_takesReasoning)
             _reasoning.AppendRaw(_text.Memory.Span[start..]);
         _text.Truncate(start);
         HasAnswer = hadAnswer || (_showsReasoning && _reasoning.Length > 0);

@@ -6,9 +6,10 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// <summary>Reads the choices of chunks: which one the stream shows, its finish reason, and its
 /// text.</summary>
 /// <param name="wanted"><see cref="StreamRequest.Wanted"/>.</param>
-internal sealed class ChoiceReader(DeltaKinds wanted) : IDisposable
+/// <param name="unshown"><see cref="StreamRequest.Unshown"/>.</param>
+internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposable
 {
-    private readonly AnswerParts _parts = new(wanted);
+    private readonly AnswerParts _parts = new(wanted, unshown);
     private AnswerParts.State _eventStart;
     private TokenUsage _usage;
 

@@ -10,12 +10,14 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// them (docs/upstreams.md). Used by one stream at a time.
 /// </summary>
 /// <param name="secret">The key, which <see cref="Error"/> must not contain.</param>
-/// <param name="wanted">What the stream shows (<see cref="StreamRequest.Wanted"/>).</param>
-internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.Text) : IDisposable
+/// <param name="wanted"><see cref="StreamRequest.Wanted"/>.</param>
+/// <param name="unshown"><see cref="StreamRequest.Unshown"/>.</param>
+internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.Text,
+    DeltaKinds unshown = DeltaKinds.None) : IDisposable
 {
     private static readonly JsonReaderOptions s_json = new() { AllowMultipleValues = true };
 
-    private readonly ChoiceReader _choices = new(wanted);
+    private readonly ChoiceReader _choices = new(wanted, unshown);
 
     /// <summary>Null if the stream does not show the chunks themselves.</summary>
     private readonly ChunkQueue? _chunks = (wanted & DeltaKinds.Chunk) != 0 ? new() : null;

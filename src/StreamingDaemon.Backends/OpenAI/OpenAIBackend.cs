@@ -67,7 +67,7 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
         _writer.WriteAsync(request, body);
 
     protected override ChunkEvents CreateReader(StreamRequest request) =>
-        new(new ChunkReader(_key.Hidden, request.Wanted));
+        new(new ChunkReader(_key.Hidden, request.Wanted, request.Unshown));
 
     private static UpstreamOptions UpstreamOf(
         OpenAIOptions options, UpstreamKey key, UpstreamTrace? trace)

@@ -56,6 +56,8 @@ internal sealed class AnswerCall : UpstreamCall
     {
         OnUpstreamActivity();
         IsWhole = false;
+        if (Content is not null && IsOnlyCollected(delta))
+            return ValueTask.CompletedTask;
         var (capacity, bytes) = Append(delta);
         State = StreamState.Streaming;
         if (capacity != _capacity || bytes > _store.MaxAnswerBytes)
@@ -110,7 +112,7 @@ internal sealed class AnswerCall : UpstreamCall
             return false;
         // An answer of chunks that ended by itself has the reason in its last ones.
         return outcome == StreamOutcome.Stopped
-            ? Format.NeedsFinishReason || Request.Wanted.HasFlag(DeltaKinds.FinishReason)
+            ? Format.NeedsFinishReason || Request.Shows(DeltaKinds.FinishReason)
             : Format.NeedsFinishReason && _last is DeltaKinds.Text or DeltaKinds.Reasoning;
     }
 

@@ -53,6 +53,17 @@ internal sealed class CliReader(CommandTree tree, ParseResult result)
         return number;
     }
 
+    /// <summary>The one delivery that is meant; null for all.</summary>
+    public string? DeliveryId()
+    {
+        var id = result.GetValue(tree.DeliveryId);
+        var all = result.GetValue(tree.AllDeliveries);
+        if (all == id is not null)
+            _errors.Add("deliveries", "give either the ID of a delivery, or --all");
+        _errors.ThrowIfAny();
+        return id;
+    }
+
     public (string? Prompt, string? Data) Message()
     {
         var prompt = Last(tree.Prompt);

@@ -113,6 +113,7 @@ internal static class CommandLine
             var port = new CliReader(tree, result).Port();
             return actions.DemoAsync(Load(tree, result, sources), port, result.GetValue(tree.Once), cancel);
         });
+        ConnectDeliveries(tree, actions, sources);
         tree.Send.SetAction((result, cancel) =>
         {
             var reader = new CliReader(tree, result);
@@ -121,6 +122,20 @@ internal static class CommandLine
             // If the socket is named, no configuration is needed; the caller may not be allowed to read it.
             var socket = reader.Socket() ?? Load(tree, result, sources).Server.Socket;
             return actions.SendAsync(socket, prompt, data, timeout, cancel);
+        });
+    }
+
+    private static void ConnectDeliveries(CommandTree tree, ICliActions actions, ConfigurationSources sources)
+    {
+        tree.ListDeliveries.SetAction((result, cancel) => actions.DeliveriesAsync(
+            Load(tree, result, sources), DeliveriesAct.List, null, result.GetValue(tree.Json), cancel));
+        Connect(tree.RetryDeliveries, DeliveriesAct.Retry);
+        Connect(tree.DropDeliveries, DeliveriesAct.Drop);
+
+        void Connect(Command command, DeliveriesAct act) => command.SetAction((result, cancel) =>
+        {
+            var id = new CliReader(tree, result).DeliveryId();
+            return actions.DeliveriesAsync(Load(tree, result, sources), act, id, json: false, cancel);
         });
     }
 

@@ -27,6 +27,22 @@ internal sealed class CommandTree
     public Command Send { get; } =
         new("send", "Hand one connection over as Apache would, and print the answer");
 
+    public Command Deliveries { get; } =
+        new("deliveries", "List the answers that wait to be delivered, send them again, or drop them");
+    public Command ListDeliveries { get; } = new("list", "List what waits, and what is dead");
+    public Command RetryDeliveries { get; } =
+        new("retry", "Send again what waits or is dead: one by its id, or all");
+    public Command DropDeliveries { get; } =
+        new("drop", "Delete what waits or is dead: one by its id, or all");
+
+    public Argument<string?> DeliveryId { get; } = new("ID")
+    {
+        Arity = ArgumentArity.ZeroOrOne,
+        Description = "The delivery, as the list names it",
+    };
+
+    public Option<bool> AllDeliveries { get; } = new("--all") { Description = "All of them" };
+
     public Option<string[]> Config { get; } =
         Value("--config", "-C", "FILE", "TOML file; without it the first that exists of the files below");
     public Option<bool> Version { get; } =
@@ -73,10 +89,20 @@ internal sealed class CommandTree
         Send.Add(Prompt);
         Send.Add(Data);
         Send.Add(Timeout);
+        ListDeliveries.Add(Json);
+        foreach (var command in (Command[])[RetryDeliveries, DropDeliveries])
+        {
+            command.Add(DeliveryId);
+            command.Add(AllDeliveries);
+        }
+
+        foreach (var command in (Command[])[ListDeliveries, RetryDeliveries, DropDeliveries])
+            Deliveries.Add(command);
         Root.Add(Check);
         Root.Add(Health);
         Root.Add(Demo);
         Root.Add(Send);
+        Root.Add(Deliveries);
     }
 
     /// <summary>Every word that the command of <paramref name="result"/> knows, long names and
@@ -84,7 +110,8 @@ internal sealed class CommandTree
     public IEnumerable<string> NamesFor(ParseResult result) =>
         Root.Options.Concat(result.CommandResult.Command.Options)
             .SelectMany(option => option.Aliases.Append(option.Name))
-            .Concat(Root.Subcommands.Select(command => command.Name));
+            .Concat(Root.Subcommands.Concat(result.CommandResult.Command.Subcommands)
+                .Select(command => command.Name));
 
     private static Option<string[]> Make(OptionSpec spec, DaemonOptions defaults)
     {

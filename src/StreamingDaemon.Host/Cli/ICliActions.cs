@@ -30,12 +30,27 @@ internal interface ICliActions
     Task<int> DemoAsync(DaemonOptions options, int port, bool once, CancellationToken cancellationToken);
 
     /// <summary>
+    /// <c>deliveries</c>: lists what waits to be delivered, sends it at once, or drops it; all if
+    /// <paramref name="id"/> is null.
+    /// </summary>
+    Task<int> DeliveriesAsync(DaemonOptions options, DeliveriesAct act, string? id, bool json,
+        CancellationToken cancellationToken);
+
+    /// <summary>
     /// <c>send</c>: hands over one end of a connection and prints the answer. At least one of
     /// <paramref name="prompt"/> and <paramref name="data"/> is given; the latter is a JSON object. The whole
     /// call may take <paramref name="timeoutS"/> seconds; 0 is no limit.
     /// </summary>
     Task<int> SendAsync(string socket, string? prompt, string? data, int timeoutS,
         CancellationToken cancellationToken);
+}
+
+/// <summary>What <c>deliveries</c> does.</summary>
+internal enum DeliveriesAct
+{
+    List,
+    Retry,
+    Drop,
 }
 
 /// <summary>The command line's input and output. A process has one; a test makes its own.</summary>

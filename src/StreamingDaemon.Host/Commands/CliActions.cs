@@ -1,5 +1,6 @@
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Delivery;
 using StreamingDaemon.Host.Hosting;
 using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Uring;
@@ -30,6 +31,7 @@ internal sealed class CliActions : ICliActions
         var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
         results.Add(MetricsPort.Check(options.Monitoring));
         results.AddRange(CheckReport.OfBackends(options.Backends));
+        results.AddRange(DeliveryCheck.Of(options.Delivery));
         // The configuration is valid, otherwise check would have ended before this.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
             $"valid; backend {options.Backend.Name}"
@@ -52,6 +54,11 @@ internal sealed class CliActions : ICliActions
             StartNeeds.Demand(DaemonHost.ServerOptionsOf(options));
             return DemoCommand.RunAsync(options, port, once, cancellationToken);
         });
+
+    public Task<int> DeliveriesAsync(DaemonOptions options, DeliveriesAct act, string? id, bool json,
+        CancellationToken cancellationToken) =>
+        Task.FromResult(
+            new DeliveriesCommand(options.Delivery, Console.Out, Console.Error).Run(act, id, json));
 
     public Task<int> SendAsync(string socket, string? prompt, string? data, int timeoutS,
         CancellationToken cancellationToken) =>

@@ -14,6 +14,7 @@ internal sealed record DaemonOptions
     public TimeoutOptions Timeouts { get; init; } = new();
     public AnswerOptions Answers { get; init; } = new();
     public RateLimitOptions RateLimit { get; init; } = new();
+    public DeliveryOptions Delivery { get; init; } = new();
     public ThreadPoolOptions ThreadPool { get; init; } = new();
     public PerformanceOptions Performance { get; init; } = new();
     public MonitoringOptions Monitoring { get; init; } = new();

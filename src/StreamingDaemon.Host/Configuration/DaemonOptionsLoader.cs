@@ -68,6 +68,7 @@ internal static class DaemonOptionsLoader
         var configuration = builder.Build();
         errors.ThrowIfAny();
         var options = SecretFile.Fill(Bind(configuration, sources.Table), sources.Table, errors);
+        options = WebhookSecret.Fill(options, errors);
         errors.ThrowIfAny();
         options = WithLimits(options) with { ConfigFile = file };
         CheckTogether(options, errors);

@@ -28,7 +28,8 @@ internal sealed partial class OptionTable
     {
         All =
         [
-            .. Server, Backend(backends), .. Streaming, .. Timeouts, .. Answers, .. RateLimit, .. ThreadPool,
+            .. Server, Backend(backends), .. Streaming, .. Timeouts, .. Answers, .. Delivery, .. RateLimit,
+            .. ThreadPool,
             .. Performance, .. Monitoring, .. Logging, .. backends.SelectMany(OptionsOf),
         ];
         Sections = [.. All.Select(spec => spec.Section).Distinct()];

@@ -158,6 +158,47 @@ internal sealed class UrlType : OptionType<Uri>
     public override string Format(Uri value) => value.OriginalString;
 }
 
+/// <summary>As <see cref="UrlType"/>; null if empty.</summary>
+internal sealed class OptionalUrlType : OptionType<Uri?>
+{
+    private static readonly UrlType s_url = new();
+
+    public override string Expected => "an http or https URL such as http://127.0.0.1/chat/deliver.php";
+    public override string Range => s_url.Range;
+
+    public override string? Read(RawSetting raw, out Uri? value)
+    {
+        value = null;
+        if (raw.Kind is RawKind.String or RawKind.Text && raw.Text.Length == 0)
+            return null;
+        var problem = s_url.Read(raw, out var url);
+        if (problem is null)
+            value = url;
+        return problem;
+    }
+
+    public override string Format(Uri? value) => value?.OriginalString ?? "";
+}
+
+/// <summary>The path of a directory.</summary>
+internal sealed class DirectoryPathType : OptionType<string>
+{
+    public override string Expected => "the path of a directory";
+    public override string Range => "path";
+
+    public override string? Read(RawSetting raw, out string value)
+    {
+        value = raw.Text;
+        if (raw.Kind is not (RawKind.String or RawKind.Text))
+            return WrongKind(raw);
+        if (raw.Text.Length == 0)
+            return "the path is empty";
+        return raw.Text.Contains('\0') ? "the path holds a zero byte" : null;
+    }
+
+    public override string Format(string value) => value;
+}
+
 /// <summary>The address that a listener binds to.</summary>
 internal sealed class AddressType : OptionType<string>
 {

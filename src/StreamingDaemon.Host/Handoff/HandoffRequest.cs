@@ -43,6 +43,10 @@ internal sealed record HandoffRequest : StreamRequest
     /// JSON.</summary>
     public ReadOnlyMemory<byte> ResponseHeaders { get; set; }
 
+    /// <summary>The object that is delivered with the answer, byte for byte; empty if there is none.
+    /// </summary>
+    public ReadOnlyMemory<byte> Delivery { get; set; }
+
     /// <summary>Names of fields that were present but unusable, and count as absent; the first
     /// <see cref="MostNoted"/>.</summary>
     public IReadOnlyList<string> Unusable => _unusable ?? (IReadOnlyList<string>)[];

@@ -114,7 +114,8 @@ internal static class HandoffRequestReader
                 request.ResponseHeaders = ReadHeaders(ref reader, request);
             }
             else if (!TryReadTraceparent(ref reader, request) && !FormatReader.TryRead(ref reader, request)
-                && !KeptAnswerReader.TryRead(ref reader, request))
+                && !KeptAnswerReader.TryRead(ref reader, request)
+                && !DeliveryReader.TryRead(ref reader, data, request))
             {
                 ReadParameter(ref reader, data, request, withPrompt, keepsUnknown);
             }

@@ -64,7 +64,7 @@ internal static class ParameterReader
             request.NoteUnusable(name);
     }
 
-    private static bool IsEmptyArray(ReadOnlySpan<byte> json) =>
+    internal static bool IsEmptyArray(ReadOnlySpan<byte> json) =>
         json[1..^1].IndexOfAnyExcept(" \t\r\n"u8) < 0;
 
     private static byte[]? NumberOf(JsonTokenType token, ReadOnlySpan<byte> json)

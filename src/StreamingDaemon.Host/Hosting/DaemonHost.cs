@@ -4,6 +4,7 @@ using Serilog;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Answers;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Delivery;
 using StreamingDaemon.Host.Endpoints;
 using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Host.Limits;
@@ -112,6 +113,15 @@ internal static class DaemonHost
         services.AddSingleton<AnswerReports>();
         services.AddSingleton<AnswerStore>();
         services.AddSingleton<IKeptAnswers, KeptAnswers>();
+        if (options.Delivery.Url is not null)
+        {
+            services.AddSingleton<DeliveryLog>();
+            services.AddSingleton<DeliveryService>();
+            services.AddSingleton<AnswerDelivery>();
+            // Before the loop: it stops after it.
+            services.AddHostedService(provider => provider.GetRequiredService<DeliveryService>());
+        }
+
         services.AddSingleton<IHandoffHandler, HandoffDispatcher>();
         services.AddSingleton(provider =>
             new HandoffServer(ServerOptionsOf(options) with

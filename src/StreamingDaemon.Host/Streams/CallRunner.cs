@@ -19,15 +19,17 @@ internal sealed class CallRunner
     private readonly UserLimits _limits;
     private readonly BackendConcurrencyLimiter _workers;
     private readonly HandoffLog _log;
+    private readonly AnswerDelivery? _deliveries;
 
     public CallRunner(DaemonOptions options, StreamWatchdog watchdog, UserLimits limits,
-        BackendConcurrencyLimiter workers, HandoffLog log)
+        BackendConcurrencyLimiter workers, HandoffLog log, AnswerDelivery? deliveries = null)
     {
         _headWaitMs = options.Streaming.HeadWaitMs;
         _watchdog = watchdog;
         _limits = limits;
         _workers = workers;
         _log = log;
+        _deliveries = deliveries;
         // A finished call accepts no more writes, so a backend that still runs does no harm.
         watchdog.Abandoned = call => _ = ConcludeAsync(call, Cancelled(call));
     }
@@ -49,6 +51,7 @@ internal sealed class CallRunner
         BackendResult result;
         try
         {
+            _deliveries?.Begin(call);
             _watchdog.Add(call);
             if (_headWaitMs == 0)
                 call.EnsureHead();
@@ -73,15 +76,23 @@ internal sealed class CallRunner
         }
 
         // Not ConcludeAsync: a second async method would allocate one more object for each stream.
-        if (TryConclude(call, result, ErrorResponse.For(result)))
-            call.Report(result, await call.Ended.ConfigureAwait(false));
+        if (!call.TryConclude())
+            return;
+        if (call.Content is not null)
+            await _deliveries!.EndAsync(call, result).ConfigureAwait(false);
+        End(call, result, ErrorResponse.For(result));
+        call.Report(result, await call.Ended.ConfigureAwait(false));
     }
 
     /// <summary>Ends a call that did not run, or whose backend does not return.</summary>
     public async Task ConcludeAsync(UpstreamCall call, BackendResult result, ErrorResponse? refusal = null)
     {
-        if (TryConclude(call, result, refusal ?? ErrorResponse.For(result)))
-            call.Report(result, await call.Ended.ConfigureAwait(false));
+        if (!call.TryConclude())
+            return;
+        if (call.Content is not null)
+            await _deliveries!.EndAsync(call, result).ConfigureAwait(false);
+        End(call, result, refusal ?? ErrorResponse.For(result));
+        call.Report(result, await call.Ended.ConfigureAwait(false));
     }
 
     /// <summary>The result of a call that failed because of a fault in the daemon.</summary>
@@ -89,24 +100,15 @@ internal sealed class CallRunner
         exception is OutOfMemoryException ? StreamOutcome.OverMemory : StreamOutcome.InternalError,
         exception.GetType().Name);
 
-    /// <summary>Ends the call, once: writes its end and releases what it held.</summary>
-    /// <returns>False if the call had already ended.</returns>
-    private bool TryConclude(UpstreamCall call, BackendResult result, ErrorResponse? error)
+    /// <summary>Writes the call's end and releases what it held.</summary>
+    private void End(UpstreamCall call, BackendResult result, ErrorResponse? error)
     {
-        if (!call.TryConclude())
-        {
-            // The call may have got its worker slot after the first caller looked for one to release.
-            call.Worker?.Dispose();
-            return false;
-        }
-
         // Release the permit before the end is sent: a client that has read the end may ask again at once.
         // A client that still reads what was sent needs no upstream, so it does not count for its user.
         call.Permit.Dispose();
         call.Finish(result, error);
         _watchdog.Remove(call);
         call.Worker?.Dispose();
-        return true;
     }
 
     /// <summary>How long retries may take: until the head must be sent, because until then a failure can

@@ -65,6 +65,8 @@ internal sealed class StreamSession(ClientStream client, HandoffRequest request,
     {
         OnUpstreamActivity();
         IsWhole = false;
+        if (Content is not null && IsOnlyCollected(delta))
+            return;
         ValueTask<bool> flush;
         lock (this)
         {

@@ -1,4 +1,5 @@
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Delivery;
 using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Host.Handoff;
 using StreamingDaemon.Host.Limits;
@@ -43,6 +44,9 @@ internal abstract class UpstreamCall : IDeltaSink
     /// <summary>The worker slot of the backend's call, released when the call ends; null without a limit.
     /// </summary>
     public IDisposable? Worker { get; set; }
+
+    /// <summary>Collects the answer; null if it is not delivered.</summary>
+    public AnswerContent? Content { get; set; }
 
     /// <summary>When the call began, as <see cref="Environment.TickCount64"/> (ms).</summary>
     public long StartedMs { get; }
@@ -121,7 +125,14 @@ internal abstract class UpstreamCall : IDeltaSink
 
     /// <summary>True for the first caller only: the call's backend, or the watchdog if the backend does
     /// not return.</summary>
-    public bool TryConclude() => !Interlocked.Exchange(ref _concluded, true);
+    public bool TryConclude()
+    {
+        if (!Interlocked.Exchange(ref _concluded, true))
+            return true;
+        // The call may have got its worker slot after the first caller looked for one to release.
+        Worker?.Dispose();
+        return false;
+    }
 
     /// <summary>Sends the head, unless it was sent already or the call is over. Thread-safe.</summary>
     public abstract void EnsureHead();
@@ -146,7 +157,28 @@ internal abstract class UpstreamCall : IDeltaSink
 
     public abstract ValueTask WriteAsync(StreamDelta delta, CancellationToken cancellationToken);
 
+    /// <summary>What was collected; nothing is added to it any more.</summary>
+    public AnswerContent? TakeContent()
+    {
+        lock (this)
+        {
+            var content = Content;
+            Content = null;
+            return content;
+        }
+    }
+
     protected abstract void FireCancelled();
+
+    /// <summary>Collects the delta, if the answer still is.</summary>
+    /// <returns>True if the client is not shown it.</returns>
+    protected bool IsOnlyCollected(StreamDelta delta)
+    {
+        var isShown = Request.Shows(delta.Kind);
+        lock (this)
+            Content?.Add(delta, isShown);
+        return !isShown;
+    }
 
     protected AnswerFacts Facts()
     {

@@ -26,6 +26,10 @@ internal sealed class FakeActions : ICliActions
         DaemonOptions options, int port, bool once, CancellationToken cancellationToken) =>
         Note($"demo port={port} once={once}", options, cancellationToken);
 
+    public Task<int> DeliveriesAsync(DaemonOptions options, DeliveriesAct act, string? id, bool json,
+        CancellationToken cancellationToken) =>
+        Note($"deliveries {act} {id ?? "all"} json={json}", options, cancellationToken);
+
     public Task<int> SendAsync(
         string socket, string? prompt, string? data, int timeoutS, CancellationToken cancellationToken) =>
         Note($"send socket={socket} prompt={prompt ?? "-"} data={data ?? "-"} timeout={timeoutS}", null,

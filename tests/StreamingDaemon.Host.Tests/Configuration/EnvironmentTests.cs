@@ -27,7 +27,7 @@ public sealed class EnvironmentTests : IDisposable
     public void Every_option_can_be_set_by_its_variable()
     {
         // A key and the file of a key exclude each other: KeyFileTests.
-        var together = OptionTable.BuiltIn.All.Where(spec => spec.Key != "openai:api_key_file").ToList();
+        var together = OptionTable.BuiltIn.All.Where(spec => spec.Key is not ("openai:api_key_file" or "delivery:secret_file")).ToList();
         foreach (var spec in together)
             _sandbox.Environment[spec.EnvName] = Other(spec);
 
@@ -54,7 +54,12 @@ public sealed class EnvironmentTests : IDisposable
         "openai:auth" => "api-key",
         "openai:model" => "other",
         "openai:http2_enabled" => "true",
-        "openai:ca_file" or "openai:client_cert_file" or "openai:client_key_file" => PemFile,
+        "openai:ca_file" or "delivery:ca_file" or "openai:client_cert_file" or "openai:client_key_file" => PemFile,
+        "delivery:url" => "http://localhost:1234/deliver",
+        "delivery:secret" => "other",
+        "delivery:which" => "all",
+        "delivery:spool_dir" => "/tmp/other",
+        "delivery:max_bytes" => "32Mi",
         "streaming:half_close" => "keep",
         "streaming:format" => "openai",
         "streaming:events" => "usage",

@@ -120,9 +120,12 @@ internal static partial class ManPage
     [GeneratedRegex(@"^## \[[0-9.]+\] - ([0-9]{4}-[0-9]{2}-[0-9]{2})$")]
     private static partial Regex Released();
 
-    /// <summary>The options that only this command has.</summary>
-    private static string Own(Command command) => command.Options.Count == 0 ? "" :
-        ".Bl -tag -width Ds\n" + string.Concat(command.Options.Select(option =>
+    /// <summary>The commands and options that only this command has.</summary>
+    private static string Own(Command command) => command.Options.Count + command.Subcommands.Count == 0 ? "" :
+        ".Bl -tag -width Ds\n" + string.Concat(command.Subcommands.Select(sub =>
+            $".It Cm {sub.Name}{string.Concat(sub.Arguments.Select(argument => $" Op Ar {argument.Name}"))}\n"
+            + $"{Escape(sub.Description!)}.\n{Own(sub)}"))
+        + string.Concat(command.Options.Select(option =>
             $".It Fl Fl {option.Name[2..]}{(option.HelpName is { } value ? " Ar " + value : "")}\n"
             + $"{Escape(option.Description!)}.\n")) + ".El\n";
 

@@ -1,0 +1,37 @@
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Uring;
+
+namespace StreamingDaemon.Host.Delivery;
+
+/// <summary>What <c>check</c> says about deliveries. It shows neither the secret nor the whole URL, which may
+/// hold one.</summary>
+internal static class DeliveryCheck
+{
+    private const string Name = "deliveries";
+
+    /// <returns>Nothing if deliveries are off.</returns>
+    public static IEnumerable<CheckResult> Of(DeliveryOptions options)
+    {
+        if (options.Url is not { } url)
+            yield break;
+        var spool = new DeliverySpool(options.SpoolDir);
+        yield return Problem(options, spool) is { } problem
+            ? new CheckResult(Name, CheckStatus.Failed, problem)
+            : new CheckResult(Name, CheckStatus.Ok, $"to {url.GetLeftPart(UriPartial.Authority)}, signed; in "
+                + $"{options.SpoolDir} {spool.Pending().Count()} wait and {spool.Dead().Count()} are dead");
+    }
+
+    private static string? Problem(DeliveryOptions options, DeliverySpool spool)
+    {
+        try
+        {
+            if (options.CaFile is { } file)
+                DeliverySender.Authorities(file);
+            return spool.ProblemAtLook();
+        }
+        catch (IOException e)
+        {
+            return e.Message;
+        }
+    }
+}

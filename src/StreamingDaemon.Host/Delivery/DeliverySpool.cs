@@ -1,0 +1,259 @@
+namespace StreamingDaemon.Host.Delivery;
+
+/// <summary>
+/// The directory in which deliveries wait: a file each, in <c>pending</c> until the receiver has it, in
+/// <c>dead</c> once it will not be sent again. Several processes may use one: the one with the lock sends,
+/// the others write, and tell it so by touching a file.
+/// </summary>
+internal sealed class DeliverySpool(string directory)
+{
+    private const string TemporaryExtension = ".tmp";
+
+    private const string Fix = "Give the daemon's user a directory (StateDirectory= of a unit, a volume), "
+        + "and name it in delivery.spool_dir";
+
+    /// <summary>Files of a process that died while it wrote them are removed after this time.</summary>
+    private static readonly TimeSpan s_leftBehind = TimeSpan.FromHours(1);
+
+    private readonly string _pending = Path.Combine(directory, "pending");
+    private readonly string _dead = Path.Combine(directory, "dead");
+    private readonly string _changed = Path.Combine(directory, "changed");
+
+    public string Directory => directory;
+
+    /// <summary>Makes the directories, for their user only.</summary>
+    /// <exception cref="IOException">One cannot be made.</exception>
+    /// <exception cref="UnauthorizedAccessException">One cannot be made.</exception>
+    public void Create()
+    {
+        foreach (var path in (string[])[directory, _pending, _dead])
+            SpoolFiles.CreateDirectory(path);
+    }
+
+    /// <summary>Makes the directories and tries to write there.</summary>
+    /// <returns>Null, or what is wrong.</returns>
+    public string? Problem()
+    {
+        try
+        {
+            Create();
+            var probe = Path.Combine(_pending, SpoolName.New(default) + TemporaryExtension);
+            SpoolFiles.WriteDurably(probe, "probe"u8);
+            File.Delete(probe);
+            return null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return $"{directory}: deliveries cannot be written there: {e.Message.TrimEnd('.')}. {Fix}";
+        }
+    }
+
+    /// <summary>As <see cref="Problem"/>, but makes nothing: whoever only checks may be another user.
+    /// </summary>
+    public string? ProblemAtLook()
+    {
+        if (System.IO.Directory.Exists(_pending))
+            return Problem();
+        var parent = Path.GetFullPath(directory);
+        while (!Path.Exists(parent) && Path.GetDirectoryName(parent) is { } above)
+            parent = above;
+        return SpoolFiles.IsWritable(parent) ? null
+            : $"{directory}: it is not there, and this user may not make it in {parent}. {Fix}";
+    }
+
+    /// <summary>Writes the content of a delivery. It is none before <see cref="Publish"/>.</summary>
+    /// <exception cref="IOException">The disk is full, or fails.</exception>
+    /// <exception cref="UnauthorizedAccessException">The directory is not writable.</exception>
+    public void Prepare(SpoolName name, ReadOnlySpan<byte> body)
+    {
+        var path = TemporaryOf(name);
+        try
+        {
+            SpoolFiles.WriteDurably(path, body);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // Somebody has removed it meanwhile.
+            Create();
+            SpoolFiles.WriteDurably(path, body);
+        }
+        catch (IOException)
+        {
+            // Half a file must not take the place that the next one needs.
+            Remove(path);
+            throw;
+        }
+    }
+
+    /// <summary>Makes prepared deliveries visible and durable, all at once.</summary>
+    /// <exception cref="IOException">The disk fails.</exception>
+    public void Publish(IEnumerable<SpoolName> names)
+    {
+        foreach (var name in names)
+            File.Move(TemporaryOf(name), PendingPath(name));
+        SpoolFiles.SyncDirectory(_pending);
+    }
+
+    /// <summary>Takes the right to send; null if another process has it.</summary>
+    public IDisposable? TryLock() => SpoolFiles.TryLock(Path.Combine(directory, "lock"));
+
+    /// <summary>Tells the process that sends to look again.</summary>
+    public void Touch()
+    {
+        try
+        {
+            SpoolFiles.Replace(_changed, []);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // It looks again within a minute anyway.
+        }
+    }
+
+    /// <summary>Changes with each <see cref="Touch"/>.</summary>
+    public long Touched()
+    {
+        try
+        {
+            return File.GetLastWriteTimeUtc(_changed).Ticks;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return 0;
+        }
+    }
+
+    /// <summary>Opens a delivery to send it.</summary>
+    /// <exception cref="FileNotFoundException">It is gone.</exception>
+    public FileStream OpenPending(SpoolName name) => new(PendingPath(name), new FileStreamOptions
+    {
+        Share = FileShare.ReadWrite | FileShare.Delete,
+        BufferSize = 0,
+        Options = FileOptions.Asynchronous,
+    });
+
+    public bool IsPending(SpoolName name) => File.Exists(PendingPath(name));
+
+    /// <summary>Removes a delivery that has arrived, or that nobody wants.</summary>
+    public void RemovePending(SpoolName name)
+    {
+        Remove(PendingPath(name));
+        Remove(AttemptsOf(_pending, name));
+    }
+
+    public void RemoveDead(SpoolName name)
+    {
+        Remove(Path.Combine(_dead, name.FileName));
+        Remove(AttemptsOf(_dead, name));
+    }
+
+    /// <summary>A delivery will not be sent again.</summary>
+    /// <returns>False if it cannot be moved.</returns>
+    public bool TryMoveToDead(SpoolName name, string reason)
+    {
+        NoteFailure(name, reason);
+        try
+        {
+            Move(AttemptsOf(_pending, name), AttemptsOf(_dead, name));
+            Move(PendingPath(name), Path.Combine(_dead, name.FileName));
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>A dead delivery is to be sent after all: behind what waits, with all its time again.
+    /// </summary>
+    public void Revive(SpoolName name)
+    {
+        Move(Path.Combine(_dead, name.FileName), PendingPath(name.Renewed()));
+        Remove(AttemptsOf(_dead, name));
+    }
+
+    public SpoolAttempts? AttemptsOfPending(SpoolName name) =>
+        SpoolAttempts.Read(AttemptsOf(_pending, name));
+
+    public SpoolAttempts? AttemptsOfDead(SpoolName name) => SpoolAttempts.Read(AttemptsOf(_dead, name));
+
+    /// <summary>Notes how a delivery failed, if there is room.</summary>
+    public void NoteFailure(SpoolName name, string reason)
+    {
+        var before = AttemptsOfPending(name)?.Count ?? 0;
+        try
+        {
+            SpoolFiles.Replace(AttemptsOf(_pending, name),
+                new SpoolAttempts(before + 1, DateTimeOffset.UtcNow, reason).ToJson());
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The disk is full: only the list of deliveries knows less.
+        }
+    }
+
+    /// <summary>Forgets how a delivery failed: it is sent at once.</summary>
+    public void ForgetAttempts(SpoolName name) => Remove(AttemptsOf(_pending, name));
+
+    /// <summary>The deliveries that wait, in no order.</summary>
+    public IEnumerable<SpoolName> Pending() => NamesIn(_pending);
+
+    /// <summary>The deliveries that will not be sent again, in no order.</summary>
+    public IEnumerable<SpoolName> Dead() => NamesIn(_dead);
+
+    /// <summary>Removes what processes have left behind that died.</summary>
+    public void RemoveLeftovers()
+    {
+        foreach (var path in FilesIn(_pending))
+        {
+            var file = Path.GetFileName(path);
+            var isLeft = SpoolName.TryParse(file, SpoolName.AttemptsExtension, out var of) ? !IsPending(of)
+                : !file.EndsWith(SpoolName.Extension, StringComparison.Ordinal);
+            if (isLeft && DateTime.UtcNow - File.GetLastWriteTimeUtc(path) > s_leftBehind)
+                Remove(path);
+        }
+    }
+
+    private static IEnumerable<SpoolName> NamesIn(string path)
+    {
+        foreach (var file in FilesIn(path))
+        {
+            if (SpoolName.TryParse(Path.GetFileName(file.AsSpan()), SpoolName.Extension, out var name))
+                yield return name;
+        }
+    }
+
+    private static IEnumerable<string> FilesIn(string path) =>
+        System.IO.Directory.Exists(path) ? System.IO.Directory.EnumerateFiles(path) : [];
+
+    private string PendingPath(SpoolName name) => Path.Combine(_pending, name.FileName);
+
+    private string TemporaryOf(SpoolName name) => Path.Combine(_pending, name + TemporaryExtension);
+
+    private static string AttemptsOf(string path, SpoolName name) =>
+        Path.Combine(path, name.AttemptsFileName);
+
+    private static void Move(string from, string to)
+    {
+        try
+        {
+            File.Move(from, to, overwrite: true);
+        }
+        catch (FileNotFoundException)
+        {
+            // Another process was first.
+        }
+    }
+
+    private static void Remove(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // It is gone, or will be sent again, which is harmless.
+        }
+    }
+}

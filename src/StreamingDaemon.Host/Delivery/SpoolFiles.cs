@@ -1,0 +1,96 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace StreamingDaemon.Host.Delivery;
+
+/// <summary>Files that outlive a power cut, and that only the daemon's user may read.</summary>
+internal static partial class SpoolFiles
+{
+    private const UnixFileMode Mode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+    private const UnixFileMode DirectoryMode = Mode | UnixFileMode.UserExecute;
+    private const string LinuxOnly = "The daemon runs on Linux only.";
+
+    // sys/file.h: LOCK_EX | LOCK_NB.
+    private const int LockExclusivelyNow = 2 | 4;
+
+    // unistd.h: W_OK | X_OK.
+    private const int WriteAndEnter = 2 | 1;
+
+    // fcntl.h: O_RDONLY | O_CLOEXEC; the same on x86-64 and arm64. fsync(2) takes a directory opened so.
+    private const int OpenFlags = 0x80000;
+
+    [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8,
+        SetLastError = true)]
+    private static partial int Open(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "access", StringMarshalling = StringMarshalling.Utf8,
+        SetLastError = true)]
+    private static partial int Access(string path, int mode);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int Fsync(SafeFileHandle file);
+
+    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
+    private static partial int Flock(SafeFileHandle file, int operation);
+
+    /// <summary>Makes the directory and those above it, if it is not there.</summary>
+    /// <exception cref="IOException">It cannot be made.</exception>
+    /// <exception cref="UnauthorizedAccessException">It cannot be made.</exception>
+    [SuppressMessage("Interoperability", "CA1416", Justification = LinuxOnly)]
+    public static void CreateDirectory(string path) => Directory.CreateDirectory(path, DirectoryMode);
+
+    /// <summary>Whether this user may make files in the directory.</summary>
+    public static bool IsWritable(string directory) => Access(directory, WriteAndEnter) == 0;
+
+    /// <summary>Writes a new file, and returns once its content is on the disk. Its name is there only after
+    /// <see cref="SyncDirectory"/>.</summary>
+    /// <exception cref="IOException">The disk is full, or fails.</exception>
+    /// <exception cref="UnauthorizedAccessException">The directory is not writable.</exception>
+    public static void WriteDurably(string path, ReadOnlySpan<byte> content)
+    {
+        using var file = Open(path, FileMode.CreateNew);
+        file.Write(content);
+        file.Flush(flushToDisk: true);
+    }
+
+    /// <summary>Replaces a file at once: a reader finds the old content or the new one.</summary>
+    public static void Replace(string path, ReadOnlySpan<byte> content)
+    {
+        var temporary = path + ".new";
+        using (var file = Open(temporary, FileMode.Create))
+            file.Write(content);
+        File.Move(temporary, path, overwrite: true);
+    }
+
+    /// <summary>Returns once the names in the directory are on the disk.</summary>
+    /// <exception cref="IOException">The disk fails.</exception>
+    public static void SyncDirectory(string path)
+    {
+        using var directory = new SafeFileHandle(Open(path, OpenFlags), ownsHandle: true);
+        if (directory.IsInvalid || Fsync(directory) != 0)
+            throw new IOException($"{path}: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
+    }
+
+    /// <summary>Takes a lock that ends with the process, however it ends.</summary>
+    /// <returns>The lock; null if another process has it.</returns>
+    public static FileStream? TryLock(string path)
+    {
+        var file = Open(path, FileMode.OpenOrCreate);
+        if (Flock(file.SafeFileHandle, LockExclusivelyNow) == 0)
+            return file;
+        file.Dispose();
+        return null;
+    }
+
+    [SuppressMessage("Interoperability", "CA1416", Justification = LinuxOnly)]
+    private static FileStream Open(string path, FileMode how) => new(path, new FileStreamOptions
+    {
+        Mode = how,
+        Access = FileAccess.Write,
+        // No lock of the runtime's own.
+        Share = FileShare.ReadWrite | FileShare.Delete,
+        UnixCreateMode = Mode,
+        BufferSize = 0,
+    });
+}

@@ -1,0 +1,53 @@
+namespace StreamingDaemon.Host.Delivery;
+
+/// <summary>When the spool's directory is read, and by which process. Used by one thread.</summary>
+internal sealed class SpoolWatch(DeliverySpool spool) : IDisposable
+{
+    /// <summary>How often the lock is tried, and how soon files of another process are seen.</summary>
+    public const int LookMs = 500;
+
+    /// <summary>How long a directory that cannot be read is left alone.</summary>
+    public const int UnreadableMs = 5_000;
+
+    /// <summary>The directory is read this often, whatever anybody says.</summary>
+    private const int ScanMs = 60_000;
+
+    private IDisposable? _lock;
+    private long _nextLookMs;
+    private long _nextScanMs;
+    private long _touched;
+
+    /// <summary>Takes the right to send.</summary>
+    /// <returns>False if another process has it.</returns>
+    public bool TryLock()
+    {
+        if (_lock is not null)
+            return true;
+        _lock = spool.TryLock();
+        if (_lock is not null)
+            spool.RemoveLeftovers();
+        return _lock is not null;
+    }
+
+    /// <summary>Whether another process has changed something since the last scan.</summary>
+    public bool IsTouched(long nowMs)
+    {
+        if (nowMs < _nextLookMs)
+            return false;
+        _nextLookMs = nowMs + LookMs;
+        return spool.Touched() != _touched;
+    }
+
+    public bool IsScanDue(long nowMs) => nowMs >= _nextScanMs;
+
+    /// <summary>Reads the names of what waits: slow, if it is much.</summary>
+    public IReadOnlyList<SpoolName> Scan(long nowMs)
+    {
+        _nextScanMs = nowMs + ScanMs;
+        // Asked first: what changes during the scan is seen by the next one.
+        _touched = spool.Touched();
+        return [.. spool.Pending()];
+    }
+
+    public void Dispose() => _lock?.Dispose();
+}
