@@ -71,6 +71,8 @@ public sealed class UpstreamCaseTests(UpstreamCaseDaemons daemons) : IClassFixtu
             $$"""{"prompt":"hi","test_pattern":"{{one.Name}}","request_id":"{{id}}"}""");
 
         Assert.StartsWith($"HTTP/1.1 {one.Status} ", answer.StatusLine, StringComparison.Ordinal);
+        if (one.RetryAfter is { } seconds)
+            Assert.Equal(seconds, RetryAfterOf(answer));
         Assert.Equal(one.Texts, answer.Contents);
         Assert.Equal(one.Outcome == "Completed", answer.IsDone);
         Assert.Equal(one.Status == 200 && one.Outcome is "UpstreamError" or "UpstreamTimeout", answer.Error is not null);
@@ -88,6 +90,10 @@ public sealed class UpstreamCaseTests(UpstreamCaseDaemons daemons) : IClassFixtu
             return after.All(metric => metric.Value - before[metric.Key] == (IsOf(metric.Key, one.Fault) ? 1 : 0));
         });
     }
+
+    private static string RetryAfterOf(Answer answer) => answer.Head.Split("\r\n")
+        .Where(line => line.StartsWith("Retry-After: ", StringComparison.OrdinalIgnoreCase))
+        .Select(line => line["Retry-After: ".Length..]).SingleOrDefault("none");
 
     private static bool IsOf(string metric, string? fault) =>
         fault is not null && metric.Contains($"\"{fault}\"", StringComparison.Ordinal);

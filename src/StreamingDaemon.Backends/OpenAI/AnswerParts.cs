@@ -8,11 +8,18 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// <param name="unshown"><see cref="StreamRequest.Unshown"/>.</param>
 internal sealed class AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisposable
 {
+    /// <summary>White space that waits for text, bytes: above it, it counts as the answer.</summary>
+    private const int MostBlank = 4096;
+
     private readonly bool _takesReasoning = (wanted & DeltaKinds.Reasoning) != 0;
     private readonly bool _showsReasoning = (wanted & ~unshown & DeltaKinds.Reasoning) != 0;
     private DeltaText _text;
     private DeltaText _reasoning;
     private Held _held;
+    private int _taken;
+
+    /// <summary>Where the pieces of white space end that wait for text; null if none wait.</summary>
+    private Queue<int>? _blanks;
 
     /// <summary>Parts of an answer that may be left out of a stream.</summary>
     [Flags]
@@ -53,17 +60,41 @@ internal sealed class AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisp
     /// <inheritdoc cref="IEventReader.OnlyHeld"/>
     public string? OnlyHeld => _held switch
     {
-        Held.Nothing => null,
+        Held.Nothing => _text.Length > 0 ? "white space" : null,
         Held.Reasoning => "reasoning",
         Held.ToolCalls => "tool calls",
         Held.Reasoning | Held.ToolCalls => "reasoning and tool calls",
         _ => "parts other than text",
     };
 
+    /// <summary>Drops the last event's text. White space before any text stays: alone it is no answer, and
+    /// until the text comes an error can still be a status.</summary>
     public void BeginEvent()
     {
-        _text.Clear();
         _reasoning.Clear();
+        if (!HasAnswer && _text.Length > 0)
+        {
+            (_blanks ??= []).Enqueue(_text.Length);
+            return;
+        }
+
+        _text.Clear();
+        _taken = 0;
+        _blanks = null;
+    }
+
+    /// <summary>The next piece of text that can be shown: one an event.</summary>
+    public bool TryTakeText(out ReadOnlyMemory<byte> text)
+    {
+        text = default;
+        if (!HasAnswer)
+            return false;
+        var end = _blanks is not null && _blanks.TryDequeue(out var blank) ? blank : _text.Length;
+        if (end <= _taken)
+            return end < _text.Length && TryTakeText(out text);
+        text = _text.Memory[_taken..end];
+        _taken = end;
+        return true;
     }
 
     public State Save() => new(_text, _reasoning, _held, SawDelta, HasAnswer, Count);
@@ -84,22 +115,26 @@ internal sealed class AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisp
     {
         _text.Flush();
         _reasoning.Flush();
-        HasAnswer |= _text.Length > 0 || (_showsReasoning && _reasoning.Length > 0);
+        HasAnswer |= HasText(0) || (_showsReasoning && _reasoning.Length > 0);
     }
 
-    /// <summary>Adds the reader's value to the text, if it is a string that is not empty.</summary>
+    /// <summary>Adds the reader's value to the text, if it is a string that is not empty, or a number.
+    /// </summary>
     public void AddText(ref Utf8JsonReader reader)
     {
-        if (reader.TokenType != JsonTokenType.String || reader.ValueSpan.IsEmpty)
+        if (reader.TokenType is not (JsonTokenType.String or JsonTokenType.Number)
+            || reader.ValueSpan.IsEmpty)
         {
             reader.Skip();
             return;
         }
 
         Count++;
+        var start = _text.Length;
         if (!IsChunks)
             _text.Append(ref reader);
-        HasAnswer |= IsChunks || _text.Length > 0;
+        if (!HasAnswer)
+            HasAnswer = IsChunks || HasText(start);
     }
 
     /// <summary>Adds the reader's string to the reasoning.</summary>
@@ -133,6 +168,10 @@ internal sealed class AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisp
         _held |= what;
         HasAnswer |= IsChunks;
     }
+
+    /// <summary>Whether the text from a place on is more than white space.</summary>
+    private bool HasText(int start) => _text.Length > MostBlank
+        || _text.Memory.Span[start..].ContainsAnyExcept(" \t\r\n"u8);
 
     public void Dispose()
     {

@@ -17,11 +17,16 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
     private int? _only;
     private int _last = -1;
 
+    private ChoiceEnds _ends;
+
     /// <summary>The index whose choice was taken from this JSON value.</summary>
     private int? _taken;
 
     /// <summary>Text of the last event, without its reasoning.</summary>
     public ref readonly DeltaText Text => ref _parts.Text;
+
+    /// <inheritdoc cref="AnswerParts.TryTakeText"/>
+    public bool TryTakeText(out ReadOnlyMemory<byte> text) => _parts.TryTakeText(out text);
 
     /// <summary>Reasoning of the last event.</summary>
     public ref readonly DeltaText Reasoning => ref _parts.Reasoning;
@@ -34,8 +39,8 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
     /// <summary>The provider's own finish reason, as a gateway reports it, unchecked.</summary>
     public string? NativeFinishReason { get; private set; }
 
-    /// <summary>A finish reason came.</summary>
-    public bool IsFinished => FinishReason is not null;
+    /// <summary>A finish reason came; for a client that gets the chunks, one for each choice.</summary>
+    public bool IsFinished => FinishReason is not null && !_ends.IsOneOpen;
 
     /// <summary>The choice says that the provider failed.</summary>
     public bool IsFailed { get; private set; }
@@ -85,6 +90,35 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
         return true;
     }
 
+    /// <summary>Reads the field that the reader is at, if it is one of Ollama's own API, which has no choices:
+    /// <c>{"message":{"content":"Hi"},"done":false}</c>.</summary>
+    /// <returns>False if it is not: nothing was read.</returns>
+    public bool TryReadOllama(ref Utf8JsonReader reader, ref ErrorSigns signs)
+    {
+        var next = reader;
+        switch (reader.ValueSpan.Length)
+        {
+            case 4 when JsonText.Equals(ref reader, "done"u8):
+                reader.Read();
+                FinishReason ??= reader.TokenType == JsonTokenType.True ? "stop" : null;
+                reader.Skip();
+                return true;
+            case 11 when JsonText.Equals(ref reader, "done_reason"u8):
+                reader.Read();
+                FinishReason = FinishReasons.Read(ref reader) ?? FinishReason;
+                return true;
+            case 7 when JsonText.Equals(ref reader, "message"u8) && next.Read()
+                && next.TokenType == JsonTokenType.StartObject:
+                var count = _parts.Count;
+                reader.Read();
+                IsFailed |= new MessageReader(_parts).Read(ref reader);
+                signs.HasChoices |= _parts.Count > count;
+                return true;
+            default:
+                return false;
+        }
+    }
+
     /// <summary>Reads the value of <c>x_groq</c>, Groq's place for usage and for late errors.</summary>
     /// <returns>True if it holds an error.</returns>
     public bool ReadGroq(ref Utf8JsonReader reader)
@@ -102,7 +136,7 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
             if (JsonText.Equals(ref reader, "error"u8))
             {
                 reader.Read();
-                isError |= !JsonValue.IsNothing(ref reader);
+                isError |= !JsonValue.IsNoError(ref reader);
             }
             else if (!TryReadUsage(ref reader))
             {
@@ -119,32 +153,34 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
     {
         if (reader.TokenType == JsonTokenType.StartObject)
         {
-            ReadChoice(ref reader, json);
+            ReadChoice(ref reader, json, position: 0);
             return true;
         }
 
         if (reader.TokenType != JsonTokenType.StartArray)
             return false;
-        var hasAny = false;
-        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        var count = 0;
+        for (; reader.Read() && reader.TokenType != JsonTokenType.EndArray; count++)
         {
-            hasAny = true;
             if (reader.TokenType == JsonTokenType.StartObject)
-                ReadChoice(ref reader, json);
+                ReadChoice(ref reader, json, count);
             else
                 reader.Skip();
         }
 
-        return hasAny;
+        return count > 0;
     }
 
     public void Dispose() => _parts.Dispose();
 
-    private void ReadChoice(ref Utf8JsonReader reader, ReadOnlySpan<byte> json)
+    /// <param name="reader">At the choice's object.</param>
+    /// <param name="json">What the reader reads.</param>
+    /// <param name="position">Its index, if it names none.</param>
+    private void ReadChoice(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, int position)
     {
         var before = _parts.Save();
         var start = reader;
-        var choice = new Choice();
+        var choice = new Choice(position);
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             ReadField(ref reader, ref choice);
         // The index may come after the text: if the choice is not ours, its text is removed again.
@@ -158,7 +194,7 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
         {
             // Choice 0 after another one of the same event, whose text goes.
             _parts.Restore(_eventStart);
-            choice = new Choice();
+            choice = new Choice(position);
             while (start.Read() && start.TokenType == JsonTokenType.PropertyName)
                 ReadField(ref start, ref choice);
         }
@@ -168,6 +204,8 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
         ReadWhole(ref choice, before, json);
         IsFailed |= choice.IsFailed || (choice.FinishReason is { } reason && FinishReasons.IsFailure(reason));
         FinishReason = choice.FinishReason ?? FinishReason;
+        if (_parts.IsChunks)
+            _ends.Add(choice.Index, choice.FinishReason is not null);
         NativeFinishReason = choice.NativeFinishReason ?? NativeFinishReason;
     }
 
@@ -182,9 +220,7 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
         else if (JsonText.Equals(ref reader, "index"u8))
         {
             reader.Read();
-            if (reader.TokenType == JsonTokenType.Number && !reader.TryGetInt32(out choice.Index))
-                choice.Index = -1;
-            reader.Skip();
+            choice.ReadIndex(ref reader);
         }
         else if (JsonText.Equals(ref reader, "finish_reason"u8)
             || JsonText.Equals(ref reader, "finish_details"u8))
@@ -199,16 +235,22 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
         }
         else if (JsonText.Equals(ref reader, "message"u8))
         {
-            choice.MessageAt = SkipValue(ref reader);
+            choice.MessageAt = JsonValue.SkipNext(ref reader);
         }
         else if (JsonText.Equals(ref reader, "text"u8))
         {
-            choice.TextAt = SkipValue(ref reader);
+            choice.TextAt = JsonValue.SkipNext(ref reader);
         }
         else if (JsonText.Equals(ref reader, "error"u8))
         {
             reader.Read();
-            choice.IsFailed |= !JsonValue.IsNothing(ref reader);
+            choice.IsFailed |= !JsonValue.IsNoError(ref reader);
+        }
+        else if (JsonText.Equals(ref reader, "object"u8))
+        {
+            reader.Read();
+            choice.IsFailed |= JsonValue.Is(ref reader, "error"u8);
+            reader.Skip();
         }
         else if (!TryReadUsage(ref reader))
         {
@@ -253,29 +295,5 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
             _only = index;
         _last = index;
         return true;
-    }
-
-    private static int SkipValue(ref Utf8JsonReader reader)
-    {
-        reader.Read();
-        var at = (int)reader.TokenStartIndex;
-        reader.Skip();
-        return at;
-    }
-
-    /// <summary>Reads a choice's fields besides its delta.</summary>
-    private struct Choice
-    {
-        public int Index;
-        public int MessageAt = -1;
-        public int TextAt = -1;
-        public string? FinishReason;
-        public string? NativeFinishReason;
-        public bool HasDelta;
-        public bool IsFailed;
-
-        public Choice()
-        {
-        }
     }
 }

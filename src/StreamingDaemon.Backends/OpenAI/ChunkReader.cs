@@ -21,7 +21,6 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
 
     /// <summary>Null if the stream does not show the chunks themselves.</summary>
     private readonly ChunkQueue? _chunks = (wanted & DeltaKinds.Chunk) != 0 ? new() : null;
-    private int _taken;
     private bool _isReasoningTaken = true;
     private DeltaKinds _last;
 
@@ -51,17 +50,25 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     {
         _choices.BeginEvent();
         _chunks?.BeginEvent();
-        _taken = 0;
         _isReasoningTaken = false;
         data = data.Trim(" \t\r\n"u8);
         if (eventType == IEventReader.ErrorEvent)
             return ReadErrorEvent(data);
         while (!data.IsEmpty)
         {
-            if (data.StartsWith("[DONE]"u8) || data.SequenceEqual("\"[DONE]\""u8))
-                return EventKind.Done;
-            if (data.SequenceEqual("null"u8) || data.SequenceEqual("\"\""u8))
-                return EventKind.Delta; // A heartbeat.
+            if (data[0] != (byte)'{')
+            {
+                // Some proxies write the field's name twice, or lose the line end before it.
+                if (data.StartsWith("data:"u8))
+                {
+                    data = data["data:".Length..].TrimStart(" \t\r\n"u8);
+                    continue;
+                }
+
+                if (EventWords.KindOf(data) is { } word)
+                    return word;
+            }
+
             var kind = ReadValue(eventType, data, out var length);
             if (kind != EventKind.Delta)
                 return kind;
@@ -101,7 +108,6 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         _choices.BeginEvent();
         _choices.Flush();
         _chunks?.BeginEvent();
-        _taken = 0;
         _isReasoningTaken = false;
         if (!isWhole || _chunks is not null || !HasAnswer)
             return;
@@ -127,10 +133,9 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
             }
         }
 
-        if (_taken < _choices.Text.Length)
+        if (_choices.TryTakeText(out var text))
         {
-            _taken = _choices.Text.Length;
-            delta = new StreamDelta(_choices.Text.Memory);
+            delta = new StreamDelta(text);
             return true;
         }
 
@@ -219,7 +224,8 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
             {
                 signs.IsCertain |= _choices.ReadGroq(ref reader);
             }
-            else if (!_choices.TryReadUsage(ref reader))
+            else if (!_choices.TryReadUsage(ref reader)
+                && (_chunks is not null || !_choices.TryReadOllama(ref reader, ref signs)))
             {
                 signs.ReadField(ref reader);
             }

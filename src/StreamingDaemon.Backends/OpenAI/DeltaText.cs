@@ -33,12 +33,12 @@ internal struct DeltaText
     /// <summary>Begins a new event: keeps only what is held.</summary>
     public void Clear() => _length = 0;
 
-    /// <summary>Adds the reader's current string.</summary>
+    /// <summary>Adds the reader's current string, or its number as it is written.</summary>
     public void Append(ref Utf8JsonReader reader)
     {
         // Unescaping only shortens, so this is enough if the string is in order.
         EnsureFree(reader.ValueSpan.Length);
-        if (!HoldsAny)
+        if (!HoldsAny && reader.TokenType == JsonTokenType.String)
         {
             try
             {

@@ -11,6 +11,9 @@ internal struct ErrorSigns
     private bool _isLikely;
     private bool _hasMessage;
 
+    /// <summary>A field for an error's text or type: beside choices too, unless a code says success.</summary>
+    private bool _hasErrorText;
+
     /// <summary>A code or status that stands for success: the text beside it is no error's.</summary>
     private bool _isSuccess;
 
@@ -24,7 +27,7 @@ internal struct ErrorSigns
     public bool HasChoices { get; set; }
 
     /// <summary>The event is an error.</summary>
-    public readonly bool IsError => IsCertain
+    public readonly bool IsError => IsCertain || (_hasErrorText && !_isSuccess)
         || ((_isLikely || (_hasMessage && !IsOtherEvent)) && !_isSuccess && !HasChoices);
 
     /// <summary>Reads one field of the event's object. The reader is at its name, and ends after its value.
@@ -35,7 +38,7 @@ internal struct ErrorSigns
         switch (reader.ValueSpan.Length)
         {
             case 3 when JsonText.Equals(ref reader, "msg"u8):
-            case 7 when JsonText.Equals(ref reader, "message"u8):
+            case 7 when JsonText.Equals(ref reader, "message"u8) || JsonText.Equals(ref reader, "Message"u8):
                 reader.Read();
                 _hasMessage |= reader.TokenType == JsonTokenType.String && !JsonValue.IsNothing(ref reader);
                 break;
@@ -52,12 +55,21 @@ internal struct ErrorSigns
                 ReadCode(ref reader);
                 break;
             case 5 when JsonText.Equals(ref reader, "error"u8):
-            case 9 when JsonText.Equals(ref reader, "error_msg"u8):
-            case 10 when JsonText.Equals(ref reader, "error_type"u8):
+                reader.Read();
+                IsCertain |= !JsonValue.IsNoError(ref reader);
+                break;
+            case 9 when JsonText.Equals(ref reader, "errorCode"u8):
             case 10 when JsonText.Equals(ref reader, "error_code"u8):
+                reader.Read();
+                ReadErrorCode(ref reader);
+                break;
+            case 9 when JsonText.Equals(ref reader, "error_msg"u8)
+                || JsonText.Equals(ref reader, "errorType"u8):
+            case 10 when JsonText.Equals(ref reader, "error_type"u8):
+            case 12 when JsonText.Equals(ref reader, "errorMessage"u8):
             case 13 when JsonText.Equals(ref reader, "error_message"u8):
                 reader.Read();
-                IsCertain |= !JsonValue.IsNothing(ref reader);
+                _hasErrorText |= !JsonValue.IsNoError(ref reader);
                 break;
             case 5 when JsonText.Equals(ref reader, "fault"u8):
             case 6 when JsonText.Equals(ref reader, "detail"u8):
@@ -80,6 +92,14 @@ internal struct ErrorSigns
             reader.Skip();
         else if (reader.TokenType is JsonTokenType.StartObject or JsonTokenType.StartArray)
             reader.Skip();
+    }
+
+    private void ReadErrorCode(ref Utf8JsonReader reader)
+    {
+        var isZero = (reader.TokenType == JsonTokenType.Number && reader.TryGetInt64(out var code) && code == 0)
+            || JsonValue.Is(ref reader, "0"u8);
+        _isSuccess |= isZero;
+        IsCertain |= !isZero && !JsonValue.IsNoError(ref reader);
     }
 
     private void ReadCode(ref Utf8JsonReader reader)

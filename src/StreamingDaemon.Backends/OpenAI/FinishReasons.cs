@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using System.Text.Json;
 
@@ -13,12 +14,10 @@ internal static class FinishReasons
             .Select(word => (Encoding.UTF8.GetBytes(word), word)),
     ];
 
-    /// <summary>Whole words that say that the provider failed.</summary>
-    private static readonly HashSet<string> s_failed = new(StringComparer.OrdinalIgnoreCase)
-    {
-        "abort", "aborted", "cancel", "canceled", "cancelled", "timeout", "timed_out", "overloaded",
-        "unavailable", "interrupted", "insufficient_system_resource",
-    };
+    /// <summary>Parts of words that say that the provider failed.</summary>
+    private static readonly SearchValues<string> s_failed = SearchValues.Create(
+        ["error", "fail", "exception", "abort", "cancel", "timeout", "timed_out", "overload", "unavailable",
+            "interrupt", "insufficient_system_resource"], StringComparison.OrdinalIgnoreCase);
 
     /// <summary>The reader's current value as a finish reason: a string, or an object with a type. Null, an
     /// empty string, the word "null" and anything else mean "not yet". Reads to the value's end.</summary>
@@ -45,9 +44,7 @@ internal static class FinishReasons
 
     /// <summary>True if the reason says that the provider failed: what came is not the whole
     /// answer.</summary>
-    public static bool IsFailure(string reason) => s_failed.Contains(reason)
-        || reason.Contains("error", StringComparison.OrdinalIgnoreCase)
-        || reason.Contains("fail", StringComparison.OrdinalIgnoreCase);
+    public static bool IsFailure(string reason) => reason.AsSpan().ContainsAny(s_failed);
 
     private static string? ReadType(ref Utf8JsonReader reader)
     {

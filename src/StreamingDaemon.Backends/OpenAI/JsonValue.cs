@@ -39,6 +39,22 @@ internal static class JsonValue
         return isNothing;
     }
 
+    /// <summary>True if the value of a field for errors says that there is none: <see cref="IsNothing"/>, or a
+    /// word that some language prints for nothing. Reads to the value's end.</summary>
+    public static bool IsNoError(ref Utf8JsonReader reader) =>
+        Is(ref reader, "None"u8) || Is(ref reader, "null"u8) || Is(ref reader, "undefined"u8)
+        || IsNothing(ref reader);
+
+    /// <summary>Skips the value after the name that the reader is at.</summary>
+    /// <returns>Where it begins.</returns>
+    public static int SkipNext(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        var at = (int)reader.TokenStartIndex;
+        reader.Skip();
+        return at;
+    }
+
     /// <summary>True if the value is the string.</summary>
     public static bool Is(ref Utf8JsonReader reader, ReadOnlySpan<byte> text) =>
         reader.TokenType == JsonTokenType.String && JsonText.Equals(ref reader, text);

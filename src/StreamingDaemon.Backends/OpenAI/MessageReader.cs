@@ -66,7 +66,8 @@ internal readonly struct MessageReader(AnswerParts parts)
     private void ReadContent(ref Utf8JsonReader reader)
     {
         reader.Read();
-        if (reader.TokenType == JsonTokenType.String)
+        // Some gateways write a token of digits as a number.
+        if (reader.TokenType is JsonTokenType.String or JsonTokenType.Number)
             parts.AddText(ref reader);
         else
             ReadParts(ref reader, isReasoning: false);
@@ -114,7 +115,7 @@ internal readonly struct MessageReader(AnswerParts parts)
         else if (JsonText.Equals(ref reader, "error"u8))
         {
             reader.Read();
-            isError |= !JsonValue.IsNothing(ref reader);
+            isError |= !JsonValue.IsNoError(ref reader);
         }
         else
         {

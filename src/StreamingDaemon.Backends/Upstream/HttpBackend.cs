@@ -206,7 +206,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
 
             return failed with
             {
-                RetryAfter = retryAfter,
+                RetryAfter = retryAfter ?? failed.RetryAfter,
                 ShouldRetry = mayBeVersion ? true : failed.ShouldRetry,
             };
         }

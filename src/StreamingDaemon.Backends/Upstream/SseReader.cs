@@ -182,7 +182,7 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         out EventKind kind)
     {
         kind = default;
-        if (TryGetValue(line, "data"u8, out var value))
+        if (SseField.TryGetValue(line, "data"u8, out var value))
         {
             // The usual event is one line and ends right here: it is read in place.
             if (!_hasData && offset < bytes.Length && bytes[offset] == (byte)'\n' && !_lastWasCarriageReturn)
@@ -197,10 +197,10 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
             return false;
         }
 
-        if (!TryGetValue(line, "event"u8, out value))
+        if (!SseField.TryGetValue(line, "event"u8, out value))
             return line[0] != (byte)':' && ReadUnknown(line, out kind);
         _type = value.IsEmpty || value.SequenceEqual("message"u8) ? IEventReader.MessageEvent
-            : value.EndsWith("error"u8) ? IEventReader.ErrorEvent
+            : SseField.NamesError(value) ? IEventReader.ErrorEvent
             : IEventReader.OtherEvent;
         return false;
     }
@@ -219,7 +219,7 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         var value = line;
         if (line[0] is not ((byte)'{' or (byte)'['))
         {
-            if (TryGetValue(line, "error"u8, out value))
+            if (SseField.TryGetError(line, out value))
             {
                 kind = value.IsEmpty ? default : events.Read(IEventReader.ErrorEvent, value);
                 return !value.IsEmpty;
@@ -251,25 +251,6 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
             Append(ref _data, ref _dataLength, "\n"u8);
         Append(ref _data, ref _dataLength, value);
         _hasData = true;
-    }
-
-    /// <summary>The field's value, without one leading space. A line without a colon is a field without a
-    /// value; one that begins with a colon is a comment.</summary>
-    private static bool TryGetValue(ReadOnlySpan<byte> line, ReadOnlySpan<byte> field,
-        out ReadOnlySpan<byte> value)
-    {
-        value = default;
-        if (!line.StartsWith(field))
-            return false;
-        value = line[field.Length..];
-        if (value.IsEmpty)
-            return true;
-        if (value[0] != (byte)':')
-            return false;
-        value = value[1..];
-        if (!value.IsEmpty && value[0] == (byte)' ')
-            value = value[1..];
-        return true;
     }
 
     private static void Append(ref byte[] buffer, ref int length, ReadOnlySpan<byte> bytes)

@@ -25,11 +25,11 @@ internal static class UpstreamErrorCode
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-+/");
 
     /// <summary>Fields that name an error's type, the best first.</summary>
-    private static readonly string[] s_typeFields = ["type", "error_type", "__type", "status"];
+    private static readonly string[] s_typeFields = ["type", "error_type", "errorType", "__type", "status"];
 
     /// <summary>Fields that hold its code.</summary>
     private static readonly string[] s_codeFields =
-        ["code", "error_code", "status_code", "statusCode", "errorcode"];
+        ["code", "error_code", "errorCode", "status_code", "statusCode", "errorcode"];
 
     /// <summary>Fields with another object, or the code itself.</summary>
     private static readonly string[] s_innerFields =
@@ -109,10 +109,39 @@ internal static class UpstreamErrorCode
                 return name;
         }
 
+        if (OfChoice(error, secret, depth) is { } ofChoice)
+            return ofChoice;
         var type = First(error, s_typeFields, secret);
         var code = First(error, s_codeFields, secret);
         return type is null || code is null || type == code ? type ?? code : $"{type}/{code}";
     }
+
+    /// <summary>The name of an error inside the first choice, or inside its delta or message. Nothing else in
+    /// them is a name: they hold the answer.</summary>
+    private static string? OfChoice(JsonElement chunk, string secret, int depth)
+    {
+        if (!chunk.TryGetProperty("choices", out var choices))
+            return null;
+        var choice = choices.ValueKind == JsonValueKind.Array && choices.GetArrayLength() > 0
+            ? choices[0] : choices;
+        if (choice.ValueKind != JsonValueKind.Object)
+            return null;
+        if (choice.TryGetProperty("object", out var kind) && kind.ValueEquals("error"))
+            return Find(choice, secret, depth + 1);
+        foreach (var holder in (ReadOnlySpan<JsonElement>)[choice, Inner(choice, "delta"), Inner(choice, "message")])
+        {
+            if (Inner(holder, "error") is { ValueKind: not JsonValueKind.Undefined } error
+                && Find(error, secret, depth + 1) is { } name)
+            {
+                return name;
+            }
+        }
+
+        return null;
+    }
+
+    private static JsonElement Inner(JsonElement value, string field) =>
+        value.ValueKind == JsonValueKind.Object && value.TryGetProperty(field, out var inner) ? inner : default;
 
     private static string? First(JsonElement error, string[] fields, string secret)
     {

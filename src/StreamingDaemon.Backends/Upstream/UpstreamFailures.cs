@@ -141,6 +141,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         return BackendResult.Failed(fault, what, status) with
         {
             ShouldRetry = RetryAdvice.Of(status, shouldRetry, bytes.Span),
+            RetryAfter = UpstreamRetryAfter.OfBody(bytes.Span),
         };
     }
 

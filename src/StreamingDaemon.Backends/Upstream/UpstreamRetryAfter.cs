@@ -1,16 +1,18 @@
 using System.Globalization;
 using System.Net.Http.Headers;
+using System.Text.Json;
 
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
 /// How long an upstream asks to wait: <c>retry-after-ms</c> (the official API's, milliseconds), else
-/// Retry-After: seconds, perhaps with a fraction, or a date (RFC 9110, section 10.2.3).
+/// Retry-After: seconds, perhaps with a fraction, or a date (RFC 9110, section 10.2.3); else its error's body.
 /// </summary>
 internal static class UpstreamRetryAfter
 {
-    /// <summary>Longest accepted wait; more would overflow the timer.</summary>
-    private static readonly TimeSpan s_longest = TimeSpan.FromDays(1);
+    /// <summary>Longest accepted wait: ten years, which fit into the seconds of a Retry-After of ours. The
+    /// daemon itself never waits so long (<see cref="RetryPolicy"/>).</summary>
+    private static readonly TimeSpan s_longest = TimeSpan.FromDays(3650);
 
     /// <returns>Null if the response does not say.</returns>
     public static TimeSpan? Of(in HttpHeadersNonValidated headers, DateTimeOffset now)
@@ -25,6 +27,33 @@ internal static class UpstreamRetryAfter
         {
             if (Parse(value, now) is { } wait)
                 return wait;
+        }
+
+        return null;
+    }
+
+    /// <summary>What an error's body says in place of the headers: Google's <c>"retryDelay":"34.07s"</c>
+    /// (google.rpc.RetryInfo).</summary>
+    /// <returns>Null if it does not say.</returns>
+    public static TimeSpan? OfBody(ReadOnlySpan<byte> body)
+    {
+        // The body may be cut at its limit, or be no JSON.
+        var reader = new Utf8JsonReader(body, isFinalBlock: false, default);
+        try
+        {
+            while (reader.Read())
+            {
+                if (reader.TokenType == JsonTokenType.PropertyName && reader.ValueTextEquals("retryDelay"u8)
+                    && reader.Read() && reader.TokenType == JsonTokenType.String
+                    && reader.ValueSpan.EndsWith("s"u8))
+                {
+                    return Parse(JsonText.Read(ref reader)[..^1], DateTimeOffset.UtcNow);
+                }
+            }
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        {
+            // No JSON, or text that is not UTF-8.
         }
 
         return null;

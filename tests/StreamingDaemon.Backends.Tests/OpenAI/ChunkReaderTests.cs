@@ -53,7 +53,10 @@ public sealed class ChunkReaderTests
 
     [Theory]
     [InlineData(" [DONE] ", "Done")]
-    [InlineData("[done]", "Malformed")]
+    [InlineData("[done]", "Done")]
+    [InlineData("[done", "Done")]
+    [InlineData("[dine]", "Malformed")]
+    [InlineData("[HEARTBEAT]", "Delta")]
     [InlineData("{\"error\":\"\"}", "Delta")]
     [InlineData("{\"error\":false}", "Delta")]
     [InlineData("{\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"error\":{\"code\":1}}", "Error")]

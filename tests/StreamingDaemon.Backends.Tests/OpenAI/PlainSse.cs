@@ -40,7 +40,7 @@ internal static class PlainSse
                 type = Encoding.Latin1.GetString(unspaced) switch
                 {
                     "" or "message" => "message",
-                    var other => other.EndsWith("error", StringComparison.Ordinal) ? "error" : "other",
+                    var other => NamesError(other) ? "error" : "other",
                 };
             }
             else if (name.Length == 0 && colon == 0)
@@ -51,7 +51,7 @@ internal static class PlainSse
             {
                 lines.Add(line);
             }
-            else if (name == "error")
+            else if (name.Equals("error", StringComparison.OrdinalIgnoreCase))
             {
                 if (unspaced.Length > 0)
                     yield return events.Read("error", unspaced);
@@ -85,7 +85,7 @@ internal static class PlainSse
         {
             if (line.Contains('{', StringComparison.Ordinal) && !line.StartsWith("data:", StringComparison.Ordinal))
                 return true;
-            if (line.StartsWith('[') || line.StartsWith("error", StringComparison.Ordinal))
+            if (line.StartsWith('[') || line.StartsWith("error", StringComparison.OrdinalIgnoreCase))
                 return true;
             if (line.StartsWith("event", StringComparison.Ordinal) && line != "event: error")
                 return true;
@@ -98,6 +98,10 @@ internal static class PlainSse
 
         return false;
     }
+
+    private static bool NamesError(string name) => name.Length <= 64 && name.All(char.IsAscii)
+        && new[] { "error", "exception", "fail" }.Any(
+            word => name.Contains(word, StringComparison.OrdinalIgnoreCase));
 
     private static bool IsJson(byte[] line) => line.Length > 0 && line[0] is (byte)'{' or (byte)'[';
 

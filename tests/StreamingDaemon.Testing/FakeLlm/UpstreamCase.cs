@@ -39,6 +39,13 @@ public sealed partial class UpstreamCase
     /// <summary>Status line and header lines, without line ends.</summary>
     public IReadOnlyList<string> Head { get; private set; } = [];
 
+    /// <summary>Interim responses (1xx) that come before the head: lines without line ends, an empty one after
+    /// each head.</summary>
+    public IReadOnlyList<string> Interim { get; private set; } = [];
+
+    /// <summary>The body holds its own chunk framing.</summary>
+    public bool IsFramed => _coding == "framed";
+
     /// <summary>The body in pieces, each with the pause after it, in its content coding.</summary>
     public IReadOnlyList<(byte[] Bytes, int PauseMs)> Pieces { get; private set; } = [];
 
@@ -76,6 +83,9 @@ public sealed partial class UpstreamCase
     /// <summary>The log's finish reason; null if there is none.</summary>
     public string? Finish => Value("finish");
 
+    /// <summary>Retry-After that the browser gets, or "none"; null if it does not matter.</summary>
+    public string? RetryAfter => Value("retry_after");
+
     /// <summary>All cases, by name.</summary>
     public static IReadOnlyList<UpstreamCase> All { get; } =
     [
@@ -110,11 +120,16 @@ public sealed partial class UpstreamCase
             case "head":
                 Head = text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
                 break;
+            case "interim":
+                Interim = text.TrimEnd('\n').Split('\n');
+                IsForHttp2 = false;
+                break;
             case "http1":
                 IsForHttp2 = false;
                 break;
             case "body":
                 _coding = words.Length > 1 ? words[1] : "";
+                IsForHttp2 &= !IsFramed;
                 TakeBody(text);
                 break;
             case "end":

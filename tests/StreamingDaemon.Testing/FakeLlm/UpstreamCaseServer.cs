@@ -118,7 +118,10 @@ public sealed class UpstreamCaseServer : IAsyncDisposable
 
     private async Task PlayAsync(UpstreamCase one, NetworkStream stream)
     {
-        var isChunked = one.Head.Any(line => line.EndsWith(": chunked", StringComparison.OrdinalIgnoreCase));
+        var isChunked = !one.IsFramed
+            && one.Head.Any(line => line.EndsWith(": chunked", StringComparison.OrdinalIgnoreCase));
+        if (one.Interim.Count > 0)
+            await stream.WriteAsync(Encoding.ASCII.GetBytes(string.Join("\r\n", one.Interim) + "\r\n\r\n"), _stop.Token);
         await stream.WriteAsync(Encoding.ASCII.GetBytes(string.Join("\r\n", one.Head) + "\r\n\r\n"), _stop.Token);
         foreach (var (bytes, pauseMs) in one.Pieces)
         {

@@ -1,0 +1,58 @@
+using System.Buffers.Text;
+using System.Text.Json;
+
+namespace StreamingDaemon.Backends.OpenAI;
+
+/// <summary>One choice's fields besides its delta.</summary>
+/// <param name="position">Its index, if it names none.</param>
+internal struct Choice(int position)
+{
+    public int Index = position;
+    public int MessageAt = -1;
+    public int TextAt = -1;
+    public string? FinishReason;
+    public string? NativeFinishReason;
+    public bool HasDelta;
+    public bool IsFailed;
+
+    /// <summary>Reads the value of <c>index</c>: a number, or a number in a string.</summary>
+    public void ReadIndex(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType == JsonTokenType.Number)
+        {
+            if (!reader.TryGetInt32(out Index))
+                Index = -1;
+        }
+        else if (reader.TokenType == JsonTokenType.String
+            && Utf8Parser.TryParse(reader.ValueSpan, out int index, out var length)
+            && length == reader.ValueSpan.Length)
+        {
+            Index = index;
+        }
+
+        reader.Skip();
+    }
+}
+
+/// <summary>Which of several choices have ended.</summary>
+internal struct ChoiceEnds
+{
+    /// <summary>A bit each. Nobody asks for more choices.</summary>
+    private const int MostChoices = 64;
+
+    private ulong _begun;
+    private ulong _ended;
+
+    /// <summary>A choice has begun and not ended. Old servers count the index up instead, and never begin with
+    /// 0: theirs is one choice.</summary>
+    public readonly bool IsOneOpen => (_begun & 1) != 0 && (_begun & ~_ended) != 0;
+
+    public void Add(int index, bool isEnd)
+    {
+        if (index is < 0 or >= MostChoices)
+            return;
+        _begun |= 1UL << index;
+        if (isEnd)
+            _ended |= 1UL << index;
+    }
+}
