@@ -40,6 +40,68 @@ public sealed class UpstreamCheckTests
     }
 
     [Theory]
+    [InlineData(FakeLlmTransport.Http1, "HTTP/1.1")]
+    [InlineData(FakeLlmTransport.H2c, "HTTP/2")]
+    [InlineData(FakeLlmTransport.Http1Tls, "HTTP/1.1")]
+    [InlineData(FakeLlmTransport.Http2Tls, "HTTP/2")]
+    public async Task Version_that_is_not_configured_is_found_out(FakeLlmTransport transport, string http)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync(transport);
+        var environment = upstream.OpenAIEnvironment(true);
+        environment.Remove("OPENAI_HTTP2_ENABLED");
+
+        var (exitCode, lines) = await CheckAsync(environment);
+
+        Assert.Equal(("ok", http), lines["upstream HTTP"]);
+        Assert.Equal("ok", lines["upstream first token"].Status);
+        Assert.Equal(0, exitCode);
+        Assert.Single(upstream.Requests);
+    }
+
+    [Theory]
+    [InlineData(FakeLlmTransport.Http1, "HTTP_PROXY", "http", "none: the address is http")]
+    [InlineData(FakeLlmTransport.Http2Tls, "HTTPS_PROXY", "https", "TLS 1.3, certificate of localhost")]
+    public async Task Proxy_is_named_and_used(FakeLlmTransport transport, string variable, string scheme, string tls)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync(transport);
+        await using var proxy = new FakeProxy(upstream.BaseAddress.Port);
+        var environment = upstream.OpenAIEnvironment(true);
+        environment.Remove("OPENAI_HTTP2_ENABLED");
+        environment["OPENAI_API_BASE"] = scheme + "://llm.example/v1";
+        environment[variable] = "http://" + proxy.Authority;
+
+        var (exitCode, lines) = await CheckAsync(environment);
+
+        Assert.Equal(("ok", "goes through " + proxy.Authority), lines["upstream proxy"]);
+        Assert.StartsWith(tls, lines["upstream TLS"].Detail, StringComparison.Ordinal);
+        Assert.Equal("ok", lines["upstream first token"].Status);
+        Assert.Equal(0, exitCode);
+        Assert.NotEmpty(proxy.RequestLines);
+    }
+
+    [Fact]
+    public async Task Certificate_that_the_ca_file_vouches_for_is_trusted_and_one_of_another_is_not()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync(FakeLlmTransport.Http2Tls);
+        await using var other = await FakeLlmServer.StartAsync(FakeLlmTransport.Http2Tls);
+        using var directory = new TempDirectory();
+        await File.WriteAllTextAsync(directory.File("ca.pem"), upstream.CertificatePem);
+        var environment = upstream.OpenAIEnvironment(true);
+        environment.Remove("OPENAI_INSECURE_SSL");
+        environment["OPENAI_CA_FILE"] = directory.File("ca.pem");
+
+        var (exitCode, lines) = await CheckAsync(environment);
+        environment["OPENAI_API_BASE"] = other.BaseAddress.ToString();
+        var (otherExitCode, otherLines) = await CheckAsync(environment);
+
+        Assert.Equal("ok", lines["upstream TLS"].Status);
+        Assert.Equal("ok", lines["upstream first token"].Status);
+        Assert.Equal(0, exitCode);
+        Assert.Equal("failed", otherLines["upstream TLS"].Status);
+        Assert.Equal(1, otherExitCode);
+    }
+
+    [Theory]
     [InlineData("openai-processing-ms: 12", null, "looks like OpenAI")]
     [InlineData("x-ms-region: West Europe", null, "looks like Azure")]
     [InlineData("Server: llama.cpp", null, "looks like llama.cpp")]

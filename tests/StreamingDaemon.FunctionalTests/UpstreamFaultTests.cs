@@ -61,6 +61,11 @@ public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixtur
         Assert.DoesNotContain("[DONE]", body, StringComparison.Ordinal);
         Assert.Single(setup.RequestsOf(id));
         await AssertEndAsync(before, id, "UpstreamError", reason, 0, 200);
+        if (reason == "TooLong")
+        {
+            Assert.Contains("(streaming.max_event_bytes)", Assert.Single(setup.Daemon.LogLines($"\"{id}\"")),
+                StringComparison.Ordinal);
+        }
     }
 
     [Theory]

@@ -43,8 +43,8 @@ internal struct ChoiceEnds
     private ulong _begun;
     private ulong _ended;
 
-    /// <summary>A choice has begun and not ended. Old servers count the index up instead, and never begin with
-    /// 0: theirs is one choice.</summary>
+    /// <summary>A choice has begun and not ended. Old servers count the index up instead, and never begin
+    /// with 0: theirs is one choice.</summary>
     public readonly bool IsOneOpen => (_begun & 1) != 0 && (_begun & ~_ended) != 0;
 
     public void Add(int index, bool isEnd)

@@ -22,6 +22,16 @@ internal sealed class Dialer
 
     private const int MostSlow = 64;
 
+    /// <summary>A silent connection is probed after 5 s, and is dead after two more probes without an
+    /// answer.</summary>
+    private const int KeepAliveAfterS = 5;
+    private const int KeepAliveEachS = 2;
+    private const int KeepAliveProbes = 3;
+
+    /// <summary>Bytes that are not acknowledged for this long end the connection. Not sooner: bytes that a
+    /// busy server does not read count too, because its window is closed.</summary>
+    private const int UnacknowledgedMs = 15_000;
+
     private readonly Resolver _resolve;
 
     /// <summary>Overtaken addresses, and when each counts as any other again (TickCount64).</summary>
@@ -77,6 +87,7 @@ internal sealed class Dialer
         {
             socket.NoDelay = true;
             await socket.ConnectAsync(address, cancellationToken);
+            NoticeDeath(socket);
             return socket;
         }
         catch
@@ -84,6 +95,21 @@ internal sealed class Dialer
             socket.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Has the kernel end a connection whose peer does not answer any more, as HTTP/2's pings do.
+    /// Over HTTP/1.1 nothing else would: a pooled connection that died would cost a reader the whole
+    /// <c>first_token_timeout_ms</c>.</summary>
+    private static void NoticeDeath(Socket socket)
+    {
+        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, KeepAliveAfterS);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, KeepAliveEachS);
+        socket.SetSocketOption(
+            SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, KeepAliveProbes);
+        // tcp(7). Keep-alives are not sent while a request is not acknowledged.
+        const int ipProtoTcp = 6, tcpUserTimeout = 18;
+        socket.SetRawSocketOption(ipProtoTcp, tcpUserTimeout, BitConverter.GetBytes(UnacknowledgedMs));
     }
 
     private async Task<Socket> RaceAsync(IPEndPoint[] addresses, CancellationToken cancellationToken)

@@ -42,6 +42,7 @@ internal static class SseField
         if (name.Length > MaxLength || Ascii.ToLower(name, lower, out var length) != OperationStatus.Done)
             return false;
         ReadOnlySpan<byte> word = lower[..length];
-        return word.IndexOf("error"u8) >= 0 || word.IndexOf("exception"u8) >= 0 || word.IndexOf("fail"u8) >= 0;
+        return word.IndexOf("error"u8) >= 0 || word.IndexOf("exception"u8) >= 0
+            || word.IndexOf("fail"u8) >= 0;
     }
 }

@@ -128,20 +128,14 @@ internal static class UpstreamErrorCode
             return null;
         if (choice.TryGetProperty("object", out var kind) && kind.ValueEquals("error"))
             return Find(choice, secret, depth + 1);
-        foreach (var holder in (ReadOnlySpan<JsonElement>)[choice, Inner(choice, "delta"), Inner(choice, "message")])
-        {
-            if (Inner(holder, "error") is { ValueKind: not JsonValueKind.Undefined } error
-                && Find(error, secret, depth + 1) is { } name)
-            {
-                return name;
-            }
-        }
-
-        return null;
+        return Find(Inner(choice, "error"), secret, depth + 1)
+            ?? Find(Inner(Inner(choice, "delta"), "error"), secret, depth + 1)
+            ?? Find(Inner(Inner(choice, "message"), "error"), secret, depth + 1);
     }
 
     private static JsonElement Inner(JsonElement value, string field) =>
-        value.ValueKind == JsonValueKind.Object && value.TryGetProperty(field, out var inner) ? inner : default;
+        value.ValueKind == JsonValueKind.Object && value.TryGetProperty(field, out var inner)
+            ? inner : default;
 
     private static string? First(JsonElement error, string[] fields, string secret)
     {

@@ -56,8 +56,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         }
 
         var (fault, what) = Classify(exception);
-        var isDead = fault == UpstreamFault.Reset
-            && UpstreamCause.Find<HttpProtocolException>(exception)?.ErrorCode == ProtocolError;
+        var isDead = fault == UpstreamFault.Reset && IsUnanswered(exception);
         return BackendResult.Failed(fault, $"{what}: {UpstreamCause.Of(exception)}") with
         {
             IsConnectionDead = isDead,
@@ -194,6 +193,12 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
             ? $"{Lost}; {hint}"
             : Lost);
     }
+
+    /// <summary>The peer did not answer a ping, or the kernel's packets (<see cref="Dialer"/>).</summary>
+    private static bool IsUnanswered(Exception exception) =>
+        UpstreamCause.Find<HttpProtocolException>(exception)?.ErrorCode == ProtocolError
+        || UpstreamCause.Find<SocketException>(exception)?.SocketErrorCode is SocketError.TimedOut
+            or SocketError.HostUnreachable or SocketError.NetworkUnreachable;
 
     private static bool IsRefusedByProxy(Exception exception) =>
         UpstreamCause.Find<HttpRequestException>(exception) is

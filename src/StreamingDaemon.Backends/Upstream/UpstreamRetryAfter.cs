@@ -6,7 +6,8 @@ namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
 /// How long an upstream asks to wait: <c>retry-after-ms</c> (the official API's, milliseconds), else
-/// Retry-After: seconds, perhaps with a fraction, or a date (RFC 9110, section 10.2.3); else its error's body.
+/// Retry-After: seconds, perhaps with a fraction, or a date (RFC 9110, section 10.2.3); else what its error's
+/// body says.
 /// </summary>
 internal static class UpstreamRetryAfter
 {

@@ -8,7 +8,7 @@ namespace StreamingDaemon.Testing;
 /// them: it goes on to hold them and forwards nothing. New connections work.</summary>
 public sealed class SilentRelay : IAsyncDisposable
 {
-    private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
+    private readonly TcpListener _listener;
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentBag<Socket> _sockets = [];
     private readonly Task _accepting;
@@ -16,9 +16,12 @@ public sealed class SilentRelay : IAsyncDisposable
     private int _connections;
 
     /// <summary>Relays to a server on loopback.</summary>
-    public SilentRelay(int port)
+    /// <param name="port">The server's.</param>
+    /// <param name="address">Where the relay listens; null is loopback.</param>
+    public SilentRelay(int port, IPAddress? address = null)
     {
         TargetPort = port;
+        _listener = new TcpListener(address ?? IPAddress.Loopback, 0);
         _listener.Start();
         _accepting = AcceptAsync();
     }
