@@ -90,8 +90,8 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
         return true;
     }
 
-    /// <summary>Reads the field that the reader is at, if it is one of Ollama's own API, which has no choices:
-    /// <c>{"message":{"content":"Hi"},"done":false}</c>.</summary>
+    /// <summary>Reads the field that the reader is at, if it is one of Ollama's own API, which has no
+    /// choices: <c>{"message":{"content":"Hi"},"done":false}</c>.</summary>
     /// <returns>False if it is not: nothing was read.</returns>
     public bool TryReadOllama(ref Utf8JsonReader reader, ref ErrorSigns signs)
     {

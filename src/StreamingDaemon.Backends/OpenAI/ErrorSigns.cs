@@ -11,7 +11,8 @@ internal struct ErrorSigns
     private bool _isLikely;
     private bool _hasMessage;
 
-    /// <summary>A field for an error's text or type: beside choices too, unless a code says success.</summary>
+    /// <summary>A field for an error's text or type: beside choices too, unless a code says success.
+    /// </summary>
     private bool _hasErrorText;
 
     /// <summary>A code or status that stands for success: the text beside it is no error's.</summary>
@@ -96,7 +97,8 @@ internal struct ErrorSigns
 
     private void ReadErrorCode(ref Utf8JsonReader reader)
     {
-        var isZero = (reader.TokenType == JsonTokenType.Number && reader.TryGetInt64(out var code) && code == 0)
+        var isNumber = reader.TokenType == JsonTokenType.Number;
+        var isZero = (isNumber && reader.TryGetInt64(out var code) && code == 0)
             || JsonValue.Is(ref reader, "0"u8);
         _isSuccess |= isZero;
         IsCertain |= !isZero && !JsonValue.IsNoError(ref reader);

@@ -39,8 +39,8 @@ internal static class JsonValue
         return isNothing;
     }
 
-    /// <summary>True if the value of a field for errors says that there is none: <see cref="IsNothing"/>, or a
-    /// word that some language prints for nothing. Reads to the value's end.</summary>
+    /// <summary>True if the value of a field for errors says that there is none: <see cref="IsNothing"/>, or
+    /// a word that some language prints for nothing. Reads to the value's end.</summary>
     public static bool IsNoError(ref Utf8JsonReader reader) =>
         Is(ref reader, "None"u8) || Is(ref reader, "null"u8) || Is(ref reader, "undefined"u8)
         || IsNothing(ref reader);
