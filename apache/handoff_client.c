@@ -77,22 +77,99 @@ apr_status_t flush_earlier_responses(request_rec *r)
     return c->aborted ? APR_ECONNABORTED : status;
 }
 
-static void release_daemon(const daemon_socket *daemon, int dummy_fd)
+/* The data as it is sent: as a message, or in memory that goes along. */
+typedef struct {
+    const handoff_data *data;
+    handoff_data line;
+    int memory_fd; /* -1 as long as the data is the message */
+} parcel;
+
+static int pack_into_memory(request_rec *r, parcel *packed)
 {
-    close(daemon->fd);
-    if (dummy_fd >= 0)
-        close(dummy_fd);
+    packed->memory_fd = seal_data(r, packed->data, &packed->line);
+    return packed->memory_fd >= 0 ? 0 : errno;
 }
 
-int hand_over(request_rec *r, const handoff_conf *conf, const char *path, const char *data)
+static int send_parcel(request_rec *r, const daemon_socket *daemon, int client_fd, parcel *packed,
+                       apr_time_t deadline, int *delivered)
 {
-    size_t length = strlen(data);
-    apr_time_t deadline;
+    int error = 0;
+
+    *delivered = 0;
+    if (packed->memory_fd < 0) {
+        error = send_handoff(daemon, client_fd, -1, packed->data, deadline, delivered);
+        /* The system's buffers may be smaller than the kernel's default. */
+        if (error != EMSGSIZE || *delivered)
+            return error;
+        error = pack_into_memory(r, packed);
+    }
+    return error != 0 ? error
+                      : send_handoff(daemon, client_fd, packed->memory_fd, &packed->line, deadline, delivered);
+}
+
+/* Connects and sends. OK if the daemon has the client; then daemon is open. */
+static int deliver(request_rec *r, const handoff_conf *conf, const char *path, int client_fd, parcel *packed,
+                   daemon_socket *daemon)
+{
+    int error, delivered, refusals = 0;
+    apr_time_t deadline = apr_time_now()
+        + apr_time_from_msec((apr_time_t)(conf->max_retries + 1) * conf->connect_timeout_ms
+                             + conf->send_timeout_ms + FIRST_BACKOFF_MS * ((1 << conf->max_retries) - 1));
+
+    for (;;) {
+        apr_time_t sent_by;
+        const char *problem;
+
+        error = connect_daemon(r, conf, path, deadline, daemon);
+        if (error != 0) {
+            LOG(APLOG_ERR, error, r, "cannot connect to the daemon at %s", path);
+            return HTTP_SERVICE_UNAVAILABLE;
+        }
+        problem = listener_problem(r, daemon);
+        if (problem != NULL) {
+            LOG(APLOG_WARNING, 0, r, "%s %s", path, problem);
+            close(daemon->fd);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+        /* As late as possible: if there is no daemon, httpd answers as always. */
+        problem = leave_encryption_to_kernel(r, client_fd);
+        if (problem != NULL) {
+            LOG(APLOG_ERR, 0, r, "%s", problem);
+            close(daemon->fd);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        sent_by = apr_time_now() + apr_time_from_msec(conf->send_timeout_ms);
+        if (refusals > 0 && sent_by > deadline)
+            sent_by = deadline;
+        error = send_parcel(r, daemon, client_fd, packed, sent_by, &delivered);
+        /* The daemon gave this connection up, for another who came with a message, or because it ends: nobody
+         * but us has the client, and the next connection may be luckier. */
+        if (error != EPIPE || delivered || refusals >= conf->max_retries)
+            break;
+        LOG(APLOG_DEBUG, error, r, "the daemon at %s closed before the handoff, connecting again", path);
+        close(daemon->fd);
+        refusals++;
+    }
+    if (error != 0 && !delivered) {
+        close(daemon->fd);
+        LOG(APLOG_ERR, error, r, "cannot send %" APR_SIZE_T_FMT " bytes to the daemon at %s", packed->data->length,
+            path);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (error != 0)
+        /* The daemon has the client already: two writers would be worse than a cut handoff. */
+        LOG(APLOG_WARNING, error, r, "the client was handed to %s, but not all of its data", path);
+    return OK;
+}
+
+int hand_over(request_rec *r, const handoff_conf *conf, const char *path, const handoff_data *data)
+{
+    parcel packed = { .data = data, .memory_fd = -1 };
     daemon_socket daemon;
     apr_os_sock_t client_fd;
     apr_socket_t *client = ap_get_conn_socket(r->connection);
-    const char *problem;
-    int dummy_fd, error, delivered, refusals = 0;
+    int dummy_fd, error, status;
 
     if (client == NULL || apr_os_sock_get(&client_fd, client) != APR_SUCCESS || client_fd < 0) {
         LOG(APLOG_ERR, 0, r, "the connection has no socket");
@@ -105,55 +182,27 @@ int hand_over(request_rec *r, const handoff_conf *conf, const char *path, const 
         return HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    deadline = apr_time_now()
-        + apr_time_from_msec((apr_time_t)(conf->max_retries + 1) * conf->connect_timeout_ms
-                             + conf->send_timeout_ms + FIRST_BACKOFF_MS * ((1 << conf->max_retries) - 1));
-    for (;;) {
-        apr_time_t sent_by;
-
-        error = connect_daemon(r, conf, path, deadline, &daemon);
-        if (error != 0) {
-            close(dummy_fd);
-            LOG(APLOG_ERR, error, r, "cannot connect to the daemon at %s", path);
-            return HTTP_SERVICE_UNAVAILABLE;
-        }
-
-        /* As late as possible: if there is no daemon, httpd answers as always. */
-        problem = leave_encryption_to_kernel(r, client_fd);
-        if (problem != NULL) {
-            release_daemon(&daemon, dummy_fd);
-            LOG(APLOG_ERR, 0, r, "%s", problem);
-            return HTTP_INTERNAL_SERVER_ERROR;
-        }
-        sent_by = apr_time_now() + apr_time_from_msec(conf->send_timeout_ms);
-        if (refusals > 0 && sent_by > deadline)
-            sent_by = deadline;
-        /* Without data one zero byte goes: a descriptor cannot travel alone. */
-        error = send_handoff(&daemon, client_fd, data, length ? length : 1, sent_by, &delivered);
-        /* The daemon gave this connection up, for another who came with a message, or because it ends: nobody
-         * but us has the client, and the next connection may be luckier. */
-        if (error != EPIPE || delivered || refusals >= conf->max_retries)
-            break;
-        LOG(APLOG_DEBUG, error, r, "the daemon at %s closed before the handoff, connecting again", path);
-        close(daemon.fd);
-        refusals++;
-    }
-    if (error != 0 && !delivered) {
-        release_daemon(&daemon, dummy_fd);
-        LOG(APLOG_ERR, error, r, "cannot send %" APR_SIZE_T_FMT
-                      " bytes to the daemon at %s%s", length, path,
-                      error == EMSGSIZE ? " (" DATA_HEADER " is larger than a Unix datagram may be)" : "");
+    /* Before the connection is changed: there may be no memory. */
+    error = data->length > LONGEST_MESSAGE ? pack_into_memory(r, &packed) : 0;
+    if (error != 0) {
+        LOG(APLOG_ERR, error, r, "no memory for %" APR_SIZE_T_FMT " bytes of data", data->length);
+        close(dummy_fd);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (error != 0)
-        /* The daemon has the client already: two writers would be worse than a cut handoff. */
-        LOG(APLOG_WARNING, error, r, "the client was handed to %s, but not all of its data", path);
-    error = release_client(r, client_fd, dummy_fd);
-    release_daemon(&daemon, -1);
-    if (error != 0)
-        LOG(APLOG_ERR, error, r, "dup3: httpd keeps a copy of the client's "
-                      "socket until it closes the connection");
-    LOG(APLOG_INFO, 0, r, "client handed to %s with %" APR_SIZE_T_FMT
-                  " bytes of data", path, length);
-    return OK;
+    status = deliver(r, conf, path, client_fd, &packed, &daemon);
+    if (status == OK) {
+        error = release_client(r, client_fd, dummy_fd);
+        if (error != 0)
+            LOG(APLOG_ERR, error, r, "dup3: httpd keeps a copy of the client's "
+                "socket until it closes the connection");
+        LOG(APLOG_INFO, 0, r, "client handed to %s with %" APR_SIZE_T_FMT " bytes of data", path, data->length);
+        if (packed.memory_fd >= 0)
+            await_acknowledgement(r, &daemon, path, conf->send_timeout_ms);
+        close(daemon.fd);
+    } else {
+        close(dummy_fd);
+    }
+    if (packed.memory_fd >= 0)
+        close(packed.memory_fd);
+    return status;
 }

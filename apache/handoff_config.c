@@ -57,6 +57,7 @@ void *merge_server_conf(apr_pool_t *p, void *basev, void *ownv)
     INHERIT(send_timeout_ms);
     INHERIT(max_retries);
     merged->prefix = own->prefix ? own->prefix : base->prefix;
+    merged->data_prefix = own->data_prefix ? own->data_prefix : base->data_prefix;
     return merged;
 }
 
@@ -103,6 +104,15 @@ static const char *set_prefix(cmd_parms *cmd, void *dir, const char *args)
     return NULL;
 }
 
+static const char *set_data_prefix(cmd_parms *cmd, void *dir, const char *arg)
+{
+    (void)dir;
+    if (*arg != '/')
+        return apr_psprintf(cmd->pool, "%s must be an absolute path", cmd->cmd->name);
+    server_conf(cmd)->data_prefix = arg;
+    return NULL;
+}
+
 typedef struct {
     size_t offset;
     int min, max;
@@ -138,6 +148,8 @@ const command_rec handoff_directives[] = {
                     "All (default), None, or names of response headers that the client gets with the stream"),
     AP_INIT_RAW_ARGS("SocketHandoffAllowedPrefix", set_prefix, NULL, RSRC_CONF,
                      "Directory of the daemon sockets, \"\" for any; default " DEFAULT_ALLOWED_PREFIX),
+    AP_INIT_TAKE1("SocketHandoffDataPrefix", set_data_prefix, NULL, RSRC_CONF,
+                  "Directory of the files that " FILE_HEADER " may name; none by default"),
     AP_INIT_TAKE1("SocketHandoffConnectTimeoutMs", set_int, (void *)&connect_timeout, RSRC_CONF,
                   "Longest wait of one attempt to connect, 1 to 60000 ms; default 100"),
     AP_INIT_TAKE1("SocketHandoffSendTimeoutMs", set_int, (void *)&send_timeout, RSRC_CONF,
@@ -146,6 +158,12 @@ const command_rec handoff_directives[] = {
                   "Further attempts while the socket is absent, refusing or full, 0 to 10; default 2"),
     { NULL }
 };
+
+static int refuse_path(server_rec *s, const char *directive, const char *path)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "%s %s is not a path", directive, path);
+    return HTTP_INTERNAL_SERVER_ERROR;
+}
 
 int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
@@ -162,14 +180,16 @@ int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_r
             conf->max_retries = DEFAULT_MAX_RETRIES;
         if (conf->prefix == NULL)
             conf->prefix = DEFAULT_ALLOWED_PREFIX;
+        if (conf->data_prefix != NULL) {
+            conf->lexical_data_prefix = lexical_path(pconf, conf->data_prefix);
+            if (conf->lexical_data_prefix == NULL)
+                return refuse_path(s, "SocketHandoffDataPrefix", conf->data_prefix);
+        }
         if (*conf->prefix == '\0')
             continue;
         conf->lexical_prefix = lexical_path(pconf, conf->prefix);
-        if (conf->lexical_prefix == NULL) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
-                         "SocketHandoffAllowedPrefix %s is not a path", conf->prefix);
-            return HTTP_INTERNAL_SERVER_ERROR;
-        }
+        if (conf->lexical_prefix == NULL)
+            return refuse_path(s, "SocketHandoffAllowedPrefix", conf->prefix);
         conf->resolved_prefix = resolved_path(pconf, conf->lexical_prefix);
     }
     return OK;

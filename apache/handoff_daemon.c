@@ -1,14 +1,21 @@
 /*
  * Talking to the daemon: one connection, one message.
  */
+#ifndef _GNU_SOURCE /* struct ucred */
+#define _GNU_SOURCE
+#endif
+
 #include "mod_socket_handoff.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "apr_strings.h"
 
 static int remaining_ms(apr_time_t deadline)
 {
@@ -94,30 +101,54 @@ int connect_daemon(request_rec *r, const handoff_conf *conf, const char *path, a
     return error;
 }
 
-int send_handoff(const daemon_socket *daemon, int client_fd, const char *data, size_t length,
+/* For people who name the socket of php-fpm, which takes any connection. The daemon's own type has no other users. */
+const char *listener_problem(request_rec *r, const daemon_socket *daemon)
+{
+    struct ucred listener;
+    socklen_t size = sizeof(listener);
+    char name[32];
+    ssize_t length;
+    int fd;
+
+    if (daemon->type != SOCK_STREAM || getsockopt(daemon->fd, SOL_SOCKET, SO_PEERCRED, &listener, &size) != 0)
+        return NULL;
+    fd = open(apr_psprintf(r->pool, "/proc/%d/comm", (int)listener.pid), O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    length = read(fd, name, sizeof(name) - 1);
+    close(fd);
+    name[length > 0 ? length : 0] = '\0';
+    return strncmp(name, "php-fpm", 7) == 0 || strncmp(name, "php-cgi", 7) == 0
+        ? "is the socket of PHP itself (FastCGI), not of the daemon" : NULL;
+}
+
+int send_handoff(const daemon_socket *daemon, int client_fd, int memory_fd, const handoff_data *data,
                  apr_time_t deadline, int *delivered)
 {
     union {
         struct cmsghdr header; /* for its alignment */
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
     } control;
+    int descriptors[2] = { client_fd, memory_fd };
+    size_t size = memory_fd < 0 ? sizeof(int) : 2 * sizeof(int);
     struct iovec iov;
     struct msghdr message;
     struct cmsghdr *rights;
 
     memset(&control, 0, sizeof(control));
     memset(&message, 0, sizeof(message));
-    iov.iov_base = (char *)data;
-    iov.iov_len = length;
+    iov.iov_base = (char *)data->text;
+    /* Without data one zero byte goes: a descriptor cannot travel alone. */
+    iov.iov_len = data->length > 0 ? data->length : 1;
     message.msg_iov = &iov;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = sizeof(control.bytes);
+    message.msg_controllen = CMSG_SPACE(size);
     rights = CMSG_FIRSTHDR(&message);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(rights), &client_fd, sizeof(int));
+    rights->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(rights), descriptors, size);
 
     *delivered = 0;
     while (iov.iov_len > 0) {

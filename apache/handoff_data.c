@@ -40,20 +40,27 @@ static int part_number(const char *name)
 
 typedef struct {
     const char *whole;
+    const char *file;
     apr_array_header_t *parts; /* const char *, by number - 1; NULL in a gap */
     const char *problem;       /* NULL if the headers make one value */
     apr_pool_t *pool;
-} handoff_data;
+} data_headers;
 
 static int collect_data(void *datav, const char *name, const char *value)
 {
-    handoff_data *data = datav;
+    data_headers *data = datav;
     int number;
 
     if (ap_cstr_casecmp(name, DATA_HEADER) == 0) {
         if (data->whole != NULL)
             data->problem = DATA_HEADER " is there twice";
         data->whole = value;
+        return data->problem == NULL;
+    }
+    if (ap_cstr_casecmp(name, FILE_HEADER) == 0) {
+        if (data->file != NULL)
+            data->problem = FILE_HEADER " is there twice";
+        data->file = value;
         return data->problem == NULL;
     }
     if (!is_part_header(name))
@@ -73,48 +80,86 @@ static int collect_data(void *datav, const char *name, const char *value)
     return 1;
 }
 
-const char *take_data(request_rec *r)
+/* NULL, or why the headers do not make one value. */
+static const char *find_problem(const data_headers *headers)
 {
-    handoff_data data = { .pool = r->pool, .parts = apr_array_make(r->pool, 32, sizeof(const char *)) };
     int i;
 
-    if (apr_table_do(collect_data, &data, r->headers_out, NULL))
-        apr_table_do(collect_data, &data, r->err_headers_out, NULL);
-    if (data.problem == NULL && data.whole != NULL && data.parts->nelts > 0)
-        data.problem = DATA_HEADER " is there both whole and in parts";
-    for (i = 0; data.problem == NULL && i < data.parts->nelts; i++) {
-        if (APR_ARRAY_IDX(data.parts, i, const char *) == NULL)
-            data.problem = apr_psprintf(r->pool, PART_HEADER "%d is missing, " PART_HEADER "%d is there",
-                                        i + 1, data.parts->nelts);
+    if (headers->problem != NULL)
+        return headers->problem;
+    if (headers->whole != NULL && headers->parts->nelts > 0)
+        return DATA_HEADER " is there both whole and in parts";
+    if (headers->file != NULL && (headers->whole != NULL || headers->parts->nelts > 0))
+        return DATA_HEADER " is there beside " FILE_HEADER;
+    for (i = 0; i < headers->parts->nelts; i++) {
+        if (APR_ARRAY_IDX(headers->parts, i, const char *) == NULL)
+            return apr_psprintf(headers->pool, PART_HEADER "%d is missing, " PART_HEADER "%d is there", i + 1,
+                                headers->parts->nelts);
     }
-    if (data.problem != NULL) {
-        LOG(APLOG_ERR, 0, r, "%s", data.problem);
-        return NULL;
-    }
-    if (data.parts->nelts > 0)
-        return apr_array_pstrcat(r->pool, data.parts, 0);
-    return data.whole ? data.whole : "";
+    return NULL;
 }
 
-static int add_part_header(void *names, const char *name, const char *value)
+int take_data(request_rec *r, const handoff_conf *conf, handoff_data *data)
 {
+    data_headers headers = { .pool = r->pool, .parts = apr_array_make(r->pool, 32, sizeof(const char *)) };
+    const char *problem;
+
+    if (apr_table_do(collect_data, &headers, r->headers_out, NULL))
+        apr_table_do(collect_data, &headers, r->err_headers_out, NULL);
+    problem = find_problem(&headers);
+    if (problem != NULL) {
+        LOG(APLOG_ERR, 0, r, "%s", problem);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (headers.file != NULL)
+        return read_data_file(r, conf, headers.file, data);
+    data->text = headers.parts->nelts > 0 ? apr_array_pstrcat(r->pool, headers.parts, 0)
+               : headers.whole != NULL ? headers.whole : "";
+    data->length = strlen(data->text);
+    if (data->length > MOST_DATA_BYTES) {
+        LOG(APLOG_ERR, 0, r, DATA_HEADER " is longer than 64 MiB");
+        return HTTP_REQUEST_ENTITY_TOO_LARGE;
+    }
+    return OK;
+}
+
+static int is_ours(const char *name)
+{
+    return is_part_header(name) || ap_cstr_casecmp(name, SOCKET_HEADER) == 0
+        || ap_cstr_casecmp(name, DATA_HEADER) == 0;
+}
+
+static int is_others(void *unused, const char *name, const char *value)
+{
+    (void)unused;
     (void)value;
-    if (is_part_header(name))
-        APR_ARRAY_PUSH((apr_array_header_t *)names, const char *) = name;
+    return !is_ours(name);
+}
+
+static int keep_others(void *kept, const char *name, const char *value)
+{
+    if (!is_ours(name))
+        apr_table_addn(kept, name, value);
     return 1;
 }
 
+static int put_back(void *table, const char *name, const char *value)
+{
+    apr_table_addn(table, name, value);
+    return 1;
+}
+
+/* Removing thousands of parts one by one would look at all headers for each. */
 static void strip_table(request_rec *r, apr_table_t *table)
 {
-    /* Removing while iterating would skip entries. */
-    apr_array_header_t *names = apr_array_make(r->pool, 2, sizeof(const char *));
-    int i;
+    apr_table_t *kept;
 
-    apr_table_do(add_part_header, names, table, NULL);
-    for (i = 0; i < names->nelts; i++)
-        apr_table_unset(table, APR_ARRAY_IDX(names, i, const char *));
-    apr_table_unset(table, SOCKET_HEADER);
-    apr_table_unset(table, DATA_HEADER);
+    if (apr_table_do(is_others, NULL, table, NULL))
+        return;
+    kept = apr_table_make(r->pool, 16);
+    apr_table_do(keep_others, kept, table, NULL);
+    apr_table_clear(table);
+    apr_table_do(put_back, table, kept, NULL);
 }
 
 void strip_headers(request_rec *r)

@@ -22,7 +22,7 @@ typedef struct {
     const char *request_id;
 } refusal;
 
-apr_status_t refuse(ap_filter_t *f, apr_bucket_brigade *bb, const char *data, int status)
+apr_status_t refuse(ap_filter_t *f, apr_bucket_brigade *bb, const handoff_data *data, int status)
 {
     request_rec *r = f->r;
     refusal *refused = ap_get_module_config(r->request_config, &socket_handoff_module);
@@ -45,7 +45,7 @@ apr_status_t refuse(ap_filter_t *f, apr_bucket_brigade *bb, const char *data, in
     apr_brigade_cleanup(bb);
     if (refused != NULL) {
         refused->status = status;
-        refused->request_id = data ? json_string_member(r->pool, data, "request_id") : NULL;
+        refused->request_id = data->text ? json_string_member(r->pool, data->text, "request_id") : NULL;
         f->ctx = (void *)finished;
         return APR_SUCCESS;
     }
@@ -88,9 +88,11 @@ static int send_json_error(request_rec *r, const refusal *refused)
 {
     const char *code = refused->status == HTTP_SERVICE_UNAVAILABLE ? "daemon_unavailable"
                      : refused->status == HTTP_FORBIDDEN ? "handoff_forbidden"
+                     : refused->status == HTTP_REQUEST_ENTITY_TOO_LARGE ? "handoff_too_large"
                                                          : "handoff_failed";
     const char *message = refused->status == HTTP_SERVICE_UNAVAILABLE ? "The streaming service is unavailable."
-                                                                      : "The request could not be handed over.";
+                        : refused->status == HTTP_REQUEST_ENTITY_TOO_LARGE ? "The handoff data is too large."
+                                                                           : "The request could not be handed over.";
     const char *id = refused->request_id;
     const char *safe;
 

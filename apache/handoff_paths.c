@@ -43,7 +43,7 @@ char *lexical_path(apr_pool_t *p, const char *path)
     return canonical;
 }
 
-static int is_below(const char *path, const char *directory)
+int is_below(const char *path, const char *directory)
 {
     size_t length = strlen(directory);
 

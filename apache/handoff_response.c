@@ -92,20 +92,23 @@ apr_array_header_t *forwarded_headers(request_rec *r)
     return collection.fields;
 }
 
-const char *add_forwarded_headers(request_rec *r, const char *data)
+void add_forwarded_headers(request_rec *r, handoff_data *data)
 {
     const apr_array_header_t *headers = forwarded_headers(r);
-    const char *merged;
+    const char *merged = NULL;
 
     /* No data, or none that is JSON, is the daemon's to refuse. */
-    if (headers->nelts == 0 || *data == '\0')
-        return data;
-    merged = json_add_headers(r->pool, data, headers);
+    if (headers->nelts == 0 || data->length == 0)
+        return;
+    /* A NUL, which only a file can hold, is none. */
+    if (memchr(data->text, '\0', data->length) == NULL)
+        merged = json_add_headers(r->pool, data->text, headers);
     if (merged == NULL) {
         LOG(APLOG_WARNING, 0, r, "the client does not get the response's headers (%s and others): "
             DATA_HEADER " is no JSON object, or its response_headers is none",
             APR_ARRAY_IDX(headers, 0, header_field).name);
-        return data;
+        return;
     }
-    return merged;
+    data->text = merged;
+    data->length = strlen(merged);
 }

@@ -6,7 +6,8 @@
  *     X-Socket-Handoff: /run/streaming-daemon/streaming-daemon.sock
  *     X-Handoff-Data:   {"prompt":"..."}
  *
- * (or X-Handoff-Data-1, X-Handoff-Data-2, ... if one line is too short for it)
+ * (or X-Handoff-Data-1, X-Handoff-Data-2, ... if one line is too short for it,
+ * or X-Handoff-Data-File)
  * and its work is done: the module connects to that Unix socket, sends the
  * data with the client's descriptor (SCM_RIGHTS), and httpd forgets the
  * connection. The daemon behind the socket writes the whole answer.
@@ -27,6 +28,8 @@
 
 /* In the application's environment if it may ask for a handoff. */
 #define AVAILABLE_VARIABLE "SOCKET_HANDOFF"
+/* And the directory of files that it may name. */
+#define DATA_VARIABLE "SOCKET_HANDOFF_DATA"
 
 #define HANDOFF_FILTER "SOCKET_HANDOFF"
 #define STRIP_FILTER "SOCKET_HANDOFF_STRIP"
@@ -80,8 +83,9 @@ static apr_status_t handoff_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     request_rec *r = f->r;
     const handoff_conf *conf = ap_get_module_config(r->server->module_config, &socket_handoff_module);
-    const char *path, *data;
-    int status;
+    handoff_data data = { 0 }, sent;
+    const char *path, *file;
+    int status, data_status;
 
     if (f->ctx == finished) {
         apr_brigade_cleanup(bb);
@@ -96,25 +100,30 @@ static apr_status_t handoff_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     /* A guard, an exception or a framework has said no. */
     if (r->status >= HTTP_MULTIPLE_CHOICES) {
         LOG(APLOG_INFO, 0, r, "no handoff to %s, the application's status is %d", path, r->status);
+        file = take_header(r, FILE_HEADER);
+        if (file != NULL)
+            discard_data_file(r, conf, file);
         ap_remove_output_filter(f);
         return ap_pass_brigade(f->next, bb);
     }
 
     LOG(APLOG_DEBUG, 0, r, "requested to %s", path);
-    data = take_data(r);
+    data_status = take_data(r, conf, &data);
     status = check_request(r, conf, path);
-    if (status == OK && data == NULL)
-        status = HTTP_INTERNAL_SERVER_ERROR;
+    if (status == OK)
+        status = data_status;
     if (status != OK)
-        return refuse(f, bb, data, status);
+        return refuse(f, bb, &data, status);
     if (r->header_only)
         return answer_head_request(f, bb);
     apr_brigade_cleanup(bb);
     if (flush_earlier_responses(r) != APR_SUCCESS)
         return APR_ECONNABORTED;
-    status = hand_over(r, conf, path, add_forwarded_headers(r, data));
+    sent = data;
+    add_forwarded_headers(r, &sent);
+    status = hand_over(r, conf, path, &sent);
     if (status != OK)
-        return refuse(f, bb, data, status);
+        return refuse(f, bb, &data, status);
 
     apr_table_setn(r->notes, HANDOFF_NOTE, apr_pstrdup(r->pool, path));
     strip_headers(r);
@@ -122,7 +131,7 @@ static apr_status_t handoff_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     return APR_SUCCESS;
 }
 
-/* Last before the headers are written: whatever happened above, these two never leave the house. */
+/* Last before the headers are written: whatever happened above, ours never leave the house. */
 static apr_status_t strip_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     strip_headers(f->r);
@@ -138,8 +147,13 @@ static void insert_strip_filter(request_rec *r)
 /* Tells the application, before it begins, that a handoff can work. */
 static int set_environment(request_rec *r)
 {
-    if (handles(r) && connection_problem(r) == NULL)
-        apr_table_setn(r->subprocess_env, AVAILABLE_VARIABLE, "1");
+    const handoff_conf *conf = ap_get_module_config(r->server->module_config, &socket_handoff_module);
+
+    if (!handles(r) || connection_problem(r) != NULL)
+        return DECLINED;
+    apr_table_setn(r->subprocess_env, AVAILABLE_VARIABLE, "1");
+    if (conf->data_prefix != NULL)
+        apr_table_setn(r->subprocess_env, DATA_VARIABLE, conf->data_prefix);
     return DECLINED;
 }
 

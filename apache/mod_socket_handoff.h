@@ -16,6 +16,13 @@
 #define DATA_HEADER "X-Handoff-Data"
 /* Parts of the data, numbered from 1. FPM's lines end at 8191 bytes, name included. */
 #define PART_HEADER DATA_HEADER "-"
+/* A file that holds the data. */
+#define FILE_HEADER DATA_HEADER "-File"
+
+/* One Unix datagram with the kernel's default buffer; what is longer goes in a descriptor. */
+#define LONGEST_MESSAGE 212960
+/* The daemon's own ceiling. */
+#define MOST_DATA_BYTES (64 * 1024 * 1024)
 
 #define FORWARD_ALL "All"
 #define FORWARD_NONE "None"
@@ -48,7 +55,16 @@ typedef struct {
      * trailing slash. resolved_prefix is NULL as long as it does not exist. */
     const char *lexical_prefix;
     const char *resolved_prefix;
+    /* Of the files that an application may name; NULL for none. */
+    const char *data_prefix;
+    const char *lexical_data_prefix;
 } handoff_conf;
+
+/* What the application has to say to the daemon. A NUL follows it, and it may hold some. */
+typedef struct {
+    const char *text;
+    apr_size_t length;
+} handoff_data;
 
 extern const command_rec handoff_directives[];
 
@@ -77,7 +93,17 @@ char *resolved_path(apr_pool_t *p, const char *path);
  */
 char *lexical_path(apr_pool_t *p, const char *path);
 
+int is_below(const char *path, const char *directory);
+
 int path_is_allowed(request_rec *r, const handoff_conf *conf, const char *path);
+
+/* ---- handoff_file.c ---- */
+
+/* Reads the file and removes it. Returns OK, or the status that the client gets instead. */
+int read_data_file(request_rec *r, const handoff_conf *conf, const char *path, handoff_data *data);
+
+/* Removes a file whose handoff does not take place. */
+void discard_data_file(request_rec *r, const handoff_conf *conf, const char *path);
 
 /* ---- handoff_daemon.c ---- */
 
@@ -89,12 +115,23 @@ typedef struct {
 int connect_daemon(request_rec *r, const handoff_conf *conf, const char *path, apr_time_t deadline,
                    daemon_socket *daemon);
 
+/* Why the listener cannot be a daemon; NULL if it may be one. */
+const char *listener_problem(request_rec *r, const daemon_socket *daemon);
+
 /*
- * Sends the data and, with its first byte, the descriptor. *delivered says
- * whether the daemon owns the client now, which can be so even after an error.
+ * Sends the data and, with its first byte, the client's descriptor and that of memory (-1 for none). *delivered
+ * says whether the daemon owns the client now, which can be so even after an error.
  */
-int send_handoff(const daemon_socket *daemon, int client_fd, const char *data, size_t length,
+int send_handoff(const daemon_socket *daemon, int client_fd, int memory_fd, const handoff_data *data,
                  apr_time_t deadline, int *delivered);
+
+/* ---- handoff_memory.c ---- */
+
+/* A sealed memfd that holds the data, or -1 with errno. *line is the message that goes with it. */
+int seal_data(request_rec *r, const handoff_data *data, handoff_data *line);
+
+/* Says in the log if the daemon does not know such handoffs. It has the client in any case. */
+void await_acknowledgement(request_rec *r, const daemon_socket *daemon, const char *path, int timeout_ms);
 
 /* ---- handoff_client.c ---- */
 
@@ -106,7 +143,7 @@ int send_handoff(const daemon_socket *daemon, int client_fd, const char *data, s
 apr_status_t flush_earlier_responses(request_rec *r);
 
 /* Returns OK with the client released, or the status that the client gets instead. */
-int hand_over(request_rec *r, const handoff_conf *conf, const char *path, const char *data);
+int hand_over(request_rec *r, const handoff_conf *conf, const char *path, const handoff_data *data);
 
 /* ---- handoff_encryption.c ---- */
 
@@ -125,10 +162,10 @@ const char *take_header(request_rec *r, const char *name);
 int is_part_header(const char *name);
 
 /*
- * The handoff's data, "" if there is none. NULL, with a line in the log, if the
- * headers do not make one value: half a conversation must not look like a whole one.
+ * The handoff's data, empty if there is none. Returns OK, or the status that the client gets instead, with a
+ * line in the log, if the headers do not make one value: half a conversation must not look like a whole one.
  */
-const char *take_data(request_rec *r);
+int take_data(request_rec *r, const handoff_conf *conf, handoff_data *data);
 
 void strip_headers(request_rec *r);
 
@@ -140,8 +177,8 @@ void strip_headers(request_rec *r);
  */
 apr_array_header_t *forwarded_headers(request_rec *r);
 
-/* The data as the daemon gets it. */
-const char *add_forwarded_headers(request_rec *r, const char *data);
+/* Makes the data what the daemon gets. */
+void add_forwarded_headers(request_rec *r, handoff_data *data);
 
 /* ---- handoff_errors.c ---- */
 
@@ -153,7 +190,7 @@ extern const char finished[];
  * may be PHP, and PHP runs one script at a time. The headers that a stream would have had stay: a cookie
  * may hold a new session, and without CORS headers a page cannot read the error.
  */
-apr_status_t refuse(ap_filter_t *f, apr_bucket_brigade *bb, const char *data, int status);
+apr_status_t refuse(ap_filter_t *f, apr_bucket_brigade *bb, const handoff_data *data, int status);
 
 /* Runs the real handler, and turns a refusal of the filter into httpd's own error. */
 int handoff_handler(request_rec *r);

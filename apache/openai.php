@@ -10,10 +10,11 @@ declare(strict_types=1);
 define('REQUEST_ID', bin2hex(random_bytes(8)));
 
 const DEFAULT_SOCKET = '/run/streaming-daemon/streaming-daemon.sock';
-const MAX_BODY_BYTES = 256 * 1024;
 
-// What a handoff and a line of it may hold: see stream.php.
-const MAX_HANDOFF_BYTES = 212960;
+// What a handoff, one that is a message, and a line of it may hold: see stream.php.
+const MAX_HANDOFF_BYTES = 8 * 1024 * 1024;
+const MAX_BODY_BYTES = 2 * MAX_HANDOFF_BYTES;
+const LONG_HANDOFF_BYTES = 212960;
 const MAX_LINE_BYTES = 8000;
 
 // Models that a client may choose. If there are none, the daemon's own model answers, whatever a client names.
@@ -62,6 +63,37 @@ function read_request(): stdClass
     return $request instanceof stdClass ? $request : refuse(400, 'bad_request', 'The body is not a JSON object.');
 }
 
+/** A file that the module reads and removes (SocketHandoffDataPrefix). Null if there is no directory for it. */
+function handoff_file(string $json): ?string
+{
+    $directory = $_SERVER['SOCKET_HANDOFF_DATA'] ?? '';
+    if ($directory === '') {
+        return null;
+    }
+    $file = rtrim($directory, '/') . '/' . bin2hex(random_bytes(16)) . '.json';
+    if (@file_put_contents($file, $json) === strlen($json) && chmod($file, 0640)) {
+        return $file;
+    }
+    error_log("openai.php: cannot write $file; the handoff goes in headers");
+    @unlink($file);
+    return null;
+}
+
+/** The headers that hold the handoff, without their common beginning X-Handoff-Data. */
+function handoff_headers(string $json): array
+{
+    $file = strlen($json) > LONG_HANDOFF_BYTES ? handoff_file($json) : null;
+    if ($file !== null) {
+        return ['-File' => $file];
+    }
+    // A header's value loses the spaces at its ends. All spaces here are inside JSON strings, where \u0020 is the same.
+    $parts = preg_replace('/^ | $/D', '\u0020', str_split($json, MAX_LINE_BYTES));
+    if (count($parts) === 1) {
+        return ['' => $parts[0]];
+    }
+    return array_combine(array_map(static fn (int $number): string => "-$number", range(1, count($parts))), $parts);
+}
+
 if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
     refuse(405, 'method_not_allowed', 'Ask with POST.');
 }
@@ -93,9 +125,7 @@ foreach (PARAMETERS as $name) {
 
 $flags = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
 $json = json_encode($handoff, $flags);
-// A header's value loses the spaces at its ends; all spaces are inside JSON strings.
-$parts = preg_replace('/^ | $/D', '\u0020', str_split((string) $json, MAX_LINE_BYTES));
-if (!is_string($json) || strlen(implode($parts)) > MAX_HANDOFF_BYTES) {
+if (!is_string($json) || strlen($json) > MAX_HANDOFF_BYTES) {
     refuse(413, 'conversation_too_long', 'The conversation is too long.');
 }
 // The module says that it is on for this request. Without it the whole prompt would go to the browser, as a header.
@@ -103,7 +133,7 @@ if (($_SERVER['SOCKET_HANDOFF'] ?? '') !== '1') {
     error_log('openai.php: mod_socket_handoff is not on for this request, or its connection is HTTP/2, or TLS that the kernel cannot do');
     refuse(503, 'handoff_unavailable', 'The chat is not available.');
 }
-foreach ($parts as $index => $part) {
-    header('X-Handoff-Data' . (count($parts) > 1 ? '-' . ($index + 1) : '') . ": $part");
+foreach (handoff_headers($json) as $name => $value) {
+    header("X-Handoff-Data$name: $value");
 }
 header('X-Socket-Handoff: ' . (getenv('HANDOFF_SOCKET') ?: DEFAULT_SOCKET));

@@ -9,11 +9,14 @@ declare(strict_types=1);
 
 const DEFAULT_SOCKET = '/run/streaming-daemon/streaming-daemon.sock';
 
-// One message on a Unix socket holds this much with the kernel's default buffer, and the daemon reads no more.
-const MAX_HANDOFF_BYTES = 212960;
+// The daemon's streaming.max_handoff_bytes.
+const MAX_HANDOFF_BYTES = 8 * 1024 * 1024;
 
-// Six times a handoff: as long as JSON that escapes every character.
-const MAX_BODY_BYTES = 6 * MAX_HANDOFF_BYTES;
+// The body may escape what the handoff does not. PHP's post_max_size and memory_limit bound it too.
+const MAX_BODY_BYTES = 2 * MAX_HANDOFF_BYTES;
+
+// What is longer goes in a file, if the module has a directory for it.
+const LONG_HANDOFF_BYTES = 212960;
 
 // mod_proxy_fcgi (php-fpm) answers 500 to a response header line of more than 8189 bytes, name included.
 const MAX_LINE_BYTES = 8000;
@@ -75,51 +78,42 @@ function read_messages(mixed $messages): array
     return $known;
 }
 
-/** One line: control characters are escaped, and nothing else, or the limit is met six times as soon. */
+/** Control characters are escaped, and nothing else, or the limit is met six times as soon. */
 function encode_handoff(array $handoff): string
 {
     $json = json_encode($handoff, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES);
     return is_string($json) ? $json : refuse(400, 'bad_request', 'The text is not valid UTF-8.');
 }
 
-/**
- * The values of X-Handoff-Data-1, -2, and so on. A header's value loses the spaces at its ends; all spaces here are
- * inside JSON strings, so they can be written as \u0020.
- */
-function split_handoff(string $json): array
+/** A file that the module reads and removes (SocketHandoffDataPrefix). Null if there is no directory for it. */
+function handoff_file(string $json): ?string
 {
-    return preg_replace('/^ | $/D', '\u0020', str_split($json, MAX_LINE_BYTES));
+    $directory = $_SERVER['SOCKET_HANDOFF_DATA'] ?? '';
+    if ($directory === '') {
+        return null;
+    }
+    $file = rtrim($directory, '/') . '/' . bin2hex(random_bytes(16)) . '.json';
+    if (@file_put_contents($file, $json) === strlen($json) && chmod($file, 0640)) {
+        return $file;
+    }
+    error_log("stream.php: cannot write $file; the handoff goes in headers");
+    @unlink($file);
+    return null;
 }
 
-/** How long a handoff may be: the module adds the headers that PHP has set, such as a session's cookie. */
-function handoff_room(): int
+/** The headers that hold the handoff, without their common beginning X-Handoff-Data. */
+function handoff_headers(string $json): array
 {
-    header_remove('X-Powered-By');
-    $headers = headers_list();
-    return $headers === [] ? MAX_HANDOFF_BYTES
-        : MAX_HANDOFF_BYTES - strlen(json_encode($headers, JSON_INVALID_UTF8_SUBSTITUTE)) - 8 * count($headers) - 32;
-}
-
-/** The oldest messages go first when the conversation outgrows a handoff; the last one has to fit. */
-function fit_handoff(array $handoff): array
-{
-    $room = handoff_room();
-    $excess = strlen(encode_handoff($handoff)) - $room;
-    $messages = $handoff['messages'] ?? [];
-    for ($first = 0; $excess > 0 && $first < count($messages) - 1; $first++) {
-        $excess -= strlen(encode_handoff($messages[$first])) + 1;
+    $file = strlen($json) > LONG_HANDOFF_BYTES ? handoff_file($json) : null;
+    if ($file !== null) {
+        return ['-File' => $file];
     }
-    if ($first > 0) {
-        $handoff['messages'] = array_slice($messages, $first);
+    // A header's value loses the spaces at its ends. All spaces here are inside JSON strings, where \u0020 is the same.
+    $parts = preg_replace('/^ | $/D', '\u0020', str_split($json, MAX_LINE_BYTES));
+    if (count($parts) === 1) {
+        return ['' => $parts[0]];
     }
-    // Once, or once more for the spaces at the ends of lines.
-    while (strlen(implode($parts = split_handoff(encode_handoff($handoff)))) > $room) {
-        if (count($handoff['messages'] ?? []) < 2) {
-            refuse(413, 'message_too_long', 'The message is too long.');
-        }
-        array_shift($handoff['messages']);
-    }
-    return $parts;
+    return array_combine(array_map(static fn (int $number): string => "-$number", range(1, count($parts))), $parts);
 }
 
 if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
@@ -151,13 +145,16 @@ if (is_array($fields['events'] ?? null)) {
 }
 $handoff += $messages === [] ? ['prompt' => $prompt] : ['messages' => $messages];
 
-$parts = fit_handoff($handoff);
+$json = encode_handoff($handoff);
+if (strlen($json) > MAX_HANDOFF_BYTES) {
+    refuse(413, 'conversation_too_long', 'The conversation is too long.');
+}
 // The module says that it is on for this request. Without it the whole prompt would go to the browser, as a header.
 if (($_SERVER['SOCKET_HANDOFF'] ?? '') !== '1') {
     error_log('stream.php: mod_socket_handoff is not on for this request, or its connection is HTTP/2, or TLS that the kernel cannot do');
     refuse(503, 'handoff_unavailable', 'The chat is not available.');
 }
-foreach ($parts as $index => $part) {
-    header('X-Handoff-Data' . (count($parts) > 1 ? '-' . $index + 1 : '') . ": $part");
+foreach (handoff_headers($json) as $name => $value) {
+    header("X-Handoff-Data$name: $value");
 }
 header('X-Socket-Handoff: ' . (getenv('HANDOFF_SOCKET') ?: DEFAULT_SOCKET));

@@ -31,7 +31,7 @@ public sealed partial class ClientStream
     {
         if (!TryBeginCheck())
         {
-            CallHandler();
+            BeginHandling();
             return;
         }
 
@@ -58,7 +58,7 @@ public sealed partial class ClientStream
         }
         else
         {
-            CallHandler();
+            BeginHandling();
         }
     }
 

@@ -48,6 +48,7 @@ public sealed partial class ClientStream
         if (_outbox.EndRequested == StreamEndRequest.None)
             Abort();
         ReleaseHandoffData();
+        DropDataDescriptor();
         ReturnMemory();
         DropBuffer();
         _loop.Handlers.OnReturned();

@@ -28,17 +28,17 @@ public sealed partial class ClientStream : IBufferWriter<byte>
     private volatile bool _isGone;
     private volatile bool _allowsKeepAlive;
 
-    internal ClientStream(LoopContext loop, ClientConnection connection, NativeBuffer handoffData,
-        HandoffAdmission admission, int streamBytes, long acceptedTimestamp)
+    internal ClientStream(LoopContext loop, ClientConnection connection, in ReceivedClient received)
     {
         _loop = loop;
-        _streamBytes = streamBytes;
-        if (admission == HandoffAdmission.Admitted)
-            _requestBytes = MemoryBudget.ForHandoff(handoffData.Length);
+        _streamBytes = received.StreamBytes;
+        if (received.Admission == HandoffAdmission.Admitted)
+            _requestBytes = MemoryBudget.ForHandoff(received.HandoffBytes);
         Connection = connection;
-        _handoffData = handoffData;
-        Admission = admission;
-        AcceptedTimestamp = acceptedTimestamp;
+        _handoffData = received.Data;
+        Take(received);
+        Admission = received.Admission;
+        AcceptedTimestamp = received.AcceptedTimestamp;
     }
 
     /// <summary>The slot. Only the loop may use it, and only while the slot still names this

@@ -1,4 +1,5 @@
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring;
 
@@ -23,8 +24,9 @@ public sealed record DescriptorBudget(
     /// <summary>A handoff's own connection, and the client's socket that comes with it.</summary>
     private const int DescriptorsPerHandoff = 2;
 
-    /// <summary>Upstream connections, scrapes of the metrics, files that the runtime opens later.</summary>
-    private const int Headroom = 128;
+    /// <summary>Upstream connections, scrapes of the metrics, files that the runtime opens later, handoff
+    /// data that is to be read.</summary>
+    private const int Headroom = 128 + HandoffDataThread.MostHeld;
 
     /// <summary>The budget of this process, as it is now.</summary>
     public static DescriptorBudget Read(HandoffServerOptions options)

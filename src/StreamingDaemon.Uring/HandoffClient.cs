@@ -1,4 +1,6 @@
 using System.Net.Sockets;
+using System.Text;
+using StreamingDaemon.Uring.Buffers;
 using StreamingDaemon.Uring.Handoff;
 using StreamingDaemon.Uring.Interop;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
@@ -14,7 +16,8 @@ public static class HandoffClient
     /// </summary>
     /// <param name="socketPath">Path of the daemon's socket, SEQPACKET or STREAM.</param>
     /// <param name="clientSocket">The descriptor to pass.</param>
-    /// <param name="data">Handoff data. If it is empty, one NUL byte is sent, as the module does.</param>
+    /// <param name="data">Handoff data. If it is empty, one NUL byte is sent, as the module does. What is
+    /// longer than a message goes in a descriptor.</param>
     /// <param name="patience">Longest wait for a daemon that does not run and whose queue is full; without
     /// it, no bound.</param>
     /// <exception cref="HandoffServerException">The daemon is not there, or does not accept it.</exception>
@@ -22,16 +25,45 @@ public static class HandoffClient
         string socketPath, int clientSocket, ReadOnlySpan<byte> data, TimeSpan patience = default)
     {
         var fd = Connect(socketPath, patience);
+        var memory = -1;
         try
         {
-            ReadOnlySpan<byte> nothing = [0];
-            fixed (byte* bytes = data.IsEmpty ? nothing : data)
-                SendMessage(fd, clientSocket, bytes, data.IsEmpty ? 1 : data.Length, socketPath);
+            ReadOnlySpan<byte> message = data.IsEmpty ? "\0"u8 : data;
+            if (data.Length > HandoffServerOptions.LongestMessage)
+            {
+                memory = Seal(data, socketPath);
+                message = Encoding.ASCII.GetBytes(DataDescriptor.LineFor(data.Length));
+            }
+
+            fixed (byte* bytes = message)
+                SendMessage(fd, clientSocket, memory, bytes, message.Length, socketPath);
         }
         finally
         {
+            if (memory >= 0)
+                _ = LinuxNative.Close(memory);
             _ = LinuxNative.Close(fd);
         }
+    }
+
+    /// <summary>A memfd that holds the data, and never anything else.</summary>
+    private static unsafe int Seal(ReadOnlySpan<byte> data, string socketPath)
+    {
+        var fd = FileNative.CreateMemory("handoff-data");
+        var error = fd;
+        fixed (byte* bytes = data)
+        {
+            for (var written = 0; error >= 0 && written < data.Length; written += error)
+                error = LinuxNative.Write(fd, bytes + written, data.Length - written);
+        }
+
+        if (error >= 0)
+            error = FileNative.Fcntl(fd, FileNative.AddSeals, SealedMemory.Seals | FileNative.SealSeal);
+        if (error >= 0)
+            return fd;
+        if (fd >= 0)
+            _ = LinuxNative.Close(fd);
+        throw Failure("memfd", socketPath, error);
     }
 
     /// <summary>Hands one end of a new Unix pair to a daemon and returns the other, to read the answer
@@ -82,17 +114,25 @@ public static class HandoffClient
         throw Failure("connect", socketPath, error);
     }
 
-    private static unsafe void SendMessage(int fd, int passed, byte* bytes, int length, string socketPath)
+    /// <param name="fd">The connection.</param>
+    /// <param name="client">The descriptor to pass.</param>
+    /// <param name="memory">One more, or -1.</param>
+    /// <param name="bytes">The message.</param>
+    /// <param name="length">Of it.</param>
+    /// <param name="socketPath">Named by a failure.</param>
+    private static unsafe void SendMessage(
+        int fd, int client, int memory, byte* bytes, int length, string socketPath)
     {
         var vector = new IoVector { Base = bytes, Length = (nuint)length };
         var control = stackalloc byte[24];
         *(ControlHeader*)control = new ControlHeader
         {
-            Length = (nuint)sizeof(ControlHeader) + sizeof(int),
+            Length = (nuint)(sizeof(ControlHeader) + (memory < 0 ? sizeof(int) : 2 * sizeof(int))),
             Level = SolSocket,
             Type = ScmRights,
         };
-        *(int*)(control + sizeof(ControlHeader)) = passed;
+        ((int*)(control + sizeof(ControlHeader)))[0] = client;
+        ((int*)(control + sizeof(ControlHeader)))[1] = memory;
         var message = new MessageHeader
         {
             Vectors = &vector,

@@ -14,14 +14,14 @@ public sealed partial class HandoffServer
 
     private (HungThreads Releases, HungThreads Checks, HungThreads Calls) CountHung()
     {
-        var (checks, calls) = (default(HungThreads), default(HungThreads));
+        var (checks, calls) = (_threads!.Data.HungThreads, default(HungThreads));
         foreach (var loop in _loops)
         {
             checks += loop.Context.Handlers.Thread.HungThreads;
             calls += loop.Clients.Calls.HungThreads;
         }
 
-        return (_threads!.Releaser.HungThreads + _threads.OddReleaser.HungThreads, checks, calls);
+        return (_threads.Releaser.HungThreads + _threads.OddReleaser.HungThreads, checks, calls);
     }
 
     /// <summary>Starts another thread for a loop whose own thread hangs in a call.</summary>

@@ -84,8 +84,13 @@ public sealed record HandoffServerOptions
     /// gone.</summary>
     public bool KeepHalfClosed { get; init; }
 
-    /// <summary>Largest handoff data, bytes.</summary>
-    public int MaxHandoffBytes { get; init; } = 212_960;
+    /// <summary>The longest message: what one of SOCK_SEQPACKET holds with the kernel's default buffer
+    /// (net.core.wmem_default). Longer data comes in a descriptor.</summary>
+    public const int LongestMessage = 212_960;
+
+    /// <summary>Largest handoff data, bytes; of that in messages, at most
+    /// <see cref="LongestMessage"/>.</summary>
+    public int MaxHandoffBytes { get; init; } = 8 * 1024 * 1024;
 
     /// <summary>Unsent bytes of one client above which its <see cref="ClientStream.FlushAsync"/>
     /// waits.</summary>

@@ -19,7 +19,7 @@ public enum HungWork
     /// <summary>It closes a descriptor.</summary>
     Release,
 
-    /// <summary>It checks a new client's socket.</summary>
+    /// <summary>It checks what a handoff brought: the client's socket, or data in a descriptor.</summary>
     Check,
 
     /// <summary>It runs a loop.</summary>

@@ -64,15 +64,6 @@ public sealed class ConnectTests(SharedServers servers)
         Assert.Equal("served", curl.Output.Trim());
     }
 
-    [Fact]
-    public void Data_that_no_datagram_can_hold_is_a_500()
-    {
-        var apache = servers[Stack.PreforkWithModPhp];
-        string path = ApacheServer.HandoffPath(apache.DefaultSocket, data: null, more: "&bytes=5000000");
-        Assert.Equal(500, Curl.Status(apache.Url(path)));
-        Assert.Contains("X-Handoff-Data is larger", apache.Log, StringComparison.Ordinal);
-    }
-
     [Theory, MemberData(nameof(BothAndTypes))]
     public void Full_accept_queue_is_waited_for(Stack stack, SocketType type)
     {

@@ -7,9 +7,6 @@ namespace StreamingDaemon.ApacheTests;
 /// <summary>Handoff data in several headers: <c>X-Handoff-Data-1</c>, <c>-2</c> and so on.</summary>
 public sealed class PartsTests(SharedServers servers)
 {
-    /// <summary>One message of a Unix socket with the kernel's default buffer.</summary>
-    private const int LongestMessage = 212_960;
-
     /// <summary>mod_proxy_fcgi takes lines of 8189 bytes, "X-Handoff-Data-1: " included.</summary>
     private const int LongestPart = 8_189 - 18;
 
@@ -32,20 +29,6 @@ public sealed class PartsTests(SharedServers servers)
             Assert.Equal(Expect.Numbers(bytes), Handed(apache, listener, socket, $"&bytes={bytes}&line={line}"));
         }
         Assert.Equal("abc", Handed(apache, listener, socket, "&part[3]=c&part[1]=a&part[2]=b"));
-    }
-
-    [Theory, MemberData(nameof(Both))]
-    public void Seqpacket_message_takes_212960_bytes_and_not_one_more(Stack stack)
-    {
-        var apache = servers[stack];
-        string socket = apache.SocketDirectory + "/limit.sock";
-        using var listener = new HandoffListener(socket);
-
-        Assert.Equal(Expect.Numbers(LongestMessage),
-            Handed(apache, listener, socket, $"&bytes={LongestMessage}&line=8000"));
-        string path = ApacheServer.HandoffPath(socket, data: null, $"&bytes={LongestMessage + 1}&line=8000");
-        Assert.Equal(500, Curl.Status(apache.Url(path)));
-        Assert.Contains($"cannot send {LongestMessage + 1} bytes", apache.Log, StringComparison.Ordinal);
     }
 
     [Fact]

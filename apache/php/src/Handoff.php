@@ -13,8 +13,11 @@ namespace StreamingDaemon;
  */
 final class Handoff
 {
-    /** One message on a Unix socket with the kernel's default buffer. */
-    public const MAX_BYTES = 212960;
+    /** The daemon's own ceiling. Its streaming.max_handoff_bytes, 8 MiB by default, may be lower. */
+    public const MAX_BYTES = 64 * 1024 * 1024;
+
+    /** What is longer goes in a file, if the module has a directory for it. */
+    private const LONG_BYTES = 212960;
 
     /** mod_proxy_fcgi (php-fpm) takes 8189 bytes a line, name included. */
     private const LINE_BYTES = 8000;
@@ -36,6 +39,7 @@ final class Handoff
     ];
 
     private static bool $handedOver = false;
+    private static ?string $file = null;
 
     /** @var array<string, mixed> */
     private array $fields = [];
@@ -198,14 +202,15 @@ final class Handoff
                 . 'request, or it came over HTTP/2, or TLS that the kernel cannot do.');
         }
         $json = $this->json();
-        // A value loses the spaces at its ends. All spaces here are in strings, where \u0020 is the same.
-        $parts = preg_replace('/^ | $/D', '\u0020', str_split($json, self::LINE_BYTES));
-        $bytes = strlen(implode($parts));
-        $limit = self::MAX_BYTES - self::roomForHeaders();
-        if ($bytes > $limit) {
-            throw new HandoffTooLarge($bytes, $limit);
+        if (strlen($json) > self::MAX_BYTES) {
+            throw new HandoffTooLarge(strlen($json), self::MAX_BYTES);
         }
         $headers = ['X-Socket-Handoff' => $this->socket];
+        if (strlen($json) > self::LONG_BYTES && self::write($json)) {
+            return $headers + ['X-Handoff-Data-File' => self::$file];
+        }
+        // A value loses the spaces at its ends. All spaces here are in strings, where \u0020 is the same.
+        $parts = preg_replace('/^ | $/D', '\u0020', str_split($json, self::LINE_BYTES));
         foreach ($parts as $index => $part) {
             $headers['X-Handoff-Data' . (count($parts) > 1 ? '-' . ($index + 1) : '')] = $part;
         }
@@ -255,23 +260,34 @@ final class Handoff
             return;
         }
         self::$handedOver = false;
+        if (self::$file !== null) {
+            @unlink(self::$file);
+        }
         foreach (headers_list() as $header) {
             $name = strstr($header, ':', true);
-            if (is_string($name) && preg_match('/^X-(Socket-Handoff|Handoff-Data(-\d+)?)$/iD', $name)) {
+            if (is_string($name) && preg_match('/^X-(Socket-Handoff|Handoff-Data(-\d+|-File)?)$/iD', $name)) {
                 header_remove($name);
             }
         }
         http_response_code($status);
     }
 
-    /** The module adds the headers that PHP has set, such as a session's cookie. */
-    private static function roomForHeaders(): int
+    /** A file below SocketHandoffDataPrefix, which the module reads and removes. Without one, headers do too. */
+    private static function write(string $json): bool
     {
-        $headers = array_filter(headers_list(), static fn (string $header): bool =>
-            !preg_match('/^(X-Powered-By|X-Socket-Handoff|X-Handoff-Data.*|Content-Type|Expires|Pragma|Cache-Control):/i',
-                $header));
-        return $headers === [] ? 0
-            : strlen(json_encode($headers, JSON_INVALID_UTF8_SUBSTITUTE)) + 8 * count($headers) + 32;
+        $directory = $_SERVER['SOCKET_HANDOFF_DATA'] ?? getenv('SOCKET_HANDOFF_DATA');
+        if (!is_string($directory) || $directory === '') {
+            return false;
+        }
+        $file = rtrim($directory, '/') . '/' . bin2hex(random_bytes(16)) . '.json';
+        // httpd's user may be another one, in the group of the directory.
+        if (@file_put_contents($file, $json) === strlen($json) && chmod($file, 0640)) {
+            self::$file = $file;
+            return true;
+        }
+        @unlink($file);
+        error_log("handoff: cannot write below SocketHandoffDataPrefix $directory; the headers hold the data instead");
+        return false;
     }
 
     /** @return array<string, mixed> the fields, if nothing of them would be lost */

@@ -13,12 +13,12 @@ final class InvalidHandoff extends HandoffException
 {
 }
 
-/** More than one message on the daemon's socket holds. Leave out old messages, or shorten them. */
+/** More than the daemon can be set to take. Leave out old messages, or shorten them. */
 final class HandoffTooLarge extends HandoffException
 {
     public function __construct(public readonly int $bytes, public readonly int $limit)
     {
-        parent::__construct("The handoff has $bytes bytes, a message to the daemon holds $limit.");
+        parent::__construct("The handoff has $bytes bytes, the daemon takes at most $limit.");
     }
 }
 

@@ -88,18 +88,53 @@ final class HandoffTest extends TestCase
             'a space at a line\'s begin' => [str_repeat('x', 8000 - strlen('{"prompt":"')) . ' ' . str_repeat('y', 9000)],
             'characters of several bytes' => [str_repeat('日本 🙂', 5000)],
             'backslashes' => [str_repeat('\\ "', 20000)],
-            'as long as a message may be' => [str_repeat('x', Handoff::MAX_BYTES - strlen('{"prompt":""}'))],
+            'as long as a message may be' => [str_repeat('x', 212960 - strlen('{"prompt":""}'))],
+            'longer than a message' => [str_repeat('x', 5000000)],
         ];
     }
 
-    public function testOneByteMoreThanAMessageHoldsIsTooLarge(): void
+    public function testOneByteMoreThanTheDaemonCanTakeIsTooLarge(): void
     {
         try {
             self::handoff()->prompt(str_repeat('x', Handoff::MAX_BYTES + 1 - strlen('{"prompt":""}')))->headers();
             self::fail('It was accepted.');
         } catch (HandoffTooLarge $error) {
-            self::assertSame(212961, $error->bytes);
-            self::assertSame(212960, $error->limit);
+            self::assertSame(67108865, $error->bytes);
+            self::assertSame(67108864, $error->limit);
+        }
+    }
+
+    public function testLongHandoffIsAFileIfTheModuleHasADirectoryForIt(): void
+    {
+        $directory = sys_get_temp_dir() . '/handoff-' . bin2hex(random_bytes(4));
+        mkdir($directory);
+        $_SERVER['SOCKET_HANDOFF_DATA'] = "$directory/";
+        try {
+            $short = self::handoff()->prompt(str_repeat('x', 212960 - strlen('{"prompt":""}')))->headers();
+            self::assertArrayNotHasKey('X-Handoff-Data-File', $short);
+            $long = self::handoff()->prompt(str_repeat('x', 212961 - strlen('{"prompt":""}')))->headers();
+
+            self::assertSame(['X-Socket-Handoff', 'X-Handoff-Data-File'], array_keys($long));
+            self::assertStringStartsWith("$directory/", $long['X-Handoff-Data-File']);
+            self::assertSame(212961, filesize($long['X-Handoff-Data-File']));
+            self::assertSame(0640, fileperms($long['X-Handoff-Data-File']) & 0777);
+        } finally {
+            array_map('unlink', glob("$directory/*"));
+            rmdir($directory);
+            unset($_SERVER['SOCKET_HANDOFF_DATA']);
+        }
+    }
+
+    public function testLongHandoffIsHeadersIfTheDirectoryTakesNoFile(): void
+    {
+        $_SERVER['SOCKET_HANDOFF_DATA'] = '/proc/none';
+        $log = ini_set('error_log', '/dev/null');
+        try {
+            $headers = self::handoff()->prompt(str_repeat('x', 300000))->headers();
+            self::assertArrayHasKey('X-Handoff-Data-38', $headers);
+        } finally {
+            ini_set('error_log', (string) $log);
+            unset($_SERVER['SOCKET_HANDOFF_DATA']);
         }
     }
 

@@ -108,11 +108,9 @@ internal sealed record StreamingOptions
     /// and are sent together; 0 sends each at once.</summary>
     public int CoalesceMs { get; init; }
 
-    /// <summary>
-    /// Largest handoff accepted, bytes; a larger one is 413. At most 212960, the capacity of a SEQPACKET
-    /// message.
-    /// </summary>
-    public int MaxHandoffBytes { get; init; } = 212_960;
+    /// <summary>Largest handoff accepted, bytes; a larger one is 413. As PHP's post_max_size by
+    /// default.</summary>
+    public int MaxHandoffBytes { get; init; } = 8 * 1024 * 1024;
 
     /// <summary>
     /// Bytes of a client's unread request that are discarded at the end of a stream; above this it is closed

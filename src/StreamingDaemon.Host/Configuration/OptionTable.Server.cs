@@ -137,13 +137,15 @@ internal sealed partial class OptionTable
                 + "comes in larger steps.",
         },
         new OptionSpec<int>(
-            new IntType(1_024, 212_960),
+            new IntType(1_024, 64 * 1024 * 1024),
             o => o.Streaming.MaxHandoffBytes,
             (o, v) => o with { Streaming = o.Streaming with { MaxHandoffBytes = v } })
         {
             Key = "streaming:max_handoff_bytes",
             Description = "Largest handoff accepted; a larger one is answered with 413",
-            Cost = "212960 is what one SEQPACKET message holds with the kernel's default buffer.",
+            Cost = "A handoff counts five times its bytes in the memory budget until the model's server has "
+                + "the request. Above 212960 bytes it needs this project's module, which passes it in a file "
+                + "in memory.",
         },
         new OptionSpec<int>(
             new IntType(0, 1024 * 1024 * 1024),

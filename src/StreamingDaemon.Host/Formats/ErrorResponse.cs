@@ -72,6 +72,10 @@ internal sealed record ErrorResponse(
     private static readonly ErrorResponse s_internalError =
         new(ErrorCode.InternalError, 500, "The server failed.");
 
+    /// <summary>The handoff data is in a descriptor, and cannot be read from it.</summary>
+    public static ErrorResponse UnreadableHandoff(string problem) =>
+        new(ErrorCode.BadHandoff, 400, $"The handoff data cannot be read: {problem}.");
+
     /// <summary>The user began too many streams in its window, and may begin one in
     /// <paramref name="retryAfterSeconds"/>.</summary>
     public static ErrorResponse RateLimited(int retryAfterSeconds) => new(

@@ -115,8 +115,7 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         return _backends.Resolve(request.Backend);
     }
 
-    /// <summary>The stream's format. If the handoff names an unknown one, the refusal is in the default
-    /// format.</summary>
+    /// <summary>The stream's format. If the handoff names an unknown one, it is the default format.</summary>
     private StreamFormat FormatFor(HandoffRequest request) =>
         request.Format is { } name && StreamFormats.TryGet(name, out var format) ? format : _format;
 
@@ -137,6 +136,12 @@ internal sealed class HandoffDispatcher : IHandoffHandler
         }
 
         var request = session.Request;
+        if (session.Client.DataProblem is { } problem)
+        {
+            return (ErrorResponse.UnreadableHandoff(problem),
+                session.Client.IsGone ? StreamOutcome.ClientGone : StreamOutcome.BadHandoff);
+        }
+
         if (!readable)
             return (ErrorResponse.MalformedHandoff, StreamOutcome.BadHandoff);
         if (request.Format is { } format && !StreamFormats.TryGet(format, out _))

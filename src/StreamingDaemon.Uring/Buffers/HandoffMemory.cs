@@ -10,8 +10,10 @@ internal unsafe struct HandoffMemory(byte* pointer, int capacity)
     private const int VectorOffset = 64;
     private const int ControlOffset = 128;
 
-    // CMSG_LEN of one descriptor. The kernel installs only as many as fit, and drops the others.
-    private const int ControlBytes = 20;
+    // CMSG_LEN of the client's descriptor, and of one for the data. The kernel installs only as many as fit,
+    // and drops the others.
+    private const int OneDescriptor = 20;
+    private const int TwoDescriptors = 24;
 
     public readonly byte* Pointer = pointer;
 
@@ -25,8 +27,8 @@ internal unsafe struct HandoffMemory(byte* pointer, int capacity)
     /// <summary>Readies the header to receive at most <paramref name="room"/> bytes at an offset.</summary>
     /// <param name="offset">Bytes that are here already.</param>
     /// <param name="room">Bytes more.</param>
-    /// <param name="takesDescriptor">There is room for a descriptor too.</param>
-    public readonly MessageHeader* Prepare(int offset, int room, bool takesDescriptor)
+    /// <param name="descriptors">There is room for so many of them too, at most two.</param>
+    public readonly MessageHeader* Prepare(int offset, int room, int descriptors)
     {
         var vector = (IoVector*)(Pointer + VectorOffset);
         *vector = new IoVector { Base = Data + offset, Length = (nuint)room };
@@ -36,7 +38,7 @@ internal unsafe struct HandoffMemory(byte* pointer, int capacity)
             Vectors = vector,
             VectorCount = 1,
             Control = Pointer + ControlOffset,
-            ControlLength = takesDescriptor ? (nuint)ControlBytes : 0,
+            ControlLength = (nuint)(descriptors switch { 0 => 0, 1 => OneDescriptor, _ => TwoDescriptors }),
         };
         return header;
     }
@@ -47,24 +49,25 @@ internal unsafe struct HandoffMemory(byte* pointer, int capacity)
     public readonly bool IsCut => (ReceivedFlags & SocketConstants.MsgCTrunc) != 0;
 
     /// <summary>A descriptor came with the last message, and had room.</summary>
-    public readonly bool HasDescriptor => ((MessageHeader*)Pointer)->ControlLength >= ControlBytes;
+    public readonly bool HasDescriptor => ((MessageHeader*)Pointer)->ControlLength >= OneDescriptor;
 
-    /// <summary>The descriptor that came with the last message.</summary>
-    /// <param name="isClient">The peer sent it; otherwise the kernel added it (SCM_PIDFD).</param>
-    /// <returns>-1 if none came.</returns>
-    public readonly int TakeDescriptor(out bool isClient)
+    /// <summary>The descriptors that came with the last message, in their order; -1 for one that did not
+    /// come.</summary>
+    /// <param name="arePassed">The peer sent them; otherwise the kernel added one (SCM_PIDFD).</param>
+    public readonly (int First, int Second) TakeDescriptors(out bool arePassed)
     {
-        isClient = false;
+        arePassed = false;
         var header = (MessageHeader*)Pointer;
         var control = (ControlHeader*)header->Control;
-        if (!HasDescriptor || control->Length < ControlBytes
+        if (!HasDescriptor || control->Length < OneDescriptor
             || control->Level != SocketConstants.SolSocket
             || control->Type is not (SocketConstants.ScmRights or SocketConstants.ScmPidFd))
         {
-            return -1;
+            return (-1, -1);
         }
 
-        isClient = control->Type == SocketConstants.ScmRights;
-        return *(int*)(control + 1);
+        arePassed = control->Type == SocketConstants.ScmRights;
+        var descriptors = (int*)(control + 1);
+        return (descriptors[0], control->Length >= TwoDescriptors ? descriptors[1] : -1);
     }
 }

@@ -75,8 +75,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         _state = ClientState.Streaming;
         LastSendMs = NeverSent;
         _isAdmitted = received.Admission != HandoffAdmission.OverCapacity;
-        Stream = new ClientStream(_loop, this, received.Data, received.Admission, received.StreamBytes,
-            received.AcceptedTimestamp);
+        Stream = new ClientStream(_loop, this, received);
         ArmWatch();
         // Until its socket is checked, which another process may hold up.
         _loop.SetTimer(this, _loop.Options.HandoffTimeoutMs);

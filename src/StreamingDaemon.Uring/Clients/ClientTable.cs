@@ -59,7 +59,7 @@ internal sealed class ClientTable
     public ClientConnection this[int slot] => _slots[slot];
 
     /// <summary>Gives this table a client. From the thread of the loop that accepts.</summary>
-    /// <returns>False if the loop has ended. Then everything is given back except the descriptor.</returns>
+    /// <returns>False if the loop has ended. Then everything is given back except the descriptors.</returns>
     public bool TryGive(in ReceivedClient client, bool isOwn)
     {
         Interlocked.Increment(ref _load);
@@ -108,6 +108,12 @@ internal sealed class ClientTable
         while (_passed.Reader.TryRead(out var passed))
         {
             Loop.Releases.Add(passed.Fd, ReleaseKind.Odd);
+            if (passed.Memory is { } memory)
+            {
+                Loop.Releases.Add(memory.Fd, ReleaseKind.Odd);
+                Loop.Data.GiveBack();
+            }
+
             GiveBack(passed);
         }
 
@@ -157,12 +163,12 @@ internal sealed class ClientTable
         return client;
     }
 
-    /// <summary>For a client that is not served after all: returns everything but its descriptor.</summary>
+    /// <summary>For a client that is not served after all: returns everything but its descriptors.</summary>
     private void GiveBack(in ReceivedClient client)
     {
         var data = client.Data;
         if (client.Admission == HandoffAdmission.Admitted)
-            Loop.Options.Memory.Return(client.StreamBytes + MemoryBudget.ForHandoff(data.Length));
+            Loop.Options.Memory.Return(client.StreamBytes + MemoryBudget.ForHandoff(client.HandoffBytes));
         Loop.Buffers.Return(ref data);
         Interlocked.Decrement(ref _load);
         Loop.Places.Return(client.Admission != HandoffAdmission.OverCapacity);

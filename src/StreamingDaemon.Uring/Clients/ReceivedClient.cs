@@ -1,4 +1,5 @@
 using StreamingDaemon.Uring.Buffers;
+using StreamingDaemon.Uring.Handoff;
 
 namespace StreamingDaemon.Uring.Clients;
 
@@ -13,4 +14,14 @@ internal readonly record struct ReceivedClient(
 {
     /// <summary>The handoff data, in a buffer of the loop that serves it.</summary>
     public NativeBuffer Data { get; init; }
+
+    /// <summary>Where the handoff data is, if it came in a descriptor, which is closed by whoever ends
+    /// this.</summary>
+    public SealedMemory? Memory { get; init; }
+
+    /// <summary>Why the handoff data cannot be read; null if it can.</summary>
+    public string? DataProblem { get; init; }
+
+    /// <summary>Length of the handoff data.</summary>
+    public int HandoffBytes => Memory?.Length ?? Data.Length;
 }

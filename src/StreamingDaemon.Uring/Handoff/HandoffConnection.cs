@@ -49,6 +49,12 @@ internal enum HandoffMessage : byte
 
     /// <summary>It is longer than accepted.</summary>
     TooLong = 16,
+
+    /// <summary>More descriptors came than a client's and one for data.</summary>
+    TooMany = 32,
+
+    /// <summary>It names data elsewhere, and has a place for its descriptor.</summary>
+    WantsData = 64,
 }
 
 /// <summary>
@@ -83,6 +89,10 @@ internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiv
     /// <summary>The client's descriptor, once it came; otherwise -1.</summary>
     public int ClientFd { get; private set; } = -1;
 
+    /// <summary>The descriptor of the data, if the message names data elsewhere and it came; otherwise
+    /// -1.</summary>
+    public int DataFd { get; private set; } = -1;
+
     /// <summary>Bytes of the message received so far.</summary>
     public int Received { get; private set; }
 
@@ -114,6 +124,11 @@ internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiv
 
     public bool IsCutOff => Has(HandoffMessage.CutOff);
 
+    public bool HasTooManyDescriptors => Has(HandoffMessage.TooMany);
+
+    /// <summary>It has a place for the descriptor of data, and asks for it.</summary>
+    public bool WantsData => Has(HandoffMessage.WantsData);
+
     /// <summary>The last look found that the descriptor had no room.</summary>
     public bool LacksDescriptor => ClientFd < 0 && Memory.IsCut;
 
@@ -142,7 +157,7 @@ internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiv
     public void Look(Operations operations)
     {
         var header = Memory.Prepare(
-            Received, Memory.Capacity - Received, takesDescriptor: ClientFd < 0);
+            Received, Memory.Capacity - Received, ClientFd < 0 ? 1 : WantsData && DataFd < 0 ? 2 : 0);
         operations.ReceiveMessage(
             Fd, header, waits: State == HandoffState.Open && !IsProbe, Generation, Index);
         IsLooking = true;
@@ -151,19 +166,46 @@ internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiv
     /// <summary>The look has completed, or was lost with its ring.</summary>
     public void OnLooked() => IsLooking = false;
 
-    /// <summary>Keeps the first descriptor of a message that was looked at.</summary>
+    /// <summary>Keeps the first descriptor of a message that was looked at, and the second if it was asked
+    /// for.</summary>
     /// <param name="isStream">Of a SOCK_STREAM connection.</param>
-    /// <returns>One that is not the client's, or comes too late; -1 if there is none.</returns>
-    public int TakeDescriptor(bool isStream)
+    /// <param name="releases">Gets those that are not kept.</param>
+    public void TakeDescriptors(bool isStream, ReleaseBatch releases)
     {
         _message |= HandoffMessage.Unread;
-        var fd = Memory.TakeDescriptor(out var isClient);
-        if (isClient && State != HandoffState.Closing)
-            (ClientFd, fd) = (fd, -1);
+        var (first, second) = Memory.TakeDescriptors(out var arePassed);
+        var isKept = arePassed && State != HandoffState.Closing;
+        if (isKept && ClientFd < 0)
+            (ClientFd, first) = (first, -1);
+        if (isKept && second >= 0)
+        {
+            _message |= HandoffMessage.Surplus | (Memory.IsCut ? HandoffMessage.TooMany : 0);
+            (DataFd, second) = (second, -1);
+        }
+
+        if (first >= 0)
+            releases.Add(first, ReleaseKind.Odd);
+        if (second >= 0)
+            releases.Add(second, ReleaseKind.Odd);
         // A message that is looked at once more has its first descriptor cut off: that is here already.
         if (ClientFd >= 0 && Memory.IsCut && (Memory.HasDescriptor || isStream))
             _message |= HandoffMessage.Surplus;
-        return fd;
+    }
+
+    /// <summary>Was the descriptor of the data cut off? There is room for it only in a look that is asked for
+    /// by <see cref="AskForData"/>: in any other message, a second descriptor never enters this
+    /// process.</summary>
+    /// <param name="length">Bytes of the look.</param>
+    public bool LacksData(int length) => ClientFd >= 0 && DataFd < 0 && Received == 0 && Memory.IsCut
+        && DataDescriptor.IsNamedBy(new ReadOnlySpan<byte>(Memory.Data, length));
+
+    public void AskForData() => _message |= HandoffMessage.WantsData;
+
+    /// <summary>The data and its place belong to another owner from now on.</summary>
+    public void GiveDataAway()
+    {
+        DataFd = -1;
+        _message &= ~HandoffMessage.WantsData;
     }
 
     /// <summary>The kernel cuts a descriptor off if our table is full, and if a security module (SELinux,
@@ -218,7 +260,7 @@ internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiv
     {
         Debug.Assert(!IsLooking, "the kernel still points into this slot's memory");
         State = HandoffState.Free;
-        Fd = ClientFd = -1;
+        Fd = ClientFd = DataFd = -1;
         Received = _timesCut = 0;
         _message = HandoffMessage.None;
         _boundary = default;

@@ -51,6 +51,7 @@ internal sealed partial class HandoffReceiver
     public void ServeHeld()
     {
         ServeAwaitingLargerMemory();
+        ServeAwaitingData();
         while (_withoutPlace.Count > 0 && _loop.Places.TryTake(out var admission))
         {
             var handoff = _withoutPlace.Dequeue();

@@ -10,7 +10,8 @@ namespace StreamingDaemon.Uring.Handoff;
 
 /// <summary>
 /// Receives handoffs, each a client's descriptor and its data, and gives their clients to the loops.
-/// <c>HandoffReceiver.Waiting.cs</c> holds the waits. Loop-owned.
+/// <c>HandoffReceiver.Waiting.cs</c> holds the waits, <c>HandoffReceiver.Serving.cs</c> what becomes of a
+/// whole message. Loop-owned.
 /// </summary>
 internal sealed unsafe partial class HandoffReceiver : IDisposable
 {
@@ -22,6 +23,7 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
     private readonly LoopBalancer _balancer;
     private readonly DescriptorBudget _budget;
     private readonly HandoffMemoryPool _memory;
+    private readonly int _longestMessage;
     private readonly List<HandoffConnection> _slots = [];
     private readonly Stack<int> _free = new();
 
@@ -29,8 +31,9 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
     {
         (_loop, _balancer, _budget) = (loop, balancer, budget);
         var options = loop.Options;
-        _memory = new HandoffMemoryPool(options.MaxHandoffBytes, options.MayMapHandoffs,
-            HandoffMemoryPool.LargeWithin(options.Memory.Limit / ReceiveShare, options.MaxHandoffBytes));
+        _longestMessage = Math.Min(options.MaxHandoffBytes, HandoffServerOptions.LongestMessage);
+        _memory = new HandoffMemoryPool(_longestMessage, options.MayMapHandoffs,
+            HandoffMemoryPool.LargeWithin(options.Memory.Limit / ReceiveShare, _longestMessage));
     }
 
     /// <summary>Handoffs on their way.</summary>
@@ -60,8 +63,8 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
         handoff.OnLooked();
         EndProbe(handoff);
         var isStream = _loop.Options.UseStreamSocket;
-        if (result >= 0 && handoff.TakeDescriptor(isStream) is >= 0 and var surplus)
-            _loop.Releases.Add(surplus, ReleaseKind.Odd);
+        if (result >= 0)
+            handoff.TakeDescriptors(isStream, _loop.Releases);
         if (handoff.State == HandoffState.Closing)
         {
             Free(handoff);
@@ -83,6 +86,8 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
 
         if (isCutOff)
             handoff.MarkCutOff();
+        if (handoff.LacksData(result) && IsAskedForData(handoff))
+            return;
         if (NeedsLargerMemory(handoff))
         {
             AwaitLargerMemory(handoff);
@@ -93,7 +98,7 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
             // Our own end of it, and not the peer's: what there was has been taken.
             Reject(handoff, HandoffRejection.TimedOut);
         }
-        else if (handoff.Append(result, _loop.Options.MaxHandoffBytes, isStream))
+        else if (handoff.Append(result, _longestMessage, isStream))
         {
             Finish(handoff);
         }
@@ -144,8 +149,7 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
         {
             if (handoff.Fd >= 0)
                 _loop.Releases.Add(handoff.Fd, ReleaseKind.Odd);
-            if (handoff.ClientFd >= 0)
-                _loop.Releases.Add(handoff.ClientFd, ReleaseKind.Odd);
+            ReleaseDescriptors(handoff);
         }
     }
 
@@ -167,72 +171,6 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
             AwaitLargerMemory(handoff);
         else
             handoff.Look(_loop.Operations);
-    }
-
-    private void Finish(HandoffConnection handoff)
-    {
-        if (handoff.ClientFd < 0)
-        {
-            Reject(handoff, handoff.IsCutOff ? HandoffRejection.DescriptorsTruncated
-                : handoff.Received == 0 ? HandoffRejection.PeerClosed
-                : HandoffRejection.NoDescriptor);
-        }
-        else if (!ClientSocket.IsKnownKind(handoff.ClientFd))
-        {
-            Reject(handoff, HandoffRejection.NotAStreamSocket);
-        }
-        else if (_withoutPlace.Count == 0 && _loop.Places.TryTake(out var admission))
-        {
-            Serve(handoff, admission);
-        }
-        else
-        {
-            AwaitPlace(handoff);
-        }
-    }
-
-    private void Serve(HandoffConnection handoff, HandoffAdmission admission)
-    {
-        Debug.Assert(handoff.ClientFd >= 0, "a handoff that has ended was served");
-        var length = Math.Min(handoff.Received, _loop.Options.MaxHandoffBytes);
-        if (admission == HandoffAdmission.Admitted && handoff.IsTooLong)
-            admission = HandoffAdmission.TooLarge;
-        admission = AdmitToMemory(admission, ref length, out var streamBytes);
-        var client = new ReceivedClient(handoff.ClientFd, HandoffConnection.PeerOf(handoff.Fd), admission,
-            streamBytes, handoff.AcceptedTimestamp);
-        if (!_balancer.TryServe(client, new ReadOnlySpan<byte>(handoff.Memory.Data, length)))
-        {
-            Reject(handoff, HandoffRejection.ServerStopped);
-            return;
-        }
-
-        handoff.GiveClientAway();
-        End(handoff);
-    }
-
-    /// <summary>Asks the memory budget, once per handoff, when its length is known and nothing of it was
-    /// copied. Until then a handoff is bytes in a receive area, which have their own bound.</summary>
-    /// <param name="admission">As the places of clients have it.</param>
-    /// <param name="length">Of the handoff data; 0 for a refused client if there is no memory to read
-    /// it.</param>
-    /// <param name="streamBytes">What the stream holds of the budget, its request not counted.</param>
-    /// <returns>How the client comes in.</returns>
-    private HandoffAdmission AdmitToMemory(HandoffAdmission admission, ref int length, out int streamBytes)
-    {
-        streamBytes = 0;
-        var memory = _loop.Options.Memory;
-        if (admission == HandoffAdmission.Admitted)
-        {
-            if (memory.TryAdmit(length, out streamBytes))
-                return admission;
-            admission = HandoffAdmission.OverMemory;
-        }
-
-        // A 503 needs no memory to speak of. With the request id and the headers of the application it is of
-        // more use, but only while there is room for its handoff.
-        if (!memory.MayReadRefused(length))
-            length = 0;
-        return admission;
     }
 
     private void Reject(HandoffConnection handoff, HandoffRejection reason)
@@ -259,13 +197,22 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
     {
         _loop.Timers.Remove(handoff);
         var kind = handoff.ReleaseKind;
-        if (handoff.ClientFd >= 0)
-            _loop.Releases.Add(handoff.ClientFd, ReleaseKind.Odd);
+        ReleaseDescriptors(handoff);
         _loop.Releases.Add(handoff.Fd, kind);
         _memory.Return(ref handoff.Memory, handoff.Received);
         EndProbe(handoff);
         handoff.Reset();
         Count--;
         _free.Push(handoff.Index);
+    }
+
+    private void ReleaseDescriptors(HandoffConnection handoff)
+    {
+        if (handoff.ClientFd >= 0)
+            _loop.Releases.Add(handoff.ClientFd, ReleaseKind.Odd);
+        if (handoff.DataFd >= 0)
+            _loop.Releases.Add(handoff.DataFd, ReleaseKind.Odd);
+        if (handoff.WantsData)
+            _loop.Data.GiveBack();
     }
 }

@@ -22,6 +22,14 @@ internal static unsafe partial class FileNative
     public const int GetStatusFlags = 3; // F_GETFL
     public const int SetStatusFlags = 4; // F_SETFL
     public const int CloseOnExec = 1; // FD_CLOEXEC
+    public const int AddSeals = 1033; // F_ADD_SEALS
+    public const int GetSeals = 1034; // F_GET_SEALS
+    public const int SealSeal = 1; // F_SEAL_SEAL: no further seals
+    public const int SealShrink = 2;
+    public const int SealGrow = 4;
+    public const int SealWrite = 8;
+    public const uint MemoryCloseOnExec = 1; // MFD_CLOEXEC
+    public const uint MemoryAllowsSealing = 2; // MFD_ALLOW_SEALING
 
     // O_NOFOLLOW is one of the few flags that differ between architectures.
     public static int OpenNoFollow { get; } =
@@ -36,6 +44,13 @@ internal static unsafe partial class FileNative
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     private static partial int FcntlRaw(int fd, int command, int argument);
+
+    [LibraryImport("libc", EntryPoint = "pread", SetLastError = true)]
+    private static partial nint PReadRaw(int fd, void* buffer, nuint count, nint offset);
+
+    [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int MemFdCreateRaw(string name, uint flags);
 
     [LibraryImport("libc", EntryPoint = "lchown", SetLastError = true,
         StringMarshalling = StringMarshalling.Utf8)]
@@ -87,6 +102,17 @@ internal static unsafe partial class FileNative
     public static int FLock(int fd, int operation) => Result(FLockRaw(fd, operation));
 
     public static int Fcntl(int fd, int command, int argument) => Result(FcntlRaw(fd, command, argument));
+
+    /// <summary>Reads at an offset.</summary>
+    public static int ReadAt(int fd, void* buffer, int count, int offset)
+    {
+        var read = PReadRaw(fd, buffer, (nuint)count, offset);
+        return read < 0 ? -Marshal.GetLastPInvokeError() : (int)read;
+    }
+
+    /// <summary>A file in memory, without a path, that can be sealed.</summary>
+    public static int CreateMemory(string name) =>
+        Result(MemFdCreateRaw(name, MemoryCloseOnExec | MemoryAllowsSealing));
 
     /// <summary>Is no descriptor free, because a limit of this process or of the system is reached?</summary>
     /// <param name="fd">Any open descriptor.</param>

@@ -101,6 +101,23 @@ internal sealed class LoopContext : IDisposable
         _threads.Monitor.Wake();
     }
 
+    /// <summary>Of all loops.</summary>
+    public HandoffDataThread Data => _threads.Data;
+
+    /// <summary>Has the handoff data of a stream read, and its handler called. From any thread.</summary>
+    public void ReadData(ClientStream stream)
+    {
+        _threads.Data.Post(stream);
+        _threads.Monitor.Wake();
+    }
+
+    /// <summary>Closes what may wait, on another thread. From any thread.</summary>
+    public void CloseElsewhere(int fd)
+    {
+        _threads.OddReleaser.Post(new Release(fd, ReleaseKind.Odd));
+        _threads.Monitor.Wake();
+    }
+
     public void MarkIdle() => Volatile.Write(ref _busy, 0);
 
     /// <summary>Closes the ring and the eventfd. The buffers stay: the kernel may still use them for a ring

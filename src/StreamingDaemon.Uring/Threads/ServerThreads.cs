@@ -11,6 +11,7 @@ internal sealed class ServerThreads
         {
             OddReleaser = new DescriptorReleaser("odd releases", null, options);
             Releaser = new DescriptorReleaser("releases", OddReleaser, options);
+            Data = new HandoffDataThread(options);
         }
         catch
         {
@@ -19,6 +20,7 @@ internal sealed class ServerThreads
         }
 
         Monitor.Add(Releaser);
+        Monitor.Add(Data);
         Monitor.AddOdd(OddReleaser);
     }
 
@@ -31,10 +33,14 @@ internal sealed class ServerThreads
     /// lingering sockets, unread messages. No other close waits behind these.</summary>
     public DescriptorReleaser OddReleaser { get; }
 
+    /// <summary>Reads handoff data that came in descriptors.</summary>
+    public HandoffDataThread Data { get; }
+
     /// <summary>Each thread ends when it has done what was posted.</summary>
     public void End()
     {
         Monitor.End();
+        Data?.End();
         if (Releaser is not null)
             Releaser.End();
         else

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using System.Text;
 
 namespace StreamingDaemon.Testing.Hostile;
 
@@ -21,6 +22,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(LingerInAnUnreadMessage), nameof(LingerSetLater), nameof(LingeringSurplus), nameof(LingerBehindAPipe),
         nameof(LingerInASecondMessage), nameof(LingerWithoutData), nameof(LargeFile), nameof(LargeFileAsSurplus),
         nameof(LockHeldAtTheHandoff), nameof(LockHeldLater), nameof(LockHeldAtTheEnd), nameof(ReaderThatStops),
+        nameof(OddData),
     ];
 
     /// <summary>Commits an act.</summary>
@@ -38,6 +40,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(LockHeldLater) => LockHeldLater(),
         nameof(LockHeldAtTheEnd) => LockHeldAtTheEnd(),
         nameof(ReaderThatStops) => ReaderThatStops(),
+        nameof(OddData) => OddData(),
         _ => throw new ArgumentException(act),
     };
 
@@ -173,6 +176,25 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         server.LingerState = new LingerOption(true, FarAwaySeconds);
         CloseAll([Detach(server)]);
         return Task.CompletedTask;
+    }
+
+    /// <summary>Data in descriptors that are no sealed memory. Each gets its error.</summary>
+    private async Task OddData()
+    {
+        const int Refused = 13; // "HTTP/1.1 400 ", with the space behind it
+        foreach (var (line, descriptors) in OddDescriptors.All())
+        {
+            var (browser, theirs) = TestClient.TcpPair();
+            using (browser)
+            {
+                HandOver(Encoding.ASCII.GetBytes(line), [(int)theirs.Handle, .. descriptors]);
+                theirs.Dispose();
+                CloseAll(descriptors);
+                var answer = await TestClient.ReadTextAsync(browser);
+                if (answer.Length < Refused || answer[..Refused] is not ("HTTP/1.1 400 " or "HTTP/1.1 413 "))
+                    throw new InvalidOperationException($"{line} was answered with: {answer}");
+            }
+        }
     }
 
     /// <summary>A descriptor whose last close blocks: its send queue is full, and nobody reads.</summary>

@@ -1,6 +1,6 @@
 <?php
 // Says what the query says: the test decides which headers there are and when they leave.
-foreach (['socket' => 'X-Socket-Handoff', 'data' => 'X-Handoff-Data'] as $parameter => $header) {
+foreach (['socket' => 'X-Socket-Handoff', 'data' => 'X-Handoff-Data', 'file' => 'X-Handoff-Data-File'] as $parameter => $header) {
     if (isset($_GET[$parameter])) {
         header("$header: " . $_GET[$parameter]);
     }
