@@ -116,7 +116,7 @@ internal sealed class ApacheServer : IDisposable
             readable | UnixFileMode.GroupWrite | UnixFileMode.OtherWrite);
         foreach (string script in Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "www")))
             File.Copy(script, Path.Combine(_root, "www", Path.GetFileName(script)));
-        foreach (string page in new[] { "index.html", "stream.php", "openai.php" })
+        foreach (string page in new[] { "index.html", "stream.php", "openai.php", "doctor.php" })
             File.Copy(Path.Combine(Tools.Repository, "apache", page), Path.Combine(_root, "chat", page));
         File.WriteAllText(Path.Combine(_root, "www", "plain.txt"), "plain\n");
         File.WriteAllText(Path.Combine(_root, "www", "large.txt"), new string('l', LargeFileBytes) + "\n");

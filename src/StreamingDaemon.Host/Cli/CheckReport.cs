@@ -46,13 +46,14 @@ internal static class CheckReport
     /// <param name="results">What a start needs.</param>
     /// <param name="json">True for JSON, false for a table.</param>
     /// <param name="upstream">What asking the upstream was like; empty if it was not asked.</param>
+    /// <param name="site">The same of the site.</param>
     public static void Write(TextWriter output, IReadOnlyList<CheckResult> results, bool json,
-        IReadOnlyList<CheckResult>? upstream = null)
+        IReadOnlyList<CheckResult>? upstream = null, IReadOnlyList<CheckResult>? site = null)
     {
         if (json)
-            output.WriteLine(ToJson([.. results, .. upstream ?? []]));
+            output.WriteLine(ToJson([.. results, .. upstream ?? [], .. site ?? []]));
         else
-            WriteTable(output, results, upstream ?? []);
+            WriteTable(output, results, upstream ?? [], site ?? []);
     }
 
     /// <summary>A test that hangs is a finding too.</summary>
@@ -64,9 +65,9 @@ internal static class CheckReport
     }
 
     private static void WriteTable(TextWriter output, IReadOnlyList<CheckResult> results,
-        IReadOnlyList<CheckResult> upstream)
+        IReadOnlyList<CheckResult> upstream, IReadOnlyList<CheckResult> site)
     {
-        List<CheckResult> all = [.. results, .. upstream];
+        List<CheckResult> all = [.. results, .. upstream, .. site];
         var width = all.Max(r => r.Name.Length);
         foreach (var result in all)
             output.WriteLine($"{Word(result.Status),-7}  {result.Name.PadRight(width)}  {result.Detail}");
@@ -74,11 +75,15 @@ internal static class CheckReport
         output.WriteLine(failed == 0
             ? "The daemon would start."
             : $"The daemon would not start: {failed} failed.");
-        if (upstream.Count == 0)
-            return;
-        output.WriteLine(upstream.All(r => r.Status != CheckStatus.Failed)
-            ? "The upstream answers."
-            : "The upstream does not answer as it should: requests would fail.");
+        Sum(upstream, "The upstream answers.",
+            "The upstream does not answer as it should: requests would fail.");
+        Sum(site, "The site streams.", "The site does not stream: the failed lines say what to do.");
+
+        void Sum(IReadOnlyList<CheckResult> of, string good, string bad)
+        {
+            if (of.Count > 0)
+                output.WriteLine(of.All(r => r.Status != CheckStatus.Failed) ? good : bad);
+        }
     }
 
     private static string ToJson(IReadOnlyList<CheckResult> results)

@@ -97,7 +97,8 @@ internal static class CommandLine
             try
             {
                 return actions.CheckAsync(
-                    Load(tree, result, sources), json, result.GetValue(tree.Upstream), cancel);
+                    Load(tree, result, sources), json, result.GetValue(tree.Upstream),
+                    result.GetValue(tree.Apache) is [.., var url] ? url : null, cancel);
             }
             catch (ConfigurationException e) when (json)
             {

@@ -52,6 +52,8 @@ internal sealed class CommandTree
     {
         Description = "Ask the model's server for one token too, and say how that went",
     };
+    public Option<string[]> Apache { get; } = Value("--apache", null, "URL",
+        "Ask the site's doctor.php at this address too, and through it for one streamed answer");
     public Option<string[]> Port { get; } =
         Value("--port", null, "N", $"Port of the page; {DemoPort.Range} [default: {DefaultDemoPort}]");
     public Option<bool> Once { get; } = new("--once") { Description = "Exit after the first stream" };
@@ -83,6 +85,7 @@ internal sealed class CommandTree
 
         Check.Add(Json);
         Check.Add(Upstream);
+        Check.Add(Apache);
         Health.Add(Json);
         Demo.Add(Port);
         Demo.Add(Once);

@@ -14,10 +14,11 @@ internal interface ICliActions
 
     /// <summary>
     /// <c>check</c>: reports whether the daemon could run here; the configuration is already valid. With
-    /// <paramref name="upstream"/> it also asks the upstream for a token.
+    /// <paramref name="upstream"/> it also asks the upstream for a token, and with <paramref name="apache"/>
+    /// the site's doctor.php at that address.
     /// </summary>
-    Task<int> CheckAsync(
-        DaemonOptions options, bool json, bool upstream, CancellationToken cancellationToken);
+    Task<int> CheckAsync(DaemonOptions options, bool json, bool upstream, string? apache,
+        CancellationToken cancellationToken);
 
     /// <summary>
     /// <c>health</c>: reports whether the daemon that runs with this configuration is ready.

@@ -24,8 +24,8 @@ internal sealed class CliActions : ICliActions
             return await daemon.WaitAsync(cancellationToken);
         });
 
-    public Task<int> CheckAsync(
-        DaemonOptions options, bool json, bool upstream, CancellationToken cancellationToken) =>
+    public Task<int> CheckAsync(DaemonOptions options, bool json, bool upstream, string? apache,
+        CancellationToken cancellationToken) =>
         Explained(async () =>
     {
         var results = StartChecks.Run(DaemonHost.ServerOptionsOf(options)).ToList();
@@ -39,8 +39,11 @@ internal sealed class CliActions : ICliActions
             + $"{Convert.ToString(options.Server.SocketMode, 8)}"));
         IReadOnlyList<CheckResult> asked = upstream
             ? await CheckReport.OfUpstreamsAsync(options, cancellationToken) : [];
-        CheckReport.Write(Console.Out, results, json, asked);
-        return results.Concat(asked).Any(r => r.Status == CheckStatus.Failed)
+        IReadOnlyList<CheckResult> site = apache is null ? []
+            : await ApacheCheck.RunAsync(apache, TimeSpan.FromMilliseconds(
+                options.Timeouts.ConnectTimeoutMs + options.Timeouts.StreamTimeoutMs), cancellationToken);
+        CheckReport.Write(Console.Out, results, json, asked, site);
+        return results.Concat(asked).Concat(site).Any(r => r.Status == CheckStatus.Failed)
             ? ExitCode.Failure : ExitCode.Success;
     });
 

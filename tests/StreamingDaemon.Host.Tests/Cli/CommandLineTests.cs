@@ -100,6 +100,7 @@ public sealed class CommandLineTests : IDisposable
     [Theory]
     [InlineData("check", "check json=False")]
     [InlineData("check --upstream --json", "check json=True upstream")]
+    [InlineData("check --apache http://h/doctor.php?key=k", "check json=False apache=http://h/doctor.php?key=k")]
     [InlineData("health --json --metrics 9090", "health json=True")]
     [InlineData("check --json", "check json=True")]
     [InlineData("demo", "demo port=8080 once=False")]

@@ -15,9 +15,10 @@ internal sealed class FakeActions : ICliActions
         DaemonOptions options, Func<DaemonOptions> reread, CancellationToken cancellationToken) =>
         Note("run", options, cancellationToken);
 
-    public Task<int> CheckAsync(
-        DaemonOptions options, bool json, bool upstream, CancellationToken cancellationToken) =>
-        Note($"check json={json}" + (upstream ? " upstream" : ""), options, cancellationToken);
+    public Task<int> CheckAsync(DaemonOptions options, bool json, bool upstream, string? apache,
+        CancellationToken cancellationToken) =>
+        Note($"check json={json}" + (upstream ? " upstream" : "") + (apache is null ? "" : $" apache={apache}"),
+            options, cancellationToken);
 
     public Task<int> HealthAsync(DaemonOptions options, bool json, CancellationToken cancellationToken) =>
         Note($"health json={json}", options, cancellationToken);
