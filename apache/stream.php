@@ -5,6 +5,12 @@
 //   POST {"prompt": "...", "messages": [{"role": "user", "content": "..."}, ...]}   as JSON or a form
 //
 // In JSON, "events": ["reasoning", "finish", "usage"] asks for these events beside the text.
+//
+// An answer that outlives its reader (docs/answers.md), for this user only:
+//
+//   POST {..., "keep": true, "request_id": "an id that nobody guesses"}   keeps it; repeated, it joins the answer
+//   GET ?resume=ID                                  reads on after the event of the header Last-Event-ID
+//   POST {"stop": "ID"}, or DELETE ?resume=ID       ends it for all its readers
 declare(strict_types=1);
 
 const DEFAULT_SOCKET = '/run/streaming-daemon/streaming-daemon.sock';
@@ -40,7 +46,7 @@ function refuse(int $status, string $code, string $message): never
     header('Content-Type: application/json');
     header('Cache-Control: no-store');
     if ($status === 405) {
-        header('Allow: POST');
+        header('Allow: ' . (isset($_GET['resume']) ? 'GET, POST, DELETE' : 'POST'));
     }
     echo json_encode(['error' => ['code' => $code, 'message' => $message, 'request_id' => REQUEST_ID]]), "\n";
     exit;
@@ -116,34 +122,67 @@ function handoff_headers(string $json): array
     return array_combine(array_map(static fn (int $number): string => "-$number", range(1, count($parts))), $parts);
 }
 
-if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
+/** Short, and safe in headers, logs and addresses. */
+function read_id(mixed $id): string
+{
+    return is_string($id) && preg_match('/^[A-Za-z0-9._-]{1,64}$/D', $id) === 1 ? $id
+        : refuse(400, 'bad_request', 'An id has 1 to 64 letters, digits, dots, dashes and underscores.');
+}
+
+/** The event that the browser has read last: an EventSource says it in a header when it reconnects. */
+function last_event(): array
+{
+    $last = trim((string) ($_SERVER['HTTP_LAST_EVENT_ID'] ?? ''));
+    if ($last === '') {
+        return [];
+    }
+    return preg_match('/^\d{1,9}$/D', $last) === 1 ? ['last_event_id' => (int) $last]
+        : refuse(400, 'bad_request', 'Last-Event-ID is not a number.');
+}
+
+/** A new question. */
+function read_question(array $fields): array
+{
+    $prompt = is_string($fields['prompt'] ?? null) ? trim($fields['prompt']) : '';
+    $messages = read_messages($fields['messages'] ?? null);
+    if ($prompt === '' && $messages === []) {
+        refuse(400, 'no_prompt', 'Say something.');
+    }
+    // The daemon prefers the messages: the prompt becomes the last of them, where it is not yet.
+    if ($prompt !== '' && $messages !== [] && end($messages) !== ['role' => 'user', 'content' => $prompt]) {
+        $messages[] = ['role' => 'user', 'content' => $prompt];
+    }
+    $question = ['request_id' => REQUEST_ID];
+    if (in_array($fields['keep'] ?? null, [true, 'true', '1'], true)) {
+        // The page's own id: a repeated POST finds the answer that the first one has begun.
+        $question = ['request_id' => read_id($fields['request_id'] ?? REQUEST_ID), 'keep' => true];
+    }
+    // The format that the page reads, whatever streaming.format says.
+    $question['format'] = 'text';
+    if (is_array($fields['events'] ?? null)) {
+        $question['events'] = array_values(array_filter(
+            ['reasoning', 'finish', 'usage'],
+            static fn (string $event): bool => in_array($event, $fields['events'], true),
+        ));
+    }
+    return $question + ($messages === [] ? ['prompt' => $prompt] : ['messages' => $messages]);
+}
+
+$method = $_SERVER['REQUEST_METHOD'];
+if ($method !== 'POST' && !(isset($_GET['resume']) && in_array($method, ['GET', 'DELETE'], true))) {
     refuse(405, 'method_not_allowed', 'Ask with POST.');
 }
 $user = authenticated_user();
 if ($user === null) {
     refuse(403, 'not_signed_in', 'Please sign in.');
 }
-$fields = read_fields();
-$prompt = is_string($fields['prompt'] ?? null) ? trim($fields['prompt']) : '';
-$messages = read_messages($fields['messages'] ?? null);
-if ($prompt === '' && $messages === []) {
-    refuse(400, 'no_prompt', 'Say something.');
-}
-
-$handoff = ['user_id' => $user, 'request_id' => REQUEST_ID];
-// The daemon prefers the messages: the prompt becomes the last of them, where it is not yet.
-if ($prompt !== '' && $messages !== [] && end($messages) !== ['role' => 'user', 'content' => $prompt]) {
-    $messages[] = ['role' => 'user', 'content' => $prompt];
-}
-// The format that the page reads, whatever streaming.format says.
-$handoff['format'] = 'text';
-if (is_array($fields['events'] ?? null)) {
-    $handoff['events'] = array_values(array_filter(
-        ['reasoning', 'finish', 'usage'],
-        static fn (string $event): bool => in_array($event, $fields['events'], true),
-    ));
-}
-$handoff += $messages === [] ? ['prompt' => $prompt] : ['messages' => $messages];
+$fields = $method === 'POST' ? read_fields() : [];
+$handoff = ['user_id' => $user] + match (true) {
+    $method === 'GET' => ['resume' => read_id($_GET['resume'])] + last_event(),
+    $method === 'DELETE' => ['stop' => read_id($_GET['resume'])],
+    isset($fields['stop']) => ['stop' => read_id($fields['stop'])],
+    default => read_question($fields),
+};
 
 $json = encode_handoff($handoff);
 if (strlen($json) > MAX_HANDOFF_BYTES) {

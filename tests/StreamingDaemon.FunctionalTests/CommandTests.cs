@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Net;
 using System.Net.Http;
 using System.Net.Sockets;
 using System.Text;
@@ -45,9 +46,27 @@ public sealed class CommandTests
         Assert.Equal("text/event-stream", response.Content.Headers.ContentType!.ToString());
         Assert.Contains("Prompt: from a browser", answer, StringComparison.Ordinal);
         Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
+        await KeptAnswerIsReadOnAndStoppedAsync(http, new Uri(url, "stream.php"));
         Posix.Kill(demo.Id, 2);
         await demo.WaitForExitAsync().WaitAsync(TestClient.Patience);
         Assert.Equal(0, demo.ExitCode);
+    }
+
+    private static async Task KeptAnswerIsReadOnAndStoppedAsync(HttpClient http, Uri endpoint)
+    {
+        using var body = new StringContent("""{"prompt":"to keep","keep":true,"request_id":"k 1"}""");
+        using var first = await http.PostAsync(endpoint, body);
+        var kept = await first.Content.ReadAsStringAsync();
+        var answer = new Uri(endpoint, "stream.php?resume=k+1");
+        using var resume = new HttpRequestMessage(HttpMethod.Get, answer) { Headers = { { "Last-Event-ID", "17" } } };
+
+        using var resumed = await http.SendAsync(resume);
+        using var stopped = await http.DeleteAsync(answer);
+
+        Assert.Equal(kept[kept.IndexOf("id: 18\n", StringComparison.Ordinal)..], await resumed.Content.ReadAsStringAsync());
+        Assert.Equal("""{"stopped":false,"request_id":"k_1"}""" + "\n", await stopped.Content.ReadAsStringAsync());
+        using var nothing = await http.GetAsync(endpoint);
+        Assert.Equal(HttpStatusCode.NotFound, nothing.StatusCode);
     }
 
     [Fact]

@@ -22,6 +22,7 @@ final class Handoff
     /** mod_proxy_fcgi (php-fpm) takes 8189 bytes a line, name included. */
     private const LINE_BYTES = 8000;
 
+    private const ID = '/^[!#-\[\]-~]{1,128}$/D';
     private const MAX_PATH_BYTES = 107;
     private const MAX_RESPONSE_HEADERS = 64;
     private const MAX_RESPONSE_HEADER_BYTES = 16 * 1024;
@@ -44,6 +45,7 @@ final class Handoff
     /** @var array<string, mixed> */
     private array $fields = [];
     private ?CurlStream $fallback = null;
+    private string $answer = '';
 
     private function __construct(private readonly string $socket)
     {
@@ -119,7 +121,7 @@ final class Handoff
     /** @param string $id 1 to 128 printable ASCII characters, without quotes, backslashes and spaces */
     public function requestId(string $id): self
     {
-        return $this->with('request_id', preg_match('/^[!#-\[\]-~]{1,128}$/D', $id) ? $id
+        return $this->with('request_id', preg_match(self::ID, $id) ? $id
             : throw new InvalidHandoff('request_id has a character that the daemon would replace, or too many.'));
     }
 
@@ -132,6 +134,27 @@ final class Handoff
     public function keep(bool $keep = true): self
     {
         return $this->with('keep', $keep);
+    }
+
+    /**
+     * Instead of a question: a kept answer of this user, from the event after the last one that the browser has read.
+     *
+     * @param int|string|null $lastEventId a number, or the browser's header Last-Event-ID
+     */
+    public function resume(string $id, int|string|null $lastEventId = null): self
+    {
+        $last = trim((string) $lastEventId);
+        if (!preg_match('/^\d{0,9}$/D', $last)) {
+            throw new InvalidHandoff('resume: the last event id is no number.');
+        }
+        $resume = $this->about('resume', $id);
+        return $last === '' ? $resume : $resume->with('last_event_id', (int) $last);
+    }
+
+    /** Instead of a question: ends a kept answer of this user for all its readers. */
+    public function stop(string $id): self
+    {
+        return $this->about('stop', $id);
     }
 
     /** A header of the daemon's response. Another call with the same name adds a value. */
@@ -223,7 +246,7 @@ final class Handoff
      */
     public function respond(): void
     {
-        $fallback = self::isAvailable() ? null : $this->fallback;
+        $fallback = self::isAvailable() || $this->answer !== '' ? null : $this->fallback;
         $headers = $fallback === null ? $this->headers() : [];
         if (headers_sent($file, $line)) {
             throw new HeadersAlreadySent("The response began in $file, line $line.");
@@ -290,10 +313,22 @@ final class Handoff
         return false;
     }
 
+    /** What is asked of a kept answer. */
+    private function about(string $what, string $id): self
+    {
+        $this->answer = $what;
+        return $this->with($what, preg_match(self::ID, $id) ? $id
+            : throw new InvalidHandoff("$what: this is no id of an answer."));
+    }
+
     /** @return array<string, mixed> the fields, if nothing of them would be lost */
     private function checked(): array
     {
         $fields = $this->fields;
+        if ($this->answer !== '') {
+            return !isset($fields['messages']) && !isset($fields['prompt']) ? self::normalised($fields, '')
+                : throw new InvalidHandoff("$this->answer is about an answer that there is: nothing is asked with it.");
+        }
         if (isset($fields['messages'], $fields['prompt'])) {
             throw new InvalidHandoff('A conversation holds everything: with it, the daemon ignores prompt.');
         }

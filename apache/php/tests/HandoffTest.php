@@ -63,6 +63,16 @@ final class HandoffTest extends TestCase
         );
     }
 
+    public function testKeptAnswerIsReadOnOrStoppedWithoutAQuestion(): void
+    {
+        self::assertSame('{"user_id":7,"resume":"a1","last_event_id":17}',
+            self::handoff()->user(7)->resume('a1', ' 17')->json());
+        self::assertSame('{"resume":"a1"}', self::handoff()->resume('a1', '')->json());
+        self::assertSame('{"user_id":7,"stop":"a1"}', self::handoff()->user(7)->stop('a1')->json());
+        // The API's parameter, the texts at which the model stops.
+        self::assertSame('{"prompt":"x","stop":"a1"}', self::handoff()->prompt('x')->with('stop', 'a1')->json());
+    }
+
     /** @dataProvider longPrompts */
     public function testPartsJoinToTheSameJson(string $prompt): void
     {
@@ -165,6 +175,11 @@ final class HandoffTest extends TestCase
             ['nothing to ask', fn ($h) => $h],
             ['nothing to ask', fn ($h) => $h->conversation([])],
             ['nothing to ask', fn ($h) => $h->prompt("  \n")],
+            ['nothing is asked with it', fn ($h) => $h->resume('a1')->prompt('x')],
+            ['nothing is asked with it', fn ($h) => $h->conversation($talk)->stop('a1')],
+            ['no number', fn ($h) => $h->resume('a1', '17x')],
+            ['no id of an answer', fn ($h) => $h->resume('')],
+            ['no id of an answer', fn ($h) => $h->stop('a b')],
             ['ignores prompt', fn ($h) => $h->prompt('a')->conversation($talk)],
             ['ignores system', fn ($h) => $h->system('a')->conversation([['role' => 'system', 'content' => 'b'], ...$talk])],
             ['messages[0] has no role', fn ($h) => $h->conversation([['content' => 'x']])],

@@ -9,9 +9,9 @@ using StreamingDaemon.Uring.Handoff;
 namespace StreamingDaemon.Host.Commands;
 
 /// <summary>
-/// Plays Apache with PHP on loopback: serves the chat page, and hands the socket of <c>POST /stream.php</c>
-/// over to the daemon, with the request's body as handoff data. For a first try only: it authenticates
-/// nobody.
+/// Plays Apache with PHP on loopback: serves the chat page, and hands the socket of a request for
+/// <c>/stream.php</c> over to the daemon, with a POST's body as handoff data. For a first try only: it
+/// authenticates nobody.
 /// </summary>
 internal sealed class DemoFront : IAsyncDisposable
 {
@@ -104,10 +104,9 @@ internal sealed class DemoFront : IAsyncDisposable
                     case { Method: "GET", Path: "/" or "/index.html" }:
                         await AnswerAsync(browser, "200 OK", "text/html; charset=utf-8", _page);
                         break;
-                    case { Method: "POST", Path: "/stream.php" }:
+                    case { Path: "/stream.php" } when request.HandoffData() is { } data:
                         // The daemon has the connection now. Ours is only a copy; close it without an answer.
-                        HandoffClient.Send(
-                            _socketPath, (int)browser.Handle, request.HandoffData(), s_patience);
+                        HandoffClient.Send(_socketPath, (int)browser.Handle, data, s_patience);
                         break;
                     default:
                         await AnswerAsync(browser, "404 Not Found", Json,

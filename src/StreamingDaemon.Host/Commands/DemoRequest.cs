@@ -1,13 +1,19 @@
 using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
+using System.Text.Json;
 using Microsoft.AspNetCore.WebUtilities;
 
 namespace StreamingDaemon.Host.Commands;
 
 /// <summary>The parts of an HTTP/1.1 request that <see cref="DemoFront"/> needs.</summary>
-internal sealed record DemoRequest(string Method, string Path, string ContentType, byte[] Body)
+internal sealed record DemoRequest(
+    string Method, string Path, string Query, string ContentType, string LastEventId, byte[] Body)
 {
+    /// <summary>The kept answer that the address names (<c>?resume=</c>), or null.</summary>
+    private string? Resumed =>
+        QueryHelpers.ParseQuery(Query).TryGetValue("resume", out var ids) ? ids.ToString() : null;
+
     /// <summary>Reads one request.</summary>
     /// <returns>Null if it is not valid, or larger than allowed.</returns>
     public static async Task<DemoRequest?> ReadAsync(Socket socket, int maxHeadBytes, int maxBodyBytes,
@@ -45,18 +51,43 @@ internal sealed record DemoRequest(string Method, string Path, string ContentTyp
             have += read;
         }
 
-        return new DemoRequest(requestLine[0], requestLine[1].Split('?')[0],
-            Header(lines, "Content-Type") ?? "", body);
+        var address = requestLine[1].Split('?', 2);
+        return new DemoRequest(requestLine[0], address[0], address.ElementAtOrDefault(1) ?? "",
+            Header(lines, "Content-Type") ?? "", Header(lines, "Last-Event-ID") ?? "", body);
     }
 
-    /// <summary>The handoff data: the JSON body unchanged, or the prompt of a form.</summary>
-    public byte[] HandoffData()
+    /// <summary>The handoff data of a POST: the JSON body unchanged, or the prompt of a form. A GET reads on,
+    /// a DELETE stops.</summary>
+    /// <returns>Null if the method does not fit the address.</returns>
+    public byte[]? HandoffData() => (Method, Resumed) switch
+    {
+        ("POST", _) => QuestionData(),
+        ("GET", { } id) => Object(("resume", id), ("last_event_id", LastEventId)),
+        ("DELETE", { } id) => Object(("stop", id)),
+        _ => null,
+    };
+
+    private byte[] QuestionData()
     {
         if (!ContentType.StartsWith("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase))
             return Body;
         var form = QueryHelpers.ParseQuery(Encoding.UTF8.GetString(Body));
         var prompt = form.TryGetValue("prompt", out var texts) ? texts.ToString() : null;
         return SendCommand.HandoffData(prompt, null);
+    }
+
+    private static byte[] Object(params ReadOnlySpan<(string Name, string Value)> members)
+    {
+        using var json = new MemoryStream();
+        using (var writer = new Utf8JsonWriter(json))
+        {
+            writer.WriteStartObject();
+            foreach (var (name, value) in members)
+                writer.WriteString(name, value);
+            writer.WriteEndObject();
+        }
+
+        return json.ToArray();
     }
 
     private static string? Header(string[] lines, string name) =>
