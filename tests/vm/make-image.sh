@@ -126,7 +126,9 @@ make_ours() {
   cp -r "$repository/tests/apache/www" "$root/vm/www"
   cp "$here"/www/* "$root/vm/www/"
   head -c 300000 /dev/zero | tr '\0' l >"$root/vm/www/large.html"
-  gcc -shared -fPIC -Wall -Werror -o "$root/vm/wrong-number.so" "$here/wrong-number.c" -ldl
+  for library in wrong-number failing-sendmsg; do
+    gcc -shared -fPIC -Wall -Werror -o "$root/vm/$library.so" "$here/$library.c" -ldl
+  done
   cp "$here/guest/init" "$root/init"
   chmod 755 "$root/init"
 }

@@ -25,6 +25,7 @@ PORTS = {
     "wrong_number": 8460,
     "event": 8461,
     "asan": 8462,
+    "failing": 8463,
 }
 
 
