@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
