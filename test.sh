@@ -32,6 +32,8 @@ install_packages() {
   # The PHP library of apache/php, and its fallback for development.
   command -v phpunit >/dev/null || missing+=(phpunit)
   compgen -G '/usr/lib/php/*/curl.so' >/dev/null || missing+=(php-curl)
+  # The database that apache/deliver.php writes to.
+  compgen -G '/usr/lib/php/*/pdo_sqlite.so' >/dev/null || missing+=(php-sqlite3)
   command -v curl >/dev/null || missing+=(curl)
   command -v gcc >/dev/null || missing+=(gcc libc6-dev)
   # Native AOT links with clang, against zlib.

@@ -1,11 +1,17 @@
 using System.Diagnostics;
 using System.Globalization;
+using StreamingDaemon.Testing;
 using StreamingDaemon.Testing.Chaos;
 
 // Random faults on both sides of one daemon, of its operator and of a hostile peer; see bench/README.md.
 //   chaos [--seconds N | --streams N] [--at-once N] [--rings N] [--seed N]
+// Or deliveries alone, to PHP and SQLite, with a receiver that comes and goes and a daemon that is killed:
+//   chaos --deliveries N [--kills N]
 long Option(string name, long otherwise) => Array.IndexOf(args, name) is >= 0 and var at && at + 1 < args.Length
     ? long.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;
+
+if (Option("--deliveries", 0) is > 0 and var answers)
+    return await DeliveriesAsync((int)answers, (int)Option("--kills", 10));
 
 var streams = Option("--streams", 0);
 var limit = TimeSpan.FromSeconds(streams > 0 ? 3_600 : Option("--seconds", 600));
@@ -50,6 +56,17 @@ if (growth is not null)
 else if (memory.Count < MemoryCurve.FewestSamples)
     Console.WriteLine("too short to tell whether resident memory is flat");
 return sum == run.Handoffs && sockets <= run.SocketsAtRest && run.Complaints.Count == 0 && growth is null ? 0 : 1;
+
+static async Task<int> DeliveriesAsync(int answers, int kills)
+{
+    var took = Stopwatch.StartNew();
+    await using var proof = new DeliveryProof();
+    var result = await proof.RunAsync(answers, kills, TimeSpan.FromMinutes(5));
+    Console.WriteLine($"read to [DONE] {result.Done}, missing {result.Missing}, repeated {result.Repeated}, rows {result.Rows}");
+    Console.WriteLine($"daemon killed {result.Kills} times, receiver {result.Outages} times; {result.Left} wait; "
+        + $"{took.Elapsed.TotalSeconds:0} s");
+    return result is { Missing: 0, Repeated: 0, Left: 0 } && result.Done >= answers ? 0 : 1;
+}
 
 void Print()
 {

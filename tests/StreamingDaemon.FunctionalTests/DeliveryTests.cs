@@ -201,6 +201,33 @@ public sealed class DeliveryTests : IDisposable
         Assert.DoesNotContain(DeliveryReceiver.Secret[6..], daemon.ErrorText, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Kept_answer_is_delivered_once_for_all_its_readers_and_a_plain_one_not()
+    {
+        await using var daemon = await _site.StartAsync(
+            new Dictionary<string, string> { ["STREAMING_DAEMON_DELIVERY__WHICH"] = "kept" }, "--delay", "20");
+        const string Kept = """{"prompt":"hi","user_id":7,"request_id":"kept-answer","keep":true}""";
+
+        var plain = daemon.AskAsync("""{"prompt":"hi","user_id":7,"request_id":"plain"}""");
+        var readers = new[] { daemon.AskAsync(Kept), daemon.AskAsync(Kept) };
+        using (var leaves = TestClient.HandOver(daemon.SocketPath, Kept.Replace("kept-answer", "left", StringComparison.Ordinal)))
+            await TestClient.ReadUntilAsync(leaves, "data: ");
+        var texts = (await Task.WhenAll(readers)).Select(TextOf).ToList();
+        await plain;
+
+        // The answer whose reader left goes on to its end.
+        var bodies = (await _receiver.BodiesAsync(2)).ToDictionary(body => body.GetProperty("request_id").GetString()!);
+        Assert.Equal(["kept-answer", "left"], bodies.Keys.Order(StringComparer.Ordinal));
+        Assert.All(texts, text => Assert.Equal(bodies["kept-answer"].GetProperty("content").GetString(), text));
+        Assert.All(bodies.Values, body => Assert.Equal("Completed", body.GetProperty("outcome").GetString()));
+        Assert.Equal(2, (await daemon.MetricValuesAsync())["streaming_daemon_deliveries_total{result=\"accepted\"}"]);
+    }
+
+    /// <summary>The text of an answer whose events have ids.</summary>
+    private static string TextOf(Answer answer) => string.Concat(answer.Raw.Split('\n')
+        .Where(line => line.StartsWith("data: {", StringComparison.Ordinal))
+        .Select(line => JsonDocument.Parse(line[6..]).RootElement.GetProperty("content").GetString()));
+
     private static async Task StreamAsync(FakeLlmExchange exchange, params string[] chunks)
     {
         await exchange.StartAsync();

@@ -15,12 +15,12 @@ internal sealed class DaemonUnderTest : IDisposable
 #endif
     private readonly ChildProcess _process;
 
-    public DaemonUnderTest(string socket, int delayMs, bool stream = false)
+    public DaemonUnderTest(string socket, int delayMs, bool stream = false, string[]? more = null)
     {
         string[] arguments =
         [
             "--socket", socket, "--socket-mode", "0666", "--delay", $"{delayMs}",
-            .. stream ? ["--socket-type", "stream"] : Array.Empty<string>(),
+            .. stream ? ["--socket-type", "stream"] : Array.Empty<string>(), .. more ?? [],
         ];
         _process = Environment.GetEnvironmentVariable(BinaryVariable) is { Length: > 0 } binary
             ? new ChildProcess(binary, arguments)

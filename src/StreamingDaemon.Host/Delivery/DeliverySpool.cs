@@ -90,7 +90,11 @@ internal sealed class DeliverySpool(string directory)
     public void Publish(IEnumerable<SpoolName> names)
     {
         foreach (var name in names)
-            File.Move(TemporaryOf(name), PendingPath(name));
+        {
+            // With overwrite it is rename(2); without, a link and an unlink.
+            File.Move(TemporaryOf(name), PendingPath(name), overwrite: true);
+        }
+
         SpoolFiles.SyncDirectory(_pending);
     }
 

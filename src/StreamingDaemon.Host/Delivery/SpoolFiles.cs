@@ -17,12 +17,14 @@ internal static partial class SpoolFiles
     // unistd.h: W_OK | X_OK.
     private const int WriteAndEnter = 2 | 1;
 
-    // fcntl.h: O_RDONLY | O_CLOEXEC; the same on x86-64 and arm64. fsync(2) takes a directory opened so.
+    // fcntl.h: O_RDONLY | O_CLOEXEC, and O_WRONLY | O_CREAT | O_CLOEXEC; the same on x86-64 and arm64.
+    // fsync(2) takes a directory opened like the first.
     private const int OpenFlags = 0x80000;
+    private const int CreateFlags = 0x80000 | 0x40 | 0x1;
 
     [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8,
         SetLastError = true)]
-    private static partial int Open(string path, int flags);
+    private static partial int Open(string path, int flags, int mode);
 
     [LibraryImport("libc", EntryPoint = "access", StringMarshalling = StringMarshalling.Utf8,
         SetLastError = true)]
@@ -41,7 +43,8 @@ internal static partial class SpoolFiles
     public static void CreateDirectory(string path) => Directory.CreateDirectory(path, DirectoryMode);
 
     /// <summary>Whether this user may make files in the directory.</summary>
-    public static bool IsWritable(string directory) => Access(directory, WriteAndEnter) == 0;
+    public static bool IsWritable(string directory) =>
+        Directory.Exists(directory) && Access(directory, WriteAndEnter) == 0;
 
     /// <summary>Writes a new file, and returns once its content is on the disk. Its name is there only after
     /// <see cref="SyncDirectory"/>.</summary>
@@ -67,17 +70,21 @@ internal static partial class SpoolFiles
     /// <exception cref="IOException">The disk fails.</exception>
     public static void SyncDirectory(string path)
     {
-        using var directory = new SafeFileHandle(Open(path, OpenFlags), ownsHandle: true);
+        using var directory = new SafeFileHandle(Open(path, OpenFlags, 0), ownsHandle: true);
         if (directory.IsInvalid || Fsync(directory) != 0)
             throw new IOException($"{path}: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
     }
 
     /// <summary>Takes a lock that ends with the process, however it ends.</summary>
     /// <returns>The lock; null if another process has it.</returns>
-    public static FileStream? TryLock(string path)
+    /// <exception cref="IOException">The file cannot be opened.</exception>
+    public static SafeFileHandle? TryLock(string path)
     {
-        var file = Open(path, FileMode.OpenOrCreate);
-        if (Flock(file.SafeFileHandle, LockExclusivelyNow) == 0)
+        // Not by the runtime, which takes a lock of its own, and throws if another process has one.
+        var file = new SafeFileHandle(Open(path, CreateFlags, (int)Mode), ownsHandle: true);
+        if (file.IsInvalid)
+            throw new IOException($"{path}: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
+        if (Flock(file, LockExclusivelyNow) == 0)
             return file;
         file.Dispose();
         return null;

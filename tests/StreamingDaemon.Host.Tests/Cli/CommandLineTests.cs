@@ -105,6 +105,10 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("check --json", "check json=True")]
     [InlineData("demo", "demo port=8080 once=False")]
     [InlineData("demo --port 0", "demo port=0 once=False")]
+    [InlineData("deliveries list", "deliveries List all json=False")]
+    [InlineData("deliveries list --json", "deliveries List all json=True")]
+    [InlineData("deliveries retry msg_1", "deliveries Retry msg_1 json=False")]
+    [InlineData("--backend mock deliveries drop --all", "deliveries Drop all json=False")]
     [InlineData("send --socket /a --prompt hi", "send socket=/a prompt=hi data=- timeout=330")]
     [InlineData("--socket /a send --data {\"prompt\":1}", "send socket=/a prompt=- data={\"prompt\":1} timeout=330")]
     [InlineData("send --prompt hi", "send socket=/var/run/streaming-daemon.sock prompt=hi data=- timeout=330")]
@@ -116,6 +120,17 @@ public sealed class CommandLineTests : IDisposable
     {
         Assert.Equal(0, await Run(line));
         Assert.Equal(expected, _invocation.Actions.Called);
+    }
+
+    [Theory]
+    [InlineData("deliveries retry", "give either the ID of a delivery, or --all")]
+    [InlineData("deliveries drop msg_1 --all", "give either the ID of a delivery, or --all")]
+    [InlineData("deliveries dorp msg_1", "did you mean drop?")]
+    public async Task Command_of_deliveries_that_says_too_little_or_too_much_is_refused(string line, string problem)
+    {
+        Assert.Equal(2, await Run(line));
+        Assert.Contains(problem, _invocation.Error);
+        Assert.Null(_invocation.Actions.Called);
     }
 
     [Fact]
