@@ -18,6 +18,8 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     private const string Upgrade = "deploy/debian/build.sh artifacts/aot/streaming-daemon artifacts";
     private const string Key = "install -m 600 /dev/null /etc/streaming-daemon/openai-api-key";
     private const string Keys = "docs/keys.md";
+    private const string Delivery = "docs/delivery.md";
+    private const string DeliverySecret = "install -m 640 -g www-data /dev/null /etc/streaming-daemon/delivery-secret";
     private const string NewKey = """printf %s "$OPENAI_API_KEY" >/etc/streaming-daemon/openai-api-key""";
     private const string WithoutPackage =
         "useradd --system --gid www-data --home-dir /nonexistent --shell /usr/sbin/nologin streaming-daemon";
@@ -117,6 +119,28 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
 
         await NoneIsCutAsync(machine, "/tmp/upgrade");
         await machine.ShellAsync("dpkg-query --show streaming-daemon | grep 99.0.0");
+    }
+
+    [Fact]
+    [Runs(Delivery, DeliverySecret)]
+    [Runs(Delivery, "streaming-daemon deliveries list")]
+    [Runs(Delivery, "streaming-daemon deliveries retry --all")]
+    public async Task Secret_of_deliveries_is_read_by_the_daemon_and_what_waits_is_listed()
+    {
+        var machine = operators.Machine;
+        await machine.RunAsync(Delivery, DeliverySecret);
+
+        Assert.Contains("deliveries", await machine.ShellAsync(
+            "setpriv --reuid streaming-daemon --regid www-data --clear-groups env "
+            + "STREAMING_DAEMON_DELIVERY__URL=http://127.0.0.1/chat/deliver.php "
+            + "STREAMING_DAEMON_DELIVERY__SECRET_FILE=/etc/streaming-daemon/delivery-secret "
+            + "STREAMING_DAEMON_DELIVERY__SPOOL_DIR=/tmp/deliveries "
+            + "streaming-daemon check --socket /run/streaming-daemon/check.sock --metrics 0"),
+            StringComparison.Ordinal);
+        Assert.Contains("0 waiting, 0 dead", await machine.RunAsync(Delivery, "streaming-daemon deliveries list"),
+            StringComparison.Ordinal);
+        Assert.Equal("0 to be sent at once\n",
+            await machine.RunAsync(Delivery, "streaming-daemon deliveries retry --all"));
     }
 
     [Fact]
