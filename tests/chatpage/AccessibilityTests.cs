@@ -60,7 +60,7 @@ public sealed class AccessibilityTests(Browser browser, SharedSites sites)
         var answer = site.NextAnswer().Say("Once upon ");
         page.Ask("A long story, please");
         await Eventually.TrueAsync(() => page.Answers.Count == 1);
-        Assert.Equal(["New chat", "Your message", "Stop"], page.Controls());
+        Assert.Equal(["History", "New chat", "Your message", "Stop"], page.Controls());
 
         var nodes = AccessibilityTree(page);
 
@@ -216,7 +216,7 @@ public sealed class AccessibilityTests(Browser browser, SharedSites sites)
             && !said.StartsWith("First word", StringComparison.Ordinal))];
 
     /// <summary>Rules that are broken, with those that axe counts as best practice.</summary>
-    private static string[] Violations(ChatPage page)
+    internal static string[] Violations(ChatPage page)
     {
         page.Run<object>("if (!window.axe) (0, eval)(arguments[0])", s_axe);
         var found = (string)page.RunToEnd("""

@@ -26,7 +26,19 @@ public sealed class Browser : IDisposable
             _driver.Value.Quit();
     }
 
-    internal ChatPage Open(ChatSite site) => new(_driver.Value, site.Url);
+    /// <summary>A visitor who was never here before.</summary>
+    internal ChatPage Open(ChatSite site)
+    {
+        _driver.Value.ExecuteCdpCommand("Storage.clearDataForOrigin", new Dictionary<string, object?>
+        {
+            ["origin"] = new Uri(site.Url).GetLeftPart(UriPartial.Authority),
+            ["storageTypes"] = "local_storage",
+        });
+        return OpenTab(site.Url);
+    }
+
+    /// <summary>Another tab of the same visitor.</summary>
+    internal ChatPage OpenTab(string address) => new(_driver.Value, address);
 
     private static ChromeDriver Start()
     {

@@ -33,6 +33,14 @@ internal sealed class ChatPage : IDisposable
 
     public IReadOnlyList<string> Answers => Messages("Answer: ");
 
+    /// <summary>What is in the box of the address, with the conversation that is shown.</summary>
+    public string Address => Driver.Url;
+
+    /// <summary>Titles of the conversations on the side, as they are told to a screen reader.</summary>
+    public IReadOnlyList<string> History =>
+        [.. Run<IReadOnlyCollection<object>>("return [...document.querySelectorAll('nav a')].map(a => a.textContent)")
+            .Cast<string>()];
+
     /// <summary>What stands in the text box.</summary>
     public string Draft => Run<string>("return document.querySelector('textarea').value");
 
@@ -58,18 +66,38 @@ internal sealed class ChatPage : IDisposable
     /// <summary>Presses keys, wherever the focus is.</summary>
     public void Press(params string[] keys) => new Actions(Driver).SendKeys(string.Concat(keys)).Perform();
 
-    public void ShiftPress(string key) =>
-        new Actions(Driver).KeyDown(Keys.Shift).SendKeys(key).KeyUp(Keys.Shift).Perform();
+    public void ShiftPress(string key) => PressWith(Keys.Shift, key);
+
+    public void PressWith(string modifier, string key) =>
+        new Actions(Driver).KeyDown(modifier).SendKeys(key).KeyUp(modifier).Perform();
 
     /// <summary>Types into the box that has the focus when the page opens, and sends.</summary>
     public void Ask(string question) => Press(question, Keys.Enter);
+
+    public void Reload() => Driver.Navigate().Refresh();
+
+    /// <summary>Answers the question that stands over the page.</summary>
+    public void Confirm() => Driver.SwitchTo().Alert().Accept();
 
     public void Click(string name) => Control(name).Click();
 
     public bool Shows(string control) => Controls().Contains(control);
 
     /// <summary>Names of the visible buttons and text boxes, as they are told to a screen reader.</summary>
-    public IReadOnlyList<string> Controls() => [.. VisibleControls().Select(c => c.ComputedAccessibleLabel)];
+    public IReadOnlyList<string> Controls()
+    {
+        for (var left = 20; ; left--)
+        {
+            try
+            {
+                return [.. VisibleControls().Select(c => c.ComputedAccessibleLabel)];
+            }
+            catch (StaleElementReferenceException) when (left > 0)
+            {
+                // The page has drawn meanwhile.
+            }
+        }
+    }
 
     public T Run<T>(string script, params object[] arguments) =>
         (T)Driver.ExecuteScript(script, arguments)!;

@@ -58,12 +58,12 @@ internal sealed class ChatSite : IAsyncDisposable
         return answer;
     }
 
-    /// <summary>How many streams have ended in this way.</summary>
-    public async Task<int> EndedAsync(string outcome)
+    /// <summary>How often this has happened to answers.</summary>
+    public async Task<int> AnswersAsync(string what)
     {
         using var http = new HttpClient();
         var metrics = await http.GetStringAsync($"http://127.0.0.1:{_metricsPort}/metrics");
-        var name = $"streaming_daemon_streams_total{{backend=\"openai\",outcome=\"{outcome}\"}} ";
+        var name = $"streaming_daemon_answers_total{{event=\"{what}\"}} ";
         return metrics.Split('\n').Where(l => l.StartsWith(name, StringComparison.Ordinal))
             .Select(l => int.Parse(l[name.Length..], System.Globalization.CultureInfo.InvariantCulture))
             .SingleOrDefault();
