@@ -2,19 +2,21 @@ using System.Text.RegularExpressions;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>The code of docs/php.md.</summary>
+/// <summary>The code of docs/php.md, and the PHP of docs/answers.md.</summary>
 public sealed partial class PhpPageTests
 {
     public static TheoryData<Stack> Both => SharedServers.Both;
 
-    [Fact]
-    public void Code_of_the_page_is_php()
+    [Theory]
+    [InlineData("php.md", 6)]
+    [InlineData("answers.md", 1)]
+    public void Code_of_the_page_is_php(string page, int least)
     {
         string directory = Directory.CreateTempSubdirectory("handoff-page-").FullName;
         try
         {
-            var blocks = Blocks();
-            Assert.True(blocks.Count >= 6, $"{blocks.Count} blocks");
+            var blocks = Blocks(page);
+            Assert.True(blocks.Count >= least, $"{blocks.Count} blocks");
             foreach (string block in blocks)
             {
                 string file = Path.Combine(directory, "block.php");
@@ -37,7 +39,7 @@ public sealed partial class PhpPageTests
         PhpLibraryTests.CopyLibrary(apache);
         // The site's own parts: where the daemon listens, and who has signed in.
         const string socket = "/run/streaming-daemon/streaming-daemon.sock", start = "session_start();";
-        string page = Blocks()[0];
+        string page = Blocks("php.md")[0];
         Assert.Contains(socket, page, StringComparison.Ordinal);
         Assert.Contains(start, page, StringComparison.Ordinal);
         File.WriteAllText(apache.Root + "/www/page.php", page
@@ -52,8 +54,8 @@ public sealed partial class PhpPageTests
         Assert.Equal(400, Curl.Status("-d", "prompt=", apache.Url("/page.php?user=1")));
     }
 
-    private static List<string> Blocks() =>
-        [.. Block().Matches(File.ReadAllText(Path.Combine(Tools.Repository, "docs", "php.md")))
+    private static List<string> Blocks(string page) =>
+        [.. Block().Matches(File.ReadAllText(Path.Combine(Tools.Repository, "docs", page)))
             .Select(match => match.Groups[1].Value)];
 
     [GeneratedRegex("^```php\n(.*?)^```$", RegexOptions.Multiline | RegexOptions.Singleline)]
