@@ -61,6 +61,8 @@ install_packages() {
   command -v runc >/dev/null || missing+=(runc)
   # deploy/seccomp/trace.sh, and what counts system calls.
   command -v strace >/dev/null || missing+=(strace)
+  # Kept answers that several daemons share.
+  command -v redis-server >/dev/null || missing+=(redis-server)
   [ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev)
   # The virtual machine of tests/vm: what it runs on, and the clients in it.
   command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)

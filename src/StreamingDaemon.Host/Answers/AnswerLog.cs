@@ -47,6 +47,19 @@ internal sealed class AnswerLog : IBufferWriter<byte>
         this.Write("\n"u8);
     }
 
+    /// <summary>Appends whole events, with their ids.</summary>
+    public void Append(ReadOnlySpan<byte> events, int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            if (Events++ % EventsPerMark == 0)
+                _marks?.Add((int)End);
+            var end = EndOfEvent(events);
+            this.Write(events[..end]);
+            events = events[end..];
+        }
+    }
+
     public void Advance(int count) => _length += count;
 
     public Memory<byte> GetMemory(int sizeHint = 0)

@@ -34,6 +34,9 @@ internal enum AnswerEvent
 
     /// <summary>A finished answer went before its time, to make room.</summary>
     Evicted,
+
+    /// <summary>An answer is not in Redis: Redis was gone for too long.</summary>
+    Unshared,
 }
 
 /// <summary>Counts and logs what happens to kept answers.</summary>
@@ -43,6 +46,7 @@ internal sealed class AnswerReports
     private readonly Counter _ended;
     private readonly LogSampler _samples;
     private readonly ILogger _logger;
+    private bool _isSharedDown;
 
     public AnswerReports(StreamMetrics metrics, LogSampler samples, ILogger<AnswerReports> logger)
     {
@@ -77,6 +81,44 @@ internal sealed class AnswerReports
             answers.WithLabels("finished").Set(now.Finished);
             bytes.Set(now.Bytes);
         });
+    }
+
+    /// <summary>Connects the gauge of the shared store.</summary>
+    public void ObserveShared(Func<bool> isUp)
+    {
+        var up = Prometheus.Metrics.WithCustomRegistry(Metrics.Registry).CreateGauge(
+            "streaming_daemon_answers_redis_up",
+            "1 while Redis answers, else 0. Only with answers.store redis.");
+        Metrics.Registry.AddBeforeCollectCallback(() => up.Set(isUp() ? 1 : 0));
+    }
+
+    /// <summary>The shared store does not answer. Logged once until it does.</summary>
+    public void SharedIsDown(string reason)
+    {
+        if (!Interlocked.Exchange(ref _isSharedDown, true))
+            _logger.RedisUnavailable(reason);
+    }
+
+    /// <summary>The shared store answers, but refuses a command.</summary>
+    public void SharedRefuses(string code)
+    {
+        if (_samples.Admits($"Redis refuses: {code}"))
+            _logger.RedisRefuses(code);
+    }
+
+    /// <summary>The shared store answers.</summary>
+    public void SharedIsUp()
+    {
+        if (Interlocked.Exchange(ref _isSharedDown, false))
+            _logger.RedisAvailable();
+    }
+
+    /// <summary>An answer is not in the shared store, or no longer.</summary>
+    public void Unshared(AnswerKey key)
+    {
+        Count(AnswerEvent.Unshared);
+        if (_samples.Admits("answer not shared"))
+            _logger.AnswerUnshared(key.Id);
     }
 
     /// <summary>A new answer is served without being kept.</summary>

@@ -30,6 +30,9 @@ internal sealed class KeptAnswer(AnswerKey key)
     /// <summary>Called when a reader leaves a running answer without a reader.</summary>
     public Action? Orphaned { get; init; }
 
+    /// <summary>Called after each event and at the end, under the answer's lock: it must not block.</summary>
+    public Action? Changed { get; set; }
+
     /// <summary>False once it grew too long: its readers get the rest, but nobody can resume it.</summary>
     public bool IsKept => Volatile.Read(ref _isKept);
 
@@ -77,9 +80,30 @@ internal sealed class KeptAnswer(AnswerKey key)
                 throw new OperationCanceledException("the answer has ended");
             _log.BeginEvent();
             format.Write(_log, delta, facts);
-            Volatile.Write(ref _areHeadsDue, true);
-            PumpLocked();
+            OnAppended();
             return (_log.Capacity, _log.End);
+        }
+    }
+
+    /// <summary>Appends whole events that another daemon wrote.</summary>
+    public void AppendEvents(ReadOnlySpan<byte> events, int count)
+    {
+        lock (_gate)
+        {
+            _log.Append(events, count);
+            OnAppended();
+        }
+    }
+
+    /// <summary>A copy of the events after an event, up to 64 KiB, and the id of the last one.</summary>
+    public (byte[] Bytes, int Last) EventsAfter(int id)
+    {
+        lock (_gate)
+        {
+            if (!_isKept || id >= _log.Events)
+                return ([], id);
+            var events = _log.Read(_log.PositionAfter(id), 64 * 1024);
+            return (events.ToArray(), id + events.Count("\n\n"u8));
         }
     }
 
@@ -112,6 +136,7 @@ internal sealed class KeptAnswer(AnswerKey key)
             if (IsKept)
                 _log.Seal();
             PumpLocked();
+            Changed?.Invoke();
         }
     }
 
@@ -193,6 +218,13 @@ internal sealed class KeptAnswer(AnswerKey key)
             _room ??= new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
             return new ValueTask<bool>(_room.Task);
         }
+    }
+
+    private void OnAppended()
+    {
+        Volatile.Write(ref _areHeadsDue, true);
+        PumpLocked();
+        Changed?.Invoke();
     }
 
     private void PumpLocked()

@@ -1,5 +1,6 @@
 using System.Text;
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Answers.Shared;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Host.Handoff;
@@ -11,7 +12,8 @@ namespace StreamingDaemon.Host.Answers;
 /// <summary>Serves the handoffs about kept answers: one that keeps its answer, joins one, resumes one, or
 /// stops one.</summary>
 internal sealed class KeptAnswers(
-    ReloadableOptions options, AnswerStore store, CallRunner calls, AnswerReports reports) : IKeptAnswers
+    ReloadableOptions options, AnswerStore store, CallRunner calls, AnswerReports reports,
+    ISharedAnswers? shared = null) : IKeptAnswers
 {
     public Task? TryHandle(StreamSession session)
     {
@@ -20,16 +22,18 @@ internal sealed class KeptAnswers(
             return StopAsync(session, new AnswerKey(request.UserId, stop));
         if (request.Resume is { } resume)
             return ResumeAsync(session, new AnswerKey(request.UserId, resume));
-        return request.Keep ?? options.Current.Answers.Keep ? KeepOrJoin(session) : null;
+        if (!(request.Keep ?? options.Current.Answers.Keep))
+            return null;
+        if (!request.HasRequestId)
+            request.RequestId = RequestId.Unguessable();
+        return shared is null ? KeepOrJoin(session, owner: null) : KeepSharedAsync(session, shared);
     }
 
     /// <summary>Begins the answer, or joins it if it is there: a double click is paid once.</summary>
     /// <returns>Null if it cannot be kept.</returns>
-    private Task? KeepOrJoin(StreamSession session)
+    private Task? KeepOrJoin(StreamSession session, string? owner)
     {
         var request = session.Request;
-        if (!request.HasRequestId)
-            request.RequestId = RequestId.Unguessable();
         var key = new AnswerKey(request.UserId, request.RequestId);
         ErrorResponse? refusal = null;
         AnswerCall? call = null;
@@ -55,38 +59,98 @@ internal sealed class KeptAnswers(
         reports.Count(isNew ? AnswerEvent.Kept : AnswerEvent.Joined);
         var reader = Attach(session, answer!, after: 0)!;
         if (isNew)
+        {
+            if (owner is not null)
+                shared!.Mirror(answer!, owner);
             _ = calls.RunAsync(call!);
+        }
         else
+        {
             request.ReleasePrompt();
+        }
+
         return reader.RunAsync();
     }
 
-    private Task ResumeAsync(StreamSession session, AnswerKey key)
+    /// <summary>Begins the answer, unless it is there on this daemon or another one.</summary>
+    private async Task KeepSharedAsync(StreamSession session, ISharedAnswers others)
     {
-        session.Use = AnswerUse.Resumed;
-        if (store.Find(key) is not { } answer)
-            return NotFoundAsync(session);
-        reports.Count(AnswerEvent.Resumed);
-        return Attach(session, answer, session.Request.LastEventId) is { } reader
-            ? reader.RunAsync()
-            // WHATWG HTML, section 9.2.2: at a 204 an EventSource stops to reconnect.
-            : RespondAsync(session, 204, "");
-    }
-
-    private Task StopAsync(StreamSession session, AnswerKey key)
-    {
-        session.Use = AnswerUse.Stop;
-        if (store.Find(key) is not { } answer)
-            return NotFoundAsync(session);
-        var isRunning = answer.End is null;
-        if (isRunning)
+        var request = session.Request;
+        var key = new AnswerKey(request.UserId, request.RequestId);
+        var owner = Guid.NewGuid().ToString("N");
+        var claim = store.Find(key) is null
+            ? await others.ClaimAsync(key, owner).ConfigureAwait(false)
+            : SharedClaim.Taken;
+        if (claim == SharedClaim.Taken && store.Find(key) is null
+            && await others.FollowAsync(key).ConfigureAwait(false) is { } followed)
         {
-            reports.Count(AnswerEvent.Stopped);
-            answer.Cancel?.Invoke(StreamOutcome.Stopped);
+            session.Use = AnswerUse.Joined;
+            reports.Count(AnswerEvent.Joined);
+            request.ReleasePrompt();
+            await Attach(session, followed, after: 0)!.RunAsync().ConfigureAwait(false);
+            return;
         }
 
-        return RespondAsync(
-            session, 200, $"{{\"stopped\":{(isRunning ? "true" : "false")},\"request_id\":\"{key.Id}\"}}\n");
+        Task? served = null;
+        if (claim == SharedClaim.Unavailable)
+            reports.Unshared(key);
+        else
+            served = KeepOrJoin(session, claim == SharedClaim.Claimed ? owner : null);
+        if (claim == SharedClaim.Claimed && session.Use != AnswerUse.Kept)
+            await others.ReleaseAsync(key, owner).ConfigureAwait(false);
+        await (served ?? ServePlainAsync(session)).ConfigureAwait(false);
+    }
+
+    private Task ServePlainAsync(StreamSession session) => calls.Admit(session) is { } refusal
+        ? calls.ConcludeAsync(
+            session, new BackendResult(StreamOutcome.RateLimited, refusal.Message), refusal)
+        : calls.RunAsync(session);
+
+    private async Task ResumeAsync(StreamSession session, AnswerKey key)
+    {
+        session.Use = AnswerUse.Resumed;
+        var answer = store.Find(key);
+        if (answer is null && shared is not null)
+            answer = await shared.FollowAsync(key).ConfigureAwait(false);
+        if (answer is null)
+        {
+            await NotFoundAsync(session).ConfigureAwait(false);
+            return;
+        }
+
+        reports.Count(AnswerEvent.Resumed);
+        if (Attach(session, answer, session.Request.LastEventId) is { } reader)
+            await reader.RunAsync().ConfigureAwait(false);
+        else
+            // WHATWG HTML, section 9.2.2: at a 204 an EventSource stops to reconnect.
+            await RespondAsync(session, 204, "").ConfigureAwait(false);
+    }
+
+    private async Task StopAsync(StreamSession session, AnswerKey key)
+    {
+        session.Use = AnswerUse.Stop;
+        bool? isRunning = null;
+        if (store.Find(key) is { } answer)
+        {
+            isRunning = answer.End is null;
+            answer.Cancel?.Invoke(StreamOutcome.Stopped);
+        }
+        else if (shared is not null)
+        {
+            isRunning = await shared.StopAsync(key).ConfigureAwait(false);
+        }
+
+        if (isRunning is not { } was)
+        {
+            await NotFoundAsync(session).ConfigureAwait(false);
+            return;
+        }
+
+        if (was)
+            reports.Count(AnswerEvent.Stopped);
+        await RespondAsync(
+            session, 200, $"{{\"stopped\":{(was ? "true" : "false")},\"request_id\":\"{key.Id}\"}}\n")
+            .ConfigureAwait(false);
     }
 
     /// <returns>Null if the client has all of an answer that has ended.</returns>
@@ -102,9 +166,11 @@ internal sealed class KeptAnswers(
     private Task NotFoundAsync(StreamSession session)
     {
         reports.Count(AnswerEvent.NotFound);
-        return calls.ConcludeAsync(session,
-            new BackendResult(StreamOutcome.AnswerNotFound, ErrorResponse.AnswerNotFound.Message),
-            ErrorResponse.AnswerNotFound);
+        // It may be there when the store answers again: a page must not give it up.
+        var error = shared is { IsUp: false } ? ErrorResponse.AnswersUnavailable
+            : ErrorResponse.AnswerNotFound;
+        return calls.ConcludeAsync(
+            session, new BackendResult(StreamOutcome.AnswerNotFound, error.Message), error);
     }
 
     private static async Task RespondAsync(StreamSession session, int status, string body)

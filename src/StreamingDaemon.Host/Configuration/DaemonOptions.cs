@@ -171,6 +171,22 @@ internal sealed record AnswerOptions
 
     /// <summary>All kept answers together, bytes.</summary>
     public long MaxBytes { get; init; } = 64 << 20;
+
+    public AnswerStoreKind Store { get; init; }
+
+    /// <summary>host:port</summary>
+    public string Redis { get; init; } = "127.0.0.1:6379";
+
+    public bool RedisTls { get; init; }
+
+    public string? RedisPasswordFile { get; init; }
+}
+
+/// <summary>Where kept answers are: <c>"memory"</c> or <c>"redis"</c>.</summary>
+internal enum AnswerStoreKind
+{
+    Memory,
+    Redis,
 }
 
 /// <summary><c>[rate_limit]</c></summary>

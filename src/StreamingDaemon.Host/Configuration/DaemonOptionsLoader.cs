@@ -136,6 +136,12 @@ internal static class DaemonOptionsLoader
 
     private static void CheckTogether(DaemonOptions options, ConfigurationErrors errors)
     {
+        if (options.Answers is { Store: AnswerStoreKind.Redis, RedisPasswordFile: { } file }
+            && SecretFile.TryRead(file, out _) is { } unreadable)
+        {
+            errors.Add("answers.redis_password_file", $"{file}: {unreadable}");
+        }
+
         var (kind, settings) = options.Backends.Of(options.Backend.Name);
         if (kind.Validate(settings) is { } problem)
         {

@@ -53,5 +53,40 @@ internal sealed partial class OptionTable
                 + "are not kept",
             Cost = "It is part of what streams may hold (server.max_memory).",
         },
+        new OptionSpec<AnswerStoreKind>(
+            new ChoiceType<AnswerStoreKind>(
+                ("memory", AnswerStoreKind.Memory), ("redis", AnswerStoreKind.Redis)),
+            o => o.Answers.Store, (o, v) => o with { Answers = o.Answers with { Store = v } })
+        {
+            Key = "answers:store",
+            Description = "Where kept answers are: in this daemon's memory, or in Redis too, for every "
+                + "daemon that uses it",
+            Cost = "About a command for each 10 ms of an answer. docs/answers.md has the rest.",
+        },
+        new OptionSpec<string>(
+            new NameType("a host and a port such as 127.0.0.1:6379"),
+            o => o.Answers.Redis, (o, v) => o with { Answers = o.Answers with { Redis = v } })
+        {
+            Key = "answers:redis",
+            Description = "Address of Redis, host:port",
+            Cost = "Whoever reaches it can read kept answers.",
+        },
+        new OptionSpec<bool>(
+            new BoolType(),
+            o => o.Answers.RedisTls, (o, v) => o with { Answers = o.Answers with { RedisTls = v } })
+        {
+            Key = "answers:redis_tls",
+            Description = "Speak TLS to Redis",
+            Cost = "Its certificate must be trusted by the machine.",
+        },
+        new OptionSpec<string?>(
+            new FilePathType(),
+            o => o.Answers.RedisPasswordFile,
+            (o, v) => o with { Answers = o.Answers with { RedisPasswordFile = v } })
+        {
+            Key = "answers:redis_password_file",
+            Description = "File with the password of Redis; read at the start",
+            Cost = "Readable for the daemon's user alone.",
+        },
     ];
 }

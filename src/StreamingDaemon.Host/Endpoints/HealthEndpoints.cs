@@ -1,4 +1,5 @@
 using System.Text.Json;
+using StreamingDaemon.Host.Answers.Shared;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Streams;
 using StreamingDaemon.Uring;
@@ -49,6 +50,9 @@ internal static class HealthEndpoints
             json.WriteNumber("streaming", streaming);
             json.WriteEndObject();
             json.WriteString("backend", options.Backend.Name);
+            // The daemon stays ready: streams go on, unkept.
+            if (services.GetService<ISharedAnswers>() is { } shared)
+                json.WriteString("answers_redis", shared.IsUp ? "ok" : "unavailable");
         });
     }
 

@@ -66,6 +66,9 @@ internal enum ErrorCode : byte
 
     /// <summary>Nobody read the kept answer for too long.</summary>
     AnswerOrphaned,
+
+    /// <summary>The store of kept answers does not answer.</summary>
+    AnswersUnavailable,
 }
 
 /// <summary>The spelling of the codes.</summary>

@@ -49,6 +49,10 @@ internal sealed record ErrorResponse(
     public static readonly ErrorResponse AnswerNotFound =
         new(ErrorCode.AnswerNotFound, 404, "There is no such answer, or it is no longer kept.");
 
+    /// <summary>The answer may be there when the store answers again.</summary>
+    public static readonly ErrorResponse AnswersUnavailable =
+        new(ErrorCode.AnswersUnavailable, 503, "Kept answers are unavailable for the moment.");
+
     private static readonly ErrorResponse s_orphaned = new(
         ErrorCode.AnswerOrphaned, 502, "Nobody read the answer for too long: it was ended.");
 

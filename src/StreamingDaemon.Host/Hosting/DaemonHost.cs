@@ -3,6 +3,7 @@ using Prometheus;
 using Serilog;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Answers;
+using StreamingDaemon.Host.Answers.Shared;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Delivery;
 using StreamingDaemon.Host.Endpoints;
@@ -112,7 +113,10 @@ internal static class DaemonHost
         services.AddSingleton<CallRunner>();
         services.AddSingleton<AnswerReports>();
         services.AddSingleton<AnswerStore>();
+        if (options.Answers.Store == AnswerStoreKind.Redis)
+            services.AddSingleton<ISharedAnswers, RedisAnswers>();
         services.AddSingleton<IKeptAnswers, KeptAnswers>();
+        services.AddSingleton<AnswersLifetime>();
         if (options.Delivery.Url is not null)
         {
             services.AddSingleton<DeliveryLog>();

@@ -17,7 +17,7 @@ namespace StreamingDaemon.Host.Hosting;
 /// so that <c>/health</c> answers until then.
 /// </summary>
 internal sealed class HandoffLoopService(
-    HandoffServer server, ReloadableOptions options, StreamWatchdog watchdog, AnswerStore answers,
+    HandoffServer server, ReloadableOptions options, StreamWatchdog watchdog, AnswersLifetime answers,
     DrainSignal drain,
     ServiceNotifier notifier, LoopWatchdog alive, IHostApplicationLifetime lifetime,
     ILogger<HandoffLoopService> logger) : BackgroundService, IHostedLifecycleService
@@ -50,6 +50,7 @@ internal sealed class HandoffLoopService(
     /// <exception cref="HandoffServerException">The ring or the socket is refused.</exception>
     public async Task StartedAsync(CancellationToken cancellationToken)
     {
+        await answers.StartAsync().ConfigureAwait(false);
         await server.StartAsync().ConfigureAwait(false);
         var now = options.Current;
         var asked = now.Server.MaxConnections;
@@ -133,6 +134,7 @@ internal sealed class HandoffLoopService(
 
         _logger.DrainTimedOut(server.Statistics.ActiveConnections);
         watchdog.CancelAll(StreamOutcome.Drained);
+        answers.EndFollowers();
         if (await EndsWithinAsync(s_errorEventTime).ConfigureAwait(false))
             return;
         server.Stop();

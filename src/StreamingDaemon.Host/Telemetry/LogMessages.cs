@@ -175,4 +175,20 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 92, EventName = "AnswerNoLongerKept", Level = LogLevel.Warning, Message =
         "answer {RequestId} streams on, but can no longer be resumed: it passed answers.{Limit}")]
     public static partial void AnswerNoLongerKept(this ILogger logger, string requestId, string limit);
+
+    [LoggerMessage(EventId = 93, EventName = "RedisUnavailable", Level = LogLevel.Warning, Message =
+        "Redis is unavailable ({Reason}): new answers are streamed, but not kept")]
+    public static partial void RedisUnavailable(this ILogger logger, string reason);
+
+    [LoggerMessage(EventId = 94, EventName = "RedisAvailable", Level = LogLevel.Information,
+        Message = "Redis is available: answers are kept again")]
+    public static partial void RedisAvailable(this ILogger logger);
+
+    [LoggerMessage(EventId = 95, EventName = "AnswerUnshared", Level = LogLevel.Warning,
+        Message = "answer {RequestId} is streamed, but other daemons cannot read it: Redis is unavailable")]
+    public static partial void AnswerUnshared(this ILogger logger, string requestId);
+
+    [LoggerMessage(EventId = 96, EventName = "RedisRefuses", Level = LogLevel.Warning,
+        Message = "Redis refuses a command: {Code}. The answer is not shared")]
+    public static partial void RedisRefuses(this ILogger logger, string code);
 }

@@ -16,10 +16,13 @@ public sealed class EnvironmentTests : IDisposable
         using var key = certificate.GetECDsaPrivateKey()!;
         _sandbox.Write("other.pem", certificate.ExportCertificatePem() + "\n"
             + key.ExportPkcs8PrivateKeyPem());
+        _sandbox.Write("password", "a-password");
     }
 
     /// <summary>A certificate and its key.</summary>
     private string PemFile => _sandbox.PathOf("other.pem");
+
+    private string PasswordFile => _sandbox.PathOf("password");
 
     public void Dispose() => _sandbox.Dispose();
 
@@ -61,6 +64,9 @@ public sealed class EnvironmentTests : IDisposable
         "delivery:spool_dir" => "/tmp/other",
         "delivery:max_bytes" => "32Mi",
         "streaming:half_close" => "keep",
+        "answers:store" => "redis",
+        "answers:redis" => "redis:6379",
+        "answers:redis_password_file" => PasswordFile,
         "streaming:format" => "openai",
         "streaming:events" => "usage",
         _ => spec.ToToml(OptionTable.BuiltIn.Defaults) switch

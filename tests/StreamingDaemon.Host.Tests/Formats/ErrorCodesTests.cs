@@ -15,6 +15,7 @@ public sealed partial class ErrorCodesTests
         ErrorResponse.MalformedHandoff, ErrorResponse.NoPrompt, ErrorResponse.UnknownFormat, ErrorResponse.HandoffTooLarge,
         ErrorResponse.OverCapacity, ErrorResponse.OverMemory, ErrorResponse.RateLimited(1),
         ErrorResponse.TooManyStreams, ErrorResponse.AnswerNotFound,
+        ErrorResponse.AnswersUnavailable,
         .. Enum.GetValues<StreamOutcome>().Where(outcome => outcome != StreamOutcome.UpstreamError)
             .Select(outcome => ErrorResponse.For(new BackendResult(outcome))).OfType<ErrorResponse>(),
         .. Enum.GetValues<UpstreamFault>().Select(fault => ErrorResponse.For(BackendResult.Failed(fault, ""))!),

@@ -1,0 +1,135 @@
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Formats;
+
+namespace StreamingDaemon.Host.Answers.Shared;
+
+/// <summary>Reads an answer that another daemon writes into Redis, for the readers of this one.</summary>
+internal sealed class AnswerFollower
+{
+    /// <summary>How often a running answer is looked at.</summary>
+    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>Without a reader for this long (ms), an answer is no longer followed.</summary>
+    private const long OrphanedMs = 2_000;
+
+    private readonly RedisAnswers _store;
+    private string? _owner;
+    private string _next = "-";
+    private int _events;
+    private bool _hasEntries;
+    private long _goneSinceMs;
+
+    public AnswerFollower(AnswerKey key, RedisAnswers store)
+    {
+        _store = store;
+        Answer = new KeptAnswer(key);
+    }
+
+    public KeptAnswer Answer { get; }
+
+    /// <summary>Completes when what is in Redis now has been read.</summary>
+    /// <returns>False if there is no such answer, or Redis does not answer.</returns>
+    public async Task<bool> LoadAsync()
+    {
+        var state = await ReadAsync().ConfigureAwait(false);
+        return _goneSinceMs == 0 && (state == SharedState.Running || _hasEntries);
+    }
+
+    /// <summary>Follows the answer to its end, or until it has no reader.</summary>
+    public async Task RunAsync()
+    {
+        while (Answer.End is null)
+        {
+            await Task.Delay(s_pause).ConfigureAwait(false);
+            // Its owner died; or nobody reads: who comes just now is told to ask again.
+            if (Answer.OrphanedForMs > OrphanedMs
+                || await ReadAsync().ConfigureAwait(false) == SharedState.None)
+            {
+                End(StreamOutcome.UpstreamError, ErrorResponse.BrokenOff);
+            }
+        }
+    }
+
+    /// <summary>Ends the answer for the readers of this daemon.</summary>
+    public void End(StreamOutcome outcome, ErrorResponse error)
+    {
+        if (Answer.End is not null)
+            return;
+        Answer.AppendError(StreamFormats.Default, error,
+            new AnswerFacts(Answer.Key.Id, "", 0, IsFirst: false));
+        Answer.Finish(new AnswerEnd(new BackendResult(outcome), error, IsCut: false));
+    }
+
+    /// <summary>Reads what is new.</summary>
+    private async Task<SharedState> ReadAsync()
+    {
+        while (true)
+        {
+            if (await _store.ReadAsync(Answer.Key, _next).ConfigureAwait(false) is not { } page)
+            {
+                // Redis is gone. It may come back before the owner's lease is over.
+                if (_goneSinceMs == 0)
+                    _goneSinceMs = Environment.TickCount64;
+                return Environment.TickCount64 - _goneSinceMs > RedisAnswers.LeaseMs
+                    ? SharedState.None
+                    : SharedState.Running;
+            }
+
+            _goneSinceMs = 0;
+            foreach (var entry in page.Entries)
+            {
+                _hasEntries = true;
+                _next = $"({entry.Id}";
+                if (!TryTake(entry))
+                    return SharedState.None;
+            }
+
+            if (page.Entries.Count > 0)
+                continue;
+            return page.Lease is null && Answer.End is null ? SharedState.None : SharedState.Running;
+        }
+    }
+
+    /// <returns>False if the entry does not follow the one before it.</returns>
+    private bool TryTake(SharedEntry entry)
+    {
+        _owner ??= entry.Owner;
+        if (entry.Owner != _owner)
+            return false;
+        if (entry.End is { } text)
+        {
+            if (SharedEnd.Read(text) is not { } end)
+                return false;
+            Answer.Finish(end);
+            return true;
+        }
+
+        var count = entry.Bytes.AsSpan().Count("\n\n"u8);
+        if (entry.LastEvent != _events + count)
+            return false;
+        _events += count;
+        Answer.AppendEvents(entry.Bytes, count);
+        return true;
+    }
+
+    private enum SharedState
+    {
+        Running,
+
+        /// <summary>There is no owner, and no end: it died.</summary>
+        None,
+    }
+}
+
+/// <summary>One entry of an answer's stream.</summary>
+/// <param name="Id">Its id.</param>
+/// <param name="LastEvent">The id of its last event.</param>
+/// <param name="Owner">The claim that wrote it.</param>
+/// <param name="Bytes">Whole events; empty for the end.</param>
+/// <param name="End">The end, or null.</param>
+internal sealed record SharedEntry(string Id, int LastEvent, string Owner, byte[] Bytes, string? End);
+
+/// <summary>What a read found.</summary>
+/// <param name="Lease">The claim of the owner, <c>done</c>, or null.</param>
+/// <param name="Entries">The next entries.</param>
+internal sealed record SharedPage(string? Lease, IReadOnlyList<SharedEntry> Entries);

@@ -1,0 +1,50 @@
+namespace StreamingDaemon.Host.Answers.Shared;
+
+/// <summary>What came of asking for an answer's name.</summary>
+internal enum SharedClaim
+{
+    /// <summary>The answer is this daemon's, to make.</summary>
+    Claimed,
+
+    /// <summary>Another daemon makes it, or it is finished.</summary>
+    Taken,
+
+    /// <summary>The store does not answer.</summary>
+    Unavailable,
+}
+
+/// <summary>Answers that any daemon on the same store can read, join and stop. Thread-safe; no call fails.
+/// </summary>
+internal interface ISharedAnswers
+{
+    /// <summary>Does the store answer?</summary>
+    bool IsUp { get; }
+
+    /// <summary>Waits for the first answer of the store, at the start.</summary>
+    Task ReadyAsync(TimeSpan patience);
+
+    /// <summary>Asks for the name of a new answer.</summary>
+    /// <param name="key">The name.</param>
+    /// <param name="owner">Names this claim; unique.</param>
+    Task<SharedClaim> ClaimAsync(AnswerKey key, string owner);
+
+    /// <summary>Gives a claimed name back, unused.</summary>
+    Task ReleaseAsync(AnswerKey key, string owner);
+
+    /// <summary>Writes the answer to the store from now on, until its end.</summary>
+    void Mirror(KeptAnswer answer, string owner);
+
+    /// <summary>The answer as another daemon writes it.</summary>
+    /// <returns>Null if there is none, or the store does not answer.</returns>
+    Task<KeptAnswer?> FollowAsync(AnswerKey key);
+
+    /// <summary>Stops an answer of another daemon.</summary>
+    /// <returns>True if it was running; null if there is none, or the store does not answer.</returns>
+    Task<bool?> StopAsync(AnswerKey key);
+
+    /// <summary>Ends what this daemon only follows: it stops.</summary>
+    void EndFollowers();
+
+    /// <summary>Completes when every end that was written here is in the store, or cannot be.</summary>
+    Task IdleAsync();
+}

@@ -1,0 +1,172 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using StackExchange.Redis;
+using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Formats;
+
+namespace StreamingDaemon.Host.Answers.Shared;
+
+/// <summary>Answers in Redis, one stream each: <c>answers.store = "redis"</c>.</summary>
+internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
+{
+    /// <summary>An owner that writes nothing for this long is dead.</summary>
+    public const int LeaseMs = 6_000;
+
+    private const int EntriesPerRead = 64;
+
+    /// <summary>For followers, after an answer failed with nothing to show.</summary>
+    private const int EmptyMs = 5_000;
+
+    private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(250);
+
+    private readonly ReloadableOptions _options;
+    private readonly AnswerReports _reports;
+    private readonly RedisConnection _redis;
+    private readonly ConcurrentDictionary<AnswerKey, AnswerFollower> _followed = new();
+    private readonly ConcurrentDictionary<Task, bool> _mirrors = new();
+
+    public RedisAnswers(ReloadableOptions options, AnswerReports reports)
+    {
+        _options = options;
+        _reports = reports;
+        _redis = new RedisConnection(options.Current.Answers, reports);
+        reports.ObserveShared(() => _redis.IsUp);
+    }
+
+    public bool IsUp => _redis.IsUp;
+
+    private int KeepMs => _options.Current.Answers.KeepS * 1000;
+
+    public async Task<SharedClaim> ClaimAsync(AnswerKey key, string owner)
+    {
+        var keys = Keys(key);
+        return await _redis.RunAsync(RedisScripts.Claim, keys, [owner, LeaseMs]).ConfigureAwait(false)
+            is not { } claimed ? SharedClaim.Unavailable
+            : (int)claimed == 1 ? SharedClaim.Claimed : SharedClaim.Taken;
+    }
+
+    public async Task ReleaseAsync(AnswerKey key, string owner) =>
+        _ = await _redis.RunAsync(RedisScripts.Release, Keys(key), [owner]).ConfigureAwait(false);
+
+    public void Mirror(KeptAnswer answer, string owner)
+    {
+        var mirror = new AnswerMirror(answer, this, owner);
+        answer.Changed = mirror.Signal;
+        var running = mirror.RunAsync();
+        _mirrors[running] = true;
+        _ = running.ContinueWith(ended => _mirrors.TryRemove(ended, out _), TaskScheduler.Default);
+    }
+
+    public async Task<KeptAnswer?> FollowAsync(AnswerKey key)
+    {
+        if (_followed.TryGetValue(key, out var followed) && followed.Answer.End is null)
+            return followed.Answer;
+        var follower = new AnswerFollower(key, this);
+        if (!await follower.LoadAsync().ConfigureAwait(false))
+            return null;
+        _followed[key] = follower;
+        _ = RunAsync(key, follower);
+        return follower.Answer;
+    }
+
+    public async Task<bool?> StopAsync(AnswerKey key)
+    {
+        var keys = Keys(key);
+        return await _redis.RunAsync(RedisScripts.Stop, [keys[0], keys[2]], []).ConfigureAwait(false)
+            is { } state && (int)state >= 0 ? (int)state == 1 : null;
+    }
+
+    public void EndFollowers()
+    {
+        foreach (var follower in _followed.Values)
+            follower.End(StreamOutcome.Drained, ErrorResponse.For(new BackendResult(StreamOutcome.Drained))!);
+    }
+
+    public Task ReadyAsync(TimeSpan patience) => _redis.ReadyAsync(patience);
+
+    public Task IdleAsync() => Task.WhenAll(_mirrors.Keys);
+
+    public ValueTask DisposeAsync() => _redis.DisposeAsync();
+
+    /// <summary>Writes events, and renews the lease. While Redis is gone, it tries again until the lease must
+    /// be over.</summary>
+    /// <param name="key">The answer.</param>
+    /// <param name="owner">The claim.</param>
+    /// <param name="last">Id of the last event.</param>
+    /// <param name="events">Whole events; empty to renew only.</param>
+    public Task<MirrorState> AppendAsync(AnswerKey key, string owner, int last, byte[] events) => TryAsync(
+        RedisScripts.Append, key,
+        [owner, LeaseMs, KeepMs + LeaseMs, events.Length == 0 ? "" : EntryId(last, 0), events]);
+
+    /// <summary>Writes the end.</summary>
+    public Task<MirrorState> EndAsync(AnswerKey key, string owner, int last, AnswerEnd end, bool isEmpty) =>
+        TryAsync(RedisScripts.End, key,
+            [owner, isEmpty ? EmptyMs : KeepMs, EntryId(last, 1), SharedEnd.Write(end), isEmpty ? "1" : "0"]);
+
+    /// <summary>Reads the next entries; null if Redis does not answer.</summary>
+    public async Task<SharedPage?> ReadAsync(AnswerKey key, string from)
+    {
+        var keys = Keys(key);
+        if (await _redis.RunAsync(RedisScripts.Read, [keys[0], keys[1]], [from, EntriesPerRead])
+            .ConfigureAwait(false) is not { } result)
+        {
+            return null;
+        }
+
+        var parts = (RedisResult[])result!;
+        var entries = new List<SharedEntry>();
+        foreach (var raw in (RedisResult[])parts[1]!)
+        {
+            var entry = (RedisResult[])raw!;
+            var (id, fields) = ((string)entry[0]!, (RedisResult[])entry[1]!);
+            var last = int.Parse(id.AsSpan(0, id.IndexOf('-', StringComparison.Ordinal)),
+                CultureInfo.InvariantCulture);
+            var isEnd = (string)fields[2]! == "end";
+            entries.Add(new SharedEntry(id, last, (string)fields[1]!, isEnd ? [] : (byte[])fields[3]!,
+                isEnd ? (string)fields[3]! : null));
+        }
+
+        return new SharedPage((string?)parts[0], entries);
+    }
+
+    private async Task RunAsync(AnswerKey key, AnswerFollower follower)
+    {
+        await follower.RunAsync().ConfigureAwait(false);
+        _followed.TryRemove(KeyValuePair.Create(key, follower));
+    }
+
+    private async Task<MirrorState> TryAsync(string script, AnswerKey key, RedisValue[] values)
+    {
+        var began = Environment.TickCount64;
+        while (true)
+        {
+            if (await _redis.RunAsync(script, Keys(key), values).ConfigureAwait(false) is { } result)
+            {
+                if ((int)result != 0)
+                    return (int)result == 2 ? MirrorState.Stop : MirrorState.Written;
+                _reports.Unshared(key);
+                return MirrorState.Lost;
+            }
+
+            if (Environment.TickCount64 - began > LeaseMs)
+            {
+                _reports.Unshared(key);
+                return MirrorState.Lost;
+            }
+
+            await Task.Delay(s_retry).ConfigureAwait(false);
+        }
+    }
+
+    private static string EntryId(int last, int part) =>
+        string.Create(CultureInfo.InvariantCulture, $"{last}-{part}");
+
+    /// <summary>Lease, events, stop. The braces put them into one hash slot of a cluster.</summary>
+    private static RedisKey[] Keys(AnswerKey key)
+    {
+        var user = key.User.IsNone ? "-" : "u" + Uri.EscapeDataString(key.User.ToString());
+        var name = $"streaming-daemon:{{{user}:{key.Id.Replace('}', '_')}}}";
+        return [name + ":lease", name + ":events", name + ":stop"];
+    }
+}
