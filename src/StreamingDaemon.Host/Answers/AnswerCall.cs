@@ -87,8 +87,11 @@ internal sealed class AnswerCall : UpstreamCall
 
         if (error is not null)
             Answer.AppendError(Format, error, Facts());
+        // Before its readers know: they may ask again at once.
+        if (Events == 0 && error is not null)
+            _store.Forget(Answer);
         Answer.Finish(new AnswerEnd(result, error, isCut));
-        _store.OnEnded(Answer, isEmpty: Events == 0 && error is not null);
+        _store.OnEnded(Answer);
     }
 
     public override void Report(BackendResult result, ClientEnd end) =>

@@ -91,11 +91,16 @@ internal sealed class AnswerStore : IDisposable
         }
     }
 
+    /// <summary>There is nothing to read but an error: the next handoff of that name is a new
+    /// attempt.</summary>
+    public void Forget(KeptAnswer answer)
+    {
+        lock (_gate)
+            Remove(answer);
+    }
+
     /// <summary>The answer has ended.</summary>
-    /// <param name="answer">The answer.</param>
-    /// <param name="isEmpty">There is nothing to read but an error: the next handoff of that name is a new
-    /// attempt.</param>
-    public void OnEnded(KeptAnswer answer, bool isEmpty)
+    public void OnEnded(KeptAnswer answer)
     {
         lock (_gate)
         {
@@ -106,13 +111,8 @@ internal sealed class AnswerStore : IDisposable
                 _idle = null;
             }
 
-            if (isEmpty)
-            {
-                Remove(answer);
-                return;
-            }
-
-            if (!answer.IsKept)
+            var isThere = _answers.TryGetValue(answer.Key, out var named) && named == answer;
+            if (!isThere)
                 return;
             answer.EndedMs = Environment.TickCount64;
             Recount(answer, answer.Capacity);
