@@ -1,13 +1,17 @@
 # The daemon as one Native AOT binary with the libraries it loads, and nothing else: no .NET, no shell.
 #   docker build -t streaming-daemon --build-arg REVISION="$(git rev-parse HEAD)" .
 # Ubuntu has the .NET 10 SDK among its own packages. The libraries come from the release that linked the binary.
-FROM ubuntu:26.04 AS build
+# A digest after the tag pins it: --build-arg BASE=ubuntu:26.04@sha256:...
+ARG BASE=ubuntu:26.04
+FROM ${BASE} AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates dotnet-sdk-10.0 clang libssl3 zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY global.json Directory.Build.props Directory.Packages.props .editorconfig .revision appsettings.json ./
 COPY apache/index.html apache/
+COPY LICENSE ./
+COPY deploy/supply deploy/supply
 COPY src src
 # The commit: an image is built without .git.
 ARG REVISION

@@ -45,6 +45,7 @@ install_packages() {
   # What judges the files of deploy/.
   command -v systemd-analyze >/dev/null || missing+=(systemd)
   command -v promtool >/dev/null || missing+=(prometheus)
+  command -v lintian >/dev/null || missing+=(lintian)
   command -v caddy >/dev/null || missing+=(caddy)
   # Helm's own template engine and functions, for the chart.
   command -v go >/dev/null || missing+=(golang-go)

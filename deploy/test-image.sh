@@ -28,7 +28,8 @@ debootstrap --variant=minbase --include="ca-certificates,$(deploy/debian/libssl.
   >"$work/log" 2>&1 ||
   { cat "$work/log" >&2; fail "debootstrap could not make a root of $release"; }
 mkdir "$work/build/source"
-cp "$binary" "$work/build/source/streaming-daemon"
+cp "$binary" "$(dirname "$binary")/THIRD-PARTY-NOTICES.txt" "$(dirname "$binary")/streaming-daemon.cdx.json" \
+  "$work/build/source/"
 cp -r deploy "$work/build/source/"
 chroot "$work/build" /source/deploy/container/make-root.sh \
   /source/streaming-daemon /source/deploy/container/config.toml /root-of-the-image
@@ -37,6 +38,22 @@ mv "$work/build/root-of-the-image" "$work/bundle/rootfs"
 root=$work/bundle/rootfs
 du -sh "$root" | sed 's/\t.*/ in all/'
 [ ! -e "$root/bin/sh" ] && [ ! -e "$root/usr/bin/sh" ] || fail "there is a shell in the image"
+
+echo "== what a scanner finds"
+for library in $(cd "$root" && find . -name '*.so*' -type f); do
+  name=$(basename "$(chroot "$work/build" readlink -f "${library#.}")")
+  package=$(chroot "$work/build" dpkg-query --search "*/$name" | sed -n '1s/:.*//p')
+  found=$(sed -n 's/^Version: //p' "$root/var/lib/dpkg/status.d/$package") || fail "$package of $library is in no list"
+  [ "$found" = "$(chroot "$work/build" dpkg-query --show --showformat '${Version}' "$package")" ] ||
+    fail "$package is not $found"
+done
+for package in libc6 "$(deploy/debian/libssl.sh "$release")"; do
+  [ -s "$root/var/lib/dpkg/status.d/$package" ] && [ -s "$root/usr/share/doc/$package/copyright" ] ||
+    fail "$package is not listed"
+done
+grep -q '^ID=' "$root/etc/os-release" || fail "the release is not named"
+grep -q '"bomFormat": "CycloneDX"' "$root/usr/share/doc/streaming-daemon/streaming-daemon.cdx.json" || fail "no bill"
+grep -q '^======== MIT' "$root/usr/share/doc/streaming-daemon/THIRD-PARTY-NOTICES.txt" || fail "no notices"
 
 echo "== run as $user, read-only, without capabilities, under the profile"
 mkdir -p "$work/volume" "$root/proc" "$root/dev" "$root/sys"

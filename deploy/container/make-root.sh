@@ -1,5 +1,6 @@
 #!/bin/sh
-# Lays out the root of the image: the binary, the libraries that it loads, certificates, and no shell.
+# Lays out the root of the image: the binary, the libraries that it loads, certificates, and no shell. Scanners find
+# each library's package, and the bill of materials of the binary, which publishing has written beside it.
 # usage: make-root.sh BINARY CONFIG ROOT
 # Runs where the libraries are that fit the binary: in the Dockerfile, and in deploy/test-image.sh.
 set -eu
@@ -14,10 +15,30 @@ cp "$config" "$root/etc/streaming-daemon/config.toml"
 # OpenSSL is loaded by name at run time, and so in no list of the binary's.
 tls=$(ldconfig -p | sed -n 's/.* => \(.*\/libssl\.so\.3\)$/\1/p' | head -n 1)
 [ -n "$tls" ] || { echo "make-root.sh: libssl.so.3 is missing: install libssl3" >&2; exit 1; }
-for library in "$tls" $(ldd "$binary" "$tls" | grep -o '/[^ ():]*\.so[^ ():]*' | sort -u); do
+libraries="$tls $(ldd "$binary" "$tls" | grep -o '/[^ ():]*\.so[^ ():]*' | sort -u)"
+for library in $libraries; do
   mkdir -p "$root$(dirname "$library")"
   cp -L "$library" "$root$library"
 done
+
+# As Debian's own tools keep it, a file a package: scanners look there where there is no dpkg.
+mkdir -p "$root/var/lib/dpkg/status.d" "$root/usr/share/doc/streaming-daemon"
+for library in $libraries; do
+  # Directories of libraries are links in some releases: the package knows one of the two paths.
+  package=$(dpkg-query --search "*/$(basename "$(readlink -f "$library")")" | sed -n '1s/:.*//p')
+  [ -n "$package" ] || { echo "make-root.sh: $library is of no package" >&2; exit 1; }
+  echo "$package"
+done | sort -u >"$root/var/lib/dpkg/packages"
+echo ca-certificates >>"$root/var/lib/dpkg/packages"
+while read -r package; do
+  dpkg-query --status "$package" >"$root/var/lib/dpkg/status.d/$package"
+  mkdir -p "$root/usr/share/doc/$package"
+  cp -L "/usr/share/doc/$package/copyright" "$root/usr/share/doc/$package/"
+done <"$root/var/lib/dpkg/packages"
+rm "$root/var/lib/dpkg/packages"
+cp -L /etc/os-release "$root/etc/os-release"
+cp "$(dirname "$binary")/THIRD-PARTY-NOTICES.txt" "$(dirname "$binary")/streaming-daemon.cdx.json" \
+  "$root/usr/share/doc/streaming-daemon/"
 # Where OpenSSL looks for certificates: links into /etc/ssl.
 cp -a /usr/lib/ssl "$root/usr/lib/ssl"
 cp -aL /etc/ssl/certs "$root/etc/ssl/certs"
