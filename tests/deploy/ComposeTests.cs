@@ -32,7 +32,8 @@ public sealed partial class ComposeTests
 
         var image = File.ReadAllText(Tool.InRepository("deploy", "container", "config.toml"));
         var directory = Path.GetDirectoryName(Manifests.Toml(image, "socket"));
-        Assert.Equal(3, Regex.Count(s_compose, $"- handoff:{directory}\n"));
+        Assert.Equal(1, Regex.Count(s_compose, $"- handoff:{directory}\n"));
+        Assert.Contains($"handoff:{directory}:ro", Words(Service("apache")["volumes"]));
         Assert.Contains($":{Manifests.Toml(image, "metrics_port")}\"\n", s_compose, StringComparison.Ordinal);
         Assert.Contains($"daemon:{Manifests.Toml(image, "metrics_port")}",
             File.ReadAllText(Tool.InRepository("deploy", "prometheus", "prometheus.yml")), StringComparison.Ordinal);
@@ -77,6 +78,40 @@ public sealed partial class ComposeTests
         // Each is published to this machine alone.
         Assert.All(services.Children.Values.SelectMany(s => Words(s["ports"])),
             port => Assert.StartsWith("127.0.0.1:", port, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Every_container_has_limits_a_health_and_the_time_that_its_end_takes()
+    {
+        var services = ((YamlMappingNode)Yaml.Read(s_compose)["services"]).Children;
+
+        Assert.All(services, service =>
+        {
+            var of = ((YamlMappingNode)service.Value).Children.ToDictionary(s => $"{s.Key}", s => s.Value);
+            Assert.True(of.ContainsKey("mem_limit") && of.ContainsKey("healthcheck")
+                && of.ContainsKey("stop_grace_period"), $"{service.Key}");
+            Assert.Equal("50m", $"{of["logging"]["options"]["max-size"]}");
+            // Whoever waits for another waits until that one is well.
+            if (of.TryGetValue("depends_on", out var others))
+            {
+                Assert.All(((YamlMappingNode)others).Children.Values,
+                    other => Assert.Equal("service_healthy", $"{other["condition"]}"));
+            }
+        });
+        var grace = int.Parse($"{Service("apache")["stop_grace_period"]}".TrimEnd('s'), CultureInfo.InvariantCulture);
+        Assert.True(grace > int.Parse(Regex.Match(File.ReadAllText(Tool.InRepository("apache", "Dockerfile")),
+            "GracefulShutdownTimeout ([0-9]+)").Groups[1].Value, CultureInfo.InvariantCulture));
+    }
+
+    [Fact]
+    public void Apache_is_nobody_in_particular_on_a_read_only_root()
+    {
+        var apache = Service("apache");
+
+        Assert.Equal("33:33", $"{apache["user"]}");
+        Assert.Equal(["ALL"], Words(apache["cap_drop"]));
+        Assert.Equal("true", $"{apache["read_only"]}");
+        Assert.Equal(["/var/run/apache2", "/var/lock/apache2", "/tmp"], Words(apache["tmpfs"]));
     }
 
     [Fact]

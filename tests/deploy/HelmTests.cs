@@ -47,6 +47,26 @@ public sealed partial class HelmTests : IDisposable
     }
 
     [Fact]
+    public async Task Operator_finds_its_objects_by_labels_and_alerts_lead_to_the_sites_runbooks()
+    {
+        var objects = await HelmChart.RenderAsync("chat", ("podMonitor.labels", """{"release":"prometheus"}"""),
+            ("prometheusRule.labels", """{"release":"prometheus"}"""),
+            ("prometheusRule.runbooks", "https://wiki/runbooks"), ("networkPolicy.metricsFrom", "watch"),
+            ("apache.preStopSeconds", "30"));
+
+        var rule = objects.OfType<Manifests.PrometheusRule>().Single();
+        Assert.Equal("prometheus", rule.Metadata!.Labels["release"]);
+        Assert.Equal("prometheus", objects.OfType<Manifests.PodMonitor>().Single().Metadata!.Labels["release"]);
+        Assert.All(rule.Spec!.Groups!.Single().Rules!, alert =>
+            Assert.Equal($"https://wiki/runbooks#{alert.Name!.ToLowerInvariant()}", alert.Annotations!["runbook_url"]));
+        Assert.Contains("watch", objects.OfType<V1NetworkPolicy>().Single().Spec.Ingress
+            .SelectMany(rule => rule.FromProperty ?? []).Single().NamespaceSelector.MatchLabels.Values);
+        var pod = objects.OfType<V1Deployment>().Single().Spec.Template.Spec;
+        Assert.StartsWith("sleep 30;", pod.Containers.Single().Lifecycle.PreStop.Exec.Command[^1], StringComparison.Ordinal);
+        Assert.Equal(120 + 30 + 25, pod.TerminationGracePeriodSeconds);
+    }
+
+    [Fact]
     public async Task Changed_configuration_changes_the_pod_and_anything_else_does_not()
     {
         static string Sum(IReadOnlyList<object> objects) => objects.OfType<V1Deployment>().Single()

@@ -73,12 +73,30 @@ public sealed class KubernetesTests : IDisposable
         {
             var mount = container.VolumeMounts.Single(m => m.Name == "handoff");
             Assert.Equal(Path.GetDirectoryName(socket), mount.MountPath);
+            Assert.Equal(container == Apache, mount.ReadOnlyProperty ?? false);
         }
 
         // What Apache's image tells PHP.
         Assert.Contains($"HANDOFF_SOCKET={socket}\n",
             File.ReadAllText(Tool.InRepository("apache", "Dockerfile")), StringComparison.Ordinal);
         Assert.NotNull(Pod.Volumes.Single(v => v.Name == "handoff").EmptyDir);
+    }
+
+    [Fact]
+    public async Task Socket_on_a_read_only_mount_takes_handoffs()
+    {
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+
+        var (exitCode, said) = await Tool.RunAsync("unshare",
+            ["--mount", "sh", "-euc", """
+                mount --bind "$1" "$1" && mount -o remount,ro,bind "$1"
+                ! touch "$1/another" 2>/dev/null
+                socket=$2; shift 2
+                exec "$@" send --socket "$socket" --prompt hello
+                """, "-", daemon.Directory, daemon.SocketPath, .. DaemonProcess.Command()]);
+
+        Assert.True(exitCode == 0, said);
+        Assert.EndsWith("data: [DONE]\n\n", said, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -128,6 +146,49 @@ public sealed class KubernetesTests : IDisposable
             StringComparison.Ordinal);
         Assert.Contains("GracefulShutdownTimeout 15",
             File.ReadAllText(Tool.InRepository("apache", "Dockerfile")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Memory_of_the_daemons_container_holds_its_connections()
+    {
+        const long Mi = 1 << 20;
+        var limit = Daemon.Resources.Limits["memory"].ToInt64();
+        var connections = int.Parse(Manifests.Toml(Configuration, "max_connections"), CultureInfo.InvariantCulture);
+
+        // docs/operations.md: three quarters, less the process; 16 KiB a stream over HTTP/2.
+        Assert.InRange(connections, 1, ((limit / 4 * 3) - (24 * Mi)) / (16 << 10));
+    }
+
+    [Fact]
+    public void Metrics_port_is_open_to_prometheus_alone_and_apache_to_all()
+    {
+        var policy = Base.OfType<V1NetworkPolicy>().Single().Spec;
+
+        Assert.Equal(Base.OfType<V1Deployment>().Single().Spec.Template.Metadata.Labels, policy.PodSelector.MatchLabels);
+        Assert.Equal(["Ingress"], policy.PolicyTypes);
+        var (web, metrics) = (policy.Ingress[0], policy.Ingress[1]);
+        Assert.Equal(Apache.Ports.Single().Name, web.Ports.Single().Port.Value);
+        Assert.Null(web.FromProperty);
+        Assert.Equal(Daemon.Ports.Single().Name, metrics.Ports.Single().Port.Value);
+        Assert.NotEmpty(metrics.FromProperty.Single().NamespaceSelector.MatchLabels);
+    }
+
+    [Fact]
+    public void Autoscaler_of_the_example_has_the_metric_that_the_adapter_makes_of_what_is_exported()
+    {
+        static string Example(string name) =>
+            File.ReadAllText(Tool.InRepository("deploy", "kubernetes", "examples", name));
+        var scaler = Manifests.Read(Example("horizontalpodautoscaler.yaml"))
+            .OfType<V2HorizontalPodAutoscaler>().Single().Spec;
+        var rule = Yaml.Read(Example("prometheus-adapter.yaml"))["rules"]["custom"][0];
+
+        Assert.Equal(Base.OfType<V1Deployment>().Single().Metadata.Name, scaler.ScaleTargetRef.Name);
+        Assert.Equal($"{rule["name"]["as"]}", scaler.Metrics.Single().Pods.Metric.Name);
+        Assert.Equal(
+            ["streaming_daemon_connections_active", "streaming_daemon_draining", "streaming_daemon_connections_max"],
+            Expressions.Selectors($"{rule["metricsQuery"]}").Select(s => s.Metric));
+        // A pod that goes drains: no second one goes meanwhile.
+        Assert.True(scaler.Behavior.ScaleDown.Policies.Single().PeriodSeconds > Pod.TerminationGracePeriodSeconds);
     }
 
     [Fact]

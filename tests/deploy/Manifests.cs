@@ -15,6 +15,8 @@ internal static class Manifests
         ["apps/v1/Deployment"] = typeof(V1Deployment),
         ["apps/v1/DaemonSet"] = typeof(V1DaemonSet),
         ["policy/v1/PodDisruptionBudget"] = typeof(V1PodDisruptionBudget),
+        ["networking.k8s.io/v1/NetworkPolicy"] = typeof(V1NetworkPolicy),
+        ["autoscaling/v2/HorizontalPodAutoscaler"] = typeof(V2HorizontalPodAutoscaler),
         // Not part of Kubernetes itself, so no client library has it: the fields that we use, and no others.
         ["monitoring.coreos.com/v1/PodMonitor"] = typeof(PodMonitor),
         ["monitoring.coreos.com/v1/PrometheusRule"] = typeof(PrometheusRule),

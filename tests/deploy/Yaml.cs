@@ -17,7 +17,7 @@ internal static class Yaml
         LeavesOf(Read(text), "").ToDictionary(leaf => leaf.Path, leaf => leaf.Value);
 
     private static IEnumerable<(string Path, string Value)> LeavesOf(YamlMappingNode node, string before) =>
-        node.Children.SelectMany(child => child.Value is YamlMappingNode inner
+        node.Children.SelectMany(child => child.Value is YamlMappingNode { Children.Count: > 0 } inner
             ? LeavesOf(inner, $"{before}{child.Key}.")
             : [($"{before}{child.Key}", $"{child.Value}")]);
 }

@@ -30,7 +30,7 @@ func read(path string, into interface{}) {
 	check(yaml.Unmarshal(text, into))
 }
 
-// As --set takes it.
+// As --set takes it; lists and objects as --set-json does.
 func typed(word string) interface{} {
 	if number, err := strconv.ParseInt(word, 10, 64); err == nil {
 		return number
@@ -41,6 +41,10 @@ func typed(word string) interface{} {
 	var list []interface{}
 	if json.Unmarshal([]byte(word), &list) == nil {
 		return list
+	}
+	var object map[string]interface{}
+	if json.Unmarshal([]byte(word), &object) == nil {
+		return object
 	}
 	return word
 }
