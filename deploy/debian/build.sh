@@ -16,14 +16,17 @@ chmod 755 "$root"
 put() { install -D -m "$1" "$2" "$root$3"; }
 put 755 "$binary" /usr/bin/streaming-daemon
 strip --strip-unneeded "$root/usr/bin/streaming-daemon"
-for unit in service socket; do
-  put 644 deploy/systemd/streaming-daemon.$unit /lib/systemd/system/streaming-daemon.$unit
-done
+for unit in deploy/systemd/*; do put 644 "$unit" "/lib/systemd/system/${unit##*/}"; done
 put 644 streaming-daemon.toml /etc/streaming-daemon/config.toml
 put 644 deploy/debian/streaming-daemon.1 /usr/share/man/man1/streaming-daemon.1
 put 644 deploy/debian/copyright /usr/share/doc/streaming-daemon/copyright
-put 644 CHANGELOG.md /usr/share/doc/streaming-daemon/CHANGELOG.md
-gzip -9n "$root/usr/share/man/man1/streaming-daemon.1" "$root/usr/share/doc/streaming-daemon/CHANGELOG.md"
+documents=/usr/share/doc/streaming-daemon
+put 644 CHANGELOG.md $documents/changelog
+# Publishing has written both beside the binary.
+put 644 "$(dirname "$binary")/THIRD-PARTY-NOTICES.txt" $documents/THIRD-PARTY-NOTICES
+put 644 "$(dirname "$binary")/streaming-daemon.cdx.json" $documents/streaming-daemon.cdx.json
+gzip -9n "$root/usr/share/man/man1/streaming-daemon.1" "$root$documents/changelog" \
+  "$root$documents/THIRD-PARTY-NOTICES" "$root$documents/streaming-daemon.cdx.json"
 
 for script in postinst prerm postrm; do put 755 deploy/debian/$script /DEBIAN/$script; done
 echo /etc/streaming-daemon/config.toml >"$root/DEBIAN/conffiles"

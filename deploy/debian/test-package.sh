@@ -30,6 +30,9 @@ inside() { chroot "$work/root" env PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C "
 echo "== install"
 inside dpkg --install /package.deb >"$work/log" 2>&1 || { cat "$work/log"; fail "it does not install"; }
 inside id streaming-daemon
+for document in copyright changelog.gz THIRD-PARTY-NOTICES.gz streaming-daemon.cdx.json.gz; do
+  [ -s "$work/root/usr/share/doc/streaming-daemon/$document" ] || fail "$document is not in it"
+done
 for enabled in multi-user.target.wants/streaming-daemon.service sockets.target.wants/streaming-daemon.socket; do
   [ -L "$work/root/etc/systemd/system/$enabled" ] || fail "$enabled is not enabled"
 done

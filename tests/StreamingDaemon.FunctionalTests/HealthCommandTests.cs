@@ -29,6 +29,28 @@ public sealed class HealthCommandTests
     }
 
     [Fact]
+    public async Task Health_and_send_need_no_key_that_only_the_service_can_read()
+    {
+        var environment = new Dictionary<string, string>
+        {
+            ["STREAMING_DAEMON_BACKEND__NAME"] = "openai",
+            ["OPENAI_API_KEY_FILE"] = "$CREDENTIALS_DIRECTORY/openai-api-key",
+            // As in the shell of somebody who has just written it into the file.
+            ["OPENAI_API_KEY"] = "sk-of-the-test",
+        };
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+
+        var (exitCode, output, error) = await DaemonProcess.RunAsync(
+            environment, "health", "--metrics", $"{daemon.MetricsPort}");
+        Assert.Equal((0, "ok\n", ""), (exitCode, output, error));
+
+        environment["STREAMING_DAEMON_SERVER__SOCKET"] = daemon.SocketPath;
+        (exitCode, output, error) = await DaemonProcess.RunAsync(environment, "send", "--prompt", "hello");
+        Assert.True(exitCode == 0, error);
+        Assert.EndsWith("data: [DONE]\n\n", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Daemon_that_drains_is_not_healthy_and_says_so()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "1000");

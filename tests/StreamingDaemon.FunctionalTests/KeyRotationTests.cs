@@ -61,6 +61,25 @@ public sealed class KeyRotationTests : IDisposable
         Assert.DoesNotContain("sk-secret", daemon.ErrorText, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Key_that_is_a_credential_of_the_unit_is_found_in_the_directory_that_systemd_names()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        var environment = upstream.OpenAIEnvironment(false);
+        environment.Remove("OPENAI_API_KEY");
+        environment["OPENAI_API_KEY_FILE"] = "$CREDENTIALS_DIRECTORY/key";
+
+        var (exitCode, _, error) = await DaemonProcess.RunAsync(environment, "check", "--backend", "openai");
+        Assert.Equal(2, exitCode);
+        Assert.Contains("$CREDENTIALS_DIRECTORY/key: only a service of systemd with LoadCredential= has this directory",
+            error, StringComparison.Ordinal);
+
+        environment["CREDENTIALS_DIRECTORY"] = _directory.Path;
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+        Assert.Equal("Bearer " + Old, Assert.Single(upstream.Requests).Headers["Authorization"]);
+    }
+
     private Task<DaemonProcess> StartAsync(FakeLlmServer upstream)
     {
         var environment = upstream.OpenAIEnvironment(false);

@@ -129,8 +129,8 @@ public sealed partial class DocumentTests
         var again = page.Split('\n').Where(line => line.Contains("Read again on SIGHUP", StringComparison.Ordinal))
             .Select(line => line.Split('`')[1].Split('.')[0]).Distinct().Order();
 
-        Assert.Equal(["logging", "openai", "rate_limit", "timeouts"], again);
-        Assert.Contains("again on SIGHUP: then log level, timeouts, rate limits and the key of the model's server change",
+        Assert.Equal(["answers", "delivery", "logging", "openai", "rate_limit", "timeouts"], again);
+        Assert.Contains("again on SIGHUP: then log level, timeouts, rate limits, answers, delivery and the keys change",
             page, StringComparison.Ordinal);
         Assert.DoesNotContain("read once", page, StringComparison.Ordinal);
     }

@@ -15,6 +15,11 @@ internal sealed class UnitFile(string path)
 
     public static UnitFile Socket { get; } = new(PathOf("streaming-daemon.socket"));
 
+    /// <summary>Each assignment.</summary>
+    public IEnumerable<string> Settings => _settings.Select(s => $"{s.Key}={s.Value}");
+
+    public static UnitFile Of(string name) => new(PathOf(name));
+
     /// <summary>The one value of a key.</summary>
     public string this[string key] => _settings.Single(s => s.Key == key).Value;
 

@@ -37,12 +37,14 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("docs/seccomp.md", "docker run --security-opt seccomp=deploy/seccomp/streaming-daemon.json "
             + "--security-opt no-new-privileges …", Engine),
 
-        new("docs/runbooks.md", "streaming-daemon check --upstream",
-            "wants a model's server; the tests of the command run it against several"),
-
         new("docs/seccomp.md", "deploy/seccomp/trace.sh artifacts/aot/streaming-daemon",
             "takes minutes; tests/deploy runs it with a few of the tests"),
 
+        new("docs/operations.md", "dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o artifacts/again",
+            "takes minutes; a test of tests/deploy builds twice and compares"),
+        new("docs/operations.md", "docker build -t streaming-daemon --build-arg BASE=\"$BASE\" "
+            + "--build-arg REVISION=\"$(git rev-parse HEAD)\" .", Engine),
+        new("docs/kubernetes.md", "kubectl rollout undo deployment/streaming-daemon", Cluster),
         new("docs/kubernetes.md", "docker build -t \"$REGISTRY/streaming-daemon:0.1.0\" "
             + "--build-arg REVISION=\"$(git rev-parse HEAD)\" .", Engine),
         new("docs/kubernetes.md",

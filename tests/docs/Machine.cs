@@ -32,7 +32,11 @@ internal sealed partial class Machine : IAsyncDisposable
         if (NativeAot is { } binary)
         {
             Directory.CreateDirectory(_bundle.File("seed/native"));
-            File.Copy(binary, _bundle.File("seed/native/streaming-daemon"));
+            foreach (var file in (string[])["streaming-daemon", "streaming-daemon.cdx.json", "THIRD-PARTY-NOTICES.txt"])
+            {
+                File.Copy(Path.Combine(Path.GetDirectoryName(binary)!, file),
+                    Path.Combine(_bundle.File("seed/native"), file));
+            }
         }
 
         File.WriteAllText(_bundle.File("config.json"), Configuration(_name));
@@ -156,7 +160,7 @@ internal sealed partial class Machine : IAsyncDisposable
           if [ "$1" != publish ]; then command dotnet "$@"; return; fi
           [ "$*" = "publish {{PublishedBy("test.sh")}} -o ${!#}" ] ||
             { echo "test.sh publishes otherwise: $*"; return 1; }
-          mkdir -p "${!#}" && cp /native/streaming-daemon "${!#}/"
+          mkdir -p "${!#}" && cp /native/* "${!#}/"
         }
 
         """;

@@ -8,7 +8,7 @@ namespace StreamingDaemon.DocsTests;
 public sealed class OperatorsMachine : IAsyncLifetime
 {
     private const string Package = "dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o artifacts/aot";
-    private const string Metrics = @"sed -i 's/^# metrics_port = 0$/metrics_port = 9090/' /etc/streaming-daemon/config.toml";
+    internal const string Metrics = @"sed -i 's/^# metrics_port = 0$/metrics_port = 9090/' /etc/streaming-daemon/config.toml";
     private const string Module = "apt-get install apache2 apache2-dev apache2-ssl-dev libapache2-mod-php make gcc";
     private const string FirstQuestion =
         """curl --no-buffer --json '{"prompt":"hello"}' http://127.0.0.1/chat/stream.php""";

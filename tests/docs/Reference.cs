@@ -29,7 +29,7 @@ internal static partial class Reference
         // A key into a file or a pipe.
         ["printf", "%s", "$OPENAI_API_KEY", ..] => [],
         ["install", "-m", "400", "-o", var user, "/dev/null", _] => NotIn(File.ReadAllText(At("Dockerfile")), $"USER {user}:"),
-        ["kubectl", "rollout", "status" or "restart", var resource] => Resource(resource),
+        ["kubectl", "rollout", "status" or "restart" or "undo", var resource] => Resource(resource),
         ["kubectl", "describe", "pods", "--selector", var label] =>
             NotIn(Manifests, $"{label.Replace("=", ": ", StringComparison.Ordinal)}\n"),
         ["kubectl", "logs", var resource, "--container", var container, "--previous"] =>
@@ -52,6 +52,9 @@ internal static partial class Reference
             [.. NotIn(Suite, $"={tests}/bin/"), .. Missing($"{tests}/{name.Trim('"', '*')}.cs")],
         ["modprobe", var module] => NotIn(File.ReadAllText(At("tests/vm/guest/tls.py")), $"\"modprobe\", \"{module}\""),
         ["echo", var module, ">/etc/modules-load.d/tls.conf"] => NotIn(File.ReadAllText(At("docs/apache.md")), $"modprobe {module}"),
+        ["dotnet", "publish", "-c", "Release", "-r", "linux-x64", var project, "-o", _] =>
+            [.. NotIn(Suite, $"dotnet publish -c Release -r linux-x64 {project} -o ")],
+        ["sha256sum", ..] => [],
         ["dotnet", "build"] => Directory.GetFiles(At("."), "*.sln").Length == 1 ? [] : ["there is not one solution"],
         ["phpunit", "-c", var configuration] => [.. Missing(configuration), .. NotIn(Suite, "phpunit")],
         ["apt-get", "install", .. var packages] => packages.SelectMany(package => NotIn(Suite, package)),

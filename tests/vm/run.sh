@@ -7,13 +7,10 @@
 set -eu
 directory=$1
 results=$directory/results-${2:-tls}
-processors=(-accel tcg,thread=multi -smp 2)
-# What is measured is time: of instructions, not of this machine, which has other things to do.
-[ "${2:-tls}" = cpu ] && processors=(-accel tcg,thread=single -smp 1 -icount shift=2,sleep=off)
 # On a busy machine a kernel may find at the boot that its emulated timers do not work. Then it is booted again.
 for _ in 1 2 3; do
   : >"$results"
-  qemu-system-x86_64 "${processors[@]}" -cpu max -m 1536 -nodefaults -no-reboot -nographic \
+  qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1536 -nodefaults -no-reboot -nographic \
     -kernel "$directory/kernel" -initrd "$directory/root.cpio" \
     -append "console=ttyS0 quiet panic=1 no_timer_check vm.run=${2:-tls}" \
     -serial "file:$directory/console" -serial "file:$results"

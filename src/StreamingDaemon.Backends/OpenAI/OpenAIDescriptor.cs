@@ -17,7 +17,8 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
     private static readonly BackendOption<string?> s_keyFile = Named("api_key_file", new SecretFileValue(),
         o => o.ApiKeyFile, (o, v) => o with { ApiKeyFile = v },
         "File that holds the key alone, instead of api_key",
-        "Read again when the upstream answers 401, so a new key needs no restart.") with
+        "Read again when the upstream answers 401, so a new key needs no restart. With systemd, "
+        + "$CREDENTIALS_DIRECTORY/NAME is the credential NAME of the unit.") with
     {
         Reloadable = true,
         ChoosesBackend = true,

@@ -108,7 +108,7 @@ internal static class CommandLine
             }
         });
         tree.Health.SetAction((result, cancel) =>
-            actions.HealthAsync(Load(tree, result, sources), result.GetValue(tree.Json), cancel));
+            actions.HealthAsync(LoadToAsk(tree, result, sources), result.GetValue(tree.Json), cancel));
         tree.Demo.SetAction((result, cancel) =>
         {
             var port = new CliReader(tree, result).Port();
@@ -121,7 +121,7 @@ internal static class CommandLine
             var (prompt, data) = reader.Message();
             var timeout = reader.Timeout();
             // If the socket is named, no configuration is needed; the caller may not be allowed to read it.
-            var socket = reader.Socket() ?? Load(tree, result, sources).Server.Socket;
+            var socket = reader.Socket() ?? LoadToAsk(tree, result, sources).Server.Socket;
             return actions.SendAsync(socket, prompt, data, timeout, cancel);
         });
     }
@@ -143,6 +143,12 @@ internal static class CommandLine
     /// <summary>In a thread that may hang, with a time limit.</summary>
     private static DaemonOptions Load(CommandTree tree, ParseResult result, ConfigurationSources sources) =>
         ConfigurationRead.Load(() => Read(tree, result, sources));
+
+    /// <summary>For commands that ask a daemon that runs: they need no key, and may not be able to read it.
+    /// </summary>
+    private static DaemonOptions LoadToAsk(
+        CommandTree tree, ParseResult result, ConfigurationSources sources) => ConfigurationRead.Load(
+        () => DaemonOptionsLoader.Load(new CliReader(tree, result).Values(), sources, withSecrets: false));
 
     private static DaemonOptions Read(CommandTree tree, ParseResult result, ConfigurationSources sources) =>
         DaemonOptionsLoader.Load(new CliReader(tree, result).Values(), sources);

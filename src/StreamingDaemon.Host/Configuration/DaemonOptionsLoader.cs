@@ -44,8 +44,12 @@ internal static class DaemonOptionsLoader
 {
     /// <summary>Reads all sources in this thread, which may hang in it: see
     /// <see cref="ConfigurationRead"/>.</summary>
+    /// <param name="cli">The command line.</param>
+    /// <param name="sources">The other sources.</param>
+    /// <param name="withSecrets">False to read no file with a key, and to check nothing that needs one.</param>
     /// <exception cref="ConfigurationException">Anything is wrong; the message holds all of it.</exception>
-    public static DaemonOptions Load(CliValues cli, ConfigurationSources sources)
+    public static DaemonOptions Load(
+        CliValues cli, ConfigurationSources sources, bool withSecrets = true)
     {
         var errors = new ConfigurationErrors();
         var reader = new SettingsReader(sources.Table, errors);
@@ -67,7 +71,10 @@ internal static class DaemonOptionsLoader
 
         var configuration = builder.Build();
         errors.ThrowIfAny();
-        var options = SecretFile.Fill(Bind(configuration, sources.Table), sources.Table, errors);
+        var options = Bind(configuration, sources.Table);
+        if (!withSecrets)
+            return options;
+        options = SecretFile.Fill(options, sources.Table, errors);
         options = WebhookSecret.Fill(options, errors);
         errors.ThrowIfAny();
         options = WithLimits(options) with { ConfigFile = file };

@@ -8,6 +8,10 @@ internal static class SecretFile
     /// <summary>The longest key in bytes: more than any HTTP server takes in a header.</summary>
     private const int MaxBytes = 16 * 1024;
 
+    /// <summary>How a path begins that is in the service's credentials. systemd makes a directory of them
+    /// for each unit, and so its name is not one to write down.</summary>
+    private const string InCredentials = "$CREDENTIALS_DIRECTORY/";
+
     private static readonly SecretType s_type = new();
 
     /// <summary>Reads the key, without one line end after it.</summary>
@@ -15,6 +19,13 @@ internal static class SecretFile
     public static string? TryRead(string path, out string key)
     {
         key = "";
+        if (path.StartsWith(InCredentials, StringComparison.Ordinal))
+        {
+            if (Environment.GetEnvironmentVariable(InCredentials[1..^1]) is not { Length: > 0 } directory)
+                return "only a service of systemd with LoadCredential= has this directory";
+            path = Path.Combine(directory, path[InCredentials.Length..]);
+        }
+
         if (RegularFile.TryRead(path, out var bytes) is { } problem)
             return problem;
         var content = bytes.AsSpan();

@@ -25,7 +25,6 @@ PORTS = {
     "wrong_number": 8460,
     "event": 8461,
     "asan": 8462,
-    "failing": 8463,
 }
 
 
