@@ -22,7 +22,7 @@ public sealed class PodSecurityTests
             Tool.InRepository("deploy", "kubernetes", "seccomp", "daemonset.yaml"))).OfType<V1DaemonSet>().Single();
 
         Assert.Equal(["volume seccomp", "install may be root"], Complaints(installer.Spec.Template.Spec));
-        Assert.Contains("a `hostPath`, and root to write into it",
+        Assert.Contains("`hostPath`, and root to write into it",
             File.ReadAllText(Tool.InRepository("docs", "kubernetes.md")), StringComparison.Ordinal);
     }
 

@@ -46,7 +46,7 @@ internal static class DaemonOptionsLoader
     /// <see cref="ConfigurationRead"/>.</summary>
     /// <param name="cli">The command line.</param>
     /// <param name="sources">The other sources.</param>
-    /// <param name="withSecrets">False to read no file with a key, and to check nothing that needs one.</param>
+    /// <param name="withSecrets">False to read no key, and to check nothing that needs one.</param>
     /// <exception cref="ConfigurationException">Anything is wrong; the message holds all of it.</exception>
     public static DaemonOptions Load(
         CliValues cli, ConfigurationSources sources, bool withSecrets = true)
