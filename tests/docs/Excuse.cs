@@ -40,8 +40,6 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("docs/seccomp.md", "deploy/seccomp/trace.sh artifacts/aot/streaming-daemon",
             "takes minutes; tests/deploy runs it with a few of the tests"),
 
-        new("docs/operations.md", "dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o artifacts/again",
-            "takes minutes; a test of tests/deploy builds twice and compares"),
         new("docs/operations.md", "docker build -t streaming-daemon --build-arg BASE=\"$BASE\" "
             + "--build-arg REVISION=\"$(git rev-parse HEAD)\" .", Engine),
         new("docs/kubernetes.md", "kubectl rollout undo deployment/streaming-daemon", Cluster),
