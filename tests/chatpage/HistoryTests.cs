@@ -111,6 +111,25 @@ public sealed class HistoryTests(Browser browser, SharedSites sites)
     }
 
     [Fact]
+    public async Task Conversation_that_is_too_long_for_the_browser_costs_no_other_one()
+    {
+        var site = await sites.GetAsync(Front.Apache);
+        using var page = browser.Open(site);
+        await StreamingTests.AskAsync(site, page, "First", "Answer.");
+        page.Click("New chat");
+        var answer = site.NextAnswer().Say("Long.");
+        answer.End();
+        page.Run<object>("document.querySelector('textarea').value = 'x'.repeat(6000000)");
+        page.Click("Send");
+        await Eventually.TrueAsync(() => page.Answers is ["Long."] || page.Problem.Length > 0);
+        await page.EndsAsync();
+
+        page.Reload();
+
+        await Eventually.TrueAsync(() => page.History is ["First"]);
+    }
+
+    [Fact]
     public async Task Wide_window_has_the_conversations_beside_each_other()
     {
         var site = await sites.GetAsync(Front.Demo);
