@@ -110,6 +110,33 @@ public sealed class KeptAnswerTests
             StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Reader_that_is_ahead_of_a_running_answer_gets_no_event_twice()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        var goOn = new TaskCompletionSource();
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync("one");
+            await goOn.Task.WaitAsync(s_limit);
+            await exchange.SendDeltaAsync("two");
+            await exchange.SendDeltaAsync("three");
+            await exchange.SendFinishAsync();
+            await exchange.SendDoneAsync();
+        };
+        await using var daemon = await upstream.StartDaemonAsync();
+        using var first = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi","keep":true,"request_id":"a"}""");
+        await TestClient.ReadUntilAsync(first, "one\"}\n\n");
+
+        using var ahead = TestClient.HandOver(daemon.SocketPath, """{"resume":"a","last_event_id":2}""");
+        await TestClient.ReadUntilAsync(ahead, "\r\n\r\n");
+        goOn.SetResult();
+
+        Assert.Equal("id: 3\ndata: {\"content\":\"three\"}\n\nid: 4\ndata: [DONE]\n\n",
+            await TestClient.ReadTextAsync(ahead));
+    }
+
     [Theory]
     [InlineData("""{"resume":"never","user_id":7}""")]
     [InlineData("""{"resume":"a","user_id":8}""")]

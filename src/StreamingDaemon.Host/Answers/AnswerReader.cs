@@ -15,6 +15,7 @@ internal sealed class AnswerReader(StreamSession session, KeptAnswer answer)
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private int _events;
+    private int _after;
     private bool _isWaiting;
 
     /// <summary>Bytes of the log that were sent, or are on their way.</summary>
@@ -34,7 +35,12 @@ internal sealed class AnswerReader(StreamSession session, KeptAnswer answer)
     }
 
     /// <summary>Sets where the reader begins.</summary>
-    public void Begin(long position, int events) => (Position, _events) = (position, events);
+    /// <param name="position">The position behind event <paramref name="events"/>.</param>
+    /// <param name="events">Events of the log that it does not get.</param>
+    /// <param name="after">The last event that its client has. It may be ahead of the log, if another daemon
+    /// writes the answer.</param>
+    public void Begin(long position, int events, int after) =>
+        (Position, _events, _after) = (position, events, after);
 
     public void EnsureHead() => session.EnsureHead();
 
@@ -55,6 +61,7 @@ internal sealed class AnswerReader(StreamSession session, KeptAnswer answer)
     /// <returns>False if the reader needs nothing more.</returns>
     public bool Pump(AnswerLog log, AnswerEnd? end)
     {
+        SkipKnown(log);
         while (!_isWaiting)
         {
             var events = log.Read(Position, LargestPiece);
@@ -82,6 +89,13 @@ internal sealed class AnswerReader(StreamSession session, KeptAnswer answer)
         }
 
         return true;
+    }
+
+    /// <summary>Passes over events that the client has already.</summary>
+    private void SkipKnown(AnswerLog log)
+    {
+        for (; _events < _after && Position < log.End; _events++)
+            Position += log.Read(Position, 1).Length;
     }
 
     private async Task GoOnAsync(ValueTask<bool> flush)

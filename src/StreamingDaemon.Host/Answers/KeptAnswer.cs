@@ -171,7 +171,7 @@ internal sealed class KeptAnswer(AnswerKey key)
         {
             if (_end is not null && after > 0 && after >= _log.Events)
                 return false;
-            reader.Begin(_log.PositionAfter(after), Math.Min(after, _log.Events));
+            reader.Begin(_log.PositionAfter(after), Math.Min(after, _log.Events), after);
             _orphanedMs = 0;
             _readers.Add(reader);
             if (_areHeadsDue && !FailedEmptyLocked())
