@@ -95,15 +95,17 @@ internal sealed class KeptAnswer(AnswerKey key)
         }
     }
 
-    /// <summary>A copy of the events after an event, up to 64 KiB, and the id of the last one.</summary>
-    public (byte[] Bytes, int Last) EventsAfter(int id)
+    /// <summary>A copy of the events after an event, up to 64 KiB, the id of the last one, and whether there
+    /// are more.</summary>
+    public (byte[] Bytes, int Last, bool HasMore) EventsAfter(int id)
     {
         lock (_gate)
         {
             if (!_isKept || id >= _log.Events)
-                return ([], id);
+                return ([], id, false);
             var events = _log.Read(_log.PositionAfter(id), 64 * 1024);
-            return (events.ToArray(), id + events.Count("\n\n"u8));
+            var last = id + events.Count("\n\n"u8);
+            return (events.ToArray(), last, last < _log.Events);
         }
     }
 

@@ -33,17 +33,16 @@ internal sealed class AnswerMirror(KeptAnswer answer, RedisAnswers store, string
                 return;
             }
 
-            while (true)
+            var hasMore = true;
+            while (hasMore)
             {
-                var (bytes, upTo) = answer.EventsAfter(last);
+                (var bytes, var upTo, hasMore) = answer.EventsAfter(last);
                 var state = await store.AppendAsync(answer.Key, owner, upTo, bytes).ConfigureAwait(false);
                 if (state == MirrorState.Lost)
                     return;
                 if (state == MirrorState.Stop)
                     answer.Cancel?.Invoke(Backends.StreamOutcome.Stopped);
                 last = upTo;
-                if (bytes.Length == 0)
-                    break;
             }
 
             if (end is null)
