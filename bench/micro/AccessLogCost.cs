@@ -113,7 +113,8 @@ internal sealed class AccessLogCost : IHandoffHandler, IDisposable
 
             var begun = Stopwatch.GetTimestamp();
             log.Write(new StreamReport(requests[i], client, _backend, StreamOutcome.Completed,
-                BackendResult.Completed, 18, TimeSpan.FromMilliseconds(1.234), 200, null));
+                BackendResult.Completed, 18, TimeSpan.FromMilliseconds(1.234), 200, null,
+                default));
             nanoseconds[i] = (Stopwatch.GetTimestamp() - begun) * (1_000_000_000 / Stopwatch.Frequency);
         }
     }
