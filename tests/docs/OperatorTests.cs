@@ -215,7 +215,8 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     public async Task Daemon_started_by_hand_is_replaced_while_a_stream_runs_and_nobody_loses_one()
     {
         await using var machine = await Machine.StartAsync();
-        var old = await machine.BeginAsync(ReadMe, ReadMeSetUp, "listening on");
+        // A key would choose the backend openai.
+        var old = await machine.BeginAsync(ReadMe, ReadMeSetUp, "listening on", "unset OPENAI_API_KEY");
         Assert.EndsWith("data: [DONE]\n\n", await machine.RunAsync(ReadMe, ReadMeSend), StringComparison.Ordinal);
         await machine.ShellAsync("cp -r /opt/streaming-daemon /opt/streaming-daemon-new");
         var send = Book.Find(ReadMe, ReadMeSend).Text;
@@ -223,6 +224,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
         await machine.UntilAsync("grep data: /tmp/answer");
 
         await machine.BeginAsync(Operations, TakeOver, "listening on", """
+            unset OPENAI_API_KEY
             for process in /proc/[0-9]*; do
               command=$(tr '\0' ' ' <$process/cmdline)
               [[ $command != '/opt/streaming-daemon/streaming-daemon --socket'* ]] || OLD=${process#/proc/}
