@@ -227,10 +227,13 @@ public sealed class ClientPaceTests
     [InlineData(true, true)]
     public async Task Full_close_ends_the_stream_although_half_closed_clients_are_kept(bool tcp, bool reset)
     {
+        // A client that is gone before its socket was checked has no handler.
+        var begun = new TaskCompletionSource();
         var ended = new TaskCompletionSource<ClientEnd>();
         await using var server = await RunningServer.StartAsync(
             async client =>
             {
+                begun.TrySetResult();
                 // A FIN alone could be half a close; what is sent then is answered with a reset. A reset, and the
                 // close of a Unix socket, are seen without.
                 while (!client.Cancelled.IsCancellationRequested)
@@ -244,7 +247,7 @@ public sealed class ClientPaceTests
             },
             options => options with { KeepHalfClosed = true });
         var client = tcp ? TestClient.HandOverTcp(server.SocketPath, "{}") : TestClient.HandOver(server.SocketPath, "{}");
-        await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 1);
+        await begun.Task.WaitAsync(TestClient.Patience);
 
         if (reset)
             client.LingerState = new LingerOption(true, 0);
