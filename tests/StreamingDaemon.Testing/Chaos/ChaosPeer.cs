@@ -20,7 +20,7 @@ public sealed class ChaosPeer(string socketPath)
 
     /// <summary>Commits acts until told to stop, then releases everything.</summary>
     /// <param name="seed">Seed of the random choice of acts.</param>
-    /// <param name="onHandoff">Called before each act.</param>
+    /// <param name="onHandoff">Called before each handoff.</param>
     /// <param name="goOn">Asked between two acts; false stops.</param>
     public async Task PlayAsync(int seed, Action onHandoff, Func<bool> goOn)
     {
@@ -30,7 +30,7 @@ public sealed class ChaosPeer(string socketPath)
             var act = HostilePeer.Acts[random.Next(HostilePeer.Acts.Count)];
             _acts.AddOrUpdate(act, 1, (_, count) => count + 1);
             onHandoff();
-            using var peer = new HostilePeer(socketPath);
+            using var peer = new HostilePeer(socketPath) { OnFurtherHandoff = onHandoff };
             try
             {
                 await peer.CommitAsync(act);

@@ -25,6 +25,9 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(OddData),
     ];
 
+    /// <summary>Called before each handoff of an act but its first.</summary>
+    public Action? OnFurtherHandoff { get; init; }
+
     /// <summary>Commits an act.</summary>
     public Task CommitAsync(string act) => act switch
     {
@@ -182,8 +185,12 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
     private async Task OddData()
     {
         const int Refused = 13; // "HTTP/1.1 400 ", with the space behind it
+        var isFirst = true;
         foreach (var (line, descriptors) in OddDescriptors.All())
         {
+            if (!isFirst)
+                OnFurtherHandoff?.Invoke();
+            isFirst = false;
             var (browser, theirs) = TestClient.TcpPair();
             using (browser)
             {
