@@ -18,6 +18,7 @@ public sealed partial class ApacheImageTests
         Assert.Contains("Syntax OK", said, StringComparison.Ordinal);
         await machine.ShellAsync("""
             set -a; . /etc/environment-of-the-image; set +a
+            unset OPENAI_API_KEY
             install -d -o www-data -g www-data -m 750 "${HANDOFF_SOCKET%/*}"
             setpriv --reuid www-data --regid www-data --clear-groups /native/streaming-daemon \
               --socket "$HANDOFF_SOCKET" >/tmp/log 2>&1 </dev/null &

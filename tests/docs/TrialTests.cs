@@ -21,7 +21,8 @@ public sealed class TrialTests
     {
         await using var machine = await Machine.StartAsync();
 
-        var demo = await machine.BeginAsync(ReadMe, Demo, "http://127.0.0.1:8080/");
+        // A key would choose the backend openai.
+        var demo = await machine.BeginAsync(ReadMe, Demo, "http://127.0.0.1:8080/", "unset OPENAI_API_KEY");
 
         Assert.Contains("\nUser ID: 0\n", demo.Output, StringComparison.Ordinal);
         await machine.UntilAsync("curl --fail --silent http://127.0.0.1:8080/ | grep '<title>'");
