@@ -22,7 +22,8 @@ from upstream import Upstream
 
 SITES = ["plain", "tls", "tickets0", "tickets2", "tickets8", "client_certificate", "off", "any_cipher", "no_tickets"]
 
-mock = Daemon("mock", "--delay", "20", metrics=9090)
+# The emulated machine may take long to send a megabyte that nobody reads.
+mock = Daemon("mock", "--delay", "20", metrics=9090, environment={"STREAMING_DAEMON_TIMEOUTS__DRAIN_TIMEOUT_MS": "20000"})
 model = Daemon("model", "--backend", "openai", metrics=9091, environment={
     "OPENAI_API_BASE": f"http://127.0.0.1:{UPSTREAM_PORT}/v1", "OPENAI_API_KEY": "k", "OPENAI_MODEL": "m",
     # A busy machine takes a while to begin two hundred streams.
