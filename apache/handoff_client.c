@@ -143,8 +143,8 @@ static int deliver(request_rec *r, const handoff_conf *conf, const char *path, i
         if (refusals > 0 && sent_by > deadline)
             sent_by = deadline;
         error = send_parcel(r, daemon, client_fd, packed, sent_by, &delivered);
-        /* The daemon gave this connection up, for another who came with a message, or because it ends: nobody
-         * but us has the client, and the next connection may be luckier. */
+        /* The daemon closed this connection unread: it needed the place for another one, or it ends. Only we have
+         * the client, so we may connect again. */
         if (error != EPIPE || delivered || refusals >= conf->max_retries)
             break;
         LOG(APLOG_DEBUG, error, r, "the daemon at %s closed before the handoff, connecting again", path);

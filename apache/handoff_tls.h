@@ -13,8 +13,9 @@ APR_DECLARE_OPTIONAL_FN(const char *, socket_handoff_tls_problem, (request_rec *
 
 /*
  * Gives the kernel the sending key of the client's socket. From then on, plain text that is written into the socket
- * leaves as TLS records, whoever writes it: httpd too, whose own encryption ends here. NULL if the kernel sends; else
- * why it does not, and nothing has changed. Nothing of an earlier response may be pending. A second call is none.
+ * leaves as TLS records. That holds for httpd too: its own encryption ends here. Returns NULL if the kernel sends.
+ * Otherwise returns why it does not, and nothing has changed. Nothing of an earlier response may be pending. A
+ * second call does nothing.
  */
 APR_DECLARE_OPTIONAL_FN(const char *, socket_handoff_tls_begin, (request_rec *r, int fd));
 

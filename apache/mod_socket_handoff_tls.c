@@ -5,7 +5,7 @@
  * the number of the next record. After that, the daemon writes plain text into the descriptor that it gets. Receiving
  * is not set up: the daemon throws away what a client still sends.
  *
- * OpenSSL could do this by itself, but not in httpd, where it writes into filters and not into a socket. So this
+ * OpenSSL can do this by itself, but only if it writes into a socket. In httpd it writes into filters. So this
  * module finds out what the kernel needs:
  *
  *   the key      TLS 1.3: from the traffic secret, which OpenSSL reports to a key log callback.

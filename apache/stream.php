@@ -148,7 +148,7 @@ function read_question(array $fields): array
     if ($prompt === '' && $messages === []) {
         refuse(400, 'no_prompt', 'Say something.');
     }
-    // The daemon prefers the messages: the prompt becomes the last of them, where it is not yet.
+    // The daemon prefers the messages, so the prompt becomes the last of them, unless it already is.
     if ($prompt !== '' && $messages !== [] && end($messages) !== ['role' => 'user', 'content' => $prompt]) {
         $messages[] = ['role' => 'user', 'content' => $prompt];
     }
