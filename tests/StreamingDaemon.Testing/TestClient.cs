@@ -38,21 +38,29 @@ public static class TestClient
     }
 
     /// <summary>A TCP connection over loopback: the browser's end and the server's.</summary>
-    public static (Socket Browser, Socket Server) TcpPair(bool ipv6 = false)
+    /// <param name="ipv6">With addresses of IPv6.</param>
+    /// <param name="small">With small buffers, from the start: what a peer's kernel has taken once counts as
+    /// taken.</param>
+    public static (Socket Browser, Socket Server) TcpPair(bool ipv6 = false, bool small = false)
     {
         var address = ipv6 ? IPAddress.IPv6Loopback : IPAddress.Loopback;
         using var listener = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         listener.Bind(new IPEndPoint(address, 0));
         listener.Listen(1);
         var browser = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        if (small)
+            browser.ReceiveBufferSize = 8192;
         browser.Connect(listener.LocalEndPoint!);
-        return (browser, listener.Accept());
+        var server = listener.Accept();
+        if (small)
+            server.SendBufferSize = 100_000;
+        return (browser, server);
     }
 
     /// <summary>Hands the server's end of a new TCP connection over and returns the browser's.</summary>
-    public static Socket HandOverTcp(string socketPath, string json, bool ipv6 = false)
+    public static Socket HandOverTcp(string socketPath, string json, bool ipv6 = false, bool small = false)
     {
-        var (browser, server) = TcpPair(ipv6);
+        var (browser, server) = TcpPair(ipv6, small);
         HandOverDescriptor(socketPath, Encoding.UTF8.GetBytes(json), (int)server.Handle);
         server.Dispose();
         return browser;

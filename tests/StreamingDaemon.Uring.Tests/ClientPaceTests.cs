@@ -259,21 +259,7 @@ public sealed class ClientPaceTests
     private static (Socket Browser, Socket Theirs) Pair(bool tcp)
     {
         if (tcp)
-        {
-            // Small, and from the start: what a peer's kernel has taken once counts as taken.
-            using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-            listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-            listener.Listen();
-            var browser = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
-            {
-                ReceiveBufferSize = 8192,
-            };
-            browser.Connect(listener.LocalEndPoint!);
-            var accepted = listener.Accept();
-            accepted.SendBufferSize = 100_000;
-            return (browser, accepted);
-        }
-
+            return TestClient.TcpPair(small: true);
         var (left, right) = Posix.SocketPair();
         return (Posix.ToSocket(left), Posix.ToSocket(right));
     }

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Net.Sockets;
 using System.Text;
 using StreamingDaemon.Testing;
 using StreamingDaemon.Uring.Clients;
@@ -16,6 +17,8 @@ public sealed class TlsEndTests
 {
     private const int Sent = 2;
 
+    private const int ChunkBytes = 64 * 1024;
+
     private static readonly string[] s_wholeEnd = ["ClientSend", "ClientCloseNotify", "ClientShutdown"];
 
     /// <summary>Notes the calls that are made on clients, and answers close_notify.</summary>
@@ -28,11 +31,16 @@ public sealed class TlsEndTests
 
         public Action? OnCloseNotify { get; init; }
 
+        /// <summary>Bytes that the client had not taken when FIN was sent.</summary>
+        public TaskCompletionSource<int> UnsentAtFin { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
         public HandoffServerOptions With(HandoffServerOptions options) =>
             options with { TlsAnswer = _ => true, CallFault = Make };
 
         public int Make(in ClientCall call)
         {
+            if (call.Kind == OperationKind.ClientShutdown)
+                UnsentAtFin.TrySetResult(LinuxNative.GetUnsentBytes(call.Fd));
             _calls.Enqueue(call.Kind);
             if (call.Kind != OperationKind.ClientCloseNotify)
                 return call.Proceed();
@@ -89,6 +97,61 @@ public sealed class TlsEndTests
         Assert.Equal("whole", await TestClient.ReadTextAsync(client));
         Assert.Equal(["ClientSend", "ClientCloseNotify", "ClientCloseNotify", .. s_wholeEnd[1..]], kernel.Calls);
     }
+
+    [Fact]
+    public async Task FIN_waits_until_a_client_whose_buffer_was_full_has_taken_everything()
+    {
+        const int Chunks = 16;
+        var kernel = new Kernel();
+        var end = NewEnd();
+        await using var server = await RunningServer.StartAsync(AnswerMuch(Chunks, end), kernel.With);
+        using var client = TestClient.HandOverTcp(server.SocketPath, "{}", small: true);
+
+        var read = ReadUntilNotified(client, kernel);
+        Assert.Equal(ClientEnd.Completed, await end.Task.WaitAsync(TestClient.Patience));
+        read += (await TestClient.ReadToEndAsync(client)).Length;
+
+        Assert.Equal(Chunks * ChunkBytes, read);
+        Assert.Equal(0, await kernel.UnsentAtFin.Task.WaitAsync(TestClient.Patience));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Client_that_takes_no_more_after_close_notify_is_closed(bool leaves)
+    {
+        var kernel = new Kernel();
+        var end = NewEnd();
+        await using var server = await RunningServer.StartAsync(AnswerMuch(16, end),
+            options => kernel.With(options) with { WriteTimeoutMs = leaves ? 600_000 : 1_000 });
+        using var client = TestClient.HandOverTcp(server.SocketPath, "{}", small: true);
+        _ = ReadUntilNotified(client, kernel);
+        if (leaves)
+            client.Dispose();
+
+        await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
+        Assert.Equal(ClientEnd.Completed, await end.Task.WaitAsync(TestClient.Patience));
+        Assert.DoesNotContain("ClientShutdown", kernel.Calls);
+    }
+
+    /// <summary>Its last third is in the kernel when close_notify is.</summary>
+    private static int ReadUntilNotified(Socket client, Kernel kernel)
+    {
+        var buffer = new byte[4096];
+        var read = 0;
+        client.ReceiveTimeout = (int)TestClient.Patience.TotalMilliseconds;
+        while (!kernel.Calls.Contains("ClientCloseNotify"))
+            read += client.Receive(buffer);
+        return read;
+    }
+
+    private static Func<ClientStream, Task> AnswerMuch(int chunks, TaskCompletionSource<ClientEnd> end) => async client =>
+    {
+        for (var i = 0; i < chunks; i++)
+            Assert.True(await client.WriteAndFlushAsync(new byte[ChunkBytes]));
+        client.Complete();
+        end.SetResult(await client.Ended);
+    };
 
     [Fact]
     public async Task Reset_before_close_notify_is_a_client_that_is_gone()

@@ -233,7 +233,8 @@ internal sealed partial class OptionTable
         Timeout("drain_timeout_ms", new IntType(0, 60_000, zero: "no wait"), o => o.DrainTimeoutMs,
             (o, v) => o with { DrainTimeoutMs = v },
             "Wait for a client to close after the end of its stream, ms",
-            "A finished stream keeps its slot at most this much longer."),
+            "A finished stream keeps its slot at most this much longer. "
+            + "It begins when a TLS client has taken everything."),
         Timeout("shutdown_timeout_s", new IntType(1, 3_600), o => o.ShutdownTimeoutS,
             (o, v) => o with { ShutdownTimeoutS = v },
             "Given to running streams after SIGTERM, seconds",

@@ -59,6 +59,11 @@ internal sealed partial class ClientConnection
     {
         _state = ClientState.Lingering;
         ReportEnd(ClientEnd.Completed);
+        SendFin();
+    }
+
+    private void SendFin()
+    {
         var patienceMs = _loop.Options.LingerTimeoutMs;
         // A client that is only refused makes room for the next one that waits for its refusal.
         if (!_isAdmitted && _loop.Places.Waiting > 0)
@@ -73,7 +78,7 @@ internal sealed partial class ClientConnection
         _isShuttingDown = false;
         if (_state == ClientState.Closing)
             FinishCloseIfIdle();
-        else
+        else if (_readOperation == OperationKind.None)
             AwaitReadable();
     }
 
@@ -117,6 +122,10 @@ internal sealed partial class ClientConnection
                  && _lingeredBytes < _loop.Options.MaxLingerBytes)
         {
             AwaitReadable();
+        }
+        else if (_isDraining && result >= 0 && (result > 0 || _loop.Options.KeepHalfClosed))
+        {
+            // It has said enough, or all, and still reads.
         }
         else if (result == 0 && _isWatched && !_loop.Options.KeepHalfClosed)
         {

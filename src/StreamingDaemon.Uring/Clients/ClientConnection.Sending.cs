@@ -135,6 +135,7 @@ internal sealed unsafe partial class ClientConnection
         }
         else if (UnsentLength > 0)
         {
+            _hasMetFullBuffer = true;
             ExpectProgress();
             Send();
         }
@@ -152,6 +153,7 @@ internal sealed unsafe partial class ClientConnection
     {
         if (result == -Errno.Again)
         {
+            _hasMetFullBuffer = true;
             AwaitWritable();
         }
         else if (result is -Errno.NoBufs or -Errno.NoMem)

@@ -6,11 +6,20 @@ namespace StreamingDaemon.Uring.Clients;
 // The end of a client whose bytes the kernel encrypts (kernel TLS): close_notify goes before FIN.
 internal sealed partial class ClientConnection
 {
+    /// <summary>Pause between two looks at TCP's queue. The kernel's worker runs within it.</summary>
+    private const int DrainProbeMs = 100;
+
     /// <summary>Every byte is sent, and close_notify is next.</summary>
     private bool _isAllSent;
 
     /// <summary>close_notify is being sent.</summary>
     private bool _isNotifying;
+
+    /// <summary>A send has met a full buffer: records may wait in the kernel for room in TCP.</summary>
+    private bool _hasMetFullBuffer;
+
+    /// <summary>close_notify is sent, and FIN waits until TCP has sent everything.</summary>
+    private bool _isDraining;
 
     /// <summary>Everything is sent: the end of our side follows.</summary>
     private void EndStream()
@@ -23,12 +32,15 @@ internal sealed partial class ClientConnection
 
         _isAllSent = true;
         ExpectProgress();
-        // A send into a full buffer returns before its last record is in TCP's queue; the kernel keeps the
-        // rest. FIN would drop it. If a good part of the buffer is free, the rest and this alert fit.
         if (LinuxNative.IsWritable(Fd))
+        {
             NotifyClose();
+        }
         else
+        {
+            _hasMetFullBuffer = true;
             AwaitWritable();
+        }
     }
 
     private void NotifyClose()
@@ -44,8 +56,46 @@ internal sealed partial class ClientConnection
             FinishCloseIfIdle();
         else if (result <= 0)
             OnSendFailed(result);
+        else if (_hasMetFullBuffer || !LinuxNative.IsWritable(Fd))
+            BeginDrain();
         else
             BeginLinger();
+    }
+
+    /// <summary>
+    /// A send into a full buffer returns before its records are in TCP's queue. The kernel keeps them, and
+    /// a worker of it moves them when there is room. FIN would drop them. How many there are nobody tells,
+    /// and a poll finds room before that worker runs. So FIN waits until TCP's queue stays empty.
+    /// </summary>
+    private void BeginDrain()
+    {
+        _state = ClientState.Lingering;
+        ReportEnd(ClientEnd.Completed);
+        _isDraining = true;
+        _progressMs = _loop.NowMs;
+        _unsentInKernel = -1;
+        _loop.SetTimer(this, DrainProbeMs);
+        AwaitReadable();
+    }
+
+    private void ProbeDrain()
+    {
+        var unsent = Math.Max(0, LinuxNative.GetUnsentBytes(Fd));
+        if (unsent == 0 && _unsentInKernel == 0)
+        {
+            _isDraining = false;
+            SendFin();
+            return;
+        }
+
+        // What the client takes makes room for the next record: the number may also stay or grow.
+        if (unsent != _unsentInKernel)
+            _progressMs = _loop.NowMs;
+        _unsentInKernel = unsent;
+        if (_loop.NowMs - _progressMs >= _loop.Options.WriteTimeoutMs)
+            BeginClose(ClientEnd.Completed);
+        else
+            _loop.SetTimer(this, DrainProbeMs);
     }
 
     /// <summary>We end it early: it is told once, if its socket takes that now.</summary>

@@ -147,6 +147,8 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
             _loop.SetTimer(this, _loop.Options.HandoffTimeoutMs);
         else if (_state != ClientState.Closing && Stream?.TryTimeOutCheck() == true)
             TimeOutCheck();
+        else if (_isDraining && _state == ClientState.Lingering)
+            ProbeDrain();
         else if (_state == ClientState.Lingering)
             BeginClose(ClientEnd.Completed);
         else if (_state == ClientState.Closing)
@@ -240,6 +242,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         _state = ClientState.Free;
         Stream = null;
         _isInsideFlush = _isStalled = _seemsGone = _isLeftBehind = _isAllSent = false;
+        _hasMetFullBuffer = _isDraining = false;
         _sent = 0;
         _lingeredBytes = 0;
         _end = ClientEnd.None;
