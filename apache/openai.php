@@ -63,6 +63,13 @@ function read_request(): stdClass
     return $request instanceof stdClass ? $request : refuse(400, 'bad_request', 'The body is not a JSON object.');
 }
 
+/** The trace of which this request is a part, for the daemon's log. */
+function trace_context(): array
+{
+    $parent = $_SERVER['HTTP_TRACEPARENT'] ?? '';
+    return preg_match('/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/D', $parent) === 1 ? ['traceparent' => $parent] : [];
+}
+
 /** A file that the module reads and removes (SocketHandoffDataPrefix). Null if there is no directory for it. */
 function handoff_file(string $json): ?string
 {
@@ -112,7 +119,7 @@ if (!is_array($request->messages ?? null) || $request->messages === []) {
     refuse(400, 'no_prompt', 'There are no messages.');
 }
 
-$handoff = ['format' => 'openai', 'user_id' => $user, 'request_id' => REQUEST_ID];
+$handoff = ['format' => 'openai', 'user_id' => $user, 'request_id' => REQUEST_ID] + trace_context();
 if (MODELS !== []) {
     in_array($request->model ?? null, MODELS, true) || refuse(404, 'model_not_found', 'There is no such model.');
     $handoff['model'] = $request->model;

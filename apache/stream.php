@@ -140,6 +140,13 @@ function last_event(): array
         : refuse(400, 'bad_request', 'Last-Event-ID is not a number.');
 }
 
+/** The trace of which this request is a part, for the daemon's log. */
+function trace_context(): array
+{
+    $parent = $_SERVER['HTTP_TRACEPARENT'] ?? '';
+    return preg_match('/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/D', $parent) === 1 ? ['traceparent' => $parent] : [];
+}
+
 /** A new question. */
 function read_question(array $fields): array
 {
@@ -177,7 +184,7 @@ if ($user === null) {
     refuse(403, 'not_signed_in', 'Please sign in.');
 }
 $fields = $method === 'POST' ? read_fields() : [];
-$handoff = ['user_id' => $user] + match (true) {
+$handoff = ['user_id' => $user] + trace_context() + match (true) {
     $method === 'GET' => ['resume' => read_id($_GET['resume'])] + last_event(),
     $method === 'DELETE' => ['stop' => read_id($_GET['resume'])],
     isset($fields['stop']) => ['stop' => read_id($fields['stop'])],

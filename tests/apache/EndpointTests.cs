@@ -75,6 +75,36 @@ public sealed class EndpointTests(SharedServers servers)
     }
 
     [Theory, MemberData(nameof(Both))]
+    public void Traceparent_of_the_request_is_in_the_handoff_of_each_endpoint(Stack stack)
+    {
+        const string trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        using var apache = new ApacheServer(stack);
+        using var listener = new HandoffListener(apache.DefaultSocket);
+        PhpLibraryTests.CopyLibrary(apache);
+        const string chat = """{"stream":true,"messages":[{"role":"user","content":"hello"}]}""";
+        string library = $"/library.php?socket={Uri.EscapeDataString(apache.DefaultSocket)}";
+        foreach (string[] request in new string[][]
+        {
+            ["-d", "prompt=hello", apache.Url("/chat/stream.php")],
+            [apache.Url("/chat/stream.php?resume=a1")],
+            ["-H", Json, "-d", chat, apache.Url("/chat/openai.php/chat/completions")],
+            [apache.Url(library)],
+        })
+        {
+            Assert.Equal(trace, Traceparent(listener, ["-H", "traceparent: " + trace, .. request]));
+            Assert.Null(Traceparent(listener, request));
+            Assert.Null(Traceparent(listener, ["-H", "traceparent: " + trace + "\"", .. request]));
+        }
+    }
+
+    private static string? Traceparent(HandoffListener listener, string[] request)
+    {
+        using var curl = Curl.Start(request);
+        using var handoff = JsonDocument.Parse(listener.Serve("served"));
+        return handoff.RootElement.TryGetProperty("traceparent", out var value) ? value.GetString() : null;
+    }
+
+    [Theory, MemberData(nameof(Both))]
     public void Bad_requests_are_refused_by_the_endpoint(Stack stack)
     {
         string url = servers[stack].Url("/chat/stream.php");

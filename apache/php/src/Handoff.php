@@ -22,6 +22,9 @@ final class Handoff
     /** mod_proxy_fcgi (php-fpm) takes 8189 bytes a line, name included. */
     private const LINE_BYTES = 8000;
 
+    /** As the daemon takes it: W3C's Trace Context, without further parts. */
+    private const TRACE_PARENT = '/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/D';
+
     private const ID = '/^[!#-\[\]-~]{1,128}$/D';
     private const MAX_PATH_BYTES = 107;
     private const MAX_RESPONSE_HEADERS = 64;
@@ -201,10 +204,10 @@ final class Handoff
         return $this;
     }
 
-    /** The handoff as the daemon gets it. */
+    /** The handoff as the daemon gets it. The trace context of this request comes with it, for the daemon's log. */
     public function json(): string
     {
-        $fields = $this->checked();
+        $fields = $this->checked() + self::traceContext();
         try {
             return json_encode($fields, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES
                 | JSON_PRESERVE_ZERO_FRACTION | JSON_THROW_ON_ERROR);
@@ -311,6 +314,13 @@ final class Handoff
         @unlink($file);
         error_log("handoff: cannot write below SocketHandoffDataPrefix $directory; the headers hold the data instead");
         return false;
+    }
+
+    /** @return array<string, string> */
+    private static function traceContext(): array
+    {
+        $parent = $_SERVER['HTTP_TRACEPARENT'] ?? '';
+        return is_string($parent) && preg_match(self::TRACE_PARENT, $parent) === 1 ? ['traceparent' => $parent] : [];
     }
 
     /** What is asked of a kept answer. */

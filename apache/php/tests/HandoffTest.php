@@ -49,6 +49,21 @@ final class HandoffTest extends TestCase
         self::assertStringContainsString('"user_id":7', self::handoff()->user(7)->prompt('x')->json());
     }
 
+    public function testTraceContextOfTheRequestIsSentUnlessItIsNone(): void
+    {
+        $trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+        foreach ([$trace => true, "$trace-x" => false, strtoupper($trace) => false, "a\nb" => false, '' => false] as $sent => $isTaken) {
+            $_SERVER['HTTP_TRACEPARENT'] = $sent;
+            self::assertSame('{"prompt":"x"' . ($isTaken ? ",\"traceparent\":\"$trace\"" : '') . '}',
+                self::handoff()->prompt('x')->json());
+        }
+        $_SERVER['HTTP_TRACEPARENT'] = $trace;
+        self::assertSame('{"prompt":"x","traceparent":"mine"}',
+            self::handoff()->prompt('x')->with('traceparent', 'mine')->json());
+        self::assertSame("{\"stop\":\"a1\",\"traceparent\":\"$trace\"}", self::handoff()->stop('a1')->json());
+        unset($_SERVER['HTTP_TRACEPARENT']);
+    }
+
     public function testSystemIsSentBesideAConversationThatHasNone(): void
     {
         $json = self::handoff()->system('a')->conversation([['role' => 'user', 'content' => 'b']])->json();
