@@ -127,6 +127,7 @@ make_ours() {
   cp "$here"/www/* "$root/vm/www/"
   head -c 300000 /dev/zero | tr '\0' l >"$root/vm/www/large.html"
   gcc -shared -fPIC -Wall -Werror -o "$root/vm/wrong-number.so" "$here/wrong-number.c" -ldl
+  gcc -shared -fPIC -Wall -Werror -o "$root/vm/late-sendmsg.so" "$repository/tests/apache/late-sendmsg.c" -ldl
   cp "$here/guest/init" "$root/init"
   chmod 755 "$root/init"
 }

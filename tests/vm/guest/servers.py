@@ -3,6 +3,7 @@ import glob
 import os
 import socket
 import subprocess
+import threading
 import time
 
 HERE = "/vm"
@@ -25,6 +26,9 @@ PORTS = {
     "wrong_number": 8460,
     "event": 8461,
     "asan": 8462,
+    "late": 8463,
+    "late_page": 8464,
+    "watched": 8465,
 }
 
 
@@ -52,14 +56,15 @@ def read(path):
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return ""
 
 
 class Apache:
     """One httpd in the foreground: prefork with mod_php, or event with php-fpm."""
 
-    def __init__(self, name, ports, mpm="prefork", environment=None, settings="", modules=HERE):
+    def __init__(self, name, ports, mpm="prefork", environment=None, settings="", modules=HERE, pages=None,
+                 workers=40):
         self.name = name
         self.root = f"{WORK}/{name}"
         self.log = f"{self.root}/error.log"
@@ -69,6 +74,8 @@ class Apache:
         self.ports = ports
         self.settings = settings
         self.modules = modules
+        self.pages = pages or {}
+        self.workers = workers
         self.environment = dict(os.environ, **(environment or {}))
         os.makedirs(self.root, exist_ok=True)
         with open(f"{self.root}/httpd.conf", "w", encoding="utf-8") as file:
@@ -81,7 +88,7 @@ class Apache:
         lines = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in load]
         if self.mpm == "prefork":
             lines.append(f"LoadModule php_module {glob.glob(MODULES + '/libphp*.so')[0]}")
-            workers = "StartServers 4\nServerLimit 40\nMaxRequestWorkers 40"
+            workers = f"StartServers {min(4, self.workers)}\nServerLimit {self.workers}\nMaxRequestWorkers {self.workers}"
             handler = "application/x-httpd-php"
         else:
             workers = "StartServers 1\nServerLimit 1\nThreadsPerChild 40\nMaxRequestWorkers 40"
@@ -137,7 +144,7 @@ RequestReadTimeout header=60 body=60
                 SSLCipherSuite ALL:@SECLEVEL=0
                 SSLCipherSuite TLSv1.3 TLS_AES_128_CCM_SHA256""",
             "no_tickets": "SSLSessionTickets Off",
-        }.get(name, "")
+        }.get(name, self.pages.get(name, ""))
         engine = "" if name == "plain" else "SSLEngine On"
         hosts = f"Listen 127.0.0.1:{port}\n<VirtualHost *:{port}>\nServerName a.test\n{engine}\n{settings}\n</VirtualHost>\n"
         if name in ("tls", "tickets0", "tickets8"):
@@ -180,6 +187,11 @@ pm.max_children = 4
     def signal(self, number):
         os.kill(self.process.pid, number)
 
+    def children(self):
+        """The processes of its workers."""
+        stats = {pid: read(f"/proc/{pid}/stat").rpartition(")")[2].split() for pid in os.listdir("/proc") if pid.isdigit()}
+        return [int(pid) for pid, stat in stats.items() if stat and int(stat[1]) == self.process.pid]
+
     def stop(self):
         for process in (self.process, self.fpm):
             if process is not None and process.poll() is None:
@@ -215,3 +227,48 @@ class Daemon:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(PATIENCE_S)
+
+
+class Listener:
+    """At the place of a daemon: it takes connections and closes them, unread. With a number, it is gone after as many."""
+
+    def __init__(self, name, connections=None):
+        self.socket = f"{SOCKETS}/{name}.sock"
+        self.connections = connections
+        self.listener = None
+        self.thread = None
+
+    def __enter__(self):
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(self.socket)
+        os.chmod(self.socket, 0o666)
+        self.listener.listen(16)
+        self.thread = threading.Thread(target=self.close_each, daemon=True)
+        self.thread.start()
+        return self
+
+    def close_each(self):
+        taken = 0
+        while self.connections is None or taken < self.connections:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            taken += 1
+            if taken == self.connections:
+                self.end()
+            connection.close()
+
+    def end(self):
+        if os.path.exists(self.socket):
+            os.remove(self.socket)
+        self.listener.close()
+
+    def __exit__(self, *_):
+        try:
+            # Wakes the thread.
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.thread.join(PATIENCE_S)
+        self.end()

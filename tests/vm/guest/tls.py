@@ -9,14 +9,14 @@ import socket
 import ssl
 import struct
 import subprocess
-import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import servers
-from clients import Python, context, curl, curl_gnutls, gnutls_cli, path, request_text, s_client
-from servers import PORTS, Apache, Daemon, read, until
+from clients import Answer, Python, context, curl, curl_gnutls, gnutls_cli, path, post, request_text, s_client
+from memory import copies, keys_of, sending_key
+from servers import PORTS, Apache, Daemon, Listener, read, until
 from upstream import PORT as UPSTREAM_PORT
 from upstream import Upstream
 
@@ -325,6 +325,21 @@ def slow_reader_gets_everything_and_a_clean_end():
 
 
 @case
+def readers_of_tiny_windows_get_everything_and_a_clean_end():
+    """The kernel queues records that TCP has no room for. A FIN that comes before they are sent would drop them."""
+    def read_slowly(kilobytes):
+        client = Python(receive_buffer=1152).ask(path(model, f"do:much:{kilobytes}"))
+        client.read_head()
+        last = b""
+        while part := client.socket.recv(2000):
+            last = (last + part)[-32:]
+            time.sleep(0.001)
+        assert last.endswith(b"data: [DONE]\n\n"), last
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read_slowly, range(200, 216)))
+
+
+@case
 def answer_of_a_megabyte_is_whole():
     check(curl("tls", path(model, "do:much:1500")), curl("plain", path(model, "do:much:1500")))
 
@@ -383,16 +398,8 @@ def streams_that_the_daemon_breaks_off_end_with_close_notify():
 
 @case
 def unread_megabyte_of_a_post_does_not_hurt_the_answer():
-    body = bytes(1_000_000)
     for most in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        client = Python(tls=context(most=most))
-        head = (f"POST {path(mock)} HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/octet-stream\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n").encode()
-        client.send(head)
-        sender = threading.Thread(target=client.send_quietly, args=(body,))
-        sender.start()
-        check(client.read_to_end())
-        sender.join(servers.PATIENCE_S)
+        check(post("tls", path(mock), bytes(1_000_000), context(most=most)))
 
 
 @case
@@ -469,6 +476,44 @@ def handoff_longer_than_a_message_is_answered_by_the_daemon():
     assert answer.status == 400 and not answer.error and answer.body.endswith(b"}}\n"), answer
 
 
+@case
+def handoff_that_fails_after_the_kernel_has_the_key_is_answered_by_httpd_over_it():
+    """A listener that closes each connection unread. The error page is plain text that the kernel encrypts."""
+    page = "ErrorDocument 500 /large.html"
+    late = Apache("late", ["late", "late_page"], environment={"LD_PRELOAD": "/vm/late-sendmsg.so", "LATE_SENDMSG": "1"},
+                  pages={"late_page": page}).start()
+    with Listener("closes") as closes:
+        for most in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            answer = Python("late", tls=context(most=most)).ask(path(closes)).read_to_end()
+            assert answer.status == 500 and b"handoff_failed" in answer.body, answer
+            answer = Python("late_page", tls=context(most=most)).ask(path(closes)).read_to_end()
+            assert answer.status == 500 and answer.body == b"l" * 300_000, answer
+        answer = curl_gnutls("late", path(closes))
+        assert answer.status == 500 and b"Internal Server Error" in answer.body and not answer.error, answer
+        answer = post("late", path(closes), bytes(1_000_000), context())
+        assert answer.status == 500, answer
+        tls = context(least=ssl.TLSVersion.TLSv1_3)
+        first = Python("late", tls=tls).ask(path(closes))
+        assert first.read_to_end().status == 500
+        again = Python("late", tls=tls, session=first.socket.session)
+        assert again.socket.session_reused
+        check(again.ask("/plain.html").read_answer(), Answer(200, b"plain\n"))
+    assert read(late.log).count("connecting again") >= 2, "Each was refused once, and not again"
+    assert "cannot send" in read(late.log), read(late.log)
+    late.stop()
+
+
+@case
+def daemon_that_is_gone_after_the_kernel_has_the_key_is_a_503():
+    """It closes the first connection unread, and then its socket: the second attempt finds nobody."""
+    late = Apache("late", ["late"], environment={"LD_PRELOAD": "/vm/late-sendmsg.so", "LATE_SENDMSG": "1"}).start()
+    for most in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        with Listener("ends", connections=1) as ends:
+            answer = Python("late", tls=context(most=most)).ask(path(ends)).read_to_end()
+            assert answer.status == 503 and b"daemon_unavailable" in answer.body, answer
+    late.stop()
+
+
 # ---- secrets ----------------------------------------------------------------
 
 
@@ -486,6 +531,45 @@ def sslkeylogfile_still_works_and_no_secret_is_in_a_log():
     assert any(line.startswith("CLIENT_RANDOM ") for line in lines), lines
     for line in lines:
         assert line.split()[2] not in read(event.log).lower(), line
+
+
+@case
+def secret_is_in_httpds_memory_until_the_handoff_and_not_longer():
+    """Beside OpenSSL's own copies, which the same httpd has without handing over: those are counted with SocketHandoffTls Off."""
+    os.makedirs("/vm/sessions", exist_ok=True)
+    os.chmod("/vm/sessions", 0o777)
+    before, after = {}, {}
+    for settings in ("SocketHandoffTls Off", ""):
+        keys = "/tmp/keylog-memory"
+        watched = Apache("watched", ["watched"], environment={"SSLKEYLOGFILE": keys}, settings=settings, workers=1).start()
+        child = until(watched.children, "a worker")[0]
+        idle = until(lambda: descriptors_when_idle(child), "the worker waits")
+        client = Python("watched", tls=context(least=ssl.TLSVersion.TLSv1_3))
+        client.ask(f"/timing.php?when=end&socket={mock.socket}")
+        until(lambda: os.path.exists("/vm/sessions/running"), "the script runs")
+        (_, secret), = keys_of(keys).values()
+        before[settings] = copies(child, secret)
+        assert copies(child, sending_key(secret)) > 0, "This does not find the key that OpenSSL sends with."
+        open("/vm/sessions/go", "wb").close()
+        answer = client.read_to_end()
+        assert answer.status == (500 if settings else 200), answer
+        client.close()
+        # The socket is the last that goes with a connection. Another connection would overwrite what this one left.
+        until(lambda: len(os.listdir(f"/proc/{child}/fd")) == idle, "the connection has ended")
+        after[settings] = copies(child, secret), copies(child, sending_key(secret))
+        watched.stop()
+        for name in ("running", "go", "after", "shutdown"):
+            os.remove(f"/vm/sessions/{name}")
+        os.remove(keys)
+    assert before[""] == before["SocketHandoffTls Off"] + 1, (before, after)
+    assert after[""] == after["SocketHandoffTls Off"], (before, after)
+
+
+def descriptors_when_idle(pid):
+    """The number of descriptors of a process that waits in a system call for them."""
+    call = read(f"/proc/{pid}/syscall").split()
+    waits = call and call[0].isdigit() and int(call[0]) in (7, 43, 232, 271, 281, 288)
+    return len(os.listdir(f"/proc/{pid}/fd")) if waits else 0
 
 
 # ---- memory -----------------------------------------------------------------
