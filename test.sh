@@ -32,6 +32,13 @@ install_packages() {
   # The PHP library of apache/php, and its fallback for development.
   command -v phpunit >/dev/null || missing+=(phpunit)
   compgen -G '/usr/lib/php/*/curl.so' >/dev/null || missing+=(php-curl)
+  # The frameworks of docs/php.md.
+  [ -e /usr/share/php/Symfony/Bundle/FrameworkBundle ] || missing+=(php-symfony-framework-bundle)
+  [ -e /usr/share/php/Symfony/Bundle/SecurityBundle ] || missing+=(php-symfony-security-bundle)
+  [ -e /usr/share/php/Illuminate/Foundation ] || missing+=(php-laravel-framework)
+  [ -e /usr/share/wordpress/wp-settings.php ] || missing+=(wordpress)
+  compgen -G '/usr/lib/php/*/mysqli.so' >/dev/null || missing+=(php-mysql)
+  [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server-core)
   # The database that apache/deliver.php writes to.
   compgen -G '/usr/lib/php/*/pdo_sqlite.so' >/dev/null || missing+=(php-sqlite3)
   command -v curl >/dev/null || missing+=(curl)

@@ -54,7 +54,7 @@ public sealed partial class PhpPageTests
         Assert.Equal(400, Curl.Status("-d", "prompt=", apache.Url("/page.php?user=1")));
     }
 
-    private static List<string> Blocks(string page) =>
+    internal static List<string> Blocks(string page) =>
         [.. Block().Matches(File.ReadAllText(Path.Combine(Tools.Repository, "docs", page)))
             .Select(match => match.Groups[1].Value)];
 
