@@ -11,8 +11,11 @@ internal static class NoThreads
     /// </summary>
     private const string Uid = "61234";
 
+    /// <summary>The capability finds the binary if the repository is in a directory of root's alone. The limit
+    /// counts all the same.</summary>
     private static string[] AsUser => Posix.EffectiveUid() != 0
-        ? [] : ["setpriv", $"--reuid={Uid}", $"--regid={Uid}", "--clear-groups"];
+        ? [] : ["setpriv", $"--reuid={Uid}", $"--regid={Uid}", "--clear-groups",
+            "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"];
 
     /// <summary>Starts a daemon as a user for which the limit counts.</summary>
     /// <param name="redirections">Redirections of the shell that starts it.</param>
