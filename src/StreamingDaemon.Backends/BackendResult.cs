@@ -15,6 +15,9 @@ public sealed record BackendResult(
     /// <summary>A whole answer.</summary>
     public static BackendResult Completed { get; } = new(StreamOutcome.Completed);
 
+    /// <summary>A whole answer that the upstream ended with <c>stop</c>, as nearly all are.</summary>
+    internal static BackendResult Stopped { get; } = Completed with { FinishReason = "stop" };
+
     /// <summary>What was wrong with the upstream; null if nothing was.</summary>
     public UpstreamFault? Fault { get; init; }
 

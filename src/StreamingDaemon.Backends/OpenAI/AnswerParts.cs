@@ -1,12 +1,15 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
 using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
-/// <summary>The text and the reasoning of the last event, and what the answer has held so far.</summary>
+/// <summary>The text and the reasoning of the last event, and what the answer has held so far. A mutable
+/// struct, so that a stream's state is one object and near together: use it as a field, never a copy.
+/// </summary>
 /// <param name="wanted"><see cref="StreamRequest.Wanted"/>.</param>
 /// <param name="unshown"><see cref="StreamRequest.Unshown"/>.</param>
-internal sealed class AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisposable
+internal struct AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisposable
 {
     /// <summary>White space that waits for text, bytes: above it, it counts as the answer.</summary>
     private const int MostBlank = 4096;
@@ -39,11 +42,13 @@ internal sealed class AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisp
     }
 
     /// <summary>The client gets the chunks themselves, and can show whatever is in them.</summary>
-    public bool IsChunks { get; } = (wanted & DeltaKinds.Chunk) != 0;
+    public readonly bool IsChunks { get; } = (wanted & DeltaKinds.Chunk) != 0;
 
-    public ref readonly DeltaText Text => ref _text;
+    [UnscopedRef]
+    public readonly ref readonly DeltaText Text => ref _text;
 
-    public ref readonly DeltaText Reasoning => ref _reasoning;
+    [UnscopedRef]
+    public readonly ref readonly DeltaText Reasoning => ref _reasoning;
 
     /// <summary>A delta brought text, so a <c>message</c> beside it only repeats it.</summary>
     public bool SawDelta { get; set; }
@@ -58,7 +63,7 @@ internal sealed class AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisp
     public int Count { get; private set; }
 
     /// <inheritdoc cref="IEventReader.OnlyHeld"/>
-    public string? OnlyHeld => _held switch
+    public readonly string? OnlyHeld => _held switch
     {
         Held.Nothing => _text.Length > 0 ? "white space" : null,
         Held.Reasoning => "reasoning",
@@ -97,7 +102,7 @@ internal sealed class AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisp
         return true;
     }
 
-    public State Save() => new(_text, _reasoning, _held, SawDelta, HasAnswer, Count);
+    public readonly State Save() => new(_text.Save(), _reasoning.Save(), _held, SawDelta, HasAnswer, Count);
 
     /// <summary>Back to an earlier state of the same event.</summary>
     public void Restore(in State state)
@@ -170,7 +175,7 @@ internal sealed class AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisp
     }
 
     /// <summary>Whether the text from a place on is more than white space.</summary>
-    private bool HasText(int start) => _text.Length > MostBlank
+    private readonly bool HasText(int start) => _text.Length > MostBlank
         || _text.Memory.Span[start..].ContainsAnyExcept(" \t\r\n"u8);
 
     public void Dispose()
@@ -181,5 +186,5 @@ internal sealed class AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisp
 
     /// <summary>The state to restore if an event proves unusable.</summary>
     public readonly record struct State(
-        DeltaText Text, DeltaText Reasoning, Held Held, bool SawDelta, bool HasAnswer, int Count);
+        DeltaText.Mark Text, DeltaText.Mark Reasoning, Held Held, bool SawDelta, bool HasAnswer, int Count);
 }

@@ -56,3 +56,34 @@ internal struct ChoiceEnds
             _ended |= 1UL << index;
     }
 }
+
+/// <summary>Which choice the stream shows: choice 0 alone, once there is one. Without it, a lone choice of any
+/// index is shown; old servers count it up with each chunk.</summary>
+internal struct ShownChoice()
+{
+    /// <summary>The only index that counts, once it is known.</summary>
+    private int? _only;
+    private int _last = -1;
+
+    /// <summary>Whether the stream shows the choice of that index.</summary>
+    /// <param name="index">The choice's.</param>
+    /// <param name="taken">The index that was taken from the same JSON value, if any.</param>
+    public bool Takes(int index, int? taken)
+    {
+        if (index == 0)
+        {
+            _only = 0;
+            return true;
+        }
+
+        if (_only is { } only)
+            return index == only;
+        if (taken is { } other)
+            return index == other;
+        // The index went back: there are several choices, and this is the first of them.
+        if (index < _last)
+            _only = index;
+        _last = index;
+        return true;
+    }
+}

@@ -1,37 +1,37 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
 using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>Reads the choices of chunks: which one the stream shows, its finish reason, and its
-/// text.</summary>
+/// text. A mutable struct: use it as a field, never a copy.</summary>
 /// <param name="wanted"><see cref="StreamRequest.Wanted"/>.</param>
 /// <param name="unshown"><see cref="StreamRequest.Unshown"/>.</param>
-internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposable
+internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposable
 {
-    private readonly AnswerParts _parts = new(wanted, unshown);
+    private AnswerParts _parts = new(wanted, unshown);
     private AnswerParts.State _eventStart;
-    private TokenUsage _usage;
 
-    /// <summary>The only index that counts, once it is known.</summary>
-    private int? _only;
-    private int _last = -1;
-
+    private ShownChoice _shown = new();
     private ChoiceEnds _ends;
 
     /// <summary>The index whose choice was taken from this JSON value.</summary>
     private int? _taken;
 
     /// <summary>Text of the last event, without its reasoning.</summary>
-    public ref readonly DeltaText Text => ref _parts.Text;
+    [UnscopedRef]
+    public readonly ref readonly DeltaText Text => ref _parts.Text;
 
     /// <inheritdoc cref="AnswerParts.TryTakeText"/>
     public bool TryTakeText(out ReadOnlyMemory<byte> text) => _parts.TryTakeText(out text);
 
     /// <summary>Reasoning of the last event.</summary>
-    public ref readonly DeltaText Reasoning => ref _parts.Reasoning;
+    [UnscopedRef]
+    public readonly ref readonly DeltaText Reasoning => ref _parts.Reasoning;
 
-    public ref readonly TokenUsage Usage => ref _usage;
+    /// <summary>Null if the stream does not show token counts.</summary>
+    public TokenUsage? Usage { get; } = (wanted & DeltaKinds.Usage) != 0 ? new() : null;
 
     /// <summary>The upstream's finish reason, unchecked; null if there was none yet.</summary>
     public string? FinishReason { get; private set; }
@@ -40,22 +40,22 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
     public string? NativeFinishReason { get; private set; }
 
     /// <summary>A finish reason came; for a client that gets the chunks, one for each choice.</summary>
-    public bool IsFinished => FinishReason is not null && !_ends.IsOneOpen;
+    public readonly bool IsFinished => FinishReason is not null && !_ends.IsOneOpen;
 
     /// <summary>The choice says that the provider failed.</summary>
     public bool IsFailed { get; private set; }
 
     /// <inheritdoc cref="IEventReader.HasAnswer"/>
-    public bool HasAnswer => _parts.HasAnswer;
+    public readonly bool HasAnswer => _parts.HasAnswer;
 
     /// <inheritdoc cref="IEventReader.Parts"/>
-    public int Parts => _parts.Count;
+    public readonly int Parts => _parts.Count;
 
     /// <inheritdoc cref="IEventReader.OnlyHeld"/>
-    public string? OnlyHeld => _parts.OnlyHeld;
+    public readonly string? OnlyHeld => _parts.OnlyHeld;
 
     /// <summary>A delta brought a part of the answer.</summary>
-    public bool SawDelta => _parts.SawDelta;
+    public readonly bool SawDelta => _parts.SawDelta;
 
     /// <summary>A choice of this JSON value has no object <c>delta</c>.</summary>
     public bool LacksDelta { get; private set; }
@@ -81,12 +81,10 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
     /// <returns>False if it does not: nothing was read.</returns>
     public bool TryReadUsage(ref Utf8JsonReader reader)
     {
-        if ((wanted & DeltaKinds.Usage) == 0)
-            return false;
-        if (!JsonText.Equals(ref reader, "usage"u8))
+        if (Usage is null || !JsonText.Equals(ref reader, "usage"u8))
             return false;
         reader.Read();
-        _usage.Read(ref reader);
+        Usage.Read(ref reader);
         return true;
     }
 
@@ -95,7 +93,6 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
     /// <returns>False if it is not: nothing was read.</returns>
     public bool TryReadOllama(ref Utf8JsonReader reader, ref ErrorSigns signs)
     {
-        var next = reader;
         switch (reader.ValueSpan.Length)
         {
             case 4 when JsonText.Equals(ref reader, "done"u8):
@@ -107,11 +104,10 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
                 reader.Read();
                 FinishReason = FinishReasons.Read(ref reader) ?? FinishReason;
                 return true;
-            case 7 when JsonText.Equals(ref reader, "message"u8) && next.Read()
-                && next.TokenType == JsonTokenType.StartObject:
+            case 7 when JsonText.Equals(ref reader, "message"u8) && JsonValue.IsObjectNext(reader):
                 var count = _parts.Count;
                 reader.Read();
-                IsFailed |= new MessageReader(_parts).Read(ref reader);
+                IsFailed |= MessageReader.Read(ref _parts, ref reader);
                 signs.HasChoices |= _parts.Count > count;
                 return true;
             default:
@@ -179,12 +175,12 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
     private void ReadChoice(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, int position)
     {
         var before = _parts.Save();
-        var start = reader;
+        var start = (int)reader.TokenStartIndex;
         var choice = new Choice(position);
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             ReadField(ref reader, ref choice);
         // The index may come after the text: if the choice is not ours, its text is removed again.
-        if (!_parts.IsChunks && !Takes(choice.Index))
+        if (!_parts.IsChunks && !_shown.Takes(choice.Index, _taken))
         {
             _parts.Restore(before);
             return;
@@ -195,8 +191,11 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
             // Choice 0 after another one of the same event, whose text goes.
             _parts.Restore(_eventStart);
             choice = new Choice(position);
-            while (start.Read() && start.TokenType == JsonTokenType.PropertyName)
-                ReadField(ref start, ref choice);
+            json = json[start..];
+            var again = new Utf8JsonReader(json);
+            again.Read();
+            while (again.Read() && again.TokenType == JsonTokenType.PropertyName)
+                ReadField(ref again, ref choice);
         }
 
         _taken = choice.Index;
@@ -215,7 +214,7 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
         {
             reader.Read();
             choice.HasDelta = reader.TokenType == JsonTokenType.StartObject;
-            choice.IsFailed |= new MessageReader(_parts).Read(ref reader);
+            choice.IsFailed |= MessageReader.Read(ref _parts, ref reader);
         }
         else if (JsonText.Equals(ref reader, "index"u8))
         {
@@ -266,7 +265,7 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
         {
             var reader = new Utf8JsonReader(json[choice.MessageAt..]);
             reader.Read();
-            choice.IsFailed |= new MessageReader(_parts).Read(ref reader, isDelta: false);
+            choice.IsFailed |= MessageReader.Read(ref _parts, ref reader, isDelta: false);
         }
 
         if (choice.TextAt < 0 || _parts.SawDelta || _parts.Count > before.Count)
@@ -274,26 +273,5 @@ internal sealed class ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDis
         var text = new Utf8JsonReader(json[choice.TextAt..]);
         text.Read();
         _parts.AddText(ref text);
-    }
-
-    /// <summary>Whether the stream shows the choice of that index: choice 0 alone, once there is one. Without
-    /// it, a lone choice of any index is shown; old servers count it up with each chunk.</summary>
-    private bool Takes(int index)
-    {
-        if (index == 0)
-        {
-            _only = 0;
-            return true;
-        }
-
-        if (_only is { } only)
-            return index == only;
-        if (_taken is { } taken)
-            return index == taken;
-        // The index went back: there are several choices, and this is the first of them.
-        if (index < _last)
-            _only = index;
-        _last = index;
-        return true;
     }
 }

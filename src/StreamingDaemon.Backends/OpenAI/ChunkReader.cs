@@ -17,7 +17,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
 {
     private static readonly JsonReaderOptions s_json = new() { AllowMultipleValues = true };
 
-    private readonly ChoiceReader _choices = new(wanted, unshown);
+    private ChoiceReader _choices = new(wanted, unshown);
 
     /// <summary>Null if the stream does not show the chunks themselves.</summary>
     private readonly ChunkQueue? _chunks = (wanted & DeltaKinds.Chunk) != 0 ? new() : null;
@@ -113,7 +113,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
             return;
         if (FinishReason is not null)
             _last |= wanted & DeltaKinds.FinishReason;
-        if (_choices.Usage.HasAny)
+        if (_choices.Usage is { HasAny: true })
             _last |= wanted & DeltaKinds.Usage;
     }
 
@@ -262,7 +262,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         }
 
         _last = DeltaKinds.None;
-        delta = new StreamDelta(_choices.Usage.ToJson(), DeltaKinds.Usage);
+        delta = new StreamDelta(_choices.Usage!.ToJson(), DeltaKinds.Usage);
         return true;
     }
 }

@@ -88,15 +88,12 @@ internal struct DeltaText
         FlushBytes();
     }
 
+    /// <summary>The state to go back to, without the buffer: a larger one may have replaced it by then.
+    /// </summary>
+    public readonly Mark Save() => new(_length, _half, _bytes, _byteCount);
+
     /// <summary>Back to an earlier state of the same event.</summary>
-    public void Restore(in DeltaText earlier)
-    {
-        // The buffer may have been replaced by a larger one since.
-        _length = earlier._length;
-        _half = earlier._half;
-        _bytes = earlier._bytes;
-        _byteCount = earlier._byteCount;
-    }
+    public void Restore(in Mark mark) => (_length, _half, _bytes, _byteCount) = mark;
 
     public void Dispose()
     {
@@ -219,4 +216,7 @@ internal struct DeltaText
 
         _buffer = larger;
     }
+
+    /// <summary>A state of the text.</summary>
+    public readonly record struct Mark(int Length, char Half, uint Bytes, int ByteCount);
 }

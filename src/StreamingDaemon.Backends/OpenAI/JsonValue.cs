@@ -58,4 +58,9 @@ internal static class JsonValue
     /// <summary>True if the value is the string.</summary>
     public static bool Is(ref Utf8JsonReader reader, ReadOnlySpan<byte> text) =>
         reader.TokenType == JsonTokenType.String && JsonText.Equals(ref reader, text);
+
+    /// <summary>True if the value after the name is an object. By value: the caller's reader stays at the
+    /// name.</summary>
+    public static bool IsObjectNext(Utf8JsonReader reader) =>
+        reader.Read() && reader.TokenType == JsonTokenType.StartObject;
 }

@@ -6,12 +6,14 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// Reads a choice's <c>delta</c> or <c>message</c>: content as a string or as parts, refusals, transcripts,
 /// reasoning.
 /// </summary>
-/// <param name="parts">Takes what is found.</param>
-internal readonly struct MessageReader(AnswerParts parts)
+internal static class MessageReader
 {
     /// <summary>Reads a delta or a message. The reader is at its value, and ends after it.</summary>
+    /// <param name="parts">Takes what is found.</param>
+    /// <param name="reader">At the value.</param>
+    /// <param name="isDelta">False for a message.</param>
     /// <returns>True if it carries an error.</returns>
-    public bool Read(ref Utf8JsonReader reader, bool isDelta = true)
+    public static bool Read(ref AnswerParts parts, ref Utf8JsonReader reader, bool isDelta = true)
     {
         if (reader.TokenType == JsonTokenType.String)
         {
@@ -32,11 +34,11 @@ internal readonly struct MessageReader(AnswerParts parts)
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             if (parts.IsChunks)
-                ReadForChunks(ref reader, ref isError);
+                ReadForChunks(ref parts, ref reader, ref isError);
             else if (JsonText.Equals(ref reader, "content"u8))
-                ReadContent(ref reader);
+                ReadContent(ref parts, ref reader);
             else
-                ReadOther(ref reader, reasoningBefore, ref isError);
+                ReadOther(ref parts, ref reader, reasoningBefore, ref isError);
         }
 
         if (parts.IsThought)
@@ -47,7 +49,7 @@ internal readonly struct MessageReader(AnswerParts parts)
     }
 
     /// <summary>A client that gets the chunks themselves can show whatever is in them.</summary>
-    private void ReadForChunks(ref Utf8JsonReader reader, ref bool isError)
+    private static void ReadForChunks(ref AnswerParts parts, ref Utf8JsonReader reader, ref bool isError)
     {
         var isRole = JsonText.Equals(ref reader, "role"u8);
         var isErrorField = JsonText.Equals(ref reader, "error"u8);
@@ -63,23 +65,24 @@ internal readonly struct MessageReader(AnswerParts parts)
         }
     }
 
-    private void ReadContent(ref Utf8JsonReader reader)
+    private static void ReadContent(ref AnswerParts parts, ref Utf8JsonReader reader)
     {
         reader.Read();
         // Some gateways write a token of digits as a number.
         if (reader.TokenType is JsonTokenType.String or JsonTokenType.Number)
             parts.AddText(ref reader);
         else
-            ReadParts(ref reader, isReasoning: false);
+            ReadParts(ref parts, ref reader, isReasoning: false);
     }
 
     /// <summary>Any field but <c>content</c>. Servers that send reasoning under two names send it twice: only
     /// the first of a delta counts.</summary>
-    private void ReadOther(ref Utf8JsonReader reader, int reasoningBefore, ref bool isError)
+    private static void ReadOther(
+        ref AnswerParts parts, ref Utf8JsonReader reader, int reasoningBefore, ref bool isError)
     {
         if (JsonText.Equals(ref reader, "refusal"u8))
         {
-            ReadContent(ref reader);
+            ReadContent(ref parts, ref reader);
         }
         else if (JsonText.Equals(ref reader, "reasoning_content"u8)
             || JsonText.Equals(ref reader, "reasoning"u8) || JsonText.Equals(ref reader, "thinking"u8)
@@ -89,18 +92,18 @@ internal readonly struct MessageReader(AnswerParts parts)
             if (parts.Reasoning.Length > reasoningBefore)
                 reader.Skip();
             else
-                ReadReasoning(ref reader);
+                ReadReasoning(ref parts, ref reader);
         }
         else if (JsonText.Equals(ref reader, "tool_calls"u8)
             || JsonText.Equals(ref reader, "function_call"u8))
         {
             reader.Read();
-            Hold(ref reader, AnswerParts.Held.ToolCalls);
+            Hold(ref parts, ref reader, AnswerParts.Held.ToolCalls);
         }
         else if (JsonText.Equals(ref reader, "audio"u8))
         {
             reader.Read();
-            ReadAudio(ref reader);
+            ReadAudio(ref parts, ref reader);
         }
         else if (JsonText.Equals(ref reader, "extra_content"u8))
         {
@@ -110,7 +113,7 @@ internal readonly struct MessageReader(AnswerParts parts)
         else if (JsonText.Equals(ref reader, "images"u8))
         {
             reader.Read();
-            Hold(ref reader, AnswerParts.Held.Other);
+            Hold(ref parts, ref reader, AnswerParts.Held.Other);
         }
         else if (JsonText.Equals(ref reader, "error"u8))
         {
@@ -123,42 +126,42 @@ internal readonly struct MessageReader(AnswerParts parts)
         }
     }
 
-    private void Hold(ref Utf8JsonReader reader, AnswerParts.Held what)
+    private static void Hold(ref AnswerParts parts, ref Utf8JsonReader reader, AnswerParts.Held what)
     {
         if (!JsonValue.IsNothing(ref reader))
             parts.Hold(what);
     }
 
-    private void ReadReasoning(ref Utf8JsonReader reader)
+    private static void ReadReasoning(ref AnswerParts parts, ref Utf8JsonReader reader)
     {
         if (reader.TokenType == JsonTokenType.String)
             parts.AddReasoning(ref reader);
         else
-            ReadParts(ref reader, isReasoning: true);
+            ReadParts(ref parts, ref reader, isReasoning: true);
     }
 
     /// <summary>A part, or an array of parts; a part may be a string.</summary>
-    private void ReadParts(ref Utf8JsonReader reader, bool isReasoning)
+    private static void ReadParts(ref AnswerParts parts, ref Utf8JsonReader reader, bool isReasoning)
     {
         switch (reader.TokenType)
         {
             case JsonTokenType.StartObject:
-                ReadPart(ref reader, isReasoning);
+                ReadPart(ref parts, ref reader, isReasoning);
                 break;
             case JsonTokenType.String when isReasoning:
-                ReadReasoning(ref reader);
+                ReadReasoning(ref parts, ref reader);
                 break;
             case JsonTokenType.String:
                 parts.AddText(ref reader);
                 break;
             case JsonTokenType.StartArray:
                 while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
-                    ReadParts(ref reader, isReasoning);
+                    ReadParts(ref parts, ref reader, isReasoning);
                 break;
         }
     }
 
-    private void ReadPart(ref Utf8JsonReader reader, bool isReasoning)
+    private static void ReadPart(ref AnswerParts parts, ref Utf8JsonReader reader, bool isReasoning)
     {
         // The type may come last.
         var look = reader;
@@ -177,10 +180,11 @@ internal readonly struct MessageReader(AnswerParts parts)
         }
 
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-            ReadPartField(ref reader, isText || isReasoning, isReasoning);
+            ReadPartField(ref parts, ref reader, isText || isReasoning, isReasoning);
     }
 
-    private void ReadPartField(ref Utf8JsonReader reader, bool isShown, bool isReasoning)
+    private static void ReadPartField(
+        ref AnswerParts parts, ref Utf8JsonReader reader, bool isShown, bool isReasoning)
     {
         var isText = isShown && (JsonText.Equals(ref reader, "text"u8)
             || JsonText.Equals(ref reader, "refusal"u8) || JsonText.Equals(ref reader, "content"u8)
@@ -190,13 +194,13 @@ internal readonly struct MessageReader(AnswerParts parts)
         isText |= isShown && JsonText.Equals(ref reader, "value"u8);
         reader.Read();
         if (isText)
-            ReadParts(ref reader, isReasoning);
+            ReadParts(ref parts, ref reader, isReasoning);
         else
             reader.Skip();
     }
 
     /// <summary>Spoken answers have their words beside the sound.</summary>
-    private void ReadAudio(ref Utf8JsonReader reader)
+    private static void ReadAudio(ref AnswerParts parts, ref Utf8JsonReader reader)
     {
         if (reader.TokenType != JsonTokenType.StartObject)
         {
@@ -214,7 +218,7 @@ internal readonly struct MessageReader(AnswerParts parts)
             }
             else
             {
-                Hold(ref reader, AnswerParts.Held.Other);
+                Hold(ref parts, ref reader, AnswerParts.Held.Other);
             }
         }
     }

@@ -5,7 +5,7 @@ using System.Text.Json;
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>The token counts of an answer, by whatever names the upstream gives them.</summary>
-internal struct TokenUsage
+internal sealed class TokenUsage
 {
     private long? _prompt;
     private long? _completion;
@@ -13,7 +13,7 @@ internal struct TokenUsage
     private long? _cached;
 
     /// <summary>True if any count is known.</summary>
-    public readonly bool HasAny => (_prompt ?? _completion ?? _reasoning ?? _cached) is not null;
+    public bool HasAny => (_prompt ?? _completion ?? _reasoning ?? _cached) is not null;
 
     /// <summary>Reads a usage object; a later one replaces the counts of an earlier one. Reads to the value's
     /// end.</summary>
@@ -30,7 +30,7 @@ internal struct TokenUsage
     }
 
     /// <summary>The counts that are known, as <see cref="DeltaKinds.Usage"/> says.</summary>
-    public readonly byte[] ToJson()
+    public byte[] ToJson()
     {
         var json = new StringBuilder("{");
         Add("prompt_tokens", _prompt);

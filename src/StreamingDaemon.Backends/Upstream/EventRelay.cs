@@ -32,27 +32,38 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
     public int Parts => _parts;
 
     /// <summary>Passes the events in the bytes that came to the sink.</summary>
-    /// <returns>How the answer ended; null if it goes on.</returns>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    public async ValueTask<BackendResult?> RelayAsync(ReadOnlyMemory<byte> bytes)
+    /// <returns>Why the answer is over, for <see cref="EndAsync(RelayEnd)"/>; None if it goes on.</returns>
+    /// <remarks>Nearly always the sink takes a delta at once. Then this is one call, without a state machine.
+    /// </remarks>
+    public ValueTask<RelayEnd> RelayAsync(ReadOnlyMemory<byte> bytes)
     {
         var offset = 0;
         while (_sse.TryRead(bytes.Span, ref offset, out var kind))
         {
             while (events.TryTake(out var delta))
-                await WriteAsync(delta);
-            // It may have waited a long time for its client.
-            cancellationToken.ThrowIfCancellationRequested();
-            if (kind != EventKind.Delta)
-                return await EndAtAsync(kind);
+            {
+                var write = Write(delta);
+                if (!write.IsCompletedSuccessfully)
+                    return GoOnAsync(write, kind, bytes, offset);
+                write.GetAwaiter().GetResult();
+            }
+
+            if (EndOf(kind) is not RelayEnd.None and var end)
+                return new(end);
         }
 
-        if (_sse.IsTooLong)
-            return await EndAsync(UpstreamFailures.TooLong(maxEventBytes, status));
-        return IsGettingNowhere(bytes.Length)
-            ? await EndAsync(UpstreamFailures.NoProgress(MaxIdleBytes, status))
-            : null;
+        return new(EndOfBytes(bytes.Length));
     }
+
+    /// <summary>How an answer ended that is over.</summary>
+    public ValueTask<BackendResult> EndAsync(RelayEnd end) => EndAsync(end switch
+    {
+        RelayEnd.Done => BackendResult.Completed,
+        RelayEnd.Error => UpstreamFailures.FromEvent(events.Error, status),
+        RelayEnd.TooLong => UpstreamFailures.TooLong(maxEventBytes, status),
+        RelayEnd.NoProgress => UpstreamFailures.NoProgress(MaxIdleBytes, status),
+        _ => UpstreamFailures.Malformed(status),
+    });
 
     /// <summary>The body has ended: reads a last event that no blank line ended. Half an event is
     /// ignored.</summary>
@@ -63,8 +74,10 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
         {
             while (events.TryTake(out var delta))
                 await WriteAsync(delta);
-            if (kind is EventKind.Done or EventKind.Error)
-                return await EndAtAsync(kind);
+            if (kind is EventKind.Done)
+                return await EndAsync(RelayEnd.Done);
+            if (kind is EventKind.Error)
+                return await EndAsync(RelayEnd.Error);
         }
 
         return await EndAsync(
@@ -79,6 +92,40 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
         events.Dispose();
     }
 
+    /// <summary>The rest of <see cref="RelayAsync"/>, once the sink made it wait.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<RelayEnd> GoOnAsync(
+        ValueTask write, EventKind kind, ReadOnlyMemory<byte> bytes, int offset)
+    {
+        await WatchAsync(write);
+        do
+        {
+            while (events.TryTake(out var delta))
+                await WriteAsync(delta);
+            if (EndOf(kind) is not RelayEnd.None and var end)
+                return end;
+        }
+        while (_sse.TryRead(bytes.Span, ref offset, out kind));
+        return EndOfBytes(bytes.Length);
+    }
+
+    /// <summary>What an event means for the answer, once its deltas are written.</summary>
+    private RelayEnd EndOf(EventKind kind)
+    {
+        // The sink may have waited a long time for its client.
+        cancellationToken.ThrowIfCancellationRequested();
+        return kind switch
+        {
+            EventKind.Delta => RelayEnd.None,
+            EventKind.Done => RelayEnd.Done,
+            EventKind.Error => RelayEnd.Error,
+            _ => RelayEnd.Malformed,
+        };
+    }
+
+    private RelayEnd EndOfBytes(int count) =>
+        _sse.IsTooLong ? RelayEnd.TooLong : IsGettingNowhere(count) ? RelayEnd.NoProgress : RelayEnd.None;
+
     private bool IsGettingNowhere(int bytes)
     {
         var parts = events.Parts;
@@ -87,12 +134,13 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
         return _idleBytes > Math.Max(MaxIdleBytes, 2L * maxEventBytes);
     }
 
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask WriteAsync(StreamDelta delta)
+    private ValueTask WriteAsync(StreamDelta delta) => WatchAsync(Write(delta));
+
+    private ValueTask Write(StreamDelta delta)
     {
         try
         {
-            await sink.WriteAsync(delta, cancellationToken);
+            return sink.WriteAsync(delta, cancellationToken);
         }
         catch (Exception exception)
         {
@@ -101,13 +149,19 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
         }
     }
 
-    /// <summary>An event ends the answer.</summary>
-    private ValueTask<BackendResult> EndAtAsync(EventKind kind) => EndAsync(kind switch
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask WatchAsync(ValueTask write)
     {
-        EventKind.Done => BackendResult.Completed,
-        EventKind.Error => UpstreamFailures.FromEvent(events.Error, status),
-        _ => UpstreamFailures.Malformed(status),
-    });
+        try
+        {
+            await write;
+        }
+        catch (Exception exception)
+        {
+            FaultOfSink = exception;
+            throw;
+        }
+    }
 
     /// <summary>Passes the last deltas to the sink. After a finish reason the answer is whole, unless the
     /// upstream itself says that it is not. An answer with nothing to show is never whole.</summary>
@@ -120,6 +174,32 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
             await WriteAsync(delta);
         if (!events.HasAnswer && result.Fault is null or UpstreamFault.Truncated)
             result = UpstreamFailures.Empty(events.OnlyHeld, status);
-        return events.FinishReason is { } reason ? result with { FinishReason = reason } : result;
+        if (events.FinishReason is not { } reason)
+            return result;
+        return ReferenceEquals(result, BackendResult.Completed) && reason == "stop"
+            ? BackendResult.Stopped
+            : result with { FinishReason = reason };
     }
+}
+
+/// <summary>Why no more of an answer is read.</summary>
+internal enum RelayEnd
+{
+    /// <summary>It goes on.</summary>
+    None,
+
+    /// <summary>The end marker came.</summary>
+    Done,
+
+    /// <summary>An error came.</summary>
+    Error,
+
+    /// <summary>An event is not JSON.</summary>
+    Malformed,
+
+    /// <summary>A line or an event is above the limit.</summary>
+    TooLong,
+
+    /// <summary>Many bytes brought no part of an answer.</summary>
+    NoProgress,
 }

@@ -93,36 +93,67 @@ internal sealed class ResponsePump<TEvents>
         return new ValueTask<BackendResult>(this, version);
     }
 
-    /// <summary>The events of the bytes that came. Pooled, in case a sink makes it wait.</summary>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    public override async ValueTask WriteAsync(
+    /// <summary>Passes on the events of the bytes that came. No state machine, unless the sink makes it wait.
+    /// </summary>
+    public override ValueTask WriteAsync(
         ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
     {
         if (_isOver)
         {
             _restBytes += bytes.Length;
-            if (_restBytes > LimitOfRestBytes)
-                throw new EndOfCopyException();
-            return;
+            return _restBytes > LimitOfRestBytes ? throw new EndOfCopyException() : default;
         }
 
         if (Interlocked.CompareExchange(ref _state, Writing, Reading) != Reading)
             throw new OperationCanceledException(_cancellationToken);
+        var goesOn = false;
         try
         {
             _sink.OnUpstreamActivity();
             if (_graceEndsMs != 0)
                 _stop.CancelAfter(Timeout.Infinite);
-            if (await RelayInBatch(bytes) is { } result)
-                End(result);
+            var relay = RelayInBatch(bytes);
+            if (!relay.IsCompletedSuccessfully)
+            {
+                goesOn = true;
+                return FinishWriteAsync(relay);
+            }
+
+            var end = relay.Result;
+            goesOn = end != RelayEnd.None;
+            if (goesOn)
+                return FinishWriteAsync(new(end));
+            if (_relay.IsFinished)
+                WaitForEnd();
+            return default;
+        }
+        finally
+        {
+            if (!goesOn)
+                EndWrite();
+        }
+    }
+
+    /// <summary>The rest of a write that has to wait, or that is the answer's last. Pooled: a slow client
+    /// makes each write wait.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask FinishWriteAsync(ValueTask<RelayEnd> relay)
+    {
+        try
+        {
+            var end = await relay;
+            if (end != RelayEnd.None)
+                End(await _relay.EndAsync(end));
             else if (_relay.IsFinished)
                 WaitForEnd();
         }
         finally
         {
-            Interlocked.CompareExchange(ref _state, Reading, Writing);
+            EndWrite();
         }
     }
+
+    private void EndWrite() => Interlocked.CompareExchange(ref _state, Reading, Writing);
 
     BackendResult IValueTaskSource<BackendResult>.GetResult(short token) => _result.GetResult(token);
 
@@ -141,7 +172,7 @@ internal sealed class ResponsePump<TEvents>
     }
 
     /// <summary>The connection's other streams got tokens too, and are queued behind it.</summary>
-    private ValueTask<BackendResult?> RelayInBatch(ReadOnlyMemory<byte> bytes)
+    private ValueTask<RelayEnd> RelayInBatch(ReadOnlyMemory<byte> bytes)
     {
         Batch?.BeginBatch();
         try
