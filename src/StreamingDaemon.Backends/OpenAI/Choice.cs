@@ -11,9 +11,41 @@ internal struct Choice(int position)
     public int MessageAt = -1;
     public int TextAt = -1;
     public string? FinishReason;
+
+    /// <summary>Counts if there is no finish reason. vLLM has it beside one: the token or text that
+    /// stopped it.</summary>
+    public string? StopReason;
     public string? NativeFinishReason;
     public bool HasDelta;
     public bool IsFailed;
+
+    /// <summary>Reads the field that the reader is at, if it says why the choice ended.</summary>
+    /// <returns>False if it does not: nothing was read.</returns>
+    public bool TryReadFinish(ref Utf8JsonReader reader)
+    {
+        if (JsonText.Equals(ref reader, "finish_reason"u8) || JsonText.Equals(ref reader, "finishReason"u8)
+            || JsonText.Equals(ref reader, "finish_details"u8))
+        {
+            reader.Read();
+            FinishReason = FinishReasons.Read(ref reader) ?? FinishReason;
+        }
+        else if (JsonText.Equals(ref reader, "native_finish_reason"u8))
+        {
+            reader.Read();
+            NativeFinishReason = FinishReasons.Read(ref reader);
+        }
+        else if (JsonText.Equals(ref reader, "stop_reason"u8))
+        {
+            reader.Read();
+            StopReason = FinishReasons.Read(ref reader);
+        }
+        else
+        {
+            return false;
+        }
+
+        return true;
+    }
 
     /// <summary>Reads the value of <c>index</c>: a number, or a number in a string.</summary>
     public void ReadIndex(ref Utf8JsonReader reader)

@@ -81,8 +81,12 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
     /// <returns>False if it does not: nothing was read.</returns>
     public bool TryReadUsage(ref Utf8JsonReader reader)
     {
-        if (Usage is null || !JsonText.Equals(ref reader, "usage"u8))
+        if (Usage is null
+            || (!JsonText.Equals(ref reader, "usage"u8) && !JsonText.Equals(ref reader, "usageMetadata"u8)))
+        {
             return false;
+        }
+
         reader.Read();
         Usage.Read(ref reader);
         return true;
@@ -199,6 +203,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         }
 
         _taken = choice.Index;
+        choice.FinishReason ??= choice.StopReason;
         LacksDelta |= !choice.HasDelta;
         ReadWhole(ref choice, before, json);
         IsFailed |= choice.IsFailed || (choice.FinishReason is { } reason && FinishReasons.IsFailure(reason));
@@ -221,22 +226,14 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
             reader.Read();
             choice.ReadIndex(ref reader);
         }
-        else if (JsonText.Equals(ref reader, "finish_reason"u8)
-            || JsonText.Equals(ref reader, "finish_details"u8))
+        else if (choice.TryReadFinish(ref reader))
         {
-            reader.Read();
-            choice.FinishReason = FinishReasons.Read(ref reader) ?? choice.FinishReason;
-        }
-        else if (JsonText.Equals(ref reader, "native_finish_reason"u8))
-        {
-            reader.Read();
-            choice.NativeFinishReason = FinishReasons.Read(ref reader);
         }
         else if (JsonText.Equals(ref reader, "message"u8))
         {
             choice.MessageAt = JsonValue.SkipNext(ref reader);
         }
-        else if (JsonText.Equals(ref reader, "text"u8))
+        else if (JsonText.Equals(ref reader, "text"u8) || JsonText.Equals(ref reader, "content"u8))
         {
             choice.TextAt = JsonValue.SkipNext(ref reader);
         }

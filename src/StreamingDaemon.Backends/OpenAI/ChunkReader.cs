@@ -65,11 +65,29 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
                     continue;
                 }
 
+                if (data.StartsWith("\ufeff"u8))
+                {
+                    data = data["\ufeff"u8.Length..];
+                    continue;
+                }
+
                 if (EventWords.KindOf(data) is { } word)
                     return word;
             }
 
             var kind = ReadValue(eventType, data, out var length);
+            if (kind == EventKind.Malformed)
+            {
+                if (data[0] is (byte)'{' or (byte)'[' && JsonRepair.Repair(data) is { } repaired)
+                {
+                    data = repaired;
+                    continue;
+                }
+
+                // Events of other names (ping, heartbeat …) may hold anything.
+                return eventType == IEventReader.OtherEvent ? EventKind.Delta : kind;
+            }
+
             if (kind != EventKind.Delta)
                 return kind;
             // Usually nothing follows. Some servers put several objects into one event.
@@ -164,7 +182,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     {
         length = data.Length;
         if (data[0] is not ((byte)'{' or (byte)'['))
-            return Unreadable(eventType);
+            return EventKind.Malformed;
         _choices.Save();
         var mark = _chunks?.Mark;
         try
@@ -177,17 +195,12 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         }
         catch (JsonException)
         {
-            length = data.Length;
             _choices.Restore();
             if (mark is { } start)
                 _chunks!.Restore(start);
-            return Unreadable(eventType);
+            return EventKind.Malformed;
         }
     }
-
-    /// <summary>Events of other names (ping, heartbeat …) may hold anything.</summary>
-    private static EventKind Unreadable(string eventType) =>
-        eventType == IEventReader.OtherEvent ? EventKind.Delta : EventKind.Malformed;
 
     /// <summary>An object, or an array of objects, as some gateways wrap their errors.</summary>
     private bool ReadRoots(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, bool isOther)
@@ -265,32 +278,4 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         delta = new StreamDelta(_choices.Usage!.ToJson(), DeltaKinds.Usage);
         return true;
     }
-}
-
-/// <summary>A <see cref="ChunkReader"/> in the form that the response pump takes.</summary>
-internal readonly struct ChunkEvents(ChunkReader chunks) : IEventReader
-{
-    public static string ExpectedEnd => "[DONE] or a finish reason";
-
-    public bool IsFinished => chunks.SawFinishReason;
-
-    public string? FinishReason => chunks.FinishReason;
-
-    public string? Error => chunks.Error;
-
-    public bool HasAnswer => chunks.HasAnswer;
-
-    public int Parts => chunks.Parts;
-
-    public string? OnlyHeld => chunks.OnlyHeld;
-
-    public EventKind Read(string eventType, ReadOnlySpan<byte> data) => chunks.Read(eventType, data);
-
-    public bool IsError(ReadOnlySpan<byte> data) => ChunkReader.IsError(data);
-
-    public void End(bool isWhole) => chunks.End(isWhole);
-
-    public bool TryTake(out StreamDelta delta) => chunks.TryTake(out delta);
-
-    public void Dispose() => chunks.Dispose();
 }

@@ -1,4 +1,7 @@
+using System.Buffers.Text;
+using System.Text;
 using System.Text.Json;
+using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
@@ -44,9 +47,10 @@ internal struct ErrorSigns
                 _hasMessage |= reader.TokenType == JsonTokenType.String && !JsonValue.IsNothing(ref reader);
                 break;
             case 4 when JsonText.Equals(ref reader, "type"u8):
+            case 5 when JsonText.Equals(ref reader, "event"u8):
             case 6 when JsonText.Equals(ref reader, "object"u8):
                 reader.Read();
-                IsCertain |= JsonValue.Is(ref reader, "error"u8);
+                ReadKind(ref reader);
                 break;
             case 4 when JsonText.Equals(ref reader, "code"u8):
             case 6 when JsonText.Equals(ref reader, "status"u8):
@@ -78,13 +82,27 @@ internal struct ErrorSigns
                 reader.Read();
                 _isLikely |= !JsonValue.IsNothing(ref reader);
                 break;
+            case 2 when JsonText.Equals(ref reader, "ok"u8):
             case 7 when JsonText.Equals(ref reader, "success"u8):
                 reader.Read();
                 _isLikely |= reader.TokenType == JsonTokenType.False;
                 break;
+            case 4 when JsonText.Equals(ref reader, "data"u8):
+            case 8 when JsonText.Equals(ref reader, "response"u8)
+                || JsonText.Equals(ref reader, "Response"u8):
+                reader.Read();
+                ReadWrapper(ref reader);
+                break;
             case 9 when JsonText.Equals(ref reader, "base_resp"u8):
                 reader.Read();
                 ReadBaseResponse(ref reader);
+                break;
+            case >= 3 when IsErrorName(reader.ValueSpan):
+                var isWhole = reader.ValueSpan.Length == "error"u8.Length;
+                reader.Read();
+                var isError = !JsonValue.IsNoError(ref reader);
+                IsCertain |= isError && isWhole;
+                _isLikely |= isError;
                 break;
         }
 
@@ -95,6 +113,10 @@ internal struct ErrorSigns
             reader.Skip();
     }
 
+    /// <summary>Other names for an error: Error, ERROR, err, errmsg, error_description.</summary>
+    private static bool IsErrorName(ReadOnlySpan<byte> name) =>
+        (name[0] | 0x20) == (byte)'e' && Ascii.EqualsIgnoreCase(name[..3], "err"u8);
+
     private void ReadErrorCode(ref Utf8JsonReader reader)
     {
         var isNumber = reader.TokenType == JsonTokenType.Number;
@@ -104,19 +126,44 @@ internal struct ErrorSigns
         IsCertain |= !isZero && !JsonValue.IsNoError(ref reader);
     }
 
+    /// <summary>A word that names an error. An object's usual word is <c>chat.completion.chunk</c>.</summary>
+    private void ReadKind(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.String || reader.ValueSpan.StartsWith("chat."u8))
+            return;
+        IsCertain |= JsonValue.Is(ref reader, "error"u8);
+        _isLikely |= SseField.NamesError(reader.ValueSpan);
+    }
+
     private void ReadCode(ref Utf8JsonReader reader)
     {
-        if (reader.TokenType == JsonTokenType.Number)
+        if (reader.TokenType is JsonTokenType.Number or JsonTokenType.String
+            && Utf8Parser.TryParse(reader.ValueSpan, out long code, out var length)
+            && length == reader.ValueSpan.Length)
         {
-            var isNumber = reader.TryGetInt64(out var code);
-            _isSuccess |= isNumber && code is 0 or (>= 200 and < 300);
-            _isLikely |= isNumber && code is not (0 or (>= 100 and < 400));
+            _isSuccess |= code is 0 or (>= 200 and < 300);
+            _isLikely |= code is not (0 or (>= 100 and < 400));
         }
-        else
+        else if (reader.TokenType == JsonTokenType.String)
         {
-            _isLikely |= JsonValue.Is(ref reader, "error"u8) || JsonValue.Is(ref reader, "failed"u8);
-            _isSuccess |= JsonValue.Is(ref reader, "0"u8) || JsonValue.Is(ref reader, "200"u8)
-                || JsonValue.Is(ref reader, "success"u8) || JsonValue.Is(ref reader, "ok"u8);
+            _isLikely |= SseField.NamesError(reader.ValueSpan);
+            _isSuccess |= JsonValue.Is(ref reader, "success"u8) || JsonValue.Is(ref reader, "ok"u8);
+        }
+    }
+
+    /// <summary>An object around the event: only a field that is an error's own counts in it.</summary>
+    private void ReadWrapper(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.StartObject)
+            return;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isError = reader.ValueSpan.Length == "error"u8.Length && IsErrorName(reader.ValueSpan);
+            reader.Read();
+            if (isError)
+                IsCertain |= !JsonValue.IsNoError(ref reader);
+            else
+                reader.Skip();
         }
     }
 

@@ -15,6 +15,9 @@ internal static class EventWords
     {
         if (data.StartsWith("[DONE]"u8))
             return EventKind.Done;
+        // Some gateways put the comments of their own upstream into data.
+        if (data[0] == (byte)':')
+            return EventKind.Delta;
         if (data.SequenceEqual("null"u8) || data.SequenceEqual("\"\""u8))
             return EventKind.Delta;
         if (data.Length > MaxBytes)

@@ -17,7 +17,9 @@ internal static class FinishReasons
     /// <summary>Parts of words that say that the provider failed.</summary>
     private static readonly SearchValues<string> s_failed = SearchValues.Create(
         ["error", "fail", "exception", "abort", "cancel", "timeout", "timed_out", "overload", "unavailable",
-            "interrupt", "insufficient_system_resource"], StringComparison.OrdinalIgnoreCase);
+            "interrupt", "insufficient", "busy", "rate_limit", "quota", "disconnect", "lost", "crash",
+            "killed", "terminated", "preempt", "shutdown", "out_of_memory", "gateway"],
+        StringComparison.OrdinalIgnoreCase);
 
     /// <summary>The reader's current value as a finish reason: a string, or an object with a type. Null, an
     /// empty string, the word "null" and anything else mean "not yet". Reads to the value's end.</summary>

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 
 namespace StreamingDaemon.Backends.OpenAI;
@@ -7,43 +8,12 @@ internal static class JsonValue
 {
     /// <summary>True for null, false, 0, "", and arrays and objects of nothing else: servers send them for
     /// a field that is absent. Reads to the value's end.</summary>
-    public static bool IsNothing(ref Utf8JsonReader reader)
-    {
-        switch (reader.TokenType)
-        {
-            case JsonTokenType.Null or JsonTokenType.False:
-                return true;
-            case JsonTokenType.String:
-                return reader.ValueSpan.IsEmpty;
-            case JsonTokenType.Number:
-                return reader.TryGetDouble(out var number) && number == 0;
-            case JsonTokenType.StartArray or JsonTokenType.StartObject:
-                break;
-            default:
-                return false;
-        }
+    public static bool IsNothing(ref Utf8JsonReader reader) => IsNothing(ref reader, orWord: false);
 
-        var isNothing = true;
-        var depth = reader.CurrentDepth;
-        while (reader.Read() && reader.CurrentDepth > depth)
-        {
-            isNothing &= reader.TokenType switch
-            {
-                JsonTokenType.Null or JsonTokenType.False or JsonTokenType.PropertyName
-                    or JsonTokenType.StartArray or JsonTokenType.StartObject or JsonTokenType.EndArray
-                    or JsonTokenType.EndObject => true,
-                _ => IsNothing(ref reader),
-            };
-        }
-
-        return isNothing;
-    }
-
-    /// <summary>True if the value of a field for errors says that there is none: <see cref="IsNothing"/>, or
-    /// a word that some language prints for nothing. Reads to the value's end.</summary>
-    public static bool IsNoError(ref Utf8JsonReader reader) =>
-        Is(ref reader, "None"u8) || Is(ref reader, "null"u8) || Is(ref reader, "undefined"u8)
-        || IsNothing(ref reader);
+    /// <summary>True if the value of a field for errors says that there is none: <see
+    /// cref="IsNothing(ref Utf8JsonReader)"/>, or a word for nothing or for success, alone or in an object.
+    /// Reads to the value's end.</summary>
+    public static bool IsNoError(ref Utf8JsonReader reader) => IsNothing(ref reader, orWord: true);
 
     /// <summary>Skips the value after the name that the reader is at.</summary>
     /// <returns>Where it begins.</returns>
@@ -63,4 +33,46 @@ internal static class JsonValue
     /// name.</summary>
     public static bool IsObjectNext(Utf8JsonReader reader) =>
         reader.Read() && reader.TokenType == JsonTokenType.StartObject;
+
+    private static bool IsNothing(ref Utf8JsonReader reader, bool orWord)
+    {
+        switch (reader.TokenType)
+        {
+            case JsonTokenType.Null or JsonTokenType.False:
+                return true;
+            case JsonTokenType.String:
+                return reader.ValueSpan.IsEmpty || (orWord && IsWordForNoError(reader.ValueSpan));
+            case JsonTokenType.Number:
+                return reader.TryGetDouble(out var number) && number == 0;
+            case JsonTokenType.StartArray or JsonTokenType.StartObject:
+                break;
+            default:
+                return false;
+        }
+
+        var isNothing = true;
+        var depth = reader.CurrentDepth;
+        while (reader.Read() && reader.CurrentDepth > depth)
+        {
+            isNothing &= reader.TokenType switch
+            {
+                JsonTokenType.Null or JsonTokenType.False or JsonTokenType.PropertyName
+                    or JsonTokenType.StartArray or JsonTokenType.StartObject or JsonTokenType.EndArray
+                    or JsonTokenType.EndObject => true,
+                _ => IsNothing(ref reader, orWord),
+            };
+        }
+
+        return isNothing;
+    }
+
+    /// <summary>What some language prints for nothing, and what gateways write for success.</summary>
+    private static bool IsWordForNoError(ReadOnlySpan<byte> word) => word.Length switch
+    {
+        2 => Ascii.EqualsIgnoreCase(word, "ok"u8),
+        4 => word.SequenceEqual("None"u8) || word.SequenceEqual("null"u8),
+        7 => Ascii.EqualsIgnoreCase(word, "success"u8),
+        9 => word.SequenceEqual("undefined"u8),
+        _ => false,
+    };
 }

@@ -37,6 +37,8 @@ internal static class MessageReader
                 ReadForChunks(ref parts, ref reader, ref isError);
             else if (JsonText.Equals(ref reader, "content"u8))
                 ReadContent(ref parts, ref reader);
+            else if (parts.Text.Length == textBefore && JsonText.Equals(ref reader, "text"u8))
+                ReadContent(ref parts, ref reader);
             else
                 ReadOther(ref parts, ref reader, reasoningBefore, ref isError);
         }
@@ -84,9 +86,7 @@ internal static class MessageReader
         {
             ReadContent(ref parts, ref reader);
         }
-        else if (JsonText.Equals(ref reader, "reasoning_content"u8)
-            || JsonText.Equals(ref reader, "reasoning"u8) || JsonText.Equals(ref reader, "thinking"u8)
-            || JsonText.Equals(ref reader, "reasoning_details"u8))
+        else if (IsReasoning(ref reader))
         {
             reader.Read();
             if (parts.Reasoning.Length > reasoningBefore)
@@ -125,6 +125,15 @@ internal static class MessageReader
             reader.Skip();
         }
     }
+
+    private static bool IsReasoning(ref Utf8JsonReader reader) =>
+        JsonText.Equals(ref reader, "reasoning_content"u8) || JsonText.Equals(ref reader, "reasoning"u8)
+        || JsonText.Equals(ref reader, "thinking"u8) || JsonText.Equals(ref reader, "reasoning_details"u8)
+        || JsonText.Equals(ref reader, "reasoning_text"u8)
+        || JsonText.Equals(ref reader, "reasoning_summary"u8)
+        || JsonText.Equals(ref reader, "thinking_content"u8)
+        || JsonText.Equals(ref reader, "thinking_blocks"u8)
+        || JsonText.Equals(ref reader, "thought"u8) || JsonText.Equals(ref reader, "thoughts"u8);
 
     private static void Hold(ref AnswerParts parts, ref Utf8JsonReader reader, AnswerParts.Held what)
     {
@@ -169,7 +178,9 @@ internal static class MessageReader
         while (look.Read() && look.TokenType == JsonTokenType.PropertyName)
         {
             var isType = JsonText.Equals(ref look, "type"u8);
+            var isThought = JsonText.Equals(ref look, "thought"u8);
             look.Read();
+            isReasoning |= isThought && look.TokenType == JsonTokenType.True;
             if (isType && look.TokenType == JsonTokenType.String)
             {
                 isReasoning |= Contains(ref look, "thinking"u8) || Contains(ref look, "reasoning"u8);
@@ -188,6 +199,7 @@ internal static class MessageReader
     {
         var isText = isShown && (JsonText.Equals(ref reader, "text"u8)
             || JsonText.Equals(ref reader, "refusal"u8) || JsonText.Equals(ref reader, "content"u8)
+            || JsonText.Equals(ref reader, "parts"u8)
             || (isReasoning && (JsonText.Equals(ref reader, "thinking"u8)
                 || JsonText.Equals(ref reader, "reasoning"u8) || JsonText.Equals(ref reader, "summary"u8))));
         // {"text":{"value":"…"}}, as assistants have it.

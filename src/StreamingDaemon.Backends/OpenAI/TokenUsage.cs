@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -50,22 +51,29 @@ internal sealed class TokenUsage
 
     private void ReadField(ref Utf8JsonReader reader)
     {
-        if (JsonText.Equals(ref reader, "prompt_tokens"u8) || JsonText.Equals(ref reader, "input_tokens"u8))
+        if (JsonText.Equals(ref reader, "prompt_tokens"u8) || JsonText.Equals(ref reader, "input_tokens"u8)
+            || JsonText.Equals(ref reader, "promptTokens"u8) || JsonText.Equals(ref reader, "inputTokens"u8)
+            || JsonText.Equals(ref reader, "promptTokenCount"u8))
         {
             ReadCount(ref reader, ref _prompt);
         }
         else if (JsonText.Equals(ref reader, "completion_tokens"u8)
-            || JsonText.Equals(ref reader, "output_tokens"u8))
+            || JsonText.Equals(ref reader, "output_tokens"u8)
+            || JsonText.Equals(ref reader, "completionTokens"u8)
+            || JsonText.Equals(ref reader, "outputTokens"u8)
+            || JsonText.Equals(ref reader, "candidatesTokenCount"u8))
         {
             ReadCount(ref reader, ref _completion);
         }
-        else if (JsonText.Equals(ref reader, "reasoning_tokens"u8))
+        else if (JsonText.Equals(ref reader, "reasoning_tokens"u8)
+            || JsonText.Equals(ref reader, "thoughtsTokenCount"u8))
         {
             ReadCount(ref reader, ref _reasoning);
         }
         else if (JsonText.Equals(ref reader, "cached_tokens"u8)
             || JsonText.Equals(ref reader, "prompt_cache_hit_tokens"u8)
-            || JsonText.Equals(ref reader, "cache_read_input_tokens"u8))
+            || JsonText.Equals(ref reader, "cache_read_input_tokens"u8)
+            || JsonText.Equals(ref reader, "cachedContentTokenCount"u8))
         {
             ReadCount(ref reader, ref _cached);
         }
@@ -109,11 +117,17 @@ internal sealed class TokenUsage
         }
     }
 
+    /// <summary>A count, also as 12.0 or "12".</summary>
     private static void ReadCount(ref Utf8JsonReader reader, ref long? count)
     {
         reader.Read();
-        if (reader.TokenType == JsonTokenType.Number && reader.TryGetInt64(out var value) && value >= 0)
-            count = value;
+        if (reader.TokenType is JsonTokenType.Number or JsonTokenType.String
+            && Utf8Parser.TryParse(reader.ValueSpan, out decimal value, out var length)
+            && length == reader.ValueSpan.Length && value is >= 0 and <= long.MaxValue)
+        {
+            count = (long)value;
+        }
+
         reader.Skip();
     }
 }

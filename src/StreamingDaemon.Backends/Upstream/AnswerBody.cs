@@ -87,12 +87,14 @@ internal static class AnswerBody
         var body = raw;
         foreach (var coding in names.Reverse())
         {
-            Stream? decoded = coding.ToLowerInvariant() switch
+            Stream? decoded = coding.Split(';')[0].TrimEnd().ToLowerInvariant() switch
             {
-                "" or "identity" or "none" or "utf-8" => body,
-                "gzip" or "x-gzip" => new GZipStream(body, CompressionMode.Decompress),
-                "deflate" => new DeflatedStream(body),
-                "br" => new BrotliStream(body, CompressionMode.Decompress),
+                // The words after "identity" are mistakes of servers, which name no coding of a content.
+                "" or "identity" or "none" or "utf-8" or "chunked" or "aws-chunked" or "binary" or "8bit"
+                    => body,
+                "gzip" or "x-gzip" => new CodedStream(body, BodyCoding.Gzip),
+                "deflate" => new CodedStream(body, BodyCoding.Deflate),
+                "br" => new CodedStream(body, BodyCoding.Brotli),
                 _ => null,
             };
             if (decoded is null)

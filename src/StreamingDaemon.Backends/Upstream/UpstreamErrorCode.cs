@@ -25,15 +25,18 @@ internal static class UpstreamErrorCode
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-+/");
 
     /// <summary>Fields that name an error's type, the best first.</summary>
-    private static readonly string[] s_typeFields = ["type", "error_type", "errorType", "__type", "status"];
+    private static readonly string[] s_typeFields = ["type", "error_type", "errorType", "__type", "status", "Type"];
 
     /// <summary>Fields that hold its code.</summary>
     private static readonly string[] s_codeFields =
-        ["code", "error_code", "errorCode", "status_code", "statusCode", "errorcode"];
+        ["code", "error_code", "errorCode", "status_code", "statusCode", "errorcode", "Code", "errcode"];
 
     /// <summary>Fields with another object, or the code itself.</summary>
     private static readonly string[] s_innerFields =
-        ["error", "errors", "detail", "fault", "base_resp", "x_groq"];
+        ["error", "errors", "detail", "fault", "base_resp", "x_groq", "Error", "ERROR", "err"];
+
+    /// <summary>Objects around an error.</summary>
+    private static readonly string[] s_wrappers = ["response", "Response", "data"];
 
     /// <summary>Words that stand for "no name".</summary>
     private static readonly string[] s_noNames = ["None", "none", "null", "error"];
@@ -45,7 +48,7 @@ internal static class UpstreamErrorCode
     {
         try
         {
-            var reader = new Utf8JsonReader(body);
+            var reader = new Utf8JsonReader(body.StartsWith("\ufeff"u8) ? body["\ufeff"u8.Length..] : body);
             using var document = JsonDocument.ParseValue(ref reader);
             return Find(document.RootElement, secret, depth: 0);
         }
@@ -107,6 +110,16 @@ internal static class UpstreamErrorCode
         {
             if (error.TryGetProperty(field, out var inner) && Find(inner, secret, depth + 1) is { } name)
                 return name;
+        }
+
+        foreach (var field in s_wrappers)
+        {
+            if (Inner(error, field) is { ValueKind: JsonValueKind.Object } wrapper
+                && s_innerFields.Any(name => wrapper.TryGetProperty(name, out _))
+                && Find(wrapper, secret, depth + 1) is { } name)
+            {
+                return name;
+            }
         }
 
         if (OfChoice(error, secret, depth) is { } ofChoice)

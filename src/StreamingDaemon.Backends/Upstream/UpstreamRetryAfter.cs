@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net.Http.Headers;
+using System.Text;
 using System.Text.Json;
 
 namespace StreamingDaemon.Backends.Upstream;
@@ -34,7 +35,7 @@ internal static class UpstreamRetryAfter
     }
 
     /// <summary>What an error's body says in place of the headers: Google's <c>"retryDelay":"34.07s"</c>
-    /// (google.rpc.RetryInfo).</summary>
+    /// (google.rpc.RetryInfo), <c>"retry_after":7</c>, or how long a model loads.</summary>
     /// <returns>Null if it does not say.</returns>
     public static TimeSpan? OfBody(ReadOnlySpan<byte> body)
     {
@@ -44,11 +45,16 @@ internal static class UpstreamRetryAfter
         {
             while (reader.Read())
             {
-                if (reader.TokenType == JsonTokenType.PropertyName && reader.ValueTextEquals("retryDelay"u8)
-                    && reader.Read() && reader.TokenType == JsonTokenType.String
-                    && reader.ValueSpan.EndsWith("s"u8))
+                if (reader.TokenType != JsonTokenType.PropertyName)
+                    continue;
+                var isMilliseconds = reader.ValueTextEquals("retry_after_ms"u8);
+                if ((isMilliseconds || NamesWait(ref reader)) && reader.Read()
+                    && reader.TokenType is JsonTokenType.String or JsonTokenType.Number
+                    && Encoding.UTF8.GetString(reader.ValueSpan) is var value
+                    && (isMilliseconds ? ParseMilliseconds(value) : Parse(value, DateTimeOffset.UtcNow))
+                        is { } wait)
                 {
-                    return Parse(JsonText.Read(ref reader)[..^1], DateTimeOffset.UtcNow);
+                    return wait;
                 }
             }
         }
@@ -78,10 +84,20 @@ internal static class UpstreamRetryAfter
     private static HeaderStringValues ValuesOf(in HttpHeadersNonValidated headers, string name) =>
         headers.TryGetValues(name, out var values) ? values : default;
 
-    /// <summary>A number without a sign or an exponent, of at most 19 digits before the point.</summary>
+    private static bool NamesWait(ref Utf8JsonReader reader) => reader.ValueTextEquals("retryDelay"u8)
+        || reader.ValueTextEquals("retry_after"u8) || reader.ValueTextEquals("retryAfter"u8)
+        || reader.ValueTextEquals("retry_after_seconds"u8) || reader.ValueTextEquals("estimated_time"u8);
+
+    /// <summary>A number without a sign or an exponent, of at most 19 digits before the point, perhaps with
+    /// "s" after it; the first of several.</summary>
     private static decimal? Number(string? value)
     {
-        var text = value.AsSpan().Trim();
+        var text = value.AsSpan();
+        if (text.IndexOf(", ") is >= 0 and var comma)
+            text = text[..comma];
+        text = text.Trim();
+        if (text.EndsWith("s"))
+            text = text[..^1];
         var digits = text.IndexOf('.') is >= 0 and var point ? text[..point] : text;
         return digits.Length < 20 && decimal.TryParse(
             text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number)

@@ -1,12 +1,38 @@
+using System.Buffers;
 using System.IO.Compression;
 
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>A body in the content coding "deflate": the zlib format (RFC 9110, section 8.4.1.2), or bare
-/// deflate data, which many servers send by that name. The first byte tells them apart.</summary>
-internal sealed class DeflatedStream(Stream body) : Stream
+/// <summary>A content coding (RFC 9110, section 8.4.1).</summary>
+internal enum BodyCoding
 {
-    private readonly byte[] _first = new byte[1];
+    /// <summary>gzip</summary>
+    Gzip,
+
+    /// <summary>deflate</summary>
+    Deflate,
+
+    /// <summary>br</summary>
+    Brotli,
+}
+
+/// <summary>
+/// A body whose header names a content coding. Its first bytes tell what it is: proxies that decode a body
+/// often leave the header, and "deflate" is the zlib format (RFC 9110, section 8.4.1.2) or, from many
+/// servers, bare deflate data.
+/// </summary>
+/// <param name="body">The body as it comes; disposed with this.</param>
+/// <param name="coding">What the header says.</param>
+internal sealed class CodedStream(Stream body, BodyCoding coding) : Stream
+{
+    /// <summary>A body that begins with this many characters of text is not coded: coded data begins so once
+    /// in five million times.</summary>
+    private const int TextBytes = 16;
+
+    private static readonly SearchValues<byte> s_text =
+        SearchValues.Create(
+            [(byte)'\t', (byte)'\r', (byte)'\n', .. Enumerable.Range(' ', '~' - ' ' + 1).Select(b => (byte)b)]);
+
     private Stream? _decoder;
 
     public override bool CanRead => true;
@@ -26,18 +52,7 @@ internal sealed class DeflatedStream(Stream body) : Stream
     public override async ValueTask<int> ReadAsync(
         Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        if (_decoder is null)
-        {
-            if (await body.ReadAsync(_first, cancellationToken) == 0)
-                return 0;
-            var whole = new PrefixedStream(_first, body);
-            // The low half of zlib's first byte names the method: 8 is deflate (RFC 1950, section 2.2).
-            var isZlib = (_first[0] & 0xf) == 8 && _first[0] >> 4 <= 7;
-            _decoder = isZlib
-                ? new ZLibStream(whole, CompressionMode.Decompress)
-                : new DeflateStream(whole, CompressionMode.Decompress);
-        }
-
+        _decoder ??= await OpenAsync(cancellationToken);
         return await _decoder.ReadAsync(buffer, cancellationToken);
     }
 
@@ -62,6 +77,32 @@ internal sealed class DeflatedStream(Stream body) : Stream
         }
 
         base.Dispose(disposing);
+    }
+
+    private async ValueTask<Stream> OpenAsync(CancellationToken cancellationToken)
+    {
+        var first = new byte[TextBytes];
+        var length = 0;
+        var isText = true;
+        while (isText && length < first.Length)
+        {
+            var count = await body.ReadAsync(first.AsMemory(length), cancellationToken);
+            if (count == 0)
+                break;
+            isText = !first.AsSpan(length, count).ContainsAnyExcept(s_text);
+            length += count;
+        }
+
+        var whole = new PrefixedStream(first.AsMemory(0, length), body);
+        // The low half of zlib's first byte names the method: 8 is deflate (RFC 1950, section 2.2).
+        return isText ? whole : coding switch
+        {
+            BodyCoding.Gzip => new GZipStream(whole, CompressionMode.Decompress),
+            BodyCoding.Brotli => new BrotliStream(whole, CompressionMode.Decompress),
+            _ when (first[0] & 0xf) == 8 && first[0] >> 4 <= 7 =>
+                new ZLibStream(whole, CompressionMode.Decompress),
+            _ => new DeflateStream(whole, CompressionMode.Decompress),
+        };
     }
 
     /// <summary>Some bytes, then a stream.</summary>
