@@ -98,24 +98,30 @@ internal struct ErrorSigns
                 ReadBaseResponse(ref reader);
                 break;
             case >= 3 when IsErrorName(reader.ValueSpan):
-                var isWhole = reader.ValueSpan.Length == "error"u8.Length;
-                reader.Read();
-                var isError = !JsonValue.IsNoError(ref reader);
-                IsCertain |= isError && isWhole;
-                _isLikely |= isError;
+                ReadOtherError(ref reader);
                 break;
         }
 
         // A scalar's value is skipped already, an object's or array's end too.
-        if (reader.TokenType == JsonTokenType.PropertyName)
+        if (reader.TokenType is JsonTokenType.PropertyName or JsonTokenType.StartObject
+            or JsonTokenType.StartArray)
+        {
             reader.Skip();
-        else if (reader.TokenType is JsonTokenType.StartObject or JsonTokenType.StartArray)
-            reader.Skip();
+        }
     }
 
     /// <summary>Other names for an error: Error, ERROR, err, errmsg, error_description.</summary>
     private static bool IsErrorName(ReadOnlySpan<byte> name) =>
         (name[0] | 0x20) == (byte)'e' && Ascii.EqualsIgnoreCase(name[..3], "err"u8);
+
+    private void ReadOtherError(ref Utf8JsonReader reader)
+    {
+        var isWhole = reader.ValueSpan.Length == "error"u8.Length;
+        reader.Read();
+        var isError = !JsonValue.IsNoError(ref reader);
+        IsCertain |= isError && isWhole;
+        _isLikely |= isError;
+    }
 
     private void ReadErrorCode(ref Utf8JsonReader reader)
     {

@@ -10,7 +10,9 @@ namespace StreamingDaemon.Backends.OpenAI;
 internal static class JsonRepair
 {
     private static readonly byte[][] s_numbers =
-        [.. ((string[])["NaN", "Infinity", "-Infinity", "nan", "inf", "-inf"]).Select(Encoding.ASCII.GetBytes)];
+    [
+        .. ((string[])["NaN", "Infinity", "-Infinity", "nan", "inf", "-inf"]).Select(Encoding.ASCII.GetBytes),
+    ];
 
     /// <summary>Repairs a text that is no JSON.</summary>
     /// <returns>Null if there is nothing to repair, which does not say that the text is JSON.</returns>

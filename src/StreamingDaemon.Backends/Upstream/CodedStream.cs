@@ -29,9 +29,10 @@ internal sealed class CodedStream(Stream body, BodyCoding coding) : Stream
     /// in five million times.</summary>
     private const int TextBytes = 16;
 
-    private static readonly SearchValues<byte> s_text =
-        SearchValues.Create(
-            [(byte)'\t', (byte)'\r', (byte)'\n', .. Enumerable.Range(' ', '~' - ' ' + 1).Select(b => (byte)b)]);
+    private static readonly SearchValues<byte> s_text = SearchValues.Create(
+    [
+        (byte)'\t', (byte)'\r', (byte)'\n', .. Enumerable.Range(' ', '~' - ' ' + 1).Select(b => (byte)b),
+    ]);
 
     private Stream? _decoder;
 

@@ -25,11 +25,14 @@ internal static class UpstreamErrorCode
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-+/");
 
     /// <summary>Fields that name an error's type, the best first.</summary>
-    private static readonly string[] s_typeFields = ["type", "error_type", "errorType", "__type", "status", "Type"];
+    private static readonly string[] s_typeFields =
+        ["type", "error_type", "errorType", "__type", "status", "Type"];
 
     /// <summary>Fields that hold its code.</summary>
     private static readonly string[] s_codeFields =
-        ["code", "error_code", "errorCode", "status_code", "statusCode", "errorcode", "Code", "errcode"];
+    [
+        "code", "error_code", "errorCode", "status_code", "statusCode", "errorcode", "errcode", "Code",
+    ];
 
     /// <summary>Fields with another object, or the code itself.</summary>
     private static readonly string[] s_innerFields =
