@@ -59,10 +59,6 @@ internal struct ErrorSigns
                 reader.Read();
                 ReadCode(ref reader);
                 break;
-            case 5 when JsonText.Equals(ref reader, "error"u8):
-                reader.Read();
-                IsCertain |= !JsonValue.IsNoError(ref reader);
-                break;
             case 9 when JsonText.Equals(ref reader, "errorCode"u8):
             case 10 when JsonText.Equals(ref reader, "error_code"u8):
                 reader.Read();
@@ -78,7 +74,6 @@ internal struct ErrorSigns
                 break;
             case 5 when JsonText.Equals(ref reader, "fault"u8):
             case 6 when JsonText.Equals(ref reader, "detail"u8):
-            case 6 when JsonText.Equals(ref reader, "errors"u8):
                 reader.Read();
                 _isLikely |= !JsonValue.IsNothing(ref reader);
                 break;
@@ -97,8 +92,8 @@ internal struct ErrorSigns
                 reader.Read();
                 ReadBaseResponse(ref reader);
                 break;
-            case >= 3 when IsErrorName(reader.ValueSpan):
-                ReadOtherError(ref reader);
+            case >= 3 when IsErrorName(ref reader):
+                ReadErrorField(ref reader);
                 break;
         }
 
@@ -110,13 +105,15 @@ internal struct ErrorSigns
         }
     }
 
-    /// <summary>Other names for an error: Error, ERROR, err, errmsg, error_description.</summary>
-    private static bool IsErrorName(ReadOnlySpan<byte> name) =>
-        (name[0] | 0x20) == (byte)'e' && Ascii.EqualsIgnoreCase(name[..3], "err"u8);
+    /// <summary>Names of an error: error, Error, ERROR, errors, err, errmsg, error_description.</summary>
+    private static bool IsErrorName(ref Utf8JsonReader reader) =>
+        reader.ValueIsEscaped ? JsonText.Equals(ref reader, "error"u8)
+        : (reader.ValueSpan[0] | 0x20) == 'e' && Ascii.EqualsIgnoreCase(reader.ValueSpan[..3], "err"u8);
 
-    private void ReadOtherError(ref Utf8JsonReader reader)
+    /// <summary>A field <c>error</c> is certain, a longer name only likely.</summary>
+    private void ReadErrorField(ref Utf8JsonReader reader)
     {
-        var isWhole = reader.ValueSpan.Length == "error"u8.Length;
+        var isWhole = reader.ValueIsEscaped || reader.ValueSpan.Length == "error"u8.Length;
         reader.Read();
         var isError = !JsonValue.IsNoError(ref reader);
         IsCertain |= isError && isWhole;
@@ -164,7 +161,7 @@ internal struct ErrorSigns
             return;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            var isError = reader.ValueSpan.Length == "error"u8.Length && IsErrorName(reader.ValueSpan);
+            var isError = reader.ValueSpan.Length == "error"u8.Length && IsErrorName(ref reader);
             reader.Read();
             if (isError)
                 IsCertain |= !JsonValue.IsNoError(ref reader);
