@@ -89,8 +89,8 @@ internal struct ChoiceEnds
     }
 }
 
-/// <summary>Which choice the stream shows: choice 0 alone, once there is one. Without it, a lone choice of any
-/// index is shown; old servers count it up with each chunk.</summary>
+/// <summary>Which choice the stream shows: choice 0 alone, once there is one. Without it, a lone choice of
+/// any index is shown; old servers count it up with each chunk.</summary>
 internal struct ShownChoice()
 {
     /// <summary>The only index that counts, once it is known.</summary>
