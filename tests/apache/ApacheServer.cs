@@ -99,11 +99,24 @@ internal sealed class ApacheServer : IDisposable
         Directory.Delete(_root, recursive: true);
     }
 
+    /// <summary>Below those that the kernel gives to connections: on a busy machine, one of them would have it before
+    /// httpd does.</summary>
     internal static int FreePort()
     {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        for (; ; )
+        {
+            int port = Random.Shared.Next(16_384, 32_768);
+            try
+            {
+                using var listener = new TcpListener(IPAddress.Loopback, port);
+                listener.Start();
+                return port;
+            }
+            catch (SocketException used) when (used.SocketErrorCode == SocketError.AddressAlreadyInUse)
+            {
+                // Another one.
+            }
+        }
     }
 
     private void CreateDirectories()
