@@ -14,7 +14,8 @@ public sealed class AddressSanitizerTests
             StringComparison.Ordinal);
         // httpd and PHP keep what they have until they end: only errors count, not leaks.
         using var apache = new ApacheServer(stack, module: module, extra: "ErrorDocument 403 /plain.txt", environment:
-            ["LD_PRELOAD=" + library, "ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:exitcode=99",
+            // handle_segv: else httpd's own handler would leave "exit signal Segmentation fault", and no stack.
+            ["LD_PRELOAD=" + library, "ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:exitcode=99:handle_segv=2",
                 // No extensions: PHP loads them with RTLD_DEEPBIND, and AddressSanitizer ends the process then.
                 "PHP_INI_SCAN_DIR=/nonexistent"]);
         using var daemon = new DaemonUnderTest(apache.DefaultSocket, delayMs: 0);

@@ -3,8 +3,12 @@ using System.Text.RegularExpressions;
 namespace StreamingDaemon.VmTests;
 
 /// <summary>HTTPS that ends in Apache, handed over: the claims of guest/tls.py, a test each.</summary>
+[Collection(OneAtATime)]
 public sealed partial class TlsTests
 {
+    /// <summary>Two machines at once would only slow each other down.</summary>
+    internal const string OneAtATime = "one machine at a time";
+
     /// <summary>The names of the claims, in the order in which they run.</summary>
     public static TheoryData<string> Claims =>
         [.. Claim().Matches(File.ReadAllText(Path.Combine(VirtualMachine.Directory, "guest", "tls.py")))

@@ -46,8 +46,10 @@ unpack_kernel() {
   cp "$directory"/unpacked/boot/vmlinuz-* "$directory/kernel"
   version=${package#linux-image-}
   local modules=lib/modules/$version
-  mkdir -p "$root/usr/$modules/kernel/arch/x86" "$root/usr/$modules/kernel/lib" "$root/usr/$modules/kernel/net"
-  for part in crypto arch/x86/crypto lib/crypto net/tls; do
+  # TLS with its ciphers, and a network card.
+  for part in crypto arch/x86/crypto lib/crypto net/tls drivers/virtio drivers/net/virtio_net.ko drivers/net/net_failover.ko \
+    net/core/failover.ko; do
+    mkdir -p "$root/usr/$modules/kernel/$(dirname "$part")"
     cp -r "$directory/unpacked/$modules/kernel/$part" "$root/usr/$modules/kernel/$(dirname "$part")"
   done
   cp "$directory/unpacked/$modules"/modules.{order,builtin} "$root/usr/$modules/"

@@ -29,6 +29,7 @@ PORTS = {
     "late": 8463,
     "late_page": 8464,
     "watched": 8465,
+    "browser": 8466,
 }
 
 
@@ -146,7 +147,8 @@ RequestReadTimeout header=60 body=60
             "no_tickets": "SSLSessionTickets Off",
         }.get(name, self.pages.get(name, ""))
         engine = "" if name == "plain" else "SSLEngine On"
-        hosts = f"Listen 127.0.0.1:{port}\n<VirtualHost *:{port}>\nServerName a.test\n{engine}\n{settings}\n</VirtualHost>\n"
+        address = "0.0.0.0" if name == "browser" else "127.0.0.1"
+        hosts = f"Listen {address}:{port}\n<VirtualHost *:{port}>\nServerName a.test\n{engine}\n{settings}\n</VirtualHost>\n"
         if name in ("tls", "tickets0", "tickets8"):
             hosts += f"<VirtualHost *:{port}>\nServerName b.test\n{engine}\n{b_test}\n</VirtualHost>\n"
         return hosts

@@ -579,7 +579,7 @@ def descriptors_when_idle(pid):
 def address_sanitizer_finds_nothing():
     for mpm in ("prefork", "event"):
         checked = Apache("asan", ["asan"], mpm=mpm, modules="/vm/asan", environment={
-            "LD_PRELOAD": "/vm/asan/libasan.so", "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:exitcode=99",
+            "LD_PRELOAD": "/vm/asan/libasan.so", "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:exitcode=99:handle_segv=2",
             "SSLKEYLOGFILE": "/tmp/keylog-asan"}).start()
         for cipher in ("TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"):
             check(curl("asan", path(mock), "--tls13-ciphers", cipher))
