@@ -82,9 +82,27 @@ public sealed class StreamCheckerTests
         Assert.Equal(string.Join(' ', ends) + " ", reached.ToString());
     }
 
-    private static StreamVerdict Judge(byte[] stream, int readBytes = 64)
+    [Theory]
+    [InlineData(1)]
+    [InlineData(10_000)]
+    public void A_kept_answer_has_an_id_of_its_own_and_numbered_events(int readBytes)
     {
-        var expected = Expected;
+        var expected = ExpectedStream.Learn(Kept("aaaa"), new AnswerShape(3, IsMock: false));
+        Assert.Equal(StreamVerdict.Good, Judge(Kept("aaaa"), readBytes, expected));
+        Assert.Equal(StreamVerdict.Good, Judge(Kept("a0c9"), readBytes, expected));
+        Assert.Equal(StreamVerdict.WrongBytes, Judge(Kept("a0c9", second: 3), readBytes, expected));
+        Assert.Equal(StreamVerdict.WrongBytes, Judge(Kept("a0c9d"), readBytes, expected));
+        Assert.Throws<InvalidAnswerException>(
+            () => ExpectedStream.Learn(Kept("aaaa", second: 3), new AnswerShape(3, IsMock: false)));
+    }
+
+    private static byte[] Kept(string id, int second = 2) => Bytes(
+        Head.Replace("\r\n\r\n", $"\r\nX-Answer-Id: {id}\r\n\r\n", StringComparison.Ordinal)
+        + $"id: 1\n{Event("one")}id: {second}\n{Event("two")}id: 3\n{Event("three")}id: 4\n{Done}");
+
+    private static StreamVerdict Judge(byte[] stream, int readBytes = 64, ExpectedStream? reference = null)
+    {
+        var expected = reference ?? Expected;
         var checker = new StreamChecker();
         for (var at = 0; at < stream.Length; at += readBytes)
         {

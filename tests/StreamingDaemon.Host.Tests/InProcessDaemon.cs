@@ -34,7 +34,7 @@ internal sealed class InProcessDaemon : IAsyncDisposable
         options = options with
         {
             Server = new ServerOptions { Socket = SocketPath, MaxConnections = 10 },
-            Performance = new PerformanceOptions { RingEntries = 64 },
+            Performance = options.Performance with { RingEntries = 64 },
         };
         _metrics = new StreamMetrics(options);
         _watchdog = new StreamWatchdog(new ReloadableOptions(options), new ThreadPoolTuner());

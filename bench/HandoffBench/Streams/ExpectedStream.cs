@@ -16,16 +16,24 @@ internal sealed class ExpectedStream
 {
     private const string LastMockText = "[DONE-CONTENT]";
 
-    private ExpectedStream(byte[] bytes, int[] marks)
+    private ExpectedStream(byte[] bytes, int[] marks, Range id)
     {
         Bytes = bytes;
         Marks = marks;
+        (IdStart, IdEnd) = (id.Start.Value, id.End.Value);
     }
 
     public byte[] Bytes { get; }
 
     /// <summary>Offsets after the head, after each content event, and after [DONE].</summary>
     public int[] Marks { get; }
+
+    /// <summary>Where a kept answer's id begins and ends in the head: each answer has its own, of one
+    /// length. Both 0 if the answer is not kept.</summary>
+    public int IdStart { get; }
+
+    /// <inheritdoc cref="IdStart"/>
+    public int IdEnd { get; }
 
     /// <summary>Content events.</summary>
     public int Events => Marks.Length - 2;
@@ -41,12 +49,15 @@ internal sealed class ExpectedStream
     {
         var marks = new List<int> { CheckHead(answer) };
         var texts = new List<string>();
+        var id = FindId(answer[..marks[0]]);
         while (true)
         {
             var rest = answer[marks[^1]..];
             var length = rest.IndexOf("\n\n"u8) + 2;
             Require(length >= 2, $"event {marks.Count} has no end: {Show(rest)}");
             var line = rest[..(length - 2)];
+            if (id.End.Value > 0)
+                line = WithoutNumber(line, marks.Count);
             Require(line.StartsWith("data: "u8), $"event {marks.Count} is no data line: {Show(line)}");
             marks.Add(marks[^1] + length);
             var data = line["data: "u8.Length..];
@@ -59,7 +70,7 @@ internal sealed class ExpectedStream
         Require(texts.Count == shape.Events, $"{texts.Count} events instead of {shape.Events}");
         if (shape.IsMock)
             CheckMockTexts(texts);
-        return new ExpectedStream(answer.ToArray(), [.. marks]);
+        return new ExpectedStream(answer.ToArray(), [.. marks], id);
     }
 
     private static int CheckHead(ReadOnlySpan<byte> answer)
@@ -71,6 +82,23 @@ internal sealed class ExpectedStream
         foreach (var header in (string[])["Content-Type: text/event-stream", "Connection: close"])
             Require(lines.Contains(header), $"the head has no '{header}'");
         return end + 4;
+    }
+
+    /// <summary>The value of a kept answer's <c>X-Answer-Id</c>.</summary>
+    private static Range FindId(ReadOnlySpan<byte> head)
+    {
+        var name = "\r\nX-Answer-Id: "u8;
+        var start = head.IndexOf(name) + name.Length;
+        return start < name.Length ? default : start..(start + head[start..].IndexOf((byte)'\r'));
+    }
+
+    /// <summary>An event of a kept answer without its <c>id</c> line, which must be the event's number.
+    /// </summary>
+    private static ReadOnlySpan<byte> WithoutNumber(ReadOnlySpan<byte> lines, int number)
+    {
+        var id = Encoding.ASCII.GetBytes($"id: {number}\n");
+        Require(lines.StartsWith(id), $"event {number} does not begin with its number: {Show(lines)}");
+        return lines[id.Length..];
     }
 
     private static string ReadContent(ReadOnlySpan<byte> data)

@@ -16,21 +16,35 @@ internal struct StreamChecker
     /// <returns><see cref="StreamVerdict.Open"/>, or what is wrong.</returns>
     public StreamVerdict Accept(ReadOnlySpan<byte> bytes, ExpectedStream expected)
     {
-        var rest = expected.Bytes.AsSpan(_position);
-        var common = rest.CommonPrefixLength(bytes);
-        _position += common;
+        Compare(ref bytes, expected);
+        while (!bytes.IsEmpty && _position >= expected.IdStart && _position < expected.IdEnd)
+        {
+            var skipped = Math.Min(bytes.Length, expected.IdEnd - _position);
+            _position += skipped;
+            bytes = bytes[skipped..];
+            Compare(ref bytes, expected);
+        }
+
         var marks = expected.Marks;
         while (MarksReached < marks.Length && marks[MarksReached] <= _position)
             MarksReached++;
-        if (common == bytes.Length)
+        if (bytes.IsEmpty)
             return StreamVerdict.Open;
-        if (common == rest.Length)
+        if (_position == expected.Bytes.Length)
             return StreamVerdict.ExtraBytes;
-        return _position == StatusOffset && char.IsAsciiDigit((char)bytes[common])
+        return _position == StatusOffset && char.IsAsciiDigit((char)bytes[0])
             ? StreamVerdict.Refused : StreamVerdict.WrongBytes;
     }
 
     /// <summary>The stream has ended.</summary>
     public readonly StreamVerdict End(ExpectedStream expected) =>
         _position == expected.Bytes.Length ? StreamVerdict.Good : StreamVerdict.Truncated;
+
+    /// <summary>Passes over the bytes that are as expected.</summary>
+    private void Compare(ref ReadOnlySpan<byte> bytes, ExpectedStream expected)
+    {
+        var common = expected.Bytes.AsSpan(_position).CommonPrefixLength(bytes);
+        _position += common;
+        bytes = bytes[common..];
+    }
 }

@@ -19,13 +19,19 @@ internal sealed class KeptAnswer(AnswerKey key)
     private TaskCompletionSource<bool>? _room;
     private bool _areHeadsDue;
     private AnswerEnd? _end;
+    private Action<StreamOutcome>? _cancel;
     private long _orphanedMs;
     private bool _isKept = true;
 
     public AnswerKey Key => key;
 
-    /// <summary>Ends the answer's call for this reason. Set by whoever makes the call.</summary>
-    public Action<StreamOutcome>? Cancel { get; init; }
+    /// <summary>Ends the answer's call for this reason. Set by whoever makes the call; null once the answer
+    /// has ended, which keeps the call and its request no longer in memory.</summary>
+    public Action<StreamOutcome>? Cancel
+    {
+        get => Volatile.Read(ref _cancel);
+        init => _cancel = value;
+    }
 
     /// <summary>Called when a reader leaves a running answer without a reader.</summary>
     public Action? Orphaned { get; init; }
@@ -135,6 +141,7 @@ internal sealed class KeptAnswer(AnswerKey key)
         lock (_gate)
         {
             Volatile.Write(ref _end, end);
+            Volatile.Write(ref _cancel, null);
             if (IsKept)
                 _log.Seal();
             PumpLocked();
