@@ -65,6 +65,24 @@ public sealed class PhpLibraryTests
     }
 
     [Theory, MemberData(nameof(Both))]
+    public void File_of_a_handoff_that_is_taken_back_is_removed(Stack stack)
+    {
+        using var apache = new ApacheServer(stack, extra: "SocketHandoffDataPrefix {_root}/data");
+        CopyLibrary(apache);
+        string data = Directory.CreateDirectory(apache.Root + "/data").FullName;
+        File.SetUnixFileMode(data, (UnixFileMode)0b111_111_111);
+        using var listener = new HandoffListener(apache.DefaultSocket);
+        foreach (var (name, status) in new[] { ("back", 409), ("exception", 500) })
+        {
+            Assert.Equal(status, Curl.Status(Url(apache, name, "&length=40000&files=1")));
+            // The control: there was one.
+            Assert.Equal("1", File.ReadAllText(apache.Root + "/sessions/files"));
+            Assert.Empty(Directory.GetFiles(data));
+        }
+        Assert.False(listener.HasConnection);
+    }
+
+    [Theory, MemberData(nameof(Both))]
     public void Output_before_respond_is_an_exception_that_names_its_line(Stack stack)
     {
         using var apache = Start(stack);

@@ -31,6 +31,9 @@ try {
     exit(get_class($error) . ': ' . $error->getMessage());
 }
 echo 'printed afterwards';
+if (isset($_GET['files'])) {
+    file_put_contents(dirname(__DIR__) . '/sessions/files', (string) count(glob(dirname(__DIR__) . '/data/*')));
+}
 if ($case === 'session') {
     file_put_contents(dirname(__DIR__) . '/sessions/status', (string) session_status());
 }
