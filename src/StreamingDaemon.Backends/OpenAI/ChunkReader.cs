@@ -54,6 +54,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         data = data.Trim(" \t\r\n"u8);
         if (eventType == IEventReader.ErrorEvent)
             return ReadErrorEvent(data);
+        var isRepaired = false;
         while (!data.IsEmpty)
         {
             if (data[0] != (byte)'{')
@@ -78,8 +79,11 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
             var kind = ReadValue(eventType, data, out var length);
             if (kind == EventKind.Malformed)
             {
-                if (data[0] is (byte)'{' or (byte)'[' && JsonRepair.Repair(data) is { } repaired)
+                // Once: of many commas it removes one, and a second try would have no end in sight.
+                if (!isRepaired && data[0] is (byte)'{' or (byte)'['
+                    && JsonRepair.Repair(data) is { } repaired)
                 {
+                    isRepaired = true;
                     data = repaired;
                     continue;
                 }

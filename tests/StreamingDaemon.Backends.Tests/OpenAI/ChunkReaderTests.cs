@@ -30,6 +30,14 @@ public sealed class ChunkReaderTests
     }
 
     [Fact]
+    public async Task A_megabyte_that_no_repair_makes_json_is_malformed_without_a_search()
+    {
+        byte[] data = [(byte)'{', .. Enumerable.Repeat((byte)',', 1_000_000), (byte)'}'];
+        using var reader = new ChunkReader("");
+        Assert.Equal(EventKind.Malformed, await Task.Run(() => reader.Read("message", data)).WithinLimit());
+    }
+
+    [Fact]
     public void Text_of_one_event_is_gone_with_the_next()
     {
         using var reader = new ChunkReader("");
