@@ -29,6 +29,9 @@ public abstract class BackendDescriptor
     /// <summary>The keys that may also come from a file.</summary>
     public virtual IReadOnlyList<SecretFileOption> SecretFiles => [];
 
+    /// <summary>Other files whose content the backend needs.</summary>
+    public virtual IReadOnlyList<FileOption> Files => [];
+
     /// <summary>What is missing or contradictory, and what to set; null if the backend can be made. A backend
     /// that cannot be made is left out. If it is the configured default, the daemon refuses to
     /// start.</summary>

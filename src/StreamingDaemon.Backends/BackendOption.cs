@@ -84,6 +84,11 @@ public sealed record BackendOption<T>(
     string Name, OptionValue<T> Value, Func<object, T> Get, Func<object, T, object> Set)
     : BackendOption(Name);
 
+/// <summary>A file that a backend uses. The host reads it, at the start and at each reload.</summary>
+/// <param name="Path">Names the file; a <see cref="FilePathValue"/>.</param>
+/// <param name="Content">What is in it; null if no file is named. No source sets it.</param>
+public sealed record FileOption(BackendOption<string?> Path, BackendOption<string?> Content);
+
 /// <summary>A key that may also come from a file. The host reads the file, and refuses a configuration that
 /// sets both.</summary>
 /// <param name="Path">Names the file; a <see cref="SecretFileValue"/>.</param>

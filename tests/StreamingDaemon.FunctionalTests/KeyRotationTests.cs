@@ -1,3 +1,4 @@
+using System.Security.Cryptography.X509Certificates;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
@@ -59,6 +60,48 @@ public sealed class KeyRotationTests : IDisposable
         Assert.Contains("OPENAI_API_KEY_FILE", daemon.LogLines("not reloaded")[0], StringComparison.Ordinal);
         Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
         Assert.DoesNotContain("sk-secret", daemon.ErrorText, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Client_certificate_is_taken_over_on_sighup_and_a_bad_one_is_not()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync(
+            FakeLlmTransport.Http2Tls, wantsClientCertificate: true);
+        var seen = new System.Collections.Concurrent.ConcurrentQueue<string?>();
+        upstream.Scenario = exchange =>
+        {
+            seen.Enqueue(exchange.Context.Connection.ClientCertificate?.Thumbprint);
+            return FakeLlmScenarios.RunAsync(exchange);
+        };
+        var pem = _directory.File("client.pem");
+        var first = await WriteCertificateAsync(pem);
+        var environment = upstream.OpenAIEnvironment(true);
+        environment["OPENAI_CLIENT_CERT_FILE"] = pem;
+        environment["OPENAI_INSECURE_SSL"] = "true";
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+
+        var second = await WriteCertificateAsync(pem);
+        daemon.Signal(SigHup);
+        await Eventually.TrueAsync(() => daemon.LogLines("\"Changed\":\"openai.client_cert_file\"").Count == 1);
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+
+        await File.WriteAllTextAsync(pem, "torn");
+        daemon.Signal(SigHup);
+        await Eventually.TrueAsync(() => daemon.LogLines("not reloaded").Count == 1);
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+
+        Assert.Equal([first, second, second], seen);
+    }
+
+    /// <returns>The certificate's thumbprint.</returns>
+    private static async Task<string> WriteCertificateAsync(string path)
+    {
+        using var certificate = SelfSignedCertificate.Create();
+        using var key = certificate.GetECDsaPrivateKey()!;
+        await File.WriteAllTextAsync(
+            path, certificate.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem() + "\n");
+        return certificate.Thumbprint;
     }
 
     [Fact]

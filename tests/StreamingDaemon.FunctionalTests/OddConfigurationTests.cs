@@ -83,6 +83,31 @@ public sealed class OddConfigurationTests : IDisposable
         Assert.DoesNotContain(OddFile.Secret, daemon.ErrorText, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("OPENAI_CA_FILE", OddFileKind.Fifo, "is a FIFO or a pipe")]
+    [InlineData("OPENAI_CA_FILE", OddFileKind.LinkToEndlessDevice, "is a character device")]
+    [InlineData("OPENAI_CA_FILE", OddFileKind.Sparse3GB, "is larger than 1 MiB")]
+    [InlineData("OPENAI_CLIENT_CERT_FILE", OddFileKind.EndlessProcFile, "is larger than 1 MiB")]
+    [InlineData("OPENAI_CLIENT_KEY_FILE", OddFileKind.Socket, "is a socket")]
+    [InlineData("OPENAI_CLIENT_KEY_FILE", OddFileKind.LinkToItself, "cannot be read")]
+    public async Task Start_and_check_name_what_stands_in_a_certificates_place(
+        string variable, OddFileKind kind, string sentence)
+    {
+        OddFile.Place(_file, kind);
+        foreach (var command in (string[][])[[], ["check"]])
+        {
+            using var process = System.Diagnostics.Process.Start(DaemonProcess.StartInfo(
+                new Dictionary<string, string> { [variable] = _file, ["OPENAI_API_KEY"] = "sk-x" },
+                _directory.Path, command))!;
+
+            var error = await process.StandardError.ReadToEndAsync().WaitAsync(TestClient.Patience);
+            await process.WaitForExitAsync().WaitAsync(TestClient.Patience);
+
+            Assert.Equal(2, process.ExitCode);
+            Assert.Contains($"({variable}): {_file}: {sentence}", error, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task File_of_1_MiB_is_read()
     {

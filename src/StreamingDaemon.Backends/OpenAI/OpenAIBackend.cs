@@ -53,6 +53,7 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
     {
         var changed = (OpenAIOptions)options;
         _key.Set(changed.ApiKey, changed.ApiKeyFile);
+        Renew(changed.TlsFiles);
     }
 
     protected override ChatRequestBody WriteBody(StreamRequest request)

@@ -24,11 +24,35 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
         ChoosesBackend = true,
     };
 
+    private static readonly BackendOption<string?> s_ca = NamedFile("ca_file",
+        o => o.CaFile, (o, v) => o with { CaFile = v },
+        "CA certificates (PEM) that the API's certificate must lead to; empty is the system's",
+        "The system's no longer count then. SIGHUP reads it again, for new connections.");
+
+    private static readonly BackendOption<string?> s_clientCertificate = NamedFile("client_cert_file",
+        o => o.ClientCertFile, (o, v) => o with { ClientCertFile = v },
+        "Certificate (PEM) that the daemon shows to the API, with its chain; empty is none",
+        "For APIs with mutual TLS. SIGHUP reads it again, for new connections.");
+
+    private static readonly BackendOption<string?> s_clientKey = NamedFile("client_key_file",
+        o => o.ClientKeyFile, (o, v) => o with { ClientKeyFile = v },
+        "Key (PEM, not encrypted) of client_cert_file; empty if that file holds it too",
+        "The daemon's user must be able to read it. SIGHUP reads it again, for new connections.");
+
     /// <inheritdoc/>
     public override string Name => "openai";
 
     /// <inheritdoc/>
     public override IReadOnlyList<SecretFileOption> SecretFiles { get; } = [new(s_keyFile, s_key)];
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<FileOption> Files { get; } =
+    [
+        new(s_ca, Content(s_ca, o => o.CaPem, (o, v) => o with { CaPem = v })),
+        new(s_clientCertificate,
+            Content(s_clientCertificate, o => o.ClientCertPem, (o, v) => o with { ClientCertPem = v })),
+        new(s_clientKey, Content(s_clientKey, o => o.ClientKeyPem, (o, v) => o with { ClientKeyPem = v })),
+    ];
 
     /// <inheritdoc/>
     public override string Summary => "openai needs an API key, except on http.";
@@ -60,17 +84,9 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
         Named("insecure_ssl", new SwitchValue(), o => o.InsecureSsl, (o, v) => o with { InsecureSsl = v },
             "Accept any certificate of the upstream",
             "For development only: anyone on the way can read the key and the answers."),
-        Named("ca_file", new FilePathValue(), o => o.CaFile, (o, v) => o with { CaFile = v },
-            "CA certificates (PEM) that the API's certificate must lead to; empty is the system's",
-            "The system's no longer count then. Read at the start."),
-        Named("client_cert_file", new FilePathValue(),
-            o => o.ClientCertFile, (o, v) => o with { ClientCertFile = v },
-            "Certificate (PEM) that the daemon shows to the API, with its chain; empty is none",
-            "For APIs with mutual TLS. Read at the start."),
-        Named("client_key_file", new FilePathValue(),
-            o => o.ClientKeyFile, (o, v) => o with { ClientKeyFile = v },
-            "Key (PEM, not encrypted) of client_cert_file; empty if that file holds it too",
-            "The daemon's user must be able to read it. Read at the start."),
+        s_ca,
+        s_clientCertificate,
+        s_clientKey,
         Named("max_retries", new IntegerValue(0, 10), o => o.MaxRetries, (o, v) => o with { MaxRetries = v },
             "Further attempts if one fails before it has an answer: no connection, 408, 409, 429, 5xx",
             "Within streaming.head_wait_ms, or 1 s if that is 0. What the upstream took may cost twice."),
@@ -147,6 +163,14 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
         {
             Variable = "OPENAI_" + name.ToUpperInvariant(),
         };
+
+    private static BackendOption<string?> NamedFile(string name, Func<OpenAIOptions, string?> get,
+        Func<OpenAIOptions, string?, OpenAIOptions> set, string description, string cost) =>
+        Named(name, new FilePathValue(), get, set, description, cost) with { Reloadable = true };
+
+    private static BackendOption<string?> Content(BackendOption<string?> file,
+        Func<OpenAIOptions, string?> get, Func<OpenAIOptions, string?, OpenAIOptions> set) =>
+        Named(file.Name, file.Value, get, set, file.Description, file.Cost);
 
     private static string Warning(string problem) => $"OPENAI_API_SOCKET {problem}: requests would fail";
 }

@@ -42,6 +42,15 @@ public sealed record OpenAIOptions
     /// <summary>OPENAI_CLIENT_KEY_FILE: its key (PEM); null if the certificate's file holds it.</summary>
     public string? ClientKeyFile { get; init; }
 
+    /// <summary>What is in <see cref="CaFile"/>; null: the backend reads it.</summary>
+    internal string? CaPem { get; init; }
+
+    /// <summary>What is in <see cref="ClientCertFile"/>; null: the backend reads it.</summary>
+    internal string? ClientCertPem { get; init; }
+
+    /// <summary>What is in <see cref="ClientKeyFile"/>; null: the backend reads it.</summary>
+    internal string? ClientKeyPem { get; init; }
+
     /// <summary>OPENAI_MAX_RETRIES: retries after an attempt that failed before it had an answer, 0 to
     /// 10.</summary>
     public int MaxRetries { get; init; } = 2;
@@ -65,5 +74,10 @@ public sealed record OpenAIOptions
     /// <summary>Servers on http are mostly the operator's own, and most of them have no keys.</summary>
     internal bool NeedsKey => ApiBase.Scheme == Uri.UriSchemeHttps;
 
-    internal UpstreamTlsFiles TlsFiles => new(CaFile, ClientCertFile, ClientKeyFile);
+    internal UpstreamTlsFiles TlsFiles => new(CaFile, ClientCertFile, ClientKeyFile)
+    {
+        CaPem = CaPem,
+        ClientCertificatePem = ClientCertPem,
+        ClientKeyPem = ClientKeyPem,
+    };
 }

@@ -104,6 +104,10 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
 
     public void Dispose() => _transport.Dispose();
 
+    /// <summary>Uses other certificates for the connections from now on.</summary>
+    /// <exception cref="UpstreamTlsException">A certificate's file cannot be used.</exception>
+    protected void Renew(UpstreamTlsFiles files) => _transport.Renew(files);
+
     /// <summary>Writes the body and drops the request's texts
     /// (<see cref="StreamRequest.ReleasePrompt"/>).</summary>
     protected abstract TBody WriteBody(StreamRequest request);

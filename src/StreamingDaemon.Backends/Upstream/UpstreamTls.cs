@@ -14,9 +14,18 @@ namespace StreamingDaemon.Backends.Upstream;
 internal sealed record UpstreamTlsFiles(string? Ca, string? ClientCertificate, string? ClientKey)
 {
     public static UpstreamTlsFiles None { get; } = new(null, null, null);
+
+    /// <summary>What is in <see cref="Ca"/>, if it was read already.</summary>
+    public string? CaPem { get; init; }
+
+    /// <summary>What is in <see cref="ClientCertificate"/>, if it was read already.</summary>
+    public string? ClientCertificatePem { get; init; }
+
+    /// <summary>What is in <see cref="ClientKey"/>, if it was read already.</summary>
+    public string? ClientKeyPem { get; init; }
 }
 
-/// <summary>What TLS with an upstream needs, read once. Owns nothing that must be disposed early.</summary>
+/// <summary>What TLS with an upstream needs. Owns nothing that must be disposed early.</summary>
 internal sealed class UpstreamTls
 {
     private const int MaxFileBytes = 1 << 20;
@@ -30,10 +39,10 @@ internal sealed class UpstreamTls
     {
         _trustsAnyCertificate = trustsAnyCertificate;
         if (files.Ca is { } ca)
-            _authorities = Use(UpstreamTlsFile.Ca, ca, () => Certificates(Read(ca)));
+            _authorities = Use(UpstreamTlsFile.Ca, ca, () => Certificates(files.CaPem ?? Read(ca)));
         if (files.ClientCertificate is { } certificate)
         {
-            _client = ReadClient(certificate, files.ClientKey);
+            _client = ReadClient(files, certificate);
         }
         else if (files.ClientKey is { } key)
         {
@@ -67,16 +76,18 @@ internal sealed class UpstreamTls
         return policy;
     }
 
-    private static SslStreamCertificateContext ReadClient(string certificate, string? key)
+    private static SslStreamCertificateContext ReadClient(UpstreamTlsFiles files, string certificate)
     {
-        var pem = Use(UpstreamTlsFile.ClientCertificate, certificate, () => Read(certificate));
+        var key = files.ClientKey;
+        var pem = Use(UpstreamTlsFile.ClientCertificate, certificate,
+            () => files.ClientCertificatePem ?? Read(certificate));
         var chain = Use(UpstreamTlsFile.ClientCertificate, certificate, () => Certificates(pem));
         var (keyFile, keyPath) = key is null
             ? (UpstreamTlsFile.ClientCertificate, certificate)
             : (UpstreamTlsFile.ClientKey, key);
         return Use(keyFile, keyPath, () =>
         {
-            var keyPem = key is null ? pem : Read(key);
+            var keyPem = key is null ? pem : files.ClientKeyPem ?? Read(key);
             if (!keyPem.Contains("PRIVATE KEY-----", StringComparison.Ordinal))
                 throw new CryptographicException("holds no private key in PEM");
             if (keyPem.Contains("ENCRYPTED", StringComparison.Ordinal))

@@ -18,38 +18,56 @@ internal sealed class UpstreamTransport : IDisposable
     /// <summary>OpenSSL's state and the buffers around it take four fifths of this.</summary>
     private const int Http1TlsBytes = 112 * 1024;
 
-    private readonly HttpMessageInvoker _client;
-    private readonly Preconnector? _standby;
+    private readonly UpstreamOptions _options;
+    private readonly Dialer _dialer;
+    private readonly UpstreamProxy? _proxy;
+    private readonly bool _hasStandby;
     private readonly HttpVersionProbe? _probe;
     private readonly Version _version;
     private readonly HttpVersionPolicy _versionPolicy;
     private readonly bool _isTls;
     private bool _isConnectionEach;
+    private UpstreamTlsFiles _files;
+    private volatile Pool _pool;
 
     /// <exception cref="UpstreamTlsException">A certificate's file cannot be used.</exception>
     public UpstreamTransport(UpstreamOptions options)
     {
         // No HttpClient: its total timeout does not suit streams that live for minutes, which the daemon's
         // watchdogs end. Otherwise it would only add a token source for each request.
+        _options = options;
         var isTls = _isTls = options.Address.Scheme == Uri.UriSchemeHttps;
-        var proxy = options.SocketPath is null ? options.Proxy : null;
-        var tls = new UpstreamTls(options.TlsFiles, options.TrustsAnyCertificate);
-        var dialer = new Dialer(options.Resolve);
+        var proxy = _proxy = options.SocketPath is null ? options.Proxy : null;
+        var dialer = _dialer = new Dialer(options.Resolve);
         // A proxy for http speaks HTTP/1.1.
         var isHttp2 = options.Http2Enabled ?? (isTls || proxy is null);
         if (options.Http2Enabled is null && isHttp2 && !isTls)
             _probe = CreateProbe(options, dialer);
         _isConnectionEach = !isHttp2 || _probe is not null;
         // A connection opened ahead would bypass the proxy.
-        if (isTls && isHttp2 && options.SocketPath is null && proxy is null)
-            _standby = CreateStandby(options, tls, dialer);
-        var handler = CreateHandler(options, proxy, tls, dialer, _standby);
-        _client = new HttpMessageInvoker(options.Trace?.Around(handler) ?? handler);
+        _hasStandby = isTls && isHttp2 && options.SocketPath is null && proxy is null;
+        _files = options.TlsFiles;
+        _pool = CreatePool(_files);
         _version = isHttp2 ? HttpVersion.Version20 : HttpVersion.Version11;
         // Without TLS there is no ALPN to agree on a version: HTTP/2 then needs prior knowledge.
         _versionPolicy = isHttp2 && isTls
             ? HttpVersionPolicy.RequestVersionOrLower
             : HttpVersionPolicy.RequestVersionExact;
+    }
+
+    /// <summary>Uses other certificates for the connections from now on. Not at the same time from two
+    /// threads.</summary>
+    /// <exception cref="UpstreamTlsException">A file cannot be used; nothing has changed.</exception>
+    public void Renew(UpstreamTlsFiles files)
+    {
+        if (files == _files)
+            return;
+        var pool = CreatePool(files);
+        _files = files;
+        // The old client is not disposed: its streams go on. Its connections close a minute after the last.
+        var old = _pool;
+        _pool = pool;
+        old.Standby?.Dispose();
     }
 
     /// <summary>Sends it, with <c>Accept: text/event-stream</c>; returns when the response's head has
@@ -69,7 +87,7 @@ internal sealed class UpstreamTransport : IDisposable
     /// <returns>True if another HTTP version may do, and the next request tries it.</returns>
     public bool OnAnswer(Version version, int status)
     {
-        _standby?.OnAnswer();
+        _pool.Standby?.OnAnswer();
         if (version.Major < 2)
             Volatile.Write(ref _isConnectionEach, true);
         else if (_probe is not null)
@@ -88,7 +106,7 @@ internal sealed class UpstreamTransport : IDisposable
         request.VersionPolicy = _versionPolicy;
         request.Headers.Remove(Accept);
         request.Headers.TryAddWithoutValidation(Accept, EventStream);
-        return _client.SendAsync(request, cancellationToken);
+        return _pool.Client.SendAsync(request, cancellationToken);
     }
 
     private async Task<HttpResponseMessage> SendAfterProbeAsync(
@@ -103,8 +121,16 @@ internal sealed class UpstreamTransport : IDisposable
 
     public void Dispose()
     {
-        _client.Dispose();
-        _standby?.Dispose();
+        _pool.Client.Dispose();
+        _pool.Standby?.Dispose();
+    }
+
+    private Pool CreatePool(UpstreamTlsFiles files)
+    {
+        var tls = new UpstreamTls(files, _options.TrustsAnyCertificate);
+        var standby = _hasStandby ? CreateStandby(_options, tls, _dialer) : null;
+        var handler = CreateHandler(_options, _proxy, tls, _dialer, standby);
+        return new Pool(new HttpMessageInvoker(_options.Trace?.Around(handler) ?? handler), standby);
     }
 
     private static Preconnector CreateStandby(UpstreamOptions options, UpstreamTls tls, Dialer dialer)
@@ -178,4 +204,7 @@ internal sealed class UpstreamTransport : IDisposable
     private static async ValueTask<Stream> DialAsync(
         Dialer dialer, DnsEndPoint host, CancellationToken cancellationToken) =>
         new NetworkStream(await dialer.ConnectAsync(host, cancellationToken), ownsSocket: true);
+
+    /// <summary>Connections with the same certificates.</summary>
+    private sealed record Pool(HttpMessageInvoker Client, Preconnector? Standby);
 }

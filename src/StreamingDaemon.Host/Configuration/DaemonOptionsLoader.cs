@@ -75,6 +75,7 @@ internal static class DaemonOptionsLoader
         if (!withSecrets)
             return options;
         options = SecretFile.Fill(options, sources.Table, errors);
+        options = BackendFiles.Fill(options, sources.Table, errors);
         options = WebhookSecret.Fill(options, errors);
         errors.ThrowIfAny();
         options = WithLimits(options) with { ConfigFile = file };

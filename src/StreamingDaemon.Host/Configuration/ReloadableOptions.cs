@@ -40,11 +40,35 @@ internal sealed class ReloadableOptions(DaemonOptions options)
                 (isTaken ? changed : needRestart).Add(spec.DottedKey);
             }
 
+            merged = CarryFiles(next, merged, changed);
             _current = merged;
             if (changed.Count > 0)
                 _listeners.ForEach(listener => listener(merged));
         }
 
         return (changed, needRestart);
+    }
+
+    /// <summary>Takes what is in the files that both name: it may have changed without an option.</summary>
+    private static DaemonOptions CarryFiles(DaemonOptions next, DaemonOptions merged, List<string> changed)
+    {
+        foreach (var kind in merged.Backends.Kinds)
+        {
+            foreach (var file in kind.Files)
+            {
+                var (to, from) = (merged.Backends.Of(kind.Name).Options, next.Backends.Of(kind.Name).Options);
+                var content = file.Content.Get(from);
+                if (file.Path.Get(to) != file.Path.Get(from) || file.Content.Get(to) == content)
+                    continue;
+                merged = merged with
+                {
+                    Backends = merged.Backends.With(kind.Name, file.Content.Set(to, content)),
+                };
+                if (!changed.Contains($"{kind.Name}.{file.Path.Name}"))
+                    changed.Add($"{kind.Name}.{file.Path.Name}");
+            }
+        }
+
+        return merged;
     }
 }

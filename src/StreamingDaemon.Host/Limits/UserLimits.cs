@@ -76,10 +76,6 @@ internal sealed class UserLimits : IDisposable
     private sealed class Limiters(RateLimitOptions options,
         Func<PartitionedRateLimiter<UserId>, PartitionedRateLimiter<UserId>> around) : IDisposable
     {
-        /// <summary>The window slides in steps of a sixth of its length. With one step per window, a user
-        /// could begin twice the limit around its border.</summary>
-        private const int Segments = 6;
-
         private readonly PartitionedRateLimiter<UserId>? _concurrent = options.ConcurrentStreams == 0
             ? null
             : around(PartitionedRateLimiter.Create<UserId, UserId>(
@@ -89,13 +85,8 @@ internal sealed class UserLimits : IDisposable
         private readonly PartitionedRateLimiter<UserId>? _window = options.Requests == 0
             ? null
             : around(PartitionedRateLimiter.Create<UserId, UserId>(
-                user => RateLimitPartition.GetSlidingWindowLimiter(
-                    user, _ => new SlidingWindowRateLimiterOptions
-                    {
-                        PermitLimit = options.Requests,
-                        Window = TimeSpan.FromSeconds(options.WindowS),
-                        SegmentsPerWindow = Segments,
-                    })));
+                user => RateLimitPartition.Get(user, _ => (RateLimiter)new UserWindow(
+                    options.Requests, TimeSpan.FromSeconds(options.WindowS), TimeProvider.System))));
 
         public RateLimitOptions Options => options;
 
@@ -123,8 +114,11 @@ internal sealed class UserLimits : IDisposable
             if (begun is null or { IsAcquired: true })
                 return new UserPermit(running);
             running?.Dispose();
+            var left = begun.TryGetMetadata(MetadataName.RetryAfter, out var wait)
+                ? wait
+                : TimeSpan.FromSeconds(options.WindowS);
             begun.Dispose();
-            return UserPermit.RefusedForWindow(options.WindowS);
+            return UserPermit.RefusedForWindow(Math.Max(1, (int)Math.Ceiling(left.TotalSeconds)));
         }
 
         public void Dispose()
@@ -154,8 +148,8 @@ internal readonly struct UserPermit : IDisposable
     /// knows.</summary>
     public int? RetryAfterSeconds { get; private init; }
 
-    /// <summary>The user began too many streams in its window. Once the window is over, there is
-    /// room.</summary>
+    /// <summary>The user began too many streams in its window. After these seconds there is room for
+    /// one.</summary>
     public static UserPermit RefusedForWindow(int seconds) =>
         new(null) { IsRefused = true, RetryAfterSeconds = seconds };
 

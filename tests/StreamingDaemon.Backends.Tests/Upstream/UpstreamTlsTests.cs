@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using StreamingDaemon.Backends.OpenAI;
@@ -56,6 +57,40 @@ public sealed class UpstreamTlsTests : IDisposable
             Assert.Equal(StreamOutcome.Completed, (await StreamAsync(backend)).Outcome);
 
         Assert.Equal(Enumerable.Repeat(certificate.Thumbprint, 3), seen);
+    }
+
+    [Fact]
+    public async Task Other_certificates_are_for_new_connections_and_end_no_stream()
+    {
+        await using var server = await FakeLlmServer.StartAsync(FakeLlmTransport.Http2Tls, wantsClientCertificate: true);
+        using var first = SelfSignedCertificate.Create();
+        using var second = SelfSignedCertificate.Create();
+        var seen = new ConcurrentQueue<string?>();
+        var holds = new TaskCompletionSource();
+        server.Scenario = async exchange =>
+        {
+            seen.Enqueue(exchange.Context.Connection.ClientCertificate?.Thumbprint);
+            if (seen.Count == 1)
+                await holds.Task;
+            await FakeLlmScenarios.RunAsync(exchange);
+        };
+        var options = OptionsFor(server) with
+        {
+            InsecureSsl = true,
+            ClientCertFile = "client.pem",
+            ClientCertPem = KeyOf(first) + "\n" + first.ExportCertificatePem(),
+        };
+        using var backend = BackendUnderTest.WithoutBackoff(options);
+        var running = StreamAsync(backend);
+        await Eventually.TrueAsync(() => seen.Count == 1);
+
+        backend.Apply(options);
+        backend.Apply(options with { ClientCertPem = KeyOf(second) + "\n" + second.ExportCertificatePem() });
+        Assert.Equal(StreamOutcome.Completed, (await StreamAsync(backend)).Outcome);
+        holds.SetResult();
+
+        Assert.Equal(StreamOutcome.Completed, (await running).Outcome);
+        Assert.Equal([first.Thumbprint, second.Thumbprint], seen);
     }
 
     [Fact]
