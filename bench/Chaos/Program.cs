@@ -7,11 +7,20 @@ using StreamingDaemon.Testing.Chaos;
 //   chaos [--seconds N | --streams N] [--at-once N] [--rings N] [--seed N]
 // Or deliveries alone, to PHP and SQLite, with a receiver that comes and goes and a daemon that is killed:
 //   chaos --deliveries N [--kills N]
+// Or kept answers: readers that leave and read on, joins, stops, a receiver of deliveries with faults. With
+// --redis two daemons share the answers, and Redis and one of them fail now and then:
+//   chaos --answers [--redis] [--seconds N] [--at-once N] [--seed N]
 long Option(string name, long otherwise) => Array.IndexOf(args, name) is >= 0 and var at && at + 1 < args.Length
     ? long.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;
 
 if (Option("--deliveries", 0) is > 0 and var answers)
     return await DeliveriesAsync((int)answers, (int)Option("--kills", 10));
+
+if (args.Contains("--answers"))
+{
+    return await KeptChaos.RunAsync(args.Contains("--redis"), TimeSpan.FromSeconds(Option("--seconds", 600)),
+        (int)Option("--at-once", 100), (int)Option("--seed", Environment.TickCount));
+}
 
 var streams = Option("--streams", 0);
 var limit = TimeSpan.FromSeconds(streams > 0 ? 3_600 : Option("--seconds", 600));

@@ -60,6 +60,17 @@ internal static class DaemonExtensions
         return environment;
     }
 
+    /// <summary>Starts a daemon whose kept answers are in Redis.</summary>
+    public static async Task<DaemonProcess> StartSharedAsync(
+        this FakeLlmServer upstream, RedisServer redis, string more = "")
+    {
+        using var directory = new TempDirectory();
+        var file = directory.File("answers.toml");
+        await File.WriteAllTextAsync(file,
+            $"[answers]\nstore = \"redis\"\nredis = \"127.0.0.1:{redis.Port}\"\n{more}\n");
+        return await upstream.StartDaemonAsync("--config", file);
+    }
+
     public static Task<DaemonProcess> StartDaemonAsync(this FakeLlmServer upstream, params string[] arguments) =>
         DaemonProcess.StartAsync(upstream.OpenAIEnvironment(false), true, ["--backend", "openai", .. arguments]);
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -56,6 +57,11 @@ public sealed class DaemonProcess : IAsyncDisposable
     /// <summary>Log lines that contain the text.</summary>
     public IReadOnlyList<string> LogLines(string containing) =>
         [.. ErrorText.Split('\n').Where(l => l.Contains(containing, StringComparison.Ordinal))];
+
+    /// <summary>Its resident memory, KB.</summary>
+    public long ResidentKb() => long.Parse(
+        File.ReadLines($"/proc/{Pid}/status").First(line => line.StartsWith("VmRSS:", StringComparison.Ordinal))
+            .Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
 
     public int OpenSockets() => OpenDescriptors.SocketsAndRings($"{Pid}");
 

@@ -71,7 +71,6 @@ internal sealed class AnswerCall : UpstreamCall
 
     public override void Finish(BackendResult result, ErrorResponse? error)
     {
-        var isCut = false;
         switch (result.Outcome)
         {
             case StreamOutcome.Completed or StreamOutcome.Stopped:
@@ -80,17 +79,35 @@ internal sealed class AnswerCall : UpstreamCall
                 Answer.AppendDone(Format);
                 break;
             case StreamOutcome.UpstreamTruncated:
-                error = Format.TruncationError;
-                isCut = error is null;
+                // An event, not the comment of a plain stream: a reader that comes back later must get it.
+                error = ErrorResponse.BrokenOff;
                 break;
+        }
+
+        if (Events == 0 && error is not null)
+        {
+            _ = FailEmptyAsync(new AnswerEnd(result, error));
+            return;
         }
 
         if (error is not null)
             Answer.AppendError(Format, error, Facts());
-        // Before its readers know: they may ask again at once.
-        if (Events == 0 && error is not null)
-            _store.Forget(Answer);
-        Answer.Finish(new AnswerEnd(result, error, isCut));
+        Answer.Finish(new AnswerEnd(result, error));
+        _store.OnEnded(Answer);
+    }
+
+    /// <summary>Ends an answer that failed with nothing to show. Its readers may ask again at once, on any
+    /// daemon: its name must be free before they know.</summary>
+    private async Task FailEmptyAsync(AnswerEnd end)
+    {
+        _store.Forget(Answer);
+        var log = new AnswerLog();
+        log.BeginEvent();
+        Format.WriteError(log, end.Error!, Facts());
+        var error = log.Read(0, int.MaxValue).ToArray();
+        if (Answer.TellFailure is { } tell)
+            await tell(end, error).ConfigureAwait(false);
+        Answer.Finish(end, error);
         _store.OnEnded(Answer);
     }
 

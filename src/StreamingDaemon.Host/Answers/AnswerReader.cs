@@ -120,10 +120,10 @@ internal sealed class AnswerReader(StreamSession session, KeptAnswer answer)
 
     private void Finish(AnswerEnd end)
     {
-        if (end.IsCut)
-            session.FinishCut();
-        else
+        if (end.IsLogged)
             session.FinishRelayed(end.Error);
+        else
+            session.FinishWithError(end.Error!);
         _done.TrySetResult(end.Result);
     }
 

@@ -14,6 +14,9 @@ internal sealed class AnswerStore : IDisposable
     /// </summary>
     private const int SweepMs = 500;
 
+    /// <summary>Memory of the name of an answer that is not kept.</summary>
+    private const int MarkerBytes = 512;
+
     private readonly Lock _gate = new();
     private readonly Dictionary<AnswerKey, KeptAnswer> _answers = [];
     private readonly HashSet<KeptAnswer> _running = [];
@@ -85,7 +88,9 @@ internal sealed class AnswerStore : IDisposable
             var isTooLong = bytes > MaxAnswerBytes;
             if (!isTooLong && TryMakeRoom())
                 return;
-            Remove(answer);
+            // Its name stays taken: a repeated handoff must not ask the model again, nor a reader read on in
+            // another answer.
+            Recount(answer, 0);
             answer.StopKeeping();
             _reports.NoLongerKept(answer.Key, isTooLong);
         }
@@ -114,8 +119,10 @@ internal sealed class AnswerStore : IDisposable
             var isThere = _answers.TryGetValue(answer.Key, out var named) && named == answer;
             if (!isThere)
                 return;
+            if (!answer.IsKept)
+                _answers[answer.Key] = answer = KeptAnswer.Marker(answer.Key, answer.End!);
             answer.EndedMs = Environment.TickCount64;
-            Recount(answer, answer.Capacity);
+            Recount(answer, answer.IsKept ? answer.Capacity : MarkerBytes);
             _finished.Enqueue(answer);
         }
     }

@@ -25,6 +25,10 @@ internal sealed class KeptAnswer(AnswerKey key)
 
     public AnswerKey Key => key;
 
+    /// <summary>Holds the name of an answer that has ended and is not kept, so that nobody takes it for
+    /// another one.</summary>
+    public static KeptAnswer Marker(AnswerKey key, AnswerEnd end) => new(key) { _isKept = false, _end = end };
+
     /// <summary>Ends the answer's call for this reason. Set by whoever makes the call; null once the answer
     /// has ended, which keeps the call and its request no longer in memory.</summary>
     public Action<StreamOutcome>? Cancel
@@ -38,6 +42,10 @@ internal sealed class KeptAnswer(AnswerKey key)
 
     /// <summary>Called after each event and at the end, under the answer's lock: it must not block.</summary>
     public Action? Changed { get; set; }
+
+    /// <summary>Tells the other daemons that the answer failed with nothing to show, before its readers know.
+    /// Takes the end and its event. Null if there are no others.</summary>
+    public Func<AnswerEnd, byte[], Task>? TellFailure { get; set; }
 
     /// <summary>False once it grew too long: its readers get the rest, but nobody can resume it.</summary>
     public bool IsKept => Volatile.Read(ref _isKept);
@@ -136,10 +144,15 @@ internal sealed class KeptAnswer(AnswerKey key)
     }
 
     /// <summary>Ends the answer: its readers get the rest and the end.</summary>
-    public void Finish(AnswerEnd end)
+    /// <param name="end">How it ended.</param>
+    /// <param name="last">The last event, unless it is there already. If it is the only one, an error, then a
+    /// reader without a head gets a status in its place.</param>
+    public void Finish(AnswerEnd end, ReadOnlySpan<byte> last = default)
     {
         lock (_gate)
         {
+            if (last.Length > 0)
+                _log.Append(last, 1);
             Volatile.Write(ref _end, end);
             Volatile.Write(ref _cancel, null);
             if (IsKept)
@@ -173,19 +186,36 @@ internal sealed class KeptAnswer(AnswerKey key)
     /// <summary>Adds a reader, and sends it what is there.</summary>
     /// <param name="reader">The reader.</param>
     /// <param name="after">The last event that it has; 0 if it has none.</param>
-    /// <returns>False if it has all events of an answer that has ended. It was not added then.</returns>
-    public bool TryAttach(AnswerReader reader, int after)
+    public AttachResult Attach(AnswerReader reader, int after)
     {
         lock (_gate)
         {
-            if (_end is not null && after > 0 && after >= _log.Events)
-                return false;
+            if (!_isKept)
+                return AttachResult.Gone;
+            if (_end is { IsLogged: true } && after > 0 && after >= _log.Events)
+                return AttachResult.HasAll;
             reader.Begin(_log.PositionAfter(after), Math.Min(after, _log.Events), after);
             _orphanedMs = 0;
             _readers.Add(reader);
-            if (_areHeadsDue && !FailedEmptyLocked())
+            // If all it will get is an error, that is a status.
+            var isOver = _end is not null && (FailedEmptyLocked() || after >= _log.Events);
+            if (_areHeadsDue && !isOver)
                 reader.EnsureHead();
             PumpLocked(reader);
+            return AttachResult.Attached;
+        }
+    }
+
+    /// <summary>Ends an answer that another daemon makes, for this one: nobody reads it here.</summary>
+    /// <returns>False if it has a reader.</returns>
+    public bool TryRetire(AnswerEnd end)
+    {
+        lock (_gate)
+        {
+            if (_readers.Count > 0)
+                return false;
+            _isKept = false;
+            _end = end;
             return true;
         }
     }

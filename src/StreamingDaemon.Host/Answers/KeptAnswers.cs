@@ -15,6 +15,9 @@ internal sealed class KeptAnswers(
     ReloadableOptions options, AnswerStore store, CallRunner calls, AnswerReports reports,
     ISharedAnswers? shared = null) : IKeptAnswers
 {
+    /// <summary>How often an answer that another daemon makes is looked for.</summary>
+    private const int MostTries = 3;
+
     public Task? TryHandle(StreamSession session)
     {
         var request = session.Request;
@@ -56,8 +59,9 @@ internal sealed class KeptAnswers(
         }
 
         session.Use = isNew ? AnswerUse.Kept : AnswerUse.Joined;
+        if (Attach(session, answer!, after: 0, out var reader) == AttachResult.Gone)
+            return NotFoundAsync(session);
         reports.Count(isNew ? AnswerEvent.Kept : AnswerEvent.Joined);
-        var reader = Attach(session, answer!, after: 0)!;
         if (isNew)
         {
             if (owner is not null)
@@ -78,16 +82,30 @@ internal sealed class KeptAnswers(
         var request = session.Request;
         var key = new AnswerKey(request.UserId, request.RequestId);
         var owner = Guid.NewGuid().ToString("N");
-        var claim = store.Find(key) is null
-            ? await others.ClaimAsync(key, owner).ConfigureAwait(false)
-            : SharedClaim.Taken;
-        if (claim == SharedClaim.Taken && store.Find(key) is null
-            && await others.FollowAsync(key).ConfigureAwait(false) is { } followed)
+        var claim = SharedClaim.Taken;
+        // An answer that another daemon makes may end, or its daemon may die, between the two questions.
+        for (var tries = 0; store.Find(key) is null && tries < MostTries; tries++)
+        {
+            claim = await others.ClaimAsync(key, owner).ConfigureAwait(false);
+            if (claim != SharedClaim.Taken)
+                break;
+            if (store.Find(key) is null
+                && await FollowAsync(session, key, after: 0).ConfigureAwait(false) is (_, { } joined))
+            {
+                session.Use = AnswerUse.Joined;
+                reports.Count(AnswerEvent.Joined);
+                request.ReleasePrompt();
+                await joined.RunAsync().ConfigureAwait(false);
+                return;
+            }
+        }
+
+        if (claim == SharedClaim.Taken && store.Find(key) is null)
+            claim = SharedClaim.Unavailable;
+        if (claim == SharedClaim.Gone)
         {
             session.Use = AnswerUse.Joined;
-            reports.Count(AnswerEvent.Joined);
-            request.ReleasePrompt();
-            await Attach(session, followed, after: 0)!.RunAsync().ConfigureAwait(false);
+            await NotFoundAsync(session).ConfigureAwait(false);
             return;
         }
 
@@ -101,6 +119,24 @@ internal sealed class KeptAnswers(
         await (served ?? ServePlainAsync(session)).ConfigureAwait(false);
     }
 
+    /// <summary>Makes the client a reader of another daemon's answer.</summary>
+    /// <returns>No reader if there is no such answer, or the client has all of it.</returns>
+    private async Task<(AttachResult, AnswerReader?)> FollowAsync(
+        StreamSession session, AnswerKey key, int after)
+    {
+        for (var tries = 0; tries < MostTries; tries++)
+        {
+            if (await shared!.FollowAsync(key).ConfigureAwait(false) is not { } answer)
+                break;
+            var attached = Attach(session, answer, after, out var reader);
+            // Gone: just now this daemon has stopped following it, because nobody read it here.
+            if (attached != AttachResult.Gone)
+                return (attached, attached == AttachResult.Attached ? reader : null);
+        }
+
+        return (AttachResult.Gone, null);
+    }
+
     private Task ServePlainAsync(StreamSession session) => calls.Admit(session) is { } refusal
         ? calls.ConcludeAsync(
             session, new BackendResult(StreamOutcome.RateLimited, refusal.Message), refusal)
@@ -109,18 +145,22 @@ internal sealed class KeptAnswers(
     private async Task ResumeAsync(StreamSession session, AnswerKey key)
     {
         session.Use = AnswerUse.Resumed;
-        var answer = store.Find(key);
-        if (answer is null && shared is not null)
-            answer = await shared.FollowAsync(key).ConfigureAwait(false);
-        if (answer is null)
+        var after = session.Request.LastEventId;
+        AnswerReader? reader = null;
+        var attached = AttachResult.Gone;
+        if (store.Find(key) is { } answer)
+            attached = Attach(session, answer, after, out reader);
+        else if (shared is not null)
+            (attached, reader) = await FollowAsync(session, key, after).ConfigureAwait(false);
+        if (attached == AttachResult.Gone)
         {
             await NotFoundAsync(session).ConfigureAwait(false);
             return;
         }
 
         reports.Count(AnswerEvent.Resumed);
-        if (Attach(session, answer, session.Request.LastEventId) is { } reader)
-            await reader.RunAsync().ConfigureAwait(false);
+        if (attached == AttachResult.Attached)
+            await reader!.RunAsync().ConfigureAwait(false);
         else
             // WHATWG HTML, section 9.2.2: at a 204 an EventSource stops to reconnect.
             await RespondAsync(session, 204, "").ConfigureAwait(false);
@@ -153,14 +193,18 @@ internal sealed class KeptAnswers(
             .ConfigureAwait(false);
     }
 
-    /// <returns>Null if the client has all of an answer that has ended.</returns>
-    private static AnswerReader? Attach(StreamSession session, KeptAnswer answer, int after)
+    private static AttachResult Attach(
+        StreamSession session, KeptAnswer answer, int after, out AnswerReader reader)
     {
         var request = session.Request;
+        var headers = request.ResponseHeaders;
         byte[] id = [.. Encoding.ASCII.GetBytes($"X-Answer-Id: {answer.Key.Id}\r\n")];
-        request.ResponseHeaders = (byte[])[.. request.ResponseHeaders.Span, .. id];
-        var reader = new AnswerReader(session, answer);
-        return answer.TryAttach(reader, after) ? reader : null;
+        request.ResponseHeaders = (byte[])[.. headers.Span, .. id];
+        reader = new AnswerReader(session, answer);
+        var result = answer.Attach(reader, after);
+        if (result == AttachResult.Gone)
+            request.ResponseHeaders = headers;
+        return result;
     }
 
     private Task NotFoundAsync(StreamSession session)

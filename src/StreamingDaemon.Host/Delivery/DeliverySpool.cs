@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+
 namespace StreamingDaemon.Host.Delivery;
 
 /// <summary>
@@ -106,7 +108,8 @@ internal sealed class DeliverySpool(string directory)
     {
         try
         {
-            SpoolFiles.Replace(_changed, []);
+            // Not the time alone: two changes within a tick of the file system's clock would be one.
+            SpoolFiles.Replace(_changed, RandomNumberGenerator.GetBytes(sizeof(long)));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -119,9 +122,9 @@ internal sealed class DeliverySpool(string directory)
     {
         try
         {
-            return File.GetLastWriteTimeUtc(_changed).Ticks;
+            return BitConverter.ToInt64(File.ReadAllBytes(_changed));
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
             return 0;
         }

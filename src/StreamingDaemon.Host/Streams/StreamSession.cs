@@ -144,17 +144,17 @@ internal sealed class StreamSession(ClientStream client, HandoffRequest request,
     private void FinishTruncated()
     {
         if (Format.TruncationError is { } error)
+        {
             FinishWithError(error);
-        else
-            FinishCut();
-    }
+            return;
+        }
 
-    /// <summary>Ends an answer with the comment that says it is not whole.</summary>
-    public void FinishCut() => Finish(static (session, _) =>
-    {
-        session.EnsureHeadLocked();
-        session.Client.Write(ServerSentEvents.Truncated);
-    }, null);
+        Finish(static (session, _) =>
+        {
+            session.EnsureHeadLocked();
+            session.Client.Write(ServerSentEvents.Truncated);
+        }, null);
+    }
 
     /// <summary>Ends a stream whose end is among the relayed events.</summary>
     /// <param name="error">The error that it ends with, or null.</param>

@@ -151,7 +151,7 @@ public sealed partial class ChaosRun : IAsyncDisposable
             _complaints.AddOrUpdate($"{fate}, {backend} {upstream}: {complaint}", 1, (_, count) => count + 1);
     }
 
-    public ChaosSample Sample(TimeSpan elapsed) => new(Handoffs, elapsed, ResidentKb(), Daemon.OpenSockets());
+    public ChaosSample Sample(TimeSpan elapsed) => new(Handoffs, elapsed, Daemon.ResidentKb(), Daemon.OpenSockets());
 
     /// <summary>Waits until every handoff has an outcome and the daemon has no clients left.</summary>
     /// <returns>Number of outcomes by <c>backend/outcome</c>.</returns>
@@ -174,16 +174,8 @@ public sealed partial class ChaosRun : IAsyncDisposable
 
     /// <summary>Number of connections kept open without a client: those to the upstream, and the one that
     /// asks for metrics.</summary>
-    public int KeptConnections()
-    {
-        var upstream = $":{_upstream.BaseAddress.Port:X4}";
-        var metrics = $":{Daemon.MetricsPort:X4}";
-        return ((string[])["tcp", "tcp6"]).SelectMany(table => File.ReadLines($"/proc/{Daemon.Pid}/net/{table}").Skip(1))
-            .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
-            // Columns: local address, remote address, state (01 is ESTABLISHED, 08 is CLOSE_WAIT).
-            .Count(f => (f[2].EndsWith(upstream, StringComparison.Ordinal) || f[1].EndsWith(metrics, StringComparison.Ordinal))
-                && f[3] is "01" or "08");
-    }
+    public int KeptConnections() =>
+        ConnectionsOf.Count(Daemon.Pid, _upstream.BaseAddress.Port, Daemon.MetricsPort);
 
     public async ValueTask DisposeAsync()
     {
@@ -191,10 +183,6 @@ public sealed partial class ChaosRun : IAsyncDisposable
         await _upstream.DisposeAsync();
         _directory.Dispose();
     }
-
-    private long ResidentKb() => long.Parse(
-        File.ReadLines($"/proc/{Daemon.Pid}/status").First(l => l.StartsWith("VmRSS:", StringComparison.Ordinal))
-            .Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
 
     [GeneratedRegex("""^streaming_daemon_streams_total\{backend="(\w+)",outcome="(\w+)"\} (\d+)$""", RegexOptions.Multiline)]
     private static partial Regex Outcome();

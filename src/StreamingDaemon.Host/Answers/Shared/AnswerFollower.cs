@@ -12,6 +12,9 @@ internal sealed class AnswerFollower
     /// <summary>Without a reader for this long (ms), an answer is no longer followed.</summary>
     private const long OrphanedMs = 2_000;
 
+    private static readonly AnswerEnd s_brokenOff = new(
+        new BackendResult(StreamOutcome.UpstreamError), ErrorResponse.BrokenOff, IsLogged: false);
+
     private readonly RedisAnswers _store;
     private string? _owner;
     private string _next = "-";
@@ -32,6 +35,9 @@ internal sealed class AnswerFollower
     public async Task<bool> LoadAsync()
     {
         var state = await ReadAsync().ConfigureAwait(false);
+        // Now, not later: a reader that has everything gets a status then, at which an EventSource stops.
+        if (state == SharedState.None && _hasEntries)
+            End(StreamOutcome.UpstreamError, ErrorResponse.BrokenOff);
         return _goneSinceMs == 0 && (state == SharedState.Running || _hasEntries);
     }
 
@@ -41,23 +47,19 @@ internal sealed class AnswerFollower
         while (Answer.End is null)
         {
             await Task.Delay(s_pause).ConfigureAwait(false);
-            // Its owner died; or nobody reads: who comes just now is told to ask again.
-            if (Answer.OrphanedForMs > OrphanedMs
-                || await ReadAsync().ConfigureAwait(false) == SharedState.None)
-            {
+            if (Answer.OrphanedForMs > OrphanedMs && Answer.TryRetire(s_brokenOff))
+                return;
+            // Its owner died.
+            if (await ReadAsync().ConfigureAwait(false) == SharedState.None)
                 End(StreamOutcome.UpstreamError, ErrorResponse.BrokenOff);
-            }
         }
     }
 
     /// <summary>Ends the answer for the readers of this daemon.</summary>
     public void End(StreamOutcome outcome, ErrorResponse error)
     {
-        if (Answer.End is not null)
-            return;
-        Answer.AppendError(StreamFormats.Default, error,
-            new AnswerFacts(Answer.Key.Id, "", 0, IsFirst: false));
-        Answer.Finish(new AnswerEnd(new BackendResult(outcome), error, IsCut: false));
+        if (Answer.End is null)
+            Answer.Finish(new AnswerEnd(new BackendResult(outcome), error, IsLogged: false));
     }
 
     /// <summary>Reads what is new.</summary>
@@ -86,7 +88,11 @@ internal sealed class AnswerFollower
 
             if (page.Entries.Count > 0)
                 continue;
-            return page.Lease is null && Answer.End is null ? SharedState.None : SharedState.Running;
+            // It grew too long to be kept.
+            if (page.Lease == RedisScripts.Gone)
+                _hasEntries = false;
+            var isOwned = page.Lease is not (null or RedisScripts.Gone);
+            return isOwned || Answer.End is not null ? SharedState.Running : SharedState.None;
         }
     }
 
@@ -100,7 +106,7 @@ internal sealed class AnswerFollower
         {
             if (SharedEnd.Read(text) is not { } end)
                 return false;
-            Answer.Finish(end);
+            Answer.Finish(end, entry.Bytes);
             return true;
         }
 
@@ -125,7 +131,7 @@ internal sealed class AnswerFollower
 /// <param name="Id">Its id.</param>
 /// <param name="LastEvent">The id of its last event.</param>
 /// <param name="Owner">The claim that wrote it.</param>
-/// <param name="Bytes">Whole events; empty for the end.</param>
+/// <param name="Bytes">Whole events. With an end, the only one, or none.</param>
 /// <param name="End">The end, or null.</param>
 internal sealed record SharedEntry(string Id, int LastEvent, string Owner, byte[] Bytes, string? End);
 

@@ -12,24 +12,60 @@ internal sealed class AnswerMirror(KeptAnswer answer, RedisAnswers store, string
     /// </summary>
     private static readonly TimeSpan s_renewal = TimeSpan.FromSeconds(1);
 
+    /// <summary>Readers wait no longer than this for Redis to know of a failure.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1);
+
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     private readonly Channel<bool> _changed = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
+
+    private Failure? _failure;
 
     /// <summary>The answer has new events, or has ended. Does not block.</summary>
     public void Signal() => _changed.Writer.TryWrite(true);
 
+    /// <summary>The answer failed with nothing to show. Returns once Redis has that, and the name is free; or
+    /// if Redis does not answer.</summary>
+    /// <param name="end">How it failed.</param>
+    /// <param name="error">The event that says so.</param>
+    public Task FailAsync(AnswerEnd end, byte[] error)
+    {
+        Volatile.Write(ref _failure, new Failure(end, error));
+        Signal();
+        return Task.WhenAny(_ended.Task, Task.Delay(s_patience));
+    }
+
     /// <summary>Runs until the answer's end is in Redis, or the lease is lost.</summary>
     public async Task RunAsync()
+    {
+        try
+        {
+            await MirrorAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            _ended.TrySetResult();
+        }
+    }
+
+    private async Task MirrorAsync()
     {
         var last = 0;
         while (true)
         {
             await WaitAsync().ConfigureAwait(false);
+            if (Volatile.Read(ref _failure) is { } failure)
+            {
+                await store.EndAsync(answer.Key, owner, 1, failure.End, failure.Error).ConfigureAwait(false);
+                return;
+            }
+
             // The end is looked at first: nothing is appended after it.
             var end = answer.End;
-            if (!answer.IsKept && end is null)
+            if (!answer.IsKept)
             {
-                await store.ReleaseAsync(answer.Key, owner).ConfigureAwait(false);
+                await store.GiveUpAsync(answer.Key, owner).ConfigureAwait(false);
                 return;
             }
 
@@ -47,8 +83,7 @@ internal sealed class AnswerMirror(KeptAnswer answer, RedisAnswers store, string
 
             if (end is null)
                 continue;
-            await store.EndAsync(answer.Key, owner, last, end, isEmpty: end.Error is not null && last <= 1)
-                .ConfigureAwait(false);
+            await store.EndAsync(answer.Key, owner, last, end, []).ConfigureAwait(false);
             return;
         }
     }
@@ -66,6 +101,8 @@ internal sealed class AnswerMirror(KeptAnswer answer, RedisAnswers store, string
             // Nothing new: only the lease is renewed.
         }
     }
+
+    private sealed record Failure(AnswerEnd End, byte[] Error);
 }
 
 /// <summary>What Redis said to a mirror.</summary>

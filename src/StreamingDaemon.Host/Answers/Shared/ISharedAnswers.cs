@@ -9,6 +9,9 @@ internal enum SharedClaim
     /// <summary>Another daemon makes it, or it is finished.</summary>
     Taken,
 
+    /// <summary>It grew too long to be kept.</summary>
+    Gone,
+
     /// <summary>The store does not answer.</summary>
     Unavailable,
 }

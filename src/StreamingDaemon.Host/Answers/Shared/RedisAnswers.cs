@@ -43,16 +43,26 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
         var keys = Keys(key);
         return await _redis.RunAsync(RedisScripts.Claim, keys, [owner, LeaseMs]).ConfigureAwait(false)
             is not { } claimed ? SharedClaim.Unavailable
-            : (int)claimed == 1 ? SharedClaim.Claimed : SharedClaim.Taken;
+            : (int)claimed switch
+            {
+                1 => SharedClaim.Claimed,
+                2 => SharedClaim.Gone,
+                _ => SharedClaim.Taken,
+            };
     }
 
     public async Task ReleaseAsync(AnswerKey key, string owner) =>
         _ = await _redis.RunAsync(RedisScripts.Release, Keys(key), [owner]).ConfigureAwait(false);
 
+    /// <summary>The answer is no longer kept; nobody may take its name for another one.</summary>
+    public async Task GiveUpAsync(AnswerKey key, string owner) =>
+        _ = await _redis.RunAsync(RedisScripts.GiveUp, Keys(key), [owner, KeepMs]).ConfigureAwait(false);
+
     public void Mirror(KeptAnswer answer, string owner)
     {
         var mirror = new AnswerMirror(answer, this, owner);
         answer.Changed = mirror.Signal;
+        answer.TellFailure = mirror.FailAsync;
         var running = mirror.RunAsync();
         _mirrors[running] = true;
         _ = running.ContinueWith(ended => _mirrors.TryRemove(ended, out _), TaskScheduler.Default);
@@ -100,9 +110,15 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
         [owner, LeaseMs, KeepMs + LeaseMs, events.Length == 0 ? "" : EntryId(last, 0), events]);
 
     /// <summary>Writes the end.</summary>
-    public Task<MirrorState> EndAsync(AnswerKey key, string owner, int last, AnswerEnd end, bool isEmpty) =>
+    /// <param name="key">The answer.</param>
+    /// <param name="owner">The claim.</param>
+    /// <param name="last">Id of the last event.</param>
+    /// <param name="end">How it ended.</param>
+    /// <param name="only">The only event, of an answer that failed with nothing to show: its name is free
+    /// from now on. Else empty.</param>
+    public Task<MirrorState> EndAsync(AnswerKey key, string owner, int last, AnswerEnd end, byte[] only) =>
         TryAsync(RedisScripts.End, key,
-            [owner, isEmpty ? EmptyMs : KeepMs, EntryId(last, 1), SharedEnd.Write(end), isEmpty ? "1" : "0"]);
+            [owner, only.Length > 0 ? EmptyMs : KeepMs, EntryId(last, 1), SharedEnd.Write(end), only]);
 
     /// <summary>Reads the next entries; null if Redis does not answer.</summary>
     public async Task<SharedPage?> ReadAsync(AnswerKey key, string from)
@@ -122,9 +138,8 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
             var (id, fields) = ((string)entry[0]!, (RedisResult[])entry[1]!);
             var last = int.Parse(id.AsSpan(0, id.IndexOf('-', StringComparison.Ordinal)),
                 CultureInfo.InvariantCulture);
-            var isEnd = (string)fields[2]! == "end";
-            entries.Add(new SharedEntry(id, last, (string)fields[1]!, isEnd ? [] : (byte[])fields[3]!,
-                isEnd ? (string)fields[3]! : null));
+            entries.Add(new SharedEntry(id, last, (string)fields[1]!, (byte[])fields[3]!,
+                fields.Length > 4 ? (string)fields[5]! : null));
         }
 
         return new SharedPage((string?)parts[0], entries);

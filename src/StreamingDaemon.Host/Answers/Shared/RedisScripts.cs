@@ -3,17 +3,22 @@ namespace StreamingDaemon.Host.Answers.Shared;
 /// <summary>
 /// What runs inside Redis, each as one command that nothing can come between (Redis manual, "Scripting with
 /// Lua"). An answer has three keys of one hash slot: <c>lease</c> names the claim of the daemon that makes
-/// the answer, or is <c>done</c>; <c>events</c> is a stream; <c>stop</c> asks the owner to stop.
+/// the answer, or is <c>done</c> or <c>gone</c>; <c>events</c> is a stream; <c>stop</c> asks the owner to
+/// stop.
 /// </summary>
 /// <remarks>An entry's id is the id of its last event, so the same entry written twice is written once. Each
 /// entry names its owner: one that lost its lease can write nothing.</remarks>
 internal static class RedisScripts
 {
-    public const string Done = "done";
+    /// <summary>The lease of an answer that grew too long to be kept.</summary>
+    public const string Gone = "gone";
 
-    /// <summary>KEYS lease, events, stop; ARGV owner, lease ms. 1 if claimed.</summary>
+    /// <summary>KEYS lease, events, stop; ARGV owner, lease ms. 1 if claimed, 0 if another has it, 2 if it is
+    /// no longer kept.</summary>
     public const string Claim = """
-        if redis.call('exists', KEYS[1]) == 1 then return 0 end
+        local lease = redis.call('get', KEYS[1])
+        if lease == 'gone' then return 2 end
+        if lease then return 0 end
         redis.call('del', KEYS[2], KEYS[3])
         redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
         return 1
@@ -22,6 +27,15 @@ internal static class RedisScripts
     /// <summary>KEYS lease; ARGV owner.</summary>
     public const string Release = """
         if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('del', KEYS[1]) end
+        return 1
+        """;
+
+    /// <summary>KEYS lease, events; ARGV owner, ms. The name stays taken, without an answer.</summary>
+    public const string GiveUp = """
+        if redis.call('get', KEYS[1]) == ARGV[1] then
+          redis.call('set', KEYS[1], 'gone', 'px', ARGV[2])
+          redis.call('del', KEYS[2])
+        end
         return 1
         """;
 
@@ -38,18 +52,19 @@ internal static class RedisScripts
         return 1 + redis.call('exists', KEYS[3])
         """;
 
-    /// <summary>KEYS lease, events, stop; ARGV owner, ms to keep, entry id, the end as JSON, 1 if the next
-    /// handoff of the name is a new attempt. 0 if the lease is lost.</summary>
+    /// <summary>KEYS lease, events, stop; ARGV owner, ms to keep, entry id, the end as JSON, and the only
+    /// event of an answer that failed with nothing to show: the name is free then. 0 if the lease is lost.
+    /// </summary>
     public const string End = """
         if redis.call('get', KEYS[1]) ~= ARGV[1] then
           if redis.call('get', KEYS[1]) == 'done' then return 1 end
           return 0
         end
-        local r = redis.pcall('xadd', KEYS[2], ARGV[3], 'o', ARGV[1], 'end', ARGV[4])
+        local r = redis.pcall('xadd', KEYS[2], ARGV[3], 'o', ARGV[1], 'e', ARGV[5], 'end', ARGV[4])
         if type(r) == 'table' and r.err and not string.find(r.err, 'equal or smaller') then return r end
         redis.call('pexpire', KEYS[2], ARGV[2])
         redis.call('del', KEYS[3])
-        if ARGV[5] == '1' then
+        if ARGV[5] ~= '' then
           redis.call('del', KEYS[1])
         else
           redis.call('set', KEYS[1], 'done', 'px', ARGV[2])
@@ -66,7 +81,7 @@ internal static class RedisScripts
     /// <summary>KEYS lease, stop. -1 if there is no answer, 0 if it has ended, 1 if it was running.</summary>
     public const string Stop = """
         local lease = redis.call('get', KEYS[1])
-        if not lease then return -1 end
+        if not lease or lease == 'gone' then return -1 end
         if lease == 'done' then return 0 end
         redis.call('set', KEYS[2], '1', 'px', 60000)
         return 1

@@ -17,7 +17,6 @@ internal static class SharedEnd
         {
             json.WriteStartObject();
             json.WriteString("outcome", end.Result.Outcome.ToString());
-            json.WriteBoolean("cut", end.IsCut);
             if (end.Result.FinishReason is { } finish)
                 json.WriteString("finish_reason", finish);
             if (end.Error is { } error)
@@ -52,8 +51,7 @@ internal static class SharedEnd
             }
 
             var finish = root.TryGetProperty("finish_reason", out var reason) ? reason.GetString() : null;
-            return new AnswerEnd(new BackendResult(outcome) { FinishReason = finish }, error,
-                root.GetProperty("cut").GetBoolean());
+            return new AnswerEnd(new BackendResult(outcome) { FinishReason = finish }, error);
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
         {

@@ -1,0 +1,13 @@
+namespace StreamingDaemon.Host.Answers;
+
+/// <summary>What became of a reader that asked for an answer.</summary>
+internal enum AttachResult
+{
+    Attached,
+
+    /// <summary>It has all events of an answer that has ended.</summary>
+    HasAll,
+
+    /// <summary>The answer is not kept any more: its events are no longer all there.</summary>
+    Gone,
+}

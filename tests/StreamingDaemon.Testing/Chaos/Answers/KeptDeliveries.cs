@@ -1,0 +1,133 @@
+using System.Collections.Concurrent;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+
+namespace StreamingDaemon.Testing.Chaos;
+
+/// <summary>The site's end of deliveries: a receiver with faults, which checks what it gets.</summary>
+/// <param name="seed">Seed of all choices.</param>
+/// <param name="mayRepeat">A daemon may be killed before it has noted what was answered.</param>
+public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposable
+{
+    /// <summary>The daemons' <c>delivery.timeout_ms</c>.</summary>
+    public const int TimeoutMs = 500;
+
+    private static readonly int[] s_passing = [302, 408, 409, 429, 500, 503];
+
+    private readonly DeliveryReceiver _receiver = new();
+    private readonly Random _random = new(seed);
+    private readonly ConcurrentDictionary<(string Id, int Call), Arrival> _arrived = new();
+    private readonly ConcurrentDictionary<(string Id, int Call), int> _read = new();
+    private readonly ConcurrentDictionary<string, bool> _refused = new();
+    private readonly ConcurrentDictionary<string, int> _complaints = new();
+    private bool _isOver;
+
+    public Uri Url => _receiver.Url;
+
+    /// <summary>Answers that arrived, of those that had text.</summary>
+    public int Arrived => _arrived.Count;
+
+    /// <summary>Deliveries that were refused for good.</summary>
+    public int Refused => _refused.Count;
+
+    /// <summary>Deliveries that came, repeats included.</summary>
+    public int Requests => _receiver.All.Count;
+
+    public IReadOnlyDictionary<string, int> Complaints => _complaints;
+
+    /// <summary>A reader has read [DONE]: from now on the answer must arrive.</summary>
+    public void ReadToDone(string id, int call, int pieces)
+    {
+        if (_read.GetOrAdd((id, call), pieces) != pieces)
+            Complain($"two readers read [DONE] after {pieces} and {_read[(id, call)]} pieces");
+    }
+
+    /// <summary>Answers in all ways, and is away now and then.</summary>
+    public async Task PlayAsync(Func<bool> goOn)
+    {
+        _receiver.Status = Judge;
+        _receiver.BeforeAnswer = _ => Draw(40) == 0 && !Volatile.Read(ref _isOver)
+            ? Task.Delay(TimeoutMs * 3 / 2) : Task.CompletedTask;
+        while (goOn())
+        {
+            await Task.Delay(1_000 + Draw(4_000));
+            _receiver.Down();
+            await Task.Delay(Draw(2_000));
+            _receiver.Up();
+        }
+
+        Volatile.Write(ref _isOver, true);
+    }
+
+    /// <summary>What was read to [DONE] and has not arrived, or not as it was read.</summary>
+    public IEnumerable<string> Missing()
+    {
+        foreach (var (name, pieces) in _read)
+        {
+            if (!_arrived.TryGetValue(name, out var arrival))
+                yield return $"{name} did not arrive";
+            else if (arrival.Pieces != pieces && !arrival.IsTruncated)
+                yield return $"{name} arrived with {arrival.Pieces} of {pieces} pieces";
+        }
+    }
+
+    public void Dispose() => _receiver.Dispose();
+
+    private int Draw(int most)
+    {
+        lock (_random)
+            return _random.Next(most);
+    }
+
+    private void Complain(string text) => _complaints.AddOrUpdate(text, 1, static (_, count) => count + 1);
+
+    private int Judge(ReceivedDelivery delivery, int times)
+    {
+        if (_refused.TryRemove(delivery.Id, out _) && !mayRepeat)
+            Complain("sent again after it was refused");
+        if (Arrive(delivery) is { } complaint)
+            Complain(complaint);
+        if (Volatile.Read(ref _isOver))
+            return 204;
+        if (Draw(100) == 0)
+        {
+            _refused[delivery.Id] = true;
+            return 422;
+        }
+
+        return Draw(4) == 0 ? s_passing[Draw(s_passing.Length)] : 204;
+    }
+
+    /// <summary>Checks a delivery: it must be a prefix of one call's answer, with the object of its handoff.
+    /// </summary>
+    private string? Arrive(ReceivedDelivery delivery)
+    {
+        var body = delivery.Body;
+        var plan = KeptPlan.Of(body.GetProperty("delivery").GetProperty("plan").GetString()!);
+        if (body.GetProperty("request_id").GetString() != plan.Id)
+            return "the object of another handoff";
+        var content = body.GetProperty("content").GetString()!;
+        if (content.Length == 0)
+            return null;
+        if (!FirstPiece().Match(content).Groups[1].TryParse(out var call))
+            return $"delivered: '{content[..Math.Min(content.Length, 40)]}'";
+        var pieces = content.Count(c => c == '/') / 2;
+        var isTruncated = body.TryGetProperty("truncated", out _);
+        var text = plan.Text(call, pieces);
+        if (isTruncated ? !text.StartsWith(content, StringComparison.Ordinal) : text != content)
+            return $"delivered {pieces} pieces that are not those of the call";
+        var arrival = _arrived.GetOrAdd((plan.Id, call), new Arrival(delivery.Id, pieces, isTruncated));
+        return arrival.Id == delivery.Id ? null : "one call was delivered under two ids";
+    }
+
+    [GeneratedRegex(@"^\w+/(\d+)/1 ")]
+    private static partial Regex FirstPiece();
+
+    private sealed record Arrival(string Id, int Pieces, bool IsTruncated);
+}
+
+internal static class GroupExtensions
+{
+    public static bool TryParse(this Group group, out int value) =>
+        int.TryParse(group.ValueSpan, System.Globalization.CultureInfo.InvariantCulture, out value);
+}
