@@ -182,6 +182,60 @@ public sealed class SharedAnswerTests
     }
 
     [Fact]
+    public async Task Reader_on_another_daemon_keeps_an_answer_from_being_orphaned()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            for (var i = 0; i < 14; i++)
+            {
+                await exchange.SendDeltaAsync("word");
+                await Task.Delay(500, exchange.Context.RequestAborted);
+            }
+
+            await exchange.SendFinishAsync();
+            await exchange.SendDoneAsync();
+        };
+        await using var one = await upstream.StartSharedAsync(redis, "orphan_s = 2");
+        await using var two = await upstream.StartSharedAsync(redis, "orphan_s = 2");
+        using (var first = TestClient.HandOver(one.SocketPath, Handoff))
+            await TestClient.ReadUntilAsync(first, "word");
+
+        var answer = await two.AskAsync(Resume);
+
+        Assert.Equal("id: 15\ndata: [DONE]", answer.Events[^1]);
+        Assert.Contains("\"Outcome\":\"Completed\"", one.LogLines("AnswerEnded").Single(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Running_answer_is_shared_again_after_Redis_lost_its_data()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var upstream = await PausedUpstream.StartAsync();
+        await using var one = await StartAsync(redis, upstream);
+        await using var two = await StartAsync(redis, upstream);
+        using var first = TestClient.HandOver(one.SocketPath, Handoff);
+        var begun = await TestClient.ReadUntilAsync(first, "two\"}\n\n");
+        using var before = TestClient.HandOver(two.SocketPath, Resume);
+        var read = await TestClient.ReadUntilAsync(before, "two\"}\n\n");
+
+        await redis.CommandAsync("FLUSHALL");
+        await Eventually.TrueAsync(async () => (await redis.CommandAsync("EXISTS", "streaming-daemon:{u7:a}:events"))
+            .Contains('1', StringComparison.Ordinal));
+        using var after = TestClient.HandOver(two.SocketPath, Handoff);
+        var joined = await TestClient.ReadUntilAsync(after, "two\"}\n\n");
+        upstream.GoOn();
+
+        begun += await TestClient.ReadTextAsync(first);
+        Assert.EndsWith("id: 4\ndata: [DONE]\n\n", begun, StringComparison.Ordinal);
+        Assert.Equal(begun, read + await TestClient.ReadTextAsync(before));
+        Assert.Equal(begun, joined + await TestClient.ReadTextAsync(after));
+        Assert.Equal(1, upstream.Calls);
+    }
+
+    [Fact]
     public async Task Answer_in_Redis_expires_and_leaves_nothing_behind()
     {
         await using var redis = await RedisServer.StartAsync();

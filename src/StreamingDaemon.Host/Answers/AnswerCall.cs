@@ -76,7 +76,7 @@ internal sealed class AnswerCall : UpstreamCall
             case StreamOutcome.Completed or StreamOutcome.Stopped:
                 if (NeedsFinishReason(result.Outcome))
                     Append(new StreamDelta(s_stop, DeltaKinds.FinishReason));
-                Answer.AppendDone(Format);
+                Answer.AppendEnd(Format, error: null, Facts());
                 break;
             case StreamOutcome.UpstreamTruncated:
                 // An event, not the comment of a plain stream: a reader that comes back later must get it.
@@ -91,7 +91,7 @@ internal sealed class AnswerCall : UpstreamCall
         }
 
         if (error is not null)
-            Answer.AppendError(Format, error, Facts());
+            Answer.AppendEnd(Format, error, Facts());
         Answer.Finish(new AnswerEnd(result, error));
         _store.OnEnded(Answer);
     }

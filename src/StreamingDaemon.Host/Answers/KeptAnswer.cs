@@ -82,6 +82,16 @@ internal sealed class KeptAnswer(AnswerKey key)
         }
     }
 
+    /// <summary>Another daemon has readers: it is not orphaned.</summary>
+    public void OnReadElsewhere()
+    {
+        lock (_gate)
+        {
+            if (_orphanedMs != 0)
+                _orphanedMs = Environment.TickCount64;
+        }
+    }
+
     /// <summary>Appends an event, and sends it to the readers that are not behind.</summary>
     /// <returns>Bytes of memory that the answer takes now, and bytes of its events.</returns>
     /// <exception cref="OperationCanceledException">The answer has ended.</exception>
@@ -123,23 +133,16 @@ internal sealed class KeptAnswer(AnswerKey key)
         }
     }
 
-    /// <summary>Appends the event that ends a whole answer.</summary>
-    public void AppendDone(StreamFormat format)
+    /// <summary>Appends the event that ends the answer: its error, or the end of a whole one.</summary>
+    public void AppendEnd(StreamFormat format, ErrorResponse? error, in AnswerFacts facts)
     {
         lock (_gate)
         {
             _log.BeginEvent();
-            format.WriteDone(_log);
-        }
-    }
-
-    /// <summary>Appends the event that ends an answer that failed.</summary>
-    public void AppendError(StreamFormat format, ErrorResponse error, in AnswerFacts facts)
-    {
-        lock (_gate)
-        {
-            _log.BeginEvent();
-            format.WriteError(_log, error, facts);
+            if (error is null)
+                format.WriteDone(_log);
+            else
+                format.WriteError(_log, error, facts);
         }
     }
 

@@ -9,6 +9,13 @@ internal sealed class AnswerFollower
     /// <summary>How often a running answer is looked at.</summary>
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(50);
 
+    /// <summary>How often it says that it has readers (ms), and for how long that counts.</summary>
+    private const int SayReadEveryMs = 1_000;
+    private const int ReadMs = 3_000;
+
+    /// <summary>An owner writes something each second.</summary>
+    private const int ForgottenMs = 3_000;
+
     /// <summary>Without a reader for this long (ms), an answer is no longer followed.</summary>
     private const long OrphanedMs = 2_000;
 
@@ -21,6 +28,8 @@ internal sealed class AnswerFollower
     private int _events;
     private bool _hasEntries;
     private long _goneSinceMs;
+    private long _nextSayMs;
+    private long _forgottenSinceMs;
 
     public AnswerFollower(AnswerKey key, RedisAnswers store)
     {
@@ -67,7 +76,7 @@ internal sealed class AnswerFollower
     {
         while (true)
         {
-            if (await _store.ReadAsync(Answer.Key, _next).ConfigureAwait(false) is not { } page)
+            if (await _store.ReadAsync(Answer.Key, _next, SayRead()).ConfigureAwait(false) is not { } page)
             {
                 // Redis is gone. It may come back before the owner's lease is over.
                 if (_goneSinceMs == 0)
@@ -91,9 +100,35 @@ internal sealed class AnswerFollower
             // It grew too long to be kept.
             if (page.Lease == RedisScripts.Gone)
                 _hasEntries = false;
-            var isOwned = page.Lease is not (null or RedisScripts.Gone);
+            var isOwned = page.Lease is not (null or RedisScripts.Gone) || MayBeWrittenAgain(page);
             return isOwned || Answer.End is not null ? SharedState.Running : SharedState.None;
         }
+    }
+
+    /// <summary>Redis has lost its data, and the owner has not noticed yet: if it lives, it writes the answer
+    /// again.</summary>
+    private bool MayBeWrittenAgain(SharedPage page)
+    {
+        if (_events == 0 || page.Lease is not null || page.HasEvents)
+        {
+            _forgottenSinceMs = 0;
+            return false;
+        }
+
+        var now = Environment.TickCount64;
+        if (_forgottenSinceMs == 0)
+            _forgottenSinceMs = now;
+        return now - _forgottenSinceMs < ForgottenMs;
+    }
+
+    /// <summary>Its owner must not take the answer for one without a reader.</summary>
+    private int SayRead()
+    {
+        var now = Environment.TickCount64;
+        if (Answer.OrphanedForMs > 0 || now < _nextSayMs)
+            return 0;
+        _nextSayMs = now + SayReadEveryMs;
+        return ReadMs;
     }
 
     /// <returns>False if the entry does not follow the one before it.</returns>
@@ -110,11 +145,16 @@ internal sealed class AnswerFollower
             return true;
         }
 
-        var count = entry.Bytes.AsSpan().Count("\n\n"u8);
-        if (entry.LastEvent != _events + count)
+        var bytes = entry.Bytes.AsSpan();
+        var count = bytes.Count("\n\n"u8);
+        // Redis had lost the answer, and its owner has written it again.
+        var known = _events - (entry.LastEvent - count);
+        if (known < 0)
             return false;
-        _events += count;
-        Answer.AppendEvents(entry.Bytes, count);
+        for (var i = 0; i < known && bytes.Length > 0; i++)
+            bytes = bytes[(bytes.IndexOf("\n\n"u8) + 2)..];
+        _events = Math.Max(_events, entry.LastEvent);
+        Answer.AppendEvents(bytes, Math.Max(0, count - known));
         return true;
     }
 
@@ -138,4 +178,5 @@ internal sealed record SharedEntry(string Id, int LastEvent, string Owner, byte[
 /// <summary>What a read found.</summary>
 /// <param name="Lease">The claim of the owner, <c>done</c>, or null.</param>
 /// <param name="Entries">The next entries.</param>
-internal sealed record SharedPage(string? Lease, IReadOnlyList<SharedEntry> Entries);
+/// <param name="HasEvents">Whether there are entries at all.</param>
+internal sealed record SharedPage(string? Lease, IReadOnlyList<SharedEntry> Entries, bool HasEvents);

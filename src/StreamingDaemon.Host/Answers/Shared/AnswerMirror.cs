@@ -74,10 +74,20 @@ internal sealed class AnswerMirror(KeptAnswer answer, RedisAnswers store, string
             {
                 (var bytes, var upTo, hasMore) = answer.EventsAfter(last);
                 var state = await store.AppendAsync(answer.Key, owner, upTo, bytes).ConfigureAwait(false);
+                if (state == MirrorState.Forgotten)
+                {
+                    if (!await store.ReclaimAsync(answer.Key, owner).ConfigureAwait(false))
+                        return;
+                    (last, hasMore) = (0, true);
+                    continue;
+                }
+
                 if (state == MirrorState.Lost)
                     return;
-                if (state == MirrorState.Stop)
+                if (state.HasFlag(MirrorState.Stop))
                     answer.Cancel?.Invoke(Backends.StreamOutcome.Stopped);
+                if (state.HasFlag(MirrorState.IsRead))
+                    answer.OnReadElsewhere();
                 last = upTo;
             }
 
@@ -105,14 +115,22 @@ internal sealed class AnswerMirror(KeptAnswer answer, RedisAnswers store, string
     private sealed record Failure(AnswerEnd End, byte[] Error);
 }
 
-/// <summary>What Redis said to a mirror.</summary>
+/// <summary>What Redis said to a mirror: what its scripts return.</summary>
+[Flags]
 internal enum MirrorState
 {
-    Written,
+    /// <summary>Another daemon has the lease: nothing more is written.</summary>
+    Lost = 0,
 
-    /// <summary>Written, and another daemon asks for the answer's end.</summary>
-    Stop,
+    Written = 1,
 
-    /// <summary>The lease is lost: nothing more is written.</summary>
-    Lost,
+    /// <summary>Another daemon asks for the answer's end.</summary>
+    Stop = 2,
+
+    /// <summary>Another daemon has readers.</summary>
+    IsRead = 4,
+
+    /// <summary>Redis does not know the answer: it has lost its data, or was silent for longer than a lease.
+    /// </summary>
+    Forgotten = 8,
 }

@@ -51,6 +51,17 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
             };
     }
 
+    /// <summary>Takes the name of an answer again that Redis has forgotten. All its events must be written
+    /// again then.</summary>
+    /// <returns>False if another daemon was first.</returns>
+    public async Task<bool> ReclaimAsync(AnswerKey key, string owner)
+    {
+        if (await ClaimAsync(key, owner).ConfigureAwait(false) == SharedClaim.Claimed)
+            return true;
+        _reports.Unshared(key);
+        return false;
+    }
+
     public async Task ReleaseAsync(AnswerKey key, string owner) =>
         _ = await _redis.RunAsync(RedisScripts.Release, Keys(key), [owner]).ConfigureAwait(false);
 
@@ -121,10 +132,14 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
             [owner, only.Length > 0 ? EmptyMs : KeepMs, EntryId(last, 1), SharedEnd.Write(end), only]);
 
     /// <summary>Reads the next entries; null if Redis does not answer.</summary>
-    public async Task<SharedPage?> ReadAsync(AnswerKey key, string from)
+    /// <param name="key">The answer.</param>
+    /// <param name="from">The first entry.</param>
+    /// <param name="readMs">For how long this daemon says that it has readers; 0: it says nothing.</param>
+    public async Task<SharedPage?> ReadAsync(AnswerKey key, string from, int readMs)
     {
         var keys = Keys(key);
-        if (await _redis.RunAsync(RedisScripts.Read, [keys[0], keys[1]], [from, EntriesPerRead])
+        if (await _redis.RunAsync(
+            RedisScripts.Read, [keys[0], keys[1], keys[3]], [from, EntriesPerRead, readMs])
             .ConfigureAwait(false) is not { } result)
         {
             return null;
@@ -142,7 +157,7 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
                 fields.Length > 4 ? (string)fields[5]! : null));
         }
 
-        return new SharedPage((string?)parts[0], entries);
+        return new SharedPage((string?)parts[0], entries, (int)parts[2] == 1);
     }
 
     private async Task RunAsync(AnswerKey key, AnswerFollower follower)
@@ -158,10 +173,10 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
         {
             if (await _redis.RunAsync(script, Keys(key), values).ConfigureAwait(false) is { } result)
             {
-                if ((int)result != 0)
-                    return (int)result == 2 ? MirrorState.Stop : MirrorState.Written;
-                _reports.Unshared(key);
-                return MirrorState.Lost;
+                var state = (MirrorState)(int)result;
+                if (state == MirrorState.Lost)
+                    _reports.Unshared(key);
+                return state;
             }
 
             if (Environment.TickCount64 - began > LeaseMs)
@@ -177,11 +192,11 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
     private static string EntryId(int last, int part) =>
         string.Create(CultureInfo.InvariantCulture, $"{last}-{part}");
 
-    /// <summary>Lease, events, stop. The braces put them into one hash slot of a cluster.</summary>
+    /// <summary>Lease, events, stop, read. The braces put them into one hash slot of a cluster.</summary>
     private static RedisKey[] Keys(AnswerKey key)
     {
         var user = key.User.IsNone ? "-" : "u" + Uri.EscapeDataString(key.User.ToString());
         var name = $"streaming-daemon:{{{user}:{key.Id.Replace('}', '_')}}}";
-        return [name + ":lease", name + ":events", name + ":stop"];
+        return [name + ":lease", name + ":events", name + ":stop", name + ":read"];
     }
 }

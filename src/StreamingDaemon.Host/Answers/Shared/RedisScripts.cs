@@ -2,9 +2,9 @@ namespace StreamingDaemon.Host.Answers.Shared;
 
 /// <summary>
 /// What runs inside Redis, each as one command that nothing can come between (Redis manual, "Scripting with
-/// Lua"). An answer has three keys of one hash slot: <c>lease</c> names the claim of the daemon that makes
+/// Lua"). An answer has four keys of one hash slot: <c>lease</c> names the claim of the daemon that makes
 /// the answer, or is <c>done</c> or <c>gone</c>; <c>events</c> is a stream; <c>stop</c> asks the owner to
-/// stop.
+/// stop; <c>read</c> is there while another daemon has readers.
 /// </summary>
 /// <remarks>An entry's id is the id of its last event, so the same entry written twice is written once. Each
 /// entry names its owner: one that lost its lease can write nothing.</remarks>
@@ -13,13 +13,13 @@ internal static class RedisScripts
     /// <summary>The lease of an answer that grew too long to be kept.</summary>
     public const string Gone = "gone";
 
-    /// <summary>KEYS lease, events, stop; ARGV owner, lease ms. 1 if claimed, 0 if another has it, 2 if it is
-    /// no longer kept.</summary>
+    /// <summary>KEYS lease, events, stop, read; ARGV owner, lease ms. 1 if claimed, 0 if another has it, 2 if
+    /// it is no longer kept.</summary>
     public const string Claim = """
         local lease = redis.call('get', KEYS[1])
         if lease == 'gone' then return 2 end
         if lease then return 0 end
-        redis.call('del', KEYS[2], KEYS[3])
+        redis.call('del', KEYS[2], KEYS[3], KEYS[4])
         redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
         return 1
         """;
@@ -39,22 +39,25 @@ internal static class RedisScripts
         return 1
         """;
 
-    /// <summary>KEYS lease, events, stop; ARGV owner, lease ms, events' ms, entry id or empty, bytes. 0 if
-    /// the lease is lost, 1 if all is well, 2 if the answer is to stop.</summary>
+    /// <summary>KEYS lease, events, stop, read; ARGV owner, lease ms, events' ms, entry id or empty, bytes. 0
+    /// if another daemon has the lease, 8 if nobody has; else 1, and 2 more if the answer is to stop, and 4
+    /// more if another daemon has readers.</summary>
     public const string Append = """
-        if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+        local lease = redis.call('get', KEYS[1])
+        if not lease then return 8 end
+        if lease ~= ARGV[1] then return 0 end
         redis.call('pexpire', KEYS[1], ARGV[2])
         if ARGV[4] ~= '' then
           local r = redis.pcall('xadd', KEYS[2], ARGV[4], 'o', ARGV[1], 'e', ARGV[5])
           if type(r) == 'table' and r.err and not string.find(r.err, 'equal or smaller') then return r end
           redis.call('pexpire', KEYS[2], ARGV[3])
         end
-        return 1 + redis.call('exists', KEYS[3])
+        return 1 + 2 * redis.call('exists', KEYS[3]) + 4 * redis.call('exists', KEYS[4])
         """;
 
-    /// <summary>KEYS lease, events, stop; ARGV owner, ms to keep, entry id, the end as JSON, and the only
-    /// event of an answer that failed with nothing to show: the name is free then. 0 if the lease is lost.
-    /// </summary>
+    /// <summary>KEYS lease, events, stop, read; ARGV owner, ms to keep, entry id, the end as JSON, and the
+    /// only event of an answer that failed with nothing to show: the name is free then. 0 if the lease is
+    /// lost.</summary>
     public const string End = """
         if redis.call('get', KEYS[1]) ~= ARGV[1] then
           if redis.call('get', KEYS[1]) == 'done' then return 1 end
@@ -63,7 +66,7 @@ internal static class RedisScripts
         local r = redis.pcall('xadd', KEYS[2], ARGV[3], 'o', ARGV[1], 'e', ARGV[5], 'end', ARGV[4])
         if type(r) == 'table' and r.err and not string.find(r.err, 'equal or smaller') then return r end
         redis.call('pexpire', KEYS[2], ARGV[2])
-        redis.call('del', KEYS[3])
+        redis.call('del', KEYS[3], KEYS[4])
         if ARGV[5] ~= '' then
           redis.call('del', KEYS[1])
         else
@@ -72,10 +75,13 @@ internal static class RedisScripts
         return 1
         """;
 
-    /// <summary>KEYS lease, events; ARGV first entry id, most entries. The lease or false, and entries.
+    /// <summary>KEYS lease, events, read; ARGV first entry id, most entries, and for how many ms this daemon
+    /// says that it has readers, or 0. The lease or false, entries, and 1 if there are events at all.
     /// </summary>
     public const string Read = """
-        return {redis.call('get', KEYS[1]), redis.call('xrange', KEYS[2], ARGV[1], '+', 'count', ARGV[2])}
+        if ARGV[3] ~= '0' then redis.call('set', KEYS[3], '1', 'px', ARGV[3]) end
+        return {redis.call('get', KEYS[1]), redis.call('xrange', KEYS[2], ARGV[1], '+', 'count', ARGV[2]),
+          redis.call('exists', KEYS[2])}
         """;
 
     /// <summary>KEYS lease, stop. -1 if there is no answer, 0 if it has ended, 1 if it was running.</summary>

@@ -30,6 +30,9 @@ public sealed record KeptConnectionResult(KeptClose Close, int Status, bool IsKe
 /// <summary>Reads the response of one handoff into a transcript.</summary>
 public static class KeptConnection
 {
+    private const int Reset = -1;
+    private const int Late = -2;
+
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
 
     /// <param name="client">The reader's end of the handed over socket.</param>
@@ -47,8 +50,14 @@ public static class KeptConnection
         while (true)
         {
             var read = await ReceiveAsync(client, buffer, limit.Token);
+            if (read == Late)
+            {
+                return new KeptConnectionResult(KeptClose.Ended, status, isKept,
+                    Complaint: $"no end within a minute, after event {transcript.Last}");
+            }
+
             if (read <= 0)
-                return Closed(status, isKept, text.ToString(), transcript, isReset: read < 0);
+                return Closed(status, isKept, text.ToString(), transcript, isReset: read == Reset);
             // All of it is ASCII.
             text.Append(Encoding.ASCII.GetString(buffer, 0, read));
             if (status == 0 && !TryReadHead(text, id, out status, out isKept))
@@ -65,7 +74,7 @@ public static class KeptConnection
             if (leavesAfter >= 0 && events >= leavesAfter && transcript.End == KeptEnd.None)
                 return new KeptConnectionResult(KeptClose.Left, status, isKept);
             if (pauseMs > 0)
-                await Task.Delay(pauseMs, limit.Token);
+                await Task.Delay(pauseMs);
         }
     }
 
@@ -77,7 +86,11 @@ public static class KeptConnection
         }
         catch (SocketException)
         {
-            return -1;
+            return Reset;
+        }
+        catch (OperationCanceledException)
+        {
+            return Late;
         }
     }
 

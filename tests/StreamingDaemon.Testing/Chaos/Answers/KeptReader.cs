@@ -58,6 +58,13 @@ public sealed class KeptReader(KeptPlay play, bool asks)
             : result.Close == KeptClose.Left ? "left" : $"ended {Transcript.End} {Transcript.ErrorCode}");
         if (result.Status == 200)
             onHead();
+        if (Transcript.HasTwoCalls && play.IsTroubled)
+        {
+            // Redis lost the answer, or its daemon died, and another reader asked again.
+            play.World.Count("two calls, after a fault");
+            return "";
+        }
+
         if (result.Complaint is { } complaint)
             return !result.IsBroken || target.Daemon == daemon ? $"{complaint} ({request})" : IsUnkept ? "" : null;
         return result.Close == KeptClose.Refused ? Refused(result, request) : Read(result, request);
@@ -80,7 +87,7 @@ public sealed class KeptReader(KeptPlay play, bool asks)
         return result.Status switch
         {
             // The model failed before it said anything: a page asks again.
-            >= 500 when isEmpty && ++_refusals < 10 => null,
+            >= 500 when isEmpty => ++_refusals < 10 ? null : "",
             // Or what a resume asks for failed, grew too long, or died with its daemon or its Redis.
             404 when isEmpty && Transcript.Last == 0 => ++_refusals < 5 ? null : "",
             404 when play.Plan.Fate == KeptFate.TooLong || play.IsTroubled => "",

@@ -28,6 +28,9 @@ public sealed partial class KeptTranscript(KeptPlan plan)
     /// <summary>The call of the model that this is the answer of; 0 before its first piece.</summary>
     public int Call { get; private set; }
 
+    /// <summary>What it has got is of more than one call.</summary>
+    public bool HasTwoCalls { get; private set; }
+
     /// <summary>Pieces of its text.</summary>
     public int Pieces { get; private set; }
 
@@ -93,7 +96,8 @@ public sealed partial class KeptTranscript(KeptPlan plan)
         var call = int.Parse(content.Groups[1].ValueSpan, CultureInfo.InvariantCulture);
         if (Call == 0)
             Call = call;
-        if (call != Call)
+        HasTwoCalls |= call != Call;
+        if (HasTwoCalls)
             return $"call {call} after call {Call}, at event {Last}";
         Pieces++;
         return content.Value == $"\"content\":\"{plan.Piece(Call, Pieces)}\"" ? null : $"piece {Pieces} is '{Short(content.Value)}'";
