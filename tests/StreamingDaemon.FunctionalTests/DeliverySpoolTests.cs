@@ -232,6 +232,57 @@ public sealed partial class DeliverySpoolTests : IDisposable
         Assert.Empty(_receiver.All);
     }
 
+    [Fact]
+    public async Task Dead_letters_over_their_bytes_are_dropped_and_the_oldest_go_first()
+    {
+        const int Most = 64 * 1024;
+        _receiver.Status = (_, _) => 400;
+        await using var daemon = await _site.StartAsync(
+            new Dictionary<string, string> { ["STREAMING_DAEMON_DELIVERY__MAX_DEAD_BYTES"] = $"{Most}" }, "--delay", "0");
+        for (var i = 0; i < 120; i++)
+            Assert.True((await daemon.AskAsync($$"""{"prompt":"hi","user_id":1,"request_id":"{{i}}"}""")).IsDone);
+        await Eventually.TrueAsync(async () => _site.Pending.Count == 0
+            && (await daemon.MetricValuesAsync())["streaming_daemon_deliveries_total{result=\"dead\"}"] == 120);
+
+        await Eventually.TrueAsync(() => _site.Dead.Sum(file => new FileInfo(file).Length) <= Most);
+
+        await Eventually.TrueAsync(async () =>
+        {
+            var metrics = await daemon.MetricValuesAsync();
+            return metrics["streaming_daemon_deliveries_dead"] == _site.Dead.Count
+                && metrics["streaming_daemon_deliveries_dead_bytes"] == _site.Dead.Sum(file => new FileInfo(file).Length)
+                && metrics["streaming_daemon_deliveries_total{result=\"dropped\"}"] == 120 - _site.Dead.Count;
+        });
+        var left = _site.Dead.Select(file => int.Parse(JsonDocument.Parse(File.ReadAllText(file)).RootElement
+            .GetProperty("request_id").GetString()!)).Order().ToList();
+        Assert.Equal(Enumerable.Range(120 - left.Count, left.Count), left);
+        Assert.InRange(left.Count, 1, 119);
+        Assert.NotEmpty(daemon.LogLines("\"Name\":\"DeadLettersDropped\""));
+    }
+
+    [Fact]
+    public async Task Dead_letter_that_is_too_old_is_dropped_by_the_daemon_that_sends()
+    {
+        _receiver.Status = (_, _) => 400;
+        await using (var daemon = await _site.StartAsync("--delay", "0"))
+        {
+            await daemon.AskAsync("""{"prompt":"hi","request_id":"old"}""");
+            await daemon.AskAsync("""{"prompt":"hi","request_id":"new"}""");
+            await Eventually.TrueAsync(() => _site.Dead.Count == 2 && _site.Pending.Count == 0);
+        }
+
+        var old = _site.Dead[0];
+        var name = Path.GetFileName(old);
+        var order = Convert.ToInt64(name[..16], 16) - (3L * 3600 * 1_000_000);
+        File.Move(old, Path.Combine(Path.GetDirectoryName(old)!, order.ToString("x16") + name[16..]));
+
+        await using var next = await _site.StartAsync(
+            new Dictionary<string, string> { ["STREAMING_DAEMON_DELIVERY__MAX_DEAD_AGE_H"] = "2" }, "--delay", "0");
+
+        await Eventually.TrueAsync(() => _site.Dead.Count == 1);
+        Assert.Contains("\"new\"", await File.ReadAllTextAsync(_site.Dead[0]), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("URL", "ftp://127.0.0.1/", "the URL is neither http nor https")]
     [InlineData("SECRET_FILE", "", "name a file with the secret in delivery.secret_file")]

@@ -13,6 +13,8 @@ internal sealed class CuttingRelay : IAsyncDisposable
     private readonly Uri _behind;
     private readonly Task _accepting;
     private bool _isCut;
+    private int _hung;
+    private int _pieces;
 
     public CuttingRelay(string behind)
     {
@@ -34,7 +36,18 @@ internal sealed class CuttingRelay : IAsyncDisposable
             foreach (var end in _ends)
                 end.Close(0);
             _ends.Clear();
+            _hung = 0;
         }
+    }
+
+    /// <summary>Pieces that the browser got so far.</summary>
+    public int Pieces => Volatile.Read(ref _pieces);
+
+    /// <summary>Every connection stays open and brings nothing any more; new ones work.</summary>
+    public void Hang()
+    {
+        lock (_gate)
+            _hung = _ends.Count;
     }
 
     public void Restore()
@@ -75,20 +88,28 @@ internal sealed class CuttingRelay : IAsyncDisposable
 
             var site = new Socket(SocketType.Stream, ProtocolType.Tcp);
             site.Connect(IPAddress.Loopback, _behind.Port);
+            var number = _ends.Count;
             _ends.AddRange([browser, site]);
-            _ = PumpAsync(browser, site);
-            _ = PumpAsync(site, browser);
+            _ = PumpAsync(browser, site, number, isToBrowser: false);
+            _ = PumpAsync(site, browser, number, isToBrowser: true);
         }
     }
 
-    private static async Task PumpAsync(Socket from, Socket to)
+    private async Task PumpAsync(Socket from, Socket to, int number, bool isToBrowser)
     {
         var buffer = new byte[16 * 1024];
         try
         {
             int read;
             while ((read = await from.ReceiveAsync(buffer)) > 0)
+            {
+                if (number < Volatile.Read(ref _hung))
+                    continue;
                 await to.SendAsync(buffer.AsMemory(0, read));
+                if (isToBrowser)
+                    Interlocked.Increment(ref _pieces);
+            }
+
             to.Shutdown(SocketShutdown.Send);
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)

@@ -127,6 +127,37 @@ public sealed class KeptAnswerTests(Browser browser, SharedSites sites)
     }
 
     [Fact]
+    public async Task Connection_that_hangs_is_given_up_and_a_silent_one_that_lives_is_not()
+    {
+        await using var site = await ChatSite.StartAsync(Front.Demo, new Dictionary<string, string>
+        {
+            ["STREAMING_DAEMON_STREAMING__KEEP_ALIVE_S"] = "1",
+        });
+        await using var network = new CuttingRelay(site.Url);
+        var answer = site.NextAnswer().Say("One, ");
+        using var page = browser.OpenTab(network.Url);
+        // Its 45 seconds are four here.
+        page.Run<object>("""
+            const set = window.setTimeout;
+            window.setTimeout = (how, ms) => set(how, ms === 45000 ? 4000 : ms);
+            """);
+        page.Ask("Count");
+        await Eventually.TrueAsync(() => page.Answers is ["One, "]);
+
+        // Nothing but comments, for longer than that.
+        var before = network.Pieces;
+        await Eventually.TrueAsync(() => network.Pieces >= before + 7, TestClient.Patience);
+        Assert.Equal(0, await site.AnswersAsync("resumed"));
+        network.Hang();
+        answer.Say("two.").End();
+
+        await page.EndsAsync();
+        Assert.Equal(["One, two."], page.Answers);
+        Assert.True(await site.AnswersAsync("resumed") >= 1);
+        Assert.Single(site.Upstream.Requests);
+    }
+
+    [Fact]
     public async Task Network_that_is_cut_before_the_first_word_does_not_ask_again()
     {
         var site = await sites.GetAsync(Front.Apache);

@@ -179,6 +179,9 @@ internal sealed record AnswerOptions
 
     public bool RedisTls { get; init; }
 
+    /// <summary>Certificates that the one of Redis must lead to; null is those of the system.</summary>
+    public string? RedisCaFile { get; init; }
+
     public string? RedisPasswordFile { get; init; }
 }
 

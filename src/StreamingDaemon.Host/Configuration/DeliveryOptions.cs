@@ -21,6 +21,12 @@ internal sealed record DeliveryOptions
     /// <summary>1 to 8760.</summary>
     public int MaxAgeH { get; init; } = 72;
 
+    /// <summary>Most bytes of deliveries that are not sent again.</summary>
+    public long MaxDeadBytes { get; init; } = 256 * 1024 * 1024;
+
+    /// <summary>How long a delivery that is not sent again is kept, hours; 0 is for ever.</summary>
+    public int MaxDeadAgeH { get; init; } = 720;
+
     /// <summary>Deliveries that are sent at once, 1 to 256.</summary>
     public int Concurrency { get; init; } = 8;
 

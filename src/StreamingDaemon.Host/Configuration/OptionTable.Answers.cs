@@ -77,7 +77,15 @@ internal sealed partial class OptionTable
         {
             Key = "answers:redis_tls",
             Description = "Speak TLS to Redis",
-            Cost = "Its certificate must be trusted by the machine.",
+            Cost = "Its certificate must be trusted by the machine, or lead to those of redis_ca_file.",
+        },
+        new OptionSpec<string?>(
+            new FilePathType(),
+            o => o.Answers.RedisCaFile, (o, v) => o with { Answers = o.Answers with { RedisCaFile = v } })
+        {
+            Key = "answers:redis_ca_file",
+            Description = "Certificates (PEM) that the one of Redis must lead to, instead of the system's",
+            Cost = "Needed only for a Redis with a certificate of the site's own authority.",
         },
         new OptionSpec<string?>(
             new FilePathType(),

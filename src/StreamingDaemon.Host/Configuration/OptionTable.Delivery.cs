@@ -65,6 +65,26 @@ internal sealed partial class OptionTable
             Description = "How long a delivery is tried, hours; after that it is a dead letter",
             Cost = "A receiver may be away for a weekend; the disk must hold the answers of that time.",
         },
+        new OptionSpec<long>(
+            new ByteSizeType(64 << 10, 1L << 40),
+            o => o.Delivery.MaxDeadBytes,
+            (o, v) => o with { Delivery = o.Delivery with { MaxDeadBytes = v } })
+        {
+            Key = "delivery:max_dead_bytes",
+            Reloadable = true,
+            Description = "Most bytes of dead letters; above it the oldest are dropped",
+            Cost = "Disk. A receiver that refuses all makes every answer one until it is fixed.",
+        },
+        new OptionSpec<int>(
+            new IntType(0, 87_600, zero: "for ever"),
+            o => o.Delivery.MaxDeadAgeH,
+            (o, v) => o with { Delivery = o.Delivery with { MaxDeadAgeH = v } })
+        {
+            Key = "delivery:max_dead_age_h",
+            Reloadable = true,
+            Description = "How long after its answer ended a dead letter is dropped, hours",
+            Cost = "Until then an operator can retry it, and its answer is on the disk as plain text.",
+        },
         new OptionSpec<int>(
             new IntType(1, 256),
             o => o.Delivery.Concurrency, (o, v) => o with { Delivery = o.Delivery with { Concurrency = v } })

@@ -26,7 +26,7 @@ internal static class DeliveryCheck
         try
         {
             if (options.CaFile is { } file)
-                DeliverySender.Authorities(file);
+                AuthorityFile.Read("delivery.ca_file", file);
             return spool.ProblemAtLook();
         }
         catch (IOException e)

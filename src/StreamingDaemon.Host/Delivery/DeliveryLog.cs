@@ -23,6 +23,13 @@ internal sealed class DeliveryLog(LogSampler samples, ILogger<DeliveryLog> logge
             _logger.DeliveryDead(id, reason);
     }
 
+    /// <summary>Dead letters were removed: they were too old, or too many.</summary>
+    public void DeadDropped(int count, string directory)
+    {
+        if (samples.Admits("dead letters are dropped"))
+            _logger.DeadLettersDropped(count, directory);
+    }
+
     /// <summary>An answer could not be written to the spool.</summary>
     public void Lost(string requestId, string reason)
     {

@@ -5,18 +5,20 @@ namespace StreamingDaemon.Host.Delivery;
 /// <summary>Metrics of deliveries; there are none if deliveries are off.</summary>
 internal sealed class DeliveryMetrics
 {
-    private readonly Counter.Child _accepted, _delivered, _failed, _dead, _lost;
-    private readonly Gauge _pending, _oldest, _sending;
+    private readonly Counter.Child _accepted, _delivered, _failed, _dead, _dropped, _lost;
+    private readonly Gauge _pending, _oldest, _sending, _deadNow, _deadBytes;
 
     public DeliveryMetrics(CollectorRegistry registry)
     {
         var factory = Metrics.WithCustomRegistry(registry);
         var deliveries = factory.CreateCounter("streaming_daemon_deliveries_total",
             "Answers to deliver, by what became of them: accepted are on the disk, delivered have arrived, "
-            + "dead are not sent again, lost could not be written.", "result");
+            + "dead are not sent again, dropped were dead for too long or too many, lost could not be "
+            + "written.", "result");
         _accepted = deliveries.WithLabels("accepted");
         _delivered = deliveries.WithLabels("delivered");
         _dead = deliveries.WithLabels("dead");
+        _dropped = deliveries.WithLabels("dropped");
         _lost = deliveries.WithLabels("lost");
         _failed = factory.CreateCounter("streaming_daemon_delivery_failures_total",
             "Attempts to deliver that failed and are made again.").WithLabels();
@@ -26,6 +28,10 @@ internal sealed class DeliveryMetrics
             "Age of the oldest delivery that waits; 0 if there is none.");
         _sending = factory.CreateGauge("streaming_daemon_deliveries_sender",
             "1 if this process sends the deliveries of its spool, 0 if another one does.");
+        _deadNow = factory.CreateGauge("streaming_daemon_deliveries_dead",
+            "Deliveries that are not sent again, on the disk; 0 if another process sends.");
+        _deadBytes = factory.CreateGauge("streaming_daemon_deliveries_dead_bytes",
+            "Bytes of these deliveries.");
         Registry = registry;
     }
 
@@ -38,6 +44,17 @@ internal sealed class DeliveryMetrics
     public void OnFailed() => _failed.Inc();
 
     public void OnDead() => _dead.Inc();
+
+    /// <summary>Dead letters were looked through.</summary>
+    /// <param name="count">How many are left.</param>
+    /// <param name="bytes">Their bytes.</param>
+    /// <param name="dropped">How many were removed.</param>
+    public void OnDeadTrimmed(int count, long bytes, int dropped)
+    {
+        _deadNow.Set(count);
+        _deadBytes.Set(bytes);
+        _dropped.Inc(dropped);
+    }
 
     /// <summary>An answer could not be written to the spool.</summary>
     public void OnLost() => _lost.Inc();

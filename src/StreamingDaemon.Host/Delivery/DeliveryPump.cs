@@ -26,15 +26,16 @@ internal sealed class DeliveryPump : IDisposable
     private readonly DeliveryLog _log;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly SpoolWatch _watch;
+    private readonly DeadLetters _dead;
     private int _inFlight;
-    private bool _isSender;
-    private bool _stopping;
+    private bool _isSender, _stopping;
 
     public DeliveryPump(DeliverySpool spool, DeliverySender sender, ReloadableOptions options,
         DeliveryMetrics metrics, DeliveryLog log)
     {
         (_spool, _sender, _options, _metrics, _log) = (spool, sender, options, metrics, log);
         _watch = new SpoolWatch(spool);
+        _dead = new DeadLetters(spool, options, metrics, log);
         metrics.Observe(Look);
     }
 
@@ -174,8 +175,7 @@ internal sealed class DeliveryPump : IDisposable
 
         lock (_gate)
             _isSender = true;
-        var found = Scan();
-        if (found > 0)
+        if (Scan() is > 0 and var found)
             _log.Waiting(found, _spool.Directory);
         return true;
     }
@@ -188,7 +188,9 @@ internal sealed class DeliveryPump : IDisposable
         var isTouched = _watch.IsTouched(Environment.TickCount64);
         if (isTouched)
             HastenForgotten();
-        if (hasRoom || isTouched || _watch.IsScanDue(Environment.TickCount64))
+        var isDue = _watch.IsScanDue(Environment.TickCount64);
+        _dead.Trim(Environment.TickCount64, isTouched || isDue);
+        if (hasRoom || isTouched || isDue)
             Scan();
     }
 
@@ -254,8 +256,7 @@ internal sealed class DeliveryPump : IDisposable
                 break;
             case DeliveryVerdict.Refused or DeliveryVerdict.Expired
                 when _spool.TryMoveToDead(name, result.Reason):
-                _metrics.OnDead();
-                _log.Dead(name.Id, result.Reason);
+                _dead.Add(name.Id, result.Reason);
                 Done(delivery, isAnswered: result.Verdict == DeliveryVerdict.Refused);
                 break;
             case DeliveryVerdict.Gone:

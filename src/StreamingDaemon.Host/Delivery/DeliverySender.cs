@@ -1,10 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
-using System.Net.Security;
 using System.Net.Sockets;
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using StreamingDaemon.Host.Configuration;
 
 namespace StreamingDaemon.Host.Delivery;
@@ -44,7 +41,7 @@ internal sealed class DeliverySender : IDisposable
             PooledConnectionLifetime = s_connectionLifetime,
             MaxResponseHeadersLength = MaxHeadKib,
             MaxResponseDrainSize = MaxAnswerBytes,
-            SslOptions = TlsOptions(delivery.CaFile),
+            SslOptions = AuthorityFile.TlsOptions("delivery.ca_file", delivery.CaFile),
         })
         {
             Timeout = Timeout.InfiniteTimeSpan,
@@ -141,39 +138,4 @@ internal sealed class DeliverySender : IDisposable
         SocketException socket => $"{e.HttpRequestError}: {socket.SocketErrorCode}",
         _ => e.HttpRequestError.ToString(),
     };
-
-    private static SslClientAuthenticationOptions TlsOptions(string? caFile)
-    {
-        var options = new SslClientAuthenticationOptions();
-        if (caFile is null)
-            return options;
-        var policy = new X509ChainPolicy
-        {
-            TrustMode = X509ChainTrustMode.CustomRootTrust,
-            RevocationMode = X509RevocationMode.NoCheck,
-            DisableCertificateDownloads = true,
-        };
-        policy.CustomTrustStore.AddRange(Authorities(caFile));
-        options.CertificateChainPolicy = policy;
-        return options;
-    }
-
-    /// <exception cref="IOException">The file cannot be used; the message names it.</exception>
-    public static X509Certificate2Collection Authorities(string caFile)
-    {
-        if (RegularFile.TryRead(caFile, out var pem) is { } problem)
-            throw new IOException($"delivery.ca_file: {caFile}: {problem}");
-        var certificates = new X509Certificate2Collection();
-        try
-        {
-            certificates.ImportFromPem(System.Text.Encoding.UTF8.GetString(pem));
-        }
-        catch (CryptographicException e)
-        {
-            throw new IOException($"delivery.ca_file: {caFile}: {e.Message}", e);
-        }
-
-        return certificates.Count > 0 ? certificates
-            : throw new IOException($"delivery.ca_file: {caFile}: holds no certificate in PEM");
-    }
 }

@@ -208,6 +208,21 @@ internal sealed class DeliverySpool(string directory)
     /// <summary>The deliveries that will not be sent again, in no order.</summary>
     public IEnumerable<SpoolName> Dead() => NamesIn(_dead);
 
+    /// <summary>The same, with the bytes of each.</summary>
+    public List<(SpoolName Name, long Bytes)> DeadWithSizes()
+    {
+        var letters = new List<(SpoolName, long)>();
+        foreach (var name in Dead())
+        {
+            var file = new FileInfo(Path.Combine(_dead, name.FileName));
+            // Somebody may drop it just now.
+            if (file.Exists)
+                letters.Add((name, file.Length));
+        }
+
+        return letters;
+    }
+
     /// <summary>Removes what processes have left behind that died.</summary>
     public void RemoveLeftovers()
     {

@@ -33,4 +33,9 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 86, EventName = "SpoolUnreadable", Level = LogLevel.Error,
         Message = "deliveries wait: {Directory} cannot be read: {Reason}")]
     public static partial void SpoolUnreadable(this ILogger logger, string directory, string reason);
+
+    [LoggerMessage(EventId = 87, EventName = "DeadLettersDropped", Level = LogLevel.Warning, Message =
+        "dropped the {Count} oldest dead letters of {Directory}: they were over delivery.max_dead_bytes or "
+        + "delivery.max_dead_age_h")]
+    public static partial void DeadLettersDropped(this ILogger logger, int count, string directory);
 }

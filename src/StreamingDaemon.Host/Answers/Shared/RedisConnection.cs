@@ -12,6 +12,7 @@ namespace StreamingDaemon.Host.Answers.Shared;
 internal sealed class RedisConnection : IAsyncDisposable
 {
     private const int TimeoutMs = 1_000;
+    private const string CaOption = "answers.redis_ca_file";
 
     private const string Anything = "Whatever the library throws, the next try follows. A connection that is "
         + "cut inside a write is an InvalidOperationException of its pipe.";
@@ -27,6 +28,7 @@ internal sealed class RedisConnection : IAsyncDisposable
     private bool _isUp;
     private bool _isPinging;
 
+    /// <exception cref="IOException">A file of the options cannot be used.</exception>
     public RedisConnection(AnswerOptions options, AnswerReports reports)
     {
         _reports = reports;
@@ -43,6 +45,18 @@ internal sealed class RedisConnection : IAsyncDisposable
             ClientName = "streaming-daemon",
             Password = options.RedisPasswordFile is { } file ? SecretFile.Read(file) : null,
         };
+        if (options.RedisTls && options.RedisCaFile is not null)
+        {
+            // A new one for each connection: the library adds the host to it.
+            _ = AuthorityFile.Read(CaOption, options.RedisCaFile);
+            _options.SslClientAuthenticationOptions = host =>
+            {
+                var tls = AuthorityFile.TlsOptions(CaOption, options.RedisCaFile);
+                tls.TargetHost = host;
+                return tls;
+            };
+        }
+
         _options.EndPoints.Add(options.Redis);
         _ = ConnectAsync();
     }

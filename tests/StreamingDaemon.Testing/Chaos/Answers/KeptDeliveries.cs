@@ -21,6 +21,7 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
     private readonly ConcurrentDictionary<string, bool> _refused = new();
     private readonly ConcurrentDictionary<string, int> _complaints = new();
     private bool _isOver;
+    private bool _isAway;
 
     public Uri Url => _receiver.Url;
 
@@ -51,9 +52,10 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
         while (goOn())
         {
             await Task.Delay(1_000 + Draw(4_000));
-            _receiver.Down();
+            // Not its listener closed: .NET's answers 200 to what it has not read then.
+            Volatile.Write(ref _isAway, true);
             await Task.Delay(Draw(2_000));
-            _receiver.Up();
+            Volatile.Write(ref _isAway, false);
         }
 
         Volatile.Write(ref _isOver, true);
@@ -83,6 +85,8 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
 
     private int Judge(ReceivedDelivery delivery, int times)
     {
+        if (Volatile.Read(ref _isAway))
+            return 503;
         if (_refused.TryRemove(delivery.Id, out _) && !mayRepeat)
             Complain("sent again after it was refused");
         if (Arrive(delivery) is { } complaint)
