@@ -7,6 +7,9 @@ namespace StreamingDaemon.FunctionalTests;
 [Trait("Needs", "Tools")]
 public sealed class SharedAnswerEndTests
 {
+    /// <summary>No head is sent before there is something to show, however slow the machine is.</summary>
+    private const string NoHead = "[streaming]\nhead_wait_ms = 15000";
+
     private static readonly string s_word = new('x', 1000);
 
     [Fact]
@@ -54,8 +57,8 @@ public sealed class SharedAnswerEndTests
             await goOn.Task.WaitAsync(TestClient.Patience);
             await exchange.SendRawAsync("data: {\"error\":{\"code\":\"invalid_api_key\"}}\n\n");
         };
-        await using var one = await upstream.StartSharedAsync(redis);
-        await using var two = await upstream.StartSharedAsync(redis);
+        await using var one = await upstream.StartSharedAsync(redis, NoHead);
+        await using var two = await upstream.StartSharedAsync(redis, NoHead);
         const string Handoff = """{"prompt":"hi","keep":true,"request_id":"a"}""";
         var first = one.AskAsync(Handoff);
         await upstream.NextRequestAsync(TestClient.Patience);
