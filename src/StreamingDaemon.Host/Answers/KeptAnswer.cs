@@ -62,11 +62,7 @@ internal sealed class KeptAnswer(AnswerKey key)
     /// <summary>Bytes of memory that it takes now.</summary>
     public int Capacity
     {
-        get
-        {
-            lock (_gate)
-                return _log.Capacity;
-        }
+        get { lock (_gate) return _log.Capacity; }
     }
 
     /// <summary>True once readers have a head, so that a failure can no longer be a status.</summary>
@@ -148,8 +144,7 @@ internal sealed class KeptAnswer(AnswerKey key)
 
     /// <summary>Ends the answer: its readers get the rest and the end.</summary>
     /// <param name="end">How it ended.</param>
-    /// <param name="last">The last event, unless it is there already. If it is the only one, an error, then a
-    /// reader without a head gets a status in its place.</param>
+    /// <param name="last">The last event, unless it is there already.</param>
     public void Finish(AnswerEnd end, ReadOnlySpan<byte> last = default)
     {
         lock (_gate)
@@ -278,15 +273,13 @@ internal sealed class KeptAnswer(AnswerKey key)
 
     private void PumpLocked(AnswerReader reader)
     {
-        if (FailedEmptyLocked() && reader.TryRefuse(_end!.Error!))
-            _readers.Remove(reader);
-        else if (!reader.Pump(_log, _end))
+        if ((FailedEmptyLocked() && reader.TryRefuse(_end!.Error!)) || !reader.Pump(_log, _end))
             _readers.Remove(reader);
         DropReadLocked();
     }
 
     /// <summary>There is nothing but an error, which a reader without a head gets as a status.</summary>
-    private bool FailedEmptyLocked() => _end?.Error is not null && _log.Events == 1;
+    private bool FailedEmptyLocked() => _end is { Error: not null, IsLogged: true } && _log.Events == 1;
 
     /// <summary>An answer that is not kept holds what its readers have not read, and no more.</summary>
     private void DropReadLocked()
