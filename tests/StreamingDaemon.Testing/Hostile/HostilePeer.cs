@@ -22,7 +22,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(LingerInAnUnreadMessage), nameof(LingerSetLater), nameof(LingeringSurplus), nameof(LingerBehindAPipe),
         nameof(LingerInASecondMessage), nameof(LingerWithoutData), nameof(LargeFile), nameof(LargeFileAsSurplus),
         nameof(LockHeldAtTheHandoff), nameof(LockHeldLater), nameof(LockHeldAtTheEnd), nameof(ReaderThatStops),
-        nameof(OddData),
+        nameof(OddData), nameof(OddClient), nameof(OptionSetLater),
     ];
 
     /// <summary>Called before each handoff of an act but its first.</summary>
@@ -44,6 +44,8 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(LockHeldAtTheEnd) => LockHeldAtTheEnd(),
         nameof(ReaderThatStops) => ReaderThatStops(),
         nameof(OddData) => OddData(),
+        nameof(OddClient) => OddClient(),
+        nameof(OptionSetLater) => OptionSetLater(),
         _ => throw new ArgumentException(act),
     };
 
@@ -201,6 +203,42 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
                 if (answer.Length < Refused || answer[..Refused] is not ("HTTP/1.1 400 " or "HTTP/1.1 413 "))
                     throw new InvalidOperationException($"{line} was answered with: {answer}");
             }
+        }
+    }
+
+    /// <summary>Descriptors that are no client, as the client and as surplus.</summary>
+    private Task OddClient()
+    {
+        var isFirst = true;
+        foreach (var odd in OddClients.All())
+        {
+            var (left, right) = Posix.SocketPair();
+            Hold(Posix.ToSocket(left));
+            if (!isFirst)
+                OnFurtherHandoff?.Invoke();
+            isFirst = false;
+            HandOver(s_prompt, odd);
+            OnFurtherHandoff?.Invoke();
+            HandOver(s_prompt, right, odd, odd, odd);
+            CloseAll([right, odd]);
+        }
+
+        return Task.CompletedTask;
+    }
+
+    /// <summary>The socket was good when it was checked, and is changed while it serves a stream.</summary>
+    private async Task OptionSetLater()
+    {
+        for (var which = 0; which < 7; which++)
+        {
+            var (browser, server) = TestClient.TcpPair();
+            Hold(browser);
+            Hold(server);
+            if (which > 0)
+                OnFurtherHandoff?.Invoke();
+            HandOver(s_prompt, (int)server.Handle);
+            await ReadSomeAsync(browser);
+            OddClients.Change(browser, server, which);
         }
     }
 
