@@ -233,6 +233,32 @@ public sealed partial class DeliverySpoolTests : IDisposable
     }
 
     [Fact]
+    public async Task No_more_deliveries_are_sent_at_once_than_the_limit_allows()
+    {
+        var goOn = new TaskCompletionSource();
+        var (open, most) = (0, 0);
+        _receiver.BeforeAnswer = async _ =>
+        {
+            lock (goOn)
+                most = Math.Max(most, ++open);
+            await goOn.Task.WaitAsync(TestClient.Patience);
+            await Task.Delay(20);
+            lock (goOn)
+                open--;
+        };
+        await using var daemon = await _site.StartAsync(
+            new Dictionary<string, string> { ["STREAMING_DAEMON_DELIVERY__CONCURRENCY"] = "3" }, "--delay", "0");
+        for (var i = 0; i < 12; i++)
+            await daemon.AskAsync($$"""{"prompt":"hi","user_id":{{i}}}""");
+        await Eventually.TrueAsync(() => Volatile.Read(ref open) == 3);
+        goOn.SetResult();
+
+        await _receiver.AcceptedAsync(12);
+
+        Assert.Equal(3, most);
+    }
+
+    [Fact]
     public async Task Dead_letters_over_their_bytes_are_dropped_and_the_oldest_go_first()
     {
         const int Most = 64 * 1024;

@@ -314,6 +314,63 @@ public sealed class KeptAnswerTests
     }
 
     [Fact]
+    public async Task New_answer_is_streamed_without_being_kept_if_running_ones_take_all_the_room()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        var goOn = new TaskCompletionSource();
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            for (var i = 0; i < 60; i++)
+                await exchange.SendDeltaAsync(new string('x', 1000));
+            await goOn.Task.WaitAsync(s_limit);
+            await exchange.SendFinishAsync();
+            await exchange.SendDoneAsync();
+        };
+        await using var daemon = await StartAsync(upstream, "keep = true\nmax_bytes = \"64Ki\"");
+        using var first = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi","request_id":"a"}""");
+        using var second = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi","request_id":"b"}""");
+        await Eventually.TrueAsync(async () =>
+        {
+            var metrics = await daemon.MetricValuesAsync();
+            return metrics["""streaming_daemon_answers_total{event="full"}"""]
+                + metrics["""streaming_daemon_answers_total{event="too_long"}"""] >= 1;
+        });
+        using var third = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi","request_id":"c"}""");
+        goOn.SetResult();
+
+        foreach (var client in new[] { first, second, third })
+            Assert.EndsWith("data: [DONE]\n\n", await TestClient.ReadTextAsync(client), StringComparison.Ordinal);
+        Assert.InRange((await daemon.MetricValuesAsync())["streaming_daemon_answers_bytes"], 0, 3 * 64 * 1024);
+    }
+
+    [Fact]
+    public async Task Answer_without_a_reader_goes_on_to_its_end_with_orphan_s_0()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            for (var i = 0; i < 6; i++)
+            {
+                await exchange.SendDeltaAsync("word");
+                await Task.Delay(500, exchange.Context.RequestAborted);
+            }
+
+            await exchange.SendFinishAsync();
+            await exchange.SendDoneAsync();
+        };
+        await using var daemon = await StartAsync(upstream, "orphan_s = 0");
+        using (var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hi","keep":true,"request_id":"a"}"""))
+            await TestClient.ReadUntilAsync(client, "word");
+
+        await Eventually.TrueAsync(() => daemon.LogLines("AnswerEnded").Count == 1);
+
+        Assert.Contains("\"Outcome\":\"Completed\"", daemon.LogLines("AnswerEnded")[0], StringComparison.Ordinal);
+        Assert.Equal(7, (await daemon.AskAsync("""{"resume":"a"}""")).Events.Count);
+    }
+
+    [Fact]
     public async Task Finished_answer_goes_after_keep_s()
     {
         await using var daemon = await StartAsync(null, "keep_s = 1", "--delay", "0");
