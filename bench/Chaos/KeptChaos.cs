@@ -23,7 +23,7 @@ internal static class KeptChaos
             Console.WriteLine($"  {what,-40}{count,10}");
         var deliveries = run.Deliveries;
         Console.WriteLine($"\n{run.Answers} answers; {deliveries.Arrived} arrived by {deliveries.Requests} requests, "
-            + $"{deliveries.Refused} were refused; complaints {run.Complaints.Values.Sum() + left.Count}");
+            + $"{deliveries.Refusals} were refused at first; complaints {run.Complaints.Values.Sum() + left.Count}");
         foreach (var (complaint, count) in run.Complaints.OrderByDescending(pair => pair.Value).Take(40))
             Console.WriteLine($"  {count,6}  {complaint}");
         foreach (var complaint in left)

@@ -20,6 +20,7 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
     private readonly ConcurrentDictionary<(string Id, int Call), int> _read = new();
     private readonly ConcurrentDictionary<string, bool> _refused = new();
     private readonly ConcurrentDictionary<string, int> _complaints = new();
+    private int _refusals;
     private bool _isOver;
     private bool _isAway;
 
@@ -28,8 +29,11 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
     /// <summary>Answers that arrived, of those that had text.</summary>
     public int Arrived => _arrived.Count;
 
-    /// <summary>Deliveries that were refused for good.</summary>
+    /// <summary>Deliveries that were refused for good, and not sent again since.</summary>
     public int Refused => _refused.Count;
+
+    /// <summary>How often one was refused for good.</summary>
+    public int Refusals => Volatile.Read(ref _refusals);
 
     /// <summary>Deliveries that came, repeats included.</summary>
     public int Requests => _receiver.All.Count;
@@ -87,7 +91,7 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
     {
         if (Volatile.Read(ref _isAway))
             return 503;
-        if (_refused.TryRemove(delivery.Id, out _) && !mayRepeat)
+        if (_refused.TryRemove(delivery.Id, out _) && !mayRepeat && !Volatile.Read(ref _isOver))
             Complain("sent again after it was refused");
         if (Arrive(delivery) is { } complaint)
             Complain(complaint);
@@ -96,10 +100,11 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
         if (Draw(100) == 0)
         {
             _refused[delivery.Id] = true;
+            Interlocked.Increment(ref _refusals);
             return 422;
         }
 
-        return Draw(4) == 0 ? s_passing[Draw(s_passing.Length)] : 204;
+        return Draw(8) == 0 ? s_passing[Draw(s_passing.Length)] : 204;
     }
 
     /// <summary>Checks a delivery: it must be a prefix of one call's answer, with the object of its handoff.
