@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes a Debian package of the Native AOT binary, the systemd units, a configuration and the manual page.
+# The same binary makes the same package, byte for byte: its files are of the commit's time, or of SOURCE_DATE_EPOCH.
 # usage: deploy/debian/build.sh BINARY OUTPUT-DIRECTORY      prints the package's path
 # The binary runs on releases whose C library is at least as new as the one it was linked against.
 set -euo pipefail
@@ -9,6 +10,16 @@ output=${2:?usage: deploy/debian/build.sh BINARY OUTPUT-DIRECTORY}
 version=$(sed -n 's/.*<Version>\(.*\)<\/Version>.*/\1/p' Directory.Build.props)
 architecture=$(dpkg --print-architecture)
 libc=$(objdump -T "$binary" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
+
+# The commit's time: of a clone, or of an archive of git.
+if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then
+  read -r _ SOURCE_DATE_EPOCH <.revision
+  case $SOURCE_DATE_EPOCH in
+    *[!0-9]*) SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date +%s) ;;
+  esac
+fi
+export SOURCE_DATE_EPOCH
+umask 022
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -35,7 +46,8 @@ Package: streaming-daemon
 Version: $version
 Architecture: $architecture
 Maintainer: ${DEBFULLNAME:-streaming-daemon} <${DEBEMAIL:-root@localhost}>
-Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
+Installed-Size: $(find "$root" -path "$root/DEBIAN" -prune -o -printf '%y %s\n' |
+  awk '{ kib += $1 == "f" ? int(($2 + 1023) / 1024) : 1 } END { print kib }')
 Depends: adduser, ca-certificates, libc6 (>= ${libc#GLIBC_}), libssl3 | libssl3t64
 Suggests: apache2
 Section: web
@@ -47,5 +59,6 @@ Description: streams language models' answers to clients that Apache hands over
 END
 mkdir -p "$output"
 package=$output/streaming-daemon_${version}_$architecture.deb
-dpkg-deb --root-owner-group --build "$root" "$package" >/dev/null
+# Several threads of xz would write other bytes than one.
+DPKG_DEB_THREADS_MAX=1 dpkg-deb --root-owner-group --build "$root" "$package" >/dev/null
 echo "$package"
