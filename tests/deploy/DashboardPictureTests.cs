@@ -30,18 +30,29 @@ public sealed partial class DashboardPictureTests
 
     /// <summary>
     /// Four minutes of a small site. The model hesitates before its first word and sometimes fails; browsers
-    /// leave; in the third minute there are more of them than the daemon has room for.
+    /// leave; in the third minute there are more of them than the daemon has room for, and the receiver of
+    /// deliveries is away. One answer in three is kept.
     /// </summary>
     private static async Task<string> DrawAsync()
     {
         await using var upstream = await FakeLlmServer.StartAsync();
         upstream.Scenario = AnswerAsync;
+        await using var redis = await RedisServer.StartAsync();
+        using var receiver = new DeliveryReceiver();
+        using var spool = new TempDirectory();
         var environment = new Dictionary<string, string>
         {
             ["OPENAI_API_KEY"] = "sk-secret-of-the-test",
             ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString(),
             ["OPENAI_HTTP2_ENABLED"] = "false",
             ["OPENAI_MAX_RETRIES"] = "1",
+            ["STREAMING_DAEMON_DELIVERY__URL"] = receiver.Url.ToString(),
+            ["STREAMING_DAEMON_DELIVERY__SECRET"] = DeliveryReceiver.Secret,
+            ["STREAMING_DAEMON_DELIVERY__SPOOL_DIR"] = spool.Path,
+            ["STREAMING_DAEMON_ANSWERS__STORE"] = "redis",
+            ["STREAMING_DAEMON_ANSWERS__REDIS"] = $"127.0.0.1:{redis.Port}",
+            // As short as the run is.
+            ["STREAMING_DAEMON_ANSWERS__KEEP_S"] = "40",
         };
         using var cgroup = new MemoryCgroup(256 << 20);
         await using var daemon = await DaemonProcess.StartUnderAsync(cgroup.Wrapper, environment, true,
@@ -52,6 +63,7 @@ public sealed partial class DashboardPictureTests
         List<Task> browsers = [];
         for (var left = 0.0; (left = Now() - start) < RunSeconds;)
         {
+            receiver.Status = (_, _) => left is > 120 and < 180 ? 503 : 204;
             browsers.Add(BrowseAsync(daemon.SocketPath));
             // Streams last some 5 s: 5 a second are 25 at once; 20 a second exceed the room.
             await Task.Delay(TimeSpan.FromSeconds(1 / (5 + 15 * Math.Exp(-Math.Pow((left - 150) / 20, 2)))));
@@ -104,7 +116,8 @@ public sealed partial class DashboardPictureTests
     /// <summary>Reads to the end; one in twelve leaves before it.</summary>
     private static async Task BrowseAsync(string socket)
     {
-        using var client = TestClient.HandOver(socket, """{"prompt":"hi"}""");
+        using var client = TestClient.HandOver(socket, Random.Shared.Next(3) == 0
+            ? """{"prompt":"hi","keep":true,"user_id":7}""" : """{"prompt":"hi"}""");
         var reading = TestClient.ReadToEndAsync(client);
         if (Random.Shared.Next(12) != 0)
         {

@@ -9,7 +9,10 @@ public sealed class MonitoredDaemon : IAsyncLifetime
 {
     private readonly MemoryCgroup _cgroup = new(1L << 30);
     private DaemonProcess? _daemon;
+    private readonly DeliveryReceiver _receiver = new();
+    private readonly TempDirectory _spool = new();
     private FakeLlmServer? _upstream;
+    private RedisServer? _redis;
     private PrometheusServer? _prometheus;
 
     internal PrometheusServer Prometheus => _prometheus!;
@@ -22,11 +25,17 @@ public sealed class MonitoredDaemon : IAsyncLifetime
             exchange.Context.Response.StatusCode = 500;
             await exchange.Context.Response.CompleteAsync();
         };
+        _redis = await RedisServer.StartAsync();
         var environment = new Dictionary<string, string>
         {
             ["OPENAI_API_KEY"] = "sk-secret-of-the-test",
             ["OPENAI_API_BASE"] = _upstream.BaseAddress.ToString(),
             ["OPENAI_HTTP2_ENABLED"] = "false",
+            ["STREAMING_DAEMON_DELIVERY__URL"] = _receiver.Url.ToString(),
+            ["STREAMING_DAEMON_DELIVERY__SECRET"] = DeliveryReceiver.Secret,
+            ["STREAMING_DAEMON_DELIVERY__SPOOL_DIR"] = _spool.Path,
+            ["STREAMING_DAEMON_ANSWERS__STORE"] = "redis",
+            ["STREAMING_DAEMON_ANSWERS__REDIS"] = $"127.0.0.1:{_redis.Port}",
         };
         _daemon = await DaemonProcess.StartUnderAsync(
             _cgroup.Wrapper, environment, true, "--backend", "mock", "--delay", "1", "--max-connections", "2");
@@ -46,12 +55,21 @@ public sealed class MonitoredDaemon : IAsyncLifetime
             await _daemon.DisposeAsync();
         if (_upstream is not null)
             await _upstream.DisposeAsync();
+        if (_redis is not null)
+            await _redis.DisposeAsync();
+        _receiver.Dispose();
+        _spool.Dispose();
         _cgroup.Dispose();
     }
 
     private async Task HappenAsync()
     {
-        foreach (var handoff in (string[])["""{"prompt":"hi"}""", """{"prompt":"hi","backend":"openai"}""", "{"])
+        string[] handoffs =
+        [
+            """{"prompt":"hi"}""", """{"prompt":"hi","backend":"openai"}""", "{",
+            """{"prompt":"hi","keep":true,"user_id":7}""",
+        ];
+        foreach (var handoff in handoffs)
         {
             using var client = TestClient.HandOver(_daemon!.SocketPath, handoff);
             _ = await TestClient.ReadToEndAsync(client);

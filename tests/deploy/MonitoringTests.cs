@@ -26,7 +26,7 @@ public sealed class MonitoringTests(MonitoredDaemon daemon) : IClassFixture<Moni
         var critical = rules.Groups!.Single().Rules!.Where(rule => rule.Labels!["severity"] == "critical").ToList();
 
         Assert.Equal(
-            ["Down", "Restarts", "UpstreamFails", "Stalled", "Full"],
+            ["Down", "Restarts", "UpstreamFails", "Stalled", "Full", "SpoolBroken"],
             critical.Select(rule => rule.Name!["StreamingDaemon".Length..]));
         // A floor of traffic, of refusals, of clients or of starts; and Down is of no stream.
         Assert.All(critical.Skip(1), rule => Assert.Matches("rate.* > 0\\.05$|>= (?:[3-9]|1[0-9])\\b", rule.Expr!));

@@ -100,6 +100,8 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
         await using var machine = await Machine.StartAsync();
 
         Assert.Contains("SUCCESS", await machine.RunAsync(Operations, Rules), StringComparison.Ordinal);
+        // Every alert leads to the site's copy of the runbooks.
+        await machine.ShellAsync("! grep runbooks.example /etc/prometheus/streaming-daemon.yml");
     }
 
     [Fact]

@@ -18,7 +18,13 @@ public sealed class RunbookTests
     private const string MoreMemory = "systemctl set-property streaming-daemon.service MemoryMax=1G";
     private const string Refused =
         "curl --silent http://127.0.0.1:9090/metrics | grep -E '^streaming_daemon_upstream_(errors|retries)_total.* [1-9]' ||";
-    private const string Disk = "df -h /var/log";
+    private const string Disk = "df -h /var/log /var/lib/streaming-daemon";
+    private const string Deliveries = "streaming-daemon deliveries list";
+    private const string RetryAll = "streaming-daemon deliveries retry --all";
+    private const string NotDelivered =
+        "journalctl -u streaming-daemon.service -o cat --since -15min | grep AnswerNotDelivered || echo \"none was lost\"";
+    private const string RedisGone =
+        "journalctl -u streaming-daemon.service -o cat --since -1h | grep Redis || echo \"Redis was there\"";
     private const string MakeRoom = "journalctl --vacuum-size=500M";
     private const string Waiting = "curl --silent http://127.0.0.1:9090/metrics | "
         + "grep -E '^streaming_daemon_streams_state|_time_to_first_token_seconds_(sum|count)'";
@@ -35,6 +41,8 @@ public sealed class RunbookTests
     [Runs(Runbooks, MoreMemory)]
     [Runs(Runbooks, Refused)]
     [Runs(Runbooks, Disk)]
+    [Runs(Runbooks, NotDelivered)]
+    [Runs(Runbooks, RedisGone)]
     [Runs(Runbooks, MakeRoom)]
     [Runs(Runbooks, Waiting)]
     [Runs(Runbooks, Reload)]
@@ -54,7 +62,11 @@ public sealed class RunbookTests
         Assert.Contains("Result=success", await Run(HowItEnded), StringComparison.Ordinal);
         Assert.Contains("streaming_daemon_memory_max_bytes", await Run(Memory), StringComparison.Ordinal);
         Assert.Equal("the model refused nothing\n", await Run(Refused));
-        Assert.Contains("streaming_daemon_log_lines_lost_total 0", await Run(Disk), StringComparison.Ordinal);
+        var disk = await Run(Disk);
+        Assert.Contains("streaming_daemon_log_lines_lost_total 0", disk, StringComparison.Ordinal);
+        Assert.Contains("streaming_daemon_deliveries_total{result=\"lost\"} 0", disk, StringComparison.Ordinal);
+        Assert.Equal("none was lost\n", await Run(NotDelivered));
+        Assert.Equal("Redis was there\n", await Run(RedisGone));
         await Run(MakeRoom);
         Assert.Contains("streaming_daemon_streams_state", await Run(Waiting), StringComparison.Ordinal);
         await Run(Reload);
@@ -64,10 +76,29 @@ public sealed class RunbookTests
         await machine.ShellAsync(Send);
     }
 
+    [Fact]
+    [Runs(Runbooks, Deliveries)]
+    [Runs(Runbooks, RetryAll)]
+    public async Task Answer_that_waits_for_its_receiver_is_listed_and_sent_at_once_when_it_is_back()
+    {
+        await using var machine = await Machine.StartAsync();
+        await InstallAsync(machine);
+        await machine.UntilAsync($"{Deliveries} | grep '0 waiting'");
+
+        await machine.ShellAsync($"touch /tmp/model/away; {Send}");
+        await machine.UntilAsync($"{Deliveries} | grep 503");
+        Assert.Contains("1 waiting, 0 dead", await machine.RunAsync(Runbooks, Deliveries, "/"), StringComparison.Ordinal);
+
+        await machine.ShellAsync("rm /tmp/model/away");
+        Assert.Contains("to be sent at once", await machine.RunAsync(Runbooks, RetryAll, "/"), StringComparison.Ordinal);
+        await machine.UntilAsync($"{Deliveries} | grep '0 waiting, 0 dead'");
+    }
+
     private const string Send = "setpriv --reuid www-data --regid www-data --clear-groups streaming-daemon send "
         + "--socket /run/streaming-daemon/streaming-daemon.sock --prompt hello | grep -x 'data: \\[DONE\\]'";
 
-    /// <summary>The package as in the guide, with the backend openai and a server of its kind.</summary>
+    /// <summary>The package as in the guide, with the backend openai, a server of its kind, and a receiver of
+    /// deliveries, which is away while there is a file of that name.</summary>
     private static async Task InstallAsync(Machine machine)
     {
         await machine.ShellAsync("""
@@ -75,11 +106,17 @@ public sealed class RunbookTests
             apt-get install --yes "$(deploy/debian/build.sh artifacts/aot/streaming-daemon "$PWD/artifacts")"
             cat >/tmp/model/index.php <<'END'
             <?php
+            if ($_SERVER['REQUEST_URI'] === '/deliver') {
+                http_response_code(file_exists('/tmp/model/away') ? 503 : 204);
+                exit;
+            }
             if (($_SERVER['HTTP_AUTHORIZATION'] ?? '') !== 'Bearer sk-of-the-test') { http_response_code(401); exit; }
             header('Content-Type: text/event-stream');
             echo 'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}]}', "\n\n";
             echo 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}', "\n\ndata: [DONE]\n\n";
             END
+            sed -i -e 's|^# url = ""$|url = "http://127.0.0.1:8000/deliver"|' -e 's|^# which = .*$|which = "all"|' \
+                -e 's|^# secret = ""$|secret = "whsec_plJ3nmyCDGBKInavdOK15jsl"|' /etc/streaming-daemon/config.toml
             (php -S 127.0.0.1:8000 /tmp/model/index.php >/dev/null 2>&1 &)
             """);
         await machine.RunAsync(OperatorTests.Operations, OperatorsMachine.Metrics);
