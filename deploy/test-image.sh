@@ -37,6 +37,7 @@ mkdir "$work/bundle"
 mv "$work/build/root-of-the-image" "$work/bundle/rootfs"
 root=$work/bundle/rootfs
 du -sh "$root" | sed 's/\t.*/ in all/'
+[ "$(stat -c '%a %u:%g' "$root/var/lib/streaming-daemon")" = "700 $user" ] || fail "the spool is not $user's alone"
 [ ! -e "$root/bin/sh" ] && [ ! -e "$root/usr/bin/sh" ] || fail "there is a shell in the image"
 
 echo "== what a scanner finds"

@@ -7,7 +7,7 @@ set -eu
 binary=$1 config=$2 root=$3
 
 mkdir -p "$root/usr/bin" "$root/etc/streaming-daemon" "$root/etc/ssl" "$root/usr/lib" "$root/tmp" \
-  "$root/var/run/streaming-daemon"
+  "$root/var/run/streaming-daemon" "$root/var/lib/streaming-daemon"
 chmod 1777 "$root/tmp"
 cp "$binary" "$root/usr/bin/streaming-daemon"
 cp "$config" "$root/etc/streaming-daemon/config.toml"
@@ -50,3 +50,6 @@ printf 'root:x:0:\nwww-data:x:33:\n' >"$root/etc/group"
 printf 'passwd: files\ngroup: files\nhosts: files dns\n' >"$root/etc/nsswitch.conf"
 chown 10001:33 "$root/var/run/streaming-daemon"
 chmod 0750 "$root/var/run/streaming-daemon"
+# Answers that wait to be delivered. A new volume gets this owner and mode from the image.
+chown 10001:33 "$root/var/lib/streaming-daemon"
+chmod 0700 "$root/var/lib/streaming-daemon"

@@ -126,6 +126,35 @@ public sealed partial class HelmTests : IDisposable
     }
 
     [Fact]
+    public async Task Deliveries_have_a_claim_for_their_spool_and_a_secret_and_the_daemon_takes_them()
+    {
+        var objects = await HelmChart.RenderAsync("chat",
+            ("deliveries.url", "http://127.0.0.1/chat/deliver.php"), ("deliveries.claim", "spool"));
+
+        var pod = objects.OfType<V1Deployment>().Single().Spec.Template.Spec;
+        var volume = pod.Volumes.Single(v => v.PersistentVolumeClaim?.ClaimName == "spool");
+        Assert.Equal("/var/lib/streaming-daemon",
+            pod.InitContainers.Single().VolumeMounts.Single(m => m.Name == volume.Name).MountPath);
+        Assert.DoesNotContain(volume.Name, pod.Containers.Single().VolumeMounts.Select(m => m.Name));
+        var text = objects.OfType<V1ConfigMap>().Single().Data["config.toml"];
+        var secret = _directory.File("delivery-secret");
+        await File.WriteAllTextAsync(secret, DeliveryReceiver.Secret);
+        var file = _directory.File("config.toml");
+        await File.WriteAllTextAsync(file,
+            text.Replace(Manifests.Toml(text, "secret_file"), secret, StringComparison.Ordinal));
+        var (exitCode, said, error) = await DaemonProcess.RunAsync(
+            new Dictionary<string, string> { ["STREAMING_DAEMON_DELIVERY__SPOOL_DIR"] = _directory.File("spool") },
+            "check", "--config", file, "--socket", _directory.File("s"), "--metrics", "0");
+        Assert.True(exitCode == 0, said + error);
+        Assert.Contains("to http://127.0.0.1, signed", said, StringComparison.Ordinal);
+
+        // A spool that ends with its pod would lose answers.
+        var refused = await Assert.ThrowsAnyAsync<Exception>(() => HelmChart.RenderAsync("chat",
+            ("deliveries.url", "http://127.0.0.1/chat/deliver.php")));
+        Assert.Contains("deliveries.claim", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Numbers_of_the_file_of_values_are_written_out()
     {
         // Without "int", Helm writes a million from a file as 1e+06, but not one from --set.

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net.Http;
+using System.Text.RegularExpressions;
 using k8s.Models;
 using StreamingDaemon.Testing;
 
@@ -171,6 +172,29 @@ public sealed class KubernetesTests : IDisposable
         Assert.Null(web.FromProperty);
         Assert.Equal(Daemon.Ports.Single().Name, metrics.Ports.Single().Port.Value);
         Assert.NotEmpty(metrics.FromProperty.Single().NamespaceSelector.MatchLabels);
+    }
+
+    [Fact]
+    public async Task Spool_of_the_example_outlives_a_pod_and_is_shared_by_all_of_them()
+    {
+        var directory = Tool.InRepository("deploy", "kubernetes", "examples", "deliveries");
+        var component = (Manifests.Kustomization)Read("kustomization.yaml");
+        var claim = (V1PersistentVolumeClaim)Read(component.Resources!.Single());
+        var patch = (V1Deployment)Read(component.Patches!.Single().Path!);
+        object Read(string file) => Manifests.Read(File.ReadAllText(Path.Combine(directory, file))).Single();
+
+        Assert.Equal(Base.OfType<V1Deployment>().Single().Metadata.Name, patch.Metadata.Name);
+        var pod = patch.Spec.Template.Spec;
+        var daemon = pod.InitContainers.Single();
+        Assert.Equal(Daemon.Name, daemon.Name);
+        Assert.Null(pod.Containers);
+        Assert.Equal(claim.Metadata.Name, pod.Volumes.Single().PersistentVolumeClaim.ClaimName);
+        Assert.DoesNotContain(pod.Volumes.Single().Name, Pod.Volumes.Select(v => v.Name));
+        Assert.Equal(pod.Volumes.Single().Name, daemon.VolumeMounts.Single().Name);
+        Assert.Equal(["ReadWriteMany"], claim.Spec.AccessModes);
+        var reference = await File.ReadAllTextAsync(Tool.InRepository("streaming-daemon.toml"));
+        var spool = Regex.Match(reference, "# spool_dir = \"(.*)\"").Groups[1].Value;
+        Assert.Equal(Path.GetDirectoryName(spool), daemon.VolumeMounts.Single().MountPath);
     }
 
     [Fact]

@@ -20,7 +20,9 @@ internal static class Manifests
         // Not part of Kubernetes itself, so no client library has it: the fields that we use, and no others.
         ["monitoring.coreos.com/v1/PodMonitor"] = typeof(PodMonitor),
         ["monitoring.coreos.com/v1/PrometheusRule"] = typeof(PrometheusRule),
+        ["v1/PersistentVolumeClaim"] = typeof(V1PersistentVolumeClaim),
         ["kustomize.config.k8s.io/v1beta1/Kustomization"] = typeof(Kustomization),
+        ["kustomize.config.k8s.io/v1alpha1/Component"] = typeof(Kustomization),
     };
 
     public static string BaseDirectory { get; } = Tool.InRepository("deploy", "kubernetes", "base");
@@ -116,6 +118,12 @@ internal static class Manifests
         public List<MadeConfigMap>? ConfigMapGenerator { get; set; }
         public List<NamedImage>? Images { get; set; }
         public List<LabelPairs>? Labels { get; set; }
+        public List<PatchFile>? Patches { get; set; }
+    }
+
+    internal sealed class PatchFile
+    {
+        public string? Path { get; set; }
     }
 
     internal sealed class LabelPairs

@@ -29,7 +29,9 @@ public sealed class SchemaTests : IDisposable
     public async Task Manifests_have_what_the_api_requires_and_words_that_it_knows()
     {
         var files = Manifests.OfBaseDirectory.Resources!.Select(f => Path.Combine(Manifests.BaseDirectory, f))
-            .Append(Tool.InRepository("deploy", "kubernetes", "seccomp", "daemonset.yaml")).ToArray();
+            .Append(Tool.InRepository("deploy", "kubernetes", "seccomp", "daemonset.yaml"))
+            .Append(Tool.InRepository("deploy", "kubernetes", "examples", "deliveries", "claim.yaml"))
+            .Append(Tool.InRepository("deploy", "kubernetes", "examples", "horizontalpodautoscaler.yaml")).ToArray();
         var rendered = _directory.File("chart.yaml");
         await File.WriteAllTextAsync(rendered, await HelmChart.TextAsync("chat"));
 

@@ -52,6 +52,8 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("docs/kubernetes.md",
             "kubectl create configmap streaming-daemon-seccomp --from-file=deploy/seccomp/streaming-daemon.json \\",
             Cluster),
+        new("docs/kubernetes.md", "printf '{\"stringData\":{\"delivery-secret\":\"whsec_%s\"}}' "
+            + "\"$(head -c 24 /dev/urandom | base64)\" |", Cluster),
         new("docs/runbooks.md", "kubectl describe pods --selector app.kubernetes.io/name=streaming-daemon", Cluster),
         new("docs/kubernetes.md", "kubectl apply -k deploy/kubernetes/base", Cluster),
         new("docs/kubernetes.md",
