@@ -1,7 +1,7 @@
 # The daemon as one Native AOT binary with the libraries it loads, and nothing else: no .NET, no shell.
 #   docker build -t streaming-daemon --build-arg REVISION="$(git rev-parse HEAD)" .
 # Ubuntu has the .NET 10 SDK among its own packages. The libraries come from the release that linked the binary.
-# A digest after the tag pins it: --build-arg BASE=ubuntu:26.04@sha256:...
+# A digest after the tag pins it: deploy/pin-images.sh.
 ARG BASE=ubuntu:26.04
 FROM ${BASE} AS build
 RUN apt-get update \

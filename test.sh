@@ -67,6 +67,8 @@ install_packages() {
   [ -e /usr/include/liburing.h ] || missing+=(liburing-dev)
   command -v debootstrap >/dev/null || missing+=(debootstrap)
   command -v runc >/dev/null || missing+=(runc)
+  # deploy/pin-images.sh.
+  command -v skopeo >/dev/null || missing+=(skopeo)
   # deploy/seccomp/trace.sh, and what counts system calls.
   command -v strace >/dev/null || missing+=(strace)
   # Kept answers that several daemons share.

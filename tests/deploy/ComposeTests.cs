@@ -40,6 +40,20 @@ public sealed partial class ComposeTests
     }
 
     [Fact]
+    public void Answers_that_wait_to_be_delivered_outlive_the_container()
+    {
+        var reference = File.ReadAllText(Tool.InRepository("streaming-daemon.toml"));
+        var spool = Path.GetDirectoryName(Regex.Match(reference, "# spool_dir = \"(.*)\"").Groups[1].Value);
+
+        Assert.Contains($"state:{spool}", Words(Service("daemon")["volumes"]));
+        // Plain text of answers: Apache's container has no part in it.
+        Assert.DoesNotContain(Words(Service("apache")["volumes"]),
+            volume => volume.StartsWith("state:", StringComparison.Ordinal));
+        Assert.Contains($"chown 10001:33 \"$root{spool}\"\n",
+            File.ReadAllText(Tool.InRepository("deploy", "container", "make-root.sh")), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Stop_waits_for_the_drain()
     {
         var reference = File.ReadAllText(Tool.InRepository("streaming-daemon.toml"));
