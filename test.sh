@@ -103,6 +103,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 : >"$work/results"
 
+# Each command of the SDK leaves two empty directories in TMPDIR: they go with their parent.
+mkdir "$work/sdk"
+
 # Notes what one test program said: passed, failed, skipped.
 note() { echo "$1 $2 $3" >>"$work/results"; }
 
@@ -169,7 +172,7 @@ docs_tests=tests/docs/bin/Debug/net10.0/StreamingDaemon.DocsTests
 
 if [ $quick -eq 1 ]; then
   for project in Uring.Tests Backends.Tests Host.Tests FunctionalTests; do
-    dotnet build "tests/StreamingDaemon.$project" -c Debug -v quiet || fail "the build failed"
+    TMPDIR=$work/sdk dotnet build "tests/StreamingDaemon.$project" -c Debug -v quiet || fail "the build failed"
   done
   ring_lane() { unit_tests StreamingDaemon.Uring.Tests -trait- Needs=Tools; }
   daemon_lane() {
@@ -183,7 +186,7 @@ if [ $quick -eq 1 ]; then
 fi
 
 install_packages || fail "the packages that the tests need could not be installed"
-dotnet build StreamingDaemon.sln -c Debug -v quiet || fail "the build failed"
+TMPDIR=$work/sdk dotnet build StreamingDaemon.sln -c Debug -v quiet || fail "the build failed"
 
 ring_lane() { unit_tests StreamingDaemon.Uring.Tests; }
 other_lane() {
@@ -194,7 +197,7 @@ other_lane() {
 side_by_side ring_lane other_lane
 # What a token allocates is a promise of the release build: a debug build makes objects of async methods.
 backends_tests=tests/StreamingDaemon.Backends.Tests
-if dotnet build $backends_tests -c Release -v quiet; then
+if TMPDIR=$work/sdk dotnet build $backends_tests -c Release -v quiet; then
   run_tests "StreamingDaemon.Backends.Tests, Release" \
     $backends_tests/bin/Release/net10.0/StreamingDaemon.Backends.Tests -class '*AllocationTests'
 else
@@ -213,7 +216,7 @@ fi
 
 published=$PWD/artifacts/aot
 # Warnings are errors in our own projects, those of trimming and AOT included.
-dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -v quiet ||
+TMPDIR=$work/sdk dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -v quiet ||
   fail "Native AOT publishing failed"
 export DAEMON_UNDER_TEST=$published/streaming-daemon
 # The tests of the daemon as a process run once, on the binary that is shipped: under the seccomp profile that

@@ -81,10 +81,19 @@ public sealed class DaemonProcess : IAsyncDisposable
         var port = metrics ? FreePort() : 0;
         string[] all = ["--socket", socket, .. metrics ? ["--metrics", $"{port}"] : (string[])[], .. arguments];
         var daemon = new DaemonProcess(directory, StartInfo(environment, directory.Path, all, wrapper), socket, port);
-        await daemon._ready.Task.WaitAsync(s_patience);
-        if (daemon.HasExited)
-            throw new InvalidOperationException($"the daemon did not start: {daemon.ErrorText}");
-        return daemon;
+        try
+        {
+            await daemon._ready.Task.WaitAsync(s_patience);
+            if (daemon.HasExited)
+                throw new InvalidOperationException($"the daemon did not start: {daemon.ErrorText}");
+            return daemon;
+        }
+        catch
+        {
+            // Neither the process nor its directory is left behind.
+            await daemon.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Runs a command of the daemon and waits for its end.</summary>

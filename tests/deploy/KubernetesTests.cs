@@ -64,6 +64,34 @@ public sealed class KubernetesTests : IDisposable
         Assert.Equal(Manifests.Text(alerts), Manifests.Text(Base.OfType<Manifests.PrometheusRule>().Single()));
     }
 
+    [Theory]
+    [InlineData("docs/kubernetes.md", "deploy/kubernetes/base/prometheusrule.yaml")]
+    [InlineData("docs/operations.md", "deploy/prometheus/alerts.yml")]
+    public async Task Address_of_the_runbooks_is_one_word_that_the_pages_command_replaces(string page, string rules)
+    {
+        var command = Regex.Match(await File.ReadAllTextAsync(Tool.InRepository(page)), "sed (?:-i )?'(s\\|https://runbooks[^']*)'");
+
+        var (exitCode, said) = await Tool.RunAsync("sed", command.Groups[1].Value, Tool.InRepository(rules));
+
+        Assert.True(exitCode == 0, said);
+        var addresses = Regex.Matches(said, "runbook_url: (.*)").Select(m => new Uri(m.Groups[1].Value)).ToList();
+        Assert.Equal(Expressions.OfAlerts().Names.Count, addresses.Count);
+        Assert.All(addresses, address => Assert.Equal(
+            "https://wiki.your-site.example/streaming-daemon/runbooks.md", address.GetLeftPart(UriPartial.Path)));
+        Assert.DoesNotContain("runbook_url: https://runbooks.example", said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Node_that_is_lost_takes_as_few_of_the_pods_as_it_can()
+    {
+        var spread = Pod.TopologySpreadConstraints.Single();
+
+        Assert.Equal(("kubernetes.io/hostname", 1), (spread.TopologyKey, spread.MaxSkew));
+        var labels = Base.OfType<V1Deployment>().Single().Spec.Template.Metadata.Labels;
+        Assert.NotEmpty(spread.LabelSelector.MatchLabels);
+        Assert.All(spread.LabelSelector.MatchLabels, label => Assert.Equal(label.Value, labels[label.Key]));
+    }
+
     [Fact]
     public void Daemon_is_a_native_sidecar_whose_socket_apache_reaches()
     {

@@ -51,8 +51,10 @@ public sealed class PackageLockTests
     /// <summary>What MSBuild makes of the properties of the daemon's project.</summary>
     private static async Task<Func<string, string>> PropertiesAsync(params string[] options)
     {
-        var (exitCode, said) = await Tool.RunAsync("dotnet",
-            ["msbuild", Tool.InRepository("src", "StreamingDaemon.Host"), "-nologo", .. options,
+        // The SDK leaves empty directories in it.
+        using var temporary = new TempDirectory();
+        var (exitCode, said) = await Tool.RunAsync("env",
+            [$"TMPDIR={temporary.Path}", "dotnet", "msbuild", Tool.InRepository("src", "StreamingDaemon.Host"), "-nologo", .. options,
                 "-getProperty:NuGetAudit,NuGetAuditMode,NuGetAuditLevel,TreatWarningsAsErrors,"
                     + "WarningsNotAsErrors,NoWarn,RestoreLockedMode"]);
         Assert.True(exitCode == 0, said);

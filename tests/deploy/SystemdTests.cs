@@ -69,6 +69,16 @@ public sealed partial class SystemdTests(ITestOutputHelper output) : IDisposable
     }
 
     [Fact]
+    public void Answers_that_wait_to_be_delivered_are_where_the_next_start_finds_them_and_nobody_else()
+    {
+        var reference = File.ReadAllText(Tool.InRepository("streaming-daemon.toml"));
+        var spool = Regex.Match(reference, "# spool_dir = \"(.*)\"").Groups[1].Value;
+
+        Assert.Equal(Path.GetDirectoryName(spool), $"/var/lib/{UnitFile.Service["StateDirectory"]}");
+        Assert.Equal("0700", UnitFile.Service["StateDirectoryMode"]);
+    }
+
+    [Fact]
     public void Key_is_a_credential_and_a_missing_one_keeps_nothing_from_starting()
     {
         var (name, file) = UnitFile.Service["LoadCredential"].Split(':') is [var id, var path] ? (id, path) : ("", "");

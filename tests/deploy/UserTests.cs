@@ -16,6 +16,8 @@ public sealed partial class UserTests
 
         Assert.Contains(starts, start => start.File == "README.md");
         Assert.Contains(starts, start => start.File == "docs/operations.md");
+        Assert.All(files, file => Assert.DoesNotMatch(
+            @"(?i)(?<!never )run (both|it|the daemon) as (the same|Apache's) user", Joined(file).ReplaceLineEndings(" ")));
         Assert.All(starts, start => Assert.True(start.User != ApachesUser || Send().IsMatch(start.Command), $"{start}"));
     }
 

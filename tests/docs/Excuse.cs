@@ -40,8 +40,6 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("docs/seccomp.md", "deploy/seccomp/trace.sh artifacts/aot/streaming-daemon",
             "takes minutes; tests/deploy runs it with a few of the tests"),
 
-        new("docs/operations.md", "docker build -t streaming-daemon --build-arg BASE=\"$BASE\" "
-            + "--build-arg REVISION=\"$(git rev-parse HEAD)\" .", Engine),
         new("docs/kubernetes.md", "kubectl rollout undo deployment/streaming-daemon", Cluster),
         new("docs/kubernetes.md", "docker build -t \"$REGISTRY/streaming-daemon:0.1.0\" "
             + "--build-arg REVISION=\"$(git rev-parse HEAD)\" .", Engine),
@@ -56,6 +54,11 @@ internal sealed record Excuse(string Page, string Name, string Why)
             + "\"$(head -c 24 /dev/urandom | base64)\" |", Cluster),
         new("docs/runbooks.md", "kubectl describe pods --selector app.kubernetes.io/name=streaming-daemon", Cluster),
         new("docs/kubernetes.md", "kubectl apply -k deploy/kubernetes/base", Cluster),
+        new("docs/kubernetes.md", "kubectl kustomize deploy/kubernetes/base |", Cluster),
+        new("docs/operations.md", "git archive --prefix=check/ \"$COMMIT\" | tar --extract --directory /tmp",
+            "takes a minute; tests/deploy builds twice and compares"),
+        new("docs/operations.md", "deploy/pin-images.sh >images.env", Engine),
+        new("docs/operations.md", "deploy/pin-images.sh --check images.env", Engine),
         new("docs/kubernetes.md",
             "helm install streaming-daemon deploy/helm/streaming-daemon --set daemon.backend=openai \\", Cluster),
         new("deploy/helm/streaming-daemon/README.md",

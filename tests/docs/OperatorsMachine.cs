@@ -1,12 +1,14 @@
 namespace StreamingDaemon.DocsTests;
 
 /// <summary>A machine on which an operator has followed the guides: the package, then Apache.</summary>
+[Runs(OperatorTests.Operations, Needed)]
 [Runs(OperatorTests.Operations, Package)]
 [Runs(OperatorTests.Operations, Metrics)]
 [Runs(OperatorTests.Apache, Module)]
 [Runs(OperatorTests.Apache, FirstQuestion)]
 public sealed class OperatorsMachine : IAsyncLifetime
 {
+    private const string Needed = "apt-get install git clang zlib1g-dev";
     private const string Package = "dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o artifacts/aot";
     internal const string Metrics = @"sed -i 's/^# metrics_port = 0$/metrics_port = 9090/' /etc/streaming-daemon/config.toml";
     private const string Module = "apt-get install apache2 apache2-dev apache2-ssl-dev libapache2-mod-php make gcc";
@@ -26,6 +28,7 @@ public sealed class OperatorsMachine : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _machine = await Machine.StartAsync();
+        await _machine.RunAsync(OperatorTests.Operations, Needed);
         PackageInstalled = await _machine.RunAsync(OperatorTests.Operations, Package);
         MetricsOn = await _machine.RunAsync(OperatorTests.Operations, Metrics);
         // Where its package is new, it does this.
