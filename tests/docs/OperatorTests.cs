@@ -22,6 +22,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     private const string NewKey = """printf %s "$OPENAI_API_KEY" >/etc/streaming-daemon/openai-api-key""";
     private const string WithoutPackage =
         "useradd --system --gid www-data --home-dir /nonexistent --shell /usr/sbin/nologin streaming-daemon";
+    private const string SameBytes = "git archive --prefix=check/ \"$COMMIT\" | tar --extract --directory /tmp";
     private const string StopBoth = "systemctl stop streaming-daemon.socket streaming-daemon.service";
     private const string BeginAgain = "systemctl reset-failed streaming-daemon.socket streaming-daemon.service";
     private const string Rules = "install -m 644 deploy/prometheus/alerts.yml /etc/prometheus/streaming-daemon.yml";
@@ -91,6 +92,19 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
 
         await machine.RunAsync(Operations, StopBoth);
         await machine.ShellAsync($"systemctl start streaming-daemon.service; {Active}");
+    }
+
+    [Fact]
+    [Runs(Operations, SameBytes)]
+    public async Task Package_is_made_again_byte_for_byte_of_its_commit()
+    {
+        var machine = operators.Machine;
+
+        // Compares, and fails if they differ.
+        await machine.ShellAsync($"""
+            export COMMIT=$(git rev-parse HEAD) PACKAGE=$(realpath artifacts/streaming-daemon_*.deb)
+            {Book.Find(Operations, SameBytes).Text}
+            """);
     }
 
     [Fact]

@@ -26,8 +26,15 @@ internal static partial class Reference
                 .. NotIn(Manifests, $"/profile/{Path.GetFileName(file)} ")],
         ["kubectl", "create", "secret", "generic", var name, var from] when Value(from, "--from-file") is { } pair =>
             [.. NotIn(Manifests, $"secretName: {name},"), .. NotIn(PodsConfiguration, $"/{pair.Split('=')[0]}\"\n")],
-        // A key into a file or a pipe.
-        ["printf", "%s", "$OPENAI_API_KEY", ..] => [],
+        ["kubectl", "create", "secret", "generic", var name] => NotIn(Manifests, $"secretName: {name},"),
+        ["kubectl", "patch", "secret", var name, "--patch-file=/dev/stdin"] => NotIn(Manifests, $"secretName: {name},"),
+        ["kubectl", "kustomize", var directory] => Kustomization(directory),
+        // Another address for one that is there.
+        ["sed", var expression] when expression.Split('|') is ["s", var address, _, ""] => NotIn(Manifests, address),
+        // A secret into a file or a pipe.
+        ["printf", ..] => [],
+        // The file that pin-images.sh has written.
+        ["set", "-a"] or [".", "./images.env"] => [],
         ["install", "-m", "400", "-o", var user, "/dev/null", _] => NotIn(File.ReadAllText(At("Dockerfile")), $"USER {user}:"),
         ["kubectl", "rollout", "status" or "restart" or "undo", var resource] => Resource(resource),
         ["kubectl", "describe", "pods", "--selector", var label] =>
@@ -124,7 +131,7 @@ internal static partial class Reference
                 foreach (var complaint in NotIn(file, $"profiles: [{words[++i]}]"))
                     yield return complaint;
             }
-            else if (words[i] is "--name" or "--tail" or "--signal")
+            else if (words[i] is "--name" or "--tail" or "--signal" or "--env-file")
             {
                 i++;
             }
