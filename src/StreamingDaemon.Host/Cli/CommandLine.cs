@@ -129,14 +129,14 @@ internal static class CommandLine
     private static void ConnectDeliveries(CommandTree tree, ICliActions actions, ConfigurationSources sources)
     {
         tree.ListDeliveries.SetAction((result, cancel) => actions.DeliveriesAsync(
-            Load(tree, result, sources), DeliveriesAct.List, null, result.GetValue(tree.Json), cancel));
+            LoadToAsk(tree, result, sources), DeliveriesAct.List, null, result.GetValue(tree.Json), cancel));
         Connect(tree.RetryDeliveries, DeliveriesAct.Retry);
         Connect(tree.DropDeliveries, DeliveriesAct.Drop);
 
         void Connect(Command command, DeliveriesAct act) => command.SetAction((result, cancel) =>
         {
             var id = new CliReader(tree, result).DeliveryId();
-            return actions.DeliveriesAsync(Load(tree, result, sources), act, id, json: false, cancel);
+            return actions.DeliveriesAsync(LoadToAsk(tree, result, sources), act, id, json: false, cancel);
         });
     }
 
@@ -144,7 +144,7 @@ internal static class CommandLine
     private static DaemonOptions Load(CommandTree tree, ParseResult result, ConfigurationSources sources) =>
         ConfigurationRead.Load(() => Read(tree, result, sources));
 
-    /// <summary>For commands that ask a daemon that runs: they need no key, and may not be able to read it.
+    /// <summary>For commands beside a daemon that runs: they need no key, and may not be able to read it.
     /// </summary>
     private static DaemonOptions LoadToAsk(
         CommandTree tree, ParseResult result, ConfigurationSources sources) => ConfigurationRead.Load(
