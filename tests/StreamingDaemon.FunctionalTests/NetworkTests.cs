@@ -75,8 +75,10 @@ public sealed class NetworkTests
 
     [Theory]
     [InlineData("HTTPS_PROXY", "ftp://me:secret@p", "HTTPS_PROXY is not the address of a proxy")]
-    [InlineData("OPENAI_CA_FILE", "/nonexistent/ca.pem", "OPENAI_CA_FILE /nonexistent/ca.pem: does not exist")]
-    [InlineData("OPENAI_CLIENT_KEY_FILE", "/k", "OPENAI_CLIENT_KEY_FILE /k: there is no certificate")]
+    [InlineData("OPENAI_CA_FILE", "/nonexistent/ca.pem", "(OPENAI_CA_FILE): /nonexistent/ca.pem: cannot be read")]
+    [InlineData("OPENAI_CLIENT_KEY_FILE", "/k", "(OPENAI_CLIENT_KEY_FILE): /k: cannot be read")]
+    [InlineData("OPENAI_CA_FILE", "/etc/passwd", "OPENAI_CA_FILE /etc/passwd: holds no certificate in PEM")]
+    [InlineData("OPENAI_CLIENT_KEY_FILE", "/etc/passwd", "OPENAI_CLIENT_KEY_FILE /etc/passwd: there is no certificate")]
     [InlineData("OPENAI_HTTP2_ENABLED", "maybe", "expected true, false or \"auto\"")]
     public async Task Wrong_network_option_refuses_the_start_by_its_name(string name, string value, string error)
     {

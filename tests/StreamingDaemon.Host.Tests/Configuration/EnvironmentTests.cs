@@ -57,7 +57,8 @@ public sealed class EnvironmentTests : IDisposable
         "openai:auth" => "api-key",
         "openai:model" => "other",
         "openai:http2_enabled" => "true",
-        "openai:ca_file" or "delivery:ca_file" or "openai:client_cert_file" or "openai:client_key_file" => PemFile,
+        "openai:ca_file" or "delivery:ca_file" or "answers:redis_ca_file" or "openai:client_cert_file"
+            or "openai:client_key_file" => PemFile,
         "delivery:url" => "http://localhost:1234/deliver",
         "delivery:secret" => "other",
         "delivery:which" => "all",
@@ -77,7 +78,7 @@ public sealed class EnvironmentTests : IDisposable
             "4096" => "2048",
             "212960" => "4096",
             "65535" => "128",
-            "\"1Mi\"" or "\"64Mi\"" => "2Mi",
+            "\"1Mi\"" or "\"64Mi\"" or "\"256Mi\"" => "2Mi",
             "0" => "1",
             var number => (int.Parse(number) + 1).ToString(),
         },
