@@ -61,7 +61,7 @@ public sealed partial class ApacheImageTests
             {
                 // Both begin from this machine's state: Apache, PHP and the packages that the first stage
                 // installs.
-                case "FROM" or "WORKDIR":
+                case "FROM" or "ARG" or "WORKDIR":
                 case "RUN" when text.StartsWith("apt-get ", StringComparison.Ordinal):
                 // The module is built next to its source.
                 case "COPY" when words[^1] == "./":
