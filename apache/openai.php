@@ -63,7 +63,7 @@ function read_request(): stdClass
     return $request instanceof stdClass ? $request : refuse(400, 'bad_request', 'The body is not a JSON object.');
 }
 
-/** The trace of which this request is a part, for the daemon's log. */
+/** The request's W3C trace context. The daemon writes it into its log. */
 function trace_context(): array
 {
     $parent = $_SERVER['HTTP_TRACEPARENT'] ?? '';

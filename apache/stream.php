@@ -140,7 +140,7 @@ function last_event(): array
         : refuse(400, 'bad_request', 'Last-Event-ID is not a number.');
 }
 
-/** The trace of which this request is a part, for the daemon's log. */
+/** The request's W3C trace context. The daemon writes it into its log. */
 function trace_context(): array
 {
     $parent = $_SERVER['HTTP_TRACEPARENT'] ?? '';

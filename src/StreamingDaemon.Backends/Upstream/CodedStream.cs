@@ -23,7 +23,7 @@ internal enum BodyCoding
 /// </summary>
 /// <param name="body">The body as it comes; disposed with this.</param>
 /// <param name="coding">What the header says.</param>
-internal sealed class CodedStream(Stream body, BodyCoding coding) : Stream
+internal sealed class CodedStream(Stream body, BodyCoding coding) : ReadOnlyStream
 {
     /// <summary>A body that begins with this many characters of text is not coded: coded data begins so once
     /// in five million times.</summary>
@@ -36,37 +36,11 @@ internal sealed class CodedStream(Stream body, BodyCoding coding) : Stream
 
     private Stream? _decoder;
 
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
-
     public override async ValueTask<int> ReadAsync(
         Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         _decoder ??= await OpenAsync(cancellationToken);
         return await _decoder.ReadAsync(buffer, cancellationToken);
-    }
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Flush()
-    {
     }
 
     protected override void Dispose(bool disposing)
@@ -107,23 +81,9 @@ internal sealed class CodedStream(Stream body, BodyCoding coding) : Stream
     }
 
     /// <summary>Some bytes, then a stream.</summary>
-    private sealed class PrefixedStream(ReadOnlyMemory<byte> prefix, Stream rest) : Stream
+    private sealed class PrefixedStream(ReadOnlyMemory<byte> prefix, Stream rest) : ReadOnlyStream
     {
         private ReadOnlyMemory<byte> _prefix = prefix;
-
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => false;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
 
         public override ValueTask<int> ReadAsync(
             Memory<byte> buffer, CancellationToken cancellationToken = default)
@@ -134,18 +94,6 @@ internal sealed class CodedStream(Stream body, BodyCoding coding) : Stream
             _prefix[..count].CopyTo(buffer);
             _prefix = _prefix[count..];
             return new ValueTask<int>(count);
-        }
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Flush()
-        {
         }
     }
 }
