@@ -70,6 +70,7 @@ internal sealed record Excuse(string Page, string Name, string Why)
             "journalctl -u streaming-daemon.service -o cat --since -15min | grep '\"Outcome\":\"UpstreamError\"'",
             "wants systemd's journal"),
 
+        new("docs/performance.md", "bench/run.sh --only \"as shipped\"", Minutes),
         new("bench/README.md", "bench/idle.sh", Minutes),
         new("bench/README.md", "bench/fuzz.sh", Minutes),
         new("bench/README.md", "bench/run.sh", Minutes),
