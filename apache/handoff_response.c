@@ -12,7 +12,7 @@ static const char *const never_forwarded[] = {
     "Accept-Ranges", "Cache-Control", "Connection", "Content-Disposition", "Content-Encoding", "Content-Language",
     "Content-Length", "Content-Location", "Content-MD5", "Content-Range", "Content-Type", "Keep-Alive", "Location",
     "Proxy-Connection", "Retry-After", "Status", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "X-Accel-Buffering",
-    "X-Sendfile", NULL
+    "X-Answer-Id", "X-Sendfile", NULL
 };
 
 /* What PHP and httpd write by themselves, and nobody asked for. */

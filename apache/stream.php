@@ -144,7 +144,7 @@ function last_event(): array
 function trace_context(): array
 {
     $parent = $_SERVER['HTTP_TRACEPARENT'] ?? '';
-    return preg_match('/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/D', $parent) === 1 ? ['traceparent' => $parent] : [];
+    return preg_match('/^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/D', $parent) === 1 ? ['traceparent' => $parent] : [];
 }
 
 /** A new question. */

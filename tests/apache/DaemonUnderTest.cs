@@ -35,6 +35,8 @@ internal sealed class DaemonUnderTest : IDisposable
     public static string CommandLine =>
         Environment.GetEnvironmentVariable(BinaryVariable) is { Length: > 0 } binary ? binary : $"dotnet {Assembly()}";
 
+    public string Log => _process.Output;
+
     public bool HasExited => _process.HasExited;
 
     public void Signal(int signal) => _process.Signal(signal);

@@ -82,6 +82,39 @@ public sealed class PhpLibraryTests
         Assert.False(listener.HasConnection);
     }
 
+    /// <summary>Headers of the first would mix with those of the second: a file beside data, or parts of both.</summary>
+    [Theory]
+    [InlineData(Stack.PreforkWithModPhp, "SocketHandoffDataPrefix {_root}/data")]
+    [InlineData(Stack.PreforkWithModPhp, "")]
+    [InlineData(Stack.EventWithPhpFpm, "SocketHandoffDataPrefix {_root}/data")]
+    [InlineData(Stack.EventWithPhpFpm, "")]
+    public void Second_respond_takes_the_place_of_the_first(Stack stack, string directive)
+    {
+        using var apache = new ApacheServer(stack, extra: directive);
+        CopyLibrary(apache);
+        string data = Directory.CreateDirectory(apache.Root + "/data").FullName;
+        File.SetUnixFileMode(data, (UnixFileMode)0b111_111_111);
+        using var listener = new HandoffListener(apache.DefaultSocket);
+        using var curl = Curl.Start(Url(apache, "twice", "&length=40000"));
+        using var handoff = JsonDocument.Parse(listener.Serve("served"));
+        curl.WaitForExit(Wait.Limit);
+
+        Assert.Equal("second", handoff.RootElement.GetProperty("prompt").GetString());
+        Assert.Empty(Directory.GetFiles(data));
+    }
+
+    [Fact]
+    public void Respond_that_comes_too_late_leaves_no_file_behind()
+    {
+        using var apache = new ApacheServer(Stack.PreforkWithModPhp, extra: "SocketHandoffDataPrefix {_root}/data");
+        CopyLibrary(apache);
+        string data = Directory.CreateDirectory(apache.Root + "/data").FullName;
+        File.SetUnixFileMode(data, (UnixFileMode)0b111_111_111);
+
+        Assert.Contains("HeadersAlreadySent", Curl.Run(Url(apache, "sent", "&length=40000")), StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFiles(data));
+    }
+
     [Theory, MemberData(nameof(Both))]
     public void Output_before_respond_is_an_exception_that_names_its_line(Stack stack)
     {
@@ -137,7 +170,8 @@ public sealed class PhpLibraryTests
     {
         foreach (string name in new[]
         {
-            "autoload.php", "src/Handoff.php", "src/Delivery.php", "src/CurlStream.php", "src/exceptions.php",
+            "autoload.php", "src/Handoff.php", "src/Delivery.php", "src/CurlStream.php", "src/Values.php",
+            "src/exceptions.php",
         })
         {
             string copy = Path.Combine(apache.Root, "php", name);

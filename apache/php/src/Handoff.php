@@ -22,9 +22,6 @@ final class Handoff
     /** mod_proxy_fcgi (php-fpm) takes 8189 bytes a line, name included. */
     private const LINE_BYTES = 8000;
 
-    /** As the daemon takes it: W3C's Trace Context, without further parts. */
-    private const TRACE_PARENT = '/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/D';
-
     private const ID = '/^[!#-\[\]-~]{1,128}$/D';
     private const MAX_PATH_BYTES = 107;
     private const MAX_RESPONSE_HEADERS = 64;
@@ -33,13 +30,7 @@ final class Handoff
     /** The daemon writes these itself. */
     private const DAEMONS_HEADERS = [
         'content-type', 'cache-control', 'connection', 'x-accel-buffering', 'transfer-encoding', 'content-length',
-        'content-encoding', 'keep-alive', 'upgrade', 'trailer', 'te', 'proxy-connection', 'retry-after',
-    ];
-
-    /** Members that are objects: PHP cannot tell an empty one from an empty list. */
-    private const OBJECTS = [
-        'response_headers', 'parameters', 'properties', 'patternProperties', '$defs', 'definitions', 'schema',
-        'input_schema', 'metadata', 'delivery', 'input',
+        'content-encoding', 'keep-alive', 'upgrade', 'trailer', 'te', 'proxy-connection', 'retry-after', 'x-answer-id',
     ];
 
     private static bool $handedOver = false;
@@ -74,7 +65,8 @@ final class Handoff
     /** @param int|string $id for the log and the rate limit: a number, a UUID, an address */
     public function user(int|string $id): self
     {
-        return $this->with('user_id', $id !== '' ? $id : throw new InvalidHandoff('user: an empty string is nobody.'));
+        return $this->with('user_id', Values::problem('user_id', $id) === null ? $id
+            : throw new InvalidHandoff('user: an empty string is nobody.'));
     }
 
     public function prompt(string $text): self
@@ -88,21 +80,16 @@ final class Handoff
         return $this->with('system', $text);
     }
 
-    /** @param iterable<array<string, mixed>> $messages each with a role and a content; keys are ignored */
+    /** @param iterable<array<string, mixed>|object> $messages each with a role and a content; keys are ignored */
     public function conversation(iterable $messages): self
     {
         $list = [];
         foreach ($messages as $message) {
             $at = 'messages[' . count($list) . ']';
-            if (!is_array($message) || !is_string($message['role'] ?? null) || $message['role'] === '') {
-                throw new InvalidHandoff("$at has no role.");
-            }
-            if (!array_key_exists('content', $message) && !isset($message['tool_calls'])) {
-                throw new InvalidHandoff("$at has no content.");
-            }
-            $list[] = $message;
+            $list[] = Values::message(Values::plain($message, $at), $at);
         }
-        return $this->with('messages', $list);
+        $this->fields['messages'] = $list;
+        return $this;
     }
 
     public function model(string $name): self
@@ -189,7 +176,28 @@ final class Handoff
     /** Any other field of docs/handoff.md. An empty object is new \stdClass(). */
     public function with(string $field, mixed $value): self
     {
+        if ($field === 'messages' && is_iterable($value)) {
+            return $this->conversation($value);
+        }
+        if ($field === 'response_headers') {
+            return $this->withResponseHeaders($value);
+        }
         $this->fields[$field] = $value;
+        return $this;
+    }
+
+    private function withResponseHeaders(mixed $headers): self
+    {
+        if ($headers !== null && !is_array($headers) && !$headers instanceof \stdClass) {
+            throw new InvalidHandoff('response_headers are names with their values.');
+        }
+        unset($this->fields['response_headers']);
+        foreach ((array) $headers as $name => $values) {
+            foreach (is_array($values) ? $values : [$values] as $value) {
+                $this->responseHeader((string) $name, is_string($value) ? $value
+                    : throw new InvalidHandoff("response_headers: the value of $name is no text."));
+            }
+        }
         return $this;
     }
 
@@ -250,7 +258,6 @@ final class Handoff
     public function respond(): void
     {
         $fallback = self::isAvailable() || $this->answer !== '' ? null : $this->fallback;
-        $headers = $fallback === null ? $this->headers() : [];
         if (headers_sent($file, $line)) {
             throw new HeadersAlreadySent("The response began in $file, line $line.");
         }
@@ -258,6 +265,10 @@ final class Handoff
         if (is_int($status) && $status >= 300) {
             throw new InvalidHandoff("The response has the status $status: only below 300 is it handed over.");
         }
+        // One that an earlier call has set: its parts would mix with these.
+        self::removeHeaders();
+        // Last: it may write a file.
+        $headers = $fallback === null ? $this->headers() : [];
         if (session_status() === PHP_SESSION_ACTIVE) {
             // Another request of this session would wait for its lock.
             session_write_close();
@@ -285,9 +296,20 @@ final class Handoff
         if (!self::$handedOver || headers_sent()) {
             return;
         }
+        self::removeHeaders();
+        http_response_code($status);
+    }
+
+    /** Those of respond(), with the file that they name. */
+    private static function removeHeaders(): void
+    {
+        if (!self::$handedOver) {
+            return;
+        }
         self::$handedOver = false;
         if (self::$file !== null) {
             @unlink(self::$file);
+            self::$file = null;
         }
         foreach (headers_list() as $header) {
             $name = strstr($header, ':', true);
@@ -295,7 +317,6 @@ final class Handoff
                 header_remove($name);
             }
         }
-        http_response_code($status);
     }
 
     /** A file below SocketHandoffDataPrefix, which the module reads and removes. Without one, headers do too. */
@@ -320,7 +341,7 @@ final class Handoff
     private static function traceContext(): array
     {
         $parent = $_SERVER['HTTP_TRACEPARENT'] ?? '';
-        return is_string($parent) && preg_match(self::TRACE_PARENT, $parent) === 1 ? ['traceparent' => $parent] : [];
+        return $parent !== '' && Values::problem('traceparent', $parent) === null ? ['traceparent' => $parent] : [];
     }
 
     /** What is asked of a kept answer. */
@@ -335,39 +356,52 @@ final class Handoff
     private function checked(): array
     {
         $fields = $this->fields;
+        if (isset($fields['response_headers'])) {
+            // A map, even if its names are numbers.
+            $fields['response_headers'] = (object) $fields['response_headers'];
+        }
+        $fields = Values::plain($fields, '');
+        foreach ($fields as $field => $value) {
+            $problem = Values::problem((string) $field, $value);
+            if ($problem !== null) {
+                throw new InvalidHandoff($problem);
+            }
+        }
         if ($this->answer !== '') {
-            return !isset($fields['messages']) && !isset($fields['prompt']) ? self::normalised($fields, '')
-                : throw new InvalidHandoff("$this->answer is about an answer that there is: nothing is asked with it.");
+            $this->checkAnswer($fields);
+        } else {
+            self::checkQuestion($fields);
+        }
+        return $fields;
+    }
+
+    /** @param array<string, mixed> $fields */
+    private function checkAnswer(array $fields): void
+    {
+        if (isset($fields['messages']) || isset($fields['prompt'])) {
+            throw new InvalidHandoff("$this->answer is about an answer that there is: nothing is asked with it.");
+        }
+        if (isset($fields['resume'], $fields['stop'])) {
+            throw new InvalidHandoff('An answer is read (resume) or ended (stop): with both, the daemon ignores stop.');
+        }
+    }
+
+    /** @param array<string, mixed> $fields */
+    private static function checkQuestion(array $fields): void
+    {
+        $messages = $fields['messages'] ?? [];
+        if (!is_array($messages)) {
+            throw new InvalidHandoff('messages: the daemon ignores this value.');
         }
         if (isset($fields['messages'], $fields['prompt'])) {
             throw new InvalidHandoff('A conversation holds everything: with it, the daemon ignores prompt.');
         }
-        $roles = is_array($fields['messages'] ?? null) ? array_column($fields['messages'], 'role') : [];
+        $roles = array_map(static fn (array|\stdClass $message): string => ((array) $message)['role'], $messages);
         if (isset($fields['system']) && array_intersect(['system', 'developer'], $roles) !== []) {
             throw new InvalidHandoff('The conversation has a system message: with it, the daemon ignores system.');
         }
-        if (($fields['messages'] ?? []) === [] && trim((string) ($fields['prompt'] ?? '')) === '') {
+        if ($messages === [] && trim($fields['prompt'] ?? '') === '') {
             throw new InvalidHandoff('There is nothing to ask: no prompt, and no message.');
         }
-        return self::normalised($fields, '');
-    }
-
-    /** UTF-8 checked, and empty objects told from empty lists. */
-    private static function normalised(mixed $value, string $at): mixed
-    {
-        if (is_string($value) && preg_match('//u', $value) !== 1) {
-            throw new InvalidHandoff("$at is not valid UTF-8.");
-        }
-        if (!is_array($value)) {
-            return $value;
-        }
-        $isList = array_is_list($value);
-        foreach ($value as $key => $member) {
-            $path = $isList ? "{$at}[$key]" : ($at === '' ? (string) $key : "$at.$key");
-            $value[$key] = $member === [] && !$isList && in_array($key, self::OBJECTS, true)
-                ? new \stdClass()
-                : self::normalised($member, $path);
-        }
-        return $value;
     }
 }

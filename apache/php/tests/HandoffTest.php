@@ -52,14 +52,17 @@ final class HandoffTest extends TestCase
     public function testTraceContextOfTheRequestIsSentUnlessItIsNone(): void
     {
         $trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
-        foreach ([$trace => true, "$trace-x" => false, strtoupper($trace) => false, "a\nb" => false, '' => false] as $sent => $isTaken) {
+        $none = '00-00000000000000000000000000000000-00f067aa0ba902b7-01';
+        $others = ["$trace-x", strtoupper($trace), "a\nb", '', $none, 'ff' . substr($trace, 2)];
+        foreach ([$trace => true] + array_fill_keys($others, false) as $sent => $isTaken) {
             $_SERVER['HTTP_TRACEPARENT'] = $sent;
             self::assertSame('{"prompt":"x"' . ($isTaken ? ",\"traceparent\":\"$trace\"" : '') . '}',
                 self::handoff()->prompt('x')->json());
         }
         $_SERVER['HTTP_TRACEPARENT'] = $trace;
-        self::assertSame('{"prompt":"x","traceparent":"mine"}',
-            self::handoff()->prompt('x')->with('traceparent', 'mine')->json());
+        $mine = str_replace('-01', '-00', $trace);
+        self::assertSame("{\"prompt\":\"x\",\"traceparent\":\"$mine\"}",
+            self::handoff()->prompt('x')->with('traceparent', $mine)->json());
         self::assertSame("{\"stop\":\"a1\",\"traceparent\":\"$trace\"}", self::handoff()->stop('a1')->json());
         unset($_SERVER['HTTP_TRACEPARENT']);
     }
@@ -205,7 +208,7 @@ final class HandoffTest extends TestCase
                 fn ($h) => $h->conversation([['role' => 'user', 'content' => "caf\xe9"]])],
             ['messages[0].content[1].text', fn ($h) => $h->conversation([['role' => 'user', 'content' => [
                 ['type' => 'text', 'text' => 'a'], ['type' => 'text', 'text' => "\xff"]]]])],
-            ['cannot be encoded', fn ($h) => $h->prompt('x')->with('extra', NAN)],
+            ['extra is no finite number', fn ($h) => $h->prompt('x')->with('extra', NAN)],
             ['user', fn ($h) => $h->user('')],
             ['max_tokens', fn ($h) => $h->maxTokens(0)],
             ['temperature', fn ($h) => $h->temperature(INF)],

@@ -30,6 +30,10 @@ try {
 } catch (HandoffException $error) {
     exit(get_class($error) . ': ' . $error->getMessage());
 }
+if ($case === 'twice') {
+    // What a site that asks again means is the second question alone.
+    Handoff::to($_GET['socket'])->user('7')->prompt('second')->respond();
+}
 echo 'printed afterwards';
 if (isset($_GET['files'])) {
     file_put_contents(dirname(__DIR__) . '/sessions/files', (string) count(glob(dirname(__DIR__) . '/data/*')));
