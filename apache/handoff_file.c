@@ -106,6 +106,9 @@ static int take_file(request_rec *r, const handoff_conf *conf, const char *path,
         error = open_file(file);
     if (error == ELOOP || error == ENOTDIR)
         return refuse_file(r, error, path, "a name in it is a link, or no directory", HTTP_FORBIDDEN);
+    if (error == EACCES)
+        return refuse_file(r, error, path, "cannot be opened by httpd's user: give its directory httpd's group and mode "
+                           "2770, so that PHP's files have that group", HTTP_INTERNAL_SERVER_ERROR);
     if (error != 0)
         return refuse_file(r, error, path, "cannot be opened by httpd's user", HTTP_INTERNAL_SERVER_ERROR);
     return check_file(r, path, file);

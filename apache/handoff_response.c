@@ -51,6 +51,9 @@ static int is_forwarded(const apr_array_header_t *patterns, const char *name)
     return (patterns == NULL || i < patterns->nelts) && !is_in(forwarded_if_named, name);
 }
 
+/* Each line of these says a thing of its own, and a module of httpd's (mod_deflate: Vary) adds one. */
+static const char *const may_repeat[] = { "Link", "Set-Cookie", "Vary", NULL };
+
 typedef struct {
     request_rec *r;
     const directory_conf *conf;
@@ -61,12 +64,11 @@ typedef struct {
 static int collect_header(void *collectionv, const char *name, const char *value)
 {
     header_collection *collection = collectionv;
-    int is_cookie = ap_cstr_casecmp(name, "Set-Cookie") == 0;
     header_field *field;
 
     if (!is_forwarded(collection->conf->forward, name))
         return 1;
-    if (!is_cookie && collection->hides != NULL && apr_table_get(collection->hides, name) != NULL)
+    if (collection->hides != NULL && apr_table_get(collection->hides, name) != NULL && !is_in(may_repeat, name))
         return 1;
     if (!is_utf8(value) || !is_utf8(name)) {
         LOG(APLOG_WARNING, 0, collection->r, "the header %s is not UTF-8, the client does not get it", name);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints each image that the Dockerfiles and docker-compose.yml pull, with the digest that its tag has now, as variables
-# that compose and docker build take. docs/operations.md says how.
+# Prints each image that the Dockerfiles, docker-compose.yml and the DaemonSet of the seccomp profile pull, with the digest
+# that its tag has now, as variables that compose and docker build take. docs/operations.md says how.
 # usage: deploy/pin-images.sh >images.env             asks the registries, with skopeo or docker
 #        deploy/pin-images.sh --check images.env      exit 1 if one is missing in the file, or has no digest
 set -euo pipefail
@@ -12,6 +12,7 @@ images() {
     sed -n 's/^ARG BASE=\(.*\)/BASE_IMAGE \1/p' "$here/Dockerfile"
     sed -n 's/^ARG BASE=\(.*\)/APACHE_BASE_IMAGE \1/p' "$here/apache/Dockerfile"
     sed -n 's/^ *image: ${\([A-Z_]*\):-\(.*\)}$/\1 \2/p' "$here/docker-compose.yml"
+    sed -n 's/^ *image: \(.*\)/SECCOMP_IMAGE \1/p' "$here/deploy/kubernetes/seccomp/daemonset.yaml"
   } | sort -u
 }
 

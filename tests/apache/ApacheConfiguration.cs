@@ -94,7 +94,8 @@ internal sealed class ApacheConfiguration
             "authz_core", "dir", "alias", "env", "mime", "reqtimeout", "include", "headers",
         ];
         names.AddRange(
-            Stack == Stack.PreforkWithModPhp ? ["mpm_prefork"] : ["mpm_event", "proxy", "proxy_fcgi"]);
+            Stack == Stack.PreforkWithModPhp ? ["mpm_prefork"]
+                : [Stack == Stack.EventWithPhpFpm ? "mpm_event" : "mpm_worker", "proxy", "proxy_fcgi"]);
         var lines = names.Select(Tools.LoadModule);
         if (Stack == Stack.PreforkWithModPhp)
             lines = lines.Append($"LoadModule php_module {Tools.ModPhp}");

@@ -3,11 +3,14 @@ using System.Net.Sockets;
 
 namespace StreamingDaemon.ApacheTests;
 
-/// <summary>How PHP runs: the two set-ups that sites have.</summary>
+/// <summary>How PHP runs: the set-ups that sites have.</summary>
 public enum Stack
 {
     PreforkWithModPhp,
     EventWithPhpFpm,
+
+    /// <summary>As the one above it, but for the threads.</summary>
+    WorkerWithPhpFpm,
 }
 
 /// <summary>A private httpd with our module, in its own directory, on its own port.</summary>
@@ -25,8 +28,9 @@ internal sealed class ApacheServer : IDisposable
     /// <param name="extra">Additional lines of configuration.</param>
     /// <param name="environment">Extra variables, as <c>NAME=value</c>.</param>
     /// <param name="module">Our module, if it is built in another way than the shared one.</param>
+    /// <param name="fpmUser">User of php-fpm, if it is another one than httpd's.</param>
     public ApacheServer(Stack stack, int maxWorkers = 20, string extra = "",
-        IEnumerable<string>? environment = null, string? module = null)
+        IEnumerable<string>? environment = null, string? module = null, string? fpmUser = null)
     {
         try
         {
@@ -34,7 +38,7 @@ internal sealed class ApacheServer : IDisposable
             Port = FreePort();
             // As root, httpd runs its workers as another user; as any other user it just runs.
             string? user = Environment.IsPrivilegedProcess ? "www-data" : null;
-            _fpm = stack == Stack.EventWithPhpFpm ? new PhpFpm(_root, user, DefaultSocket) : null;
+            _fpm = stack == Stack.PreforkWithModPhp ? null : new PhpFpm(_root, fpmUser ?? user, DefaultSocket);
             string configuration = Path.Combine(_root, "httpd.conf");
             File.WriteAllText(configuration, new ApacheConfiguration
             {
@@ -91,6 +95,13 @@ internal sealed class ApacheServer : IDisposable
         Wait.Until(() => Log.Contains(text, StringComparison.Ordinal), () => Log);
 
     public void Stop() => _process.Stop();
+
+    /// <summary>Reads its configuration again: the workers end when their requests have, and new ones come.</summary>
+    public void Reload()
+    {
+        string process = File.ReadAllText(Path.Combine(_root, "httpd.pid")).Trim();
+        Assert.Equal(0, ChildProcess.Run("kill", "-USR1", process).ExitCode);
+    }
 
     public void Dispose()
     {

@@ -50,7 +50,7 @@ internal sealed partial class ChildProcess : IDisposable
     public static (int ExitCode, string Output) Run(string file, params string[] arguments)
     {
         using var child = new ChildProcess(file, arguments);
-        child.WaitForExit(TimeSpan.FromSeconds(60));
+        child.WaitForExit(TimeSpan.FromMinutes(5));
         return (child.ExitCode, child.Output);
     }
 

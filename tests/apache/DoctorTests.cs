@@ -76,6 +76,67 @@ public sealed class DoctorTests
             "PHP's user cannot write to /nonexistent/data (SocketHandoffDataPrefix)");
     }
 
+    [Fact]
+    public void Data_that_httpd_s_user_cannot_read_is_a_failed_stream_with_the_reason_in_the_log()
+    {
+        if (!Environment.IsPrivilegedProcess)
+            return; // Only root can start php-fpm as another user.
+        using var apache = Start(Stack.EventWithPhpFpm, "SocketHandoffDataPrefix {_root}/data", fpmUser: "nobody");
+        string data = Directory.CreateDirectory(apache.Root + "/data").FullName;
+        File.SetUnixFileMode(data, (UnixFileMode)0b111_111_111);
+        using var daemon = new DaemonUnderTest(apache.DefaultSocket, delayMs: 0);
+
+        var lines = Check(apache.Url("/chat/doctor.php?key=" + Key));
+        Assert.Equal("ok", lines["long data"].Status);
+        Fails(lines, "stream", "500 handoff_failed: httpd's error log");
+        apache.WaitForLog("give its directory httpd's group and mode 2770");
+
+        Assert.Equal(0, ChildProcess.Run("chown", "nobody:www-data", data).ExitCode);
+        Assert.Equal(0, ChildProcess.Run("chmod", "2770", data).ExitCode);
+        Assert.Equal("ok", Check(apache.Url("/chat/doctor.php?key=" + Key))["stream"].Status);
+    }
+
+    [Fact]
+    public void Socket_of_php_fpm_itself_is_a_warning_and_a_failed_stream()
+    {
+        string extra = "SocketHandoffAllowedPrefix {_root}\nProxyFCGISetEnvIf true HANDOFF_SOCKET {_root}/fpm.sock";
+        using var apache = Start(Stack.EventWithPhpFpm, extra);
+
+        var lines = Check(apache.Url("/chat/doctor.php?key=" + Key));
+
+        Assert.Equal("warning", lines["socket"].Status);
+        Assert.Contains("wrong for any other socket, such as php-fpm's", lines["socket"].Detail, StringComparison.Ordinal);
+        Fails(lines, "stream", "500 handoff_failed");
+        Assert.Contains("is the socket of PHP itself", apache.Log, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_is_printed_before_each_script_is_named()
+    {
+        using var apache = Start(Stack.PreforkWithModPhp, """
+            php_admin_value auto_prepend_file {_root}/sessions/first.php
+            php_admin_value output_buffering 0
+            """);
+        File.WriteAllText(apache.Root + "/sessions/first.php", "\n<?php flush();");
+
+        string report = Curl.Run(apache.Url("/chat/doctor.php?key=" + Key));
+
+        Assert.Matches(@"failed +PHP +something is printed before each script \(.*first\.php, line \d+\)", report);
+    }
+
+    /// <summary>Else an old PHP would answer with an empty page. No PHP of that age is in Debian 12.</summary>
+    [Fact]
+    public void Doctor_itself_has_nothing_that_an_old_php_cannot_read()
+    {
+        string text = File.ReadAllText(Path.Combine(Tools.Repository, "apache", "doctor.php"));
+
+        Assert.DoesNotMatch(@"\bmatch \(|\?->|\bfn ?\(|\bnever\b|\bmixed\b|\breadonly\b|\benum |\bstr_(contains|starts_with|ends_with)\(|\?\?=", text);
+        Assert.DoesNotMatch(@"catch \(\w+\)|[(,] *[a-z]+: |\): \??\w+\|", text);
+        string stream = File.ReadAllText(Path.Combine(Tools.Repository, "apache", "stream.php"));
+        // The control, and why 8.1 is the oldest.
+        Assert.Matches(@"\bnever\b", stream);
+    }
+
     /// <summary>A proxy that reads the whole answer before it passes any of it on.</summary>
     [Fact]
     public async Task Proxy_that_holds_the_answer_back_is_a_warning()
@@ -109,8 +170,8 @@ public sealed class DoctorTests
             StringComparison.Ordinal);
     }
 
-    private static ApacheServer Start(Stack stack, string extra = "") =>
-        new(stack, extra: "SetEnv HANDOFF_DOCTOR_KEY " + Key + "\n" + extra);
+    private static ApacheServer Start(Stack stack, string extra = "", string? fpmUser = null) =>
+        new(stack, extra: "SetEnv HANDOFF_DOCTOR_KEY " + Key + "\n" + extra, fpmUser: fpmUser);
 
     private static void Fails(Dictionary<string, (string Status, string Detail)> lines, string name, string detail)
     {

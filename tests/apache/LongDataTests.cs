@@ -126,6 +126,58 @@ public sealed class LongDataTests
         Assert.False(File.Exists(data + "/large"));
     }
 
+    [Fact]
+    public void File_of_as_much_as_a_daemon_may_take_arrives_whole()
+    {
+        using var apache = Start(Stack.PreforkWithModPhp);
+        using var listener = new HandoffListener(apache.DefaultSocket);
+        string file = NewFile(apache, "most", "begin");
+        using (var sparse = File.OpenWrite(file))
+            sparse.SetLength(64 << 20);
+        using var curl = Curl.Start(apache.Url(ApacheServer.HandoffPath(
+            apache.DefaultSocket, data: null, "&file=" + Uri.EscapeDataString(file))));
+
+        byte[] data = listener.Serve("served");
+
+        Assert.Equal(64 << 20, data.Length);
+        Assert.Equal("begin\0"u8, data.AsSpan(0, 6));
+    }
+
+    /// <summary>As sites isolate their applications: PHP has a user of its own.</summary>
+    [Fact]
+    public void Files_of_another_user_s_php_are_read_and_removed_if_their_directory_has_httpd_s_group()
+    {
+        if (!Environment.IsPrivilegedProcess)
+            return; // Only root can start both.
+        using var apache = new ApacheServer(Stack.EventWithPhpFpm,
+            extra: "SocketHandoffDataPrefix {_root}/data", fpmUser: "nobody");
+        PhpLibraryTests.CopyLibrary(apache);
+        string data = Directory.CreateDirectory(apache.Root + "/data").FullName;
+        Assert.Equal(0, ChildProcess.Run("chown", "nobody:www-data", data).ExitCode);
+        Assert.Equal(0, ChildProcess.Run("chmod", "2770", data).ExitCode);
+        using var listener = new HandoffListener(apache.DefaultSocket);
+        string library = $"/library.php?socket={Uri.EscapeDataString(apache.DefaultSocket)}&length=40000";
+        File.WriteAllText(apache.Root + "/body", $$"""{"prompt":"{{new string('x', 300_000)}}"}""");
+        string[][] requests =
+        [
+            [apache.Url(library)],
+            ["-H", "Content-Type: application/json", "-d", "@" + apache.Root + "/body", apache.Url("/chat/stream.php")],
+        ];
+        foreach (string[] request in requests)
+        {
+            using var curl = Curl.Start(request);
+            Assert.True(listener.Serve("served").Length > LongestMessage);
+            curl.WaitForExit(Wait.Limit);
+            Assert.Equal("served", curl.Output.Trim());
+            Assert.Empty(Directory.GetFiles(data));
+        }
+
+        // Without the group, httpd's user may not read them, and the log says what to do.
+        Assert.Equal(0, ChildProcess.Run("chmod", "g-s,a+rwx", data).ExitCode);
+        Assert.Equal(500, Curl.Status(apache.Url(library)));
+        apache.WaitForLog("cannot be opened by httpd's user: give its directory httpd's group and mode 2770");
+    }
+
     [Theory, MemberData(nameof(Both))]
     public void File_without_the_directive_is_a_500_that_names_it(Stack stack)
     {

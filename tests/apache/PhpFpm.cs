@@ -14,7 +14,7 @@ internal sealed class PhpFpm : IDisposable
             error_log = {root}/fpm.log
             daemonize = no
             [www]
-            {(user == null ? "" : $"user = {user}\ngroup = {user}")}
+            {(user == null ? "" : $"user = {user}")}
             listen = {Socket}
             listen.mode = 0666
             listen.backlog = 511

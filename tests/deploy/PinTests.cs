@@ -3,6 +3,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
+using k8s.Models;
 using StreamingDaemon.Testing;
 using YamlDotNet.RepresentationModel;
 
@@ -32,8 +33,9 @@ public sealed partial class PinTests : IDisposable
             Assert.Equal($"sha256:{Registry.DigestOf(image.Split('@')[0])}", image.Split('@')[1]));
         // Each is a variable that compose takes.
         var compose = await File.ReadAllTextAsync(Tool.InRepository("docker-compose.yml"));
-        Assert.All(lines, line => Assert.Contains(
+        Assert.All(lines.Where(line => line.Key != "SECCOMP_IMAGE"), line => Assert.Contains(
             $"${{{line.Key}:-{line.Value.Split('@')[0]}}}", compose, StringComparison.Ordinal));
+        Assert.Equal(OfTheDaemonSet().Single(), lines["SECCOMP_IMAGE"].Split('@')[0]);
 
         var file = _directory.File("images.env");
         await File.WriteAllTextAsync(file, printed);
@@ -68,10 +70,17 @@ public sealed partial class PinTests : IDisposable
         Assert.All(dockerfiles.SelectMany(text => From().Matches(text)),
             from => Assert.Contains(from.Groups[1].Value, (string[])["${BASE}", "scratch"]));
         var compose = Yaml.Read(File.ReadAllText(Tool.InRepository("docker-compose.yml")));
-        return dockerfiles.Select(text => Base().Match(text).Groups[1].Value).Concat(
+        return dockerfiles.Select(text => Base().Match(text).Groups[1].Value).Concat(OfTheDaemonSet()).Concat(
             ((YamlMappingNode)compose["services"]).Children.Values
                 .Cast<YamlMappingNode>().Where(service => service.Children.ContainsKey("image"))
                 .Select(service => Default().Match($"{service["image"]}").Groups[1].Value));
+    }
+
+    private static IEnumerable<string> OfTheDaemonSet()
+    {
+        var pod = Manifests.Read(File.ReadAllText(Tool.InRepository("deploy", "kubernetes", "seccomp", "daemonset.yaml")))
+            .OfType<V1DaemonSet>().Single().Spec.Template.Spec;
+        return pod.InitContainers.Concat(pod.Containers).Select(container => container.Image).Distinct();
     }
 
     private async Task<(int ExitCode, string Output, string Error)> PinAsync()

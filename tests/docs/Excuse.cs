@@ -61,6 +61,8 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("docs/operations.md", "deploy/pin-images.sh", Registries),
         new("docs/operations.md", "deploy/pin-images.sh >images.env", Registries),
         new("docs/operations.md", "deploy/pin-images.sh --check images.env", Engine),
+        new("docs/operations.md",
+            "kubectl set image daemonset/streaming-daemon-seccomp install=\"$SECCOMP_IMAGE\"", Cluster),
         new("docs/kubernetes.md",
             "helm install streaming-daemon deploy/helm/streaming-daemon --set daemon.backend=openai \\", Cluster),
         new("deploy/helm/streaming-daemon/README.md",
