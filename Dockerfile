@@ -17,6 +17,8 @@ COPY src src
 ARG REVISION
 RUN dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o /out ${REVISION:+-p:SourceRevisionId=$REVISION}
 COPY deploy/container deploy/container
+# Seconds since 1970 that all files of the image get; without it, they are of the hour of the build.
+ARG SOURCE_DATE_EPOCH
 RUN deploy/container/make-root.sh /out/streaming-daemon deploy/container/config.toml /root-of-the-image
 
 FROM scratch

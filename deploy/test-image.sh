@@ -31,8 +31,17 @@ mkdir "$work/build/source"
 cp "$binary" "$(dirname "$binary")/THIRD-PARTY-NOTICES.txt" "$(dirname "$binary")/streaming-daemon.cdx.json" \
   "$work/build/source/"
 cp -r deploy "$work/build/source/"
-chroot "$work/build" /source/deploy/container/make-root.sh \
-  /source/streaming-daemon /source/deploy/container/config.toml /root-of-the-image
+make_root() {
+  SOURCE_DATE_EPOCH=1700000000 chroot "$work/build" /source/deploy/container/make-root.sh \
+    /source/streaming-daemon /source/deploy/container/config.toml "$1"
+}
+bytes() { tar --create --sort=name --numeric-owner --directory "$work/build/$1" . | sha256sum; }
+make_root /root-of-the-image
+# A second one, at another time.
+touch "$work/build/source/streaming-daemon" "$work/build/source/deploy/container/config.toml"
+make_root /second-root
+[ "$(bytes root-of-the-image)" = "$(bytes second-root)" ] || fail "two roots of the same things differ"
+rm -r "$work/build/second-root"
 mkdir "$work/bundle"
 mv "$work/build/root-of-the-image" "$work/bundle/rootfs"
 root=$work/bundle/rootfs

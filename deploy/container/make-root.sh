@@ -1,6 +1,7 @@
 #!/bin/sh
 # Lays out the root of the image: the binary, the libraries that it loads, certificates, and no shell. Scanners find
 # each library's package, and the bill of materials of the binary, which publishing has written beside it.
+# With SOURCE_DATE_EPOCH, every file has that time: two builds of the same things are the same bytes.
 # usage: make-root.sh BINARY CONFIG ROOT
 # Runs where the libraries are that fit the binary: in the Dockerfile, and in deploy/test-image.sh.
 set -eu
@@ -53,3 +54,7 @@ chmod 0750 "$root/var/run/streaming-daemon"
 # Answers that wait to be delivered. A new volume gets this owner and mode from the image.
 chown 10001:33 "$root/var/lib/streaming-daemon"
 chmod 0700 "$root/var/lib/streaming-daemon"
+
+if [ -n "${SOURCE_DATE_EPOCH:-}" ]; then
+  find "$root" -depth -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+fi
