@@ -77,7 +77,7 @@ public sealed class DoctorTests
     }
 
     [Fact]
-    public void Data_that_httpd_s_user_cannot_read_is_a_failed_stream_with_the_reason_in_the_log()
+    public void Data_that_httpd_s_user_cannot_read_is_a_failed_stream_whose_reason_is_logged()
     {
         if (!Environment.IsPrivilegedProcess)
             return; // Only root can start php-fpm as another user.

@@ -145,7 +145,7 @@ public sealed class LongDataTests
 
     /// <summary>As sites isolate their applications: PHP has a user of its own.</summary>
     [Fact]
-    public void Files_of_another_user_s_php_are_read_and_removed_if_their_directory_has_httpd_s_group()
+    public void Files_of_another_user_s_php_are_read_and_removed_by_way_of_httpd_s_group()
     {
         if (!Environment.IsPrivilegedProcess)
             return; // Only root can start both.
