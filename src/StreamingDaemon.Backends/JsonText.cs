@@ -12,6 +12,13 @@ namespace StreamingDaemon.Backends;
 /// </summary>
 public static class JsonText
 {
+    /// <summary>The deepest nesting that is read. The platform's own limit is 64, which a schema or the
+    /// arguments of a tool may pass.</summary>
+    public const int MaxDepth = 1000;
+
+    /// <summary>Reads JSON up to <see cref="MaxDepth"/>.</summary>
+    public static JsonReaderOptions Options { get; } = new() { MaxDepth = MaxDepth };
+
     /// <summary>The current string or name, unescaped.</summary>
     public static string Read(ref Utf8JsonReader reader)
     {

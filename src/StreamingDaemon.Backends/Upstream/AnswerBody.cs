@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.Compression;
 using System.Net.Http;
 using System.Net.Http.Headers;
+using System.Text.Json;
 
 namespace StreamingDaemon.Backends.Upstream;
 
@@ -33,7 +34,7 @@ internal static class AnswerBody
 
     /// <summary>Most codings of one body. Each is a stream around another: thousands of them, which a header
     /// can name, would overflow the stack of whoever reads.</summary>
-    private const int MaxCodings = 4;
+    public const int MaxCodings = 4;
 
     /// <summary>White space accepted before a body: servers keep a connection open with empty lines.
     /// </summary>
@@ -75,7 +76,7 @@ internal static class AnswerBody
     /// <param name="response">Its Content-Encoding names the codings, in the order in which they were
     /// applied.</param>
     /// <param name="raw">The body as it is sent.</param>
-    /// <returns>Null if a coding is unknown, or if there are too many.</returns>
+    /// <returns>Null if there are more than <see cref="MaxCodings"/>.</returns>
     public static Stream? Decode(HttpResponseMessage response, Stream raw)
     {
         if (!HasCoding(response))
@@ -87,7 +88,8 @@ internal static class AnswerBody
         var body = raw;
         foreach (var coding in names.Reverse())
         {
-            Stream? decoded = coding.Split(';')[0].TrimEnd().ToLowerInvariant() switch
+            var name = coding.Split(';')[0].TrimEnd().ToLowerInvariant();
+            body = name switch
             {
                 // The words after "identity" are mistakes of servers, which name no coding of a content.
                 "" or "identity" or "none" or "utf-8" or "chunked" or "aws-chunked" or "binary" or "8bit"
@@ -95,11 +97,8 @@ internal static class AnswerBody
                 "gzip" or "x-gzip" => new CodedStream(body, BodyCoding.Gzip),
                 "deflate" => new CodedStream(body, BodyCoding.Deflate),
                 "br" => new CodedStream(body, BodyCoding.Brotli),
-                _ => null,
+                _ => new CodedStream(body, BodyCoding.Other, name),
             };
-            if (decoded is null)
-                return null;
-            body = decoded;
         }
 
         return body;
@@ -135,29 +134,62 @@ internal static class AnswerBody
         return (BodyKind.Other, buffer);
     }
 
-    /// <summary>Reads the whole body.</summary>
+    /// <summary>Reads the whole body, unless it proves to be lines of JSON.</summary>
     /// <param name="body">The rest of it.</param>
     /// <param name="begun">What was read before.</param>
     /// <param name="maxBytes">Longest body accepted.</param>
     /// <param name="onActivity">Called whenever something came.</param>
     /// <param name="cancellationToken">The client's.</param>
-    /// <returns>The body, or null if it is too long.</returns>
-    public static async ValueTask<ReadOnlyMemory<byte>?> ReadWholeAsync(
+    /// <returns>Json and the body; Events and what was read, if lines come; Other if it is too
+    /// long.</returns>
+    public static async ValueTask<(BodyKind Kind, ReadOnlyMemory<byte> Bytes)> ReadWholeAsync(
         Stream body, ReadOnlyMemory<byte> begun, int maxBytes, Action onActivity,
         CancellationToken cancellationToken)
     {
         var whole = new ArrayBufferWriter<byte>();
         whole.Write(begun.Span);
+        bool? isLines = null;
         while (whole.WrittenCount <= maxBytes)
         {
+            isLines ??= IsLines(whole.WrittenSpan);
+            if (isLines == true)
+                return (BodyKind.Events, whole.WrittenMemory);
             var count = await body.ReadAsync(whole.GetMemory(4096), cancellationToken);
             if (count == 0)
-                return whole.WrittenMemory;
+                return (BodyKind.Json, whole.WrittenMemory);
             onActivity();
             whole.Advance(count);
         }
 
-        return null;
+        return (BodyKind.Other, default);
+    }
+
+    /// <summary>Whether the first line is a JSON object, and another line follows it. Servers stream such
+    /// lines as application/json, and a reader must not wait for the last one.</summary>
+    /// <returns>Null if it cannot be said yet.</returns>
+    private static bool? IsLines(ReadOnlySpan<byte> begun)
+    {
+        if (begun.StartsWith("\ufeff"u8))
+            begun = begun[3..];
+        begun = begun.TrimStart(" \t\r\n"u8);
+        if (begun.IndexOf((byte)'\n') is not (>= 0 and var end))
+            return null;
+        var line = begun[..end].TrimEnd(" \t\r"u8);
+        if (line[0] != (byte)'{' || line[^1] != (byte)'}')
+            return false;
+        if (begun[end..].TrimStart(" \t\r\n"u8).IsEmpty)
+            return null;
+        try
+        {
+            var reader = new Utf8JsonReader(line, JsonText.Options);
+            reader.Read();
+            reader.Skip();
+            return reader.BytesConsumed == line.Length;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
     }
 
     /// <summary>What the first bytes say; null if more are needed.</summary>

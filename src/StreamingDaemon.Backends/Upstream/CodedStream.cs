@@ -14,6 +14,10 @@ internal enum BodyCoding
 
     /// <summary>br</summary>
     Brotli,
+
+    /// <summary>Any that is not decoded. .NET 10 has no decoder for zstd, the one of them that is still
+    /// sent.</summary>
+    Other,
 }
 
 /// <summary>
@@ -23,8 +27,13 @@ internal enum BodyCoding
 /// </summary>
 /// <param name="body">The body as it comes; disposed with this.</param>
 /// <param name="coding">What the header says.</param>
-internal sealed class CodedStream(Stream body, BodyCoding coding) : ReadOnlyStream
+/// <param name="name">The coding's name in the header, for the log.</param>
+internal sealed class CodedStream(Stream body, BodyCoding coding, string name = "") : ReadOnlyStream
 {
+    /// <summary>Codings that the log may name.</summary>
+    private static readonly string[] s_names =
+        ["zstd", "compress", "x-compress", "dcb", "dcz", "bzip2", "xz", "lz4"];
+
     /// <summary>A body that begins with this many characters of text is not coded: coded data begins so once
     /// in five million times.</summary>
     private const int TextBytes = 16;
@@ -74,6 +83,7 @@ internal sealed class CodedStream(Stream body, BodyCoding coding) : ReadOnlyStre
         {
             BodyCoding.Gzip => new GZipStream(whole, CompressionMode.Decompress),
             BodyCoding.Brotli => new BrotliStream(whole, CompressionMode.Decompress),
+            BodyCoding.Other => throw new UnknownCodingException(s_names.Contains(name) ? name : "unknown"),
             _ when (first[0] & 0xf) == 8 && first[0] >> 4 <= 7 =>
                 new ZLibStream(whole, CompressionMode.Decompress),
             _ => new DeflateStream(whole, CompressionMode.Decompress),
@@ -97,3 +107,8 @@ internal sealed class CodedStream(Stream body, BodyCoding coding) : ReadOnlyStre
         }
     }
 }
+
+/// <summary>A body's coding is none that is decoded.</summary>
+/// <param name="name">Its name, if that may be shown.</param>
+internal sealed class UnknownCodingException(string name) : IOException(
+    $"the upstream's Content-Encoding ({name}) cannot be decoded: the daemon asks for none");

@@ -50,12 +50,12 @@ internal sealed class Dialer
         if (host is not DnsEndPoint named)
             return await ConnectToAsync(host, cancellationToken);
         if (IPAddress.TryParse(named.Host, out var literal))
-            return await ConnectToAsync(new IPEndPoint(literal, named.Port), cancellationToken);
+            return await ConnectToAsync(new IPEndPoint(Unmapped(literal), named.Port), cancellationToken);
         var addresses = await _resolve(named.Host, cancellationToken);
         if (addresses.Length == 0)
             throw new SocketException((int)SocketError.HostNotFound);
-        var endPoints = Array.ConvertAll(
-            InTurns(addresses, IsSlow), address => new IPEndPoint(address, named.Port));
+        var endPoints = Array.ConvertAll(InTurns(Array.ConvertAll(addresses, Unmapped), IsSlow),
+            address => new IPEndPoint(address, named.Port));
         return endPoints.Length == 1
             ? await ConnectToAsync(endPoints[0], cancellationToken)
             : await RaceAsync(endPoints, cancellationToken);
@@ -79,6 +79,11 @@ internal sealed class Dialer
             .ThenBy(entry => entry.IsSecond)
             .Select(entry => entry.Address)];
     }
+
+    /// <summary>An IPv4 address in IPv6's form (RFC 4291, section 2.5.5.2) as what it is: a socket of IPv6
+    /// does not reach it.</summary>
+    private static IPAddress Unmapped(IPAddress address) =>
+        address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
 
     private static async Task<Socket> ConnectToAsync(EndPoint address, CancellationToken cancellationToken)
     {

@@ -73,6 +73,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
             {
                 cancellationToken.ThrowIfCancellationRequested();
+                if (_transport.SpeaksHttp2)
+                    _failures.OnAnswer();
                 failed = _failures.FromSending(exception);
                 if (_transport.OnFailure(exception))
                     failed = failed with { ShouldRetry = true };
@@ -166,10 +168,17 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
                     await abort.DisposeAsync();
                     return await PumpOf(response, request, sink, cancellationToken).RunAsync(content, begun);
                 case BodyKind.Json:
-                    var whole = await AnswerBody.ReadWholeAsync(
+                    var (whole, json) = await AnswerBody.ReadWholeAsync(
                         content, begun, _upstream.MaxEventBytes, sink.OnUpstreamActivity, cancellationToken);
+                    if (whole == BodyKind.Events)
+                    {
+                        await abort.DisposeAsync();
+                        return await PumpOf(response, request, sink, cancellationToken)
+                            .RunAsync(content, json);
+                    }
+
                     response.Dispose();
-                    if (whole is not { } json)
+                    if (whole != BodyKind.Json)
                         return UpstreamFailures.TooLong(_upstream.MaxEventBytes, status);
                     return await JsonAnswer.ReadAsync(
                         json, CreateReader(request), sink, status, cancellationToken);
@@ -204,7 +213,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             {
                 failed = failed with
                 {
-                    Reason = "the upstream's answer has a Content-Encoding that is not known, or too many",
+                    Reason =
+                        $"the upstream's Content-Encoding names more than {AnswerBody.MaxCodings} codings",
                 };
             }
 

@@ -66,7 +66,8 @@ internal static class RetryAdvice
     {
         var (isWrong, isPassing) = (false, false);
         // The body may be cut at its limit, or be no JSON: what was read until then counts.
-        var reader = new Utf8JsonReader(body, isFinalBlock: false, default);
+        var reader = new Utf8JsonReader(
+            body, isFinalBlock: false, new JsonReaderState(JsonText.Options));
         try
         {
             while (reader.Read())

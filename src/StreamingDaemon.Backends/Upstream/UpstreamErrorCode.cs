@@ -51,7 +51,8 @@ internal static class UpstreamErrorCode
     {
         try
         {
-            var reader = new Utf8JsonReader(body.StartsWith("\ufeff"u8) ? body["\ufeff"u8.Length..] : body);
+            var reader = new Utf8JsonReader(
+                body.StartsWith("\ufeff"u8) ? body["\ufeff"u8.Length..] : body, JsonText.Options);
             using var document = JsonDocument.ParseValue(ref reader);
             return Find(document.RootElement, secret, depth: 0);
         }
@@ -115,21 +116,39 @@ internal static class UpstreamErrorCode
                 return name;
         }
 
-        foreach (var field in s_wrappers)
+        if (OfWrapper(error, isUsual: true, secret, depth) is { } ofWrapper)
+            return ofWrapper;
+        if (OfChoice(error, secret, depth) is { } ofChoice)
+            return ofChoice;
+        // OpenRouter's code is a status, and its metadata name the error.
+        var type = First(error, s_typeFields, secret)
+            ?? First(Inner(error, "metadata"), ["error_type"], secret);
+        var code = First(error, s_codeFields, secret);
+        return type is null || code is null || type == code
+            ? type ?? code ?? OfWrapper(error, isUsual: false, secret, depth)
+            : $"{type}/{code}";
+    }
+
+    /// <summary>The name of an error inside an object that is around it.</summary>
+    /// <param name="around">May have such an object.</param>
+    /// <param name="isUsual">Only objects of usual names: their error counts before a name beside
+    /// them.</param>
+    /// <param name="secret">The key.</param>
+    /// <param name="depth">How deep the object is.</param>
+    private static string? OfWrapper(JsonElement around, bool isUsual, string secret, int depth)
+    {
+        foreach (var property in around.EnumerateObject())
         {
-            if (Inner(error, field) is { ValueKind: JsonValueKind.Object } wrapper
-                && s_innerFields.Any(name => wrapper.TryGetProperty(name, out _))
+            if (property.Value is { ValueKind: JsonValueKind.Object } wrapper
+                && !property.NameEquals("choices"u8) && (!isUsual || s_wrappers.Contains(property.Name))
+                && s_innerFields.Any(field => wrapper.TryGetProperty(field, out _))
                 && Find(wrapper, secret, depth + 1) is { } name)
             {
                 return name;
             }
         }
 
-        if (OfChoice(error, secret, depth) is { } ofChoice)
-            return ofChoice;
-        var type = First(error, s_typeFields, secret);
-        var code = First(error, s_codeFields, secret);
-        return type is null || code is null || type == code ? type ?? code : $"{type}/{code}";
+        return null;
     }
 
     /// <summary>The name of an error inside the first choice, or inside its delta or message. Nothing else in
@@ -155,6 +174,8 @@ internal static class UpstreamErrorCode
 
     private static string? First(JsonElement error, string[] fields, string secret)
     {
+        if (error.ValueKind != JsonValueKind.Object)
+            return null;
         foreach (var field in fields)
         {
             if (error.TryGetProperty(field, out var value) && Word(value, secret) is { } word)

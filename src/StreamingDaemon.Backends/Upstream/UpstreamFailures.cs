@@ -37,7 +37,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         ? $"if it does not speak HTTP/2, {options.Http1Hint}"
         : null;
 
-    /// <summary>A response head came: the HTTP version is the right one.</summary>
+    /// <summary>A response head or HTTP/2's SETTINGS came: the HTTP version is the right one.</summary>
     public void OnAnswer() => _hasAnswered = true;
 
     /// <summary>The request got no answer.</summary>
@@ -67,8 +67,10 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
 
     /// <summary>The answer broke off or became unreadable.</summary>
     public static BackendResult FromReading(Exception exception, int status) =>
-        BackendResult.Failed(UpstreamFault.BrokenOff,
-            $"the upstream's answer broke off: {UpstreamCause.Of(exception)}", status);
+        UpstreamCause.Find<UnknownCodingException>(exception) is { } coding
+            ? BackendResult.Failed(UpstreamFault.NotAStream, coding.Message, status)
+            : BackendResult.Failed(UpstreamFault.BrokenOff,
+                $"the upstream's answer broke off: {UpstreamCause.Of(exception)}", status);
 
     /// <summary>The upstream sent a line or an event above the limit.</summary>
     public static BackendResult TooLong(int maxBytes, int status) => BackendResult.Failed(
@@ -83,7 +85,8 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
 
     /// <summary>The upstream sent an unreadable event.</summary>
     public static BackendResult Malformed(int status) => BackendResult.Failed(
-        UpstreamFault.Malformed, "the upstream sent an event that is not a JSON object", status);
+        UpstreamFault.Malformed, "the upstream sent an event that is not a JSON object, or nests too deep",
+        status);
 
     /// <summary>The upstream ended cleanly, but the answer was not whole.</summary>
     /// <param name="expectedEnd"><see cref="IEventReader.ExpectedEnd"/></param>
@@ -157,6 +160,13 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     private (UpstreamFault Fault, string What) Classify(Exception exception)
     {
         var http = UpstreamCause.Find<HttpRequestException>(exception);
+        // Over HTTP/2 the limit is the cause of an error without a name.
+        if (UpstreamCause.Find<HttpRequestException>(http?.InnerException) is
+            { HttpRequestError: HttpRequestError.ConfigurationLimitExceeded } limit)
+        {
+            http = limit;
+        }
+
         switch (http?.HttpRequestError)
         {
             case HttpRequestError.NameResolutionError:

@@ -6,9 +6,9 @@ using System.Text.Json;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// How long an upstream asks to wait: <c>retry-after-ms</c> (the official API's, milliseconds), else
-/// Retry-After: seconds, perhaps with a fraction, or a date (RFC 9110, section 10.2.3); else what its error's
-/// body says.
+/// How long an upstream asks to wait: <c>retry-after-ms</c> (the official API's, milliseconds; Azure also
+/// has <c>x-ms-retry-after-ms</c>), else Retry-After: seconds, perhaps with a fraction, or a date (RFC 9110,
+/// section 10.2.3); else what its error's body says.
 /// </summary>
 internal static class UpstreamRetryAfter
 {
@@ -16,13 +16,19 @@ internal static class UpstreamRetryAfter
     /// daemon itself never waits so long (<see cref="RetryPolicy"/>).</summary>
     private static readonly TimeSpan s_longest = TimeSpan.FromDays(3650);
 
+    /// <summary>OpenAI's header, and Azure's for it.</summary>
+    private static readonly string[] s_milliseconds = ["retry-after-ms", "x-ms-retry-after-ms"];
+
     /// <returns>Null if the response does not say.</returns>
     public static TimeSpan? Of(in HttpHeadersNonValidated headers, DateTimeOffset now)
     {
-        foreach (var value in ValuesOf(headers, "retry-after-ms"))
+        foreach (var name in s_milliseconds)
         {
-            if (ParseMilliseconds(value) is { } wait)
-                return wait;
+            foreach (var value in ValuesOf(headers, name))
+            {
+                if (ParseMilliseconds(value) is { } wait)
+                    return wait;
+            }
         }
 
         foreach (var value in ValuesOf(headers, "Retry-After"))
@@ -40,7 +46,8 @@ internal static class UpstreamRetryAfter
     public static TimeSpan? OfBody(ReadOnlySpan<byte> body)
     {
         // The body may be cut at its limit, or be no JSON.
-        var reader = new Utf8JsonReader(body, isFinalBlock: false, default);
+        var reader = new Utf8JsonReader(
+            body, isFinalBlock: false, new JsonReaderState(JsonText.Options));
         try
         {
             while (reader.Read())

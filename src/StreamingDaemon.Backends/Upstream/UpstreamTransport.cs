@@ -27,6 +27,7 @@ internal sealed class UpstreamTransport : IDisposable
     private readonly HttpVersionPolicy _versionPolicy;
     private readonly bool _isTls;
     private bool _isConnectionEach;
+    private bool _speaksHttp2;
     private UpstreamTlsFiles _files;
     private volatile Pool _pool;
 
@@ -68,6 +69,13 @@ internal sealed class UpstreamTransport : IDisposable
         var old = _pool;
         _pool = pool;
         old.Standby?.Dispose();
+    }
+
+    /// <summary>The upstream has sent HTTP/2's SETTINGS.</summary>
+    public bool SpeaksHttp2
+    {
+        get => Volatile.Read(ref _speaksHttp2);
+        private set => Volatile.Write(ref _speaksHttp2, value);
     }
 
     /// <summary>Sends it, with <c>Accept: text/event-stream</c>; returns when the response's head has
@@ -129,7 +137,8 @@ internal sealed class UpstreamTransport : IDisposable
     {
         var tls = new UpstreamTls(files, _options.TrustsAnyCertificate);
         var standby = _hasStandby ? CreateStandby(_options, tls, _dialer) : null;
-        var handler = CreateHandler(_options, _proxy, tls, _dialer, standby);
+        var handler = CreateHandler(
+            _options, _proxy, tls, _dialer, standby, () => SpeaksHttp2 = true);
         return new Pool(new HttpMessageInvoker(_options.Trace?.Around(handler) ?? handler), standby);
     }
 
@@ -154,7 +163,7 @@ internal sealed class UpstreamTransport : IDisposable
     }
 
     private static SocketsHttpHandler CreateHandler(UpstreamOptions options, UpstreamProxy? proxy,
-        UpstreamTls tls, Dialer dialer, Preconnector? standby)
+        UpstreamTls tls, Dialer dialer, Preconnector? standby, Action onHttp2)
     {
         var handler = new SocketsHttpHandler
         {
@@ -186,9 +195,9 @@ internal sealed class UpstreamTransport : IDisposable
             // ResponsePump drains the bodies that end well.
             ResponseDrainTimeout = TimeSpan.Zero,
         };
-        handler.PlaintextStreamFilter = static (context, _) => new ValueTask<Stream>(
+        handler.PlaintextStreamFilter = (context, _) => new ValueTask<Stream>(
             context.NegotiatedHttpVersion.Major == 2
-                ? new Http2FloodGuard(context.PlaintextStream)
+                ? new Http2Guard(context.PlaintextStream, onHttp2)
                 : context.PlaintextStream);
         // The handler adds TLS if the scheme asks for it.
         if (options.SocketPath is { } path)

@@ -47,6 +47,19 @@ public sealed class DialerTests
         }
     }
 
+    [Theory]
+    [InlineData("llm.example")]
+    [InlineData("::ffff:127.0.0.1")]
+    public async Task Address_of_IPv4_in_the_form_of_IPv6_is_reached(string host)
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var dialer = new Dialer((_, _) => Task.FromResult<IPAddress[]>([IPAddress.Parse("::ffff:127.0.0.1")]));
+        var upstream = new DnsEndPoint(host, ((IPEndPoint)listener.LocalEndpoint).Port);
+        using var socket = await dialer.ConnectAsync(upstream, default).AsTask().WithinLimit();
+        Assert.True(socket.Connected);
+    }
+
     [Fact]
     public async Task Refused_address_is_followed_by_the_next_at_once_and_all_of_them_by_the_error()
     {

@@ -102,7 +102,7 @@ public sealed class BrokenServer : IAsyncDisposable
                 _sockets.Add(socket);
                 _ = ServeAsync(socket);
             }
-            catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or SocketException)
+            catch (Exception e) when (e is OperationCanceledException or InvalidOperationException or SocketException)
             {
                 return;
             }

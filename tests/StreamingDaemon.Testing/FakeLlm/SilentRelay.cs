@@ -74,7 +74,7 @@ public sealed class SilentRelay : IAsyncDisposable
                 _ = ForwardAsync(server, client, alive);
             }
         }
-        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or SocketException)
+        catch (Exception e) when (e is OperationCanceledException or InvalidOperationException or SocketException)
         {
             // The relay, or the server behind it, stops.
         }
@@ -90,7 +90,7 @@ public sealed class SilentRelay : IAsyncDisposable
                 await to.SendAsync(buffer.AsMemory(0, count), alive);
             to.Shutdown(SocketShutdown.Send);
         }
-        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or SocketException)
+        catch (Exception e) when (e is OperationCanceledException or InvalidOperationException or SocketException)
         {
             // Silent from here on, or ended.
         }

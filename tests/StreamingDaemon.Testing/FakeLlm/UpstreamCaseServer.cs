@@ -79,7 +79,7 @@ public sealed class UpstreamCaseServer : IAsyncDisposable
                 _sockets.Add(socket);
                 _ = ServeAsync(socket);
             }
-            catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or SocketException)
+            catch (Exception e) when (e is OperationCanceledException or InvalidOperationException or SocketException)
             {
                 return;
             }
