@@ -187,6 +187,38 @@ public sealed class UpstreamCheckTests
             lines["upstream TLS"].Detail, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("data: {\"choices\":[{\"delta\":{\"content\":\"\"},\"finish_reason\":\"length\"}]}\n\n")]
+    [InlineData("data: {\"choices\":[{\"delta\":{\"content\":\"\\n\"},\"finish_reason\":\"length\"}]}\n\n")]
+    public async Task Model_that_spends_its_one_token_on_nothing_to_show_is_asked_without_a_limit(string answer)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync(FakeLlmTransport.Http1);
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            var isLimited = exchange.Request.Body.Contains("max_tokens", StringComparison.Ordinal);
+            await exchange.SendRawAsync(isLimited ? answer : answer.Replace("\"content\":\"", "\"content\":\"Hi", StringComparison.Ordinal));
+        };
+
+        var (exitCode, lines) = await CheckAsync(upstream.OpenAIEnvironment(false));
+
+        Assert.Equal("ok", lines["upstream first token"].Status);
+        Assert.Equal((0, 2), (exitCode, upstream.Requests.Count));
+    }
+
+    [Fact]
+    public async Task Https_address_of_a_server_without_TLS_that_says_nothing_fails_at_TLS_and_says_so()
+    {
+        await using var server = new BrokenServer(BrokenServerKind.Mute);
+        var environment = Environment(server.BaseAddress("https").ToString());
+        environment["STREAMING_DAEMON_TIMEOUTS__CONNECT_TIMEOUT_MS"] = "5000";
+
+        var (_, lines) = await CheckAsync(environment);
+
+        Assert.Equal("failed", lines["upstream TLS"].Status);
+        Assert.Contains("Does the server speak TLS on this port?", lines["upstream TLS"].Detail, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Silent_upstream_fails_at_the_first_token_after_its_timeouts()
     {

@@ -17,9 +17,14 @@ internal sealed class OpenAIProbe(OpenAIOptions options)
     public async Task<IReadOnlyList<UpstreamFinding>> RunAsync(CancellationToken cancellationToken)
     {
         var (result, firstToken) = await AskAsync(1, cancellationToken);
-        // Some models know this limit only under another name. The answer is left at its first token anyway.
-        if (result is { UpstreamStatus: 400, Fault: UpstreamFault.ClientError } && firstToken is null)
+        // Some models know this limit only under another name, and models that think may spend the token on
+        // that. The answer is left at its first token anyway.
+        if (firstToken is null && (result is { UpstreamStatus: 400 or 422, Fault: UpstreamFault.ClientError }
+            or { Fault: UpstreamFault.EmptyAnswer, FinishReason: not null }))
+        {
             (result, firstToken) = await AskAsync(null, cancellationToken);
+        }
+
         var failure = firstToken is null ? new ProbeFailure(options, _trace, result) : null;
         Describe(failure);
         if (firstToken is { } time)

@@ -48,6 +48,7 @@ internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, B
         UpstreamFault.Dns => $"Look for a typo in {Base}; or this machine's DNS does not know the name",
         UpstreamFault.Connect when options.ApiSocket is not null => "Is the server running?",
         UpstreamFault.Connect => $"Is the server running, and is {Base} its address? A firewall may refuse",
+        UpstreamFault.ConnectTimeout when Step == "TLS" => TlsHint(),
         UpstreamFault.ConnectTimeout => $"A firewall drops the packets, or {Base} is not its address",
         UpstreamFault.Tls => TlsHint(),
         UpstreamFault.Reset => "Its log may say why. A proxy or a firewall may cut the connection",
