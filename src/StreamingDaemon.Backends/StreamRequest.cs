@@ -10,9 +10,6 @@ public record StreamRequest
     private static readonly ReadOnlyDictionary<string, ReadOnlyMemory<byte>> s_none = new(
         new Dictionary<string, ReadOnlyMemory<byte>>());
 
-    /// <summary>The deepest nesting a reader can read. The handoff's own limit is lower.</summary>
-    private const int MaxDepth = 1000;
-
     private string? _requestId;
 
     /// <summary>Correlates logs, error events and the upstream's own logs. If unset, it is made on first read
@@ -90,7 +87,7 @@ public record StreamRequest
     {
         if (!Parameters.TryGetValue("stream_options", out var json))
             return false;
-        var reader = new Utf8JsonReader(json.Span, new JsonReaderOptions { MaxDepth = MaxDepth });
+        var reader = new Utf8JsonReader(json.Span, JsonText.Options);
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
             return false;
         var asks = false;

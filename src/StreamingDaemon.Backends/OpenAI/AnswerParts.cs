@@ -1,4 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using StreamingDaemon.Backends.Upstream;
 
@@ -174,9 +176,30 @@ internal struct AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisposable
         HasAnswer |= IsChunks;
     }
 
-    /// <summary>Whether the text from a place on is more than white space.</summary>
-    private readonly bool HasText(int start) => _text.Length > MostBlank
-        || _text.Memory.Span[start..].ContainsAnyExcept(" \t\r\n"u8);
+    /// <summary>Whether the text from a place on holds anything that a reader would see.</summary>
+    private readonly bool HasText(int start)
+    {
+        var text = _text.Memory.Span[start..];
+        return _text.Length > MostBlank || text.ContainsAnyInRange((byte)'!', (byte)'~') || HasVisible(text);
+    }
+
+    /// <summary>White space of Unicode, zero-width characters and controls are a blank answer too.</summary>
+    private static bool HasVisible(ReadOnlySpan<byte> text)
+    {
+        while (!text.IsEmpty)
+        {
+            _ = Rune.DecodeFromUtf8(text, out var rune, out var length);
+            if (!Rune.IsWhiteSpace(rune)
+                && Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or UnicodeCategory.Format))
+            {
+                return true;
+            }
+
+            text = text[length..];
+        }
+
+        return false;
+    }
 
     public void Dispose()
     {

@@ -18,7 +18,7 @@ internal static class ChatRequestJson
     private const string StreamOptions = "stream_options";
 
     /// <summary>The deepest nesting the writer can write. The handoff's own limit is lower.</summary>
-    private static readonly JsonDocumentOptions s_anyDepth = new() { MaxDepth = 1000 };
+    private static readonly JsonDocumentOptions s_anyDepth = new() { MaxDepth = JsonText.MaxDepth };
 
     /// <param name="writer">Writes into the buffer.</param>
     /// <param name="buffer">Gets the application's JSON, past the writer.</param>

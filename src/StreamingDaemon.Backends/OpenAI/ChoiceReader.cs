@@ -104,6 +104,8 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
                 FinishReason ??= reader.TokenType == JsonTokenType.True ? "stop" : null;
                 reader.Skip();
                 return true;
+            case 10 or 17 when Usage?.TryReadOllama(ref reader) == true:
+                return true;
             case 11 when JsonText.Equals(ref reader, "done_reason"u8):
                 reader.Read();
                 FinishReason = FinishReasons.Read(ref reader) ?? FinishReason;
@@ -196,7 +198,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
             _parts.Restore(_eventStart);
             choice = new Choice(position);
             json = json[start..];
-            var again = new Utf8JsonReader(json);
+            var again = new Utf8JsonReader(json, JsonText.Options);
             again.Read();
             while (again.Read() && again.TokenType == JsonTokenType.PropertyName)
                 ReadField(ref again, ref choice);
@@ -260,14 +262,14 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
     {
         if (choice.MessageAt >= 0 && !_parts.SawDelta)
         {
-            var reader = new Utf8JsonReader(json[choice.MessageAt..]);
+            var reader = new Utf8JsonReader(json[choice.MessageAt..], JsonText.Options);
             reader.Read();
             choice.IsFailed |= MessageReader.Read(ref _parts, ref reader, isDelta: false);
         }
 
         if (choice.TextAt < 0 || _parts.SawDelta || _parts.Count > before.Count)
             return;
-        var text = new Utf8JsonReader(json[choice.TextAt..]);
+        var text = new Utf8JsonReader(json[choice.TextAt..], JsonText.Options);
         text.Read();
         _parts.AddText(ref text);
     }

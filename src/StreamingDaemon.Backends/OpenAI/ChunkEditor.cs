@@ -23,7 +23,7 @@ internal ref struct ChunkEditor(ReadOnlySpan<byte> json, bool repeats, ref Delta
 
     public void Edit()
     {
-        var reader = new Utf8JsonReader(_json);
+        var reader = new Utf8JsonReader(_json, JsonText.Options);
         reader.Read();
         var (hasAny, hasChoices) = (false, false);
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
@@ -123,7 +123,7 @@ internal ref struct ChunkEditor(ReadOnlySpan<byte> json, bool repeats, ref Delta
     private void EditMessage(in Field message)
     {
         Replace(message.NameStart, message.NameEnd, "\"delta\""u8);
-        var reader = new Utf8JsonReader(_json[message.Start..message.End]);
+        var reader = new Utf8JsonReader(_json[message.Start..message.End], JsonText.Options);
         reader.Read();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {

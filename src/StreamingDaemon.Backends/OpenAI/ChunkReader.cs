@@ -15,7 +15,8 @@ namespace StreamingDaemon.Backends.OpenAI;
 internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.Text,
     DeltaKinds unshown = DeltaKinds.None) : IDisposable
 {
-    private static readonly JsonReaderOptions s_json = new() { AllowMultipleValues = true };
+    private static readonly JsonReaderOptions s_json =
+        new() { AllowMultipleValues = true, MaxDepth = JsonText.MaxDepth };
 
     private ChoiceReader _choices = new(wanted, unshown);
 
@@ -96,6 +97,8 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
                 return kind;
             // Usually nothing follows. Some servers put several objects into one event.
             data = data[length..].TrimStart(" \t\r\n"u8);
+            if (data.StartsWith((byte)','))
+                data = data[1..].TrimStart(" \t\r\n"u8);
         }
 
         return EventKind.Delta;
@@ -106,7 +109,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     {
         try
         {
-            var reader = new Utf8JsonReader(data);
+            var reader = new Utf8JsonReader(data, JsonText.Options);
             var signs = new ErrorSigns();
             while (reader.Read() && reader.TokenType == JsonTokenType.StartArray)
             {
@@ -234,6 +237,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
             if (JsonText.Equals(ref reader, "choices"u8))
             {
                 reader.Read();
+                signs.HasChoicesField = true;
                 isArray = reader.TokenType == JsonTokenType.StartArray;
                 signs.HasChoices |= _choices.ReadAll(ref reader, json);
             }
@@ -255,10 +259,20 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
             return true;
         }
 
+        if (signs.EnvelopeAt is { } at && !signs.HasChoicesField)
+            return ReadEnveloped(json[at..], isOther);
         // An event of another name without choices is none: a ping, a status.
         if (_chunks is not null && (isArray || signs.HasChoices || !isOther))
             _chunks.Add(value, isArray && !_choices.LacksDelta, _choices.SawDelta);
         return false;
+    }
+
+    /// <summary>The chunk inside an envelope: <c>{"code":0,"data":{"choices":[…]}}</c>.</summary>
+    private bool ReadEnveloped(ReadOnlySpan<byte> json, bool isOther)
+    {
+        var reader = new Utf8JsonReader(json, s_json);
+        reader.Read();
+        return ReadRoot(ref reader, json, isOther);
     }
 
     /// <summary>The finish reason that says that the provider failed.</summary>

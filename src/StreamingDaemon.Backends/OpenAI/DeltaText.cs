@@ -139,7 +139,12 @@ internal struct DeltaText
     /// <summary>Adds a UTF-16 unit.</summary>
     private void AddUnit(char unit)
     {
-        FlushBytes();
+        if (_byteCount > 0)
+        {
+            FlushHalf();
+            FlushBytes();
+        }
+
         if (_half != 0 && char.IsLowSurrogate(unit))
         {
             Add(new Rune(_half, unit));
@@ -154,10 +159,10 @@ internal struct DeltaText
             Add(Rune.TryCreate(unit, out var rune) ? rune : Rune.ReplacementChar);
     }
 
-    /// <summary>Adds a byte of UTF-8.</summary>
+    /// <summary>Adds a byte of UTF-8. Some runtimes write each half of a pair as a character of its own
+    /// (CESU-8).</summary>
     private void AddByte(byte next)
     {
-        FlushHalf();
         Span<byte> bytes = stackalloc byte[4];
         for (var i = 0; i < _byteCount; i++)
             bytes[i] = (byte)(_bytes >> (8 * i));
@@ -167,8 +172,16 @@ internal struct DeltaText
         _byteCount = 0;
         while (!bytes.IsEmpty)
         {
+            var isHalf = bytes is [0xed, >= 0xa0 and <= 0xbf]
+                or [0xed, >= 0xa0 and <= 0xbf, >= 0x80 and <= 0xbf];
+            if (isHalf && bytes.Length == 3)
+            {
+                AddUnit((char)(0xd000 | ((bytes[1] & 0x3f) << 6) | (bytes[2] & 0x3f)));
+                return;
+            }
+
             var status = Rune.DecodeFromUtf8(bytes, out var rune, out var consumed);
-            if (status == OperationStatus.NeedMoreData)
+            if (isHalf || status == OperationStatus.NeedMoreData)
             {
                 for (var i = 0; i < bytes.Length; i++)
                     _bytes |= (uint)bytes[i] << (8 * i);
@@ -176,6 +189,7 @@ internal struct DeltaText
                 return;
             }
 
+            FlushHalf();
             Add(rune);
             bytes = bytes[consumed..];
         }

@@ -21,6 +21,9 @@ internal struct ErrorSigns
     /// <summary>A code or status that stands for success: the text beside it is no error's.</summary>
     private bool _isSuccess;
 
+    /// <summary>An object of any other name holds an error.</summary>
+    private bool _isWrapped;
+
     /// <summary>The event is one, whatever else it holds.</summary>
     public bool IsCertain { get; set; }
 
@@ -30,9 +33,20 @@ internal struct ErrorSigns
     /// <summary>The event has a choice.</summary>
     public bool HasChoices { get; set; }
 
+    /// <summary>The event has the field for choices, perhaps an empty one.</summary>
+    public bool HasChoicesField { get; set; }
+
+    /// <summary>Where an object of the event begins that holds choices: the event is an envelope around a
+    /// chunk.</summary>
+    public int? EnvelopeAt { get; private set; }
+
     /// <summary>The event is an error.</summary>
     public readonly bool IsError => IsCertain || (_hasErrorText && !_isSuccess)
-        || ((_isLikely || (_hasMessage && !IsOtherEvent)) && !_isSuccess && !HasChoices);
+        || ((_isLikely || IsLikelyAlone) && !_isSuccess && !HasChoices);
+
+    /// <summary>Signs that count only if nothing says that the event is something else.</summary>
+    private readonly bool IsLikelyAlone => !IsOtherEvent
+        && ((_hasMessage && EnvelopeAt is null) || (_isWrapped && !HasChoicesField));
 
     /// <summary>Reads one field of the event's object. The reader is at its name, and ends after its value.
     /// </summary>
@@ -86,7 +100,7 @@ internal struct ErrorSigns
             case 8 when JsonText.Equals(ref reader, "response"u8)
                 || JsonText.Equals(ref reader, "Response"u8):
                 reader.Read();
-                ReadWrapper(ref reader);
+                IsCertain |= ReadWrapper(ref reader);
                 break;
             case 9 when JsonText.Equals(ref reader, "base_resp"u8):
                 reader.Read();
@@ -94,6 +108,10 @@ internal struct ErrorSigns
                 break;
             case >= 3 when IsErrorName(ref reader):
                 ReadErrorField(ref reader);
+                break;
+            default:
+                reader.Read();
+                _isWrapped |= ReadWrapper(ref reader);
                 break;
         }
 
@@ -154,20 +172,28 @@ internal struct ErrorSigns
         }
     }
 
-    /// <summary>An object around the event: only a field that is an error's own counts in it.</summary>
-    private void ReadWrapper(ref Utf8JsonReader reader)
+    /// <summary>An object that may be around an error or a chunk: only fields of these names count in it.
+    /// </summary>
+    /// <returns>True if it holds an error.</returns>
+    private bool ReadWrapper(ref Utf8JsonReader reader)
     {
         if (reader.TokenType != JsonTokenType.StartObject)
-            return;
+            return false;
+        var (start, hasError) = ((int)reader.TokenStartIndex, false);
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             var isError = reader.ValueSpan.Length == "error"u8.Length && IsErrorName(ref reader);
+            var isChoices = !isError && JsonText.Equals(ref reader, "choices"u8);
             reader.Read();
+            if (isChoices && reader.TokenType is JsonTokenType.StartArray or JsonTokenType.StartObject)
+                EnvelopeAt ??= start;
             if (isError)
-                IsCertain |= !JsonValue.IsNoError(ref reader);
+                hasError |= !JsonValue.IsNoError(ref reader);
             else
                 reader.Skip();
         }
+
+        return hasError;
     }
 
     /// <summary>MiniMax: <c>{"status_code":1004,"status_msg":…}</c>; 0 is success.</summary>

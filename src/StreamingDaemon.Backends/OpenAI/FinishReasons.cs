@@ -21,8 +21,16 @@ internal static class FinishReasons
             "killed", "terminated", "preempt", "shutdown", "out_of_memory", "gateway"],
         StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>The reader's current value as a finish reason: a string, or an object with a type. Null, an
-    /// empty string, the word "null" and anything else mean "not yet". Reads to the value's end.</summary>
+    /// <summary>Words with which servers say that the choice goes on.</summary>
+    private static readonly HashSet<string> s_notYet = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "null", "none", "nil", "undefined", "not_finished", "unfinished", "in_progress", "generating",
+        "continue", "running", "pending", "unspecified", "finish_reason_unspecified",
+    };
+
+    /// <summary>The reader's current value as a finish reason: a string, the first of several, or an
+    /// object with a type. Null, an empty string, a word for "not yet" and anything else mean "not yet".
+    /// Reads to the value's end.</summary>
     public static string? Read(ref Utf8JsonReader reader)
     {
         if (reader.TokenType == JsonTokenType.StartObject)
@@ -37,8 +45,11 @@ internal static class FinishReasons
 
             // Some servers write their "not yet" as a word.
             var word = JsonText.Read(ref reader);
-            return word.ToLowerInvariant() is "null" or "none" ? null : word;
+            return s_notYet.Contains(word) ? null : word;
         }
+
+        if (reader.TokenType == JsonTokenType.StartArray)
+            return ReadFirst(ref reader);
 
         reader.Skip();
         return null;
@@ -47,6 +58,20 @@ internal static class FinishReasons
     /// <summary>True if the reason says that the provider failed: what came is not the whole
     /// answer.</summary>
     public static bool IsFailure(string reason) => reason.AsSpan().ContainsAny(s_failed);
+
+    private static string? ReadFirst(ref Utf8JsonReader reader)
+    {
+        string? first = null;
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (first is null && reader.TokenType == JsonTokenType.String)
+                first = Read(ref reader);
+            else
+                reader.Skip();
+        }
+
+        return first;
+    }
 
     private static string? ReadType(ref Utf8JsonReader reader)
     {

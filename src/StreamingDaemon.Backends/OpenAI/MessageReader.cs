@@ -152,15 +152,20 @@ internal static class MessageReader
     /// <summary>A part, or an array of parts; a part may be a string.</summary>
     private static void ReadParts(ref AnswerParts parts, ref Utf8JsonReader reader, bool isReasoning)
     {
+        // Parts are looked at twice, and read by a call for each level.
+        const int DeepestPart = 64;
         switch (reader.TokenType)
         {
+            case JsonTokenType.StartObject or JsonTokenType.StartArray when reader.CurrentDepth > DeepestPart:
+                reader.Skip();
+                break;
             case JsonTokenType.StartObject:
                 ReadPart(ref parts, ref reader, isReasoning);
                 break;
             case JsonTokenType.String when isReasoning:
                 ReadReasoning(ref parts, ref reader);
                 break;
-            case JsonTokenType.String:
+            case JsonTokenType.String or JsonTokenType.Number when !isReasoning:
                 parts.AddText(ref reader);
                 break;
             case JsonTokenType.StartArray:

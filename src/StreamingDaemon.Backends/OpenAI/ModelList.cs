@@ -43,7 +43,7 @@ internal sealed record ModelList(IReadOnlyList<string> Ids, IReadOnlyCollection<
         var (ids, owners) = (new List<string>(), new HashSet<string>(StringComparer.OrdinalIgnoreCase));
         try
         {
-            var reader = new Utf8JsonReader(body);
+            var reader = new Utf8JsonReader(body, JsonText.Options);
             using var document = JsonDocument.ParseValue(ref reader);
             foreach (var model in document.RootElement.GetProperty("data").EnumerateArray())
             {

@@ -30,6 +30,20 @@ internal sealed class TokenUsage
             ReadField(ref reader);
     }
 
+    /// <summary>Reads the field that the reader is at, if it is a count of Ollama's own API, which has them
+    /// beside the message.</summary>
+    /// <returns>False if it is not: nothing was read.</returns>
+    public bool TryReadOllama(ref Utf8JsonReader reader)
+    {
+        if (JsonText.Equals(ref reader, "eval_count"u8))
+            ReadCount(ref reader, ref _completion);
+        else if (JsonText.Equals(ref reader, "prompt_eval_count"u8))
+            ReadCount(ref reader, ref _prompt);
+        else
+            return false;
+        return true;
+    }
+
     /// <summary>The counts that are known, as <see cref="DeltaKinds.Usage"/> says.</summary>
     public byte[] ToJson()
     {

@@ -26,7 +26,7 @@ internal sealed class ToolCallReader
             return;
         try
         {
-            var reader = new Utf8JsonReader(chunk);
+            var reader = new Utf8JsonReader(chunk, JsonText.Options);
             if (reader.Read() && reader.TokenType == JsonTokenType.StartObject)
                 ReadRoot(ref reader);
         }

@@ -44,6 +44,7 @@ internal static class ChatParameters
         ["prediction"] = ParameterKind.Any,
         ["presence_penalty"] = ParameterKind.Number,
         ["prompt_cache_key"] = ParameterKind.Any,
+        ["prompt_cache_options"] = ParameterKind.Any,
         ["prompt_cache_retention"] = ParameterKind.Any,
         ["reasoning_effort"] = ParameterKind.Any,
         ["response_format"] = ParameterKind.Any,
