@@ -207,7 +207,7 @@ public sealed class UpstreamCheckTests
     }
 
     [Fact]
-    public async Task Https_address_of_a_server_without_TLS_that_says_nothing_fails_at_TLS_and_says_so()
+    public async Task Https_address_of_a_server_without_TLS_fails_at_TLS_and_says_so()
     {
         await using var server = new BrokenServer(BrokenServerKind.Mute);
         var environment = Environment(server.BaseAddress("https").ToString());

@@ -140,7 +140,7 @@ public sealed class Http2FrameTests
     [Theory]
     [InlineData(new byte[] { 0, 4, 0, 0, 0, 0 })]
     [InlineData(new byte[] { 0, 3, 0, 0, 0, 0 })]
-    public async Task Server_that_gives_no_window_or_no_stream_holds_the_requests_until_the_clients_leave(byte[] settings)
+    public async Task Server_without_window_or_stream_holds_requests_until_their_clients_leave(byte[] settings)
     {
         const int Streams = 5;
         await using var server = new RawHttp2Server(_ => Task.CompletedTask) { Settings = settings };
