@@ -16,6 +16,12 @@ namespace StreamingDaemon.Uring;
 public sealed record DescriptorBudget(
     long Limit, int Own, int MaxConnections, int Refusals, int Handoffs, long Wanted)
 {
+    /// <summary>Descriptors that nothing has a share of.</summary>
+    public int Spare { get; init; }
+
+    /// <summary>Descriptors that may wait to be closed while handoffs are accepted.</summary>
+    internal int Releases => Handoffs + Spare;
+
     // Enough to take a burst at once. The rest waits in the kernel's accept queue.
     private const int MostHandoffs = 8_192;
     private const int MostRefusals = 1_024;
@@ -52,7 +58,11 @@ public sealed record DescriptorBudget(
         var handoffs = (int)Math.Clamp((rest - refusals) / DescriptorsPerHandoff, least, MostHandoffs);
         var wanted = open + Headroom + (asked / 64) + ((long)asked * each)
             + MostRefusals + (DescriptorsPerHandoff * MostRefusals);
-        return new DescriptorBudget(limit, own, connections, refusals, handoffs, wanted);
+        var spare = rest - refusals - ((long)handoffs * DescriptorsPerHandoff);
+        return new DescriptorBudget(limit, own, connections, refusals, handoffs, wanted)
+        {
+            Spare = (int)Math.Max(0, spare),
+        };
     }
 
     /// <summary>

@@ -81,6 +81,38 @@ public sealed class HostilePeerTests
         }
     }
 
+    [Fact]
+    public async Task Closes_that_hang_for_all_their_threads_keep_no_descriptor_of_the_others()
+    {
+        const int Others = 200;
+        const int Threads = 64;
+        const int Few = 20;
+        await using var daemon = await DaemonProcess.StartAsync(null, true, "--delay", "0");
+        var atRest = daemon.OpenSockets();
+        using (var peer = new HostilePeer(daemon.SocketPath))
+        {
+            for (var i = 0; i < Times; i++)
+                await peer.CommitAsync("LockHeldOfItsEpoll");
+            await Eventually.TrueAsync(async () => await HungReleasesAsync(daemon) == Threads);
+
+            for (var i = 0; i < Others; i++)
+            {
+                using var other = TestClient.HandOver(daemon.SocketPath, """{"prompt":"other","backend":"mock"}""");
+                Assert.Contains("[DONE]", await TestClient.ReadTextAsync(other));
+            }
+
+            await Eventually.TrueAsync(() => daemon.OpenSockets() <= atRest + Few);
+        }
+
+        await Eventually.TrueAsync(async () => await HungReleasesAsync(daemon) == 0);
+        await Eventually.TrueAsync(() => daemon.OpenSockets() <= atRest);
+    }
+
+    private static async Task<double> HungReleasesAsync(DaemonProcess daemon) =>
+        (await daemon.MetricValuesAsync())
+            .Where(m => m.Key.Contains("hung_threads{work=\"release\"}", StringComparison.Ordinal))
+            .Sum(m => m.Value);
+
     /// <returns>The longest that a reader waited.</returns>
     private static async Task<TimeSpan> AttackAsync(
         DaemonProcess daemon, SteadyReaders readers, HostilePeer peer, string act)

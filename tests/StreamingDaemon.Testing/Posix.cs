@@ -106,7 +106,16 @@ public static unsafe partial class Posix
     }
 
     /// <summary>One sendmsg(2) with data and descriptors. Returns the number of bytes sent.</summary>
-    public static int SendDescriptors(int fd, ReadOnlySpan<byte> data, params ReadOnlySpan<int> descriptors)
+    public static int SendDescriptors(int fd, ReadOnlySpan<byte> data, params ReadOnlySpan<int> descriptors) =>
+        SendDescriptorsWith(0, fd, data, descriptors);
+
+    /// <summary>As <see cref="SendDescriptors"/>, with MSG_OOB: an urgent byte, which has its own place in the
+    /// stream.</summary>
+    public static int SendUrgentDescriptors(int fd, byte data, params ReadOnlySpan<int> descriptors) =>
+        SendDescriptorsWith(1, fd, [data], descriptors);
+
+    private static int SendDescriptorsWith(
+        int flags, int fd, ReadOnlySpan<byte> data, ReadOnlySpan<int> descriptors)
     {
         var message = stackalloc byte[56];
         var vector = stackalloc byte[16];
@@ -129,7 +138,7 @@ public static unsafe partial class Posix
                 *(nuint*)(message + 40) = (nuint)controlBytes;
             }
 
-            return Check((int)SendMsgRaw(fd, message, 0x4000), "sendmsg");
+            return Check((int)SendMsgRaw(fd, message, 0x4000 | flags), "sendmsg");
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Testing.Hostile;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
@@ -74,6 +75,65 @@ public sealed class ForeignSocketTests
         server.Server.BeginDrain();
         await server.Server.Completion.WaitAsync(TestClient.Patience);
         without.ForEach(client => client.Dispose());
+    }
+
+    [Fact]
+    public async Task Descriptor_that_a_Unix_client_sends_is_not_released_by_the_loop()
+    {
+        var goOn = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var server = await RunningServer.StartAsync(async client =>
+        {
+            if (client.HandoffData.Length > 2)
+                await goOn.Task;
+            client.Complete();
+        });
+        using var lingering = new LingeringSocket();
+        var (left, right) = Posix.SocketPair();
+        using var browser = Posix.ToSocket(left);
+        TestClient.HandOverDescriptor(server.SocketPath, "{ }"u8, right);
+        _ = Posix.Close(right);
+        _ = Posix.SendDescriptors(left, "x"u8, lingering.Fd);
+        lingering.CloseHere();
+
+        goOn.SetResult();
+        Assert.Empty(await TestClient.ReadToEndAsync(browser));
+        for (var i = 0; i < 10; i++)
+            await AssertServedAsync(server, Posix.SockSeqPacket);
+        browser.Dispose();
+        await Eventually.TrueAsync(() => server.Server.Statistics.ActiveConnections == 0);
+
+        Assert.Equal(0, server.Server.Statistics.HungCalls.Ever);
+    }
+
+    [Fact]
+    public async Task Descriptor_of_an_urgent_byte_is_not_released_by_the_loop()
+    {
+        await using var server = await RunningServer.StartAsync(
+            client =>
+            {
+                client.Complete();
+                return Task.CompletedTask;
+            },
+            options => options with { UseStreamSocket = true });
+        using var lingering = new LingeringSocket();
+        var (left, right) = Posix.SocketPair();
+        using var browser = Posix.ToSocket(left);
+        var connection = Posix.ConnectUnix(server.SocketPath, Posix.SockStream);
+        _ = Posix.SendDescriptors(connection, "{"u8, right);
+        _ = Posix.Close(right);
+        _ = Posix.SendUrgentDescriptors(connection, (byte)' ', lingering.Fd);
+        lingering.CloseHere();
+        _ = Posix.SendDescriptors(connection, "}"u8);
+
+        Assert.Empty(await TestClient.ReadToEndAsync(browser));
+        await AssertServedAsync(server, Posix.SockStream);
+        _ = Posix.Close(connection);
+    }
+
+    private static async Task AssertServedAsync(RunningServer server, int type)
+    {
+        using var other = TestClient.HandOver(server.SocketPath, "{}", type);
+        Assert.Empty(await TestClient.ReadToEndAsync(other));
     }
 
     private static unsafe void DenyDescriptors(in EnterCall call, Func<bool> denies)

@@ -31,6 +31,8 @@ internal sealed partial class ClientConnection
     private bool HasCallInFlight => _isShuttingDown || _isNotifying
         || _sendOperation == OperationKind.ClientSend || _readOperation == OperationKind.ClientRead;
 
+    private ReleaseKind HowToRelease => _isUnix ? ReleaseKind.UnixClient : ReleaseKind.Client;
+
     private bool HasOperationInFlight =>
         IsSending || _isWatched || _readOperation != OperationKind.None || _isShuttingDown;
 
@@ -49,7 +51,7 @@ internal sealed partial class ClientConnection
         ReportEnd(ClientEnd.ServerStopped);
         Stream!.OnEnded(_end);
         if (Stream.TryLetGo())
-            _loop.Releases.Add(Fd, ReleaseKind.Client);
+            _loop.Releases.Add(Fd, HowToRelease);
         _state = ClientState.Free;
         _loop.Places.Return(_isAdmitted);
     }
@@ -82,9 +84,14 @@ internal sealed partial class ClientConnection
             AwaitReadable();
     }
 
+    /// <summary>What a Unix client sends may hold descriptors, whose last close a read would make here. So
+    /// only its end is waited for; the releaser drops the rest.</summary>
     private void AwaitReadable()
     {
-        _loop.Operations.PollReadable(Fd, Generation, Index);
+        if (_isUnix)
+            _loop.Operations.PollForEndOfRead(Fd, Generation, Index);
+        else
+            _loop.Operations.PollReadable(Fd, Generation, Index);
         _readOperation = OperationKind.ClientReadable;
     }
 
@@ -99,7 +106,7 @@ internal sealed partial class ClientConnection
         {
             AwaitReadable();
         }
-        else if (result < 0)
+        else if (result < 0 || _isUnix)
         {
             BeginClose(ClientEnd.Completed);
         }

@@ -53,6 +53,9 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
     /// refused.</summary>
     private bool _isAdmitted;
 
+    /// <summary>A Unix socket: what it sends may hold descriptors.</summary>
+    private bool _isUnix;
+
     public int Index { get; } = index;
 
     /// <summary>Raised at each reuse. It is part of every operation's name, so that a late completion is
@@ -75,6 +78,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         _state = ClientState.Streaming;
         LastSendMs = NeverSent;
         _isAdmitted = received.Admission != HandoffAdmission.OverCapacity;
+        _isUnix = received.IsUnix;
         Stream = new ClientStream(_loop, this, received);
         ArmWatch();
         // Until its socket is checked, which another process may hold up.
@@ -235,7 +239,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         Debug.Assert(!HasOperationInFlight, "the kernel still points into this slot's memory");
         _loop.Timers.Remove(this);
         Stream!.OnEnded(_end);
-        _loop.Releases.Add(Fd, ReleaseKind.Client);
+        _loop.Releases.Add(Fd, HowToRelease);
         ReleaseSending();
         var wasLeftBehind = _isLeftBehind;
         Fd = -1;

@@ -12,6 +12,9 @@ namespace StreamingDaemon.Uring.Clients;
 internal readonly record struct ReceivedClient(
     int Fd, HandoffPeer Peer, HandoffAdmission Admission, int StreamBytes, long AcceptedTimestamp)
 {
+    /// <summary>Is it a Unix socket?</summary>
+    public bool IsUnix { get; init; }
+
     /// <summary>The handoff data, in a buffer of the loop that serves it.</summary>
     public NativeBuffer Data { get; init; }
 

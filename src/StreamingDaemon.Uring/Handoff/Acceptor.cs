@@ -23,12 +23,17 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
     /// <summary>The old ring's accepts are cancelled later, and may take a wake-up with them.</summary>
     private const int AskAgainMs = 100;
 
+    /// <summary>Pause before accepting is tried again, if descriptors wait to be closed.</summary>
+    private const int ReleasesAgainMs = 10;
+
     private readonly int _backlog = EffectiveBacklog(loop.Options.Backlog);
     private readonly LoopAlarm _again = new();
+    private readonly LoopAlarm _releasesAgain = new();
     private long _againMs = long.MaxValue;
     private int _armed;
     private bool _isMultishot;
     private bool _isCancelled;
+    private bool _awaitsReleases;
     private bool _draining;
     private bool _stopped;
 
@@ -45,10 +50,18 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
         var room = receiver.Most - receiver.Count;
         if (_draining && _armed == 0)
             Finish();
-        else if (_draining || (_isMultishot && room < _backlog))
+        else if (_draining || (_isMultishot && (room < _backlog || _awaitsReleases)))
             CancelAll();
-        else if (!_isMultishot && receiver.MayTakeMore)
+        else if (!_isMultishot && receiver.MayTakeMore && !AwaitsReleases())
             Arm(room);
+    }
+
+    private bool AwaitsReleases()
+    {
+        _awaitsReleases = receiver.AwaitsReleases;
+        if (_awaitsReleases && !_releasesAgain.IsSet)
+            loop.SetTimer(_releasesAgain, ReleasesAgainMs);
+        return _awaitsReleases;
     }
 
     public void OnAccepted(in CompletionEntry completion)
@@ -137,10 +150,13 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
 
     private void Begin(int fd)
     {
+        _awaitsReleases |= receiver.AwaitsReleases;
         loop.Statistics.OnAccepted();
         loop.MarkBusy();
         if (listener.IsPassed)
             AncillaryData.TurnOff(fd);
+        if (loop.Options.UseStreamSocket)
+            AncillaryData.KeepUrgentBytes(fd);
         if (!IsAllowed(fd))
             Refuse(fd, HandoffRejection.PeerNotAllowed);
         else if (_stopped)

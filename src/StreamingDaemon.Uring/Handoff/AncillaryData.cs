@@ -19,4 +19,12 @@ internal static class AncillaryData
         foreach (var option in s_senders)
             _ = LinuxNative.SetSockOpt(fd, SolSocket, option, 0);
     }
+
+    /// <summary>
+    /// Makes urgent bytes (MSG_OOB) part of the stream. Otherwise a look skips them, and the read behind it
+    /// drops them, with the descriptors that came with them: their last close would be on the loop's thread
+    /// (manage_oob).
+    /// </summary>
+    /// <param name="fd">A SOCK_STREAM connection of the module.</param>
+    public static void KeepUrgentBytes(int fd) => _ = LinuxNative.SetSockOpt(fd, SolSocket, SoOobInline, 1);
 }

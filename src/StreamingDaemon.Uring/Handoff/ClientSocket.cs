@@ -11,11 +11,15 @@ internal static class ClientSocket
     /// lock, so this asks only what the kernel answers without it (sk_getsockopt). A file is not a socket,
     /// and gets no call.
     /// </summary>
-    public static bool IsKnownKind(int fd)
+    /// <param name="fd">Anything.</param>
+    /// <param name="isUnix">Is it a Unix socket?</param>
+    public static bool IsKnownKind(int fd, out bool isUnix)
     {
+        isUnix = false;
         if (LinuxNative.GetSockOpt(fd, SolSocket, SoDomain, out var family) < 0)
             return false;
-        if (family == AfUnix)
+        isUnix = family == AfUnix;
+        if (isUnix)
             return LinuxNative.GetSockOpt(fd, SolSocket, SoType, out var type) == 0 && type == SockStream;
         // These are streams. poll(2) on them takes no lock (tcp_poll, mptcp_poll); on other kinds it may.
         return family is AfInet or AfInet6

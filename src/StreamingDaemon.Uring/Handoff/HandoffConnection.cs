@@ -89,6 +89,9 @@ internal sealed unsafe class HandoffConnection(int index, HandoffReceiver receiv
     /// <summary>The client's descriptor, once it came; otherwise -1.</summary>
     public int ClientFd { get; private set; } = -1;
 
+    /// <summary>The client's is a Unix socket. Set by the receiver.</summary>
+    public bool IsUnixClient { get; set; }
+
     /// <summary>The descriptor of the data, if the message names data elsewhere and it came; otherwise
     /// -1.</summary>
     public int DataFd { get; private set; } = -1;

@@ -26,19 +26,20 @@ internal sealed unsafe partial class HandoffReceiver
             Reject(handoff, handoff.IsCutOff ? HandoffRejection.DescriptorsTruncated
                 : handoff.Received == 0 ? HandoffRejection.PeerClosed
                 : HandoffRejection.NoDescriptor);
+            return;
         }
-        else if (!ClientSocket.IsKnownKind(handoff.ClientFd))
+
+        if (!ClientSocket.IsKnownKind(handoff.ClientFd, out var isUnix))
         {
             Reject(handoff, HandoffRejection.NotAStreamSocket);
+            return;
         }
-        else if (_withoutPlace.Count == 0 && _loop.Places.TryTake(out var admission))
-        {
+
+        handoff.IsUnixClient = isUnix;
+        if (_withoutPlace.Count == 0 && _loop.Places.TryTake(out var admission))
             Serve(handoff, admission);
-        }
         else
-        {
             AwaitPlace(handoff);
-        }
     }
 
     private void Serve(HandoffConnection handoff, HandoffAdmission admission)
@@ -63,6 +64,7 @@ internal sealed unsafe partial class HandoffReceiver
         var client = new ReceivedClient(handoff.ClientFd, HandoffConnection.PeerOf(handoff.Fd), admission,
             streamBytes, handoff.AcceptedTimestamp)
         {
+            IsUnix = handoff.IsUnixClient,
             Memory = memory,
             DataProblem = problem,
         };

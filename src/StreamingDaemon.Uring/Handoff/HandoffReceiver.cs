@@ -46,6 +46,10 @@ internal sealed unsafe partial class HandoffReceiver : IDisposable
     /// <summary>One more than the cap: only a new peer shows that a silent one must go.</summary>
     public bool MayTakeMore => Count <= Most && HeldCount == 0 && !_backoff.IsSet;
 
+    /// <summary>Do so many descriptors wait to be closed that nothing may be accepted? They have left their
+    /// places, and a full table would stop the metrics port too.</summary>
+    public bool AwaitsReleases => _loop.Releases.Waiting >= _budget.Releases;
+
     public HandoffConnection this[int slot] => _slots[slot];
 
     /// <summary>Asks for the message of a connection. Its time runs from here on, except if there is no

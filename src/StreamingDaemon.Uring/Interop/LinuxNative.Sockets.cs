@@ -123,6 +123,15 @@ internal static unsafe partial class LinuxNative
         return result < 0 ? result : bytes;
     }
 
+    /// <summary>Received bytes that nobody has read: unix(7), SIOCINQ.</summary>
+    /// <returns>The number, or a negative errno.</returns>
+    public static int GetUnreadBytes(int fd)
+    {
+        var bytes = 0;
+        var result = Result(IoctlRaw(fd, SocketConstants.SioCInQ, &bytes));
+        return result < 0 ? result : bytes;
+    }
+
     /// <summary>Does the kernel encrypt what is sent? It answers with version and cipher, and no key
     /// (TLS_TX with room for struct tls_crypto_info alone).</summary>
     public static bool SendsTls(int fd) =>

@@ -75,6 +75,7 @@ internal static class SocketConstants
     public const int SolSocket = 1;
     public const int SoType = 3;
     public const int SoError = 4;
+    public const int SoOobInline = 10;
     public const int SoPeerCred = 17;
     public const int SoAcceptConn = 30;
     public const int SoLinger = 13;
@@ -110,6 +111,7 @@ internal static class SocketConstants
 
     /// <summary>TIOCOUTQ of asm-generic/ioctls.h, on x86-64 and arm64.</summary>
     public const nuint SioCOutQ = 0x5411;
+    public const nuint SioCInQ = 0x541B;
 
     public const int MsgPeek = 0x2;
     public const int MsgDontWait = 0x40;

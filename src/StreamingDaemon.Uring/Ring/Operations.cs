@@ -85,6 +85,10 @@ internal sealed unsafe class Operations(IoUring ring) : IDisposable
     public void PollReadable(int fd, uint generation, int slot) =>
         NextPoll(fd, PollIn, OperationKind.ClientReadable, generation, slot);
 
+    /// <summary>Waits until there will be nothing more to read.</summary>
+    public void PollForEndOfRead(int fd, uint generation, int slot) =>
+        NextPoll(fd, PollRdHup | PollHup | PollErr, OperationKind.ClientReadable, generation, slot);
+
     /// <summary>Has a worker of the kernel send (IOSQE_ASYNC).</summary>
     /// <param name="fd">The client's.</param>
     /// <param name="bytes">Stay valid until the completion.</param>

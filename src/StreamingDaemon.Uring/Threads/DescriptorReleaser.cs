@@ -17,12 +17,18 @@ internal enum ReleaseKind : byte
     /// <summary>A client's socket.</summary>
     Client,
 
+    /// <summary>A client's, of a Unix socket: what it has sent may hold descriptors.</summary>
+    UnixClient,
+
     /// <summary>As <see cref="ConnectionWithMessage"/>; the message's contents may be slow to
     /// close.</summary>
     OddConnection,
 
     /// <summary>Anything that may be slow to close.</summary>
     Odd,
+
+    /// <summary>A socket in <see cref="Threads.Exile"/>; the descriptor is its queue's.</summary>
+    Exiled,
 }
 
 /// <summary>A descriptor to close; the releaser owns it from now on.</summary>
@@ -30,8 +36,9 @@ internal readonly record struct Release(int Fd, ReleaseKind Kind);
 
 /// <summary>
 /// Closes what came from outside, off the loop. The last close of a socket with SO_LINGER waits for its
-/// reader. That of a large file waits for its pages. Closing a connection closes every descriptor in its
-/// unread messages.
+/// reader. That of a large file waits for its pages. That of a socket waits for the lock of each epoll that
+/// watches it, which another process may hold. Closing a connection closes every descriptor in its unread
+/// messages.
 /// </summary>
 internal sealed class DescriptorReleaser : ReplaceableThread<Release>
 {
@@ -45,7 +52,14 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
     /// <summary>Nothing else in this process uses it, and the system ignores it by default.</summary>
     private const int SigUrg = 23;
 
+    /// <summary>What a Unix client may have sent: more than its queue holds by default.</summary>
+    private const int MostDrains = 64;
+
+    private const int DrainBytes = 16 * 1024;
+
     private readonly DescriptorReleaser? _odd;
+    private readonly Exile _exile = new();
+    private int _exiled;
     private long _lookedAt;
 
     /// <param name="name">Of the thread.</param>
@@ -58,6 +72,10 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
         _odd = odd;
         _ = LinuxNative.SetSignalHandler(SigUrg, HarmlessFunction());
     }
+
+    /// <summary>Descriptors that are open and wait for their close, apart from those whose close hangs. From
+    /// any thread; may be a moment old.</summary>
+    public int WaitingDescriptors => Waiting - Volatile.Read(ref _exiled);
 
     /// <inheritdoc/>
     protected override bool MustSleepToHang => false;
@@ -78,19 +96,54 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
 
     protected override void Process(Release item, Worker worker)
     {
+        if (IsJammed)
+        {
+            PutOff(item);
+            return;
+        }
+
         worker.BeginCall();
-        if (_odd is not null && IsOdd(item))
+        if (_odd is not null && item.Kind != ReleaseKind.Exiled && IsOdd(item))
         {
             _odd.Post(item);
         }
         else
         {
-            if (item.Kind == ReleaseKind.OddConnection)
-                TakeMessage(item.Fd);
-            _ = LinuxNative.Close(item.Fd);
+            CloseNow(item);
         }
 
         worker.EndCall();
+    }
+
+    /// <summary>As many threads hang as may: no call that may wait is made until one has returned.</summary>
+    private void PutOff(Release item)
+    {
+        if (item.Kind != ReleaseKind.Exiled && _exile.TrySend(item.Fd, out var queue))
+        {
+            Interlocked.Increment(ref _exiled);
+            item = new Release(queue, ReleaseKind.Exiled);
+        }
+
+        Defer(item);
+    }
+
+    private void CloseNow(Release item)
+    {
+        switch (item.Kind)
+        {
+            case ReleaseKind.Exiled:
+                Interlocked.Decrement(ref _exiled);
+                _exile.Release(item.Fd);
+                return;
+            case ReleaseKind.OddConnection:
+                TakeMessage(item.Fd);
+                break;
+            case ReleaseKind.UnixClient:
+                Drain(item.Fd);
+                break;
+        }
+
+        _ = LinuxNative.Close(item.Fd);
     }
 
     /// <summary>Asks only what the kernel answers at once. Another holder may change the socket until the
@@ -106,6 +159,8 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
                 return HoldsMessage(item.Fd);
             case ReleaseKind.Client:
                 return LinuxNative.HasLinger(item.Fd);
+            case ReleaseKind.UnixClient:
+                return LinuxNative.GetUnreadBytes(item.Fd) != 0;
             default:
                 return true;
         }
@@ -117,6 +172,15 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
     {
         byte nothing;
         _ = LinuxNative.Recv(fd, &nothing, 0, MsgDontWait);
+    }
+
+    /// <summary>As <see cref="TakeMessage"/>, of a client's stream.</summary>
+    private static unsafe void Drain(int fd)
+    {
+        var nobodys = stackalloc byte[DrainBytes];
+        for (var i = 0; i < MostDrains && LinuxNative.Recv(fd, nobodys, DrainBytes, MsgDontWait) > 0; i++)
+        {
+        }
     }
 
     /// <summary>Is there a message that nobody has looked at?</summary>

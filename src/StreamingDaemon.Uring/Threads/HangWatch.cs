@@ -8,9 +8,17 @@ internal interface IHangWatched
     /// <summary>Could one of its calls hang now? From any thread.</summary>
     bool IsBusy { get; }
 
+    /// <summary>Does a call hang already? The next may be behind it, and is looked for sooner.</summary>
+    bool Hurries => false;
+
     /// <summary>Checks whether a call hangs, and if so lets another thread go on. Only on the monitor's
     /// thread.</summary>
     void LookForHang();
+
+    /// <summary>As <see cref="LookForHang"/>, more often, while it <see cref="Hurries"/>.</summary>
+    void LookSooner()
+    {
+    }
 }
 
 /// <summary>Detects that a numbered call does not return, from several looks at its number.</summary>

@@ -6,6 +6,9 @@ internal sealed class ReleaseBatch(ServerThreads threads, Action<int>? releasing
 {
     private readonly List<Release> _releases = [];
 
+    /// <summary>Descriptors of all loops that wait to be closed; may be a moment old.</summary>
+    public int Waiting => threads.Releaser.WaitingDescriptors + threads.OddReleaser.WaitingDescriptors;
+
     public void Add(int fd, ReleaseKind kind)
     {
         releasing?.Invoke(fd);

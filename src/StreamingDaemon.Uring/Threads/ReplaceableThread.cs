@@ -13,6 +13,10 @@ namespace StreamingDaemon.Uring.Threads;
 internal abstract class ReplaceableThread<T> : IHangWatched
 {
     private readonly Queue<T> _items = new();
+
+    /// <summary>Items that wait until a hung thread has returned.</summary>
+    private readonly Queue<T> _deferred = new();
+
     private readonly HandoffServerOptions _options;
     private readonly string _name;
     private readonly HungWork _work;
@@ -20,6 +24,7 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     private Worker _worker;
     private bool _waits;
     private bool _ended;
+    private bool _isOver;
     private int _hung;
     private long _replaced;
 
@@ -46,6 +51,13 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     /// <summary>Those of them that have not returned.</summary>
     protected int Hung => Volatile.Read(ref _hung);
 
+    /// <summary>Do as many threads hang as may? Nobody takes over from one more.</summary>
+    protected bool IsJammed => Hung >= _mostHung;
+
+    /// <summary>Items that are not done, apart from those that hang. From any thread; may be a moment
+    /// old.</summary>
+    protected int Waiting => _items.Count + _deferred.Count;
+
     /// <summary>Is anything queued or being processed? From any thread.</summary>
     public bool IsBusy
     {
@@ -55,6 +67,9 @@ internal abstract class ReplaceableThread<T> : IHangWatched
                 return !_waits || _items.Count > 0;
         }
     }
+
+    /// <inheritdoc/>
+    public bool Hurries => Hung > 0 && !IsJammed && IsBusy;
 
     /// <summary>By the loop: it waits only as long as it takes to move a few references.</summary>
     public void Post(T item)
@@ -77,6 +92,13 @@ internal abstract class ReplaceableThread<T> : IHangWatched
         }
 
         items.Clear();
+    }
+
+    /// <summary>Puts an item back until a hung thread has returned.</summary>
+    protected void Defer(T item)
+    {
+        lock (_items)
+            (IsJammed ? _deferred : _items).Enqueue(item);
     }
 
     /// <summary>Ends the thread once all that was posted is done.</summary>
@@ -138,15 +160,34 @@ internal abstract class ReplaceableThread<T> : IHangWatched
             OnEnded();
     }
 
+    /// <summary>A thread that was left behind has returned.</summary>
+    private void TakeBack(Worker worker)
+    {
+        _hung--;
+        while (_deferred.TryDequeue(out var item))
+            _items.Enqueue(item);
+        if (_isOver)
+        {
+            // The queue had ended: what waited for this thread is done by it.
+            _isOver = false;
+            _worker = worker;
+        }
+
+        WakeLocked();
+    }
+
     private bool TryTake(Worker worker, out T item)
     {
         lock (_items)
         {
             if (!ReferenceEquals(worker, _worker))
             {
-                _hung--;
-                item = default!;
-                return false;
+                TakeBack(worker);
+                if (!ReferenceEquals(worker, _worker))
+                {
+                    item = default!;
+                    return false;
+                }
             }
 
             if (_items.TryDequeue(out item!))
@@ -158,13 +199,21 @@ internal abstract class ReplaceableThread<T> : IHangWatched
             }
 
             _waits = false;
-            if (!Gathers)
-                return _items.TryDequeue(out item!);
+            if (!Gathers || _ended)
+                return TryDequeueLocked(out item);
         }
 
         Gather();
         lock (_items)
-            return _items.TryDequeue(out item!);
+            return TryDequeueLocked(out item);
+    }
+
+    /// <returns>False at the end.</returns>
+    private bool TryDequeueLocked(out T item)
+    {
+        var isThere = _items.TryDequeue(out item!);
+        _isOver = !isThere;
+        return isThere;
     }
 
     /// <inheritdoc/>
@@ -173,7 +222,17 @@ internal abstract class ReplaceableThread<T> : IHangWatched
         var worker = _worker;
         var call = worker.Call;
         OnLook(worker);
-        if (worker.Watch.Hangs(call, MustSleepToHang ? worker.ThreadId : 0) && Hung < _mostHung)
+        if (worker.Watch.Hangs(call, MustSleepToHang ? worker.ThreadId : 0) && !IsJammed)
+            Replace(worker, call);
+    }
+
+    /// <inheritdoc/>
+    public void LookSooner()
+    {
+        // So soon, only sleep shows a hang: it may just be slow.
+        var worker = _worker;
+        var call = worker.Call;
+        if (worker.SoonWatch.Hangs(call, worker.ThreadId) && !IsJammed)
             Replace(worker, call);
     }
 
@@ -214,6 +273,9 @@ internal abstract class ReplaceableThread<T> : IHangWatched
 
         /// <summary>Belongs to the thread that watches.</summary>
         public HangWatch Watch { get; } = new();
+
+        /// <summary>As <see cref="Watch"/>, of the looks that come sooner.</summary>
+        public HangWatch SoonWatch { get; } = new();
 
         public void BeginCall() => Volatile.Write(ref _call, _call + 1);
 

@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Testing.Hostile;
 
 /// <summary>
-/// Holds the lock of a TCP socket: it sends from memory whose page fault nobody answers (userfaultfd(2)).
-/// Needs root, because the fault happens in the kernel.
+/// Holds the lock of a TCP socket, or of an epoll: it sends from, or waits into, memory whose page fault nobody
+/// answers (userfaultfd(2)). Needs root, because the fault happens in the kernel.
 /// </summary>
 public sealed unsafe partial class HeldLock : IDisposable
 {
@@ -25,6 +25,11 @@ public sealed unsafe partial class HeldLock : IDisposable
 
     /// <summary>Takes the lock; it is held until the object is disposed.</summary>
     public HeldLock(int socket)
+        : this(page => Send(socket, (byte*)page, PageBytes, 0x4000))
+    {
+    }
+
+    private HeldLock(Func<nint, nint> call)
     {
         var number = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? SysUserFaultFd : SysUserFaultFdArm64;
         _faults = (int)Syscall(number, CloExec);
@@ -40,7 +45,7 @@ public sealed unsafe partial class HeldLock : IDisposable
         _holder = new Thread(() =>
         {
             Volatile.Write(ref threadId, GetTid());
-            _ = Send(socket, _page, PageBytes, 0x4000);
+            _ = call((nint)_page);
         })
         { IsBackground = true };
         _holder.Start();
@@ -54,6 +59,26 @@ public sealed unsafe partial class HeldLock : IDisposable
         }
     }
 
+    /// <summary>Holds the lock of an epoll that watches these: the last close of each waits for it
+    /// (eventpoll_release).</summary>
+    public static HeldLock OfEpollOf(IEnumerable<int> descriptors)
+    {
+        var epoll = EpollCreate(CloExec);
+        var (read, write) = Posix.Pipe();
+        // Something must be ready: only then does epoll_wait(2) write to its memory.
+        Watch(epoll, write, 4);
+        foreach (var fd in descriptors)
+            Watch(epoll, fd, 0);
+        return new HeldLock(page =>
+        {
+            var events = EpollWait(epoll, (byte*)page, 1, -1);
+            _ = Posix.Close(epoll);
+            _ = Posix.Close(read);
+            _ = Posix.Close(write);
+            return events;
+        });
+    }
+
     public void Dispose()
     {
         if (_released)
@@ -64,6 +89,13 @@ public sealed unsafe partial class HeldLock : IDisposable
         _holder.Join();
         _ = Posix.Close(_faults);
         _ = MUnmap(_page, PageBytes);
+    }
+
+    private static void Watch(int epoll, int fd, uint events)
+    {
+        // struct epoll_event: 12 bytes on x86-64, 16 elsewhere; the events come first.
+        var watched = stackalloc uint[4] { events, 0, 0, 0 };
+        Check(EpollCtl(epoll, 1, fd, watched), "epoll_ctl");
     }
 
     /// <summary>The kernel function in which a thread waits (/proc wchan).</summary>
@@ -100,6 +132,15 @@ public sealed unsafe partial class HeldLock : IDisposable
 
     [LibraryImport("libc", EntryPoint = "munmap")]
     private static partial int MUnmap(void* address, nuint length);
+
+    [LibraryImport("libc", EntryPoint = "epoll_create1", SetLastError = true)]
+    private static partial int EpollCreate(int flags);
+
+    [LibraryImport("libc", EntryPoint = "epoll_ctl", SetLastError = true)]
+    private static partial int EpollCtl(int epoll, int operation, int fd, uint* watched);
+
+    [LibraryImport("libc", EntryPoint = "epoll_wait")]
+    private static partial int EpollWait(int epoll, byte* events, int most, int timeoutMs);
 
     [LibraryImport("libc", EntryPoint = "send")]
     private static partial nint Send(int fd, void* bytes, nuint length, int flags);

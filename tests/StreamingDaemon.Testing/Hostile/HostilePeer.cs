@@ -22,7 +22,8 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(LingerInAnUnreadMessage), nameof(LingerSetLater), nameof(LingeringSurplus), nameof(LingerBehindAPipe),
         nameof(LingerInASecondMessage), nameof(LingerWithoutData), nameof(LargeFile), nameof(LargeFileAsSurplus),
         nameof(LockHeldAtTheHandoff), nameof(LockHeldLater), nameof(LockHeldAtTheEnd), nameof(ReaderThatStops),
-        nameof(OddData), nameof(OddClient), nameof(OptionSetLater),
+        nameof(OddData), nameof(OddClient), nameof(OptionSetLater), nameof(DescriptorsFromAUnixClient),
+        nameof(LingerWithAnUrgentByte), nameof(LockHeldOfItsEpoll),
     ];
 
     /// <summary>Called before each handoff of an act but its first.</summary>
@@ -46,6 +47,9 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(OddData) => OddData(),
         nameof(OddClient) => OddClient(),
         nameof(OptionSetLater) => OptionSetLater(),
+        nameof(DescriptorsFromAUnixClient) => DescriptorsFromAUnixClient(),
+        nameof(LingerWithAnUrgentByte) => LingerWithAnUrgentByte(),
+        nameof(LockHeldOfItsEpoll) => LockHeldOfItsEpoll(),
         _ => throw new ArgumentException(act),
     };
 

@@ -1,0 +1,61 @@
+using System.Net.Sockets;
+
+namespace StreamingDaemon.Testing.Hostile;
+
+// Acts whose descriptors are released by a read, or all at once.
+public sealed partial class HostilePeer
+{
+    /// <summary>Sockets of one act: with four acts, more than the daemon has threads for.</summary>
+    public const int SocketsOfAnEpoll = 20;
+
+    /// <summary>What the client itself sends holds descriptors: dropping it releases them.</summary>
+    private async Task DescriptorsFromAUnixClient()
+    {
+        var (left, right) = Posix.SocketPair();
+        var browser = Posix.ToSocket(left);
+        Hold(browser);
+        var linger = Lingering();
+        var file = NewLargeFile();
+        HandOver(s_prompt, right);
+        await ReadSomeAsync(browser);
+        _ = Posix.SendDescriptors(left, "x"u8, linger, file);
+        CloseAll([right, linger, file]);
+    }
+
+    /// <summary>An urgent byte, in the middle of a handoff. Only a stream socket has those.</summary>
+    private Task LingerWithAnUrgentByte()
+    {
+        var (left, right) = Posix.SocketPair();
+        Hold(Posix.ToSocket(left));
+        var linger = Lingering();
+        var connection = Posix.ConnectUnix(socketPath, type);
+        _ = Posix.SendDescriptors(connection, "{"u8, right);
+        Try(() => Posix.SendUrgentDescriptors(connection, (byte)' ', linger));
+        Try(() => Posix.SendDescriptors(connection, "}"u8));
+        CloseAll([connection, right, linger]);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>The last close of a socket takes it out of each epoll, and waits for that one's lock.</summary>
+    private async Task LockHeldOfItsEpoll()
+    {
+        var browsers = new List<Socket>();
+        var servers = new List<Socket>();
+        for (var i = 0; i < SocketsOfAnEpoll; i++)
+        {
+            var (browser, server) = TestClient.TcpPair();
+            browsers.Add(browser);
+            servers.Add(server);
+            if (i > 0)
+                OnFurtherHandoff?.Invoke();
+            HandOver(s_prompt, (int)server.Handle);
+        }
+
+        foreach (var browser in browsers)
+            await ReadSomeAsync(browser);
+        _held.Add(HeldLock.OfEpollOf(servers.Select(server => (int)server.Handle)));
+        // Not the last close: the daemon has the socket, too. Its own is the last.
+        servers.ForEach(server => server.Dispose());
+        browsers.ForEach(browser => browser.Dispose());
+    }
+}
