@@ -326,7 +326,7 @@ public sealed class RingFaultTests
 
     private static async Task ReadAsync(string socketPath, string expected, bool leave)
     {
-        using var client = TestClient.HandOver(socketPath, "{}");
+        using var client = TestClient.HandOverTcp(socketPath, "{}");
         if (leave)
             _ = await client.ReceiveAsync(new byte[10], SocketFlags.None).WaitAsync(TestClient.Patience);
         else
