@@ -23,7 +23,17 @@ internal static class KeptChaos
             Console.WriteLine($"  {what,-40}{count,10}");
         var deliveries = run.Deliveries;
         Console.WriteLine($"\n{run.Answers} answers; {deliveries.Arrived} arrived by {deliveries.Requests} requests, "
-            + $"{deliveries.Refusals} were refused at first; complaints {run.Complaints.Values.Sum() + left.Count}");
+            + $"{deliveries.Refusals} were refused for good; complaints {run.Complaints.Values.Sum() + left.Count}");
+        var attempts = deliveries.Attempts;
+        Console.WriteLine($"{attempts.Late.Values.Sum()} arrived more than a second after their end, the last after "
+            + $"{attempts.LongestMs / 1000.0:0.0} s; at most {attempts.LongestIdleMs / 1000.0:0.0} s of one's wait were "
+            + "the daemon's; the rest by cause");
+        foreach (var (cause, count) in attempts.Late.OrderByDescending(pair => pair.Value))
+            Console.WriteLine($"  {count,6}  {cause}");
+        foreach (var idle in attempts.Idle)
+            Console.WriteLine($"  waited for the daemon: {idle}");
+        if (attempts.Idle.Count > 0)
+            Console.WriteLine($"  faults: {string.Join("; ", run.World.Faults)}");
         foreach (var (complaint, count) in run.Complaints.OrderByDescending(pair => pair.Value).Take(40))
             Console.WriteLine($"  {count,6}  {complaint}");
         foreach (var complaint in left)

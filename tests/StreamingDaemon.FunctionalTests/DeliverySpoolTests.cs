@@ -81,7 +81,7 @@ public sealed partial class DeliverySpoolTests : IDisposable
     public async Task Operator_who_asks_for_it_has_a_waiting_delivery_sent_at_once()
     {
         // A quarter of an hour, as the receiver says; nobody waits for it here.
-        _receiver.BeforeAnswer = response =>
+        _receiver.BeforeAnswer = (_, response) =>
         {
             response.Headers["Retry-After"] = "900";
             return Task.CompletedTask;
@@ -143,7 +143,7 @@ public sealed partial class DeliverySpoolTests : IDisposable
     public async Task Stopped_daemon_leaves_what_has_not_arrived_to_the_next_one()
     {
         var isHeld = new TaskCompletionSource();
-        _receiver.BeforeAnswer = _ => isHeld.Task;
+        _receiver.BeforeAnswer = (_, _) => isHeld.Task;
         await using (var daemon = await _site.StartAsync("--delay", "0"))
         {
             await daemon.AskAsync("""{"prompt":"hi"}""");
@@ -161,7 +161,7 @@ public sealed partial class DeliverySpoolTests : IDisposable
     [Fact]
     public async Task Two_daemons_with_one_spool_send_each_delivery_once_and_the_second_takes_over()
     {
-        _receiver.BeforeAnswer = _ => Task.Delay(20);
+        _receiver.BeforeAnswer = (_, _) => Task.Delay(20);
         await using var first = await _site.StartAsync("--delay", "0");
         await using var second = await _site.StartAsync("--delay", "0");
         await Eventually.TrueAsync(() => second.LogLines("\"Name\":\"DeliveriesElsewhere\"").Count == 1);
@@ -237,7 +237,7 @@ public sealed partial class DeliverySpoolTests : IDisposable
     {
         var goOn = new TaskCompletionSource();
         var (open, most) = (0, 0);
-        _receiver.BeforeAnswer = async _ =>
+        _receiver.BeforeAnswer = async (_, _) =>
         {
             lock (goOn)
                 most = Math.Max(most, ++open);

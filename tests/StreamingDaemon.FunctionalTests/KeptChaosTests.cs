@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Net.Sockets;
 using StreamingDaemon.Testing.Chaos;
 
 namespace StreamingDaemon.FunctionalTests;
@@ -27,5 +28,18 @@ public sealed class KeptChaosTests
             Assert.True(run.World.Counts.GetValueOrDefault(what) > 0, $"seed {seed}: no '{what}'");
         Assert.InRange(run.Deliveries.Arrived, 1, run.Deliveries.Requests - 1);
         Assert.Equal(shared, run.World.Counts.Keys.Any(what => what.StartsWith("fault", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public async Task Run_that_cannot_start_leaves_no_Redis_behind()
+    {
+        var port = 0;
+
+        await Assert.ThrowsAsync<InvalidOperationException>(() => KeptChaosRun.StartAsync(
+            shared: true, seed: 1, redis => $"[nothing]\nof = {port = redis}\n"));
+
+        Assert.NotEqual(0, port);
+        using var client = new TcpClient();
+        await Assert.ThrowsAsync<SocketException>(() => client.ConnectAsync("127.0.0.1", port));
     }
 }

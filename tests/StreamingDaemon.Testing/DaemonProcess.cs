@@ -115,7 +115,17 @@ public sealed class DaemonProcess : IAsyncDisposable
         process.StandardInput.Close();
         var output = process.StandardOutput.ReadToEndAsync();
         var error = process.StandardError.ReadToEndAsync();
-        await process.WaitForExitAsync().WaitAsync(s_patience);
+        try
+        {
+            await process.WaitForExitAsync().WaitAsync(s_patience);
+        }
+        finally
+        {
+            // It would outlive the test.
+            if (!process.HasExited)
+                process.Kill();
+        }
+
         return (process.ExitCode, await output, await error);
     }
 

@@ -27,8 +27,17 @@ public sealed class RedisServer : IAsyncDisposable
     public static async Task<RedisServer> StartAsync(params string[] more)
     {
         var server = new RedisServer(more);
-        await server.ListensAsync();
-        return server;
+        try
+        {
+            await server.ListensAsync();
+            return server;
+        }
+        catch
+        {
+            // It would outlive the test.
+            await server.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Kills it as by kill -9: what it held is gone.</summary>
@@ -57,8 +66,47 @@ public sealed class RedisServer : IAsyncDisposable
         var stream = client.GetStream();
         await stream.WriteAsync(Encoding.UTF8.GetBytes(text.ToString()));
         var buffer = new byte[64 * 1024];
-        var read = await stream.ReadAsync(buffer).AsTask().WaitAsync(s_patience);
-        return Encoding.UTF8.GetString(buffer, 0, read);
+        var answer = new StringBuilder();
+        do
+        {
+            var read = await stream.ReadAsync(buffer).AsTask().WaitAsync(s_patience);
+            if (read == 0)
+                break;
+            answer.Append(Encoding.UTF8.GetString(buffer, 0, read));
+        }
+        while (IsCut(answer.ToString()));
+        return answer.ToString();
+    }
+
+    /// <summary>What MONITOR says, from now until a text is in it.</summary>
+    /// <param name="until">The text.</param>
+    /// <param name="act">Runs once it listens.</param>
+    public async Task<string> MonitorAsync(string until, Action act)
+    {
+        using var client = new TcpClient();
+        await client.ConnectAsync("127.0.0.1", Port).WaitAsync(s_patience);
+        var stream = client.GetStream();
+        await stream.WriteAsync("MONITOR\r\n"u8.ToArray());
+        var buffer = new byte[64 * 1024];
+        var text = "";
+        while (!text.Contains(until, StringComparison.Ordinal))
+        {
+            var read = await stream.ReadAsync(buffer).AsTask().WaitAsync(s_patience);
+            if (read == 0)
+                throw new IOException($"Redis ended after: {text}");
+            if (text.Length == 0)
+                act();
+            text += Encoding.UTF8.GetString(buffer, 0, read);
+        }
+
+        return text;
+    }
+
+    /// <summary>The lines <c>name:value</c> of one section of INFO.</summary>
+    public async Task<IReadOnlyDictionary<string, string>> InfoAsync(string section)
+    {
+        var lines = (await CommandAsync("INFO", section)).Split("\r\n").Select(line => line.Split(':', 2));
+        return lines.Where(line => line.Length == 2).ToDictionary(line => line[0], line => line[1]);
     }
 
     public async ValueTask DisposeAsync()
@@ -73,6 +121,13 @@ public sealed class RedisServer : IAsyncDisposable
         }
 
         _directory.Dispose();
+    }
+
+    /// <summary>A bulk string whose end is still to come.</summary>
+    private static bool IsCut(string answer)
+    {
+        var line = answer.IndexOf("\r\n", StringComparison.Ordinal);
+        return answer.StartsWith('$') && answer != "$-1\r\n" && (line < 0 || answer.Length < line + 4 + int.Parse(answer.AsSpan(1, line - 1)));
     }
 
     private Process Launch() => Process.Start(new ProcessStartInfo("redis-server",

@@ -17,6 +17,13 @@ internal sealed class DeliverySpool(string directory)
     /// <summary>Files of a process that died while it wrote them are removed after this time.</summary>
     private static readonly TimeSpan s_leftBehind = TimeSpan.FromHours(1);
 
+    /// <summary>A link may lead to what is not to be sent.</summary>
+    private static readonly EnumerationOptions s_noLinks = new()
+    {
+        AttributesToSkip = FileAttributes.ReparsePoint,
+        IgnoreInaccessible = false,
+    };
+
     private readonly string _pending = Path.Combine(directory, "pending");
     private readonly string _dead = Path.Combine(directory, "dead");
     private readonly string _changed = Path.Combine(directory, "changed");
@@ -132,12 +139,7 @@ internal sealed class DeliverySpool(string directory)
 
     /// <summary>Opens a delivery to send it.</summary>
     /// <exception cref="FileNotFoundException">It is gone.</exception>
-    public FileStream OpenPending(SpoolName name) => new(PendingPath(name), new FileStreamOptions
-    {
-        Share = FileShare.ReadWrite | FileShare.Delete,
-        BufferSize = 0,
-        Options = FileOptions.Asynchronous,
-    });
+    public FileStream OpenPending(SpoolName name) => SpoolFiles.OpenToRead(PendingPath(name));
 
     public bool IsPending(SpoolName name) => File.Exists(PendingPath(name));
 
@@ -245,8 +247,8 @@ internal sealed class DeliverySpool(string directory)
         }
     }
 
-    private static IEnumerable<string> FilesIn(string path) =>
-        System.IO.Directory.Exists(path) ? System.IO.Directory.EnumerateFiles(path) : [];
+    private static IEnumerable<string> FilesIn(string path) => System.IO.Directory.Exists(path)
+        ? System.IO.Directory.EnumerateFiles(path, "*", s_noLinks) : [];
 
     private string PendingPath(SpoolName name) => Path.Combine(_pending, name.FileName);
 

@@ -21,6 +21,11 @@ internal static partial class SpoolFiles
     // fsync(2) takes a directory opened like the first.
     private const int OpenFlags = 0x80000;
     private const int CreateFlags = 0x80000 | 0x40 | 0x1;
+    private const int NonBlocking = 0x800;
+
+    // errno.h: ENOENT, ENOTDIR.
+    private const int NoEntry = 2;
+    private const int NotADirectory = 20;
 
     [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8,
         SetLastError = true)]
@@ -55,6 +60,28 @@ internal static partial class SpoolFiles
         using var file = Open(path, FileMode.CreateNew);
         file.Write(content);
         file.Flush(flushToDisk: true);
+    }
+
+    /// <summary>Opens a file to read it.</summary>
+    /// <exception cref="FileNotFoundException">It is gone, or no file: opening a FIFO must not wait for a
+    /// writer.</exception>
+    /// <exception cref="IOException">It cannot be opened.</exception>
+    public static FileStream OpenToRead(string path)
+    {
+        var handle = new SafeFileHandle(Open(path, OpenFlags | NonBlocking, 0), ownsHandle: true);
+        if (!handle.IsInvalid)
+        {
+            var file = new FileStream(handle, FileAccess.Read, bufferSize: 0);
+            if (file.CanSeek)
+                return file;
+            file.Dispose();
+            throw new FileNotFoundException(null, path);
+        }
+
+        var error = Marshal.GetLastPInvokeError();
+        handle.Dispose();
+        throw error is NoEntry or NotADirectory ? new FileNotFoundException(null, path)
+            : new IOException(Marshal.GetPInvokeErrorMessage(error));
     }
 
     /// <summary>Replaces a file at once: a reader finds the old content or the new one.</summary>

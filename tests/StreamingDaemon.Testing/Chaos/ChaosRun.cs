@@ -92,10 +92,23 @@ public sealed partial class ChaosRun : IAsyncDisposable
             ["OPENAI_API_KEY"] = "sk-of-the-chaos",
             ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString(),
         };
-        var daemon = await DaemonProcess.StartAsync(environment, true, "--config", file, "--backend", "openai");
-        var run = new ChaosRun(upstream, daemon, directory, file);
-        await run.LearnMockAsync();
-        return run;
+        ChaosRun? run = null;
+        try
+        {
+            run = new ChaosRun(upstream, await DaemonProcess.StartAsync(
+                environment, true, "--config", file, "--backend", "openai"), directory, file);
+            await run.LearnMockAsync();
+            return run;
+        }
+        catch
+        {
+            // Nothing of it may outlive the test.
+            if (run is not null)
+                await run.DisposeAsync();
+            await upstream.DisposeAsync();
+            directory.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Reads one answer of the mock. All its answers are the same, except for the user id.</summary>

@@ -16,6 +16,8 @@ public sealed class DeliveryReceiver : IDisposable
     public const string Secret = "whsec_plJ3nmyCDGBKInavdOK15jsl";
 
     private readonly List<ReceivedDelivery> _all = [];
+    private readonly List<ReceivedDelivery> _accepted = [];
+    private readonly Dictionary<string, int> _times = [];
     private readonly ConcurrentDictionary<string, int> _open = new();
     private readonly int _port;
     private HttpListener? _listener;
@@ -33,12 +35,30 @@ public sealed class DeliveryReceiver : IDisposable
     public Func<ReceivedDelivery, int, int> Status { get; set; } = (_, _) => 204;
 
     /// <summary>Runs before the answer.</summary>
-    public Func<HttpListenerResponse, Task> BeforeAnswer { get; set; } = _ => Task.CompletedTask;
+    public Func<ReceivedDelivery, HttpListenerResponse, Task> BeforeAnswer { get; set; } =
+        (_, _) => Task.CompletedTask;
 
     public string Key { get; set; } = Secret;
 
     /// <summary>Deliveries with an answer of 2xx, in their order, repeats included.</summary>
-    public IReadOnlyList<ReceivedDelivery> Accepted { get; private set; } = [];
+    public IReadOnlyList<ReceivedDelivery> Accepted
+    {
+        get
+        {
+            lock (_all)
+                return [.. _accepted];
+        }
+    }
+
+    /// <summary>Requests that came with a good signature.</summary>
+    public int Requests
+    {
+        get
+        {
+            lock (_all)
+                return _all.Count;
+        }
+    }
 
     /// <summary>Everything that came with a good signature, in its order.</summary>
     public IReadOnlyList<ReceivedDelivery> All
@@ -140,18 +160,18 @@ public sealed class DeliveryReceiver : IDisposable
         lock (_all)
         {
             _all.Add(delivery);
-            times = _all.Count(one => one.Id == id);
+            times = _times[id] = _times.GetValueOrDefault(id) + 1;
         }
 
         var atOnce = _open.AddOrUpdate(id, 1, (_, count) => count + 1);
         MostAtOnce = Math.Max(MostAtOnce, atOnce);
-        await BeforeAnswer(context.Response);
+        await BeforeAnswer(delivery, context.Response);
         _open.AddOrUpdate(id, 0, (_, count) => count - 1);
         var status = Status(delivery, times);
         if (status is >= 200 and < 300)
         {
             lock (_all)
-                Accepted = [.. Accepted, delivery];
+                _accepted.Add(delivery);
         }
 
         return status;

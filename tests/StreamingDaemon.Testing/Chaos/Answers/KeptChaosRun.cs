@@ -11,9 +11,10 @@ namespace StreamingDaemon.Testing.Chaos;
 /// </summary>
 public sealed class KeptChaosRun : IAsyncDisposable
 {
-    /// <summary>Longer than the daemons take to look at the whole spool.</summary>
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(90);
+    /// <summary>Until streams and answers have ended that nobody reads any more.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
 
+    private readonly KeptSpool _spool;
     private readonly KeptUpstream _model = new();
     private readonly ConcurrentDictionary<string, int> _complaints = new();
     private readonly TempDirectory _directory;
@@ -25,6 +26,7 @@ public sealed class KeptChaosRun : IAsyncDisposable
     private KeptChaosRun(TempDirectory directory, FakeLlmServer upstream, RedisServer? redis, int seed)
     {
         (_directory, _upstream, _redis, _seed) = (directory, upstream, redis, seed);
+        _spool = new KeptSpool(directory.File("spool"));
         Deliveries = new KeptDeliveries(seed, mayRepeat: redis is not null);
         var count = redis is null ? 1 : 2;
         World = new KeptWorld([.. Enumerable.Range(0, count).Select(_ => new KeptTarget(StartDaemonAsync))]);
@@ -46,17 +48,28 @@ public sealed class KeptChaosRun : IAsyncDisposable
 
     /// <param name="shared">True for two daemons on one Redis, with faults of both.</param>
     /// <param name="seed">Seed of all choices.</param>
-    public static async Task<KeptChaosRun> StartAsync(bool shared, int seed)
+    /// <param name="more">Further lines of the daemons' configuration, by the port of Redis or 0.</param>
+    public static async Task<KeptChaosRun> StartAsync(bool shared, int seed, Func<int, string>? more = null)
     {
+        var redis = shared ? await RedisServer.StartAsync() : null;
         var directory = new TempDirectory();
         var upstream = await FakeLlmServer.StartAsync(FakeLlmTransport.H2c);
-        var redis = shared ? await RedisServer.StartAsync() : null;
         var run = new KeptChaosRun(directory, upstream, redis, seed);
-        await File.WriteAllTextAsync(directory.File("secret"), DeliveryReceiver.Secret + "\n");
-        await File.WriteAllTextAsync(directory.File("chaos.toml"), run.Configuration());
-        foreach (var target in run.World.Targets)
-            await target.StartAsync();
-        return run;
+        try
+        {
+            await File.WriteAllTextAsync(directory.File("secret"), DeliveryReceiver.Secret + "\n");
+            await File.WriteAllTextAsync(directory.File("chaos.toml"),
+                run.Configuration() + more?.Invoke(redis?.Port ?? 0));
+            foreach (var target in run.World.Targets)
+                await target.StartAsync();
+            return run;
+        }
+        catch
+        {
+            // Redis, and the daemon that did start, would outlive the test.
+            await run.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Keeps that many answers running until told to stop.</summary>
@@ -87,12 +100,12 @@ public sealed class KeptChaosRun : IAsyncDisposable
     public async Task<IReadOnlyList<string>> SettleAsync()
     {
         var complaints = new List<string>();
-        // One that has failed often would wait for minutes, and hold up those of its user. An operator sends them
-        // all at once, the dead ones too.
-        var (code, _, error) = await DaemonProcess.RunAsync(
-            "deliveries", "retry", "--all", "--config", _directory.File("chaos.toml"));
-        if (code != 0)
-            complaints.Add($"deliveries retry: {error}");
+        // Nobody retries them: each must come by itself, when its pause is over.
+        if (await _spool.DrainAsync(Deliveries.Attempts) is { } stalled)
+            complaints.Add(stalled);
+        var idleMs = Deliveries.Attempts.LongestIdleMs;
+        if (idleMs > (World.IsShared ? KeptSpool.UnseenMs : KeptSpool.IdleMs))
+            complaints.Add($"a delivery waited {idleMs} ms for the daemon alone");
         var waited = Stopwatch.StartNew();
         foreach (var target in World.Targets)
         {
@@ -107,7 +120,7 @@ public sealed class KeptChaosRun : IAsyncDisposable
 
         complaints.AddRange(Deliveries.Missing().Take(10));
         complaints.AddRange(Deliveries.Complaints.Select(pair => $"{pair.Value} × {pair.Key}"));
-        if (Spooled("dead") is var dead && dead != Deliveries.Refused)
+        if (_spool.Count("dead") is var dead && dead != Deliveries.Refused)
             complaints.Add($"{dead} dead letters of {Deliveries.Refused} that were refused");
         return complaints;
     }
@@ -164,15 +177,12 @@ public sealed class KeptChaosRun : IAsyncDisposable
         }
 
         // What the daemon that does not send has written is in no daemon's gauge until the other one has seen it.
-        if (Spooled("pending") is > 0 and var pending)
+        if (_spool.Count("pending") is > 0 and var pending)
             return $"{pending} deliveries wait";
         var sockets = target.Daemon!.OpenSockets() - ConnectionsOf.Count(
             target.Daemon.Pid, _upstream.BaseAddress.Port, target.Daemon.MetricsPort, Deliveries.Url.Port);
         return sockets <= target.SocketsAtRest ? null : $"{sockets} sockets, {target.SocketsAtRest} at rest";
     }
-
-    private int Spooled(string directory) =>
-        Directory.GetFiles(_directory.File($"spool/{directory}"), "*.json").Length;
 
     private Task<DaemonProcess> StartDaemonAsync() => DaemonProcess.StartAsync(
         new Dictionary<string, string>
@@ -198,5 +208,6 @@ public sealed class KeptChaosRun : IAsyncDisposable
         which = "all"
         timeout_ms = {KeptDeliveries.TimeoutMs}
         max_bytes = "64Ki"
+
         """;
 }

@@ -19,12 +19,17 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
     private readonly ConcurrentDictionary<(string Id, int Call), Arrival> _arrived = new();
     private readonly ConcurrentDictionary<(string Id, int Call), int> _read = new();
     private readonly ConcurrentDictionary<string, bool> _refused = new();
+    private readonly ConcurrentDictionary<string, string> _ids = new();
     private readonly ConcurrentDictionary<string, int> _complaints = new();
+    private readonly ConcurrentDictionary<string, bool> _slow = new();
     private int _refusals;
     private bool _isOver;
     private bool _isAway;
 
     public Uri Url => _receiver.Url;
+
+    /// <summary>What the receiver did with each attempt.</summary>
+    public KeptAttempts Attempts { get; } = new();
 
     /// <summary>Answers that arrived, of those that had text.</summary>
     public int Arrived => _arrived.Count;
@@ -36,7 +41,7 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
     public int Refusals => Volatile.Read(ref _refusals);
 
     /// <summary>Deliveries that came, repeats included.</summary>
-    public int Requests => _receiver.All.Count;
+    public int Requests => _receiver.Requests;
 
     public IReadOnlyDictionary<string, int> Complaints => _complaints;
 
@@ -51,11 +56,11 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
     public async Task PlayAsync(Func<bool> goOn)
     {
         _receiver.Status = Judge;
-        _receiver.BeforeAnswer = _ => Draw(40) == 0 && !Volatile.Read(ref _isOver)
-            ? Task.Delay(TimeoutMs * 3 / 2) : Task.CompletedTask;
+        _receiver.BeforeAnswer = (delivery, _) => Draw(400) == 0 && !Volatile.Read(ref _isOver)
+            ? HangAsync(delivery.Id) : Task.CompletedTask;
         while (goOn())
         {
-            await Task.Delay(1_000 + Draw(4_000));
+            await Task.Delay(2_000 + Draw(8_000));
             // Not its listener closed: .NET's answers 200 to what it has not read then.
             Volatile.Write(ref _isAway, true);
             await Task.Delay(Draw(2_000));
@@ -71,7 +76,7 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
         foreach (var (name, pieces) in _read)
         {
             if (!_arrived.TryGetValue(name, out var arrival))
-                yield return $"{name} did not arrive";
+                yield return $"{name} did not arrive: {(_ids.TryGetValue(name.Id, out var id) ? Attempts.Of(id) : "no attempt")}";
             else if (arrival.Pieces != pieces && !arrival.IsTruncated)
                 yield return $"{name} arrived with {arrival.Pieces} of {pieces} pieces";
         }
@@ -87,7 +92,32 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
 
     private void Complain(string text) => _complaints.AddOrUpdate(text, 1, static (_, count) => count + 1);
 
+    /// <summary>Longer than the daemon waits for an answer.</summary>
+    private async Task HangAsync(string id)
+    {
+        _slow[id] = true;
+        await Task.Delay(TimeoutMs * 3 / 2);
+    }
+
     private int Judge(ReceivedDelivery delivery, int times)
+    {
+        var isSlow = _slow.TryRemove(delivery.Id, out _);
+        var status = StatusOf(delivery, isSlow);
+        var body = delivery.Body;
+        _ids[body.GetProperty("request_id").GetString()!] = delivery.Id;
+        var verdict = isSlow ? KeptVerdict.TooSlow : status switch
+        {
+            204 => KeptVerdict.Taken,
+            503 or 429 => KeptVerdict.Away,
+            422 => KeptVerdict.Refused,
+            _ => KeptVerdict.Failed,
+        };
+        var age = DateTimeOffset.UtcNow - body.GetProperty("timings").GetProperty("ended_at").GetDateTimeOffset();
+        Attempts.Add(delivery.Id, body.GetProperty("user_id").GetRawText(), (long)age.TotalMilliseconds, verdict);
+        return status;
+    }
+
+    private int StatusOf(ReceivedDelivery delivery, bool isSlow)
     {
         if (Volatile.Read(ref _isAway))
             return 503;
@@ -95,7 +125,8 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
             Complain("sent again after it was refused");
         if (Arrive(delivery) is { } complaint)
             Complain(complaint);
-        if (Volatile.Read(ref _isOver))
+        // The daemon does not read the status of a late answer.
+        if (Volatile.Read(ref _isOver) || isSlow)
             return 204;
         if (Draw(100) == 0)
         {
@@ -104,7 +135,7 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
             return 422;
         }
 
-        return Draw(8) == 0 ? s_passing[Draw(s_passing.Length)] : 204;
+        return Draw(20) == 0 ? s_passing[Draw(s_passing.Length)] : 204;
     }
 
     /// <summary>Checks a delivery: it must be a prefix of one call's answer, with the object of its handoff.
@@ -117,7 +148,12 @@ public sealed partial class KeptDeliveries(int seed, bool mayRepeat) : IDisposab
             return "the object of another handoff";
         var content = body.GetProperty("content").GetString()!;
         if (content.Length == 0)
+        {
+            // It was stopped before its first piece: its readers saw [DONE] and no call.
+            _arrived.TryAdd((plan.Id, 0), new Arrival(delivery.Id, 0, false));
             return null;
+        }
+
         if (!FirstPiece().Match(content).Groups[1].TryParse(out var call))
             return $"delivered: '{content[..Math.Min(content.Length, 40)]}'";
         var pieces = content.Count(c => c == '/') / 2;

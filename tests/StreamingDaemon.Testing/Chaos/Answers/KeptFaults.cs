@@ -28,7 +28,7 @@ public sealed class KeptFaults(KeptWorld world, RedisServer redis, Random random
 
     private async Task PlayOneAsync(int fault)
     {
-        world.Count($"fault: {s_names[fault]}");
+        world.Fault(s_names[fault]);
         switch (fault)
         {
             case 0:

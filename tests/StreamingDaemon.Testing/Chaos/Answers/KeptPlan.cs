@@ -33,6 +33,10 @@ public sealed partial record KeptPlan(string Id, KeptFate Fate, int Pieces, int 
 {
     private const int LongPiece = 4_000;
 
+    /// <summary>It may end with nothing to show, and is forgotten then. A reset may overtake all that was sent
+    /// before it.</summary>
+    public bool MayFailEmpty => Fate is KeptFate.FailsEmpty or KeptFate.Reset;
+
     public string Prompt => string.Create(CultureInfo.InvariantCulture, $"chaos:{Id}:{Fate}:{Pieces}:{PauseMs}");
 
     /// <summary>Finds the plan in a request's body.</summary>

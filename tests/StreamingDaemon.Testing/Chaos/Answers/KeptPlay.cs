@@ -6,7 +6,7 @@ namespace StreamingDaemon.Testing.Chaos;
 /// <param name="random">Its choices.</param>
 public sealed class KeptPlay(KeptWorld world, KeptPlan plan, Random random)
 {
-    private readonly int _user = random.Next(30);
+    private readonly int _user = random.Next(100);
     private readonly string _format = random.Next(4) == 0 ? "openai" : "text";
     private int _call;
     private bool _isStopped;
@@ -128,9 +128,9 @@ public sealed class KeptPlay(KeptWorld world, KeptPlan plan, Random random)
         return result.Status switch
         {
             200 => null,
-            404 when plan.Fate is KeptFate.TooLong or KeptFate.FailsEmpty || IsTroubled => null,
+            404 when plan.Fate == KeptFate.TooLong || plan.MayFailEmpty || IsTroubled => null,
             503 when IsTroubled => null,
-            _ => $"a status {result.Status} ({StopIt})",
+            _ => $"{plan.Fate}: a status {result.Status} ({StopIt})",
         };
     }
 

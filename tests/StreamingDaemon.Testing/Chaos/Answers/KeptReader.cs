@@ -83,7 +83,7 @@ public sealed class KeptReader(KeptPlay play, bool asks)
 
     private string? Refused(KeptConnectionResult result, string request)
     {
-        var isEmpty = play.Plan.Fate == KeptFate.FailsEmpty || play.MayBeOrphaned;
+        var isEmpty = play.Plan.MayFailEmpty || play.MayBeOrphaned;
         return result.Status switch
         {
             // The model failed before it said anything: a page asks again.
@@ -91,6 +91,8 @@ public sealed class KeptReader(KeptPlay play, bool asks)
             // Or what a resume asks for failed, grew too long, or died with its daemon or its Redis.
             404 when isEmpty && Transcript.Last == 0 => ++_refusals < 5 ? null : "",
             404 when play.Plan.Fate == KeptFate.TooLong || play.IsTroubled => "",
+            // The answer was begun again under its id, and has fewer events.
+            204 when play.IsTroubled => "",
             503 when play.IsTroubled => null,
             >= 500 when play.IsTroubled => "",
             _ => $"a status {result.Status}: {result.Body.TrimEnd()} ({request})",

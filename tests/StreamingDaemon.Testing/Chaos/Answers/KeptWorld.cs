@@ -14,6 +14,8 @@ public sealed class KeptWorld(IReadOnlyList<KeptTarget> targets)
     private const int AftermathMs = 9_000;
 
     private readonly ConcurrentDictionary<string, long> _counts = new();
+    private readonly ConcurrentQueue<string> _faults = new();
+    private readonly long _beganMs = Environment.TickCount64;
     private long _troubleMs = long.MinValue / 2;
 
     public IReadOnlyList<KeptTarget> Targets => targets;
@@ -24,6 +26,16 @@ public sealed class KeptWorld(IReadOnlyList<KeptTarget> targets)
     public IReadOnlyDictionary<string, long> Counts => _counts;
 
     public void Count(string what) => _counts.AddOrUpdate(what, 1, static (_, count) => count + 1);
+
+    /// <summary>The faults, with their times.</summary>
+    public IReadOnlyCollection<string> Faults => _faults;
+
+    /// <summary>A fault begins.</summary>
+    public void Fault(string what)
+    {
+        Count($"fault: {what}");
+        _faults.Enqueue($"{(Environment.TickCount64 - _beganMs) / 1000.0:0.0} s: {what}");
+    }
 
     /// <summary>Something is wrong from now on, for as long as this is called again.</summary>
     public void Trouble() => Volatile.Write(ref _troubleMs, Environment.TickCount64);
