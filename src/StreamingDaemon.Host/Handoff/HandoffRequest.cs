@@ -14,6 +14,7 @@ internal sealed record HandoffRequest : StreamRequest
 
     private List<string>? _unusable;
     private List<string>? _unknown;
+    private AnswerFields? _answer;
     private long _ownNumber;
 
     public string? Backend { get; set; }
@@ -25,16 +26,32 @@ internal sealed record HandoffRequest : StreamRequest
     public DeltaKinds? Events { get; set; }
 
     /// <summary>Whether the answer is kept, or null for the site's choice.</summary>
-    public bool? Keep { get; set; }
+    public bool? Keep
+    {
+        get => _answer?.Keep;
+        set => (_answer ??= new AnswerFields()).Keep = value;
+    }
 
     /// <summary>Id of the kept answer that the client reads; null for a new one.</summary>
-    public string? Resume { get; set; }
+    public string? Resume
+    {
+        get => _answer?.Resume;
+        set => (_answer ??= new AnswerFields()).Resume = value;
+    }
 
     /// <summary>The last event of <see cref="Resume"/> that the client has; 0 if it has none.</summary>
-    public int LastEventId { get; set; }
+    public int LastEventId
+    {
+        get => _answer?.LastEventId ?? 0;
+        set => (_answer ??= new AnswerFields()).LastEventId = value;
+    }
 
     /// <summary>Id of the kept answer that is to end.</summary>
-    public string? Stop { get; set; }
+    public string? Stop
+    {
+        get => _answer?.Stop;
+        set => (_answer ??= new AnswerFields()).Stop = value;
+    }
 
     /// <summary>Is it about an answer that is there, so that it needs no prompt?</summary>
     public bool NamesAnswer => Resume is not null || Stop is not null;
@@ -45,7 +62,11 @@ internal sealed record HandoffRequest : StreamRequest
 
     /// <summary>The object that is delivered with the answer, byte for byte; empty if there is none.
     /// </summary>
-    public ReadOnlyMemory<byte> Delivery { get; set; }
+    public ReadOnlyMemory<byte> Delivery
+    {
+        get => _answer?.Delivery ?? default;
+        set => (_answer ??= new AnswerFields()).Delivery = value;
+    }
 
     /// <summary>Names of fields that were present but unusable, and count as absent; the first
     /// <see cref="MostNoted"/>.</summary>
@@ -111,5 +132,19 @@ internal sealed record HandoffRequest : StreamRequest
             return number;
         var next = Handoff.RequestId.NextNumber();
         return Interlocked.CompareExchange(ref _ownNumber, next, 0) is not 0 and var other ? other : next;
+    }
+
+    /// <summary>What a plain stream does not have, and takes no memory for.</summary>
+    private sealed record AnswerFields
+    {
+        public bool? Keep { get; set; }
+
+        public string? Resume { get; set; }
+
+        public int LastEventId { get; set; }
+
+        public string? Stop { get; set; }
+
+        public ReadOnlyMemory<byte> Delivery { get; set; }
     }
 }

@@ -71,23 +71,26 @@ internal static class KeptAnswerReader
         return null;
     }
 
-    /// <summary>A number, or the text of the header <c>Last-Event-ID</c>.</summary>
+    /// <summary>A number, or the text of the header <c>Last-Event-ID</c>. No answer has more events than an
+    /// int can count.</summary>
     private static int ReadEventId(ref Utf8JsonReader reader, HandoffRequest request)
     {
         reader.Read();
-        switch (reader.TokenType)
+        if (reader.TokenType == JsonTokenType.Null)
+            return 0;
+        if (reader.TokenType == JsonTokenType.Number && reader.TryGetDouble(out var number) && number >= 0
+            && number == Math.Floor(number))
         {
-            case JsonTokenType.Null:
+            return (int)Math.Min(number, int.MaxValue);
+        }
+
+        if (reader.TokenType == JsonTokenType.String)
+        {
+            var text = JsonText.Read(ref reader).AsSpan().Trim();
+            if (text.IsEmpty)
                 return 0;
-            case JsonTokenType.Number when reader.TryGetInt32(out var number) && number >= 0:
-                return number;
-            case JsonTokenType.String:
-                var text = JsonText.Read(ref reader).AsSpan().Trim();
-                if (text.IsEmpty)
-                    return 0;
-                if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var parsed))
-                    return parsed;
-                break;
+            if (!text.ContainsAnyExceptInRange('0', '9'))
+                return int.TryParse(text, CultureInfo.InvariantCulture, out var id) ? id : int.MaxValue;
         }
 
         request.NoteUnusable("last_event_id");

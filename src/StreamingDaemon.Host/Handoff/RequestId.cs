@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 
 namespace StreamingDaemon.Host.Handoff;
@@ -10,6 +12,11 @@ internal static class RequestId
 
     /// <summary>"sd-", "-", and two 64-bit numbers in hexadecimal.</summary>
     public const int MaxOwnLength = 36;
+
+    private const int HashBytes = 8;
+
+    private static readonly SearchValues<char> s_safe = SearchValues.Create(
+        "!#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~");
 
     // Start time and counter: unique across restarts, without a random number for each stream.
     private static readonly string s_prefix = "sd-"
@@ -39,15 +46,18 @@ internal static class RequestId
     public static string Unguessable() => "sd-" + RandomNumberGenerator.GetHexString(32, lowercase: true);
 
     /// <summary>Keeps characters that are safe in a header, a log line and a JSON string; others become '_'.
-    /// </summary>
+    /// An id that is changed or cut gets a hash of the whole, so that two ids stay two: one's handoff must
+    /// not join the other's answer.</summary>
     /// <returns>At most <see cref="MaxLength"/> characters.</returns>
     public static string FromApplication(string given)
     {
-        var cut = given.Length > MaxLength ? given[..MaxLength] : given;
-        return string.Create(cut.Length, cut, static (span, text) =>
-        {
-            for (var i = 0; i < text.Length; i++)
-                span[i] = text[i] is > ' ' and < '\x7f' and not ('"' or '\\') ? text[i] : '_';
-        });
+        if (given.Length <= MaxLength && !given.AsSpan().ContainsAnyExcept(s_safe))
+            return given;
+        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+        SHA256.HashData(MemoryMarshal.AsBytes(given.AsSpan()), hash);
+        Span<char> safe = stackalloc char[Math.Min(given.Length, MaxLength - 1 - (2 * HashBytes))];
+        for (var i = 0; i < safe.Length; i++)
+            safe[i] = s_safe.Contains(given[i]) ? given[i] : '_';
+        return string.Concat(safe, "-", Convert.ToHexStringLower(hash[..HashBytes]));
     }
 }

@@ -221,10 +221,55 @@ public sealed class HandoffRequestReaderTests
         Assert.Equal("X-B: 2\r\n", Encoding.UTF8.GetString(request.ResponseHeaders.Span));
     }
 
+    [Theory]
+    [InlineData("0", 0)]
+    [InlineData("17", 17)]
+    [InlineData("17.0", 17)]
+    [InlineData("\"17\"", 17)]
+    [InlineData("\" 17 \"", 17)]
+    [InlineData("\"\"", 0)]
+    [InlineData("null", 0)]
+    [InlineData("99999999999999999999", int.MaxValue)]
+    [InlineData("\"99999999999999999999\"", int.MaxValue)]
+    [InlineData("-1", 0, false)]
+    [InlineData("1.5", 0, false)]
+    [InlineData("\"-1\"", 0, false)]
+    [InlineData("\"1e3\"", 0, false)]
+    [InlineData("true", 0, false)]
+    [InlineData("[1]", 0, false)]
+    [InlineData("{\"a\":1}", 0, false)]
+    public void Last_event_id_is_a_number_of_an_event_or_named_as_unusable(string json, int id, bool isUsable = true)
+    {
+        var request = Read($$"""{"resume":"a","last_event_id":{{json}},"user_id":7}""");
+
+        Assert.Equal(id, request.LastEventId);
+        Assert.Equal(isUsable ? [] : (string[])["last_event_id"], request.Unusable);
+        Assert.Equal(7, request.UserId.Number);
+    }
+
+    [Theory]
+    [InlineData("a b", "a_b")]
+    [InlineData("\u65e5", "\u672c")]
+    [InlineData("a\\u0000", "a\\u0001")]
+    public void Two_request_ids_stay_two_however_odd_they_are(string one, string other)
+    {
+        var first = Read($$"""{"request_id":"{{one}}"}""").RequestId;
+
+        Assert.NotEqual(first, Read($$"""{"request_id":"{{other}}"}""").RequestId);
+        // Also if they differ only behind what is kept of a long one.
+        var start = new string('x', 300);
+        Assert.NotEqual(Read($$"""{"request_id":"{{start}}{{one}}"}""").RequestId,
+            Read($$"""{"request_id":"{{start}}{{other}}"}""").RequestId);
+        // What a browser got, it can name.
+        Assert.Equal(first, Read($$"""{"resume":"{{one}}"}""").Resume);
+        Assert.Equal(first, Read($$"""{"resume":"{{first}}"}""").Resume);
+        Assert.Equal(first, Read($$"""{"stop":"{{one}}"}""").Stop);
+    }
+
     [Fact]
     public void Request_ids_are_made_safe_and_missing_ones_are_unique()
     {
-        Assert.Equal("a_b_c__", Read("""{"request_id":"a b\"c\r\n"}""").RequestId);
+        Assert.Matches("^a_b_c__-[0-9a-f]{16}$", Read("""{"request_id":"a b\"c\r\n"}""").RequestId);
         Assert.Equal(RequestId.MaxLength, Read($$"""{"request_id":"{{new string('x', 500)}}"}""").RequestId.Length);
         Assert.Equal("17", Read("""{"request_id":17}""").RequestId);
         Assert.NotEqual(Read("{}").RequestId, Read("{}").RequestId);
