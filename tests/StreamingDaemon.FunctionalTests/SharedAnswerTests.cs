@@ -9,8 +9,6 @@ public sealed class SharedAnswerTests
     private const string Handoff = """{"prompt":"hi","keep":true,"request_id":"a","user_id":7}""";
     private const string Resume = """{"resume":"a","user_id":7}""";
 
-    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(20);
-
     [Fact]
     public async Task Another_daemon_reads_a_running_answer_from_any_event_on_and_a_finished_one()
     {
@@ -252,37 +250,4 @@ public sealed class SharedAnswerTests
 
     private static Task<DaemonProcess> StartAsync(RedisServer redis, PausedUpstream upstream, string more = "") =>
         upstream.Server.StartSharedAsync(redis, more);
-
-    /// <summary>A model that says "one" and "two", waits, and says "three".</summary>
-    private sealed class PausedUpstream : IAsyncDisposable
-    {
-        private readonly TaskCompletionSource _goOn = new();
-        private int _calls;
-
-        private PausedUpstream(FakeLlmServer server)
-        {
-            Server = server;
-            server.Scenario = async exchange =>
-            {
-                Interlocked.Increment(ref _calls);
-                await exchange.StartAsync();
-                await exchange.SendDeltaAsync("one");
-                await exchange.SendDeltaAsync("two");
-                await _goOn.Task.WaitAsync(s_limit);
-                await exchange.SendDeltaAsync("three");
-                await exchange.SendFinishAsync();
-                await exchange.SendDoneAsync();
-            };
-        }
-
-        public FakeLlmServer Server { get; }
-
-        public int Calls => _calls;
-
-        public static async Task<PausedUpstream> StartAsync() => new(await FakeLlmServer.StartAsync());
-
-        public void GoOn() => _goOn.TrySetResult();
-
-        public ValueTask DisposeAsync() => Server.DisposeAsync();
-    }
 }

@@ -17,6 +17,9 @@ internal sealed class AnswerStore : IDisposable
     /// <summary>Memory of the name of an answer that is not kept.</summary>
     private const int MarkerBytes = 512;
 
+    /// <summary>The last event of an answer, beyond its limit.</summary>
+    private const int EndBytes = 16 * 1024;
+
     private readonly Lock _gate = new();
     private readonly Dictionary<AnswerKey, KeptAnswer> _answers = [];
     private readonly HashSet<KeptAnswer> _running = [];
@@ -94,6 +97,24 @@ internal sealed class AnswerStore : IDisposable
             answer.StopKeeping();
             _reports.NoLongerKept(answer.Key, isTooLong);
         }
+    }
+
+    /// <summary>Counts what readers of this process hold of an answer that another daemon makes.</summary>
+    /// <returns>False if there is no room, or the answer is longer than one that is kept.</returns>
+    public bool TryHold(KeptAnswer answer, int capacity, long bytes)
+    {
+        lock (_gate)
+        {
+            Recount(answer, capacity);
+            return bytes <= MaxAnswerBytes + EndBytes && TryMakeRoom();
+        }
+    }
+
+    /// <summary>Nothing of it is held any more.</summary>
+    public void Release(KeptAnswer answer)
+    {
+        lock (_gate)
+            Recount(answer, 0);
     }
 
     /// <summary>There is nothing to read but an error: the next handoff of that name is a new

@@ -10,4 +10,7 @@ internal enum AttachResult
 
     /// <summary>The answer is not kept any more: its events are no longer all there.</summary>
     Gone,
+
+    /// <summary>Another daemon makes it, and this one has no room for it.</summary>
+    NoRoom,
 }

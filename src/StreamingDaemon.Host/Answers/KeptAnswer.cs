@@ -60,10 +60,10 @@ internal sealed class KeptAnswer(AnswerKey key)
     public AnswerEnd? End => Volatile.Read(ref _end);
 
     /// <summary>Bytes of memory that it takes now.</summary>
-    public int Capacity
-    {
-        get { lock (_gate) return _log.Capacity; }
-    }
+    public int Capacity { get { lock (_gate) return _log.Capacity; } }
+
+    /// <summary>Whether a client reads it.</summary>
+    public bool HasReaders { get { lock (_gate) return _readers.Count > 0; } }
 
     /// <summary>True once readers have a head, so that a failure can no longer be a status.</summary>
     public bool AreHeadsSent => Volatile.Read(ref _areHeadsDue);
@@ -82,10 +82,7 @@ internal sealed class KeptAnswer(AnswerKey key)
     public void OnReadElsewhere()
     {
         lock (_gate)
-        {
-            if (_orphanedMs != 0)
-                _orphanedMs = Environment.TickCount64;
-        }
+            _orphanedMs = _orphanedMs == 0 ? 0 : Environment.TickCount64;
     }
 
     /// <summary>Appends an event, and sends it to the readers that are not behind.</summary>
@@ -106,12 +103,14 @@ internal sealed class KeptAnswer(AnswerKey key)
     }
 
     /// <summary>Appends whole events that another daemon wrote.</summary>
-    public void AppendEvents(ReadOnlySpan<byte> events, int count)
+    /// <returns>As <see cref="Append"/>.</returns>
+    public (int Capacity, long Bytes) AppendEvents(ReadOnlySpan<byte> events, int count)
     {
         lock (_gate)
         {
             _log.Append(events, count);
             OnAppended();
+            return (_log.Capacity, _log.End);
         }
     }
 

@@ -89,15 +89,22 @@ internal sealed class KeptAnswers(
             claim = await others.ClaimAsync(key, owner).ConfigureAwait(false);
             if (claim != SharedClaim.Taken)
                 break;
-            if (store.Find(key) is null
-                && await FollowAsync(session, key, after: 0).ConfigureAwait(false) is (_, { } joined))
+            if (store.Find(key) is not null)
+                continue;
+            var (attached, joined) = await FollowAsync(session, key, after: 0).ConfigureAwait(false);
+            if (joined is null && attached != AttachResult.NoRoom)
+                continue;
+            session.Use = AnswerUse.Joined;
+            if (joined is null)
             {
-                session.Use = AnswerUse.Joined;
-                reports.Count(AnswerEvent.Joined);
-                request.ReleasePrompt();
-                await joined.RunAsync().ConfigureAwait(false);
+                await NoRoomAsync(session, key).ConfigureAwait(false);
                 return;
             }
+
+            reports.Count(AnswerEvent.Joined);
+            request.ReleasePrompt();
+            await joined.RunAsync().ConfigureAwait(false);
+            return;
         }
 
         if (claim == SharedClaim.Taken && store.Find(key) is null)
@@ -126,8 +133,9 @@ internal sealed class KeptAnswers(
     {
         for (var tries = 0; tries < MostTries; tries++)
         {
-            if (await shared!.FollowAsync(key).ConfigureAwait(false) is not { } answer)
-                break;
+            var (result, answer) = await shared!.FollowAsync(key).ConfigureAwait(false);
+            if (answer is null)
+                return (result == FollowResult.NoRoom ? AttachResult.NoRoom : AttachResult.Gone, null);
             var attached = Attach(session, answer, after, out var reader);
             // Gone: just now this daemon has stopped following it, because nobody read it here.
             if (attached != AttachResult.Gone)
@@ -152,9 +160,10 @@ internal sealed class KeptAnswers(
             attached = Attach(session, answer, after, out reader);
         else if (shared is not null)
             (attached, reader) = await FollowAsync(session, key, after).ConfigureAwait(false);
-        if (attached == AttachResult.Gone)
+        if (attached is AttachResult.Gone or AttachResult.NoRoom)
         {
-            await NotFoundAsync(session).ConfigureAwait(false);
+            await (attached == AttachResult.Gone ? NotFoundAsync(session) : NoRoomAsync(session, key))
+                .ConfigureAwait(false);
             return;
         }
 
@@ -211,11 +220,19 @@ internal sealed class KeptAnswers(
     {
         reports.Count(AnswerEvent.NotFound);
         // It may be there when the store answers again: a page must not give it up.
-        var error = shared is { IsUp: false } ? ErrorResponse.AnswersUnavailable
-            : ErrorResponse.AnswerNotFound;
-        return calls.ConcludeAsync(
-            session, new BackendResult(StreamOutcome.AnswerNotFound, error.Message), error);
+        return RefuseAsync(session, shared is { IsUp: false } ? ErrorResponse.AnswersUnavailable
+            : ErrorResponse.AnswerNotFound);
     }
+
+    /// <summary>The answer is there, and this daemon has no room for it now.</summary>
+    private Task NoRoomAsync(StreamSession session, AnswerKey key)
+    {
+        reports.NotKept(key);
+        return RefuseAsync(session, ErrorResponse.AnswersUnavailable);
+    }
+
+    private Task RefuseAsync(StreamSession session, ErrorResponse error) => calls.ConcludeAsync(
+        session, new BackendResult(StreamOutcome.AnswerNotFound, error.Message), error);
 
     private static async Task RespondAsync(StreamSession session, int status, string body)
     {

@@ -1,9 +1,12 @@
+using System.Diagnostics.CodeAnalysis;
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Formats;
 
 namespace StreamingDaemon.Host.Answers.Shared;
 
-/// <summary>Reads an answer that another daemon writes into Redis, for the readers of this one.</summary>
+/// <summary>Reads an answer that another daemon writes into Redis, for all its readers of this one.</summary>
+/// <remarks>What it holds counts in <c>answers.max_bytes</c>. If there is no room for more, it holds what its
+/// readers have not read, and reads on when they have.</remarks>
 internal sealed class AnswerFollower
 {
     /// <summary>How often a running answer is looked at.</summary>
@@ -14,7 +17,7 @@ internal sealed class AnswerFollower
     private const int ReadMs = 3_000;
 
     /// <summary>An owner writes something each second.</summary>
-    private const int ForgottenMs = 3_000;
+    private const int ForgottenMs = 1_500;
 
     /// <summary>Without a reader for this long (ms), an answer is no longer followed.</summary>
     private const long OrphanedMs = 2_000;
@@ -22,7 +25,10 @@ internal sealed class AnswerFollower
     private static readonly AnswerEnd s_brokenOff = new(
         new BackendResult(StreamOutcome.UpstreamError), ErrorResponse.BrokenOff, IsLogged: false);
 
-    private readonly RedisAnswers _store;
+    private readonly RedisAnswers _redis;
+    private readonly AnswerStore _store;
+    private readonly AnswerReports _reports;
+    private readonly Lazy<Task<FollowResult>> _loaded;
     private string? _owner;
     private string _next = "-";
     private int _events;
@@ -31,36 +37,41 @@ internal sealed class AnswerFollower
     private long _nextSayMs;
     private long _forgottenSinceMs;
 
-    public AnswerFollower(AnswerKey key, RedisAnswers store)
+    public AnswerFollower(AnswerKey key, RedisAnswers redis, AnswerStore store, AnswerReports reports)
     {
-        _store = store;
+        (_redis, _store, _reports) = (redis, store, reports);
         Answer = new KeptAnswer(key);
+        _loaded = new Lazy<Task<FollowResult>>(LoadAsync);
     }
 
     public KeptAnswer Answer { get; }
 
-    /// <summary>Completes when what is in Redis now has been read.</summary>
-    /// <returns>False if there is no such answer, or Redis does not answer.</returns>
-    public async Task<bool> LoadAsync()
-    {
-        var state = await ReadAsync().ConfigureAwait(false);
-        // Now, not later: a reader that has everything gets a status then, at which an EventSource stops.
-        if (state == SharedState.None && _hasEntries)
-            End(StreamOutcome.UpstreamError, ErrorResponse.BrokenOff);
-        return _goneSinceMs == 0 && (state == SharedState.Running || _hasEntries);
-    }
+    /// <summary>May another reader use it?</summary>
+    public bool IsOpen => Answer.End is null && Answer.IsKept;
+
+    /// <summary>Completes when what was in Redis at its begin has been read; the same for all who ask.
+    /// </summary>
+    public Task<FollowResult> LoadedAsync() => _loaded.Value;
 
     /// <summary>Follows the answer to its end, or until it has no reader.</summary>
+    [SuppressMessage("Design", "CA1031", Justification = "Whatever is wrong, its readers must have an end.")]
     public async Task RunAsync()
     {
-        while (Answer.End is null)
+        try
         {
-            await Task.Delay(s_pause).ConfigureAwait(false);
-            if (Answer.OrphanedForMs > OrphanedMs && Answer.TryRetire(s_brokenOff))
-                return;
-            // Its owner died.
-            if (await ReadAsync().ConfigureAwait(false) == SharedState.None)
-                End(StreamOutcome.UpstreamError, ErrorResponse.BrokenOff);
+            if (await LoadedAsync().ConfigureAwait(false) == FollowResult.Found)
+                await FollowAsync().ConfigureAwait(false);
+            while (Answer.HasReaders)
+                await Task.Delay(s_pause).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            _reports.SharedRefuses(e.GetType().Name);
+            End(StreamOutcome.UpstreamError, ErrorResponse.BrokenOff);
+        }
+        finally
+        {
+            _store.Release(Answer);
         }
     }
 
@@ -71,12 +82,54 @@ internal sealed class AnswerFollower
             Answer.Finish(new AnswerEnd(new BackendResult(outcome), error, IsLogged: false));
     }
 
+    private async Task<FollowResult> LoadAsync()
+    {
+        SharedState state;
+        while ((state = await ReadAsync(isLoading: true).ConfigureAwait(false)) == SharedState.Running
+            && _forgottenSinceMs != 0)
+        {
+            await Task.Delay(s_pause).ConfigureAwait(false);
+        }
+
+        if (state == SharedState.NoRoom)
+        {
+            Answer.TryRetire(s_brokenOff);
+            return FollowResult.NoRoom;
+        }
+
+        var isFound = _goneSinceMs == 0 && (state == SharedState.Running || _hasEntries);
+        // Now, not later: a reader that has everything gets a status then, at which an EventSource stops.
+        if (state == SharedState.None || !isFound)
+            End(StreamOutcome.UpstreamError, ErrorResponse.BrokenOff);
+        return isFound ? FollowResult.Found : FollowResult.None;
+    }
+
+    private async Task FollowAsync()
+    {
+        while (Answer.End is null)
+        {
+            await Task.Delay(s_pause).ConfigureAwait(false);
+            if (Answer.OrphanedForMs > OrphanedMs && Answer.TryRetire(s_brokenOff))
+                return;
+            if (!Answer.IsKept && !await Answer.WaitForReadersAsync().ConfigureAwait(false)
+                && Answer.TryRetire(s_brokenOff))
+            {
+                return;
+            }
+
+            // Its owner died.
+            if (await ReadAsync(isLoading: false).ConfigureAwait(false) == SharedState.None)
+                End(StreamOutcome.UpstreamError, ErrorResponse.BrokenOff);
+        }
+    }
+
     /// <summary>Reads what is new.</summary>
-    private async Task<SharedState> ReadAsync()
+    /// <param name="isLoading">Nobody reads it yet: it must have room as a whole.</param>
+    private async Task<SharedState> ReadAsync(bool isLoading)
     {
         while (true)
         {
-            if (await _store.ReadAsync(Answer.Key, _next, SayRead()).ConfigureAwait(false) is not { } page)
+            if (await _redis.ReadAsync(Answer.Key, _next, SayRead()).ConfigureAwait(false) is not { } page)
             {
                 // Redis is gone. It may come back before the owner's lease is over.
                 if (_goneSinceMs == 0)
@@ -91,30 +144,45 @@ internal sealed class AnswerFollower
             {
                 _hasEntries = true;
                 _next = $"({entry.Id}";
-                if (!TryTake(entry))
+                if (!TryTake(entry, out var isHeld))
                     return SharedState.None;
+                if (isHeld)
+                    continue;
+                if (isLoading)
+                    return SharedState.NoRoom;
+                Answer.StopKeeping();
             }
 
             if (page.Entries.Count > 0)
-                continue;
-            // It grew too long to be kept.
+            {
+                if (Answer.IsKept || Answer.End is not null)
+                    continue;
+                return SharedState.Running;
+            }
+
             if (page.Lease == RedisScripts.Gone)
+            {
+                // It grew too long to be kept.
                 _hasEntries = false;
-            var isOwned = page.Lease is not (null or RedisScripts.Gone) || MayBeWrittenAgain(page);
-            return isOwned || Answer.End is not null ? SharedState.Running : SharedState.None;
+                return SharedState.None;
+            }
+
+            if (page.Lease is not null || Answer.End is not null)
+            {
+                _forgottenSinceMs = 0;
+                return SharedState.Running;
+            }
+
+            return MayBeWrittenAgain() ? SharedState.Running : SharedState.None;
         }
     }
 
-    /// <summary>Redis has lost its data, and the owner has not noticed yet: if it lives, it writes the answer
-    /// again.</summary>
-    private bool MayBeWrittenAgain(SharedPage page)
+    /// <summary>Redis has lost its data, or has evicted the lease, and the owner has not noticed yet: if it
+    /// lives, it writes the answer again.</summary>
+    private bool MayBeWrittenAgain()
     {
-        if (_events == 0 || page.Lease is not null || page.HasEvents)
-        {
-            _forgottenSinceMs = 0;
+        if (_events == 0)
             return false;
-        }
-
         var now = Environment.TickCount64;
         if (_forgottenSinceMs == 0)
             _forgottenSinceMs = now;
@@ -131,11 +199,16 @@ internal sealed class AnswerFollower
         return ReadMs;
     }
 
+    /// <param name="entry">The entry.</param>
+    /// <param name="isHeld">False if there is no room for more.</param>
     /// <returns>False if the entry does not follow the one before it.</returns>
-    private bool TryTake(SharedEntry entry)
+    private bool TryTake(SharedEntry entry, out bool isHeld)
     {
+        isHeld = true;
         _owner ??= entry.Owner;
         if (entry.Owner != _owner)
+            return false;
+        if (entry.Owner.Length == 0)
             return false;
         if (entry.End is { } text)
         {
@@ -154,7 +227,8 @@ internal sealed class AnswerFollower
         for (var i = 0; i < known && bytes.Length > 0; i++)
             bytes = bytes[(bytes.IndexOf("\n\n"u8) + 2)..];
         _events = Math.Max(_events, entry.LastEvent);
-        Answer.AppendEvents(bytes, Math.Max(0, count - known));
+        var (capacity, length) = Answer.AppendEvents(bytes, Math.Max(0, count - known));
+        isHeld = !Answer.IsKept || _store.TryHold(Answer, capacity, length);
         return true;
     }
 
@@ -164,19 +238,8 @@ internal sealed class AnswerFollower
 
         /// <summary>There is no owner, and no end: it died.</summary>
         None,
+
+        /// <summary>There is no room for it.</summary>
+        NoRoom,
     }
 }
-
-/// <summary>One entry of an answer's stream.</summary>
-/// <param name="Id">Its id.</param>
-/// <param name="LastEvent">The id of its last event.</param>
-/// <param name="Owner">The claim that wrote it.</param>
-/// <param name="Bytes">Whole events. With an end, the only one, or none.</param>
-/// <param name="End">The end, or null.</param>
-internal sealed record SharedEntry(string Id, int LastEvent, string Owner, byte[] Bytes, string? End);
-
-/// <summary>What a read found.</summary>
-/// <param name="Lease">The claim of the owner, <c>done</c>, or null.</param>
-/// <param name="Entries">The next entries.</param>
-/// <param name="HasEvents">Whether there are entries at all.</param>
-internal sealed record SharedPage(string? Lease, IReadOnlyList<SharedEntry> Entries, bool HasEvents);

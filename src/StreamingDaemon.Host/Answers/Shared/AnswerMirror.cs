@@ -57,7 +57,7 @@ internal sealed class AnswerMirror(KeptAnswer answer, RedisAnswers store, string
             await WaitAsync().ConfigureAwait(false);
             if (Volatile.Read(ref _failure) is { } failure)
             {
-                await store.EndAsync(answer.Key, owner, 1, failure.End, failure.Error).ConfigureAwait(false);
+                await store.FailAsync(answer.Key, owner, failure.End, failure.Error).ConfigureAwait(false);
                 return;
             }
 
@@ -73,7 +73,10 @@ internal sealed class AnswerMirror(KeptAnswer answer, RedisAnswers store, string
             while (hasMore)
             {
                 (var bytes, var upTo, hasMore) = answer.EventsAfter(last);
-                var state = await store.AppendAsync(answer.Key, owner, upTo, bytes).ConfigureAwait(false);
+                var isEnd = end is not null && !hasMore;
+                var state = await (isEnd
+                    ? store.EndAsync(answer.Key, owner, last, upTo, bytes, end!)
+                    : store.AppendAsync(answer.Key, owner, last, upTo, bytes)).ConfigureAwait(false);
                 if (state == MirrorState.Forgotten)
                 {
                     if (!await store.ReclaimAsync(answer.Key, owner).ConfigureAwait(false))
@@ -82,7 +85,7 @@ internal sealed class AnswerMirror(KeptAnswer answer, RedisAnswers store, string
                     continue;
                 }
 
-                if (state == MirrorState.Lost)
+                if (isEnd || state == MirrorState.Lost)
                     return;
                 if (state.HasFlag(MirrorState.Stop))
                     answer.Cancel?.Invoke(Backends.StreamOutcome.Stopped);
@@ -90,11 +93,6 @@ internal sealed class AnswerMirror(KeptAnswer answer, RedisAnswers store, string
                     answer.OnReadElsewhere();
                 last = upTo;
             }
-
-            if (end is null)
-                continue;
-            await store.EndAsync(answer.Key, owner, last, end, []).ConfigureAwait(false);
-            return;
         }
     }
 
@@ -130,7 +128,7 @@ internal enum MirrorState
     /// <summary>Another daemon has readers.</summary>
     IsRead = 4,
 
-    /// <summary>Redis does not know the answer: it has lost its data, or was silent for longer than a lease.
-    /// </summary>
+    /// <summary>Redis does not know the answer: it has lost its data or a key of it, or was silent for longer
+    /// than a lease.</summary>
     Forgotten = 8,
 }

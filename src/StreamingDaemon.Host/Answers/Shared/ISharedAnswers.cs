@@ -16,6 +16,18 @@ internal enum SharedClaim
     Unavailable,
 }
 
+/// <summary>What came of looking for another daemon's answer.</summary>
+internal enum FollowResult
+{
+    Found,
+
+    /// <summary>There is none, or the store does not answer.</summary>
+    None,
+
+    /// <summary>This daemon has no room for it: <c>answers.max_bytes</c> is reached.</summary>
+    NoRoom,
+}
+
 /// <summary>Answers that any daemon on the same store can read, join and stop. Thread-safe; no call fails.
 /// </summary>
 internal interface ISharedAnswers
@@ -38,8 +50,8 @@ internal interface ISharedAnswers
     void Mirror(KeptAnswer answer, string owner);
 
     /// <summary>The answer as another daemon writes it.</summary>
-    /// <returns>Null if there is none, or the store does not answer.</returns>
-    Task<KeptAnswer?> FollowAsync(AnswerKey key);
+    /// <returns>The answer, if it was found.</returns>
+    Task<(FollowResult Result, KeptAnswer? Answer)> FollowAsync(AnswerKey key);
 
     /// <summary>Stops an answer of another daemon.</summary>
     /// <returns>True if it was running; null if there is none, or the store does not answer.</returns>

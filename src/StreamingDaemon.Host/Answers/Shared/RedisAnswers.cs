@@ -21,14 +21,17 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
     private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(250);
 
     private readonly ReloadableOptions _options;
+    private readonly AnswerStore _store;
     private readonly AnswerReports _reports;
     private readonly RedisConnection _redis;
     private readonly ConcurrentDictionary<AnswerKey, AnswerFollower> _followed = new();
+    private readonly ConcurrentDictionary<AnswerFollower, bool> _followers = new();
     private readonly ConcurrentDictionary<Task, bool> _mirrors = new();
 
-    public RedisAnswers(ReloadableOptions options, AnswerReports reports)
+    public RedisAnswers(ReloadableOptions options, AnswerStore store, AnswerReports reports)
     {
         _options = options;
+        _store = store;
         _reports = reports;
         _redis = new RedisConnection(options.Current.Answers, reports);
         reports.ObserveShared(() => _redis.IsUp);
@@ -79,16 +82,19 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
         _ = running.ContinueWith(ended => _mirrors.TryRemove(ended, out _), TaskScheduler.Default);
     }
 
-    public async Task<KeptAnswer?> FollowAsync(AnswerKey key)
+    public async Task<(FollowResult Result, KeptAnswer? Answer)> FollowAsync(AnswerKey key)
     {
-        if (_followed.TryGetValue(key, out var followed) && followed.Answer.End is null)
-            return followed.Answer;
-        var follower = new AnswerFollower(key, this);
-        if (!await follower.LoadAsync().ConfigureAwait(false))
-            return null;
-        _followed[key] = follower;
-        _ = RunAsync(key, follower);
-        return follower.Answer;
+        // All readers of an answer share what this daemon reads of it, and its load on Redis.
+        if (!_followed.TryGetValue(key, out var follower) || !follower.IsOpen)
+        {
+            var mine = new AnswerFollower(key, this, _store, _reports);
+            follower = _followed.AddOrUpdate(key, mine, (_, there) => there.IsOpen ? there : mine);
+            if (follower == mine)
+                _ = RunAsync(key, mine);
+        }
+
+        var result = await follower.LoadedAsync().ConfigureAwait(false);
+        return (result, result == FollowResult.Found ? follower.Answer : null);
     }
 
     public async Task<bool?> StopAsync(AnswerKey key)
@@ -100,7 +106,7 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
 
     public void EndFollowers()
     {
-        foreach (var follower in _followed.Values)
+        foreach (var follower in _followers.Keys)
             follower.End(StreamOutcome.Drained, ErrorResponse.For(new BackendResult(StreamOutcome.Drained))!);
     }
 
@@ -114,22 +120,37 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
     /// be over.</summary>
     /// <param name="key">The answer.</param>
     /// <param name="owner">The claim.</param>
-    /// <param name="last">Id of the last event.</param>
+    /// <param name="before">Id of the last event that was written; 0 if none was.</param>
+    /// <param name="last">Id of the last event of these.</param>
     /// <param name="events">Whole events; empty to renew only.</param>
-    public Task<MirrorState> AppendAsync(AnswerKey key, string owner, int last, byte[] events) => TryAsync(
+    public Task<MirrorState> AppendAsync(
+        AnswerKey key, string owner, int before, int last, byte[] events) => TryAsync(
         RedisScripts.Append, key,
-        [owner, LeaseMs, KeepMs + LeaseMs, events.Length == 0 ? "" : EntryId(last, 0), events]);
+        [owner, LeaseMs, KeepMs + LeaseMs, EntryId(last, events), events, before > 0]);
 
-    /// <summary>Writes the end.</summary>
+    /// <summary>Writes the last events and the end.</summary>
     /// <param name="key">The answer.</param>
     /// <param name="owner">The claim.</param>
+    /// <param name="before">Id of the last event that was written; 0 if none was.</param>
     /// <param name="last">Id of the last event.</param>
+    /// <param name="events">Whole events, or none.</param>
     /// <param name="end">How it ended.</param>
-    /// <param name="only">The only event, of an answer that failed with nothing to show: its name is free
-    /// from now on. Else empty.</param>
-    public Task<MirrorState> EndAsync(AnswerKey key, string owner, int last, AnswerEnd end, byte[] only) =>
-        TryAsync(RedisScripts.End, key,
-            [owner, only.Length > 0 ? EmptyMs : KeepMs, EntryId(last, 1), SharedEnd.Write(end), only]);
+    public Task<MirrorState> EndAsync(
+        AnswerKey key, string owner, int before, int last, byte[] events, AnswerEnd end) => TryAsync(
+        RedisScripts.End, key,
+        [
+            owner, KeepMs, EntryId(last, 1), SharedEnd.Write(end), "", EntryId(last, events), events,
+            before > 0,
+        ]);
+
+    /// <summary>Writes the end of an answer that failed with nothing to show: its name is free from now on.
+    /// </summary>
+    /// <param name="key">The answer.</param>
+    /// <param name="owner">The claim.</param>
+    /// <param name="end">How it failed.</param>
+    /// <param name="error">The only event.</param>
+    public Task<MirrorState> FailAsync(AnswerKey key, string owner, AnswerEnd end, byte[] error) => TryAsync(
+        RedisScripts.End, key, [owner, EmptyMs, EntryId(1, 1), SharedEnd.Write(end), error, "", "", false]);
 
     /// <summary>Reads the next entries; null if Redis does not answer.</summary>
     /// <param name="key">The answer.</param>
@@ -145,24 +166,14 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
             return null;
         }
 
-        var parts = (RedisResult[])result!;
-        var entries = new List<SharedEntry>();
-        foreach (var raw in (RedisResult[])parts[1]!)
-        {
-            var entry = (RedisResult[])raw!;
-            var (id, fields) = ((string)entry[0]!, (RedisResult[])entry[1]!);
-            var last = int.Parse(id.AsSpan(0, id.IndexOf('-', StringComparison.Ordinal)),
-                CultureInfo.InvariantCulture);
-            entries.Add(new SharedEntry(id, last, (string)fields[1]!, (byte[])fields[3]!,
-                fields.Length > 4 ? (string)fields[5]! : null));
-        }
-
-        return new SharedPage((string?)parts[0], entries, (int)parts[2] == 1);
+        return SharedPage.Read(result);
     }
 
     private async Task RunAsync(AnswerKey key, AnswerFollower follower)
     {
+        _followers[follower] = true;
         await follower.RunAsync().ConfigureAwait(false);
+        _followers.TryRemove(follower, out _);
         _followed.TryRemove(KeyValuePair.Create(key, follower));
     }
 
@@ -189,6 +200,8 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
         }
     }
 
+    private static string EntryId(int last, byte[] events) => events.Length == 0 ? "" : EntryId(last, 0);
+
     private static string EntryId(int last, int part) =>
         string.Create(CultureInfo.InvariantCulture, $"{last}-{part}");
 
@@ -196,7 +209,10 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
     private static RedisKey[] Keys(AnswerKey key)
     {
         var user = key.User.IsNone ? "-" : "u" + Uri.EscapeDataString(key.User.ToString());
-        var name = $"streaming-daemon:{{{user}:{key.Id.Replace('}', '_')}}}";
+        // A brace would end the hash tag. No two ids become one.
+        var id = key.Id.Replace("%", "%25", StringComparison.Ordinal)
+            .Replace("}", "%7D", StringComparison.Ordinal);
+        var name = $"streaming-daemon:{{{user}:{id}}}";
         return [name + ":lease", name + ":events", name + ":stop", name + ":read"];
     }
 }

@@ -7,20 +7,21 @@ namespace StreamingDaemon.Host.Answers.Shared;
 /// stop; <c>read</c> is there while another daemon has readers.
 /// </summary>
 /// <remarks>An entry's id is the id of its last event, so the same entry written twice is written once. Each
-/// entry names its owner: one that lost its lease can write nothing.</remarks>
+/// entry names its owner: one that lost its lease can write nothing. The first write of a script is the one
+/// that takes memory: Redis refuses it beyond its <c>maxmemory</c>, and refuses no later one.</remarks>
 internal static class RedisScripts
 {
     /// <summary>The lease of an answer that grew too long to be kept.</summary>
     public const string Gone = "gone";
 
     /// <summary>KEYS lease, events, stop, read; ARGV owner, lease ms. 1 if claimed, 0 if another has it, 2 if
-    /// it is no longer kept.</summary>
+    /// it is no longer kept. Who has it may claim it again: Redis has lost its events.</summary>
     public const string Claim = """
         local lease = redis.call('get', KEYS[1])
         if lease == 'gone' then return 2 end
-        if lease then return 0 end
-        redis.call('del', KEYS[2], KEYS[3], KEYS[4])
+        if lease and lease ~= ARGV[1] then return 0 end
         redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
+        redis.call('del', KEYS[2], KEYS[3], KEYS[4])
         return 1
         """;
 
@@ -39,32 +40,41 @@ internal static class RedisScripts
         return 1
         """;
 
-    /// <summary>KEYS lease, events, stop, read; ARGV owner, lease ms, events' ms, entry id or empty, bytes. 0
-    /// if another daemon has the lease, 8 if nobody has; else 1, and 2 more if the answer is to stop, and 4
-    /// more if another daemon has readers.</summary>
+    /// <summary>KEYS lease, events, stop, read; ARGV owner, lease ms, events' ms, entry id or empty, bytes, 1
+    /// if there are events already. 0 if another daemon has the lease; 8 if nobody has, or the events are
+    /// gone; else 1, and 2 more if the answer is to stop, and 4 more if another daemon has readers.</summary>
     public const string Append = """
         local lease = redis.call('get', KEYS[1])
         if not lease then return 8 end
         if lease ~= ARGV[1] then return 0 end
-        redis.call('pexpire', KEYS[1], ARGV[2])
+        if ARGV[6] == '1' and redis.call('exists', KEYS[2]) == 0 then return 8 end
         if ARGV[4] ~= '' then
           local r = redis.pcall('xadd', KEYS[2], ARGV[4], 'o', ARGV[1], 'e', ARGV[5])
           if type(r) == 'table' and r.err and not string.find(r.err, 'equal or smaller') then return r end
-          redis.call('pexpire', KEYS[2], ARGV[3])
         end
+        redis.call('pexpire', KEYS[1], ARGV[2])
+        redis.call('pexpire', KEYS[2], ARGV[3])
         return 1 + 2 * redis.call('exists', KEYS[3]) + 4 * redis.call('exists', KEYS[4])
         """;
 
-    /// <summary>KEYS lease, events, stop, read; ARGV owner, ms to keep, entry id, the end as JSON, and the
-    /// only event of an answer that failed with nothing to show: the name is free then. 0 if the lease is
-    /// lost.</summary>
+    /// <summary>KEYS lease, events, stop, read; ARGV owner, ms to keep, id of the end's entry, the end as
+    /// JSON, the only event of an answer that failed with nothing to show (the name is free then), entry id
+    /// and bytes of the last events or empty, and 1 if there are events already. Events and end are one step:
+    /// a daemon that dies leaves both or none. 0 if another daemon has the lease; 8 as above.</summary>
     public const string End = """
-        if redis.call('get', KEYS[1]) ~= ARGV[1] then
-          if redis.call('get', KEYS[1]) == 'done' then return 1 end
-          return 0
+        local lease = redis.call('get', KEYS[1])
+        if lease ~= ARGV[1] then
+          if lease == 'done' then return 1 end
+          return lease and 0 or 8
         end
-        local r = redis.pcall('xadd', KEYS[2], ARGV[3], 'o', ARGV[1], 'e', ARGV[5], 'end', ARGV[4])
-        if type(r) == 'table' and r.err and not string.find(r.err, 'equal or smaller') then return r end
+        if ARGV[8] == '1' and redis.call('exists', KEYS[2]) == 0 then return 8 end
+        local function add(...)
+          local r = redis.pcall('xadd', KEYS[2], ...)
+          if type(r) == 'table' and r.err and not string.find(r.err, 'equal or smaller') then return r end
+        end
+        local failed = ARGV[6] ~= '' and add(ARGV[6], 'o', ARGV[1], 'e', ARGV[7])
+          or add(ARGV[3], 'o', ARGV[1], 'e', ARGV[5], 'end', ARGV[4])
+        if failed then return failed end
         redis.call('pexpire', KEYS[2], ARGV[2])
         redis.call('del', KEYS[3], KEYS[4])
         if ARGV[5] ~= '' then
@@ -76,12 +86,10 @@ internal static class RedisScripts
         """;
 
     /// <summary>KEYS lease, events, read; ARGV first entry id, most entries, and for how many ms this daemon
-    /// says that it has readers, or 0. The lease or false, entries, and 1 if there are events at all.
-    /// </summary>
+    /// says that it has readers, or 0. The lease or false, and entries.</summary>
     public const string Read = """
-        if ARGV[3] ~= '0' then redis.call('set', KEYS[3], '1', 'px', ARGV[3]) end
-        return {redis.call('get', KEYS[1]), redis.call('xrange', KEYS[2], ARGV[1], '+', 'count', ARGV[2]),
-          redis.call('exists', KEYS[2])}
+        if ARGV[3] ~= '0' then redis.pcall('set', KEYS[3], '1', 'px', ARGV[3]) end
+        return {redis.call('get', KEYS[1]), redis.call('xrange', KEYS[2], ARGV[1], '+', 'count', ARGV[2])}
         """;
 
     /// <summary>KEYS lease, stop. -1 if there is no answer, 0 if it has ended, 1 if it was running.</summary>
