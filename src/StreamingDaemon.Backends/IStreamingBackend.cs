@@ -25,6 +25,10 @@ public interface IStreamingBackend
     /// <summary>True if it sends <see cref="StreamRequest.UnknownParameters"/> to its upstream.</summary>
     bool PassesUnknownParameters => false;
 
+    /// <summary>True if <see cref="StreamAsync"/> neither blocks nor computes for long before its first wait.
+    /// It then begins on the thread that reads handoffs, and no other thread is woken for it.</summary>
+    bool BeginsAtOnce => false;
+
     /// <summary>Bytes of memory that a running stream takes, without its request and its pending output.
     /// Measured, for the worst case. It may change once the upstream's protocol is known.</summary>
     int BytesPerStream => 4 * 1024;

@@ -5,9 +5,8 @@ namespace StreamingDaemon.Uring;
 // How a producer learns how its stream ended: from the stream itself, without a task beside it.
 public sealed partial class ClientStream : IValueTaskSource<ClientEnd>
 {
-    private ManualResetValueTaskSourceCore<ClientEnd> _ended =
-        new() { RunContinuationsAsynchronously = true };
-
+    private ManualResetValueTaskSourceCore<ClientEnd> _ended;
+    private ClientEnd _end;
     private bool _hasEnded;
 
     /// <summary>Completes when the loop is done with the stream: it sent the end of stream, or dropped the
@@ -18,9 +17,15 @@ public sealed partial class ClientStream : IValueTaskSource<ClientEnd>
     /// <summary>The loop is done with this stream. May be called more than once.</summary>
     internal void OnEnded(ClientEnd end)
     {
-        if (!Interlocked.Exchange(ref _hasEnded, true))
-            _ended.SetResult(end);
+        if (Interlocked.Exchange(ref _hasEnded, true))
+            return;
+        _end = end;
+        _loop.AddEnd(this);
     }
+
+    /// <summary>Completes <see cref="Ended"/>, and runs what awaits it. Once, after <see cref="OnEnded"/>, on
+    /// the thread pool.</summary>
+    internal void TellEnd() => _ended.SetResult(_end);
 
     ClientEnd IValueTaskSource<ClientEnd>.GetResult(short token) => _ended.GetResult(token);
 

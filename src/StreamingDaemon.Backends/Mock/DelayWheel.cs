@@ -9,8 +9,9 @@ namespace StreamingDaemon.Backends.Mock;
 /// Ten thousand mock streams would otherwise be ten thousand entries in the runtime's timer queues, each
 /// added and removed every few milliseconds. Those queues use a clock that moves in steps of 4 ms. The wheel
 /// turns only while something waits. <see cref="PauseSchedule"/> says when a delay is due; only whole elapsed
-/// ticks count. <see cref="_gate"/> guards everything here. Expired delays are completed outside it, on the
-/// thread pool, many to a work item: waking a thread costs more than running a delay.
+/// ticks count. <see cref="_gate"/> guards everything here. Expired delays are completed outside it: a few on
+/// the wheel's thread, more on the thread pool, many to a work item. Waking a thread costs more than running
+/// a delay.
 /// </remarks>
 /// <param name="shortestMs">The shortest delay that will be requested, milliseconds. If nothing is due, the
 /// thread sleeps this long, because no new delay is due before it wakes.</param>
@@ -145,7 +146,7 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? batch = null) 
             PreciseSleep.Until(_startTimestamp + wakeTick * PauseSchedule.TickLength);
             try
             {
-                Complete(Turn());
+                CompleteHere(Turn());
             }
             catch (OutOfMemoryException)
             {
@@ -213,6 +214,19 @@ internal sealed class DelayWheel(int shortestMs = 1, IWriteBatch? batch = null) 
         }
 
         return expired;
+    }
+
+    /// <summary>On the wheel's thread: a few run here, because waking another thread costs more than they
+    /// do.</summary>
+    private static void CompleteHere(StreamDelay? delays)
+    {
+        var count = 0;
+        for (var delay = delays; delay is not null && count <= DelaysPerWorkItem; delay = delay.Next)
+            count++;
+        if (count is > 0 and <= DelaysPerWorkItem)
+            ((IThreadPoolWorkItem)delays!).Execute();
+        else
+            Complete(delays);
     }
 
     private static void Complete(StreamDelay? delays)

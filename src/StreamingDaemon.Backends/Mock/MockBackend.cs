@@ -24,6 +24,8 @@ internal sealed class MockBackend(MockOptions options, IWriteBatch? batch = null
 
     public bool RequiresPrompt => false;
 
+    public bool BeginsAtOnce => true;
+
     /// <remarks>
     /// The response counts as started before <see cref="MockOptions.LatencyMs"/>: the latency simulates a
     /// thinking model, and a model thinks after it has accepted the request.

@@ -55,8 +55,9 @@ internal sealed class CallRunner
             _watchdog.Add(call);
             if (_headWaitMs == 0)
                 call.EnsureHead();
-            // Frees the thread that delivers handoffs for the next one. Backends run on the thread pool.
-            await Task.Yield();
+            // Frees the thread that delivers handoffs for the next one: backends run on the thread pool.
+            if (!call.Backend.BeginsAtOnce)
+                await Task.Yield();
             call.Worker = await _workers.EnterAsync(call.Cancelled).ConfigureAwait(false);
             // In a full thread pool, the call may be over before this line runs.
             call.Cancelled.ThrowIfCancellationRequested();

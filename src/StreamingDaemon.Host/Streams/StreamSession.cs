@@ -54,8 +54,10 @@ internal sealed class StreamSession(ClientStream client, HandoffRequest request,
     {
         lock (this)
         {
-            if (!_finished)
-                EnsureHeadLocked();
+            if (_finished || _headSent)
+                return;
+            EnsureHeadLocked();
+            client.FlushWithoutWaiting();
         }
     }
 
@@ -238,6 +240,7 @@ internal sealed class StreamSession(ClientStream client, HandoffRequest request,
         }
     }
 
+    /// <summary>Writes the head, if it was not yet. It leaves with what follows it, in one flush.</summary>
     private void EnsureHeadLocked()
     {
         if (_headSent)
@@ -246,7 +249,6 @@ internal sealed class StreamSession(ClientStream client, HandoffRequest request,
         // After the head, every flush holds whole events, so a keep-alive may go between two of them.
         client.BeginKeepAlive();
         ResponseHead.WriteStream(client, Request.ResponseHeaders.Span);
-        client.FlushWithoutWaiting();
     }
 
     private void WriteLocked(StreamDelta delta)

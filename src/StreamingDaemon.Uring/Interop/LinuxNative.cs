@@ -21,6 +21,7 @@ internal static unsafe partial class LinuxNative
     public static long SysSchedGetAttr => s_isX64 ? 315 : 275;
     public static long SysGetTid => s_isX64 ? 186 : 178;
     public static long SysTgKill => s_isX64 ? 234 : 131;
+    public static long SysFutex => s_isX64 ? 202 : 98;
 
     public const int ProtReadWrite = 0x3;
     public const int MapShared = 0x1;
@@ -29,6 +30,8 @@ internal static unsafe partial class LinuxNative
     public const int MapPopulate = 0x8000;
     public const int MadvDontNeed = 4;
     public const int RLimitNoFile = 7;
+    private const int FutexWaitPrivate = 128;
+    private const int FutexWakePrivate = 129;
     public const int AccessWriteAndSearch = 0x3;
 
     [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
@@ -130,6 +133,15 @@ internal static unsafe partial class LinuxNative
 
     /// <summary>gettid(2): the kernel's number of the calling thread.</summary>
     public static int GetThreadId() => Result(Syscall(SysGetTid, 0, 0, 0, 0, 0, 0));
+
+    /// <summary>futex(2): sleeps while the word has the value. It may return early.</summary>
+    public static int FutexWait(int* word, int value) =>
+        Result(Syscall(SysFutex, (long)word, FutexWaitPrivate, value, 0, 0, 0));
+
+    /// <summary>futex(2): wakes threads that sleep at the word.</summary>
+    /// <returns>How many.</returns>
+    public static int FutexWake(int* word, int most) =>
+        Result(Syscall(SysFutex, (long)word, FutexWakePrivate, most, 0, 0, 0));
 
     /// <summary>tgkill(2): sends a signal to one thread of this process.</summary>
     public static int SignalThread(int threadId, int signal) =>

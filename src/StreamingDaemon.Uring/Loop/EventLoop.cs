@@ -23,6 +23,7 @@ internal sealed class EventLoop : IDisposable
     private readonly Action<LoopTimer> _fireTimer;
     private IHandoffSource _handoffs = NoHandoffs.Instance;
     private volatile bool _ranToEnd;
+    private bool _turnsAgain;
     private bool _draining;
     private bool _stopped;
 
@@ -107,6 +108,8 @@ internal sealed class EventLoop : IDisposable
             ApplyRequests();
             _handoffs.Turn();
             _loop.Releases.HandOver();
+            if (MayTurnAgain())
+                continue;
             WaitForCompletions();
             TakeCompletions();
             _loop.ReadClock();
@@ -185,6 +188,12 @@ internal sealed class EventLoop : IDisposable
         _handoffs.Stop();
         Clients.Stop();
     }
+
+    /// <summary>Is there more to do already? One enter then submits what both turns ask for. Never twice in a
+    /// row: completions must not wait for a mailbox that is never empty. No timer fires meanwhile: what it
+    /// waits for may be among those completions.</summary>
+    private bool MayTurnAgain() =>
+        _turnsAgain = !_turnsAgain && (!Clients.Sends.IsEmpty || _loop.Mailbox.HasMail);
 
     private void WaitForCompletions()
     {

@@ -111,6 +111,13 @@ internal sealed class LoopContext : IDisposable
         _threads.Monitor.Wake();
     }
 
+    /// <summary>Has the stream's producer told that it has ended. From any thread.</summary>
+    public void AddEnd(ClientStream stream)
+    {
+        _threads.Ends.Add(stream);
+        _threads.Monitor.Wake();
+    }
+
     /// <summary>Closes what may wait, on another thread. From any thread.</summary>
     public void CloseElsewhere(int fd)
     {

@@ -18,6 +18,7 @@ internal sealed class HandlerThread(HandoffServerOptions options)
 
     protected override void Process(ClientStream item, Worker worker)
     {
+        WakeBatch.Begin();
         try
         {
             item.Begin(worker, mayWait: Hung < MostHung);
@@ -27,6 +28,11 @@ internal sealed class HandlerThread(HandoffServerOptions options)
             // No memory even to refuse it: its connection is closed; the next one may succeed.
             OutOfMemory.Survive();
             item.EndHandling();
+        }
+        finally
+        {
+            // An answer that is there at once leaves whole: head, events, end.
+            WakeBatch.End();
         }
     }
 }

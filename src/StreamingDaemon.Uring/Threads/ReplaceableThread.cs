@@ -13,6 +13,7 @@ namespace StreamingDaemon.Uring.Threads;
 internal abstract class ReplaceableThread<T> : IHangWatched
 {
     private readonly Queue<T> _items = new();
+    private readonly SleepWord _sleep = new();
 
     /// <summary>Items that wait until a hung thread has returned.</summary>
     private readonly Queue<T> _deferred = new();
@@ -74,24 +75,31 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     /// <summary>By the loop: it waits only as long as it takes to move a few references.</summary>
     public void Post(T item)
     {
+        bool waits;
         lock (_items)
         {
             _items.Enqueue(item);
-            WakeLocked();
+            waits = TakeWaiter();
         }
+
+        if (waits)
+            _sleep.Wake();
     }
 
     /// <summary>As <see cref="Post(T)"/>; empties the list.</summary>
     public void Post(List<T> items)
     {
+        bool waits;
         lock (_items)
         {
             foreach (var item in items)
                 _items.Enqueue(item);
-            WakeLocked();
+            waits = TakeWaiter();
         }
 
         items.Clear();
+        if (waits)
+            _sleep.Wake();
     }
 
     /// <summary>Puts an item back until a hung thread has returned.</summary>
@@ -104,11 +112,15 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     /// <summary>Ends the thread once all that was posted is done.</summary>
     public void End()
     {
+        bool waits;
         lock (_items)
         {
             _ended = true;
-            Monitor.PulseAll(_items);
+            waits = TakeWaiter();
         }
+
+        if (waits)
+            _sleep.Wake();
     }
 
     /// <summary>Processes one item.</summary>
@@ -140,12 +152,13 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     {
     }
 
-    private void WakeLocked()
+    /// <summary>Must the caller wake the thread? Once: until it has woken up, another wake-up is useless.
+    /// </summary>
+    private bool TakeWaiter()
     {
-        // Once: until it has woken up, another wake-up is useless.
-        if (_waits)
-            Monitor.Pulse(_items);
+        var waits = _waits;
         _waits = false;
+        return waits;
     }
 
     private void Start(Worker worker) => ServerThread.Start(_name, () => Run(worker), _options);
@@ -173,47 +186,39 @@ internal abstract class ReplaceableThread<T> : IHangWatched
             _worker = worker;
         }
 
-        WakeLocked();
+        if (TakeWaiter())
+            _sleep.Wake();
     }
 
     private bool TryTake(Worker worker, out T item)
     {
-        lock (_items)
+        while (true)
         {
-            if (!ReferenceEquals(worker, _worker))
+            lock (_items)
             {
-                TakeBack(worker);
                 if (!ReferenceEquals(worker, _worker))
                 {
-                    item = default!;
-                    return false;
+                    TakeBack(worker);
+                    if (!ReferenceEquals(worker, _worker))
+                    {
+                        item = default!;
+                        return false;
+                    }
                 }
-            }
 
-            if (_items.TryDequeue(out item!))
-                return true;
-            while (_items.Count == 0 && !_ended)
-            {
+                if (_items.TryDequeue(out item!))
+                    return true;
+                _isOver = _ended;
+                if (_isOver)
+                    return false;
                 _waits = true;
-                Monitor.Wait(_items);
+                _sleep.Begin();
             }
 
-            _waits = false;
-            if (!Gathers || _ended)
-                return TryDequeueLocked(out item);
+            _sleep.Wait();
+            if (Gathers && !_ended)
+                Gather();
         }
-
-        Gather();
-        lock (_items)
-            return TryDequeueLocked(out item);
-    }
-
-    /// <returns>False at the end.</returns>
-    private bool TryDequeueLocked(out T item)
-    {
-        var isThere = _items.TryDequeue(out item!);
-        _isOver = !isThere;
-        return isThere;
     }
 
     /// <inheritdoc/>

@@ -19,12 +19,16 @@ internal sealed class ServerThreads
             throw;
         }
 
+        Monitor.Add(Ends);
         Monitor.Add(Releaser);
         Monitor.Add(Data);
         Monitor.AddOdd(OddReleaser);
     }
 
     public HangMonitor Monitor { get; }
+
+    /// <summary>Streams whose producers are to be told of the end.</summary>
+    public StreamEnds Ends { get; } = new();
 
     /// <summary>Closes sockets, and the module's connections.</summary>
     public DescriptorReleaser Releaser { get; }
@@ -40,6 +44,7 @@ internal sealed class ServerThreads
     public void End()
     {
         Monitor.End();
+        Ends.Close();
         Data?.End();
         if (Releaser is not null)
             Releaser.End();
