@@ -67,4 +67,49 @@ public sealed class SteadyLoopTests
         Assert.True(before > 0);
         Assert.Equal(0, after - before);
     }
+
+    /// <summary>Its flushes are 200, so that a loop that is woken for the first one would not find them
+    /// all.</summary>
+    [Fact]
+    public async Task What_a_handler_writes_before_it_returns_leaves_in_one_send()
+    {
+        long sends = 0;
+        var sleeps = false;
+        await using var server = await RunningServer.StartAsync(
+            client =>
+            {
+                // The loop has given this client away, and turns on until it has nothing to do.
+                Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref sleeps), TestClient.Patience));
+                for (var i = 0; i < Events; i++)
+                {
+                    Encoding.UTF8.GetBytes("event.", client);
+                    Assert.True(client.FlushAsync().AsTask().IsCompletedSuccessfully);
+                    Thread.SpinWait(1_000);
+                }
+
+                client.Complete();
+                return Task.CompletedTask;
+            },
+            options => options with
+            {
+                CallFault = (in ClientCall call) =>
+                {
+                    if (call.Kind == OperationKind.ClientSend)
+                        Interlocked.Increment(ref sends);
+                    return call.Proceed();
+                },
+                RingFault = (in EnterCall call) =>
+                {
+                    Volatile.Write(ref sleeps, call.WaitCount > 0);
+                    var result = call.Proceed();
+                    Volatile.Write(ref sleeps, false);
+                    return result;
+                },
+            });
+        using var client = TestClient.HandOver(server.SocketPath, "{}");
+
+        Assert.Equal(6 * Events, (await TestClient.ReadTextAsync(client)).Length);
+
+        Assert.Equal(1, Volatile.Read(ref sends));
+    }
 }

@@ -14,6 +14,9 @@ internal readonly unsafe struct EnterCall(IoUring ring, uint wait, uint flags, G
 {
     private readonly GetEventsArgument* _argument = argument;
 
+    /// <summary>Completions that it waits for.</summary>
+    public uint WaitCount => wait;
+
     public int SubmissionCount => (int)ring.SubmissionsPending();
 
     /// <summary>The n-th entry that is about to be submitted; it may be changed.</summary>

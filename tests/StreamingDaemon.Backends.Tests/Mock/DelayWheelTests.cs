@@ -34,6 +34,21 @@ public sealed class DelayWheelTests
     }
 
     [Fact]
+    public async Task Delay_that_ends_alone_wakes_no_other_thread()
+    {
+        using var wheel = new DelayWheel();
+        using var delay = wheel.CreateDelay(CancellationToken.None);
+        // On any other thread than the wheel's, what follows the await would run right here.
+        await Task.Yield();
+
+        await delay.WaitAsync(5);
+
+        Assert.Equal("mock delays", Thread.CurrentThread.Name);
+        // The test goes on elsewhere: the wheel must be free to end.
+        await Task.Yield();
+    }
+
+    [Fact]
     public async Task Stream_that_finds_no_thread_fails_and_the_next_one_is_given_it()
     {
         var asked = 0;
