@@ -31,7 +31,7 @@ internal static class AuthorityFile
     public static X509Certificate2Collection Read(string option, string path)
     {
         if (RegularFile.TryRead(path, out var pem) is { } problem)
-            throw new IOException($"{option}: {path}: {problem}");
+            throw new IOException($"{option}: {ShownValue.Of(path)}: {problem}");
         var certificates = new X509Certificate2Collection();
         try
         {
@@ -39,10 +39,10 @@ internal static class AuthorityFile
         }
         catch (CryptographicException e)
         {
-            throw new IOException($"{option}: {path}: {e.Message}", e);
+            throw new IOException($"{option}: {ShownValue.Of(path)}: {e.Message}", e);
         }
 
         return certificates.Count > 0 ? certificates
-            : throw new IOException($"{option}: {path}: holds no certificate in PEM");
+            : throw new IOException($"{option}: {ShownValue.Of(path)}: holds no certificate in PEM");
     }
 }

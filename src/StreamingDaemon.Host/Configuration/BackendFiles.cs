@@ -16,7 +16,7 @@ internal static class BackendFiles
                 if (file.Path.Get(settings) is not { } path)
                     continue;
                 if (RegularFile.TryRead(path, out var content) is { } problem)
-                    errors.Add(table.Find($"{kind.Name}:{file.Path.Name}")!.Names, $"{path}: {problem}");
+                    errors.Add(table.Find($"{kind.Name}:{file.Path.Name}")!.Names, $"{ShownValue.Of(path)}: {problem}");
                 else
                     settings = file.Content.Set(settings, Encoding.UTF8.GetString(content));
                 options = options with { Backends = options.Backends.With(kind.Name, settings) };

@@ -147,7 +147,7 @@ internal static class DaemonOptionsLoader
         if (options.Answers is { Store: AnswerStoreKind.Redis, RedisPasswordFile: { } file }
             && SecretFile.TryRead(file, out _) is { } unreadable)
         {
-            errors.Add("answers.redis_password_file", $"{file}: {unreadable}");
+            errors.Add("answers.redis_password_file", $"{ShownValue.Of(file)}: {unreadable}");
         }
 
         var (kind, settings) = options.Backends.Of(options.Backend.Name);

@@ -27,6 +27,8 @@ internal sealed class EventsType : OptionType<DeltaKinds>
             var kind = StreamEvents.Find(name);
             if (kind == DeltaKinds.None)
             {
+                if (ShownValue.MayBeKey(name))
+                    return $"{ShownValue.Of(name)} is unknown";
                 return Spelling.Closest(name, s_names) is { } closest
                     ? $"'{name}' in {raw.Quoted} is unknown, did you mean {closest}"
                     : $"'{name}' in {raw.Quoted} is unknown";

@@ -52,11 +52,14 @@ internal sealed class RawSetting(string key, string text, RawKind kind, string o
     /// </summary>
     public string Origin => origin;
 
-    /// <summary>The value as a message quotes it, cut if it is long.</summary>
+    /// <summary>The value as a message quotes it, cut if it is long; not at all if it may be a key in the
+    /// wrong place.</summary>
     public string Quoted
     {
         get
         {
+            if (ShownValue.MayBeKey(text))
+                return ShownValue.Of(text);
             var shown = text.Length > 60 ? text[..60] + "…" : text;
             return kind switch
             {

@@ -58,7 +58,7 @@ internal static class SecretFile
                 if (file.Secret.Get(settings).Length > 0)
                     errors.Add(name, $"{keyName} is set too; keep one of the two");
                 else if (TryRead(path, out var key) is { } problem)
-                    errors.Add(name, $"{path}: {problem}");
+                    errors.Add(name, $"{ShownValue.Of(path)}: {problem}");
                 else
                     settings = file.Secret.Set(settings, key);
                 options = options with { Backends = options.Backends.With(kind.Name, settings) };

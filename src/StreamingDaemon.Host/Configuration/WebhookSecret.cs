@@ -38,7 +38,7 @@ internal static class WebhookSecret
             if (delivery.Secret.Length > 0)
                 errors.Add("delivery.secret_file", "delivery.secret is set too; keep one of the two");
             else if (SecretFile.TryRead(path, out var secret) is { } problem)
-                errors.Add("delivery.secret_file", $"{path}: {problem}");
+                errors.Add("delivery.secret_file", $"{ShownValue.Of(path)}: {problem}");
             else
                 delivery = delivery with { Secret = secret };
         }

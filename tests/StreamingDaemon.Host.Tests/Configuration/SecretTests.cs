@@ -57,6 +57,13 @@ public sealed class SecretTests : IDisposable
     [InlineData("openai = '§'")]
     [InlineData("openai = {§ = 1}")]
     [InlineData("{\"api_key\": \"§\"}")]
+    [InlineData("[openai]\nauth = '§'")]
+    [InlineData("[openai]\nhttp2_enabled = '§'")]
+    [InlineData("[openai]\nmax_retries = '§'")]
+    [InlineData("[logging]\nlevel = '§'")]
+    [InlineData("[server]\nmetrics_port = '§'")]
+    [InlineData("[server]\nsocket_mode = '§'")]
+    [InlineData("[streaming]\nevents = ['§']")]
     public void Message_about_a_TOML_file_quotes_no_key_in_the_wrong_place(string text)
     {
         var errors = _sandbox.TomlErrors(text.Replace("§", Secret) + "\n");
@@ -100,8 +107,38 @@ public sealed class SecretTests : IDisposable
         Assert.StartsWith("appsettings.json:4: unknown key; [openai] takes", Assert.Single(_sandbox.Errors()));
     }
 
+    /// <summary>These messages name the file that is to be read.</summary>
+    [Theory]
+    [InlineData("[openai]\napi_key_file = '§'")]
+    [InlineData("[openai]\nca_file = '§'")]
+    [InlineData("[openai]\nclient_cert_file = '§'\nclient_key_file = '§'")]
+    [InlineData("[delivery]\nurl = 'http://127.0.0.1/'\nspool_dir = '/tmp'\nsecret_file = '§'")]
+    [InlineData("[answers]\nstore = 'redis'\nredis = '127.0.0.1:1'\nredis_password_file = '§'")]
+    public void Message_about_a_file_that_is_not_there_quotes_no_key_in_place_of_its_name(string text)
+    {
+        _sandbox.Write("streaming-daemon.toml", text.Replace("§", Secret));
+
+        var errors = _sandbox.Errors();
+
+        Assert.Contains(errors, error => error.Contains("a value that looks like a key: cannot be read", StringComparison.Ordinal));
+        Assert.All(errors, error => Assert.DoesNotContain("S3CR3T", error));
+    }
+
+    [Theory]
+    [InlineData("debug", false)]
+    [InlineData("/run/secrets/openai-api-key-2026", false)]
+    [InlineData("http://127.0.0.1:8080/v1", false)]
+    [InlineData("llama3.2:3b-instruct-q4_K_M", false)]
+    [InlineData("sk-1", true)]
+    [InlineData("Bearer abc", true)]
+    [InlineData("gsk_A1b2C3d4E5f6G7h8", true)]
+    public void Value_that_looks_like_a_key_is_not_shown(string value, bool isHidden) =>
+        Assert.Equal(isHidden, ShownValue.MayBeKey(value));
+
     [Theory]
     [InlineData("OPENAI_API_KEY", "§ x")]
+    [InlineData("OPENAI_API_KEY_FILE", "§")]
+    [InlineData("OPENAI_HTTP2_ENABLED", "§")]
     [InlineData("OPENAI_API_BASE", "§")]
     [InlineData("OPENAI_API_BASE", "ftp://user:§@host")]
     [InlineData("STREAMING_DAEMON_OPENAI__API_KEYS", "§")]
