@@ -100,6 +100,9 @@ public sealed partial class ClientStream
         }
     }
 
+    /// <summary>Is the check under way?</summary>
+    internal bool IsBeingChecked => (Volatile.Read(ref _check) & State) == Running;
+
     /// <summary>Gives up a check that has not returned.</summary>
     /// <returns>False if there is none.</returns>
     internal bool TryTimeOutCheck()

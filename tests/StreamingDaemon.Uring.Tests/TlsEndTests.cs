@@ -34,6 +34,9 @@ public sealed class TlsEndTests
         /// <summary>Bytes that the client had not taken when FIN was sent.</summary>
         public TaskCompletionSource<int> UnsentAtFin { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+        /// <summary>The client's buffer had no room for a whole send.</summary>
+        public TaskCompletionSource HasBeenFull { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
         public HandoffServerOptions With(HandoffServerOptions options) =>
             options with { TlsAnswer = _ => true, CallFault = Make };
 
@@ -43,7 +46,13 @@ public sealed class TlsEndTests
                 UnsentAtFin.TrySetResult(LinuxNative.GetUnsentBytes(call.Fd));
             _calls.Enqueue(call.Kind);
             if (call.Kind != OperationKind.ClientCloseNotify)
-                return call.Proceed();
+            {
+                var result = call.Proceed();
+                if (call.Kind == OperationKind.ClientSend && result < call.Length)
+                    HasBeenFull.TrySetResult();
+                return result;
+            }
+
             OnCloseNotify?.Invoke();
             return _answers.TryDequeue(out var answer) ? answer : Sent;
         }
@@ -107,7 +116,7 @@ public sealed class TlsEndTests
         await using var server = await RunningServer.StartAsync(AnswerMuch(Chunks, end), kernel.With);
         using var client = TestClient.HandOverTcp(server.SocketPath, "{}", small: true);
 
-        var read = ReadUntilNotified(client, kernel);
+        var read = await ReadUntilNotifiedAsync(client, kernel);
         Assert.Equal(ClientEnd.Completed, await end.Task.WaitAsync(TestClient.Patience));
         read += (await TestClient.ReadToEndAsync(client)).Length;
 
@@ -125,7 +134,7 @@ public sealed class TlsEndTests
         await using var server = await RunningServer.StartAsync(AnswerMuch(16, end),
             options => kernel.With(options) with { WriteTimeoutMs = leaves ? 600_000 : 1_000 });
         using var client = TestClient.HandOverTcp(server.SocketPath, "{}", small: true);
-        _ = ReadUntilNotified(client, kernel);
+        _ = await ReadUntilNotifiedAsync(client, kernel);
         if (leaves)
             client.Dispose();
 
@@ -134,9 +143,10 @@ public sealed class TlsEndTests
         Assert.DoesNotContain("ClientShutdown", kernel.Calls);
     }
 
-    /// <summary>Its last third is in the kernel when close_notify is.</summary>
-    private static int ReadUntilNotified(Socket client, Kernel kernel)
+    /// <summary>Is behind first. Its last third is in the kernel when close_notify is.</summary>
+    private static async Task<int> ReadUntilNotifiedAsync(Socket client, Kernel kernel)
     {
+        await kernel.HasBeenFull.Task.WaitAsync(TestClient.Patience);
         var buffer = new byte[4096];
         var read = 0;
         client.ReceiveTimeout = (int)TestClient.Patience.TotalMilliseconds;

@@ -40,6 +40,9 @@ internal enum ClientState : byte
 /// </remarks>
 internal sealed partial class ClientConnection(int index, ClientTable table) : LoopTimer
 {
+    /// <summary>From the first look at a check under way to the last one.</summary>
+    private const int LongestCheckMs = 100;
+
     private readonly ClientTable _table = table;
     private readonly LoopContext _loop = table.Loop;
 
@@ -55,6 +58,9 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
 
     /// <summary>A Unix socket: what it sends may hold descriptors.</summary>
     private bool _isUnix;
+
+    /// <summary>The deadline has met the check under way.</summary>
+    private bool _checkWasSeen;
 
     public int Index { get; } = index;
 
@@ -79,6 +85,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         LastSendMs = NeverSent;
         _isAdmitted = received.Admission != HandoffAdmission.OverCapacity;
         _isUnix = received.IsUnix;
+        _checkWasSeen = false;
         Stream = new ClientStream(_loop, this, received);
         ArmWatch();
         // Until its socket is checked, which another process may hold up.
@@ -149,8 +156,8 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
     {
         if (Stream?.AwaitsCheck == true)
             _loop.SetTimer(this, _loop.Options.HandoffTimeoutMs);
-        else if (_state != ClientState.Closing && Stream?.TryTimeOutCheck() == true)
-            TimeOutCheck();
+        else if (_state != ClientState.Closing && Stream?.IsBeingChecked == true)
+            OnCheckDeadline();
         else if (_isDraining && _state == ClientState.Lingering)
             ProbeDrain();
         else if (_state == ClientState.Lingering)
@@ -224,10 +231,20 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
             BeginClose(ClientEnd.ClientGone);
     }
 
-    private void TimeOutCheck()
+    /// <summary>The deadline counts from the handoff. The check may have begun a moment ago, behind those of
+    /// others: only one that is still under way at the next look takes too long.</summary>
+    private void OnCheckDeadline()
     {
-        _loop.Handlers.ReportRejection(HandoffRejection.CheckTimedOut, Peer);
-        BeginClose(ClientEnd.SocketError);
+        if (!_checkWasSeen)
+        {
+            _checkWasSeen = true;
+            _loop.SetTimer(this, Math.Min(LongestCheckMs, _loop.Options.HandoffTimeoutMs));
+        }
+        else if (Stream!.TryTimeOutCheck())
+        {
+            _loop.Handlers.ReportRejection(HandoffRejection.CheckTimedOut, Peer);
+            BeginClose(ClientEnd.SocketError);
+        }
     }
 
     /// <summary>Ended without being completed, and not by us: otherwise the client would be
