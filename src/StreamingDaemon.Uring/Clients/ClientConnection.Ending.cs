@@ -106,9 +106,13 @@ internal sealed partial class ClientConnection
         {
             AwaitReadable();
         }
-        else if (result < 0 || _isUnix)
+        else if (result < 0)
         {
             BeginClose(ClientEnd.Completed);
+        }
+        else if (_isUnix)
+        {
+            OnEndOfRead();
         }
         else
         {
@@ -134,15 +138,24 @@ internal sealed partial class ClientConnection
         {
             // It has said enough, or all, and still reads.
         }
-        else if (result == 0 && _isWatched && !_loop.Options.KeepHalfClosed)
+        else if (result == 0)
         {
-            // The watch waits for the same end that we read here: it ends by itself, and needs no cancel.
-            _state = ClientState.Closing;
+            OnEndOfRead();
         }
         else
         {
             BeginClose(ClientEnd.Completed);
         }
+    }
+
+    /// <summary>The client sends no more.</summary>
+    private void OnEndOfRead()
+    {
+        // The watch waits for the same end: it ends by itself, and needs no cancel.
+        if (_isWatched && !_loop.Options.KeepHalfClosed)
+            _state = ClientState.Closing;
+        else
+            BeginClose(ClientEnd.Completed);
     }
 
     /// <summary>Ends a client now: drops unsent bytes, cancels what is in flight, and closes after that has

@@ -143,8 +143,11 @@ internal sealed unsafe partial class ClientConnection
         {
             ReleaseSending();
             ExpectSilence();
-            // Through the queue: tokens that come until the end of this turn join this send.
-            if (Stream!.Outbox.HasWork)
+            // Through the queue: tokens that come until the end of this turn join this send. After an end none
+            // do.
+            if (Stream!.Outbox.EndRequested != StreamEndRequest.None)
+                SendPendingOrEnd();
+            else if (Stream.Outbox.HasWork)
                 QueueSend();
         }
     }
