@@ -52,7 +52,6 @@ public sealed class ReloadTests : IDisposable
         var log = _directory.File("log");
         await File.WriteAllTextAsync(_file, "[logging]\nlevel = \"error\"\n");
         await using var daemon = await LaunchedDaemon.StartAsync($"2>{log}", "--delay", "0", "--config", _file);
-        Assert.True((await daemon.AskAsync("""{"request_id":"before"}""")).IsDone);
 
         await File.WriteAllTextAsync(_file, "[logging]\nlevel = \"information\"\n");
         daemon.Signal(SigHup);
@@ -60,7 +59,8 @@ public sealed class ReloadTests : IDisposable
         Assert.True((await daemon.AskAsync("""{"request_id":"after"}""")).IsDone);
 
         await Eventually.TrueAsync(() => File.ReadAllText(log).Contains("\"after\"", StringComparison.Ordinal));
-        Assert.DoesNotContain("\"before\"", await File.ReadAllTextAsync(log), StringComparison.Ordinal);
+        // What it said at its start.
+        Assert.DoesNotContain("listening on", await File.ReadAllTextAsync(log), StringComparison.Ordinal);
     }
 
     [Fact]

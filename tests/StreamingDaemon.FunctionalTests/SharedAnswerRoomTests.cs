@@ -42,6 +42,9 @@ public sealed class SharedAnswerRoomTests
         await using var one = await upstream.Server.StartSharedAsync(redis);
         await using var two = await upstream.Server.StartSharedAsync(redis, "max_bytes = \"64Ki\"");
         var kept = await one.AskAsync(Handoff);
+        // Before that, the other daemon would follow what there is, and find its room too small later.
+        await Eventually.TrueAsync(async () =>
+            (await redis.CommandAsync("GET", "streaming-daemon:{u7:a}:lease")).Contains("done", StringComparison.Ordinal));
 
         var refused = await two.AskAsync(handoff);
 

@@ -15,8 +15,9 @@ internal static class BackendFiles
                 var settings = options.Backends.Of(kind.Name).Options;
                 if (file.Path.Get(settings) is not { } path)
                     continue;
+                var name = table.Find($"{kind.Name}:{file.Path.Name}")!.Names;
                 if (RegularFile.TryRead(path, out var content) is { } problem)
-                    errors.Add(table.Find($"{kind.Name}:{file.Path.Name}")!.Names, $"{ShownValue.Of(path)}: {problem}");
+                    errors.Add(name, $"{ShownValue.Of(path)}: {problem}");
                 else
                     settings = file.Content.Set(settings, Encoding.UTF8.GetString(content));
                 options = options with { Backends = options.Backends.With(kind.Name, settings) };

@@ -143,8 +143,8 @@ internal sealed unsafe partial class ClientConnection
         {
             ReleaseSending();
             ExpectSilence();
-            // Through the queue: tokens that come until the end of this turn join this send. After an end none
-            // do.
+            // Through the queue: tokens that come until the end of this turn join this send. None come after
+            // an end.
             if (Stream!.Outbox.EndRequested != StreamEndRequest.None)
                 SendPendingOrEnd();
             else if (Stream.Outbox.HasWork)
