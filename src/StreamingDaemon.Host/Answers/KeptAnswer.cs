@@ -29,8 +29,8 @@ internal sealed class KeptAnswer(AnswerKey key)
     /// another one.</summary>
     public static KeptAnswer Marker(AnswerKey key, AnswerEnd end) => new(key) { _isKept = false, _end = end };
 
-    /// <summary>Cancels the answer's call, for a reason. Set by whoever makes the call. Null once the answer
-    /// has ended: else the call and its request would stay in memory for as long as the answer.</summary>
+    /// <summary>Cancels the answer's call, and says why. It belongs to the call, and is null once the answer
+    /// has ended: otherwise the call and its request would stay in memory as long as the answer.</summary>
     public Action<StreamOutcome>? Cancel
     {
         get => Volatile.Read(ref _cancel);
