@@ -40,6 +40,7 @@ public static unsafe partial class Posix
 
         internal BoundedTable(int spare)
         {
+            StartPoolThreads();
             var highest = Directory.GetFileSystemEntries("/proc/self/fd")
                 .Max(entry => int.Parse(Path.GetFileName(entry), null));
             _soft = SetSoftLimit((ulong)(highest + spare));
@@ -76,6 +77,27 @@ public static unsafe partial class Posix
         {
             Release();
             _ = SetSoftLimit(_soft);
+        }
+
+        /// <summary>CoreCLR needs a descriptor for a moment to start a thread. A pool that wants one more
+        /// while the table is full throws OutOfMemoryException on a worker, and the test hangs. With more
+        /// threads than a test uses, it wants none: idle ones stay for 20 s.</summary>
+        private static void StartPoolThreads()
+        {
+            const int threads = 24;
+            ThreadPool.GetMinThreads(out var workers, out var completions);
+            _ = ThreadPool.SetMinThreads(Math.Max(workers, threads), completions);
+            using var all = new CountdownEvent(threads);
+            using var go = new ManualResetEventSlim();
+            var running = Enumerable.Range(0, threads).Select(_ => Task.Run(() =>
+            {
+                all.Signal();
+                go.Wait();
+            })).ToArray();
+            all.Wait();
+            go.Set();
+            Task.WaitAll(running);
+            _ = ThreadPool.SetMinThreads(workers, completions);
         }
 
         private static ulong SetSoftLimit(ulong soft)
