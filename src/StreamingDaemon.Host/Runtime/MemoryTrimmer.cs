@@ -5,7 +5,8 @@ namespace StreamingDaemon.Host.Runtime;
 
 /// <summary>
 /// Returns a burst's memory to the system once the burst is over. The runtime would keep it for the next
-/// burst, but that may be tomorrow, and the site needs the memory back.
+/// burst, but that may be tomorrow, and the site needs the memory back. The start is a burst too: it leaves
+/// more garbage than live objects.
 /// </summary>
 internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDisposable
 {
@@ -18,7 +19,7 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
     private const int QuietLooks = 2;
 
     private Timer? _timer;
-    private int _peak;
+    private int _peak = SmallestBurst;
     private int _quiet;
 
     /// <summary>Decides whether to trim.</summary>
