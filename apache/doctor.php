@@ -34,7 +34,8 @@ function look_at_module(): array
         return ['ok', 'mod_socket_handoff is on for this request'];
     }
     if (strpos($_SERVER['SERVER_PROTOCOL'] ?? '', 'HTTP/2') === 0) {
-        return ['failed', 'HTTP/2 reaches httpd, and one stream of it cannot be handed over: Protocols http/1.1'];
+        return ['failed', 'HTTP/2 reaches httpd, and one stream of it cannot be handed over: set '
+            . 'SocketHandoffRequireHttp11 On for this location'];
     }
     return ['failed', 'SOCKET_HANDOFF is not set: load mod_socket_handoff, set SocketHandoffEnabled On for this '
         . 'address, and over HTTPS load mod_socket_handoff_tls. httpd -M lists what is loaded'];

@@ -16,12 +16,15 @@
 #define DEFAULT_SEND_TIMEOUT_MS 200
 #define DEFAULT_MAX_RETRIES 2
 
+#define INHERIT(field) merged->field = own->field != UNSET ? own->field : base->field
+
 void *create_directory_conf(apr_pool_t *p, char *directory)
 {
     directory_conf *conf = apr_pcalloc(p, sizeof(*conf));
 
     (void)directory;
     conf->enabled = UNSET;
+    conf->require_http11 = UNSET;
     return conf;
 }
 
@@ -30,7 +33,8 @@ void *merge_directory_conf(apr_pool_t *p, void *basev, void *ownv)
     directory_conf *base = basev, *own = ownv;
     directory_conf *merged = apr_pcalloc(p, sizeof(*merged));
 
-    merged->enabled = own->enabled != UNSET ? own->enabled : base->enabled;
+    INHERIT(enabled);
+    INHERIT(require_http11);
     merged->forward = own->forward ? own->forward : base->forward;
     return merged;
 }
@@ -45,8 +49,6 @@ void *create_server_conf(apr_pool_t *p, server_rec *s)
     conf->max_retries = UNSET;
     return conf;
 }
-
-#define INHERIT(field) merged->field = own->field != UNSET ? own->field : base->field
 
 void *merge_server_conf(apr_pool_t *p, void *basev, void *ownv)
 {
@@ -144,6 +146,9 @@ const command_rec handoff_directives[] = {
     AP_INIT_FLAG("SocketHandoffEnabled", ap_set_flag_slot, (void *)APR_OFFSETOF(directory_conf, enabled),
                  OR_FILEINFO,
                  "On (default) or Off: hand connections over when the application asks for it"),
+    AP_INIT_FLAG("SocketHandoffRequireHttp11", ap_set_flag_slot,
+                 (void *)APR_OFFSETOF(directory_conf, require_http11), OR_FILEINFO,
+                 "On or Off (default): tell clients that ask over HTTP/2 to ask again over HTTP/1.1"),
     AP_INIT_ITERATE("SocketHandoffForwardHeaders", add_forward, NULL, OR_FILEINFO,
                     "All (default), None, or names of response headers that the client gets with the stream"),
     AP_INIT_RAW_ARGS("SocketHandoffAllowedPrefix", set_prefix, NULL, RSRC_CONF,
@@ -205,4 +210,11 @@ static int is_enabled(request_rec *r)
 int handles(request_rec *r)
 {
     return r->main == NULL && is_enabled(r);
+}
+
+int requires_http11(request_rec *r)
+{
+    const directory_conf *conf = ap_get_module_config(r->per_dir_config, &socket_handoff_module);
+
+    return conf->require_http11 == 1;
 }

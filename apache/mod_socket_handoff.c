@@ -20,6 +20,7 @@
 #include "apr_buckets.h"
 #include "apr_strings.h"
 
+#include "http_core.h"
 #include "http_protocol.h"
 #include "http_request.h"
 
@@ -52,13 +53,17 @@ static apr_status_t answer_head_request(ap_filter_t *f, apr_bucket_brigade *bb)
     return ap_pass_brigade(f->next, bb);
 }
 
+static int is_http2(request_rec *r)
+{
+    return r->proto_num >= HTTP_VERSION(2, 0) || r->connection->master != NULL;
+}
+
 /* Why this request's connection cannot be handed over; NULL if it can. */
 static const char *connection_problem(request_rec *r)
 {
-    conn_rec *c = r->connection;
-
-    if (r->proto_num >= HTTP_VERSION(2, 0) || c->master != NULL)
-        return "one stream of an HTTP/2 connection cannot be handed over; use HTTP/1.1 for this location";
+    if (is_http2(r))
+        return "one stream of an HTTP/2 connection cannot be handed over; set SocketHandoffRequireHttp11 On for "
+               "this location";
     return encryption_problem(r);
 }
 
@@ -144,11 +149,25 @@ static void insert_strip_filter(request_rec *r)
     ap_add_output_filter_handle(strip_filter_handle, NULL, r, r->connection);
 }
 
-/* Tells the application, before it begins, that a handoff can work. */
-static int set_environment(request_rec *r)
+/* Has mod_http2 reset the stream with HTTP_1_1_REQUIRED (RFC 9113, section 7). Browsers and curl then ask again,
+ * body included, over a connection of HTTP/1.1. A 403 with this note is how mod_ssl asks mod_http2 for that. */
+static int require_http11(request_rec *r)
+{
+    LOG(APLOG_INFO, 0, r, "the client is told to ask again over HTTP/1.1");
+    apr_table_setn(r->notes, "ssl-renegotiate-forbidden", "socket handoff");
+    /* In place of an ErrorDocument, which would be another request, without the note. */
+    ap_custom_response(r, HTTP_FORBIDDEN, "\"HTTP/1.1 is required.");
+    return HTTP_FORBIDDEN;
+}
+
+/* Before the application begins: the last moment in which a client may be sent away, and the first in which the
+ * application can be told that a handoff can work. */
+static int prepare(request_rec *r)
 {
     const handoff_conf *conf = ap_get_module_config(r->server->module_config, &socket_handoff_module);
 
+    if (handles(r) && requires_http11(r) && is_http2(r))
+        return require_http11(r);
     if (!handles(r) || connection_problem(r) != NULL)
         return DECLINED;
     apr_table_setn(r->subprocess_env, AVAILABLE_VARIABLE, "1");
@@ -175,7 +194,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_optional_fn_retrieve(find_tls_module, NULL, NULL, APR_HOOK_MIDDLE);
     /* Before every other handler: it runs them. */
     ap_hook_handler(handoff_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
-    ap_hook_fixups(set_environment, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_fixups(prepare, NULL, NULL, APR_HOOK_LAST);
     ap_hook_insert_filter(insert_filters, NULL, NULL, APR_HOOK_LAST);
     /* Error pages start with a fresh chain, which still has the application's error headers. */
     ap_hook_insert_error_filter(insert_strip_filter, NULL, NULL, APR_HOOK_LAST);

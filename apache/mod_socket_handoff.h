@@ -41,6 +41,7 @@ APLOG_USE_MODULE(socket_handoff);
 /* Of a directory, so that a site's .htaccess can switch the module. */
 typedef struct {
     int enabled;
+    int require_http11;
     /* const char *, patterns; NULL where a directory says nothing. */
     apr_array_header_t *forward;
 } directory_conf;
@@ -78,6 +79,9 @@ int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_r
 
 /* A part of a page cannot take the whole connection with it. */
 int handles(request_rec *r);
+
+/* Clients that ask over HTTP/2 are to ask again over HTTP/1.1. Off if nothing is said. */
+int requires_http11(request_rec *r);
 
 /* ---- handoff_paths.c ---- */
 

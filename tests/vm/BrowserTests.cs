@@ -7,7 +7,7 @@ namespace StreamingDaemon.VmTests;
 public sealed class BrowserTests
 {
     [Fact]
-    public async Task Chromium_reads_streams_that_the_kernel_encrypts_event_by_event()
+    public async Task Chromium_that_came_over_http2_reads_streams_that_the_kernel_encrypts_event_by_event()
     {
         VirtualMachine.SkipWithoutQemu();
         if (!VirtualMachine.Has("chromium"))
@@ -30,6 +30,6 @@ public sealed class BrowserTests
             RedirectStandardOutput = true,
         })!);
 
-        run.AssertPassed("browser_reads_two_streams_event_by_event");
+        run.AssertPassed("browser_that_came_over_http2_reads_two_streams_event_by_event");
     }
 }

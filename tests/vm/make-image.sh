@@ -100,7 +100,7 @@ make_root() {
     /usr/bin/{curl,gnutls-cli,openssl,env}
   local modules=/usr/lib/apache2/modules
   copy_programs $modules/mod_{mpm_prefork,mpm_event,authz_core,dir,env,mime,reqtimeout,ssl,socache_shmcb,headers,alias}.so \
-    $modules/mod_{proxy,proxy_fcgi}.so $modules/libphp*.so
+    $modules/mod_{proxy,proxy_fcgi,http2}.so $modules/libphp*.so
   copy_python
   # The root user's and www-data's names; OpenSSL's defaults.
   grep -E '^(root|www-data|nobody):' /etc/passwd >"$root/etc/passwd"

@@ -23,7 +23,7 @@ def case(function):
 
 
 @case
-def browser_reads_two_streams_event_by_event():
+def browser_that_came_over_http2_reads_two_streams_event_by_event():
     # The kernel itself loads the ciphers.
     subprocess.run("cp /bin/busybox /usr/sbin/modprobe && modprobe tls && modprobe virtio_pci && modprobe virtio_net && ip link set eth0 up"
                    " && ip address add 10.0.2.15/24 dev eth0", shell=True, check=True)
@@ -39,4 +39,7 @@ def browser_reads_two_streams_event_by_event():
         assert stream["status"] == 200 and not stream["error"], stream
         assert stream["text"].count("data: {") == 18 and stream["text"].endswith("data: [DONE]\n\n"), stream
         assert stream["reads"] > 10, stream
+    assert streams[0]["page"] == "h2", streams
+    # Once told, the browser remembers.
+    assert read(apache.log).count("told to ask again over HTTP/1.1") == 1, read(apache.log)
     assert read(apache.log).count("client handed to") == 2

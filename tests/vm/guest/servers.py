@@ -30,7 +30,15 @@ PORTS = {
     "late_page": 8464,
     "watched": 8465,
     "browser": 8466,
+    "http2": 8467,
 }
+
+# A site over HTTP/2, but for what is handed over.
+HTTP2 = """
+    Protocols h2 http/1.1
+    <Location /handoff.php>
+        SocketHandoffRequireHttp11 On
+    </Location>"""
 
 
 def until(condition, what):
@@ -85,7 +93,7 @@ class Apache:
     def configuration(self):
         load = ["authz_core", "env", "mime", "reqtimeout", "ssl", "socache_shmcb", "headers", f"mpm_{self.mpm}"]
         if self.mpm == "event":
-            load += ["proxy", "proxy_fcgi"]
+            load += ["proxy", "proxy_fcgi", "http2"]
         lines = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in load]
         if self.mpm == "prefork":
             lines.append(f"LoadModule php_module {glob.glob(MODULES + '/libphp*.so')[0]}")
@@ -145,6 +153,8 @@ RequestReadTimeout header=60 body=60
                 SSLCipherSuite ALL:@SECLEVEL=0
                 SSLCipherSuite TLSv1.3 TLS_AES_128_CCM_SHA256""",
             "no_tickets": "SSLSessionTickets Off",
+            "http2": HTTP2,
+            "browser": HTTP2,
         }.get(name, self.pages.get(name, ""))
         engine = "" if name == "plain" else "SSLEngine On"
         address = "0.0.0.0" if name == "browser" else "127.0.0.1"

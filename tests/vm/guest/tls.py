@@ -534,6 +534,17 @@ def sslkeylogfile_still_works_and_no_secret_is_in_a_log():
 
 
 @case
+def client_that_came_over_http2_streams_over_http11():
+    site = Apache("http2", ["http2"], mpm="event").start()
+    page = curl("http2", "/plain.html", "--http2", "-i")
+    assert page.body.startswith(b"HTTP/2 200"), page
+    check(curl("http2", path(mock), "--http2"))
+    check(curl("http2", path(mock), "--http2", "-d", "a=b"))
+    assert handed_over(site.log) == 2, read(site.log)
+    site.stop()
+
+
+@case
 def secret_is_in_httpds_memory_until_the_handoff_and_not_longer():
     """Beside OpenSSL's own copies, which the same httpd has without handing over: those are counted with SocketHandoffTls Off."""
     os.makedirs("/vm/sessions", exist_ok=True)
