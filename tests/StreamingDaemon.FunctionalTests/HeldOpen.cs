@@ -18,6 +18,10 @@ internal sealed class HeldOpen : IDisposable
         return new HeldOpen(holder);
     }
 
+    /// <summary>Waits until somebody opens it.</summary>
+    public async Task OpenedAsync() =>
+        Assert.Equal("open", await _holder.StandardOutput.ReadLineAsync().WaitAsync(TestClient.Patience));
+
     /// <summary>Lets all blocked open(2) calls continue.</summary>
     public async Task ReleaseAsync()
     {

@@ -78,6 +78,23 @@ public sealed class RedisServer : IAsyncDisposable
         return answer.ToString();
     }
 
+    /// <summary>Sends commands on one connection, and reads until it has an answer to each, or is closed.</summary>
+    public async Task CommandsAsync(params string[][] commands)
+    {
+        using var client = new TcpClient();
+        await client.ConnectAsync("127.0.0.1", Port).WaitAsync(s_patience);
+        var stream = client.GetStream();
+        await stream.WriteAsync(Encoding.UTF8.GetBytes(string.Concat(commands.Select(words => string.Join(' ', words) + "\r\n"))));
+        var buffer = new byte[4096];
+        for (var lines = 0; lines < commands.Length;)
+        {
+            var read = await stream.ReadAsync(buffer).AsTask().WaitAsync(s_patience);
+            if (read == 0)
+                return;
+            lines += buffer.AsSpan(0, read).Count((byte)'\n');
+        }
+    }
+
     /// <summary>What MONITOR says, from now until a text is in it.</summary>
     /// <param name="until">The text.</param>
     /// <param name="act">Runs once it listens.</param>

@@ -32,7 +32,7 @@ internal sealed class AnswerCall : UpstreamCall
         _reports = reports;
         Answer = new KeptAnswer(key)
         {
-            Cancel = Cancel,
+            Cancel = TryCancel,
             Orphaned = () => reports.Count(AnswerEvent.Orphaned),
         };
     }
@@ -128,12 +128,21 @@ internal sealed class AnswerCall : UpstreamCall
     /// <summary>Must the daemon itself say why the answer ended?</summary>
     private bool NeedsFinishReason(StreamOutcome outcome)
     {
-        if (_hasFinishReason)
+        // Chunks hold their reason in themselves: the call is whole once it was sent.
+        if (_hasFinishReason || (IsWhole && _last == DeltaKinds.Chunk))
             return false;
         // An answer of chunks that ended by itself has the reason in its last ones.
         return outcome == StreamOutcome.Stopped
             ? Format.NeedsFinishReason || Request.Shows(DeltaKinds.FinishReason)
             : Format.NeedsFinishReason && _last is DeltaKinds.Text or DeltaKinds.Reasoning;
+    }
+
+    private bool TryCancel(StreamOutcome outcome)
+    {
+        if (IsConcluded)
+            return false;
+        Cancel(outcome);
+        return true;
     }
 
     private async Task WaitForReadersAsync()

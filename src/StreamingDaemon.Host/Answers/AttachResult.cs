@@ -13,4 +13,7 @@ internal enum AttachResult
 
     /// <summary>Another daemon makes it, and this one has no room for it.</summary>
     NoRoom,
+
+    /// <summary>Another daemon may make it: the shared store does not say.</summary>
+    Unavailable,
 }

@@ -19,7 +19,7 @@ internal sealed class KeptAnswer(AnswerKey key)
     private TaskCompletionSource<bool>? _room;
     private bool _areHeadsDue;
     private AnswerEnd? _end;
-    private Action<StreamOutcome>? _cancel;
+    private Func<StreamOutcome, bool>? _cancel;
     private long _orphanedMs;
     private bool _isKept = true;
 
@@ -29,9 +29,10 @@ internal sealed class KeptAnswer(AnswerKey key)
     /// another one.</summary>
     public static KeptAnswer Marker(AnswerKey key, AnswerEnd end) => new(key) { _isKept = false, _end = end };
 
-    /// <summary>Cancels the answer's call, and says why. It belongs to the call, and is null once the answer
-    /// has ended: otherwise the call and its request would stay in memory as long as the answer.</summary>
-    public Action<StreamOutcome>? Cancel
+    /// <summary>Cancels the answer's call, and says why; false if its backend is done already. It belongs to
+    /// the call, and is null once the answer has ended: otherwise the call and its request would stay in
+    /// memory as long as the answer.</summary>
+    public Func<StreamOutcome, bool>? Cancel
     {
         get => Volatile.Read(ref _cancel);
         init => _cancel = value;

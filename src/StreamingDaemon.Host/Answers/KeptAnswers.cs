@@ -92,12 +92,12 @@ internal sealed class KeptAnswers(
             if (store.Find(key) is not null)
                 continue;
             var (attached, joined) = await FollowAsync(session, key, after: 0).ConfigureAwait(false);
-            if (joined is null && attached != AttachResult.NoRoom)
+            if (joined is null && attached is not (AttachResult.NoRoom or AttachResult.Unavailable))
                 continue;
             session.Use = AnswerUse.Joined;
             if (joined is null)
             {
-                await NoRoomAsync(session, key).ConfigureAwait(false);
+                await RefuseAsync(session, key, attached).ConfigureAwait(false);
                 return;
             }
 
@@ -135,7 +135,15 @@ internal sealed class KeptAnswers(
         {
             var (result, answer) = await shared!.FollowAsync(key).ConfigureAwait(false);
             if (answer is null)
-                return (result == FollowResult.NoRoom ? AttachResult.NoRoom : AttachResult.Gone, null);
+            {
+                return (result switch
+                {
+                    FollowResult.NoRoom => AttachResult.NoRoom,
+                    FollowResult.Unavailable => AttachResult.Unavailable,
+                    _ => AttachResult.Gone,
+                }, null);
+            }
+
             var attached = Attach(session, answer, after, out var reader);
             // Gone: just now this daemon has stopped following it, because nobody read it here.
             if (attached != AttachResult.Gone)
@@ -160,10 +168,9 @@ internal sealed class KeptAnswers(
             attached = Attach(session, answer, after, out reader);
         else if (shared is not null)
             (attached, reader) = await FollowAsync(session, key, after).ConfigureAwait(false);
-        if (attached is AttachResult.Gone or AttachResult.NoRoom)
+        if (attached is not (AttachResult.Attached or AttachResult.HasAll))
         {
-            await (attached == AttachResult.Gone ? NotFoundAsync(session) : NoRoomAsync(session, key))
-                .ConfigureAwait(false);
+            await RefuseAsync(session, key, attached).ConfigureAwait(false);
             return;
         }
 
@@ -178,27 +185,23 @@ internal sealed class KeptAnswers(
     private async Task StopAsync(StreamSession session, AnswerKey key)
     {
         session.Use = AnswerUse.Stop;
-        bool? isRunning = null;
+        var stop = SharedStop.None;
         if (store.Find(key) is { } answer)
-        {
-            isRunning = answer.End is null;
-            answer.Cancel?.Invoke(StreamOutcome.Stopped);
-        }
+            stop = answer.Cancel?.Invoke(StreamOutcome.Stopped) == true ? SharedStop.Told : SharedStop.Ended;
         else if (shared is not null)
+            stop = await shared.StopAsync(key).ConfigureAwait(false);
+        if (stop is SharedStop.None or SharedStop.Unavailable)
         {
-            isRunning = await shared.StopAsync(key).ConfigureAwait(false);
-        }
-
-        if (isRunning is not { } was)
-        {
-            await NotFoundAsync(session).ConfigureAwait(false);
+            await RefuseAsync(session, key,
+                stop == SharedStop.None ? AttachResult.Gone : AttachResult.Unavailable).ConfigureAwait(false);
             return;
         }
 
-        if (was)
+        var isTold = stop == SharedStop.Told;
+        if (isTold)
             reports.Count(AnswerEvent.Stopped);
         await RespondAsync(
-            session, 200, $"{{\"stopped\":{(was ? "true" : "false")},\"request_id\":\"{key.Id}\"}}\n")
+            session, 200, $"{{\"stopped\":{(isTold ? "true" : "false")},\"request_id\":\"{key.Id}\"}}\n")
             .ConfigureAwait(false);
     }
 
@@ -219,15 +222,16 @@ internal sealed class KeptAnswers(
     private Task NotFoundAsync(StreamSession session)
     {
         reports.Count(AnswerEvent.NotFound);
-        // It may be there when the store answers again: a page must not give it up.
-        return RefuseAsync(session, shared is { IsUp: false } ? ErrorResponse.AnswersUnavailable
-            : ErrorResponse.AnswerNotFound);
+        return RefuseAsync(session, ErrorResponse.AnswerNotFound);
     }
 
-    /// <summary>The answer is there, and this daemon has no room for it now.</summary>
-    private Task NoRoomAsync(StreamSession session, AnswerKey key)
+    private Task RefuseAsync(StreamSession session, AnswerKey key, AttachResult reason)
     {
-        reports.NotKept(key);
+        if (reason == AttachResult.Gone)
+            return NotFoundAsync(session);
+        if (reason == AttachResult.NoRoom)
+            reports.NotKept(key);
+        // It is there, or may be when the store answers again: a page must not give it up.
         return RefuseAsync(session, ErrorResponse.AnswersUnavailable);
     }
 

@@ -93,7 +93,7 @@ internal sealed partial class OptionTable
             (o, v) => o with { Answers = o.Answers with { RedisPasswordFile = v } })
         {
             Key = "answers:redis_password_file",
-            Description = "File with the password of Redis; read at the start",
+            Description = "File with the password of Redis; read again for each connection",
             Cost = "Readable for the daemon's user alone.",
         },
     ];

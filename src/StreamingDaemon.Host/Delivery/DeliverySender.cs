@@ -37,7 +37,7 @@ internal sealed class DeliverySender : IDisposable
             AllowAutoRedirect = false,
             UseProxy = false,
             UseCookies = false,
-            MaxConnectionsPerServer = delivery.Concurrency,
+            // No limit of connections here: what is sent at once is decided before, and may change.
             PooledConnectionLifetime = s_connectionLifetime,
             MaxResponseHeadersLength = MaxHeadKib,
             MaxResponseDrainSize = MaxAnswerBytes,

@@ -257,7 +257,7 @@ internal sealed class DeliverySpool(string directory)
     private static string AttemptsOf(string path, SpoolName name) =>
         Path.Combine(path, name.AttemptsFileName);
 
-    private static void Move(string from, string to)
+    private void Move(string from, string to)
     {
         try
         {
@@ -266,6 +266,12 @@ internal sealed class DeliverySpool(string directory)
         catch (FileNotFoundException)
         {
             // Another process was first.
+        }
+        catch (DirectoryNotFoundException) when (File.Exists(from))
+        {
+            // Somebody has removed it meanwhile.
+            Create();
+            File.Move(from, to, overwrite: true);
         }
     }
 

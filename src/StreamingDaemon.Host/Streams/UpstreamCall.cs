@@ -91,6 +91,9 @@ internal abstract class UpstreamCall : IDeltaSink
         }
     }
 
+    /// <summary>True once it is settled how the call ended; its end may still be written.</summary>
+    public bool IsConcluded => Volatile.Read(ref _concluded);
+
     /// <summary>True if a failure can no longer be a status.</summary>
     public abstract bool HeadSent { get; }
 

@@ -101,7 +101,8 @@ internal sealed class AnswerFollower
         // Now, not later: a reader that has everything gets a status then, at which an EventSource stops.
         if (state == SharedState.None || !isFound)
             End(StreamOutcome.UpstreamError, ErrorResponse.BrokenOff);
-        return isFound ? FollowResult.Found : FollowResult.None;
+        return isFound ? FollowResult.Found
+            : _goneSinceMs == 0 ? FollowResult.None : FollowResult.Unavailable;
     }
 
     private async Task FollowAsync()

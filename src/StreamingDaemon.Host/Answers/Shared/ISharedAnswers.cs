@@ -21,11 +21,30 @@ internal enum FollowResult
 {
     Found,
 
-    /// <summary>There is none, or the store does not answer.</summary>
+    /// <summary>There is none.</summary>
     None,
+
+    /// <summary>The store does not answer, or refuses: nobody knows whether there is one.</summary>
+    Unavailable,
 
     /// <summary>This daemon has no room for it: <c>answers.max_bytes</c> is reached.</summary>
     NoRoom,
+}
+
+/// <summary>What came of stopping another daemon's answer.</summary>
+internal enum SharedStop
+{
+    /// <summary>It was running, and its daemon is told.</summary>
+    Told,
+
+    /// <summary>It had ended.</summary>
+    Ended,
+
+    /// <summary>There is none.</summary>
+    None,
+
+    /// <summary>The store does not answer, or refuses: it may run on.</summary>
+    Unavailable,
 }
 
 /// <summary>Answers that any daemon on the same store can read, join and stop. Thread-safe; no call fails.
@@ -54,8 +73,7 @@ internal interface ISharedAnswers
     Task<(FollowResult Result, KeptAnswer? Answer)> FollowAsync(AnswerKey key);
 
     /// <summary>Stops an answer of another daemon.</summary>
-    /// <returns>True if it was running; null if there is none, or the store does not answer.</returns>
-    Task<bool?> StopAsync(AnswerKey key);
+    Task<SharedStop> StopAsync(AnswerKey key);
 
     /// <summary>Ends what this daemon only follows: it stops.</summary>
     void EndFollowers();

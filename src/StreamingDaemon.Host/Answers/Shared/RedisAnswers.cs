@@ -41,10 +41,12 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
 
     private int KeepMs => _options.Current.Answers.KeepS * 1000;
 
-    public async Task<SharedClaim> ClaimAsync(AnswerKey key, string owner)
+    public Task<SharedClaim> ClaimAsync(AnswerKey key, string owner) => ClaimAsync(key, owner, isAgain: false);
+
+    private async Task<SharedClaim> ClaimAsync(AnswerKey key, string owner, bool isAgain)
     {
-        var keys = Keys(key);
-        return await _redis.RunAsync(RedisScripts.Claim, keys, [owner, LeaseMs]).ConfigureAwait(false)
+        RedisValue[] values = [owner, LeaseMs, isAgain];
+        return await _redis.RunAsync(RedisScripts.Claim, Keys(key), values).ConfigureAwait(false)
             is not { } claimed ? SharedClaim.Unavailable
             : (int)claimed switch
             {
@@ -59,7 +61,7 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
     /// <returns>False if another daemon was first.</returns>
     public async Task<bool> ReclaimAsync(AnswerKey key, string owner)
     {
-        if (await ClaimAsync(key, owner).ConfigureAwait(false) == SharedClaim.Claimed)
+        if (await ClaimAsync(key, owner, isAgain: true).ConfigureAwait(false) == SharedClaim.Claimed)
             return true;
         _reports.Unshared(key);
         return false;
@@ -97,11 +99,17 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
         return (result, result == FollowResult.Found ? follower.Answer : null);
     }
 
-    public async Task<bool?> StopAsync(AnswerKey key)
+    public async Task<SharedStop> StopAsync(AnswerKey key)
     {
         var keys = Keys(key);
-        return await _redis.RunAsync(RedisScripts.Stop, [keys[0], keys[2]], []).ConfigureAwait(false)
-            is { } state && (int)state >= 0 ? (int)state == 1 : null;
+        return await _redis.RunAsync(RedisScripts.Stop, [keys[0], keys[1], keys[2]], [])
+            .ConfigureAwait(false) is not { } state ? SharedStop.Unavailable
+            : (int)state switch
+            {
+                1 => SharedStop.Told,
+                0 => SharedStop.Ended,
+                _ => SharedStop.None,
+            };
     }
 
     public void EndFollowers()

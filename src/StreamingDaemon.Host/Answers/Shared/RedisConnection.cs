@@ -43,7 +43,7 @@ internal sealed class RedisConnection : IAsyncDisposable
             HeartbeatInterval = TimeSpan.FromSeconds(1),
             ReconnectRetryPolicy = new LinearRetry((int)s_betweenPings.TotalMilliseconds),
             ClientName = "streaming-daemon",
-            Password = options.RedisPasswordFile is { } file ? SecretFile.Read(file) : null,
+            Defaults = new RedisPassword(options.RedisPasswordFile),
         };
         if (options.RedisTls && options.RedisCaFile is not null)
         {

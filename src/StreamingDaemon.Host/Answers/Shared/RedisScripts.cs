@@ -14,14 +14,16 @@ internal static class RedisScripts
     /// <summary>The lease of an answer that grew too long to be kept.</summary>
     public const string Gone = "gone";
 
-    /// <summary>KEYS lease, events, stop, read; ARGV owner, lease ms. 1 if claimed, 0 if another has it, 2 if
-    /// it is no longer kept. Who has it may claim it again: Redis has lost its events.</summary>
+    /// <summary>KEYS lease, events, stop, read; ARGV owner, lease ms, 1 if the owner had it already. 1 if
+    /// claimed, 0 if another has it, 2 if it is no longer kept. Who has it may claim it again: Redis has lost
+    /// its events. What was asked for meanwhile still holds.</summary>
     public const string Claim = """
         local lease = redis.call('get', KEYS[1])
         if lease == 'gone' then return 2 end
         if lease and lease ~= ARGV[1] then return 0 end
         redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
-        redis.call('del', KEYS[2], KEYS[3], KEYS[4])
+        redis.call('del', KEYS[2])
+        if ARGV[3] ~= '1' then redis.call('del', KEYS[3], KEYS[4]) end
         return 1
         """;
 
@@ -92,12 +94,13 @@ internal static class RedisScripts
         return {redis.call('get', KEYS[1]), redis.call('xrange', KEYS[2], ARGV[1], '+', 'count', ARGV[2])}
         """;
 
-    /// <summary>KEYS lease, stop. -1 if there is no answer, 0 if it has ended, 1 if it was running.</summary>
+    /// <summary>KEYS lease, events, stop. -1 if there is no answer, 0 if it has ended, 1 if it was running.
+    /// If only its lease is missing, its owner is dead, or is about to claim it again.</summary>
     public const string Stop = """
         local lease = redis.call('get', KEYS[1])
-        if not lease or lease == 'gone' then return -1 end
+        if lease == 'gone' or not lease and redis.call('exists', KEYS[2]) == 0 then return -1 end
         if lease == 'done' then return 0 end
-        redis.call('set', KEYS[2], '1', 'px', 60000)
+        redis.call('set', KEYS[3], '1', 'px', 60000)
         return 1
         """;
 }
