@@ -41,6 +41,51 @@ public sealed class SharedAnswerFaultTests
     }
 
     [Fact]
+    public async Task Answer_whose_last_events_a_failover_lost_is_read_to_its_end_on_another_daemon()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var upstream = await PausedUpstream.StartAsync();
+        await using var one = await upstream.Server.StartSharedAsync(redis);
+        await using var two = await upstream.Server.StartSharedAsync(redis);
+        using var first = TestClient.HandOver(one.SocketPath, Handoff);
+        var begun = await TestClient.ReadUntilAsync(first, "two\"}\n\n");
+        await Eventually.TrueAsync(async () => (await redis.CommandAsync("XRANGE", Key + "events", "-", "+"))
+            .Contains("two", StringComparison.Ordinal));
+
+        // The replica that took over had not heard of them.
+        await redis.CommandAsync("EVAL",
+            "redis.call('xdel', KEYS[1], redis.call('xrevrange', KEYS[1], '+', '-', 'count', 1)[1][1])",
+            "1", Key + "events");
+        upstream.GoOn();
+
+        begun += await TestClient.ReadTextAsync(first);
+        Assert.EndsWith("id: 4\ndata: [DONE]\n\n", begun, StringComparison.Ordinal);
+        await Eventually.TrueAsync(async () => (await redis.CommandAsync("GET", Key + "lease"))
+            .Contains("done", StringComparison.Ordinal));
+        Assert.Equal(begun, (await two.AskAsync(Resume)).Raw);
+    }
+
+    [Fact]
+    public async Task Name_that_was_claimed_too_late_is_free_again_when_Redis_answers()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var upstream = await PausedUpstream.StartAsync();
+        upstream.GoOn();
+        await using var daemon = await upstream.Server.StartSharedAsync(redis);
+
+        await redis.CommandAsync("CLIENT", "PAUSE", "2500", "ALL");
+        // It waits a second for Redis, which claims the name later all the same.
+        Assert.DoesNotContain("X-Answer-Id", (await daemon.AskAsync(Handoff)).Head, StringComparison.Ordinal);
+        await Eventually.TrueAsync(() => daemon.LogLines("RedisAvailable").Count == 1);
+        await Eventually.TrueAsync(async () => (await redis.CommandAsync("EXISTS", Key + "lease")) == ":0\r\n");
+        Assert.Equal("0", (await redis.InfoAsync("stats"))["expired_keys"]);
+
+        var again = await daemon.AskAsync(Handoff);
+        Assert.Contains("X-Answer-Id", again.Head, StringComparison.Ordinal);
+        Assert.Equal("id: 4\ndata: [DONE]", again.Events[^1]);
+    }
+
+    [Fact]
     public async Task Reader_that_comes_while_the_lease_is_missing_reads_to_the_end()
     {
         await using var redis = await RedisServer.StartAsync();

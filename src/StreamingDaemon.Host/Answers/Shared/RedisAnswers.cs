@@ -41,7 +41,26 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
 
     private int KeepMs => _options.Current.Answers.KeepS * 1000;
 
-    public Task<SharedClaim> ClaimAsync(AnswerKey key, string owner) => ClaimAsync(key, owner, isAgain: false);
+    public async Task<SharedClaim> ClaimAsync(AnswerKey key, string owner)
+    {
+        var isSent = _redis.IsUp;
+        var claim = await ClaimAsync(key, owner, isAgain: false).ConfigureAwait(false);
+        // Redis may do it later all the same, and then nobody makes the answer.
+        if (claim == SharedClaim.Unavailable && isSent && !_redis.IsUp)
+            _ = ReleaseLaterAsync(key, owner);
+        return claim;
+    }
+
+    private async Task ReleaseLaterAsync(AnswerKey key, string owner)
+    {
+        var began = Environment.TickCount64;
+        RedisResult? released = null;
+        while (released is null && Environment.TickCount64 - began < 2 * LeaseMs)
+        {
+            await Task.Delay(s_retry).ConfigureAwait(false);
+            released = await _redis.RunAsync(RedisScripts.Release, Keys(key), [owner]).ConfigureAwait(false);
+        }
+    }
 
     private async Task<SharedClaim> ClaimAsync(AnswerKey key, string owner, bool isAgain)
     {
@@ -134,7 +153,7 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
     public Task<MirrorState> AppendAsync(
         AnswerKey key, string owner, int before, int last, byte[] events) => TryAsync(
         RedisScripts.Append, key,
-        [owner, LeaseMs, KeepMs + LeaseMs, EntryId(last, events), events, before > 0]);
+        [owner, LeaseMs, KeepMs + LeaseMs, EntryId(last, events), events, before]);
 
     /// <summary>Writes the last events and the end.</summary>
     /// <param name="key">The answer.</param>
@@ -147,8 +166,7 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
         AnswerKey key, string owner, int before, int last, byte[] events, AnswerEnd end) => TryAsync(
         RedisScripts.End, key,
         [
-            owner, KeepMs, EntryId(last, 1), SharedEnd.Write(end), "", EntryId(last, events), events,
-            before > 0,
+            owner, KeepMs, EntryId(last, 1), SharedEnd.Write(end), "", EntryId(last, events), events, before,
         ]);
 
     /// <summary>Writes the end of an answer that failed with nothing to show: its name is free from now on.
@@ -158,7 +176,7 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
     /// <param name="end">How it failed.</param>
     /// <param name="error">The only event.</param>
     public Task<MirrorState> FailAsync(AnswerKey key, string owner, AnswerEnd end, byte[] error) => TryAsync(
-        RedisScripts.End, key, [owner, EmptyMs, EntryId(1, 1), SharedEnd.Write(end), error, "", "", false]);
+        RedisScripts.End, key, [owner, EmptyMs, EntryId(1, 1), SharedEnd.Write(end), error, "", "", 0]);
 
     /// <summary>Reads the next entries; null if Redis does not answer.</summary>
     /// <param name="key">The answer.</param>

@@ -42,14 +42,17 @@ internal static class RedisScripts
         return 1
         """;
 
-    /// <summary>KEYS lease, events, stop, read; ARGV owner, lease ms, events' ms, entry id or empty, bytes, 1
-    /// if there are events already. 0 if another daemon has the lease; 8 if nobody has, or the events are
-    /// gone; else 1, and 2 more if the answer is to stop, and 4 more if another daemon has readers.</summary>
+    /// <summary>KEYS lease, events, stop, read; ARGV owner, lease ms, events' ms, entry id or empty, bytes,
+    /// and the last event that was written before. 0 if another daemon has the lease; 8 if nobody has, or that
+    /// event is gone: evicted, or lost in a failover. Else 1, and 2 more if the answer is to stop, and 4 more
+    /// if another daemon has readers.</summary>
     public const string Append = """
         local lease = redis.call('get', KEYS[1])
         if not lease then return 8 end
         if lease ~= ARGV[1] then return 0 end
-        if ARGV[6] == '1' and redis.call('exists', KEYS[2]) == 0 then return 8 end
+        if ARGV[6] ~= '0' and not redis.call('xrange', KEYS[2], ARGV[6], '+', 'count', 1)[1] then
+          return 8
+        end
         if ARGV[4] ~= '' then
           local r = redis.pcall('xadd', KEYS[2], ARGV[4], 'o', ARGV[1], 'e', ARGV[5])
           if type(r) == 'table' and r.err and not string.find(r.err, 'equal or smaller') then return r end
@@ -61,15 +64,18 @@ internal static class RedisScripts
 
     /// <summary>KEYS lease, events, stop, read; ARGV owner, ms to keep, id of the end's entry, the end as
     /// JSON, the only event of an answer that failed with nothing to show (the name is free then), entry id
-    /// and bytes of the last events or empty, and 1 if there are events already. Events and end are one step:
-    /// a daemon that dies leaves both or none. 0 if another daemon has the lease; 8 as above.</summary>
+    /// and bytes of the last events or empty, and the last event that was written before. Events and end are
+    /// one step: a daemon that dies leaves both or none. 0 if another daemon has the lease; 8 as above.
+    /// </summary>
     public const string End = """
         local lease = redis.call('get', KEYS[1])
         if lease ~= ARGV[1] then
           if lease == 'done' then return 1 end
           return lease and 0 or 8
         end
-        if ARGV[8] == '1' and redis.call('exists', KEYS[2]) == 0 then return 8 end
+        if ARGV[8] ~= '0' and not redis.call('xrange', KEYS[2], ARGV[8], '+', 'count', 1)[1] then
+          return 8
+        end
         local function add(...)
           local r = redis.pcall('xadd', KEYS[2], ...)
           if type(r) == 'table' and r.err and not string.find(r.err, 'equal or smaller') then return r end
