@@ -43,9 +43,9 @@ internal static class RedisScripts
         """;
 
     /// <summary>KEYS lease, events, stop, read; ARGV owner, lease ms, events' ms, entry id or empty, bytes,
-    /// and the last event that was written before. 0 if another daemon has the lease; 8 if nobody has, or that
-    /// event is gone: evicted, or lost in a failover. Else 1, and 2 more if the answer is to stop, and 4 more
-    /// if another daemon has readers.</summary>
+    /// and the last event that was written before. 0 if another daemon has the lease; 8 if nobody has, or
+    /// that event is gone: evicted, or lost in a failover. Else 1, and 2 more if the answer is to stop, and 4
+    /// more if another daemon has readers.</summary>
     public const string Append = """
         local lease = redis.call('get', KEYS[1])
         if not lease then return 8 end
