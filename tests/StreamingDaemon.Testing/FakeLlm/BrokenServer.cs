@@ -1,5 +1,3 @@
-using System.Collections.Concurrent;
-using System.Net;
 using System.Net.Sockets;
 using System.Text;
 
@@ -44,28 +42,16 @@ public enum BrokenServerKind
 }
 
 /// <summary>A TCP server on loopback that is broken in one way.</summary>
-public sealed class BrokenServer : IAsyncDisposable
+/// <param name="kind">The way.</param>
+/// <param name="port">Where it listens; 0 for a free port.</param>
+public sealed class BrokenServer(BrokenServerKind kind, int port = 0) : LoopbackServer(port)
 {
     private const byte Data = 0, Headers = 1, RstStream = 3, Settings = 4, GoAway = 7;
 
     private const byte EndHeaders = 4;
 
-    private readonly TcpListener _listener;
-    private readonly CancellationTokenSource _stop = new();
-    private readonly ConcurrentBag<Socket> _sockets = [];
     private readonly TaskCompletionSource _proceed = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly BrokenServerKind _kind;
-    private readonly Task _accepting;
     private int _attempts;
-
-    /// <summary>Listens, on a free port if none is given.</summary>
-    public BrokenServer(BrokenServerKind kind, int port = 0)
-    {
-        _kind = kind;
-        _listener = new TcpListener(IPAddress.Loopback, port);
-        _listener.Start();
-        _accepting = AcceptAsync();
-    }
 
     /// <summary>RFC 7541: ":status: 200" as an index; "content-type" as an index with a literal value.
     /// </summary>
@@ -79,56 +65,21 @@ public sealed class BrokenServer : IAsyncDisposable
 
     /// <summary>The API base for a client.</summary>
     public Uri BaseAddress(string scheme = "http") =>
-        new($"{scheme}://127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}/v1");
+        new($"{scheme}://127.0.0.1:{Port}/v1");
 
     /// <inheritdoc/>
-    public async ValueTask DisposeAsync()
+    protected override async Task ServeAsync(Socket socket, NetworkStream stream)
     {
-        await _stop.CancelAsync();
-        _listener.Dispose();
-        await _accepting;
-        foreach (var socket in _sockets)
-            socket.Dispose();
-        _stop.Dispose();
-    }
-
-    private async Task AcceptAsync()
-    {
-        while (!_stop.IsCancellationRequested)
-        {
-            try
-            {
-                var socket = await _listener.AcceptSocketAsync(_stop.Token);
-                _sockets.Add(socket);
-                _ = ServeAsync(socket);
-            }
-            catch (Exception e) when (e is OperationCanceledException or InvalidOperationException or SocketException)
-            {
-                return;
-            }
-        }
-    }
-
-    private async Task ServeAsync(Socket socket)
-    {
-        try
-        {
-            using var stream = new NetworkStream(socket, ownsSocket: true);
-            if (_kind >= BrokenServerKind.GoesAway)
-                await SpeakHttp2Async(stream);
-            else if (await stream.ReadAsync(new byte[4096], _stop.Token) > 0)
-                await AnswerAsync(socket, stream);
-        }
-        catch (Exception e) when (e is OperationCanceledException or IOException or ObjectDisposedException)
-        {
-            // The client closed first, or the server stops.
-        }
+        if (kind >= BrokenServerKind.GoesAway)
+            await SpeakHttp2Async(stream);
+        else if (await stream.ReadAsync(new byte[4096], Stopping) > 0)
+            await AnswerAsync(socket, stream);
     }
 
     private async Task AnswerAsync(Socket socket, NetworkStream stream)
     {
         Interlocked.Increment(ref _attempts);
-        switch (_kind)
+        switch (kind)
         {
             case BrokenServerKind.Resets:
                 // Not through the stream, which would send a FIN first.
@@ -136,48 +87,48 @@ public sealed class BrokenServer : IAsyncDisposable
                 socket.Dispose();
                 return;
             case BrokenServerKind.Garbage:
-                await stream.WriteAsync(Encoding.ASCII.GetBytes(FakeLlmFaults.Secret + "\r\n\r\n"), _stop.Token);
+                await stream.WriteAsync(Encoding.ASCII.GetBytes(FakeLlmFaults.Secret + "\r\n\r\n"), Stopping);
                 break;
             case BrokenServerKind.BadChunk:
                 var begun = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + FakeLlmFaults.Begun + "\"}}]}\n\n";
                 await stream.WriteAsync(Encoding.ASCII.GetBytes("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-                    + $"Transfer-Encoding: chunked\r\n\r\n{begun.Length:x}\r\n{begun}\r\n"), _stop.Token);
-                await _proceed.Task.WaitAsync(_stop.Token);
-                await stream.WriteAsync(Encoding.ASCII.GetBytes($"{FakeLlmFaults.Secret}\r\n{begun}\r\n"), _stop.Token);
+                    + $"Transfer-Encoding: chunked\r\n\r\n{begun.Length:x}\r\n{begun}\r\n"), Stopping);
+                await _proceed.Task.WaitAsync(Stopping);
+                await stream.WriteAsync(Encoding.ASCII.GetBytes($"{FakeLlmFaults.Secret}\r\n{begun}\r\n"), Stopping);
                 break;
             case BrokenServerKind.Http1BadRequest:
-                await stream.WriteAsync("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"u8.ToArray(), _stop.Token);
+                await stream.WriteAsync("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"u8.ToArray(), Stopping);
                 break;
         }
 
-        if (_kind != BrokenServerKind.Mute)
+        if (kind != BrokenServerKind.Mute)
             socket.Shutdown(SocketShutdown.Send);
         // Read the rest first: closing with unread data would reset the connection, and lose the answer.
-        while (await stream.ReadAsync(new byte[4096], _stop.Token) > 0)
+        while (await stream.ReadAsync(new byte[4096], Stopping) > 0)
         {
         }
     }
 
     private async Task SpeakHttp2Async(NetworkStream stream)
     {
-        await stream.ReadExactlyAsync(new byte["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".Length], _stop.Token);
-        await stream.WriteAsync(Frame(Settings, []), _stop.Token);
+        await stream.ReadExactlyAsync(new byte["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".Length], Stopping);
+        await stream.WriteAsync(Frame(Settings, []), Stopping);
         var head = new byte[9];
         while (true)
         {
-            await stream.ReadExactlyAsync(head, _stop.Token);
+            await stream.ReadExactlyAsync(head, Stopping);
             var payload = new byte[(head[0] << 16) | (head[1] << 8) | head[2]];
-            await stream.ReadExactlyAsync(payload, _stop.Token);
+            await stream.ReadExactlyAsync(payload, Stopping);
             if (head[3] != Headers)
                 continue;
             Interlocked.Increment(ref _attempts);
-            await stream.WriteAsync(AnswerToStream(head.AsSpan(5)), _stop.Token);
-            if (_kind == BrokenServerKind.FloodsEmptyFrames)
+            await stream.WriteAsync(AnswerToStream(head.AsSpan(5)), Stopping);
+            if (kind == BrokenServerKind.FloodsEmptyFrames)
                 await FloodAsync(stream, head.AsSpan(5).ToArray());
-            if (_kind != BrokenServerKind.GoesAwayMidStream)
+            if (kind != BrokenServerKind.GoesAwayMidStream)
                 continue;
-            await _proceed.Task.WaitAsync(_stop.Token);
-            await stream.WriteAsync(Frame(GoAway, [0, 0, 0, 0, 0, 0, 0, 0x2]), _stop.Token);
+            await _proceed.Task.WaitAsync(Stopping);
+            await stream.WriteAsync(Frame(GoAway, [0, 0, 0, 0, 0, 0, 0, 0x2]), Stopping);
         }
     }
 
@@ -185,10 +136,10 @@ public sealed class BrokenServer : IAsyncDisposable
     {
         byte[] frames = [.. Enumerable.Repeat(Frame(Data, [], streamId), 1000).SelectMany(frame => frame)];
         while (true)
-            await stream.WriteAsync(frames, _stop.Token);
+            await stream.WriteAsync(frames, Stopping);
     }
 
-    private byte[] AnswerToStream(ReadOnlySpan<byte> streamId) => _kind switch
+    private byte[] AnswerToStream(ReadOnlySpan<byte> streamId) => kind switch
     {
         BrokenServerKind.GoesAway => Frame(GoAway, [0, 0, 0, 0, 0, 0, 0, 0]),
         BrokenServerKind.GoesAwayMidStream or BrokenServerKind.FloodsEmptyFrames => Frame(Headers, s_eventStreamHead, streamId, EndHeaders),

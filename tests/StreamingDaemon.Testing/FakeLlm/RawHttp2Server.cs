@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Net;
 using System.Net.Sockets;
 using System.Text;
 
@@ -7,24 +6,11 @@ namespace StreamingDaemon.Testing;
 
 /// <summary>A server on loopback that speaks HTTP/2 without TLS, frame by frame: a test writes what a server's
 /// library would not.</summary>
-public sealed class RawHttp2Server : IAsyncDisposable
+/// <param name="answer">Answers each request; called when its HEADERS frame came.</param>
+public sealed class RawHttp2Server(Func<RawHttp2Stream, Task> answer) : LoopbackServer
 {
-    private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
-    private readonly CancellationTokenSource _stop = new();
-    private readonly ConcurrentBag<Socket> _sockets = [];
-    private readonly Func<RawHttp2Stream, Task> _answer;
-    private readonly Task _accepting;
     private int _connections;
     private int _requests;
-
-    /// <summary>Listens on a free port.</summary>
-    /// <param name="answer">Answers each request; called when its HEADERS frame came.</param>
-    public RawHttp2Server(Func<RawHttp2Stream, Task> answer)
-    {
-        _answer = answer;
-        _listener.Start();
-        _accepting = AcceptAsync();
-    }
 
     /// <summary>The payload of the first SETTINGS frame.</summary>
     public byte[] Settings { get; init; } = [];
@@ -33,7 +19,7 @@ public sealed class RawHttp2Server : IAsyncDisposable
     public Func<RawHttp2Stream, Task> Greeting { get; init; } = _ => Task.CompletedTask;
 
     /// <summary>The API base for a client.</summary>
-    public Uri BaseAddress => new($"http://127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}/v1");
+    public Uri BaseAddress => new($"http://127.0.0.1:{Port}/v1");
 
     /// <summary>Connections so far.</summary>
     public int Connections => Volatile.Read(ref _connections);
@@ -45,76 +31,28 @@ public sealed class RawHttp2Server : IAsyncDisposable
     public ConcurrentQueue<int> Resets { get; } = [];
 
     /// <inheritdoc/>
-    public async ValueTask DisposeAsync()
+    protected override async Task ServeAsync(Socket socket, NetworkStream stream)
     {
-        await _stop.CancelAsync();
-        _listener.Dispose();
-        await _accepting;
-        foreach (var socket in _sockets)
-            socket.Dispose();
-        _stop.Dispose();
-    }
-
-    private async Task AcceptAsync()
-    {
-        while (!_stop.IsCancellationRequested)
+        Interlocked.Increment(ref _connections);
+        await stream.ReadExactlyAsync(new byte["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".Length], Stopping);
+        var connection = new RawHttp2Stream(socket, stream, 0, Stopping);
+        await connection.SendAsync(connection.Frame(RawHttp2Stream.Settings, Settings));
+        await Greeting(connection);
+        var head = new byte[9];
+        while (true)
         {
-            try
-            {
-                var socket = await _listener.AcceptSocketAsync(_stop.Token);
-                socket.NoDelay = true;
-                _sockets.Add(socket);
-                Interlocked.Increment(ref _connections);
-                _ = ServeAsync(socket);
-            }
-            catch (Exception e) when (e is OperationCanceledException or InvalidOperationException or SocketException)
-            {
-                return;
-            }
-        }
-    }
-
-    private async Task ServeAsync(Socket socket)
-    {
-        try
-        {
-            using var stream = new NetworkStream(socket, ownsSocket: true);
-            await stream.ReadExactlyAsync(new byte["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".Length], _stop.Token);
-            var connection = new RawHttp2Stream(socket, stream, 0, _stop.Token);
-            await connection.SendAsync(connection.Frame(RawHttp2Stream.Settings, Settings));
-            await Greeting(connection);
-            var head = new byte[9];
-            while (true)
-            {
-                await stream.ReadExactlyAsync(head, _stop.Token);
-                var payload = new byte[(head[0] << 16) | (head[1] << 8) | head[2]];
-                await stream.ReadExactlyAsync(payload, _stop.Token);
-                var id = (head[5] << 24) | (head[6] << 16) | (head[7] << 8) | head[8];
-                if (head[3] == RawHttp2Stream.RstStream)
-                    Resets.Enqueue(payload[3]);
-                if (head[3] == RawHttp2Stream.Ping && head[4] == 0)
-                    await connection.SendAsync(connection.Frame(RawHttp2Stream.Ping, payload, flags: 1));
-                if (head[3] != RawHttp2Stream.Headers)
-                    continue;
-                Interlocked.Increment(ref _requests);
-                _ = AnswerAsync(new RawHttp2Stream(socket, stream, id, _stop.Token));
-            }
-        }
-        catch (Exception e) when (e is OperationCanceledException or IOException or ObjectDisposedException)
-        {
-            // The client closed, or the server stops.
-        }
-    }
-
-    private async Task AnswerAsync(RawHttp2Stream stream)
-    {
-        try
-        {
-            await _answer(stream);
-        }
-        catch (Exception e) when (e is OperationCanceledException or IOException or ObjectDisposedException)
-        {
-            // The client closed, or the server stops.
+            await stream.ReadExactlyAsync(head, Stopping);
+            var payload = new byte[(head[0] << 16) | (head[1] << 8) | head[2]];
+            await stream.ReadExactlyAsync(payload, Stopping);
+            var id = (head[5] << 24) | (head[6] << 16) | (head[7] << 8) | head[8];
+            if (head[3] == RawHttp2Stream.RstStream)
+                Resets.Enqueue(payload[3]);
+            if (head[3] == RawHttp2Stream.Ping && head[4] == 0)
+                await connection.SendAsync(connection.Frame(RawHttp2Stream.Ping, payload, flags: 1));
+            if (head[3] != RawHttp2Stream.Headers)
+                continue;
+            Interlocked.Increment(ref _requests);
+            _ = UntilClosedAsync(answer(new RawHttp2Stream(socket, stream, id, Stopping)));
         }
     }
 }

@@ -1,6 +1,4 @@
-using System.Collections.Concurrent;
 using System.Globalization;
-using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Microsoft.Extensions.Primitives;
@@ -9,22 +7,10 @@ namespace StreamingDaemon.Testing;
 
 /// <summary>Plays <see cref="UpstreamCase"/>s over HTTP/1.1, byte for byte. A request chooses its case by the
 /// header <c>X-Test-Pattern</c>.</summary>
-public sealed class UpstreamCaseServer : IAsyncDisposable
+public sealed class UpstreamCaseServer : LoopbackServer
 {
-    private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
-    private readonly CancellationTokenSource _stop = new();
-    private readonly ConcurrentBag<Socket> _sockets = [];
-    private readonly Task _accepting;
-
-    /// <summary>Listens on a free port.</summary>
-    public UpstreamCaseServer()
-    {
-        _listener.Start();
-        _accepting = AcceptAsync();
-    }
-
     /// <summary>The API base for a client.</summary>
-    public Uri BaseAddress => new($"http://127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}/v1");
+    public Uri BaseAddress => new($"http://127.0.0.1:{Port}/v1");
 
     /// <summary>The last request's head.</summary>
     public string LastHead { get; private set; } = "";
@@ -59,60 +45,24 @@ public sealed class UpstreamCaseServer : IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public async ValueTask DisposeAsync()
+    protected override async Task ServeAsync(Socket socket, NetworkStream stream)
     {
-        await _stop.CancelAsync();
-        _listener.Dispose();
-        await _accepting;
-        foreach (var socket in _sockets)
+        if (await ReadRequestAsync(stream) is not { } name)
+            return;
+        var one = UpstreamCase.Named(name);
+        await PlayAsync(one, stream);
+        if (one.End == UpstreamCaseEnd.Reset)
+        {
+            socket.LingerState = new LingerOption(true, 0);
             socket.Dispose();
-        _stop.Dispose();
-    }
-
-    private async Task AcceptAsync()
-    {
-        while (!_stop.IsCancellationRequested)
-        {
-            try
-            {
-                var socket = await _listener.AcceptSocketAsync(_stop.Token);
-                _sockets.Add(socket);
-                _ = ServeAsync(socket);
-            }
-            catch (Exception e) when (e is OperationCanceledException or InvalidOperationException or SocketException)
-            {
-                return;
-            }
+            return;
         }
-    }
 
-    private async Task ServeAsync(Socket socket)
-    {
-        try
+        if (one.End != UpstreamCaseEnd.Hold)
+            socket.Shutdown(SocketShutdown.Send);
+        // Until the client closes: closing first, with unread data, would reset the connection.
+        while (await stream.ReadAsync(new byte[4096], Stopping) > 0)
         {
-            socket.NoDelay = true;
-            using var stream = new NetworkStream(socket, ownsSocket: true);
-            if (await ReadRequestAsync(stream) is not { } name)
-                return;
-            var one = UpstreamCase.Named(name);
-            await PlayAsync(one, stream);
-            if (one.End == UpstreamCaseEnd.Reset)
-            {
-                socket.LingerState = new LingerOption(true, 0);
-                socket.Dispose();
-                return;
-            }
-
-            if (one.End != UpstreamCaseEnd.Hold)
-                socket.Shutdown(SocketShutdown.Send);
-            // Until the client closes: closing first, with unread data, would reset the connection.
-            while (await stream.ReadAsync(new byte[4096], _stop.Token) > 0)
-            {
-            }
-        }
-        catch (Exception e) when (e is OperationCanceledException or IOException or ObjectDisposedException)
-        {
-            // The client closed first, or the server stops.
         }
     }
 
@@ -121,20 +71,20 @@ public sealed class UpstreamCaseServer : IAsyncDisposable
         var isChunked = !one.IsFramed
             && one.Head.Any(line => line.EndsWith(": chunked", StringComparison.OrdinalIgnoreCase));
         if (one.Interim.Count > 0)
-            await stream.WriteAsync(Encoding.ASCII.GetBytes(string.Join("\r\n", one.Interim) + "\r\n\r\n"), _stop.Token);
-        await stream.WriteAsync(Encoding.ASCII.GetBytes(string.Join("\r\n", one.Head) + "\r\n\r\n"), _stop.Token);
+            await stream.WriteAsync(Encoding.ASCII.GetBytes(string.Join("\r\n", one.Interim) + "\r\n\r\n"), Stopping);
+        await stream.WriteAsync(Encoding.ASCII.GetBytes(string.Join("\r\n", one.Head) + "\r\n\r\n"), Stopping);
         foreach (var (bytes, pauseMs) in one.Pieces)
         {
             if (bytes.Length > 0 && isChunked)
-                await stream.WriteAsync(Encoding.ASCII.GetBytes($"{bytes.Length:x}\r\n"), _stop.Token);
-            await stream.WriteAsync(bytes, _stop.Token);
+                await stream.WriteAsync(Encoding.ASCII.GetBytes($"{bytes.Length:x}\r\n"), Stopping);
+            await stream.WriteAsync(bytes, Stopping);
             if (bytes.Length > 0 && isChunked)
-                await stream.WriteAsync("\r\n"u8.ToArray(), _stop.Token);
-            await Task.Delay(pauseMs, _stop.Token);
+                await stream.WriteAsync("\r\n"u8.ToArray(), Stopping);
+            await Task.Delay(pauseMs, Stopping);
         }
 
         if (isChunked && one.End == UpstreamCaseEnd.Fin)
-            await stream.WriteAsync("0\r\n\r\n"u8.ToArray(), _stop.Token);
+            await stream.WriteAsync("0\r\n\r\n"u8.ToArray(), Stopping);
     }
 
     /// <returns>The name of the case, or null if the client left.</returns>
@@ -144,7 +94,7 @@ public sealed class UpstreamCaseServer : IAsyncDisposable
         var buffer = new byte[4096];
         while (true)
         {
-            var count = await stream.ReadAsync(buffer, _stop.Token);
+            var count = await stream.ReadAsync(buffer, Stopping);
             if (count == 0)
                 return null;
             bytes.AddRange(buffer.AsSpan(0, count));
