@@ -20,8 +20,8 @@ internal sealed class UpstreamProxy : IWebProxy
         if (proxy.UserInfo is not { Length: > 0 } userInfo)
             return;
         var parts = userInfo.Split(':', 2);
-        Credentials = new NetworkCredential(
-            Uri.UnescapeDataString(parts[0]), Uri.UnescapeDataString(parts.ElementAtOrDefault(1) ?? ""));
+        Credentials = new NameAndPassword(new NetworkCredential(
+            Uri.UnescapeDataString(parts[0]), Uri.UnescapeDataString(parts.ElementAtOrDefault(1) ?? "")));
     }
 
     /// <summary>The variable that names it, for the log.</summary>
@@ -123,5 +123,15 @@ internal sealed class UpstreamProxy : IWebProxy
         var domain = entry.TrimStart('*').Trim('.');
         return domain.Length > 0 && host.EndsWith(domain, StringComparison.OrdinalIgnoreCase)
             && (host.Length == domain.Length || host[^(domain.Length + 1)] == '.');
+    }
+
+    /// <summary>Not for Negotiate and NTLM, which the HTTP client tries first: they need a ticket or a domain,
+    /// and a system library. If a proxy of a Windows domain offers them, Basic would never have its turn.
+    /// </summary>
+    private sealed class NameAndPassword(NetworkCredential credential) : ICredentials
+    {
+        public NetworkCredential? GetCredential(Uri uri, string authType) =>
+            authType.Equals("Negotiate", StringComparison.OrdinalIgnoreCase)
+            || authType.Equals("NTLM", StringComparison.OrdinalIgnoreCase) ? null : credential;
     }
 }

@@ -40,6 +40,19 @@ public sealed class UpstreamProxyTests
     [InlineData("http://10.1.2.3/v1", "10.2.0.0/16", false)]
     [InlineData("http://[fd00::7]/v1", "fd00::/8", true)]
     [InlineData("http://[fd00::7]:80/v1", "[fd00::7]:80", true)]
+    [InlineData("http://10.1.2.3/v1", "10.9.9.9/8", true)]
+    [InlineData("http://10.1.2.3/v1", "11.9.9.9/8", false)]
+    [InlineData("http://[fd00::7]/v1", "fd00::1/8", true)]
+    [InlineData("http://[fd00::7]/v1", "[fd00::]/8", true)]
+    [InlineData("http://[fd00::7]/v1", "[fd00::7]", true)]
+    [InlineData("http://[fd00::7]/v1", "FD00:0::7", true)]
+    [InlineData("http://[::ffff:10.1.2.3]/v1", "10.0.0.0/8", true)]
+    [InlineData("http://10.1.2.3/v1", "10.0.0.0/33", false)]
+    [InlineData("http://10.1.2.3/v1", "10.0.0.0/", false)]
+    [InlineData("http://10.1.2.3:8000/v1", "10.0.0.0/8:8000", true)]
+    [InlineData("https://api.example/v1", "*.example:443", true)]
+    [InlineData("https://api.example/v1", "API.Example.", true)]
+    [InlineData("https://api.example./v1", "api.example", true)]
     public void No_proxy_excepts_hosts_domains_addresses_and_networks(
         string upstream, string exceptions, bool isExcepted)
     {
@@ -96,6 +109,24 @@ public sealed class UpstreamProxyTests
             (await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit()).Outcome);
         Assert.Equal(["me:p@ss"], proxy.Credentials);
         Assert.DoesNotContain("Proxy-Authorization", server.Requests.Single().Headers.Keys);
+    }
+
+    [Theory]
+    [InlineData("Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Basic realm=\"x\"")]
+    [InlineData("Proxy-Authenticate: Negotiate, Basic realm=\"x\"")]
+    [InlineData("Proxy-Authenticate: Basic realm=\"x\"\r\nConnection: close")]
+    [InlineData("Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: Basic realm=\"x\"\r\nProxy-Connection: close\r\nConnection: close")]
+    public async Task Name_and_password_are_sent_as_basic_whatever_else_the_proxy_offers(string challenges)
+    {
+        foreach (var (transport, scheme) in new[] { (FakeLlmTransport.Http1, "http"), (FakeLlmTransport.Http2Tls, "https") })
+        {
+            await using var server = await FakeLlmServer.StartAsync(transport);
+            await using var proxy = new FakeProxy(server.BaseAddress.Port, refusal: 407, challenges);
+            using var backend = Through("me:secret@" + proxy.Authority, scheme);
+            var result = await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit();
+            Assert.Equal((StreamOutcome.Completed, null), (result.Outcome, result.Reason));
+            Assert.Equal(["me:secret"], proxy.Credentials);
+        }
     }
 
     [Theory]

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -12,6 +13,7 @@ public sealed class FakeProxy : IAsyncDisposable
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
     private readonly IPEndPoint _target;
     private readonly int _refusal;
+    private readonly string _challenges;
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentQueue<string> _requestLines = [];
     private readonly ConcurrentQueue<string> _credentials = [];
@@ -21,8 +23,11 @@ public sealed class FakeProxy : IAsyncDisposable
     /// <param name="port">The server's port.</param>
     /// <param name="refusal">Answers everything with this status; 0 for none. 407 only until a name and a
     /// password come.</param>
-    public FakeProxy(int port, int refusal = 0)
+    /// <param name="challenges">Header lines of a refusal that say how to authenticate; after
+    /// <c>Connection: close</c> it closes.</param>
+    public FakeProxy(int port, int refusal = 0, string challenges = "Proxy-Authenticate: Basic realm=\"x\"")
     {
+        _challenges = challenges;
         _target = new IPEndPoint(IPAddress.Loopback, port);
         _refusal = refusal;
         _listener.Start();
@@ -72,8 +77,10 @@ public sealed class FakeProxy : IAsyncDisposable
                 if (!IsAllowed(head))
                 {
                     await client.WriteAsync(Encoding.ASCII.GetBytes(
-                        $"HTTP/1.1 {_refusal} No\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n"),
-                        _stop.Token);
+                        $"HTTP/1.1 {_refusal} No\r\n{_challenges}\r\nContent-Length: 0\r\n\r\n"), _stop.Token);
+                    if (_challenges.Contains("Connection: close", StringComparison.Ordinal))
+                        return;
+                    await client.ReadExactlyAsync(new byte[BodyLength(head)], _stop.Token);
                     continue;
                 }
 
@@ -89,15 +96,22 @@ public sealed class FakeProxy : IAsyncDisposable
 
     private bool IsAllowed(string head)
     {
-        const string Header = "\r\nProxy-Authorization: Basic ";
-        var at = head.IndexOf(Header, StringComparison.OrdinalIgnoreCase);
-        if (at >= 0)
-        {
-            var value = head[(at + Header.Length)..];
-            _credentials.Enqueue(Encoding.UTF8.GetString(Convert.FromBase64String(value[..value.IndexOf('\r')])));
-        }
+        if (Header(head, "Proxy-Authorization: Basic ") is not { } credentials)
+            return _refusal == 0;
+        _credentials.Enqueue(Encoding.UTF8.GetString(Convert.FromBase64String(credentials)));
+        return _refusal is 0 or 407;
+    }
 
-        return _refusal == 0 || (_refusal == 407 && at >= 0);
+    private static int BodyLength(string head) => Header(head, "Content-Length: ") is { } length
+        ? int.Parse(length, CultureInfo.InvariantCulture) : 0;
+
+    private static string? Header(string head, string name)
+    {
+        var at = head.IndexOf("\r\n" + name, StringComparison.OrdinalIgnoreCase);
+        if (at < 0)
+            return null;
+        var value = head[(at + 2 + name.Length)..];
+        return value[..value.IndexOf('\r')];
     }
 
     private async Task TunnelAsync(NetworkStream client, string head)
