@@ -108,6 +108,8 @@ public sealed class UpstreamCheckTests
     [InlineData("Server: uvicorn", "vllm", "looks like vLLM")]
     [InlineData("", "library", "looks like Ollama")]
     [InlineData("", "llamacpp", "looks like llama.cpp")]
+    [InlineData("", "organization_owner", "looks like LM Studio")]
+    [InlineData("x-litellm-call-id: 1", "openai", "looks like LiteLLM")]
     [InlineData("", "somebody", "of an unknown kind")]
     public async Task Server_is_known_by_its_headers_or_by_the_owner_of_its_models(
         string header, string? owner, string kind)
@@ -134,19 +136,36 @@ public sealed class UpstreamCheckTests
     [InlineData(404, "{}", "status", "Does the server have the model gpt-4o-mini (OPENAI_MODEL)?")]
     [InlineData(429, """{"error":{"code":"insufficient_quota"}}""", "status", "insufficient_quota")]
     [InlineData(307, "", "status", "Set OPENAI_API_BASE to the address that it redirects to")]
+    [InlineData(402, "{}", "status", "The account has no credit left")]
+    [InlineData(405, "{}", "status", "Does http")]
     [InlineData(500, "{}", "status", "Its log says why")]
     [InlineData(200, "<html>", "status", "It must end with the version (/v1)")]
+    [InlineData(200, """{"error":{"code":"no_worker"}}""", "status", "under HTTP 200 (no_worker). Its log says why")]
     public async Task Refusal_of_the_upstream_fails_at_its_status_and_says_how_to_fix_it(
         int status, string body, string step, string fix)
     {
         await using var upstream = await FakeLlmServer.StartAsync(FakeLlmTransport.Http1);
-        upstream.Scenario = exchange => exchange.RespondAsync(status, "text/html", body);
+        upstream.Scenario = exchange => exchange.RespondAsync(
+            status, body.StartsWith('{') ? "application/json" : "text/html", body);
 
         var (exitCode, lines) = await CheckAsync(upstream.OpenAIEnvironment(false));
 
         Assert.Equal("failed", lines["upstream " + step].Status);
         Assert.Contains(fix, lines["upstream " + step].Detail, StringComparison.Ordinal);
         Assert.Equal("ok", lines["upstream HTTP"].Status);
+        Assert.Equal(1, exitCode);
+    }
+
+    [Fact]
+    public async Task Server_of_another_protocol_fails_at_HTTP_and_says_so()
+    {
+        await using var server = new BrokenServer(BrokenServerKind.Garbage);
+
+        var (exitCode, lines) = await CheckAsync(Environment(server.BaseAddress().ToString()));
+
+        Assert.Equal("failed", lines["upstream HTTP"].Status);
+        Assert.Contains("Does another service listen there?", lines["upstream HTTP"].Detail, StringComparison.Ordinal);
+        Assert.DoesNotContain(FakeLlmFaults.Secret, lines["upstream HTTP"].Detail, StringComparison.Ordinal);
         Assert.Equal(1, exitCode);
     }
 

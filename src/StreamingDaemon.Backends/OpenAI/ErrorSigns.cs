@@ -21,6 +21,9 @@ internal struct ErrorSigns
     /// <summary>A code or status that stands for success: the text beside it is no error's.</summary>
     private bool _isSuccess;
 
+    /// <summary>A status that says that the answer is still to come.</summary>
+    private bool _isNotYet;
+
     /// <summary>An object of any other name holds an error.</summary>
     private bool _isWrapped;
 
@@ -46,7 +49,7 @@ internal struct ErrorSigns
 
     /// <summary>Signs that count only if nothing says that the event is something else.</summary>
     private readonly bool IsLikelyAlone => !IsOtherEvent
-        && ((_hasMessage && EnvelopeAt is null) || (_isWrapped && !HasChoicesField));
+        && ((_hasMessage && !_isNotYet && EnvelopeAt is null) || (_isWrapped && !HasChoicesField));
 
     /// <summary>Reads one field of the event's object. The reader is at its name, and ends after its value.
     /// </summary>
@@ -169,6 +172,8 @@ internal struct ErrorSigns
         {
             _isLikely |= SseField.NamesError(reader.ValueSpan);
             _isSuccess |= JsonValue.Is(ref reader, "success"u8) || JsonValue.Is(ref reader, "ok"u8);
+            // A message beside it tells people how long the queue is.
+            _isNotYet |= FinishReasons.IsNotYet(ref reader);
         }
     }
 

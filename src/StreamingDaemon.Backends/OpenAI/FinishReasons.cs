@@ -21,11 +21,12 @@ internal static class FinishReasons
             "killed", "terminated", "preempt", "shutdown", "out_of_memory", "gateway"],
         StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Words with which servers say that the choice goes on.</summary>
+    /// <summary>Words with which servers say that the choice, or the whole request, goes on.</summary>
     private static readonly HashSet<string> s_notYet = new(StringComparer.OrdinalIgnoreCase)
     {
         "null", "none", "nil", "undefined", "not_finished", "unfinished", "in_progress", "generating",
-        "continue", "running", "pending", "unspecified", "finish_reason_unspecified",
+        "continue", "running", "pending", "unspecified", "finish_reason_unspecified", "processing", "queued",
+        "in_queue", "waiting", "loading", "starting",
     };
 
     /// <summary>The reader's current value as a finish reason: a string, the first of several, or an
@@ -54,6 +55,9 @@ internal static class FinishReasons
         reader.Skip();
         return null;
     }
+
+    /// <summary>True if the reader's string says that the answer is still to come.</summary>
+    public static bool IsNotYet(ref Utf8JsonReader reader) => s_notYet.Contains(JsonText.Read(ref reader));
 
     /// <summary>True if the reason says that the provider failed: what came is not the whole
     /// answer.</summary>

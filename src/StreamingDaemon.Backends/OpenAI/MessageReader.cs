@@ -60,9 +60,12 @@ internal static class MessageReader
         {
             reader.Skip();
         }
+        else if (isErrorField)
+        {
+            isError |= !JsonValue.IsNoError(ref reader);
+        }
         else if (!JsonValue.IsNothing(ref reader))
         {
-            isError |= isErrorField;
             parts.Hold(AnswerParts.Held.Other);
         }
     }

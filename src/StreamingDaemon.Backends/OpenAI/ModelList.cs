@@ -45,7 +45,10 @@ internal sealed record ModelList(IReadOnlyList<string> Ids, IReadOnlyCollection<
         {
             var reader = new Utf8JsonReader(body, JsonText.Options);
             using var document = JsonDocument.ParseValue(ref reader);
-            foreach (var model in document.RootElement.GetProperty("data").EnumerateArray())
+            // Together sends the array alone.
+            var root = document.RootElement;
+            var models = root.ValueKind == JsonValueKind.Array ? root : root.GetProperty("data");
+            foreach (var model in models.EnumerateArray())
             {
                 if (UpstreamErrorCode.ModelName(model, "id", secret) is { } id)
                     ids.Add(id);

@@ -56,7 +56,13 @@ internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, B
         UpstreamFault.RateLimited => "The key is over its limit or its budget: see the provider's page",
         UpstreamFault.Redirect =>
             $"Set OPENAI_API_BASE to the address that it redirects to: {Base} is not it",
+        UpstreamFault.Protocol => $"Does another service listen there? {Base} must lead to the API",
+        UpstreamFault.NotAStream when IsErrorUnder200 => "Its log says why",
         UpstreamFault.NotAStream => $"Does {Base} lead to the API? It must end with the version (/v1)",
+        UpstreamFault.ClientError when result.UpstreamStatus == 402 =>
+            "The account has no credit left: see the provider's page",
+        UpstreamFault.ClientError when result.UpstreamStatus == 405 =>
+            $"Does {Base} lead to the API? It must end with the version (/v1)",
         UpstreamFault.ServerError => "Its log says why",
         UpstreamFault.ClientError when IsAboutModel =>
             $"Does {Base} end with the version, as in /v1? Does the server have the model {options.Model} "
@@ -65,6 +71,10 @@ internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, B
         UpstreamFault.EmptyAnswer => $"Is {options.Model} (OPENAI_MODEL) a model for chats?",
         _ => null,
     };
+
+    /// <summary>It answered as the API does, with an error.</summary>
+    private bool IsErrorUnder200 =>
+        result.Reason?.StartsWith(UpstreamFailures.ErrorUnder200, StringComparison.Ordinal) == true;
 
     private string Base => $"{OpenAIProbe.Shown(options.ApiBase)} (OPENAI_API_BASE)";
 

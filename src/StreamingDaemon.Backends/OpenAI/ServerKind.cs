@@ -8,11 +8,13 @@ internal static class ServerKind
         // Azure first: it passes OpenAI's own headers on.
         ("apim-request-id", "Azure"), ("x-ms-region", "Azure"), ("azureml-model-session", "Azure"),
         ("openai-processing-ms", "OpenAI"), ("openai-version", "OpenAI"),
+        ("x-litellm-call-id", "LiteLLM"), ("x-groq-region", "Groq"),
     ];
 
     private static readonly (string Owner, string Kind)[] s_owners =
     [
-        ("vllm", "vLLM"), ("llamacpp", "llama.cpp"), ("library", "Ollama"), ("ollama", "Ollama"),
+        ("vllm", "vLLM"), ("sglang", "SGLang"), ("llamacpp", "llama.cpp"), ("library", "Ollama"),
+        ("ollama", "Ollama"), ("organization_owner", "LM Studio"),
         ("openai", "OpenAI"), ("openai-internal", "OpenAI"), ("system", "OpenAI"),
     ];
 

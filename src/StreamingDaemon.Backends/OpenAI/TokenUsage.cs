@@ -87,6 +87,7 @@ internal sealed class TokenUsage
         else if (JsonText.Equals(ref reader, "cached_tokens"u8)
             || JsonText.Equals(ref reader, "prompt_cache_hit_tokens"u8)
             || JsonText.Equals(ref reader, "cache_read_input_tokens"u8)
+            || JsonText.Equals(ref reader, "cacheReadInputTokens"u8)
             || JsonText.Equals(ref reader, "cachedContentTokenCount"u8))
         {
             ReadCount(ref reader, ref _cached);

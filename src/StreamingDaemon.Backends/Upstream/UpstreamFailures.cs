@@ -14,6 +14,8 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     /// is useless, and the client waits for its status meanwhile.</summary>
     private const int BodyTimeoutMs = 250;
 
+    internal const string ErrorUnder200 = "the upstream answered with an error under";
+
     /// <summary>RFC 9113, section 7: use HTTP/1.1.</summary>
     internal const long Http11Required = 0xd;
 
@@ -113,7 +115,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     /// <param name="word">The upstream's name for the error, or null.</param>
     /// <param name="status">The response's status.</param>
     public static BackendResult NotAStream(string? word, int status) => BackendResult.Failed(
-        UpstreamFault.NotAStream, WithWord($"the upstream answered with an error under HTTP {status}", word),
+        UpstreamFault.NotAStream, WithWord($"{ErrorUnder200} HTTP {status}", word),
         status);
 
     /// <summary>The upstream answered, but not with a stream.</summary>

@@ -125,9 +125,9 @@ internal sealed class UpstreamProxy : IWebProxy
             && (host.Length == domain.Length || host[^(domain.Length + 1)] == '.');
     }
 
-    /// <summary>Not for Negotiate and NTLM, which the HTTP client tries first: they need a ticket or a domain,
-    /// and a system library. If a proxy of a Windows domain offers them, Basic would never have its turn.
-    /// </summary>
+    /// <summary>Not for Negotiate and NTLM, which the HTTP client tries first: they need a ticket or a
+    /// domain, and a system library. If a proxy of a Windows domain offers them, Basic would never have its
+    /// turn.</summary>
     private sealed class NameAndPassword(NetworkCredential credential) : ICredentials
     {
         public NetworkCredential? GetCredential(Uri uri, string authType) =>

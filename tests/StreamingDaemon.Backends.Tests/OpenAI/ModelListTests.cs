@@ -20,6 +20,10 @@ public sealed class ModelListTests
         Assert.Empty(ModelList.Read(Encoding.UTF8.GetBytes(json), BackendUnderTest.ApiKey).Ids);
 
     [Fact]
+    public void List_that_is_an_array_alone_is_read() => Assert.Equal(
+        ["b", "a"], ModelList.Read("""[{"id":"b","type":"chat"},{"id":"a"}]"""u8, "").Ids);
+
+    [Fact]
     public void Ids_are_kept_in_their_order_and_owners_ignore_case()
     {
         var list = ModelList.Read(
