@@ -55,6 +55,7 @@ internal static class MessageReader
     {
         var isRole = JsonText.Equals(ref reader, "role"u8);
         var isErrorField = JsonText.Equals(ref reader, "error"u8);
+        var isContent = JsonText.Equals(ref reader, "content"u8);
         reader.Read();
         if (isRole)
         {
@@ -64,8 +65,9 @@ internal static class MessageReader
         {
             isError |= !JsonValue.IsNoError(ref reader);
         }
-        else if (!JsonValue.IsNothing(ref reader))
+        else if ((isContent && reader.TokenType == JsonTokenType.Number) || !JsonValue.IsNothing(ref reader))
         {
+            // A 0 is a token, if it is the content.
             parts.Hold(AnswerParts.Held.Other);
         }
     }
