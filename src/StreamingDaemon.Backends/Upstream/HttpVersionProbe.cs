@@ -15,10 +15,15 @@ internal sealed class HttpVersionProbe
     /// <summary>A server with HTTP/2 answers the preface at once; some others wait for more.</summary>
     private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>A server that speaks HTTP/1.1 for certain may be replaced. It is looked at again this long
+    /// after the last time, ms, and only if a request was refused or lost.</summary>
+    private const int LookAgainAfterMs = 60_000;
+
     private const int FrameHeadBytes = 9;
 
     private readonly Func<CancellationToken, ValueTask<Stream>> _connect;
     private readonly TimeSpan _connectTimeout;
+    private readonly Func<long> _clock;
     private readonly Lock _gate = new();
     private Task<Version>? _running;
     private volatile Version? _known;
@@ -27,10 +32,15 @@ internal sealed class HttpVersionProbe
     /// HTTP.</summary>
     private volatile bool _isCertain;
 
+    private long _lookedAt;
+
     /// <param name="connect">Opens a connection to the server.</param>
     /// <param name="connectTimeout">Time limit for it.</param>
-    public HttpVersionProbe(Func<CancellationToken, ValueTask<Stream>> connect, TimeSpan connectTimeout)
+    /// <param name="clock">Milliseconds; null for the system's.</param>
+    public HttpVersionProbe(Func<CancellationToken, ValueTask<Stream>> connect, TimeSpan connectTimeout,
+        Func<long>? clock = null)
     {
+        _clock = clock ?? (() => Environment.TickCount64);
         _connect = connect;
         _connectTimeout = connectTimeout;
     }
@@ -58,11 +68,17 @@ internal sealed class HttpVersionProbe
     /// HTTP/1.1.</returns>
     public bool OnAnswer(int status)
     {
+        var mayBeVersion = status is 400 or 426 or 505;
         if (_isCertain)
+        {
+            if (mayBeVersion)
+                LookAgain();
             return false;
+        }
+
         lock (_gate)
         {
-            var isDoubtful = status is 400 or 426 or 505 && _known is not null && !_isCertain;
+            var isDoubtful = mayBeVersion && _known is not null && !_isCertain;
             if (isDoubtful)
                 _known = null;
             else
@@ -95,8 +111,38 @@ internal sealed class HttpVersionProbe
             var mayBeVersion = !_isCertain || isUnreadable;
             if (mayBeVersion || _known == HttpVersion.Version20)
                 (_known, _isCertain) = (null, false);
+            else if (error == HttpRequestError.ResponseEnded)
+                LookAgain();
             return mayBeVersion;
         }
+    }
+
+    /// <summary>Looks, beside the requests, whether the server has HTTP/2 by now: one that has it alone may
+    /// have come to the address of one without it.</summary>
+    private void LookAgain()
+    {
+        lock (_gate)
+        {
+            if (_known != HttpVersion.Version11 || _clock() - _lookedAt < LookAgainAfterMs)
+                return;
+            _lookedAt = _clock();
+        }
+
+        _ = Task.Run(async () =>
+        {
+            try
+            {
+                await using var stream = await ConnectAsync();
+                if (await AskAsync(stream) is not (var version, true) || version != HttpVersion.Version20)
+                    return;
+                lock (_gate)
+                    (_known, _isCertain) = (version, true);
+            }
+            catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
+            {
+                // The next request finds the fault itself.
+            }
+        });
     }
 
     private async Task<Version> RunAsync()
@@ -106,7 +152,7 @@ internal sealed class HttpVersionProbe
             await using var stream = await ConnectAsync();
             var (version, isCertain) = await AskAsync(stream);
             lock (_gate)
-                (_known, _isCertain) = (version, isCertain);
+                (_known, _isCertain, _lookedAt) = (version, isCertain, _clock());
             return version;
         }
         finally
