@@ -38,6 +38,14 @@ internal abstract class OptionSpec
     /// restart is needed.</summary>
     public bool Reloadable { get; init; }
 
+    /// <summary>True if it says where the secrets of its section are used, and needs a restart: until then, a
+    /// new secret waits too (<see cref="IsSecret"/>). The old address must neither see it nor be served with
+    /// it.</summary>
+    public bool IsAddress { get; init; }
+
+    /// <summary>True if it is a secret, or names the file of one.</summary>
+    public bool IsSecret { get; init; }
+
     public string Section => Key[..Key.IndexOf(':')];
     public string Name => Key[(Key.IndexOf(':') + 1)..];
     public string DottedKey => Key.Replace(':', '.');

@@ -66,6 +66,8 @@ internal sealed partial class OptionTable
             EnvAlias = option.Variable,
             ChosenBackend = option.ChoosesBackend ? kind.Name : null,
             Reloadable = option.Reloadable,
+            IsAddress = option is BackendOption<Uri> or BackendOption<string> { Value: SocketPathValue },
+            IsSecret = option is BackendOption<string> { Value: SecretValue or SecretFileValue },
             Cli = option.CommandLine is { } cli ? new(cli.LongName, cli.ShortName, cli.ValueName) : null,
             FlatNames = [.. option.FlatNames],
             Description = option.Description,

@@ -10,6 +10,7 @@ internal sealed partial class OptionTable
             o => o.Delivery.Url, (o, v) => o with { Delivery = o.Delivery with { Url = v } })
         {
             Key = "delivery:url",
+            IsAddress = true,
             Description = "Where each finished answer is sent to, by POST; empty is nowhere",
             Cost = "An answer is on the disk before its reader gets [DONE]: one fsync, shared by those that "
                 + "end together.",
@@ -20,6 +21,7 @@ internal sealed partial class OptionTable
         {
             Key = "delivery:secret",
             Reloadable = true,
+            IsSecret = true,
             Description = "Secret that signs deliveries (Standard Webhooks): whsec_ and base64, or any text",
             Cost = "The receiver takes a delivery from anybody who knows it: prefer secret_file.",
         },

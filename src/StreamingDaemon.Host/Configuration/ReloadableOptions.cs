@@ -29,12 +29,15 @@ internal sealed class ReloadableOptions(DaemonOptions options)
         lock (_gate)
         {
             var merged = _current;
+            var moved = _table.All.Where(spec => spec.IsAddress && spec.Differs(_current, next))
+                .Select(spec => spec.Section).ToHashSet(StringComparer.Ordinal);
             foreach (var spec in _table.All)
             {
                 if (!spec.Differs(_current, next))
                     continue;
                 // A backend that only one of them has is not made, or not removed, while the daemon runs.
-                var isTaken = spec.Reloadable && spec.IsIn(_current) && spec.IsIn(next);
+                var isTaken = spec.Reloadable && spec.IsIn(_current) && spec.IsIn(next)
+                    && !(spec.IsSecret && moved.Contains(spec.Section));
                 if (isTaken)
                     merged = spec.Carry(next, merged);
                 (isTaken ? changed : needRestart).Add(spec.DottedKey);

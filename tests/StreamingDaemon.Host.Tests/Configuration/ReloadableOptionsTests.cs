@@ -74,6 +74,26 @@ public sealed class ReloadableOptionsTests
     }
 
     [Fact]
+    public void Secret_for_a_new_address_waits_for_the_restart_with_it()
+    {
+        DaemonOptions With(string host, string secret) => s_start with
+        {
+            Delivery = s_start.Delivery with { Url = new Uri($"http://{host}/deliver"), Secret = secret },
+            Backends = s_start.Backends.With("openai",
+                new OpenAIOptions { ApiBase = new Uri($"http://{host}/v1"), ApiKey = secret, ApiKeyFile = secret }),
+        };
+        var options = new ReloadableOptions(With("old", "whsec_b2xk"));
+
+        // The old receiver would refuse what the new secret signs; the old server would be shown the new key.
+        var (changed, needRestart) = options.Apply(With("new", "whsec_bmV3"));
+
+        Assert.Empty(changed);
+        Assert.Equal(["delivery.secret", "delivery.url", "openai.api_base", "openai.api_key", "openai.api_key_file"],
+            needRestart.Order(StringComparer.Ordinal));
+        Assert.Equal(With("old", "whsec_b2xk"), options.Current);
+    }
+
+    [Fact]
     public void Log_level_and_timeouts_may_change_and_the_upstreams_connect_timeout_may_not()
     {
         var reloadable = OptionTable.BuiltIn.All.Where(spec => spec.Reloadable).Select(spec => spec.Key).ToList();
