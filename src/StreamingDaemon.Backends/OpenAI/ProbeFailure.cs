@@ -97,6 +97,9 @@ internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, B
         var wrong = (trace.CertificateErrors & SslPolicyErrors.RemoteCertificateNameMismatch) != 0
             ? $"it is not for {options.ApiBase.Host}"
             : notAfter < DateTime.UtcNow ? $"it ended on {notAfter:yyyy-MM-dd}"
+            : options.CaFile is { } ca
+                ? $"{ca} (OPENAI_CA_FILE) does not hold the root of its chain, "
+                    + "or the server leaves out a certificate below that root"
             : "its issuer is not trusted: install that CA on this machine";
         return $"The certificate is of {name}, by {issuer}: {wrong}";
     }
