@@ -1,3 +1,4 @@
+using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
 using StreamingDaemon.Uring.Threads;
@@ -8,6 +9,13 @@ namespace StreamingDaemon.Uring;
 // replaced.
 public sealed partial class HandoffServer
 {
+    /// <summary>The same on every architecture that .NET runs on.</summary>
+    private const int SigIo = 29;
+
+    /// <summary>Another holder of a client's socket may make this process its owner (F_SETOWN, O_ASYNC). The
+    /// kernel then sends SIGIO whenever the socket is ready, which ends a process by default.</summary>
+    private static void IgnoreOwnersSignal() => LinuxNative.IgnoreSignal(SigIo);
+
     private void ReportReplacement(HungWork work) => ThreadPool.UnsafeQueueUserWorkItem(
         static report => report.Handler.OnThreadReplaced(report.Work), (Handler: _handler, Work: work),
         preferLocal: false);

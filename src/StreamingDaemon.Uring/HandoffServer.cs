@@ -89,6 +89,7 @@ public sealed partial class HandoffServer
         var others = new EventLoop[_counters.Length - 1];
         _running = _counters.Length;
         var started = 0;
+        IgnoreOwnersSignal();
         try
         {
             _threads = new ServerThreads(_options);

@@ -76,6 +76,9 @@ internal static unsafe partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "signal")]
     public static partial nint SetSignalHandler(int signal, nint handler);
 
+    /// <summary>The process ignores the signal from now on (SIG_IGN).</summary>
+    public static void IgnoreSignal(int signal) => _ = SetSignalHandler(signal, 1);
+
     [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
     private static partial int IoctlRaw(int fd, nuint request, int* value);
 

@@ -36,6 +36,21 @@ public sealed partial class HostilePeer
         return Task.CompletedTask;
     }
 
+    /// <summary>The kernel signals the owner of a socket whenever it is ready.</summary>
+    private async Task SignalsForTheDaemon()
+    {
+        var (browser, server) = TestClient.TcpPair();
+        Hold(browser);
+        Hold(server);
+        var connection = Posix.ConnectUnix(socketPath, type);
+        var daemon = Posix.ListenerOf(connection);
+        _ = Posix.SendDescriptors(connection, s_prompt, (int)server.Handle);
+        _ = Posix.Close(connection);
+        await ReadSomeAsync(browser);
+        Posix.SignalWhenReady((int)server.Handle, daemon);
+        browser.Send("ready"u8);
+    }
+
     /// <summary>The last close of a socket takes it out of each epoll, and waits for that one's lock.</summary>
     private async Task LockHeldOfItsEpoll()
     {

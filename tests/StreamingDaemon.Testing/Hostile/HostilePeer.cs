@@ -24,6 +24,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(LockHeldAtTheHandoff), nameof(LockHeldLater), nameof(LockHeldAtTheEnd), nameof(ReaderThatStops),
         nameof(OddData), nameof(OddClient), nameof(OptionSetLater), nameof(DescriptorsFromAUnixClient),
         nameof(LingerWithAnUrgentByte), nameof(LockHeldOfItsEpoll),
+        nameof(SignalsForTheDaemon),
     ];
 
     /// <summary>Called before each handoff of an act but its first.</summary>
@@ -50,6 +51,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(DescriptorsFromAUnixClient) => DescriptorsFromAUnixClient(),
         nameof(LingerWithAnUrgentByte) => LingerWithAnUrgentByte(),
         nameof(LockHeldOfItsEpoll) => LockHeldOfItsEpoll(),
+        nameof(SignalsForTheDaemon) => SignalsForTheDaemon(),
         _ => throw new ArgumentException(act),
     };
 
