@@ -166,9 +166,11 @@ static int prepare(request_rec *r)
 {
     const handoff_conf *conf = ap_get_module_config(r->server->module_config, &socket_handoff_module);
 
-    if (handles(r) && requires_http11(r) && is_http2(r))
+    if (!handles(r))
+        return DECLINED;
+    if (requires_http11(r) && is_http2(r))
         return require_http11(r);
-    if (!handles(r) || connection_problem(r) != NULL)
+    if (connection_problem(r) != NULL)
         return DECLINED;
     apr_table_setn(r->subprocess_env, AVAILABLE_VARIABLE, "1");
     if (conf->data_prefix != NULL)
