@@ -24,6 +24,9 @@ public sealed class RedisServer : IAsyncDisposable
 
     public int Pid => _process.Id;
 
+    /// <summary>Where it writes a snapshot.</summary>
+    public string SnapshotPath => _directory.File("dump.rdb");
+
     public static async Task<RedisServer> StartAsync(params string[] more)
     {
         var server = new RedisServer(more);

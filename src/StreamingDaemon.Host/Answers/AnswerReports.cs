@@ -1,5 +1,6 @@
 using Prometheus;
 using StreamingDaemon.Backends;
+using StreamingDaemon.Host.Answers.Shared;
 using StreamingDaemon.Host.Telemetry;
 
 namespace StreamingDaemon.Host.Answers;
@@ -47,6 +48,7 @@ internal sealed class AnswerReports
     private readonly LogSampler _samples;
     private readonly ILogger _logger;
     private bool _isSharedDown;
+    private string? _refusal;
 
     public AnswerReports(StreamMetrics metrics, LogSampler samples, ILogger<AnswerReports> logger)
     {
@@ -88,7 +90,7 @@ internal sealed class AnswerReports
     {
         var up = Prometheus.Metrics.WithCustomRegistry(Metrics.Registry).CreateGauge(
             "streaming_daemon_answers_redis_up",
-            "1 while Redis answers, else 0. Only with answers.store redis.");
+            "1 while Redis answers and takes answers, else 0. Only with answers.store redis.");
         Metrics.Registry.AddBeforeCollectCallback(() => up.Set(isUp() ? 1 : 0));
     }
 
@@ -99,17 +101,29 @@ internal sealed class AnswerReports
             _logger.RedisUnavailable(reason);
     }
 
-    /// <summary>The shared store answers, but refuses a command.</summary>
-    public void SharedRefuses(string code)
+    /// <summary>The shared store answers, but refuses a command. Logged once until it takes all, or refuses
+    /// for another reason.</summary>
+    public void SharedRefuses(string error)
     {
-        if (_samples.Admits($"Redis refuses: {code}"))
-            _logger.RedisRefuses(code);
+        var refusal = RedisRefusal.Of(error);
+        if (refusal.Text == Volatile.Read(ref _refusal) || !_samples.Admits(refusal.Kind))
+            return;
+        Volatile.Write(ref _refusal, refusal.Text);
+        _logger.RedisRefuses(refusal.Text);
     }
 
-    /// <summary>The shared store answers.</summary>
+    /// <summary>What another daemon seems to have written cannot be read.</summary>
+    public void SharedIsOdd(string problem)
+    {
+        if (_samples.Admits("an answer in Redis is odd"))
+            _logger.RedisRefuses(problem);
+    }
+
+    /// <summary>The shared store answers and takes answers.</summary>
     public void SharedIsUp()
     {
-        if (Interlocked.Exchange(ref _isSharedDown, false))
+        var wasRefused = Interlocked.Exchange(ref _refusal, null) is not null;
+        if (Interlocked.Exchange(ref _isSharedDown, false) || wasRefused)
             _logger.RedisAvailable();
     }
 

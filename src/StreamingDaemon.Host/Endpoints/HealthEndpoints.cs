@@ -52,9 +52,16 @@ internal static class HealthEndpoints
             json.WriteString("backend", options.Backend.Name);
             // The daemon stays ready: streams go on, unkept.
             if (services.GetService<ISharedAnswers>() is { } shared)
-                json.WriteString("answers_redis", shared.IsUp ? "ok" : "unavailable");
+                json.WriteString("answers_redis", WordOf(shared.Health));
         });
     }
+
+    private static string WordOf(SharedHealth health) => health switch
+    {
+        SharedHealth.Ok => "ok",
+        SharedHealth.Refuses => "refuses",
+        _ => "unavailable",
+    };
 
     private static async Task WriteLiveAsync(HttpContext context)
     {

@@ -66,7 +66,7 @@ internal sealed class AnswerFollower
         }
         catch (Exception e)
         {
-            _reports.SharedRefuses(e.GetType().Name);
+            _reports.SharedIsOdd(e.GetType().Name);
             End(StreamOutcome.UpstreamError, ErrorResponse.BrokenOff);
         }
         finally

@@ -1,5 +1,18 @@
 namespace StreamingDaemon.Host.Answers.Shared;
 
+/// <summary>Whether the store can be used: the value of <c>answers_redis</c> in /health, in lower case.
+/// </summary>
+internal enum SharedHealth
+{
+    Ok,
+
+    /// <summary>It answers, and refuses a command that answers need. What it has may still be read.</summary>
+    Refuses,
+
+    /// <summary>It does not answer.</summary>
+    Unavailable,
+}
+
 /// <summary>What came of asking for an answer's name.</summary>
 internal enum SharedClaim
 {
@@ -51,8 +64,7 @@ internal enum SharedStop
 /// </summary>
 internal interface ISharedAnswers
 {
-    /// <summary>Does the store answer?</summary>
-    bool IsUp { get; }
+    SharedHealth Health { get; }
 
     /// <summary>Waits for the first answer of the store, at the start.</summary>
     Task ReadyAsync(TimeSpan patience);

@@ -34,10 +34,10 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
         _store = store;
         _reports = reports;
         _redis = new RedisConnection(options.Current.Answers, reports);
-        reports.ObserveShared(() => _redis.IsUp);
+        reports.ObserveShared(() => Health == SharedHealth.Ok);
     }
 
-    public bool IsUp => _redis.IsUp;
+    public SharedHealth Health => _redis.Health;
 
     private int KeepMs => _options.Current.Answers.KeepS * 1000;
 

@@ -6,8 +6,9 @@ using StreamingDaemon.Host.Telemetry;
 namespace StreamingDaemon.Host.Answers.Shared;
 
 /// <summary>
-/// The connection to Redis. After one failed command it counts as down, and commands fail at once until a
-/// PING is answered: a handoff must not wait for a store that is gone.
+/// The connection to Redis. After one failed command it counts as down, and commands fail at once until it
+/// answers a probe: a handoff must not wait for a store that is gone. One that answers and refuses is still
+/// asked: what it takes no more of may be there to read.
 /// </summary>
 internal sealed class RedisConnection : IAsyncDisposable
 {
@@ -17,7 +18,14 @@ internal sealed class RedisConnection : IAsyncDisposable
     private const string Anything = "Whatever the library throws, the next try follows. A connection that is "
         + "cut inside a write is an InvalidOperationException of its pipe.";
 
-    private static readonly TimeSpan s_betweenPings = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan s_betweenProbes = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>Without a write for this long, one is tried: an operator must know of a store that takes none
+    /// before an answer needs it.</summary>
+    private static readonly TimeSpan s_idle = TimeSpan.FromSeconds(5);
+
+    /// <summary>Of no user, so of no answer. One hash slot, as an answer's.</summary>
+    private readonly RedisKey[] _probeKeys;
 
     private readonly ConfigurationOptions _options;
     private readonly AnswerReports _reports;
@@ -26,12 +34,16 @@ internal sealed class RedisConnection : IAsyncDisposable
     private ConnectionMultiplexer? _connection;
     private readonly TaskCompletionSource _wasUp = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private bool _isUp;
-    private bool _isPinging;
+    private bool _isRefused;
+    private bool _isProbing;
+    private long _lastWriteMs = -(long)s_idle.TotalMilliseconds;
 
     /// <exception cref="IOException">A file of the options cannot be used.</exception>
     public RedisConnection(AnswerOptions options, AnswerReports reports)
     {
         _reports = reports;
+        var probe = $"streaming-daemon:{{probe:{Guid.NewGuid():N}}}";
+        _probeKeys = [probe + ":lease", probe + ":events"];
         _options = new ConfigurationOptions
         {
             Ssl = options.RedisTls,
@@ -41,7 +53,7 @@ internal sealed class RedisConnection : IAsyncDisposable
             AsyncTimeout = TimeoutMs,
             SyncTimeout = TimeoutMs,
             HeartbeatInterval = TimeSpan.FromSeconds(1),
-            ReconnectRetryPolicy = new LinearRetry((int)s_betweenPings.TotalMilliseconds),
+            ReconnectRetryPolicy = new LinearRetry((int)s_betweenProbes.TotalMilliseconds),
             ClientName = "streaming-daemon",
             Defaults = new RedisPassword(options.RedisPasswordFile),
         };
@@ -65,7 +77,11 @@ internal sealed class RedisConnection : IAsyncDisposable
     public async Task ReadyAsync(TimeSpan patience) => await Task.WhenAny(
         _wasUp.Task, Task.Delay(patience)).ConfigureAwait(false);
 
+    /// <summary>It answers.</summary>
     public bool IsUp => Volatile.Read(ref _isUp);
+
+    public SharedHealth Health => !IsUp ? SharedHealth.Unavailable
+        : Volatile.Read(ref _isRefused) ? SharedHealth.Refuses : SharedHealth.Ok;
 
     /// <summary>Runs a script.</summary>
     /// <returns>Null if Redis does not answer, or refuses.</returns>
@@ -76,17 +92,22 @@ internal sealed class RedisConnection : IAsyncDisposable
             return null;
         try
         {
-            return await database.ScriptEvaluateAsync(script, keys, values).ConfigureAwait(false);
+            var result = await database.ScriptEvaluateAsync(script, keys, values).ConfigureAwait(false);
+            if (!ReferenceEquals(script, RedisScripts.Read))
+                Volatile.Write(ref _lastWriteMs, Environment.TickCount64);
+            return result;
         }
         catch (RedisServerException e)
         {
-            // It answers: with NOPERM, OOM, MISCONF and the like, in the first word.
-            _reports.SharedRefuses(e.Message.Split(' ', 2)[0]);
+            // It answers: with NOPERM, OOM, MISCONF and the like. To all, or for this answer only?
+            _reports.SharedRefuses(e.Message);
+            Probe();
             return null;
         }
         catch (Exception e)
         {
             OnDown(e);
+            Probe();
             return null;
         }
     }
@@ -102,53 +123,77 @@ internal sealed class RedisConnection : IAsyncDisposable
     [SuppressMessage("Design", "CA1031", Justification = Anything)]
     private async Task ConnectAsync()
     {
-        while (!_stop.IsCancellationRequested)
+        while (_database is null && !_stop.IsCancellationRequested)
         {
             try
             {
                 _connection = await ConnectionMultiplexer.ConnectAsync(_options).ConfigureAwait(false);
                 _database = _connection.GetDatabase();
-                await PingAsync().ConfigureAwait(false);
-                return;
             }
             catch (Exception e)
             {
-                _reports.SharedIsDown(e.GetType().Name);
-                await Task.Delay(s_betweenPings, CancellationToken.None).ConfigureAwait(false);
+                OnDown(e);
+                await Task.Delay(s_betweenProbes, CancellationToken.None).ConfigureAwait(false);
             }
+        }
+
+        while (!_stop.IsCancellationRequested)
+        {
+            if (Environment.TickCount64 - Volatile.Read(ref _lastWriteMs) >= s_idle.TotalMilliseconds)
+                Probe();
+            await Task.Delay(s_idle, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
     private void OnDown(Exception reason)
     {
+        _reports.SharedIsDown(reason is RedisConnectionException connection
+            ? connection.FailureType.ToString() : reason.GetType().Name);
         Volatile.Write(ref _isUp, false);
-        _reports.SharedIsDown(reason.GetType().Name);
-        if (!Interlocked.Exchange(ref _isPinging, true))
-            _ = PingAsync();
     }
 
-    /// <summary>Asks until Redis answers.</summary>
+    private void Probe()
+    {
+        if (!Interlocked.Exchange(ref _isProbing, true))
+            _ = ProbeAsync();
+    }
+
+    /// <summary>Asks until Redis takes what an answer needs.</summary>
     [SuppressMessage("Design", "CA1031", Justification = Anything)]
-    private async Task PingAsync()
+    private async Task ProbeAsync()
     {
         while (!_stop.IsCancellationRequested)
         {
             try
             {
-                await _database!.PingAsync().ConfigureAwait(false);
+                await _database!.ScriptEvaluateAsync(RedisScripts.Probe, _probeKeys).ConfigureAwait(false);
+                Volatile.Write(ref _lastWriteMs, Environment.TickCount64);
+                // The log first: who sees the state finds the reason.
+                _reports.SharedIsUp();
+                Volatile.Write(ref _isRefused, false);
+                OnAnswer();
                 break;
+            }
+            catch (RedisServerException e)
+            {
+                _reports.SharedRefuses(e.Message);
+                Volatile.Write(ref _isRefused, true);
+                OnAnswer();
             }
             catch (Exception e)
             {
-                _reports.SharedIsDown(e.GetType().Name);
+                OnDown(e);
             }
 
-            await Task.Delay(s_betweenPings, CancellationToken.None).ConfigureAwait(false);
+            await Task.Delay(s_betweenProbes, CancellationToken.None).ConfigureAwait(false);
         }
 
-        Volatile.Write(ref _isPinging, false);
+        Volatile.Write(ref _isProbing, false);
+    }
+
+    private void OnAnswer()
+    {
         Volatile.Write(ref _isUp, true);
         _wasUp.TrySetResult();
-        _reports.SharedIsUp();
     }
 }

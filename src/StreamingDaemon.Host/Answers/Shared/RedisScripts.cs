@@ -27,6 +27,20 @@ internal static class RedisScripts
         return 1
         """;
 
+    /// <summary>KEYS lease, events of an answer that is none: whatever the scripts need is tried, and
+    /// nothing is left.</summary>
+    public const string Probe = """
+        redis.call('set', KEYS[1], '1', 'px', 1000)
+        redis.call('del', KEYS[2])
+        redis.call('xadd', KEYS[2], '1-0', 'o', '', 'e', '')
+        redis.call('pexpire', KEYS[2], 1000)
+        redis.call('xrange', KEYS[2], '-', '+', 'count', 1)
+        redis.call('get', KEYS[1])
+        redis.call('exists', KEYS[1])
+        redis.call('del', KEYS[1], KEYS[2])
+        return 1
+        """;
+
     /// <summary>KEYS lease; ARGV owner.</summary>
     public const string Release = """
         if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('del', KEYS[1]) end
