@@ -10,7 +10,7 @@ declare(strict_types=1);
 
 require __DIR__ . '/php/autoload.php';
 
-use StreamingDaemon\{Delivery, InvalidDelivery};
+use StreamingDaemon\{Delivery, InvalidDelivery, StaleDelivery};
 
 const DEFAULT_SECRET_FILE = '/etc/streaming-daemon/delivery-secret';
 const DEFAULT_DATABASE = '/var/lib/chat/chat.sqlite';
@@ -27,12 +27,16 @@ function answer(int $status, string $why = ''): never
     exit;
 }
 
-/** The signing secret. Without it nothing can be judged: the daemon is to come again. */
-function secret(): string
+/**
+ * The signing secrets, a line each. Without one nothing can be judged: the daemon is to come again.
+ *
+ * @return list<string>
+ */
+function secrets(): array
 {
     $file = getenv('DELIVERY_SECRET_FILE') ?: DEFAULT_SECRET_FILE;
-    $secret = @file_get_contents($file);
-    return is_string($secret) && trim($secret) !== '' ? trim($secret) : answer(500, "$file cannot be read, or is empty");
+    $secrets = preg_split('/\s+/', (string) @file_get_contents($file), -1, PREG_SPLIT_NO_EMPTY);
+    return $secrets ?: answer(500, "$file cannot be read, or is empty");
 }
 
 function database(): PDO
@@ -88,11 +92,16 @@ $body = file_get_contents('php://input', length: MAX_BODY_BYTES + 1);
 if ($body === false || strlen($body) > MAX_BODY_BYTES) {
     answer(413, 'a delivery is too long');
 }
-$secret = secret();
+$secrets = secrets();
 try {
-    Delivery::verify($body, $_SERVER, $secret);
+    Delivery::verify($body, $_SERVER, $secrets);
+} catch (StaleDelivery $e) {
+    // The daemon signs it anew each time: it arrives once both clocks are right.
+    answer(503, $e->getMessage());
 } catch (InvalidDelivery $e) {
     answer(401, $e->getMessage());
+} catch (InvalidArgumentException $e) {
+    answer(500, $e->getMessage());
 }
 $answer = json_decode($body, true, flags: JSON_BIGINT_AS_STRING);
 if (!is_array($answer) || !is_string($answer['id'] ?? null) || !is_string($answer['content'] ?? null)) {

@@ -56,7 +56,8 @@ public sealed class DeliveryForeignFileTests : IDisposable
                     Posix.MakeFifo(Path.Combine(Pending, $"{s_order}-{i:x16}-msg_{i:x32}.json"));
                 break;
             default:
-                foreach (var name in (string[])["x.json", ".json", "README", s_name + "zz.json", s_name + new string('a', 32)])
+                // The last but two: of a year that no clock says.
+                foreach (var name in (string[])["x.json", "0400000000000000-0000000000000007-msg_" + new string('b', 32) + ".json", ".json", "README", s_name + "zz.json", s_name + new string('a', 32)])
                     await File.WriteAllTextAsync(Path.Combine(Pending, name), "not one");
                 break;
         }
@@ -82,7 +83,19 @@ public sealed class DeliveryForeignFileTests : IDisposable
         await daemon.AskAsync("""{"prompt":"hi","user_id":1,"request_id":"before"}""");
         await Eventually.TrueAsync(() => _receiver.All.Count > 0);
 
-        Directory.Delete(_site.Spool, recursive: true);
+        await Eventually.TrueAsync(() =>
+        {
+            try
+            {
+                Directory.Delete(_site.Spool, recursive: true);
+                return true;
+            }
+            catch (IOException)
+            {
+                // The daemon has just noted that an attempt failed.
+                return false;
+            }
+        });
         _receiver.Status = (_, _) => 204;
         Assert.True((await daemon.AskAsync("""{"prompt":"hi","user_id":2,"request_id":"after"}""")).IsDone);
 

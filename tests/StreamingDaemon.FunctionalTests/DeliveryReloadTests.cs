@@ -44,6 +44,29 @@ public sealed class DeliveryReloadTests : IDisposable
         Assert.Empty(daemon.LogLines("\"Name\":\"DeliveryFailed\""));
     }
 
+    [Fact]
+    public async Task Delivery_is_signed_with_both_secrets_while_the_secret_changes()
+    {
+        const string next = "whsec_bmV4dA==";
+        await using var daemon = await _site.StartAsync("--delay", "0");
+
+        await File.WriteAllTextAsync(_site.SecretFile, $"{next}\n{DeliveryReceiver.Secret}\n");
+        daemon.Signal(SigHup);
+        await Eventually.TrueAsync(async () =>
+        {
+            await daemon.AskAsync("""{"prompt":"hi"}""");
+            await Eventually.TrueAsync(() => _site.Pending.Count == 0);
+            return _receiver.All[^1].Signatures == 2;
+        });
+        // The receiver has the new one alone.
+        _receiver.Key = next;
+        await daemon.AskAsync("""{"prompt":"hi","request_id":"last"}""");
+        await Eventually.TrueAsync(() => _site.Pending.Count == 0);
+
+        Assert.Equal("last", _receiver.Accepted[^1].Body.GetProperty("request_id").GetString());
+        Assert.Empty(daemon.LogLines("\"Name\":\"DeliveryDead\""));
+    }
+
     [Theory]
     [InlineData("dead")]
     [InlineData("pending")]

@@ -224,7 +224,13 @@ public sealed partial class DeliverySpoolTests : IDisposable
         _receiver.Up();
 
         await using var next = await _site.StartAsync(
-            new Dictionary<string, string> { ["STREAMING_DAEMON_DELIVERY__MAX_AGE_H"] = "3" }, "--delay", "0");
+            new Dictionary<string, string>
+            {
+                ["STREAMING_DAEMON_DELIVERY__MAX_AGE_H"] = "3",
+                // Its time as a dead letter begins now.
+                ["STREAMING_DAEMON_DELIVERY__MAX_DEAD_AGE_H"] = "2",
+            }, "--delay", "0");
+        await Eventually.TrueAsync(async () => (await next.MetricValuesAsync())["streaming_daemon_deliveries_dead"] == 1);
 
         await Eventually.TrueAsync(() => next.LogLines("\"Name\":\"DeliveryDead\"").Count == 1);
         Assert.Contains("older than 3 h", next.LogLines("\"Name\":\"DeliveryDead\"")[0], StringComparison.Ordinal);
@@ -299,8 +305,10 @@ public sealed partial class DeliverySpoolTests : IDisposable
 
         var old = _site.Dead[0];
         var name = Path.GetFileName(old);
-        var order = Convert.ToInt64(name[..16], 16) - (3L * 3600 * 1_000_000);
-        File.Move(old, Path.Combine(Path.GetDirectoryName(old)!, order.ToString("x16") + name[16..]));
+        // It is dead since then, whenever its answer ended.
+        var order = Convert.ToInt64(name[..16], 16) - (300L * 3600 * 1_000_000);
+        File.Move(_site.Dead[1], Path.Combine(Path.GetDirectoryName(old)!, order.ToString("x16") + Path.GetFileName(_site.Dead[1])[16..]));
+        File.SetLastWriteTimeUtc(old, DateTime.UtcNow.AddHours(-3));
 
         await using var next = await _site.StartAsync(
             new Dictionary<string, string> { ["STREAMING_DAEMON_DELIVERY__MAX_DEAD_AGE_H"] = "2" }, "--delay", "0");

@@ -55,6 +55,31 @@ public sealed class DeliveryTests : IDisposable
     }
 
     [Theory, MemberData(nameof(Both))]
+    public void Secret_that_changes_refuses_nothing_while_both_are_in_the_file(Stack stack)
+    {
+        using var apache = Start(stack);
+        File.WriteAllText(SecretFile, $"whsec_bmV3\n{Secret}\n");
+        Assert.Equal(204, Post(apache, Answer, "msg_1"));
+
+        File.WriteAllText(SecretFile, "whsec_bmV3\n");
+        Assert.Equal(401, Post(apache, Answer, "msg_1"));
+        // A slip of the hand is no reason for a dead letter.
+        File.WriteAllText(SecretFile, "whsec_*\n");
+        Assert.Equal(500, Post(apache, Answer, "msg_1"));
+    }
+
+    [Theory, MemberData(nameof(Both))]
+    public void Delivery_of_a_clock_that_is_wrong_is_tried_again_and_a_replay_writes_nothing(Stack stack)
+    {
+        using var apache = Start(stack);
+
+        Assert.Equal(503, Post(apache, Answer, "msg_1", seconds: -301));
+        Assert.Equal(503, Post(apache, Answer, "msg_1", seconds: 310));
+        Assert.Equal("", Rows());
+        Assert.Equal(204, Post(apache, Answer, "msg_1", seconds: -290));
+    }
+
+    [Theory, MemberData(nameof(Both))]
     public void What_the_site_lacks_is_an_error_that_the_daemon_tries_again(Stack stack)
     {
         using var apache = Start(stack);
@@ -88,9 +113,9 @@ public sealed class DeliveryTests : IDisposable
         return apache;
     }
 
-    private static int Post(ApacheServer apache, string body, string id, string? signed = null)
+    private static int Post(ApacheServer apache, string body, string id, string? signed = null, int seconds = 0)
     {
-        string timestamp = DateTimeOffset.UtcNow.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
+        string timestamp = (DateTimeOffset.UtcNow.ToUnixTimeSeconds() + seconds).ToString(CultureInfo.InvariantCulture);
         byte[] content = Encoding.UTF8.GetBytes($"{id}.{timestamp}.{signed ?? body}");
         string signature = Convert.ToBase64String(HMACSHA256.HashData(Convert.FromBase64String(Secret[6..]), content));
         return Curl.Status("-H", $"webhook-id: {id}", "-H", $"webhook-timestamp: {timestamp}",

@@ -11,14 +11,15 @@ final class Delivery
      *
      * @param string $body the request's body as it came: file_get_contents('php://input')
      * @param array<string, mixed> $server $_SERVER, or headers by their names
-     * @param string $secret "whsec_" and base64, or the bytes themselves
+     * @param string|list<string> $secret "whsec_" and base64, or the bytes themselves; while it changes, the new and the old
      * @param int $toleranceSeconds how old, or how far ahead, a delivery may be
+     * @throws StaleDelivery if all that is wrong is its time
      * @throws InvalidDelivery
      */
     public static function verify(
         string $body,
         array $server,
-        string $secret,
+        string|array $secret,
         int $toleranceSeconds = 300,
         ?int $now = null,
     ): void {
@@ -28,14 +29,18 @@ final class Delivery
         if (!preg_match('/^\d{1,12}$/D', $timestamp)) {
             throw new InvalidDelivery('webhook-timestamp is no number of seconds.');
         }
-        if (abs(($now ?? time()) - (int) $timestamp) > $toleranceSeconds) {
-            throw new InvalidDelivery("webhook-timestamp is not within $toleranceSeconds s of this server's clock.");
-        }
-        $expected = hash_hmac('sha256', "$id.$timestamp.$body", self::key($secret), true);
-        foreach (explode(' ', $signatures) as $signature) {
-            [$version, $given] = explode(',', $signature, 2) + [1 => ''];
-            if ($version === 'v1' && hash_equals($expected, (string) base64_decode($given, true))) {
-                return;
+        $isLate = abs(($now ?? time()) - (int) $timestamp) > $toleranceSeconds;
+        $keys = array_map(self::key(...), is_array($secret) ? $secret : [$secret]);
+        foreach ($keys as $key) {
+            $expected = hash_hmac('sha256', "$id.$timestamp.$body", $key, true);
+            foreach (explode(' ', $signatures) as $signature) {
+                [$version, $given] = explode(',', $signature, 2) + [1 => ''];
+                if ($version === 'v1' && hash_equals($expected, (string) base64_decode($given, true))) {
+                    if ($isLate) {
+                        throw new StaleDelivery("webhook-timestamp is not within $toleranceSeconds s of this server's clock.");
+                    }
+                    return;
+                }
             }
         }
         throw new InvalidDelivery('No signature fits the body and the secret.');

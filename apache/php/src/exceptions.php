@@ -33,6 +33,11 @@ final class ModuleUnavailable extends HandoffException
 }
 
 /** A delivery that is not the daemon's, or is too old. Answer it with 401. */
-final class InvalidDelivery extends HandoffException
+class InvalidDelivery extends HandoffException
+{
+}
+
+/** The delivery is signed with the secret, but not now: it is an old one, or one of the two clocks is wrong. */
+final class StaleDelivery extends InvalidDelivery
 {
 }

@@ -2,7 +2,7 @@
 declare(strict_types=1);
 
 use PHPUnit\Framework\TestCase;
-use StreamingDaemon\{Delivery, InvalidDelivery};
+use StreamingDaemon\{Delivery, InvalidDelivery, StaleDelivery};
 
 final class DeliveryTest extends TestCase
 {
@@ -27,6 +27,31 @@ final class DeliveryTest extends TestCase
             'webhook-signature' => 'v1,AAAA v2,x ' . self::HEADERS['HTTP_WEBHOOK_SIGNATURE'],
         ], self::SECRET, now: self::TIME);
         $this->addToAssertionCount(3);
+    }
+
+    public function testEitherSecretIsGoodWhileItChanges(): void
+    {
+        Delivery::verify(self::BODY, self::HEADERS, ['whsec_bmV3', self::SECRET], now: self::TIME);
+        Delivery::verify(self::BODY, self::HEADERS, [self::SECRET, 'whsec_b2xk'], now: self::TIME);
+        $this->expectExceptionMessage('No signature fits');
+        Delivery::verify(self::BODY, self::HEADERS, ['whsec_bmV3', 'whsec_b2xk'], now: self::TIME);
+    }
+
+    public function testNoSecretAtAllAcceptsNothing(): void
+    {
+        $this->expectException(InvalidDelivery::class);
+        Delivery::verify(self::BODY, self::HEADERS, [], now: self::TIME);
+    }
+
+    public function testOldDeliveryIsToldFromAForgedOne(): void
+    {
+        try {
+            Delivery::verify(self::BODY, ['HTTP_WEBHOOK_SIGNATURE' => 'v1,AAAA'] + self::HEADERS, self::SECRET, now: self::TIME + 301);
+        } catch (InvalidDelivery $e) {
+            $this->assertNotInstanceOf(StaleDelivery::class, $e);
+        }
+        $this->expectException(StaleDelivery::class);
+        Delivery::verify(self::BODY, self::HEADERS, self::SECRET, now: self::TIME + 301);
     }
 
     /** @dataProvider forgeries */

@@ -84,7 +84,7 @@ internal sealed partial class OptionTable
         {
             Key = "delivery:max_dead_age_h",
             Reloadable = true,
-            Description = "How long after its answer ended a dead letter is dropped, hours",
+            Description = "How long a dead letter is kept, hours",
             Cost = "Until then an operator can retry it, and its answer is on the disk as plain text.",
         },
         new OptionSpec<int>(

@@ -2,7 +2,7 @@ using System.Text;
 
 namespace StreamingDaemon.Host.Configuration;
 
-/// <summary>A file that holds one key, as secret managers write it. No message shows what is in it.</summary>
+/// <summary>A file that holds a key, as secret managers write it. No message shows what is in it.</summary>
 internal static class SecretFile
 {
     /// <summary>The longest key in bytes: more than any HTTP server takes in a header.</summary>
@@ -18,7 +18,32 @@ internal static class SecretFile
     /// <returns>Null, or what is wrong: the rest of a sentence that begins with the path.</returns>
     public static string? TryRead(string path, out string key)
     {
+        var problem = TryReadText(path, out var text);
         key = "";
+        return problem ?? TryReadKey(path, text, out key);
+    }
+
+    /// <summary>Reads the keys of a file that may hold several, a line each.</summary>
+    /// <returns>As <see cref="TryRead"/>.</returns>
+    public static string? TryReadAll(string path, int most, out IReadOnlyList<string> keys)
+    {
+        var all = new List<string>();
+        keys = all;
+        if (TryReadText(path, out var text) is { } problem)
+            return problem;
+        foreach (var line in text.ReplaceLineEndings("\n").Split('\n'))
+        {
+            if (TryReadKey(path, line, out var key) is { } wrong)
+                return wrong;
+            all.Add(key);
+        }
+
+        return all.Count > most ? $"holds {all.Count} lines; expected a key in each of {most} at most" : null;
+    }
+
+    private static string? TryReadText(string path, out string text)
+    {
+        text = "";
         if (path.StartsWith(InCredentials, StringComparison.Ordinal))
         {
             if (Environment.GetEnvironmentVariable(InCredentials[1..^1]) is not { Length: > 0 } directory)
@@ -36,7 +61,13 @@ internal static class SecretFile
         if (content.Length > MaxBytes)
             return $"is larger than {MaxBytes} bytes; expected a key";
         // Any byte that is not ASCII becomes a character that no key may hold.
-        var raw = new RawSetting("", Encoding.Latin1.GetString(content), RawKind.Text, path);
+        text = Encoding.Latin1.GetString(content);
+        return null;
+    }
+
+    private static string? TryReadKey(string path, string text, out string key)
+    {
+        var raw = new RawSetting("", text, RawKind.Text, path);
         return s_type.Read(raw, out key) is { } wrong ? $"{wrong}; expected {s_type.Expected}" : null;
     }
 

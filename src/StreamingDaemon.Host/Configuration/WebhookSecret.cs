@@ -7,6 +7,22 @@ internal static class WebhookSecret
 {
     private const string Base64Prefix = "whsec_";
 
+    /// <summary>Most secrets in a file: the new one and those before it.</summary>
+    private const int Most = 4;
+
+    /// <summary>Between the secrets of a file, as the option holds them. No secret holds it.</summary>
+    private const char Separator = '\n';
+
+    /// <summary>The keys of all secrets, which were checked when they were read.</summary>
+    public static IEnumerable<byte[]> KeysOf(string secrets)
+    {
+        foreach (var secret in secrets.Split(Separator))
+        {
+            if (TryReadKey(secret, out var key))
+                yield return key;
+        }
+    }
+
     /// <summary>Reads a secret: <c>whsec_</c> and base64, or the bytes themselves.</summary>
     /// <returns>False if no base64 follows <c>whsec_</c>, or nothing does.</returns>
     public static bool TryReadKey(string secret, out byte[] key)
@@ -37,10 +53,10 @@ internal static class WebhookSecret
         {
             if (delivery.Secret.Length > 0)
                 errors.Add("delivery.secret_file", "delivery.secret is set too; keep one of the two");
-            else if (SecretFile.TryRead(path, out var secret) is { } problem)
+            else if (SecretFile.TryReadAll(path, Most, out var secrets) is { } problem)
                 errors.Add("delivery.secret_file", $"{ShownValue.Of(path)}: {problem}");
             else
-                delivery = delivery with { Secret = secret };
+                delivery = delivery with { Secret = string.Join(Separator, secrets) };
         }
 
         if (delivery.Url is not null && Problem(delivery) is { } wrong)
@@ -50,7 +66,7 @@ internal static class WebhookSecret
 
     private static string? Problem(DeliveryOptions delivery)
     {
-        if (TryReadKey(delivery.Secret, out _))
+        if (delivery.Secret.Split(Separator).All(secret => TryReadKey(secret, out _)))
             return null;
         if (delivery.Secret.Length > 0)
             return "no base64 follows whsec_; expected whsec_ and base64, or a text that does not begin so";

@@ -111,8 +111,11 @@ internal sealed class AnswerContent(long maxBytes, MemoryBudget? memory = null) 
 
     private void Append(ArrayBufferWriter<byte> buffer, ReadOnlySpan<byte> text)
     {
-        if (IsTruncated || !Count(text.Length))
+        if (IsTruncated)
             return;
+        var room = maxBytes - _collected;
+        if (!Count(text.Length))
+            text = text[..StartOfCharacter(text, (int)Math.Max(0, room))];
         var capacity = buffer.Capacity;
         buffer.Write(text);
         var grown = buffer.Capacity - capacity;
@@ -120,6 +123,15 @@ internal sealed class AnswerContent(long maxBytes, MemoryBudget? memory = null) 
             return;
         _held += grown;
         memory?.Hold(grown);
+    }
+
+    /// <summary>Where the character begins of which a byte is part: none is cut in two.</summary>
+    private static int StartOfCharacter(ReadOnlySpan<byte> text, int at)
+    {
+        // RFC 3629, section 3: bytes after the first begin with 10.
+        while (at > 0 && (text[at] & 0xC0) == 0x80)
+            at--;
+        return at;
     }
 
     /// <returns>False if the limit is passed.</returns>

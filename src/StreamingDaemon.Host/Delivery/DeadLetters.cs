@@ -31,18 +31,19 @@ internal sealed class DeadLetters(
         Volatile.Write(ref _isChanged, false);
         _nextTrimMs = nowMs + SpoolWatch.LookMs;
         var delivery = options.Current.Delivery;
-        var letters = spool.DeadWithSizes();
-        letters.Sort(static (one, other) => one.Name.Order.CompareTo(other.Name.Order));
+        var letters = spool.DeadLetters();
+        letters.Sort(static (one, other) =>
+            (one.Since, one.Name.Order).CompareTo((other.Since, other.Name.Order)));
         var bytes = letters.Sum(letter => letter.Bytes);
-        var oldest = DateTimeOffset.UtcNow - TimeSpan.FromHours(delivery.MaxDeadAgeH);
+        var oldest = DateTime.UtcNow - TimeSpan.FromHours(delivery.MaxDeadAgeH);
         var dropped = 0;
-        foreach (var (name, size) in letters)
+        foreach (var letter in letters)
         {
-            var isOld = delivery.MaxDeadAgeH > 0 && name.AcceptedAt < oldest;
+            var isOld = delivery.MaxDeadAgeH > 0 && letter.Since < oldest;
             if (!isOld && bytes <= delivery.MaxDeadBytes)
                 break;
-            spool.RemoveDead(name);
-            bytes -= size;
+            spool.RemoveDead(letter.Name);
+            bytes -= letter.Bytes;
             dropped++;
         }
 

@@ -50,6 +50,13 @@ internal sealed class DeliveryLog(LogSampler samples, ILogger<DeliveryLog> logge
 
     public void ReceiverIsBack() => _logger.DeliveryReceiverBack();
 
+    /// <summary>A delivery has arrived, and its file cannot be removed.</summary>
+    public void NotRemoved(string id, string directory)
+    {
+        if (samples.Admits("a delivery is not removed"))
+            _logger.DeliveryNotRemoved(id, directory);
+    }
+
     public void SpoolUnreadable(string directory, string reason)
     {
         if (samples.Admits("the spool is unreadable"))

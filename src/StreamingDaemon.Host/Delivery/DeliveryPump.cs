@@ -27,6 +27,7 @@ internal sealed class DeliveryPump : IDisposable
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly SpoolWatch _watch;
     private readonly DeadLetters _dead;
+    private readonly ArrivedDeliveries _arrived;
     private int _inFlight;
     private bool _isSender, _stopping;
 
@@ -36,6 +37,7 @@ internal sealed class DeliveryPump : IDisposable
         (_spool, _sender, _options, _metrics, _log) = (spool, sender, options, metrics, log);
         _watch = new SpoolWatch(spool);
         _dead = new DeadLetters(spool, options, metrics, log);
+        _arrived = new ArrivedDeliveries(spool, log);
         metrics.Observe(Look);
     }
 
@@ -110,7 +112,7 @@ internal sealed class DeliveryPump : IDisposable
     /// <returns>False once the pump has stopped.</returns>
     private bool Turn()
     {
-        if (!_isSender && !TryBecomeSender())
+        if (!TryBecomeSender())
             return Pause(SpoolWatch.LookMs);
         ScanIfNeeded();
         QueuedDelivery? next;
@@ -167,14 +169,17 @@ internal sealed class DeliveryPump : IDisposable
 
     private bool TryBecomeSender()
     {
-        if (!_watch.TryLock())
+        if (_watch.HasLock(Environment.TickCount64))
+            return true;
+        var isLocked = _watch.TryLock();
+        lock (_gate)
+            _isSender = isLocked;
+        if (!isLocked)
         {
             _log.SentElsewhere(_spool.Directory);
             return false;
         }
 
-        lock (_gate)
-            _isSender = true;
         if (Scan() is > 0 and var found)
             _log.Waiting(found, _spool.Directory);
         return true;
@@ -196,7 +201,7 @@ internal sealed class DeliveryPump : IDisposable
 
     private int Scan()
     {
-        var names = _watch.Scan(Environment.TickCount64);
+        var names = _arrived.Remaining(_watch.Scan(Environment.TickCount64));
         lock (_gate)
             return _queue.Scan(names);
     }
@@ -220,19 +225,9 @@ internal sealed class DeliveryPump : IDisposable
 
     private async Task SendAsync(QueuedDelivery delivery)
     {
-        var result = DeliveryResult.NoMemory;
         try
         {
-            result = await _sender.SendAsync(delivery.Name, _cancelled.Token).ConfigureAwait(false);
-        }
-        catch (OutOfMemoryException)
-        {
-            OutOfMemory.Survive();
-        }
-
-        try
-        {
-            Settle(delivery, result);
+            Settle(delivery, await _sender.SendAsync(delivery.Name, _cancelled.Token).ConfigureAwait(false));
         }
         finally
         {
@@ -250,7 +245,7 @@ internal sealed class DeliveryPump : IDisposable
         switch (result.Verdict)
         {
             case DeliveryVerdict.Delivered:
-                _spool.RemovePending(name);
+                _arrived.Remove(name);
                 _metrics.OnDelivered();
                 Done(delivery, isAnswered: true);
                 break;

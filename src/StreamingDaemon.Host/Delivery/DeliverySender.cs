@@ -3,6 +3,8 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
 using StreamingDaemon.Host.Configuration;
+using StreamingDaemon.Host.Runtime;
+using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Delivery;
 
@@ -55,6 +57,19 @@ internal sealed class DeliverySender : IDisposable
     /// <summary>Sends the delivery. Failures are results.</summary>
     public async Task<DeliveryResult> SendAsync(SpoolName name, CancellationToken cancellationToken)
     {
+        try
+        {
+            return await TrySendAsync(name, cancellationToken).ConfigureAwait(false);
+        }
+        catch (OutOfMemoryException)
+        {
+            OutOfMemory.Survive();
+            return DeliveryResult.NoMemory;
+        }
+    }
+
+    private async Task<DeliveryResult> TrySendAsync(SpoolName name, CancellationToken cancellationToken)
+    {
         var delivery = _options.Current.Delivery;
         if (DateTimeOffset.UtcNow - name.AcceptedAt > TimeSpan.FromHours(delivery.MaxAgeH))
             return new DeliveryResult(DeliveryVerdict.Expired, $"older than {delivery.MaxAgeH} h");
@@ -94,16 +109,21 @@ internal sealed class DeliverySender : IDisposable
     private HttpRequestMessage Request(string id, FileStream body, string secret)
     {
         var timestamp = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
-        // The secret was checked when it was read.
-        _ = WebhookSecret.TryReadKey(secret, out var key);
-        var signature = DeliverySignature.Of(key, id, timestamp, body);
+        var signatures = new List<string>();
+        // While the secret changes there are two, and the receiver may know either.
+        foreach (var key in WebhookSecret.KeysOf(secret))
+        {
+            body.Position = 0;
+            signatures.Add(DeliverySignature.Of(key, id, timestamp, body));
+        }
+
         body.Position = 0;
         var request = new HttpRequestMessage(HttpMethod.Post, _url) { Content = new StreamContent(body) };
         request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
         request.Content.Headers.ContentLength = body.Length;
         request.Headers.Add("webhook-id", id);
         request.Headers.Add("webhook-timestamp", timestamp.ToString(CultureInfo.InvariantCulture));
-        request.Headers.Add("webhook-signature", signature);
+        request.Headers.Add("webhook-signature", string.Join(' ', signatures));
         return request;
     }
 

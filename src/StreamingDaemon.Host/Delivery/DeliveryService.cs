@@ -95,6 +95,7 @@ internal sealed class DeliveryService : IHostedService, IDisposable
     {
         if (_spool.Problem() is { } problem)
             throw new HandoffServerException(problem);
+        SpoolName.StartAfter(_spool.Pending());
         _writer.Start();
         _pump.Start();
         return Task.CompletedTask;

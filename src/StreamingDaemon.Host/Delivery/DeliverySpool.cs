@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Microsoft.Win32.SafeHandles;
 
 namespace StreamingDaemon.Host.Delivery;
 
@@ -16,13 +17,6 @@ internal sealed class DeliverySpool(string directory)
 
     /// <summary>Files of a process that died while it wrote them are removed after this time.</summary>
     private static readonly TimeSpan s_leftBehind = TimeSpan.FromHours(1);
-
-    /// <summary>A link may lead to what is not to be sent.</summary>
-    private static readonly EnumerationOptions s_noLinks = new()
-    {
-        AttributesToSkip = FileAttributes.ReparsePoint,
-        IgnoreInaccessible = false,
-    };
 
     private readonly string _pending = Path.Combine(directory, "pending");
     private readonly string _dead = Path.Combine(directory, "dead");
@@ -96,19 +90,34 @@ internal sealed class DeliverySpool(string directory)
 
     /// <summary>Makes prepared deliveries visible and durable, all at once.</summary>
     /// <exception cref="IOException">The disk fails.</exception>
-    public void Publish(IEnumerable<SpoolName> names)
+    public void Publish(IReadOnlyCollection<SpoolName> names)
     {
-        foreach (var name in names)
+        try
         {
-            // With overwrite it is rename(2); without, a link and an unlink.
-            File.Move(TemporaryOf(name), PendingPath(name), overwrite: true);
+            foreach (var name in names)
+            {
+                // With overwrite it is rename(2); without, a link and an unlink.
+                File.Move(TemporaryOf(name), PendingPath(name), overwrite: true);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            foreach (var name in names)
+                Remove(TemporaryOf(name));
+            throw;
         }
 
         SpoolFiles.SyncDirectory(_pending);
     }
 
     /// <summary>Takes the right to send; null if another process has it.</summary>
-    public IDisposable? TryLock() => SpoolFiles.TryLock(Path.Combine(directory, "lock"));
+    /// <exception cref="IOException">The directory cannot be used.</exception>
+    public SafeFileHandle? TryLock()
+    {
+        if (!System.IO.Directory.Exists(directory))
+            Create();
+        return SpoolFiles.TryLock(Path.Combine(directory, "lock"));
+    }
 
     /// <summary>Tells the process that sends to look again.</summary>
     public void Touch()
@@ -144,10 +153,12 @@ internal sealed class DeliverySpool(string directory)
     public bool IsPending(SpoolName name) => File.Exists(PendingPath(name));
 
     /// <summary>Removes a delivery that has arrived, or that nobody wants.</summary>
-    public void RemovePending(SpoolName name)
+    /// <returns>False if it is still there.</returns>
+    public bool RemovePending(SpoolName name)
     {
         Remove(PendingPath(name));
         Remove(AttemptsOf(_pending, name));
+        return !IsPending(name);
     }
 
     public void RemoveDead(SpoolName name)
@@ -164,6 +175,8 @@ internal sealed class DeliverySpool(string directory)
         try
         {
             Move(AttemptsOf(_pending, name), AttemptsOf(_dead, name));
+            // First: seen as dead, it must not look as old as its answer is.
+            SpoolFiles.SetTime(PendingPath(name), DateTime.UtcNow);
             Move(PendingPath(name), Path.Combine(_dead, name.FileName));
             return true;
         }
@@ -210,16 +223,16 @@ internal sealed class DeliverySpool(string directory)
     /// <summary>The deliveries that will not be sent again, in no order.</summary>
     public IEnumerable<SpoolName> Dead() => NamesIn(_dead);
 
-    /// <summary>The same, with the bytes of each.</summary>
-    public List<(SpoolName Name, long Bytes)> DeadWithSizes()
+    /// <summary>The same, with the bytes of each, and since when it is dead.</summary>
+    public List<(SpoolName Name, long Bytes, DateTime Since)> DeadLetters()
     {
-        var letters = new List<(SpoolName, long)>();
+        var letters = new List<(SpoolName, long, DateTime)>();
         foreach (var name in Dead())
         {
             var file = new FileInfo(Path.Combine(_dead, name.FileName));
             // Somebody may drop it just now.
             if (file.Exists)
-                letters.Add((name, file.Length));
+                letters.Add((name, file.Length, file.LastWriteTimeUtc));
         }
 
         return letters;
@@ -228,7 +241,7 @@ internal sealed class DeliverySpool(string directory)
     /// <summary>Removes what processes have left behind that died.</summary>
     public void RemoveLeftovers()
     {
-        foreach (var path in FilesIn(_pending))
+        foreach (var path in SpoolFiles.In(_pending))
         {
             var file = Path.GetFileName(path);
             var isLeft = SpoolName.TryParse(file, SpoolName.AttemptsExtension, out var of) ? !IsPending(of)
@@ -240,15 +253,12 @@ internal sealed class DeliverySpool(string directory)
 
     private static IEnumerable<SpoolName> NamesIn(string path)
     {
-        foreach (var file in FilesIn(path))
+        foreach (var file in SpoolFiles.In(path))
         {
             if (SpoolName.TryParse(Path.GetFileName(file.AsSpan()), SpoolName.Extension, out var name))
                 yield return name;
         }
     }
-
-    private static IEnumerable<string> FilesIn(string path) => System.IO.Directory.Exists(path)
-        ? System.IO.Directory.EnumerateFiles(path, "*", s_noLinks) : [];
 
     private string PendingPath(SpoolName name) => Path.Combine(_pending, name.FileName);
 

@@ -27,6 +27,13 @@ internal static partial class SpoolFiles
     private const int NoEntry = 2;
     private const int NotADirectory = 20;
 
+    /// <summary>A link may lead to what is not to be sent.</summary>
+    private static readonly EnumerationOptions s_noLinks = new()
+    {
+        AttributesToSkip = FileAttributes.ReparsePoint,
+        IgnoreInaccessible = false,
+    };
+
     [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8,
         SetLastError = true)]
     private static partial int Open(string path, int flags, int mode);
@@ -50,6 +57,12 @@ internal static partial class SpoolFiles
     /// <summary>Whether this user may make files in the directory.</summary>
     public static bool IsWritable(string directory) =>
         Directory.Exists(directory) && Access(directory, WriteAndEnter) == 0;
+
+    /// <summary>The files of a directory that are no links; none if it is not there.</summary>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">It cannot be read.</exception>
+    public static IEnumerable<string> In(string directory) =>
+        Directory.Exists(directory) ? Directory.EnumerateFiles(directory, "*", s_noLinks) : [];
 
     /// <summary>Writes a new file, and returns once its content is on the disk. Its name is there only after
     /// <see cref="SyncDirectory"/>.</summary>
@@ -88,9 +101,45 @@ internal static partial class SpoolFiles
     public static void Replace(string path, ReadOnlySpan<byte> content)
     {
         var temporary = path + ".new";
-        using (var file = Open(temporary, FileMode.Create))
-            file.Write(content);
-        File.Move(temporary, path, overwrite: true);
+        try
+        {
+            using (var file = Open(temporary, FileMode.Create))
+                file.Write(content);
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch (IOException)
+        {
+            // On a full disk, half a file would take the place of the next.
+            File.Delete(temporary);
+            throw;
+        }
+    }
+
+    /// <summary>Sets when a file was written last, if it is there and may be changed.</summary>
+    public static void SetTime(string path, DateTime time)
+    {
+        try
+        {
+            File.SetLastWriteTimeUtc(path, time);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // It keeps its time.
+        }
+    }
+
+    /// <summary>The path of an open file now, as the kernel says it: proc(5), /proc/pid/fd.</summary>
+    /// <returns>Null if there is no /proc.</returns>
+    public static string? NameOf(SafeFileHandle file)
+    {
+        try
+        {
+            return new FileInfo($"/proc/self/fd/{file.DangerousGetHandle()}").LinkTarget;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
     }
 
     /// <summary>Returns once the names in the directory are on the disk.</summary>

@@ -27,6 +27,11 @@ internal readonly record struct SpoolName(long Order, ulong User, string Id)
     private const int IdLength = 4 + (2 * HexDigits);
     private const int Length = HexDigits + 1 + HexDigits + 1 + IdLength;
 
+    private static readonly long s_mostOrder = OrderOf(DateTimeOffset.MaxValue);
+
+    /// <summary>A clock that was further ahead than this was wrong: nothing waits for such a time.</summary>
+    private static readonly TimeSpan s_mostAhead = TimeSpan.FromDays(1);
+
     private static readonly SearchValues<char> s_hexDigits = SearchValues.Create("0123456789abcdef");
     private static long s_lastOrder;
 
@@ -41,6 +46,17 @@ internal readonly record struct SpoolName(long Order, ulong User, string Id)
     public static SpoolName New(UserId user) =>
         new(NextOrder(), NumberOf(user), IdPrefix + RandomNumberGenerator.GetHexString(32, lowercase: true));
 
+    /// <summary>New names come after these, also if the clock was set back since.</summary>
+    public static void StartAfter(IEnumerable<SpoolName> names)
+    {
+        var most = OrderOf(DateTimeOffset.UtcNow + s_mostAhead);
+        foreach (var name in names)
+        {
+            if (name.Order < most && name.Order > Volatile.Read(ref s_lastOrder))
+                Volatile.Write(ref s_lastOrder, name.Order);
+        }
+    }
+
     /// <summary>The same delivery, behind all others.</summary>
     public SpoolName Renewed() => this with { Order = NextOrder() };
 
@@ -51,7 +67,7 @@ internal readonly record struct SpoolName(long Order, ulong User, string Id)
         name = default;
         if (fileName.Length != Length + extension.Length || !fileName.EndsWith(extension)
             || fileName[HexDigits] != '-' || fileName[(2 * HexDigits) + 1] != '-'
-            || !TryParseHex(fileName[..HexDigits], out var order) || order > long.MaxValue
+            || !TryParseHex(fileName[..HexDigits], out var order) || order > (ulong)s_mostOrder
             || !TryParseHex(fileName.Slice(HexDigits + 1, HexDigits), out var user))
         {
             return false;
@@ -74,9 +90,11 @@ internal readonly record struct SpoolName(long Order, ulong User, string Id)
     private static bool TryParseHex(ReadOnlySpan<char> text, out ulong value) =>
         ulong.TryParse(text, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out value);
 
+    private static long OrderOf(DateTimeOffset time) => (time - DateTimeOffset.UnixEpoch).Ticks / 10;
+
     private static long NextOrder()
     {
-        var now = (DateTimeOffset.UtcNow - DateTimeOffset.UnixEpoch).Ticks / 10;
+        var now = OrderOf(DateTimeOffset.UtcNow);
         while (true)
         {
             var last = Volatile.Read(ref s_lastOrder);

@@ -1,3 +1,5 @@
+using Microsoft.Win32.SafeHandles;
+
 namespace StreamingDaemon.Host.Delivery;
 
 /// <summary>When the spool's directory is read, and by which process. Used by one thread.</summary>
@@ -12,7 +14,9 @@ internal sealed class SpoolWatch(DeliverySpool spool) : IDisposable
     /// <summary>The directory is read this often, whatever anybody says.</summary>
     private const int ScanMs = 60_000;
 
-    private IDisposable? _lock;
+    private SafeFileHandle? _lock;
+    private string? _lockName;
+    private long _nextLockLookMs;
     private long _nextLookMs;
     private long _nextScanMs;
     private long _touched;
@@ -21,12 +25,23 @@ internal sealed class SpoolWatch(DeliverySpool spool) : IDisposable
     /// <returns>False if another process has it.</returns>
     public bool TryLock()
     {
-        if (_lock is not null)
-            return true;
+        _lock?.Dispose();
         _lock = spool.TryLock();
-        if (_lock is not null)
-            spool.RemoveLeftovers();
-        return _lock is not null;
+        if (_lock is null)
+            return false;
+        _lockName = SpoolFiles.NameOf(_lock);
+        spool.RemoveLeftovers();
+        return true;
+    }
+
+    /// <summary>Whether this process has the right to send. If the directory was moved or removed, it must
+    /// ask again: in the one that is there now, another process may have it.</summary>
+    public bool HasLock(long nowMs)
+    {
+        if (_lock is null || nowMs < _nextLockLookMs)
+            return _lock is not null;
+        _nextLockLookMs = nowMs + LookMs;
+        return SpoolFiles.NameOf(_lock) == _lockName;
     }
 
     /// <summary>Whether another process has changed something since the last scan.</summary>
@@ -43,10 +58,12 @@ internal sealed class SpoolWatch(DeliverySpool spool) : IDisposable
     /// <summary>Reads the names of what waits: slow, if it is much.</summary>
     public IReadOnlyList<SpoolName> Scan(long nowMs)
     {
-        _nextScanMs = nowMs + ScanMs;
         // Asked first: what changes during the scan is seen by the next one.
-        _touched = spool.Touched();
-        return [.. spool.Pending()];
+        var touched = spool.Touched();
+        SpoolName[] names = [.. spool.Pending()];
+        // One that failed is due again.
+        (_touched, _nextScanMs) = (touched, nowMs + ScanMs);
+        return names;
     }
 
     public void Dispose() => _lock?.Dispose();

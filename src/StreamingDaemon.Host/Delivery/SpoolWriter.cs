@@ -106,7 +106,7 @@ internal sealed class SpoolWriter : IDisposable
 
         if (prepared.Count == 0)
             return;
-        var failure = Try(() => _spool.Publish(prepared.Select(job => job.Name)));
+        var failure = Try(() => _spool.Publish([.. prepared.Select(job => job.Name)]));
         foreach (var job in prepared)
             job.Written.SetResult(failure);
     }

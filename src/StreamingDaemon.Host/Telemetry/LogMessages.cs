@@ -198,6 +198,11 @@ internal static partial class LogMessages
         + "delivery.max_dead_age_h")]
     public static partial void DeadLettersDropped(this ILogger logger, int count, string directory);
 
+    [LoggerMessage(EventId = 88, EventName = "DeliveryNotRemoved", Level = LogLevel.Warning, Message =
+        "delivery {Id} has arrived, but its file in {Directory} cannot be removed: the next start sends it "
+        + "again")]
+    public static partial void DeliveryNotRemoved(this ILogger logger, string id, string directory);
+
     // 90 to 99: kept answers.
 
     [LoggerMessage(EventId = 90, EventName = "AnswerEnded", Level = LogLevel.Information, Message =
@@ -227,6 +232,6 @@ internal static partial class LogMessages
     public static partial void AnswerUnshared(this ILogger logger, string requestId);
 
     [LoggerMessage(EventId = 96, EventName = "RedisRefuses", Level = LogLevel.Warning,
-        Message = "Redis refuses a command: {Code}. The answer is not shared")]
+        Message = "Redis refuses a command: {Code}. Answers are streamed, but not shared")]
     public static partial void RedisRefuses(this ILogger logger, string code);
 }

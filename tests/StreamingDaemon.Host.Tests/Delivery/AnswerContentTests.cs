@@ -72,8 +72,47 @@ public sealed class AnswerContentTests : IDisposable
         Add("length", DeltaKinds.FinishReason);
 
         var json = Json();
-        Assert.Equal((new string('a', 60), "length", true), (json.GetProperty("content").GetString(),
+        Assert.Equal((new string('a', 60) + "1234", "length", true), (json.GetProperty("content").GetString(),
             json.GetProperty("finish_reason").GetString(), json.GetProperty("truncated").GetBoolean()));
+    }
+
+    [Theory]
+    [InlineData(63, "", "", false)]
+    [InlineData(64, "", "", false)]
+    [InlineData(65, "", "", true)]
+    [InlineData(62, "é", "é", false)]
+    [InlineData(63, "é", "", true)]
+    [InlineData(61, "日", "日", false)]
+    [InlineData(62, "日本", "", true)]
+    [InlineData(63, "日", "", true)]
+    [InlineData(60, "😀", "😀", false)]
+    [InlineData(60, "😀b", "😀", true)]
+    [InlineData(61, "😀", "", true)]
+    [InlineData(63, "😀", "", true)]
+    public void Limit_is_kept_to_the_byte_and_cuts_no_character(int letters, string more, string kept, bool isCut)
+    {
+        // As one delta, and as several.
+        foreach (var step in (int[])[1, 1000])
+        {
+            using var content = new AnswerContent(maxBytes: 64);
+            var text = new string('a', letters);
+            for (var i = 0; i < text.Length; i += step)
+                content.Add(new StreamDelta(Encoding.UTF8.GetBytes(text[i..Math.Min(i + step, text.Length)]), DeltaKinds.Text));
+            if (more.Length > 0)
+                content.Add(new StreamDelta(Encoding.UTF8.GetBytes(more), DeltaKinds.Text));
+            content.Add(new StreamDelta("x"u8.ToArray(), DeltaKinds.FinishReason));
+
+            Assert.Equal(text[..Math.Min(letters, 64)] + kept, Encoding.UTF8.GetString(content.Text));
+            Assert.Equal(isCut, content.IsTruncated);
+        }
+    }
+
+    [Fact]
+    public void Answer_that_is_one_delta_beyond_the_limit_is_not_delivered_empty()
+    {
+        Add(string.Concat(Enumerable.Repeat("日", 1000)), DeltaKinds.Text);
+
+        Assert.Equal(string.Concat(Enumerable.Repeat("日", 21)), Json().GetProperty("content").GetString());
     }
 
     [Fact]

@@ -103,12 +103,27 @@ public sealed class DeliveryQueueTests
     [InlineData("0006263f2e4b1c00-0000000000000007-msg_0123456789abcdef0123456789abcdef.tmp", false)]
     [InlineData("0006263f2e4b1c00-0000000000000007-msg_0123456789ABCDEF0123456789abcdef.json", false)]
     [InlineData("8006263f2e4b1c00-0000000000000007-msg_0123456789abcdef0123456789abcdef.json", false)]
+    // No clock says the year 10000.
+    [InlineData("7fffffffffffffff-0000000000000007-msg_0123456789abcdef0123456789abcdef.json", false)]
+    [InlineData("0384440ccc736000-0000000000000007-msg_0123456789abcdef0123456789abcdef.json", false)]
+    [InlineData("0384440ccc735fff-0000000000000007-msg_0123456789abcdef0123456789abcdef.json", true)]
     [InlineData("notes.json", false)]
     public void Only_names_of_deliveries_are_read(string file, bool isOne)
     {
         Assert.Equal(isOne, SpoolName.TryParse(file, SpoolName.Extension, out var name));
         if (isOne)
-            Assert.Equal(file, name.FileName);
+            Assert.Equal((file, true), (name.FileName, name.AcceptedAt > DateTimeOffset.UnixEpoch));
+    }
+
+    [Fact]
+    public void Names_after_a_clock_was_set_back_come_after_those_before()
+    {
+        var before = Of("ann") with { Order = Of("ann").Order + (3600L * 1_000_000) };
+        var absurd = before with { Order = before.Order * 10 };
+
+        SpoolName.StartAfter([absurd, before, Of("ann")]);
+
+        Assert.InRange(Of("ann").Order, before.Order + 1, absurd.Order - 1);
     }
 
     private static SpoolName Of(string? user) => SpoolName.New(user is null ? default : new UserId(user));

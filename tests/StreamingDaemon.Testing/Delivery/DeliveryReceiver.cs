@@ -7,7 +7,7 @@ using System.Text.Json;
 namespace StreamingDaemon.Testing;
 
 /// <summary>A delivery as it came.</summary>
-public sealed record ReceivedDelivery(string Id, JsonElement Body, byte[] Raw);
+public sealed record ReceivedDelivery(string Id, JsonElement Body, byte[] Raw, int Signatures);
 
 /// <summary>The site's end of deliveries: checks each signature, answers as a test says, and notes what
 /// came.</summary>
@@ -148,12 +148,14 @@ public sealed class DeliveryReceiver : IDisposable
     {
         var headers = context.Request.Headers;
         var (id, timestamp) = (headers["webhook-id"] ?? "", headers["webhook-timestamp"] ?? "");
-        if (headers["webhook-signature"] != Sign(id, timestamp, body))
+        // Several, if the sender's secret changes.
+        var signatures = (headers["webhook-signature"] ?? "").Split(' ');
+        if (!signatures.Contains(Sign(id, timestamp, body)))
             return 401;
         var age = DateTimeOffset.UtcNow.ToUnixTimeSeconds() - long.Parse(timestamp);
         if (Math.Abs(age) > 60 || context.Request.ContentType != "application/json" || context.Request.HttpMethod != "POST")
             Complaints.Enqueue($"{context.Request.HttpMethod} {context.Request.ContentType}, {age} s old");
-        var delivery = new ReceivedDelivery(id, JsonDocument.Parse(body).RootElement, body);
+        var delivery = new ReceivedDelivery(id, JsonDocument.Parse(body).RootElement, body, signatures.Length);
         if (delivery.Body.GetProperty("id").GetString() != id)
             Complaints.Enqueue($"{id} is not the id of the body");
         int times;
