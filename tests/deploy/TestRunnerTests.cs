@@ -1,0 +1,85 @@
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.DeployTests;
+
+/// <summary>tests/run.sh, with a program that fails as the test says.</summary>
+public sealed class TestRunnerTests : IDisposable
+{
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    [Fact]
+    public async Task Test_that_passes_by_itself_has_passed_and_is_named()
+    {
+        var (exitCode, said) = await RunAsync(First("A.Is_late(x: \"(\")") + Then("Total: 2, Errors: 0, Failed: 0"));
+
+        Assert.Equal(0, exitCode);
+        Assert.Contains("\n== once more, by themselves: StreamingDaemon.A.Is_late\n", said, StringComparison.Ordinal);
+        Assert.Contains("\nagain: -method StreamingDaemon.A.Is_late -noColor", said, StringComparison.Ordinal);
+        Assert.Contains("\n== passed by themselves: StreamingDaemon.A.Is_late\n", said, StringComparison.Ordinal);
+        Assert.EndsWith("  Total: 9, Errors: 0, Failed: 0, Skipped: 0, Not Run: 0, Time: 1.5s\n", said,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Test_that_fails_twice_has_failed()
+    {
+        var (exitCode, said) = await RunAsync(First("A.Is_wrong", "B.Is_late")
+            + Then("Total: 2, Errors: 0, Failed: 1"));
+
+        Assert.Equal(1, exitCode);
+        Assert.DoesNotContain("passed by themselves", said, StringComparison.Ordinal);
+        Assert.EndsWith("  Total: 9, Errors: 0, Failed: 1, Skipped: 0, Not Run: 0, Time: 1.5s\n", said,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Second_run_that_finds_no_test_or_crashes_has_failed()
+    {
+        foreach (var second in (string[])[Then("Total: 0, Errors: 0, Failed: 0"), "kill -9 $$\n"])
+        {
+            var (exitCode, said) = await RunAsync(First("A.Is_wrong") + second);
+
+            Assert.Equal(1, exitCode);
+            Assert.EndsWith(" Failed: 1, Skipped: 0, Not Run: 0, Time: 1.5s\n", said, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task More_than_three_that_fail_are_not_repeated()
+    {
+        var (exitCode, said) = await RunAsync(First("A.A", "A.B", "A.C", "A.D") + Then("Total: 4, Errors: 0, Failed: 0"));
+
+        Assert.Equal(1, exitCode);
+        Assert.DoesNotContain("once more", said, StringComparison.Ordinal);
+        Assert.EndsWith(" Failed: 4, Skipped: 0, Not Run: 0, Time: 1.5s\n", said, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("exit 3", 1)]
+    [InlineData("echo '   StreamingDaemon.X  Total: 9, Errors: 0, Failed: 0, Skipped: 0, Not Run: 0, Time: 1s'; exit 3", 1)]
+    [InlineData("echo '   StreamingDaemon.X  Total: 9, Errors: 0, Failed: 0, Skipped: 0, Not Run: 0, Time: 1s'", 0)]
+    public async Task Result_counts_only_with_the_exit_code(string program, int expected)
+    {
+        var (exitCode, said) = await RunAsync(program);
+
+        Assert.True(expected == exitCode, said);
+    }
+
+    private static string First(params string[] failed) => "if [ $1 != -method ]; then\n"
+        + string.Concat(failed.Select(name => $"printf '%s\\n' '    StreamingDaemon.{name} [FAIL]'\n"))
+        + $"echo '   StreamingDaemon.X  Total: 9, Errors: 0, Failed: {failed.Length}, Skipped: 0, Not Run: 0, "
+        + "Time: 1.5s'; exit 1\nfi\necho \"again: $*\"\n";
+
+    private static string Then(string result) =>
+        $"echo '   StreamingDaemon.X  {result}, Skipped: 0, Not Run: 0, Time: 0.1s'\n";
+
+    private async Task<(int ExitCode, string Said)> RunAsync(string program)
+    {
+        var path = _directory.File("StreamingDaemon.X");
+        await File.WriteAllTextAsync(path, "#!/bin/sh\n" + program);
+        File.SetUnixFileMode(path, (UnixFileMode)0b111_101_101);
+        return await Tool.RunAsync(Tool.InRepository("tests", "run.sh"), path, "all");
+    }
+}
