@@ -1,5 +1,6 @@
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
+using System.Text;
 
 namespace StreamingDaemon.Uring;
 
@@ -15,21 +16,33 @@ public static partial class OutOfMemory
     /// <summary>How long a thread that found no memory waits for others to give some back.</summary>
     private const int PauseMs = 10;
 
+    /// <summary>How long the sentence may wait for whoever reads standard error.</summary>
+    private const int PatienceMs = 2_000;
+
+    private const short PollOut = 0x4;
+
+    /// <summary>What the process says before it ends.</summary>
+    public const string Advice = "out of memory, the process ends. Raise the memory limit of the container "
+        + "or unit, or lower server.max_memory or max_connections";
+
+    /// <summary>The line of it. Made early: there is no memory for it later.</summary>
+    private static readonly byte[] s_sentence = Encoding.UTF8.GetBytes($"streaming-daemon: {Advice}\n");
+
     private static long s_survived;
+    private static int s_ending;
+
+    /// <summary>True after <see cref="Watch"/>: the daemon runs, and what it lacks is memory.</summary>
+    public static bool IsWatched { get; private set; }
 
     /// <summary>How often one of the daemon's threads found no memory, and went on.</summary>
     public static long Survived => Volatile.Read(ref s_survived);
 
-    private static ReadOnlySpan<byte> Sentence =>
-        "streaming-daemon: out of memory, the process ends. Raise the memory limit of the container "u8;
-
-    private static ReadOnlySpan<byte> Mend => "or unit, or lower server.max_memory or max_connections\n"u8;
-
     /// <summary>From here on, the exception ends the process as said above if nobody catches it.</summary>
     public static void Watch()
     {
-        // Both are resolved now: later there may be no memory to do so.
+        // The calls are resolved now: later there may be no memory to do so.
         Say([]);
+        IsWatched = true;
         // Asked first, and without an allocation, but not for each of the runtime's own threads.
         ExceptionHandling.SetUnhandledExceptionHandler(static exception => EndIfOutOfMemory(exception));
         AppDomain.CurrentDomain.UnhandledException +=
@@ -43,11 +56,14 @@ public static partial class OutOfMemory
         Thread.Sleep(PauseMs);
     }
 
-    /// <summary>Ends the process with a sentence and exit code 1. Allocates nothing.</summary>
+    /// <summary>Ends the process with a sentence and exit code 1. Allocates nothing. Does not wait for a log
+    /// that nobody reads.</summary>
     public static void End()
     {
-        Say(Sentence);
-        Say(Mend);
+        // Another thread says it.
+        if (Interlocked.Exchange(ref s_ending, 1) != 0)
+            Thread.Sleep(Timeout.Infinite);
+        Say(s_sentence);
         Exit(1);
     }
 
@@ -61,9 +77,25 @@ public static partial class OutOfMemory
 
     private static unsafe void Say(ReadOnlySpan<byte> text)
     {
+        var entry = new PollFd { Fd = StandardError, Events = PollOut };
         fixed (byte* bytes = text)
-            _ = Write(StandardError, bytes, (nuint)text.Length);
+        {
+            if (Poll(&entry, 1, text.IsEmpty ? 0 : PatienceMs) > 0)
+                _ = Write(StandardError, bytes, (nuint)text.Length);
+        }
     }
+
+    /// <summary>struct pollfd of poll(2).</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct PollFd
+    {
+        public int Fd;
+        public short Events;
+        public short Returned;
+    }
+
+    [LibraryImport("libc", EntryPoint = "poll")]
+    private static unsafe partial int Poll(PollFd* entries, nuint count, int timeoutMs);
 
     [LibraryImport("libc", EntryPoint = "write")]
     private static unsafe partial nint Write(int fd, byte* bytes, nuint length);

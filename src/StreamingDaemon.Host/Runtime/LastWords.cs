@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Runtime.InteropServices;
 using System.Text;
+using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Runtime;
 
@@ -56,6 +57,8 @@ internal static partial class LastWords
     {
         for (var cause = exception; cause is not null; cause = cause.InnerException)
         {
+            if (cause is OutOfMemoryException && OutOfMemory.IsWatched)
+                return OutOfMemory.Advice;
             // The runtime throws these two if pthread_create(3) or mmap(2) fails. Other causes have an errno.
             if (cause is OutOfMemoryException or ThreadStartException)
                 return Memory;
@@ -99,6 +102,9 @@ internal static partial class LastWords
     /// The runtime reports anything else, with its stack trace.</summary>
     public static void OnUnhandled(object sender, UnhandledExceptionEventArgs e)
     {
+        // First of all: the rest needs memory.
+        if (e.ExceptionObject is OutOfMemoryException && OutOfMemory.IsWatched)
+            OutOfMemory.End();
         Crashing?.Invoke();
         if (e.ExceptionObject is not Exception exception || Explain(exception) is not { } sentence)
             return;

@@ -34,6 +34,7 @@ internal sealed class StreamWatchdog : IDisposable
     private readonly object _gate = new();
     private readonly List<UpstreamCall> _calls = [];
     private readonly ThreadPoolTuner _pool;
+    private readonly CollectorOverhead _collector = new(OutOfMemory.End);
     private readonly ReloadableOptions _options;
     private readonly int _headWaitMs;
     private UpstreamCall[] _snapshot = [];
@@ -93,6 +94,7 @@ internal sealed class StreamWatchdog : IDisposable
             if (Environment.TickCount64 < _dueMs)
                 return true;
             Sweep();
+            _collector.Look();
             _dueMs = Environment.TickCount64 + SweepMs;
         }
         catch (OutOfMemoryException)
