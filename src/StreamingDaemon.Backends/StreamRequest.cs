@@ -49,7 +49,7 @@ public record StreamRequest
     public string? Model { get; set; }
 
     /// <summary>Maximum tokens of the answer, or null for the upstream's default. Above 0.</summary>
-    public int? MaxTokens { get; set; }
+    public long? MaxTokens { get; set; }
 
     /// <summary>Sampling temperature, or null for the upstream's default.</summary>
     public double? Temperature { get; set; }

@@ -12,6 +12,22 @@ internal enum ParameterKind
     /// sent without their quotes.</summary>
     Number,
 
+    /// <summary>As <see cref="Number"/>, but 4096.0 is sent as 4096: servers refuse a fraction.</summary>
+    Integer,
+
+    /// <summary>True or false. 1, "1" and "true", as PHP forms and databases have them, are sent as true.
+    /// Anything else is sent as it is.</summary>
+    Boolean,
+
+    /// <summary>A list, or one item of it. The list may be one that PHP wrote as an object.</summary>
+    List,
+
+    /// <summary>A list of objects that hold schemas.</summary>
+    Schemas,
+
+    /// <summary>An object that may hold a schema.</summary>
+    Schema,
+
     /// <summary>Not sent: the daemon always streams.</summary>
     Stream,
 
@@ -33,31 +49,31 @@ internal static class ChatParameters
         ["audio"] = ParameterKind.Any,
         ["frequency_penalty"] = ParameterKind.Number,
         ["function_call"] = ParameterKind.Any,
-        ["functions"] = ParameterKind.Any,
+        ["functions"] = ParameterKind.Schemas,
         ["logit_bias"] = ParameterKind.Any,
-        ["logprobs"] = ParameterKind.Any,
-        ["max_completion_tokens"] = ParameterKind.Number,
+        ["logprobs"] = ParameterKind.Boolean,
+        ["max_completion_tokens"] = ParameterKind.Integer,
         ["metadata"] = ParameterKind.Any,
-        ["modalities"] = ParameterKind.Any,
-        ["n"] = ParameterKind.Number,
-        ["parallel_tool_calls"] = ParameterKind.Any,
+        ["modalities"] = ParameterKind.List,
+        ["n"] = ParameterKind.Integer,
+        ["parallel_tool_calls"] = ParameterKind.Boolean,
         ["prediction"] = ParameterKind.Any,
         ["presence_penalty"] = ParameterKind.Number,
         ["prompt_cache_key"] = ParameterKind.Any,
         ["prompt_cache_options"] = ParameterKind.Any,
         ["prompt_cache_retention"] = ParameterKind.Any,
         ["reasoning_effort"] = ParameterKind.Any,
-        ["response_format"] = ParameterKind.Any,
+        ["response_format"] = ParameterKind.Schema,
         ["safety_identifier"] = ParameterKind.Any,
-        ["seed"] = ParameterKind.Number,
+        ["seed"] = ParameterKind.Integer,
         ["service_tier"] = ParameterKind.Any,
-        ["stop"] = ParameterKind.Any,
-        ["store"] = ParameterKind.Any,
+        ["stop"] = ParameterKind.List,
+        ["store"] = ParameterKind.Boolean,
         ["stream"] = ParameterKind.Stream,
         ["stream_options"] = ParameterKind.Any,
         ["tool_choice"] = ParameterKind.Any,
-        ["tools"] = ParameterKind.Any,
-        ["top_logprobs"] = ParameterKind.Number,
+        ["tools"] = ParameterKind.Schemas,
+        ["top_logprobs"] = ParameterKind.Integer,
         ["top_p"] = ParameterKind.Number,
         ["user"] = ParameterKind.Any,
         ["verbosity"] = ParameterKind.Any,

@@ -19,7 +19,8 @@ internal static class ConversationReader
     {
         reader.Read();
         var start = (int)reader.TokenStartIndex;
-        if (reader.TokenType != JsonTokenType.StartArray)
+        var isArray = reader.TokenType == JsonTokenType.StartArray;
+        if (!isArray && !PhpArrays.IsList(reader))
         {
             if (reader.TokenType != JsonTokenType.Null)
                 request.NoteUnusable("messages");
@@ -28,11 +29,11 @@ internal static class ConversationReader
         }
 
         var turns = new List<Turn>();
-        var isWhole = true;
-        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        var isWhole = isArray;
+        while (PhpArrays.ReadItem(ref reader))
         {
             var turn = Turn.Read(ref reader);
-            isWhole &= turn.IsSendable && turn.NamesRole;
+            isWhole &= turn.IsSendable && turn.IsSound;
             turns.Add(turn);
         }
 
@@ -46,7 +47,7 @@ internal static class ConversationReader
                 turns.Exists(turn => turn is { IsSendable: true, Kind: TurnKind.Instructions }));
     }
 
-    /// <summary>Writes the array anew, because some turn is left out or has no role.</summary>
+    /// <summary>Writes the array anew, because it is none, or some turn is left out or not sound.</summary>
     private static byte[]? Compose(ReadOnlySpan<byte> data, List<Turn> turns, HandoffRequest request)
     {
         ToolExchanges.LeaveOutBroken(data, turns);
@@ -62,36 +63,15 @@ internal static class ConversationReader
 
             output.Write(output.WrittenCount == 0 ? "["u8 : ","u8);
             var message = turns[i].JsonIn(data);
-            if (turns[i].NamesRole)
+            if (turns[i].IsSound)
                 output.Write(message);
             else
-                WriteWithRole(message, output);
+                MessageWriter.Write(message, output);
         }
 
         if (output.WrittenCount == 0)
             return null;
         output.Write("]"u8);
         return output.WrittenSpan.ToArray();
-    }
-
-    /// <summary>Writes a message whose role is missing or is no text: it is the user's.</summary>
-    private static void WriteWithRole(ReadOnlySpan<byte> message, ArrayBufferWriter<byte> output)
-    {
-        output.Write("{\"role\":\"user\""u8);
-        var reader = new Utf8JsonReader(message, HandoffRequestReader.Options);
-        reader.Read();
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-        {
-            var start = (int)reader.TokenStartIndex;
-            var isRole = JsonText.Equals(ref reader, "role"u8);
-            reader.Read();
-            reader.Skip();
-            if (isRole)
-                continue;
-            output.Write(","u8);
-            output.Write(message[start..(int)reader.BytesConsumed]);
-        }
-
-        output.Write("}"u8);
     }
 }

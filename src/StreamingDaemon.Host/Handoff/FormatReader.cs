@@ -35,7 +35,7 @@ internal static class FormatReader
     private static DeltaKinds? ReadEvents(ref Utf8JsonReader reader, HandoffRequest request)
     {
         reader.Read();
-        if (reader.TokenType != JsonTokenType.StartArray)
+        if (reader.TokenType != JsonTokenType.StartArray && !PhpArrays.IsList(reader))
         {
             if (reader.TokenType != JsonTokenType.Null)
                 request.NoteUnusable("events");
@@ -45,7 +45,7 @@ internal static class FormatReader
 
         var events = DeltaKinds.None;
         var isWhole = true;
-        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        while (PhpArrays.ReadItem(ref reader))
         {
             var kind = reader.TokenType == JsonTokenType.String
                 ? StreamEvents.Find(JsonText.Read(ref reader))

@@ -86,12 +86,12 @@ internal static class HandoffRequestReader
             else if (JsonText.Equals(ref reader, "max_tokens"u8))
             {
                 request.MaxTokens =
-                    Used("max_tokens", Positive(ReadInteger(ref reader)), reader.TokenType, request);
+                    Used("max_tokens", ReadCount(ref reader, data), reader.TokenType, request);
             }
             else if (JsonText.Equals(ref reader, "temperature"u8))
             {
                 request.Temperature =
-                    Used("temperature", ReadNumber(ref reader), reader.TokenType, request);
+                    Used("temperature", ReadNumber(ref reader, data), reader.TokenType, request);
             }
             else if (JsonText.Equals(ref reader, "system"u8))
             {
@@ -99,7 +99,7 @@ internal static class HandoffRequestReader
             }
             else if (JsonText.Equals(ref reader, "request_id"u8))
             {
-                requestId = ReadRequestId(ref reader);
+                requestId = ReadRequestId(ref reader, request);
             }
             else if (JsonText.Equals(ref reader, "test_pattern"u8))
             {
@@ -114,7 +114,7 @@ internal static class HandoffRequestReader
                 request.ResponseHeaders = ReadHeaders(ref reader, request);
             }
             else if (!TryReadTraceparent(ref reader, request) && !FormatReader.TryRead(ref reader, request)
-                && !KeptAnswerReader.TryRead(ref reader, request)
+                && !KeptAnswerReader.TryRead(ref reader, data, request)
                 && !DeliveryReader.TryRead(ref reader, data, request))
             {
                 ReadParameter(ref reader, data, request, withPrompt, keepsUnknown);
@@ -187,57 +187,35 @@ internal static class HandoffRequestReader
 
     private static string? NotEmpty(string? value) => string.IsNullOrEmpty(value) ? null : value;
 
-    private static int? Positive(long? value) =>
-        value is > 0 ? (int)Math.Min(value.Value, int.MaxValue) : null;
-
+    /// <summary>A number is a text that PHP's <c>JSON_NUMERIC_CHECK</c> changed.</summary>
     private static string? ReadString(ref Utf8JsonReader reader)
     {
         reader.Read();
         if (reader.TokenType == JsonTokenType.String)
             return JsonText.Read(ref reader);
+        if (reader.TokenType == JsonTokenType.Number)
+            return System.Text.Encoding.UTF8.GetString(reader.ValueSpan);
         reader.Skip();
         return null;
     }
 
-    /// <summary>A number, or a string that holds one: PHP applications send both.</summary>
-    private static long? ReadInteger(ref Utf8JsonReader reader)
+    private static long? ReadCount(ref Utf8JsonReader reader, ReadOnlySpan<byte> data)
     {
         reader.Read();
-        switch (reader.TokenType)
-        {
-            case JsonTokenType.Number when reader.TryGetInt64(out var value):
-                return value;
-            case JsonTokenType.Number when reader.TryGetDouble(out var real)
-                && real == Math.Floor(real) && Math.Abs(real) < 9e18:
-                return (long)real;
-            case JsonTokenType.String:
-                var text = JsonText.Read(ref reader).AsSpan().Trim();
-                return long.TryParse(text, System.Globalization.NumberStyles.AllowLeadingSign,
-                    System.Globalization.CultureInfo.InvariantCulture, out var parsed) ? parsed : null;
-            default:
-                reader.Skip();
-                return null;
-        }
+        var token = reader.TokenType;
+        return PhpScalars.Integer(token, JsonText.Skip(ref reader, data)) is > 0 and var count ? count : null;
     }
 
-    private static double? ReadNumber(ref Utf8JsonReader reader)
+    private static double? ReadNumber(ref Utf8JsonReader reader, ReadOnlySpan<byte> data)
     {
         reader.Read();
-        switch (reader.TokenType)
-        {
-            case JsonTokenType.Number when reader.TryGetDouble(out var value) && double.IsFinite(value):
-                return value;
-            case JsonTokenType.String
-                when Utf8Parser.TryParse(reader.ValueSpan, out double parsed, out var used)
-                && used == reader.ValueSpan.Length && double.IsFinite(parsed):
-                return parsed;
-            default:
-                reader.Skip();
-                return null;
-        }
+        var token = reader.TokenType;
+        var json = PhpScalars.Number(token, JsonText.Skip(ref reader, data), isInteger: false);
+        return json is not null && Utf8Parser.TryParse(json, out double number, out _)
+            && double.IsFinite(number) ? number : null;
     }
 
-    private static string? ReadRequestId(ref Utf8JsonReader reader)
+    private static string? ReadRequestId(ref Utf8JsonReader reader, HandoffRequest request)
     {
         reader.Read();
         switch (reader.TokenType)
@@ -247,6 +225,8 @@ internal static class HandoffRequestReader
             case JsonTokenType.Number:
                 return System.Text.Encoding.UTF8.GetString(reader.ValueSpan);
             default:
+                if (reader.TokenType != JsonTokenType.Null)
+                    request.NoteUnusable("request_id");
                 reader.Skip();
                 return null;
         }

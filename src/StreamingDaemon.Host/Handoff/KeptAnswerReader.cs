@@ -10,10 +10,11 @@ internal static class KeptAnswerReader
 {
     /// <summary>Reads a field about kept answers.</summary>
     /// <returns>False if it is another field; the reader then has not moved.</returns>
-    public static bool TryRead(ref Utf8JsonReader reader, HandoffRequest request)
+    public static bool TryRead(
+        ref Utf8JsonReader reader, ReadOnlySpan<byte> data, HandoffRequest request)
     {
         if (JsonText.Equals(ref reader, "keep"u8))
-            request.Keep = ReadKeep(ref reader, request);
+            request.Keep = ReadKeep(ref reader, data, request);
         else if (JsonText.Equals(ref reader, "resume"u8))
             request.Resume = ReadId(ref reader, "resume", request);
         else if (JsonText.Equals(ref reader, "last_event_id"u8))
@@ -43,15 +44,15 @@ internal static class KeptAnswerReader
             request.Stop = RequestId.FromApplication(id);
     }
 
-    private static bool? ReadKeep(ref Utf8JsonReader reader, HandoffRequest request)
+    private static bool? ReadKeep(
+        ref Utf8JsonReader reader, ReadOnlySpan<byte> data, HandoffRequest request)
     {
         reader.Read();
-        if (reader.TokenType is JsonTokenType.True or JsonTokenType.False)
-            return reader.TokenType == JsonTokenType.True;
-        if (reader.TokenType != JsonTokenType.Null)
+        var token = reader.TokenType;
+        var keep = PhpScalars.Boolean(token, JsonText.Skip(ref reader, data));
+        if (keep is null && token != JsonTokenType.Null)
             request.NoteUnusable("keep");
-        reader.Skip();
-        return null;
+        return keep;
     }
 
     private static string? ReadId(ref Utf8JsonReader reader, string field, HandoffRequest request)

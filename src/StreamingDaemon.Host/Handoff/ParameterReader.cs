@@ -41,11 +41,18 @@ internal static class ParameterReader
             case ParameterKind.Any:
                 request.SetParameter(name, JsonText.Repair(json.ToArray()));
                 break;
-            case ParameterKind.Number when NumberOf(token, json) is { } number:
+            case ParameterKind.List or ParameterKind.Schemas or ParameterKind.Schema:
+                request.SetParameter(name, JsonText.Repair(ListOf(kind, json).ToArray()));
+                break;
+            case ParameterKind.Boolean:
+                request.SetParameter(name, JsonText.Repair(FlagOf(token, json).ToArray()));
+                break;
+            case ParameterKind.Number or ParameterKind.Integer
+                when PhpScalars.Number(token, json, kind == ParameterKind.Integer) is { } number:
                 request.SetParameter(name, number);
                 break;
-            case ParameterKind.Number or ParameterKind.Foreign:
-            case ParameterKind.Stream when token != JsonTokenType.True:
+            case ParameterKind.Number or ParameterKind.Integer or ParameterKind.Foreign:
+            case ParameterKind.Stream when PhpScalars.Boolean(token, json) != true:
                 request.NoteUnusable(name);
                 break;
         }
@@ -67,25 +74,16 @@ internal static class ParameterReader
     internal static bool IsEmptyArray(ReadOnlySpan<byte> json) =>
         json[1..^1].IndexOfAnyExcept(" \t\r\n"u8) < 0;
 
-    private static byte[]? NumberOf(JsonTokenType token, ReadOnlySpan<byte> json)
-    {
-        if (token == JsonTokenType.String)
-            json = json[1..^1].Trim(" \t\r\n"u8);
-        return token == JsonTokenType.Number || (token == JsonTokenType.String && IsNumber(json))
-            ? json.ToArray()
-            : null;
-    }
+    private static ReadOnlySpan<byte> FlagOf(JsonTokenType token, ReadOnlySpan<byte> json) =>
+        PhpScalars.Boolean(token, json) switch
+        {
+            true => "true"u8,
+            false => "false"u8,
+            null => json,
+        };
 
-    private static bool IsNumber(ReadOnlySpan<byte> text)
-    {
-        try
-        {
-            var reader = new Utf8JsonReader(text);
-            return reader.Read() && reader.TokenType == JsonTokenType.Number && !reader.Read();
-        }
-        catch (JsonException)
-        {
-            return false;
-        }
-    }
+    private static ReadOnlySpan<byte> ListOf(ParameterKind kind, ReadOnlySpan<byte> json) =>
+        kind == ParameterKind.List
+            ? PhpArrays.AsArray(json)
+            : SchemaRepair.Repair(json, isList: kind == ParameterKind.Schemas);
 }

@@ -8,8 +8,8 @@ namespace StreamingDaemon.Host.Handoff;
 /// <summary>
 /// Reads <c>response_headers</c>, which the application adds to the response head. It is an object of
 /// strings, or of arrays of strings for a header that is sent more than once (Set-Cookie). A header that
-/// could break the head, or contradict the daemon's headers, is dropped; the others are kept. An empty array
-/// is PHP's empty object.
+/// could break the head, or contradict the daemon's headers, is dropped; the others are kept. A list holds
+/// lines, as PHP's <c>headers_list()</c> returns them.
 /// </summary>
 internal static class ResponseHeaderReader
 {
@@ -36,37 +36,41 @@ internal static class ResponseHeaderReader
     public static (ReadOnlyMemory<byte> Lines, bool Dropped) Read(ref Utf8JsonReader reader)
     {
         reader.Read();
-        if (reader.TokenType == JsonTokenType.StartArray)
-        {
-            var isEmpty = true;
-            for (; reader.Read() && reader.TokenType != JsonTokenType.EndArray; isEmpty = false)
-                reader.Skip();
-            return (default, !isEmpty);
-        }
-
-        if (reader.TokenType != JsonTokenType.StartObject)
+        var isArray = reader.TokenType == JsonTokenType.StartArray;
+        if (!isArray && reader.TokenType != JsonTokenType.StartObject)
         {
             reader.Skip();
             return (default, reader.TokenType != JsonTokenType.Null);
         }
 
         var headers = new Headers();
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        if (isArray || PhpArrays.IsList(reader))
         {
-            var name = JsonText.Read(ref reader);
-            reader.Read();
-            if (reader.TokenType == JsonTokenType.StartArray)
-            {
-                while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
-                    AddValue(ref reader, name, ref headers);
-            }
-            else
-            {
-                AddValue(ref reader, name, ref headers);
-            }
+            while (PhpArrays.ReadItem(ref reader))
+                AddLine(ref reader, ref headers);
+        }
+        else
+        {
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+                AddValues(ref reader, ref headers);
         }
 
         return (headers.Lines?.WrittenMemory ?? default, headers.Dropped);
+    }
+
+    /// <summary>Adds a header with a value, or with a list of them.</summary>
+    private static void AddValues(ref Utf8JsonReader reader, ref Headers headers)
+    {
+        var name = JsonText.Read(ref reader);
+        reader.Read();
+        if (reader.TokenType != JsonTokenType.StartArray && !PhpArrays.IsList(reader))
+        {
+            AddValue(ref reader, name, ref headers);
+            return;
+        }
+
+        while (PhpArrays.ReadItem(ref reader))
+            AddValue(ref reader, name, ref headers);
     }
 
     private struct Headers
@@ -78,8 +82,30 @@ internal static class ResponseHeaderReader
 
     private static void AddValue(ref Utf8JsonReader reader, string name, ref Headers headers)
     {
-        var value = reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : null;
+        var value = reader.TokenType switch
+        {
+            JsonTokenType.String => JsonText.Read(ref reader),
+            JsonTokenType.Number => Encoding.UTF8.GetString(reader.ValueSpan),
+            _ => null,
+        };
         reader.Skip();
+        Add(name, value, ref headers);
+    }
+
+    /// <summary>Adds "Name: value".</summary>
+    private static void AddLine(ref Utf8JsonReader reader, ref Headers headers)
+    {
+        var line = reader.TokenType == JsonTokenType.String ? JsonText.Read(ref reader) : "";
+        reader.Skip();
+        var colon = line.IndexOf(':', StringComparison.Ordinal);
+        if (colon < 0)
+            headers.Dropped = true;
+        else
+            Add(line[..colon], line[(colon + 1)..].Trim(' '), ref headers);
+    }
+
+    private static void Add(string name, string? value, ref Headers headers)
+    {
         headers.Lines ??= new ArrayBufferWriter<byte>();
         if (value is null || !IsAllowed(name, value) || headers.Count == MaxHeaders
             || headers.Lines.WrittenCount + name.Length + Encoding.UTF8.GetByteCount(value) + 4 > MaxBytes)

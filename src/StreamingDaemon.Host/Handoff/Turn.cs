@@ -29,10 +29,11 @@ internal enum TurnKind : byte
 /// <param name="Start">Where its JSON begins in the handoff data.</param>
 /// <param name="End">Where its JSON ends there.</param>
 /// <param name="Kind">What the turns beside it depend on.</param>
-/// <param name="NamesRole">False if the role is missing, empty or no text.</param>
+/// <param name="IsSound">False if it has to be written anew (<see cref="MessageWriter"/>): it has no role, or
+/// something in it has a form that servers refuse and that says the same in another.</param>
 /// <param name="IsSendable">True if it says something: a text, a list of parts, calls of tools, a refusal, or
 /// audio. Then it is sent as it is.</param>
-internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool NamesRole, bool IsSendable)
+internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool IsSound, bool IsSendable)
 {
     public ReadOnlySpan<byte> JsonIn(ReadOnlySpan<byte> data) => data[Start..End];
 
@@ -47,16 +48,18 @@ internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool Nam
         }
 
         var kind = TurnKind.Other;
-        bool namesRole = false, hasContent = false, calls = false, saysElse = false;
+        bool namesRole = false, hasContent = false, calls = false, saysElse = false, isOdd = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             // Duplicates: the last one wins.
             if (JsonText.Equals(ref reader, "role"u8))
                 namesRole = ReadRole(ref reader, out kind);
             else if (JsonText.Equals(ref reader, "content"u8))
-                hasContent = ReadContent(ref reader);
+                hasContent = ReadContent(ref reader, ref isOdd);
             else if (JsonText.Equals(ref reader, "tool_calls"u8))
-                calls |= HasItem(ref reader);
+                calls |= ReadCalls(ref reader, ref isOdd);
+            else if (MessageWriter.IsNullRefused(ref reader))
+                isOdd |= IsNull(ref reader);
             else if (JsonText.Equals(ref reader, "function_call"u8))
                 calls |= IsObject(ref reader);
             else if (JsonText.Equals(ref reader, "audio"u8))
@@ -71,7 +74,7 @@ internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool Nam
             kind = TurnKind.ToolCalls;
         var isSendable = hasContent || kind == TurnKind.ToolCalls
             || (kind == TurnKind.Assistant && saysElse);
-        return new Turn(start, (int)reader.BytesConsumed, kind, namesRole, isSendable);
+        return new Turn(start, (int)reader.BytesConsumed, kind, namesRole && !isOdd, isSendable);
     }
 
     private static bool ReadRole(ref Utf8JsonReader reader, out TurnKind kind)
@@ -95,38 +98,52 @@ internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool Nam
         return role.Length > 0;
     }
 
-    /// <summary>True for a text, also an empty one, and for a list with a part.</summary>
-    private static bool ReadContent(ref Utf8JsonReader reader)
+    /// <summary>True for a text, also an empty one, and for a list with a part. A number is a text that PHP's
+    /// <c>JSON_NUMERIC_CHECK</c> changed.</summary>
+    private static bool ReadContent(ref Utf8JsonReader reader, ref bool isOdd)
     {
         reader.Read();
-        if (reader.TokenType == JsonTokenType.String)
-            return true;
-        return HasObject(ref reader);
+        isOdd |= reader.TokenType == JsonTokenType.Number;
+        return reader.TokenType is JsonTokenType.String or JsonTokenType.Number
+            || HasObject(ref reader, ref isOdd);
     }
 
-    private static bool HasItem(ref Utf8JsonReader reader)
+    /// <summary>Servers refuse an empty list of calls.</summary>
+    private static bool ReadCalls(ref Utf8JsonReader reader, ref bool isOdd)
     {
         reader.Read();
-        return HasObject(ref reader);
+        var has = HasObject(ref reader, ref isOdd);
+        isOdd |= !has;
+        return has;
     }
 
-    /// <summary>Whether the value is an array that holds an object.</summary>
-    private static bool HasObject(ref Utf8JsonReader reader)
+    /// <summary>Whether the value is a list that holds an object.</summary>
+    private static bool HasObject(ref Utf8JsonReader reader, ref bool isOdd)
     {
-        if (reader.TokenType != JsonTokenType.StartArray)
+        var isList = reader.TokenType == JsonTokenType.StartArray;
+        if (!isList && !PhpArrays.IsList(reader))
         {
             reader.Skip();
             return false;
         }
 
+        isOdd |= !isList;
         var has = false;
-        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        while (PhpArrays.ReadItem(ref reader))
         {
             has |= reader.TokenType == JsonTokenType.StartObject;
             reader.Skip();
         }
 
         return has;
+    }
+
+    private static bool IsNull(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        var isNull = reader.TokenType == JsonTokenType.Null;
+        reader.Skip();
+        return isNull;
     }
 
     private static bool IsObject(ref Utf8JsonReader reader)

@@ -53,7 +53,10 @@ public sealed class ConversationReaderTests
 
     [Theory]
     [InlineData("""{"role":"user"}""")]
-    [InlineData("""{"role":"user","content":5}""")]
+    [InlineData("""{"role":"user","content":true}""")]
+    [InlineData("""{"role":"user","content":{"0":"text"}}""")]
+    [InlineData("""{"role":"user","content":{}}""")]
+    [InlineData("""{"role":"assistant","content":null,"tool_calls":{}}""")]
     [InlineData("""{"role":"user","content":[]}""")]
     [InlineData("""{"role":"user","content":["text"]}""")]
     [InlineData("""{"role":"assistant","content":null,"tool_calls":[]}""")]
@@ -82,6 +85,43 @@ public sealed class ConversationReaderTests
 
         Assert.Equal($"[{expected}]", TextOf(request));
         Assert.Empty(request.Unusable);
+    }
+
+    [Theory]
+    [InlineData("""{"role":"user","content":42}""", """{"role":"user","content":"42"}""")]
+    [InlineData("""{"role":"user","content":-1.50,"role":"tool"}""", """{"role":"tool","content":"-1.50"}""")]
+    [InlineData("""{"role":"user","content":{"1":{"type":"text","text":"x"},"3":{"type":"y"}}}""",
+        """{"role":"user","content":[{"type":"text","text":"x"},{"type":"y"}]}""")]
+    [InlineData("""{"role":"assistant","content":null,"tool_calls":{"1":{"id":"1"}},"z":[]}""",
+        """{"role":"assistant","content":null,"tool_calls":[{"id":"1"}],"z":[]}""")]
+    [InlineData("""{"role":"assistant","content":"x","tool_calls":[]}""", """{"role":"assistant","content":"x"}""")]
+    [InlineData("""{"role":"assistant","content":"x","tool_calls":null}""", """{"role":"assistant","content":"x"}""")]
+    [InlineData("""{"role":"user","content":"x","name":null,"tool_call_id":null}""", """{"role":"user","content":"x"}""")]
+    [InlineData("""{"role":"user","content":"x","name":"Ann","tool_call_id":null}""",
+        """{"role":"user","content":"x","name":"Ann"}""")]
+    public void Message_whose_form_servers_refuse_is_sent_in_another(string message, string expected)
+    {
+        var request = Read($"[{message}]");
+
+        Assert.Equal($"[{expected}]", TextOf(request));
+        Assert.Empty(request.Unusable);
+    }
+
+    [Theory]
+    [InlineData("""{"0":U,"2":S}""", "u s")]
+    [InlineData("""{ "7" : S , "-3" : U }""", "s u")]
+    [InlineData("""{"1":U,"2":null,"3":U}""", "u u", "messages[1]")]
+    [InlineData("""{"a":U,"1":U}""", null, "messages")]
+    [InlineData("""{"role":"user","content":"u"}""", null, "messages")]
+    [InlineData("{}", null, "messages")]
+    public void Messages_whose_keys_have_gaps_are_the_conversation_in_their_order(
+        string json, string? expected, params string[] unusable)
+    {
+        var request = Read(json.Replace("U", s_turns["u"], StringComparison.Ordinal)
+            .Replace("S", s_turns["s"], StringComparison.Ordinal));
+
+        Assert.Equal(expected is null ? null : ArrayOf(expected), TextOf(request));
+        Assert.Equal(unusable, request.Unusable);
     }
 
     [Theory]

@@ -66,7 +66,7 @@ public sealed class HandoffRequestProperties
         Assert.Equal(NotEmpty(root, "backend"), request.Backend);
         Assert.Equal(NotEmpty(root, "test_pattern"), request.TestPattern);
         Assert.Equal(User(root), request.UserId);
-        Assert.Equal(Integer(root, "max_tokens") is { } most and > 0 ? (int?)Math.Min(most, int.MaxValue) : null,
+        Assert.Equal(Integer(root, "max_tokens") is { } most and > 0 ? most : null,
             request.MaxTokens);
         Assert.Equal(Turns(root), Messages(request), s_sameJson);
         AssertParameters(root, request);
@@ -124,7 +124,12 @@ public sealed class HandoffRequestProperties
         json.TryGetProperty(name, out var value) ? value : null;
 
     private static string? Text(JsonElement json, string name) =>
-        Find(json, name) is { ValueKind: JsonValueKind.String } value ? value.GetString() : null;
+        Find(json, name) switch
+        {
+            { ValueKind: JsonValueKind.String } value => value.GetString(),
+            { ValueKind: JsonValueKind.Number } value => value.GetRawText(),
+            _ => null,
+        };
 
     private static string? NotEmpty(JsonElement json, string name) =>
         Text(json, name) is { Length: > 0 } text ? text : null;
@@ -153,13 +158,16 @@ public sealed class HandoffRequestProperties
         if (Find(root, "messages") is not { ValueKind: JsonValueKind.Array } messages)
             return [];
         var turns = messages.EnumerateArray().Where(m => m.ValueKind == JsonValueKind.Object
-            && Find(m, "content") is { } content && (content.ValueKind == JsonValueKind.String
+            && Find(m, "content") is { } content
+            && (content.ValueKind is JsonValueKind.String or JsonValueKind.Number
                 || (content.ValueKind == JsonValueKind.Array
                     && content.EnumerateArray().Any(part => part.ValueKind == JsonValueKind.Object))));
         return [.. turns.Select(m =>
         {
             var turn = JsonNode.Parse(m.GetRawText())!;
-            turn["role"] = NotEmpty(m, "role") ?? "user";
+            turn["role"] = Find(m, "role") is { ValueKind: JsonValueKind.String } ? NotEmpty(m, "role") ?? "user" : "user";
+            if (Find(m, "content") is { ValueKind: JsonValueKind.Number } number)
+                turn["content"] = number.GetRawText();
             return turn;
         })];
     }

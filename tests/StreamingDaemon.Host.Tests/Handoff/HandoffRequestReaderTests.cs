@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Host.Handoff;
 using Xunit;
@@ -32,17 +33,29 @@ public sealed class HandoffRequestReaderTests
     }
 
     [Theory]
-    [InlineData("""{"max_tokens":"100"}""", 100)]
+    [InlineData("""{"max_tokens":"100"}""", 100L)]
     [InlineData("""{"max_tokens":0}""", null)]
     [InlineData("""{"max_tokens":-1}""", null)]
-    [InlineData("""{"max_tokens":99999999999}""", int.MaxValue)]
+    [InlineData("""{"max_tokens":"4096.0"}""", 4096L)]
+    [InlineData("""{"max_tokens":4096.0}""", 4096L)]
+    [InlineData("""{"max_tokens":1.5}""", null)]
+    [InlineData("""{"max_tokens":99999999999}""", 99999999999)]
+    [InlineData("""{"max_tokens":9223372036854775807}""", long.MaxValue)]
+    [InlineData("""{"max_tokens":9.2233720368547758e+18}""", null)]
+    [InlineData("""{"max_tokens":99999999999999999999}""", null)]
     [InlineData("""{"max_tokens":[]}""", null)]
-    public void Max_tokens_is_positive_or_absent(string json, int? expected) =>
-        Assert.Equal(expected, Read(json).MaxTokens);
+    public void Max_tokens_is_positive_or_absent_and_named(string json, long? expected)
+    {
+        var request = Read(json);
+
+        Assert.Equal(expected, request.MaxTokens);
+        Assert.Equal(expected is null ? ["max_tokens"] : [], request.Unusable);
+    }
 
     [Theory]
     [InlineData("""{"temperature":1}""", 1.0)]
     [InlineData("""{"temperature":"0.7"}""", 0.7)]
+    [InlineData("""{"temperature":" .7 "}""", 0.7)]
     [InlineData("""{"temperature":"warm"}""", null)]
     [InlineData("""{"temperature":1e999}""", null)]
     public void Temperature_is_finite_or_absent(string json, double? expected) =>
@@ -71,7 +84,7 @@ public sealed class HandoffRequestReaderTests
     {
         var request = Read("""
             {"model":{"x":[{}]},"prompt":["no"],"messages":{"role":"user"},"response_headers":[1,2],
-             "system":3,"test_pattern":false,"backend":null,"user_id":8}
+             "system":true,"test_pattern":false,"backend":null,"user_id":8}
             """);
 
         Assert.Equal(8, request.UserId.Number);
@@ -80,6 +93,35 @@ public sealed class HandoffRequestReaderTests
         Assert.Null(request.Messages);
         Assert.False(request.HasPrompt);
     }
+
+    [Fact]
+    public void Text_that_JSON_NUMERIC_CHECK_made_a_number_is_a_text()
+    {
+        var request = Read("""{"prompt":42,"system":-1.50,"model":4,"request_id":[1],"user_id":7}""");
+
+        Assert.Equal(("42", "-1.50", "4"), (request.Prompt, request.System, request.Model));
+        Assert.Equal(["request_id"], request.Unusable);
+    }
+
+    [Theory]
+    [InlineData("""{"Access-Control-Max-Age":86400,"X-A":"b"}""", "Access-Control-Max-Age: 86400|X-A: b|")]
+    [InlineData("""{"Set-Cookie":{"0":"a=1","2":"b=2"}}""", "Set-Cookie: a=1|Set-Cookie: b=2|")]
+    [InlineData("""["X-A: b","X-C:d:e"]""", "X-A: b|X-C: d:e|")]
+    [InlineData("""{"0":"X-A: b","2":"Content-Type: text/html"}""", "X-A: b|", true)]
+    [InlineData("""["no header",5,"X-A: b\r\nX-B: c","X-D: e"]""", "X-D: e|", true)]
+    [InlineData("""{"X-A":true,"X-B":null}""", "", true)]
+    public void Response_headers_of_PHP_are_read(string json, string lines, bool isNamed = false)
+    {
+        var request = Read($$"""{"response_headers":{{json}}}""");
+
+        Assert.Equal(lines.Replace("|", "\r\n", StringComparison.Ordinal),
+            Encoding.UTF8.GetString(request.ResponseHeaders.Span));
+        Assert.Equal(isNamed ? ["response_headers"] : [], request.Unusable);
+    }
+
+    [Fact]
+    public void Events_whose_keys_have_gaps_are_read() => Assert.Equal(
+        DeltaKinds.Reasoning | DeltaKinds.Usage, Read("""{"events":{"0":"reasoning","2":"usage"}}""").Events);
 
     [Fact]
     public void Messages_of_wrong_types_are_left_out_and_the_others_kept()
@@ -97,7 +139,7 @@ public sealed class HandoffRequestReaderTests
     {
         var request = Read("""
             {"messages":[{"role":"assistant","content":null},{"role":"user","content":"plain"},7],
-             "max_tokens":0,"user_id":{},"temperature":null,"model":5,"prompt":{},"prompt":[],"backend":"",
+             "max_tokens":0,"user_id":{},"temperature":null,"model":true,"prompt":{},"prompt":[],"backend":"",
              "response_headers":{"X-A":"1","Cache-Control":"no-store"}}
             """);
 
@@ -105,7 +147,7 @@ public sealed class HandoffRequestReaderTests
         Assert.Equal(["messages[0]", "messages[2]", "max_tokens", "user_id", "model", "prompt", "response_headers"],
             request.Unusable);
         var many = string.Join(",", Enumerable.Repeat("0", 100));
-        Assert.Equal(HandoffRequest.MostNoted, Read($$"""{"messages":[{{many}}],"model":1}""").Unusable.Count);
+        Assert.Equal(HandoffRequest.MostNoted, Read($$"""{"messages":[{{many}}],"model":false}""").Unusable.Count);
     }
 
     [Theory]

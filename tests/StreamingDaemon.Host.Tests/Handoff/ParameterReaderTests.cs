@@ -13,13 +13,23 @@ public sealed partial class ParameterReaderTests
     [InlineData("seed", "\"9007199254740993\"", "9007199254740993")]
     [InlineData("seed", "9007199254740993", "9007199254740993")]
     [InlineData("n", "2", "2")]
-    [InlineData("max_completion_tokens", "1e3", "1e3")]
+    [InlineData("max_completion_tokens", "1e3", "1000")]
+    [InlineData("max_completion_tokens", "4096.0", "4096")]
+    [InlineData("max_completion_tokens", "\"4096.0\"", "4096")]
+    [InlineData("n", "1.5", "1.5")]
+    [InlineData("seed", "1.0e+25", "1.0e+25")]
+    [InlineData("seed", "18446744073709551615", "18446744073709551615")]
+    [InlineData("top_p", "\".5\"", "0.5")]
+    [InlineData("top_p", "\"+1\"", "1")]
     [InlineData("stop", "[ \"a\", \"\\u00e9\" ]", "[ \"a\", \"\\u00e9\" ]")]
     [InlineData("tools", "[{\"type\":\"function\"}]", "[{\"type\":\"function\"}]")]
     [InlineData("tool_choice", "{\"type\":\"function\"}", "{\"type\":\"function\"}")]
     [InlineData("tool_choice", "\"none\"", "\"none\"")]
-    [InlineData("logprobs", "\"true\"", "\"true\"")]
     [InlineData("store", "false", "false")]
+    [InlineData("logprobs", "5", "5")]
+    [InlineData("logprobs", "\"maybe\"", "\"maybe\"")]
+    [InlineData("logit_bias", "{\"50256\":-100}", "{\"50256\":-100}")]
+    [InlineData("metadata", "{\"0\":\"a\",\"2\":\"b\"}", "{\"0\":\"a\",\"2\":\"b\"}")]
     public void Parameter_is_kept_as_it_is_but_a_number_loses_its_quotes(string name, string json, string expected)
     {
         var request = Read($$"""{"{{name}}": {{json}} }""");
@@ -30,7 +40,60 @@ public sealed partial class ParameterReaderTests
     }
 
     [Theory]
+    [InlineData("\"1\"", "true")]
+    [InlineData("1", "true")]
+    [InlineData("\"true\"", "true")]
+    [InlineData("\"On\"", "true")]
+    [InlineData("\"\"", "false")]
+    [InlineData("0", "false")]
+    [InlineData("\"0\"", "false")]
+    [InlineData("\"false\"", "false")]
+    public void Boolean_of_a_form_is_a_boolean(string json, string expected)
+    {
+        foreach (var name in (string[])["store", "logprobs", "parallel_tool_calls"])
+        {
+            var request = Read($$"""{"{{name}}":{{json}},"keep":{{json}}}""");
+
+            Assert.Equal(expected, Encoding.UTF8.GetString(request.Parameters[name].Span));
+            Assert.Equal(expected == "true", request.Keep);
+            Assert.Empty(request.Unusable);
+        }
+
+        Assert.Equal(expected == "true" ? [] : (string[])["stream"], Read($$"""{"stream":{{json}}}""").Unusable);
+    }
+
+    [Theory]
+    [InlineData("stop", """{"1":"a","3":"b"}""", """["a","b"]""")]
+    [InlineData("stop", """{ "3" : "b", "1" : "\u00e9" }""", """["b","\u00e9"]""")]
+    [InlineData("modalities", """{"1":"text"}""", """["text"]""")]
+    [InlineData("tools", """{"2":{"type":"function"},"4":{"a":1}}""", """[{"type":"function"},{"a":1}]""")]
+    [InlineData("tools", """{"a":{}}""", """{"a":{}}""")]
+    [InlineData("tools", """[{"type":"function","function":{"name":"f","parameters":[]}}]""",
+        """[{"type":"function","function":{"name":"f","parameters":{}}}]""")]
+    [InlineData("functions", """[{"name":"f","parameters":{"type":"object","properties":[ ],"required":[]}}]""",
+        """[{"name":"f","parameters":{"type":"object","properties":{},"required":[]}}]""")]
+    [InlineData("tools", """{"1":{"function":{"parameters":{"properties":{"required":[],"x":{"items":[]}},"required":{"1":"x"}}}}}""",
+        """[{"function":{"parameters":{"properties":{"required":{},"x":{"items":{}}},"required":["x"]}}}]""")]
+    [InlineData("response_format", """{"json_schema":{"schema":{"$defs":[],"anyOf":{"1":{"properties":[]}}}}}""",
+        """{"json_schema":{"schema":{"$defs":{},"anyOf":[{"properties":{}}]}}}""")]
+    // The application's own data.
+    [InlineData("response_format", """{"schema":{"enum":[{"properties":[]}],"default":{"items":[]},"const":[]}}""",
+        """{"schema":{"enum":[{"properties":[]}],"default":{"items":[]},"const":[]}}""")]
+    [InlineData("tools", """[ {"x":[],"properties":{"1":{"type":"string"}}} ]""",
+        """[ {"x":[],"properties":{"1":{"type":"string"}}} ]""")]
+    public void List_or_object_that_PHP_wrote_as_the_other_is_what_the_server_takes(
+        string name, string json, string expected)
+    {
+        var request = Read($$"""{"{{name}}": {{json}} }""");
+
+        Assert.Equal(expected, Encoding.UTF8.GetString(Assert.Single(request.Parameters).Value.Span));
+        Assert.Empty(request.Unusable);
+    }
+
+    [Theory]
     [InlineData("top_p", "\"warm\"")]
+    [InlineData("top_p", "\"0,5\"")]
+    [InlineData("top_p", "\"NaN\"")]
     [InlineData("top_p", "\"0.5 0.6\"")]
     [InlineData("top_p", "\"\"")]
     [InlineData("top_p", "true")]
