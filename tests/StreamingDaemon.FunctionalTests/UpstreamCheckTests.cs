@@ -98,7 +98,7 @@ public sealed class UpstreamCheckTests
         Assert.Equal("ok", lines["upstream first token"].Status);
         Assert.Equal(0, exitCode);
         Assert.Equal("failed", otherLines["upstream TLS"].Status);
-        Assert.Contains("ca.pem (OPENAI_CA_FILE) does not hold the root of its chain",
+        Assert.Contains("ca.pem (OPENAI_CA_FILE) holds no certificate of its chain",
             otherLines["upstream TLS"].Detail, StringComparison.Ordinal);
         Assert.Equal(1, otherExitCode);
     }

@@ -26,7 +26,7 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
 
     private static readonly BackendOption<string?> s_ca = NamedFile("ca_file",
         o => o.CaFile, (o, v) => o with { CaFile = v },
-        "CA certificates (PEM) that the API's certificate must lead to; empty is the system's",
+        "CA certificates (PEM) that the API's certificate must lead to, roots or not; empty is the system's",
         "The system's no longer count then. SIGHUP reads it again, for new connections.");
 
     private static readonly BackendOption<string?> s_clientCertificate = NamedFile("client_cert_file",

@@ -6,8 +6,8 @@ using System.Security.Cryptography.X509Certificates;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>Files for TLS with an upstream; all are PEM.</summary>
-/// <param name="Ca">Certificates that the upstream's must lead to, instead of the system's; null: the
-/// system's.</param>
+/// <param name="Ca">Certificates that the upstream's must lead to, instead of the system's: roots, or any
+/// below them. Null: the system's.</param>
 /// <param name="ClientCertificate">The certificate that the daemon shows, with those between it and its CA;
 /// null: none.</param>
 /// <param name="ClientKey">Its key; null if the certificate's file holds it.</param>
@@ -30,6 +30,8 @@ internal sealed class UpstreamTls
 {
     private const int MaxFileBytes = 1 << 20;
 
+    private const string Binary = "is not PEM, but binary (PKCS#12 or DER): convert it with openssl";
+
     private readonly X509Certificate2Collection? _authorities;
     private readonly SslStreamCertificateContext? _client;
     private readonly bool _trustsAnyCertificate;
@@ -39,7 +41,7 @@ internal sealed class UpstreamTls
     {
         _trustsAnyCertificate = trustsAnyCertificate;
         if (files.Ca is { } ca)
-            _authorities = Use(UpstreamTlsFile.Ca, ca, () => Certificates(files.CaPem ?? Read(ca)));
+            _authorities = Use(UpstreamTlsFile.Ca, ca, () => Certificates(Unmarked(files.CaPem ?? Read(ca))));
         if (files.ClientCertificate is { } certificate)
         {
             _client = ReadClient(files, certificate);
@@ -59,44 +61,47 @@ internal sealed class UpstreamTls
         if (_trustsAnyCertificate)
             options.RemoteCertificateValidationCallback = static (_, _, _, _) => true;
         else if (_authorities is not null)
-            options.CertificateChainPolicy = TrustOnly(_authorities);
+            TrustedAuthorities.Set(options, _authorities);
         return options;
-    }
-
-    private static X509ChainPolicy TrustOnly(X509Certificate2Collection authorities)
-    {
-        var policy = new X509ChainPolicy
-        {
-            TrustMode = X509ChainTrustMode.CustomRootTrust,
-            // As the default is: no revocation check, which would ask the authority before the first byte.
-            RevocationMode = X509RevocationMode.NoCheck,
-            DisableCertificateDownloads = true,
-        };
-        policy.CustomTrustStore.AddRange(authorities);
-        return policy;
     }
 
     private static SslStreamCertificateContext ReadClient(UpstreamTlsFiles files, string certificate)
     {
         var key = files.ClientKey;
         var pem = Use(UpstreamTlsFile.ClientCertificate, certificate,
-            () => files.ClientCertificatePem ?? Read(certificate));
+            () => Unmarked(files.ClientCertificatePem ?? Read(certificate)));
         var chain = Use(UpstreamTlsFile.ClientCertificate, certificate, () => Certificates(pem));
         var (keyFile, keyPath) = key is null
             ? (UpstreamTlsFile.ClientCertificate, certificate)
             : (UpstreamTlsFile.ClientKey, key);
         return Use(keyFile, keyPath, () =>
         {
-            var keyPem = key is null ? pem : files.ClientKeyPem ?? Read(key);
+            var keyPem = key is null ? pem : Unmarked(files.ClientKeyPem ?? Read(key));
             if (!keyPem.Contains("PRIVATE KEY-----", StringComparison.Ordinal))
-                throw new CryptographicException("holds no private key in PEM");
+                throw new CryptographicException(IsBinary(keyPem) ? Binary : "holds no private key in PEM");
             if (keyPem.Contains("ENCRYPTED", StringComparison.Ordinal))
                 throw new CryptographicException("the key is encrypted, and the daemon has no passphrase");
             chain.RemoveAt(0);
-            return SslStreamCertificateContext.Create(
-                X509Certificate2.CreateFromPem(pem, keyPem), chain, offline: true);
+            return SslStreamCertificateContext.Create(OwnOf(pem, keyPem, certificate), chain, offline: true);
         });
     }
+
+    private static X509Certificate2 OwnOf(string pem, string keyPem, string path)
+    {
+        try
+        {
+            return X509Certificate2.CreateFromPem(pem, keyPem);
+        }
+        catch (ArgumentException exception) when (exception.ParamName == "privateKey")
+        {
+            throw new CryptographicException(
+                $"is not the key of the first certificate in {path}; those of its CAs come after it");
+        }
+    }
+
+    /// <summary>Without the byte order mark that Windows puts before a text: it hides the first line.
+    /// </summary>
+    private static string Unmarked(string pem) => pem.TrimStart('\ufeff');
 
     private static X509Certificate2Collection Certificates(string pem)
     {
@@ -104,8 +109,11 @@ internal sealed class UpstreamTls
         certificates.ImportFromPem(pem);
         return certificates.Count > 0
             ? certificates
-            : throw new CryptographicException("holds no certificate in PEM");
+            : throw new CryptographicException(IsBinary(pem) ? Binary : "holds no certificate in PEM");
     }
+
+    /// <summary>DER and PKCS#12 begin with a sequence, whose length is no text.</summary>
+    private static bool IsBinary(string text) => text is ['0', < ' ' or > '~', ..];
 
     private static string Read(string path)
     {

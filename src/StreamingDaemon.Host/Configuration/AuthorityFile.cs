@@ -1,6 +1,7 @@
 using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Host.Configuration;
 
@@ -14,16 +15,8 @@ internal static class AuthorityFile
     public static SslClientAuthenticationOptions TlsOptions(string option, string? path)
     {
         var tls = new SslClientAuthenticationOptions();
-        if (path is null)
-            return tls;
-        var policy = new X509ChainPolicy
-        {
-            TrustMode = X509ChainTrustMode.CustomRootTrust,
-            RevocationMode = X509RevocationMode.NoCheck,
-            DisableCertificateDownloads = true,
-        };
-        policy.CustomTrustStore.AddRange(Read(option, path));
-        tls.CertificateChainPolicy = policy;
+        if (path is not null)
+            TrustedAuthorities.Set(tls, Read(option, path));
         return tls;
     }
 

@@ -1,7 +1,12 @@
 using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.Backends.Tests.Upstream;
@@ -29,6 +34,42 @@ public sealed class UpstreamTlsTests : IDisposable
                 Assert.Equal(expected ? null : UpstreamFault.Tls, result.Fault);
             }
         }
+    }
+
+    [Theory]
+    [InlineData("root", "leaf intermediate", true)]
+    [InlineData("root", "leaf", false)]
+    [InlineData("root intermediate", "leaf", true)]
+    // As with curl and Go, a certificate of the file is trusted as it stands there.
+    [InlineData("intermediate", "leaf", true)]
+    [InlineData("intermediate", "leaf intermediate", true)]
+    [InlineData("intermediate", "leaf intermediate root", true)]
+    [InlineData("leaf", "leaf", true)]
+    [InlineData("other", "leaf intermediate", false)]
+    [InlineData("other intermediate", "leaf", true)]
+    [InlineData("old", "leaf-of-old", false)]
+    [InlineData("intermediate", "leaf-elsewhere", false)]
+    public async Task Any_certificate_of_the_ca_file_is_an_anchor(string file, string sent, bool isTrusted)
+    {
+        var chain = new TestChain();
+        using var tls = new SslStreamPair();
+        var client = new SslClientAuthenticationOptions { TargetHost = "localhost" };
+        TrustedAuthorities.Set(client, [.. file.Split(' ').Select(name => chain[name])]);
+        var certificates = sent.Split(' ').Select(name => chain[name]).ToArray();
+        var serving = tls.Server.AuthenticateAsServerAsync(new SslServerAuthenticationOptions
+        {
+            ServerCertificateContext = SslStreamCertificateContext.Create(
+                certificates[0], [.. certificates[1..]], offline: true),
+        });
+
+        var trusting = tls.Client.AuthenticateAsClientAsync(client);
+
+        if (isTrusted)
+            await trusting.WithinLimit();
+        else
+            await Assert.ThrowsAsync<AuthenticationException>(() => trusting.WithinLimit());
+        tls.Client.Dispose();
+        await serving.ContinueWith(_ => { }, TaskScheduler.Default);
     }
 
     [Theory]
@@ -117,6 +158,8 @@ public sealed class UpstreamTlsTests : IDisposable
         var none = Path.Combine(_directory.Path, "none");
 
         Assert.Null(Problem(null, good, key));
+        Assert.Null(Problem(null, Write("mark.pem", "\ufeff" + certificate.ExportCertificatePem()),
+            Write("mark.key", "\ufeff" + KeyOf(certificate))));
         Assert.Equal($"OPENAI_CA_FILE {none}: does not exist or cannot be reached", Problem(none, null, null));
         Assert.Equal($"OPENAI_CA_FILE {empty}: holds no certificate in PEM", Problem(empty, null, null));
         Assert.Equal($"OPENAI_CA_FILE {_directory.Path}: is a directory", Problem(_directory.Path, null, null));
@@ -126,8 +169,14 @@ public sealed class UpstreamTlsTests : IDisposable
         Assert.Equal($"OPENAI_CLIENT_KEY_FILE {encrypted}: the key is encrypted, and the daemon has no passphrase",
             Problem(null, good, encrypted));
         Assert.Equal($"OPENAI_CLIENT_KEY_FILE {key}: there is no certificate for this key", Problem(null, null, key));
-        Assert.StartsWith($"OPENAI_CLIENT_KEY_FILE ", Problem(null, good, Write("other.key", KeyOf(other))),
-            StringComparison.Ordinal);
+        Assert.Equal($"OPENAI_CLIENT_KEY_FILE {_directory.File("other.key")}: is not the key of the first certificate"
+            + $" in {good}; those of its CAs come after it", Problem(null, good, Write("other.key", KeyOf(other))));
+        var binary = _directory.File("client.p12");
+        File.WriteAllBytes(binary, certificate.Export(X509ContentType.Pkcs12, "secret"));
+        const string convert = "is not PEM, but binary (PKCS#12 or DER): convert it with openssl";
+        Assert.Equal($"OPENAI_CA_FILE {binary}: {convert}", Problem(binary, null, null));
+        Assert.Equal($"OPENAI_CLIENT_CERT_FILE {binary}: {convert}", Problem(null, binary, null));
+        Assert.Equal($"OPENAI_CLIENT_KEY_FILE {binary}: {convert}", Problem(null, good, binary));
         Assert.StartsWith("OPENAI_CA_FILE ", Problem(Write("torn.pem",
             "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), null, null), StringComparison.Ordinal);
     }
@@ -158,5 +207,74 @@ public sealed class UpstreamTlsTests : IDisposable
         var path = _directory.File(name);
         File.WriteAllText(path, text);
         return path;
+    }
+
+    /// <summary>A root, an intermediate CA of it, and a server's certificate of that one, for localhost.
+    /// </summary>
+    private sealed class TestChain
+    {
+        private readonly Dictionary<string, X509Certificate2> _certificates = [];
+
+        public TestChain()
+        {
+            Add("root", null, days: 9, isAuthority: true);
+            Add("intermediate", "root", days: 3, isAuthority: true);
+            Add("leaf", "intermediate", days: 2, isAuthority: false);
+            Add("leaf-elsewhere", "intermediate", days: 2, isAuthority: false, host: "example.com");
+            Add("other", null, days: 9, isAuthority: true);
+            Add("old", "root", days: -3, isAuthority: true);
+            Add("leaf-of-old", "old", days: -4, isAuthority: false);
+        }
+
+        public X509Certificate2 this[string name] => _certificates[name];
+
+        /// <param name="name">Its own name.</param>
+        /// <param name="issuer">Its issuer's; null for itself.</param>
+        /// <param name="days">The day on which it ends, from today.</param>
+        /// <param name="isAuthority">Whether it may issue others.</param>
+        /// <param name="host">The server that it is for.</param>
+        private void Add(string name, string? issuer, int days, bool isAuthority, string host = "localhost")
+        {
+            var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+            var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
+            request.CertificateExtensions.Add(new X509BasicConstraintsExtension(isAuthority, false, 0, true));
+            var names = new SubjectAlternativeNameBuilder();
+            names.AddDnsName(host);
+            request.CertificateExtensions.Add(names.Build());
+            var today = DateTimeOffset.UtcNow;
+            var (begin, end) = (today.AddDays(-9), today.AddDays(days));
+            using var bare = issuer is null ? request.CreateSelfSigned(begin, end)
+                : request.Create(_certificates[issuer], begin, end, Guid.NewGuid().ToByteArray());
+            using var made = bare.HasPrivateKey ? bare : bare.CopyWithPrivateKey(key);
+            // Loaded again: a server does not take a key that lives in memory alone everywhere.
+            _certificates[name] = X509CertificateLoader.LoadPkcs12(made.Export(X509ContentType.Pkcs12), null);
+        }
+    }
+
+    /// <summary>Two ends of TLS over a connection of this process.</summary>
+    private sealed class SslStreamPair : IDisposable
+    {
+        private readonly Socket _listener = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+
+        public SslStreamPair()
+        {
+            _listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+            _listener.Listen();
+            var client = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            client.Connect(_listener.LocalEndPoint!);
+            Client = new SslStream(new NetworkStream(client, ownsSocket: true));
+            Server = new SslStream(new NetworkStream(_listener.Accept(), ownsSocket: true));
+        }
+
+        public SslStream Client { get; }
+
+        public SslStream Server { get; }
+
+        public void Dispose()
+        {
+            Client.Dispose();
+            Server.Dispose();
+            _listener.Dispose();
+        }
     }
 }
