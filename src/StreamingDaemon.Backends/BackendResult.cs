@@ -32,6 +32,9 @@ public sealed record BackendResult(
     /// <summary>The connection died unnoticed while the request waited on it; a new one may do.</summary>
     internal bool IsConnectionDead { get; init; }
 
+    /// <summary>The upstream says, under a status of success, that it does not have the model.</summary>
+    internal bool LacksModel { get; init; }
+
     /// <summary>Why the upstream says that the answer ended (<c>stop</c>, <c>length</c> …): its own word, for
     /// the log; null if it did not say.</summary>
     public string? FinishReason { get; init; }

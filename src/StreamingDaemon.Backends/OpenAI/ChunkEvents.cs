@@ -9,9 +9,13 @@ internal readonly struct ChunkEvents(ChunkReader chunks) : IEventReader
 
     public bool IsFinished => chunks.SawFinishReason;
 
+    public bool GoesOnAfterFinish => chunks.GoesOnAfterFinish;
+
     public string? FinishReason => chunks.FinishReason;
 
     public string? Error => chunks.Error;
+
+    public bool LacksModel => chunks.LacksModel;
 
     public bool HasAnswer => chunks.HasAnswer;
 
@@ -21,7 +25,7 @@ internal readonly struct ChunkEvents(ChunkReader chunks) : IEventReader
 
     public EventKind Read(string eventType, ReadOnlySpan<byte> data) => chunks.Read(eventType, data);
 
-    public bool IsError(ReadOnlySpan<byte> data) => ChunkReader.IsError(data);
+    public bool IsError(ReadOnlySpan<byte> data) => ErrorSigns.AreIn(data);
 
     public void End(bool isWhole) => chunks.End(isWhole);
 

@@ -31,11 +31,17 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     /// <summary>True once the choice carried a finish reason.</summary>
     public bool SawFinishReason => _choices.IsFinished;
 
+    /// <inheritdoc cref="IEventReader.GoesOnAfterFinish"/>
+    public bool GoesOnAfterFinish => _choices.GoesOnAfterFinish;
+
     /// <inheritdoc cref="IEventReader.FinishReason"/>
     public string? FinishReason => UpstreamErrorCode.Name(_choices.FinishReason, secret);
 
     /// <inheritdoc cref="IEventReader.Error"/>
     public string? Error { get; private set; }
+
+    /// <inheritdoc cref="IEventReader.LacksModel"/>
+    public bool LacksModel { get; private set; }
 
     /// <inheritdoc cref="IEventReader.HasAnswer"/>
     public bool HasAnswer => _choices.HasAnswer;
@@ -104,29 +110,6 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         return EventKind.Delta;
     }
 
-    /// <inheritdoc cref="IEventReader.IsError"/>
-    public static bool IsError(ReadOnlySpan<byte> data)
-    {
-        try
-        {
-            var reader = new Utf8JsonReader(data, JsonText.Options);
-            var signs = new ErrorSigns();
-            while (reader.Read() && reader.TokenType == JsonTokenType.StartArray)
-            {
-            }
-
-            if (reader.TokenType != JsonTokenType.StartObject)
-                return false;
-            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-                signs.ReadField(ref reader);
-            return signs.IsError;
-        }
-        catch (JsonException)
-        {
-            return false;
-        }
-    }
-
     /// <inheritdoc cref="IEventReader.End"/>
     public void End(bool isWhole)
     {
@@ -176,6 +159,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
 
     private EventKind ReadErrorEvent(ReadOnlySpan<byte> data)
     {
+        LacksModel = MissingModel.IsNamed(data);
         Error = UpstreamErrorCode.FromBody(data, secret)
             ?? UpstreamErrorCode.Name(Encoding.UTF8.GetString(data[..Math.Min(data.Length, 80)]), secret);
         return EventKind.Error;
@@ -256,6 +240,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         if (signs.IsError || _choices.IsFailed)
         {
             Error = UpstreamErrorCode.FromBody(value, secret) ?? FailedReason();
+            LacksModel = signs.IsError && MissingModel.IsNamed(value);
             return true;
         }
 

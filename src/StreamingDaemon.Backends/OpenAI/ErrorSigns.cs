@@ -51,6 +51,29 @@ internal struct ErrorSigns
     private readonly bool IsLikelyAlone => !IsOtherEvent
         && ((_hasMessage && !_isNotYet && EnvelopeAt is null) || (_isWrapped && !HasChoicesField));
 
+    /// <inheritdoc cref="IEventReader.IsError"/>
+    public static bool AreIn(ReadOnlySpan<byte> data)
+    {
+        try
+        {
+            var reader = new Utf8JsonReader(data, JsonText.Options);
+            var signs = new ErrorSigns();
+            while (reader.Read() && reader.TokenType == JsonTokenType.StartArray)
+            {
+            }
+
+            if (reader.TokenType != JsonTokenType.StartObject)
+                return false;
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+                signs.ReadField(ref reader);
+            return signs.IsError;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Reads one field of the event's object. The reader is at its name, and ends after its value.
     /// </summary>
     public void ReadField(ref Utf8JsonReader reader)
@@ -113,8 +136,7 @@ internal struct ErrorSigns
                 ReadErrorField(ref reader);
                 break;
             default:
-                reader.Read();
-                _isWrapped |= ReadWrapper(ref reader);
+                ReadAnyField(ref reader);
                 break;
         }
 
@@ -130,6 +152,18 @@ internal struct ErrorSigns
     private static bool IsErrorName(ref Utf8JsonReader reader) =>
         reader.ValueIsEscaped ? JsonText.Equals(ref reader, "error"u8)
         : (reader.ValueSpan[0] | 0x20) == 'e' && Ascii.EqualsIgnoreCase(reader.ValueSpan[..3], "err"u8);
+
+    /// <summary>Bedrock's own stream: <c>{"throttlingException":{"message":…}}</c>. Or an object around an
+    /// error.</summary>
+    private void ReadAnyField(ref Utf8JsonReader reader)
+    {
+        var isException = reader.ValueSpan.EndsWith("Exception"u8);
+        reader.Read();
+        if (isException)
+            _isLikely |= !JsonValue.IsNothing(ref reader);
+        else
+            _isWrapped |= ReadWrapper(ref reader);
+    }
 
     /// <summary>A field <c>error</c> is certain, a longer name only likely.</summary>
     private void ReadErrorField(ref Utf8JsonReader reader)

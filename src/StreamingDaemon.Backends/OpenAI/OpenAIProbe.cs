@@ -17,10 +17,11 @@ internal sealed class OpenAIProbe(OpenAIOptions options)
     public async Task<IReadOnlyList<UpstreamFinding>> RunAsync(CancellationToken cancellationToken)
     {
         var (result, firstToken) = await AskAsync(1, cancellationToken);
-        // Some models know this limit only under another name, and models that think may spend the token on
-        // that. The answer is left at its first token anyway.
-        if (firstToken is null && (result is { UpstreamStatus: 400 or 422, Fault: UpstreamFault.ClientError }
-            or { Fault: UpstreamFault.EmptyAnswer, FinishReason: not null }))
+        // Some models know this limit only under another name; some gateways answer that with a 500 or under
+        // a 200. Models that think may spend the token on that. The answer is left at its first token anyway.
+        if (firstToken is null && (result.UpstreamStatus is 400 or 422 or 500
+            || result.Fault is UpstreamFault.ErrorEvent or UpstreamFault.NotAStream
+            || result is { Fault: UpstreamFault.EmptyAnswer, FinishReason: not null }))
         {
             (result, firstToken) = await AskAsync(null, cancellationToken);
         }

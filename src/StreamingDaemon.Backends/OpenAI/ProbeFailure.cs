@@ -51,6 +51,12 @@ internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, B
         UpstreamFault.ConnectTimeout when Step == "TLS" => TlsHint(),
         UpstreamFault.ConnectTimeout => $"A firewall drops the packets, or {Base} is not its address",
         UpstreamFault.Tls => TlsHint(),
+        UpstreamFault.Reset when trace.Protocol is not null && options.ClientCertFile is { } certificate =>
+            "Its log may say why. Does it accept the certificate in "
+            + $"{certificate} (OPENAI_CLIENT_CERT_FILE), and does that file hold the CAs below the root?",
+        UpstreamFault.Reset when trace.Protocol is not null =>
+            "Its log may say why. Does it want a client certificate (OPENAI_CLIENT_CERT_FILE)? A proxy or a "
+            + "firewall may cut the connection too",
         UpstreamFault.Reset => "Its log may say why. A proxy or a firewall may cut the connection",
         UpstreamFault.Unauthorized => KeyHint(),
         UpstreamFault.RateLimited => "The key is over its limit or its budget: see the provider's page",
@@ -98,8 +104,8 @@ internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, B
             ? $"it is not for {options.ApiBase.Host}"
             : notAfter < DateTime.UtcNow ? $"it ended on {notAfter:yyyy-MM-dd}"
             : options.CaFile is { } ca
-                ? $"{ca} (OPENAI_CA_FILE) does not hold the root of its chain, "
-                    + "or the server leaves out a certificate below that root"
+                ? $"{ca} (OPENAI_CA_FILE) holds no certificate of its chain, "
+                    + "or the server leaves out one below it"
             : "its issuer is not trusted: install that CA on this machine";
         return $"The certificate is of {name}, by {issuer}: {wrong}";
     }

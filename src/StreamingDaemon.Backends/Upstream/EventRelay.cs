@@ -28,6 +28,9 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
     /// <inheritdoc cref="IEventReader.IsFinished"/>
     public bool IsFinished => events.IsFinished;
 
+    /// <inheritdoc cref="IEventReader.GoesOnAfterFinish"/>
+    public bool GoesOnAfterFinish => events.GoesOnAfterFinish;
+
     /// <inheritdoc cref="IEventReader.Parts"/>
     public int Parts => _parts;
 
@@ -59,7 +62,10 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
     public ValueTask<BackendResult> EndAsync(RelayEnd end) => EndAsync(end switch
     {
         RelayEnd.Done => BackendResult.Completed,
-        RelayEnd.Error => UpstreamFailures.FromEvent(events.Error, status),
+        RelayEnd.Error => UpstreamFailures.FromEvent(events.Error, status) with
+        {
+            LacksModel = events.LacksModel,
+        },
         RelayEnd.TooLong => UpstreamFailures.TooLong(maxEventBytes, status),
         RelayEnd.NoProgress => UpstreamFailures.NoProgress(MaxIdleBytes, status),
         _ => UpstreamFailures.Malformed(status),

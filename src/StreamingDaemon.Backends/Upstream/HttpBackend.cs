@@ -81,6 +81,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             }
 
             var result = failed ?? await ReadAsync(response!, request, body, sink, cancellationToken);
+            if (result.LacksModel)
+                result = UpstreamFailures.WithModel(result, ModelOf(request.Model));
             if (result.UpstreamStatus == Unauthorized && !isRenewed
                 && (isRenewed = await _upstream.Key.RenewAsync(key, cancellationToken)))
             {
@@ -191,7 +193,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
                         mayBeVersion: false, cancellationToken);
             }
         }
-        catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
+        catch (Exception exception)
+            when (UpstreamFailures.IsUpstreams(exception) || cancellationToken.IsCancellationRequested)
         {
             response.Dispose();
             cancellationToken.ThrowIfCancellationRequested();
@@ -208,7 +211,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             var retryAfter = UpstreamRetryAfter.Of(headers, DateTimeOffset.UtcNow);
             var failed = await _failures.FromResponseAsync((int)response.StatusCode, contentType,
                 AnswerBody.ValueOf(headers, "x-should-retry"), content,
-                MissingModel.Describe(model, DefaultModel, _upstream.ModelHint), cancellationToken);
+                ModelOf(model), cancellationToken);
             if (content is null && response.IsSuccessStatusCode && AnswerBody.HasCoding(response))
             {
                 failed = failed with
@@ -225,6 +228,9 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             };
         }
     }
+
+    private string ModelOf(string? named) =>
+        MissingModel.Describe(named, DefaultModel, _upstream.ModelHint);
 
     /// <summary>Waits at least this long: a timer may fire some milliseconds early, and the upstream would
     /// refuse again.</summary>

@@ -38,12 +38,19 @@ internal interface IEventReader : IDisposable
     /// marker, and in any way.</summary>
     bool IsFinished { get; }
 
+    /// <summary>True once a part of the answer came after a finish reason: some servers send one with each
+    /// chunk, and it says nothing.</summary>
+    bool GoesOnAfterFinish { get; }
+
     /// <summary>Why the answer ended, in the upstream's word; null if it did not say. Safe to log.</summary>
     string? FinishReason { get; }
 
     /// <summary>The upstream's name for the last <see cref="EventKind.Error"/>, or null. Never a message:
     /// messages quote prompts and keys.</summary>
     string? Error { get; }
+
+    /// <summary>True if the last <see cref="EventKind.Error"/> says that the model is unknown.</summary>
+    bool LacksModel { get; }
 
     /// <summary>True once there was anything that the stream can show.</summary>
     bool HasAnswer { get; }

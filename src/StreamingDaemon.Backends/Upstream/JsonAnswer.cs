@@ -23,6 +23,7 @@ internal static class JsonAnswer
                     return UpstreamFailures.NotAStream(events.Error, status) with
                     {
                         FinishReason = events.FinishReason,
+                        LacksModel = events.LacksModel,
                     };
                 case EventKind.Malformed:
                     return UpstreamFailures.Malformed(status);

@@ -7,11 +7,17 @@ namespace StreamingDaemon.Backends.Upstream;
 /// no common code for it.</summary>
 internal static partial class MissingModel
 {
+    /// <summary>How much of an error is read, bytes.</summary>
+    private const int MaxErrorBytes = 4096;
+
     /// <param name="status">The HTTP status.</param>
     /// <param name="body">The body, or its beginning.</param>
     public static bool IsNamed(int status, ReadOnlySpan<byte> body) =>
-        status is >= 400 and <= 500 and not (401 or 408 or 409 or 429)
-        && Phrases().IsMatch(Encoding.UTF8.GetString(body));
+        status is >= 400 and <= 500 and not (401 or 408 or 409 or 429) && IsNamed(body);
+
+    /// <summary>As the other, for an error under a status of success.</summary>
+    public static bool IsNamed(ReadOnlySpan<byte> error) =>
+        Phrases().IsMatch(Encoding.UTF8.GetString(error[..Math.Min(error.Length, MaxErrorBytes)]));
 
     /// <summary>OpenAI, vLLM, Ollama, LM Studio, LiteLLM: "model … not found" or "does not exist".
     /// OpenRouter, Azure and Ollama have words of their own.</summary>

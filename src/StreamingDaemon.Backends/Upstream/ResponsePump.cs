@@ -32,6 +32,10 @@ internal sealed class ResponsePump<TEvents>
     /// <summary>Silence accepted between the finish reason and the end.</summary>
     private const int GraceMs = 1_000;
 
+    /// <summary>The same, if the answer went on after a finish reason
+    /// (<see cref="IEventReader.GoesOnAfterFinish"/>).</summary>
+    private const int LongGraceMs = 10_000;
+
     /// <summary>Time for the body to end after the answer, and how much more it may send.</summary>
     private const int LimitOfRestMs = 2_000;
     private const int LimitOfRestBytes = 64 * 1024;
@@ -205,7 +209,7 @@ internal sealed class ResponsePump<TEvents>
         var now = Environment.TickCount64;
         if (_graceEndsMs == 0 || _relay.Parts != _partsBeforeGrace)
         {
-            _graceEndsMs = now + GraceMs;
+            _graceEndsMs = now + (_relay.GoesOnAfterFinish ? LongGraceMs : GraceMs);
             _partsBeforeGrace = _relay.Parts;
             _sink.OnAnswerWhole();
         }
@@ -264,10 +268,13 @@ internal sealed class ResponsePump<TEvents>
         BackendResult result;
         try
         {
-            var isUpstreams = fault is null || UpstreamFailures.IsUpstreams(fault);
-            if ((_relay.FaultOfSink ?? (isUpstreams ? null : fault)) is { } ours)
-                ExceptionDispatchInfo.Throw(ours);
+            if (_relay.FaultOfSink is { } ofSink)
+                ExceptionDispatchInfo.Throw(ofSink);
+            // Before the fault: a copy whose response Abort disposes may throw anything, as the HTTP client's
+            // NullReferenceException.
             _cancellationToken.ThrowIfCancellationRequested();
+            if (fault is not null && !UpstreamFailures.IsUpstreams(fault))
+                ExceptionDispatchInfo.Throw(fault);
             result = await _relay.EndWithBodyAsync(fault);
         }
         catch (Exception exception)

@@ -125,8 +125,20 @@ internal static class UpstreamErrorCode
             ?? First(Inner(error, "metadata"), ["error_type"], secret);
         var code = First(error, s_codeFields, secret);
         return type is null || code is null || type == code
-            ? type ?? code ?? OfWrapper(error, isUsual: false, secret, depth)
+            ? type ?? code ?? OfException(error, secret) ?? OfWrapper(error, isUsual: false, secret, depth)
             : $"{type}/{code}";
+    }
+
+    /// <summary>Bedrock's own stream names an error by the field that holds it.</summary>
+    private static string? OfException(JsonElement error, string secret)
+    {
+        foreach (var property in error.EnumerateObject())
+        {
+            if (property.Name.EndsWith("Exception", StringComparison.Ordinal))
+                return Name(property.Name, secret);
+        }
+
+        return null;
     }
 
     /// <summary>The name of an error inside an object that is around it.</summary>

@@ -141,13 +141,20 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         var word = UpstreamErrorCode.FromBody(bytes.Span, options.Key.Hidden);
         what = WithWord(what, word);
         if (MissingModel.IsNamed(status, bytes.Span))
-            what = $"{what}; it does not have the model {model}";
+            what = WithoutModel(what, model);
         return BackendResult.Failed(fault, what, status) with
         {
             ShouldRetry = RetryAdvice.Of(status, shouldRetry, bytes.Span),
             RetryAfter = UpstreamRetryAfter.OfBody(bytes.Span),
         };
     }
+
+    /// <summary>Names the model that the upstream does not have.</summary>
+    public static BackendResult WithModel(BackendResult result, string model) =>
+        result with { Reason = WithoutModel(result.Reason, model) };
+
+    private static string WithoutModel(string? what, string model) =>
+        $"{what}; it does not have the model {model}";
 
     private static UpstreamFault FaultOf(int status) => status switch
     {

@@ -1,3 +1,5 @@
+using StreamingDaemon.Backends.OpenAI;
+using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.Backends.Tests.OpenAI;
@@ -27,6 +29,27 @@ public sealed class CancellationTests
         var thrown = await Assert.ThrowsAnyAsync<OperationCanceledException>(() => streaming);
         Assert.Equal(client.Token, thrown.CancellationToken);
         await (await upstream.Server.NextRequestAsync(TestLimits.Wait)).Aborted.WithinLimit();
+    }
+
+    /// <summary>The HTTP client throws a NullReferenceException if a response with a Content-Length is disposed
+    /// while it is copied.</summary>
+    [Fact]
+    public async Task Client_that_disconnects_within_a_write_is_no_fault_of_the_daemon()
+    {
+        const string chunk = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
+        using var client = new CancellationTokenSource();
+        await using var server = await FakeLlmServer.StartAsync(FakeLlmTransport.Http1);
+        server.Scenario = exchange =>
+        {
+            exchange.Context.Response.ContentLength = chunk.Length;
+            return exchange.RespondAsync(200, "text/event-stream", chunk);
+        };
+        using var backend = new OpenAIBackend(
+            new OpenAIOptions { ApiKey = BackendUnderTest.ApiKey, ApiBase = server.BaseAddress },
+            new RetryPolicy(0), new BackendContext { WriteBatch = new BatchAtWhoseEndTheClientLeaves(client) });
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            () => backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), client.Token).WithinLimit());
     }
 
     [Theory]
@@ -140,5 +163,16 @@ public sealed class CancellationTests
         Assert.Contains(StreamOutcome.ClientGone, outcomes);
         upstream.Sink = new RecordingSink();
         Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
+    }
+
+    private sealed class BatchAtWhoseEndTheClientLeaves(CancellationTokenSource client) : IWriteBatch
+    {
+        public void BeginBatch()
+        {
+        }
+
+        public void EndBatch() => client.Cancel();
+
+        public void EndBatchLater() => client.Cancel();
     }
 }

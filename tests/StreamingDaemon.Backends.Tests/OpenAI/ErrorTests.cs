@@ -26,6 +26,23 @@ public sealed class ErrorTests
         Assert.Equal(0, upstream.Sink.Started);
     }
 
+    [Theory]
+    [InlineData("application/json",
+        """{"error":{"message":"x","type":"invalid_request_error","code":"model_not_found"}}""",
+        "the upstream answered with an error under HTTP 200 (invalid_request_error/model_not_found)")]
+    [InlineData("text/event-stream", "data: {\"error\":\"model 'm' not found\"}\n\n",
+        "the upstream sent an error in its stream")]
+    [InlineData("text/event-stream", "event: error\ndata: {\"code\":\"DeploymentNotFound\"}\n\n",
+        "the upstream sent an error in its stream (DeploymentNotFound)")]
+    public async Task Error_under_200_about_the_model_names_it(string contentType, string body, string reason)
+    {
+        await using var upstream = await BackendUnderTest.StartAsync(
+            scenario: exchange => exchange.RespondAsync(200, contentType, body));
+        var result = await upstream.StreamAsync();
+        Assert.Equal($"{reason}; it does not have the model 'gpt-4o-mini', named by OPENAI_MODEL (openai.model)",
+            result.Reason);
+    }
+
     [Fact]
     public async Task Error_body_that_never_ends_is_waited_for_no_longer_than_its_limit()
     {

@@ -22,7 +22,8 @@ public sealed class Http2FrameTests
         await using var server = new RawHttp2Server(stream => SendAsync(stream, end, stream.Text("Hi"), stream.Finish));
         var (result, sink) = await AskAsync(server);
         Assert.Equal((StreamOutcome.Completed, "Hi"), (result.Outcome, sink.Whole));
-        Assert.Equal(("stop", 1), (result.FinishReason, server.Requests));
+        Assert.Equal("stop", result.FinishReason);
+        AssertOneRequest(server, end);
     }
 
     [Theory]
@@ -32,7 +33,8 @@ public sealed class Http2FrameTests
         await using var server = new RawHttp2Server(stream => SendAsync(stream, end, stream.Text("Hi")));
         var (result, sink) = await AskAsync(server);
         Assert.Equal((StreamOutcome.UpstreamError, UpstreamFault.BrokenOff), (result.Outcome, result.Fault));
-        Assert.Equal(("Hi", 1), (sink.Whole, server.Requests));
+        Assert.Equal("Hi", sink.Whole);
+        AssertOneRequest(server, end);
     }
 
     [Theory]
@@ -252,6 +254,11 @@ public sealed class Http2FrameTests
         if (words[0] == "rst")
             stream.ResetConnection();
     }
+
+    /// <summary>A client that writes (its SETTINGS) into a connection that is reset does not read what came
+    /// before the reset. It then asks again, as nothing had arrived.</summary>
+    private static void AssertOneRequest(RawHttp2Server server, string end) =>
+        Assert.InRange(server.Requests, 1, end == "rst" ? 2 : 1);
 
     private static async Task<(BackendResult Result, RecordingSink Sink)> AskAsync(
         RawHttp2Server server, string prompt = "Hello")
