@@ -158,6 +158,7 @@ public static class StartChecks
             var directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
             if (!Directory.Exists(directory))
                 return new("socket", CheckStatus.Failed, $"{directory} does not exist: create it first");
+            SocketPathLock.Check(path);
             if (LinuxNative.CheckWritable(directory) is < 0 and var error)
             {
                 return new("socket", CheckStatus.Failed, error == -Errno.Access

@@ -14,10 +14,11 @@ public sealed class ThreadShortageTests
     [InlineData(2, "odd releases")]
     [InlineData(3, "releases")]
     [InlineData(4, "handoff data")]
-    [InlineData(5, "io_uring loop 2")]
-    [InlineData(6, "handoffs")]
-    [InlineData(7, "io_uring loop")]
-    [InlineData(8, "handoffs")]
+    [InlineData(5, "socket path")]
+    [InlineData(6, "io_uring loop 2")]
+    [InlineData(7, "handoffs")]
+    [InlineData(8, "io_uring loop")]
+    [InlineData(9, "handoffs")]
     public async Task Start_that_is_refused_a_thread_says_so_and_leaves_nothing_behind(int refused, string name)
     {
         var before = OpenDescriptors.SocketsAndRings();

@@ -12,6 +12,13 @@ internal sealed class HeldConnection(Socket socket, long arrival, long nowMs) : 
     /// <summary>How long the head may take, from the accept.</summary>
     private const int HeadMs = 5_000;
 
+    /// <summary>Pause after a look that found nothing new, although poll(2) reported something: behind an
+    /// urgent byte (MSG_OOB) the kernel shows no more, and reports it for ever.</summary>
+    private const int PauseMs = 100;
+
+    private int _seen;
+    private long _pausedUntilMs;
+
     public Socket Socket { get; } = socket;
 
     /// <summary>Its number in the order of the accepts.</summary>
@@ -26,14 +33,31 @@ internal sealed class HeldConnection(Socket socket, long arrival, long nowMs) : 
 
     public bool IsClosed { get; private set; }
 
+    /// <summary>When the gate must look again.</summary>
+    public long DueMs => Math.Min(DeadlineMs, _pausedUntilMs > 0 ? _pausedUntilMs : long.MaxValue);
+
     /// <summary>The events to ask poll(2) for.</summary>
-    public short Events => IsWhole ? (short)0 : (short)(PollSet.In | PollSet.PeerEnded);
+    public short Events => IsWhole ? (short)0
+        : _pausedUntilMs > 0 ? PollSet.PeerEnded : (short)(PollSet.In | PollSet.PeerEnded);
 
     /// <summary>Handles the events from poll(2), and closes the connection at its deadline.</summary>
     /// <param name="events">The events that poll(2) reported.</param>
     /// <param name="room">Scratch space of at least <see cref="MaxHeadBytes"/>.</param>
     /// <param name="nowMs">Now, as <see cref="Environment.TickCount64"/>.</param>
     public void Look(short events, Span<byte> room, long nowMs)
+    {
+        var before = _seen;
+        if (nowMs >= _pausedUntilMs)
+            _pausedUntilMs = 0;
+        LookFor(events, room, nowMs);
+        if (events != 0 && !IsWhole && _seen == before)
+            _pausedUntilMs = nowMs + PauseMs;
+    }
+
+    /// <summary>The same without asking poll(2): more may have arrived since.</summary>
+    public void LookAgain(Span<byte> room, long nowMs) => LookFor(PollSet.In, room, nowMs);
+
+    private void LookFor(short events, Span<byte> room, long nowMs)
     {
         try
         {
@@ -61,6 +85,7 @@ internal sealed class HeldConnection(Socket socket, long arrival, long nowMs) : 
             return;
         }
 
+        _seen = count;
         ReadOnlySpan<byte> seen = room[..count];
         IsWhole = HasWholeHead(seen);
         if (IsWhole)

@@ -152,7 +152,7 @@ internal sealed class ProbeGate : IAsyncDisposable
         foreach (var connection in _held)
         {
             // A complete one waits for a place: look again soon.
-            due = Math.Min(due, connection.IsWhole ? nowMs + 1 : connection.DeadlineMs);
+            due = Math.Min(due, connection.IsWhole ? nowMs + 1 : connection.DueMs);
         }
 
         return due == long.MaxValue ? -1 : (int)Math.Clamp(due - nowMs, 0, int.MaxValue);
@@ -241,7 +241,7 @@ internal sealed class ProbeGate : IAsyncDisposable
         }
 
         // Usually the request has arrived by now.
-        _held[^1].Look(PollSet.In, _room, nowMs);
+        _held[^1].LookAgain(_room, nowMs);
         if (_held[^1].IsWhole)
             HandOver(nowMs);
         RemoveClosed();
@@ -259,7 +259,7 @@ internal sealed class ProbeGate : IAsyncDisposable
             if (first.IsWhole)
                 continue;
             // Its request may have arrived since the last look.
-            first.Look(PollSet.In, _room, nowMs);
+            first.LookAgain(_room, nowMs);
             if (first.IsWhole && HandOver(nowMs))
                 return true;
             if (first.IsWhole)

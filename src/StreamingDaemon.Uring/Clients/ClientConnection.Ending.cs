@@ -25,6 +25,7 @@ internal sealed partial class ClientConnection
     /// it.</summary>
     private bool _isLeftBehind;
     private long _lingeredBytes;
+    private byte _fruitlessReads;
     private ClientEnd _end;
 
     /// <summary>A call that takes its socket's lock is under way.</summary>
@@ -132,7 +133,8 @@ internal sealed partial class ClientConnection
         else if ((result > 0 || result is -Errno.Again or -Errno.Intr)
                  && _lingeredBytes < _loop.Options.MaxLingerBytes)
         {
-            AwaitReadable();
+            if (MayReadAgain(result))
+                AwaitReadable();
         }
         else if (_isDraining && result >= 0 && (result > 0 || _loop.Options.KeepHalfClosed))
         {
@@ -146,6 +148,13 @@ internal sealed partial class ClientConnection
         {
             BeginClose(ClientEnd.Completed);
         }
+    }
+
+    /// <summary>Beyond the bound, the timer ends it.</summary>
+    private bool MayReadAgain(int result)
+    {
+        _fruitlessReads = (byte)(result > 0 ? 0 : _fruitlessReads + 1);
+        return _fruitlessReads <= MostFruitless;
     }
 
     /// <summary>The client sends no more.</summary>

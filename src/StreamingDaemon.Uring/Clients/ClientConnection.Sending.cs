@@ -19,6 +19,13 @@ internal sealed unsafe partial class ClientConnection
     /// <summary>Pause before repeating a send that the kernel had no memory for.</summary>
     private const int StallMs = 20;
 
+    /// <summary>Calls in a row that may find nothing although the socket was ready. Another holder can keep it
+    /// so: an error that nobody takes from its error queue (SO_TIMESTAMPING, MSG_ZEROCOPY), a BPF program that
+    /// sends elsewhere. Without a bound the loop would spin.</summary>
+    private const int MostFruitless = 16;
+
+    private byte _fruitlessSends;
+
     /// <summary>Bytes that the kernel reads from; <see cref="_sent"/> of them are gone.</summary>
     private NativeBuffer _sending;
     private int _sent;
@@ -33,7 +40,8 @@ internal sealed unsafe partial class ClientConnection
     /// <summary>The last bytes sent end inside a flush: nothing may come between.</summary>
     private bool _isInsideFlush;
 
-    /// <summary>The kernel had no memory for the send: it is repeated when the timer fires.</summary>
+    /// <summary>The kernel had no memory for the send, or took nothing although it reported room: it is repeated
+    /// when the timer fires.</summary>
     private bool _isStalled;
 
     /// <summary>When the client last took bytes, while some wait for it: ms of the loop's clock.</summary>
@@ -119,6 +127,7 @@ internal sealed unsafe partial class ClientConnection
         if (result > 0)
         {
             _sent += result;
+            _fruitlessSends = 0;
             _loop.Statistics.OnBytesSent(result);
             Stream!.OnSent(result, ofProducer: !_isSendingKeepAlive);
         }
@@ -157,11 +166,14 @@ internal sealed unsafe partial class ClientConnection
         if (result == -Errno.Again)
         {
             _hasMetFullBuffer = true;
-            AwaitWritable();
+            if (++_fruitlessSends <= MostFruitless)
+                AwaitWritable();
+            else
+                Stall(ClientEnd.SlowClient);
         }
         else if (result is -Errno.NoBufs or -Errno.NoMem)
         {
-            Stall();
+            Stall(ClientEnd.SocketError);
         }
         else if (IsInterrupted(result))
         {
@@ -240,15 +252,16 @@ internal sealed unsafe partial class ClientConnection
             _loop.SetTimer(this, Math.Min(leftMs, ProbeMs));
     }
 
-    /// <summary>Waits for memory, but no longer than for a client.</summary>
-    private void Stall()
+    /// <summary>Waits a moment, but no longer than for a client.</summary>
+    private void Stall(ClientEnd end)
     {
         if (_loop.NowMs - _progressMs >= _loop.Options.WriteTimeoutMs)
         {
-            BeginClose(ClientEnd.SocketError);
+            BeginClose(end);
             return;
         }
 
+        _fruitlessSends = 0;
         _isStalled = true;
         _loop.SetTimer(this, StallMs);
     }

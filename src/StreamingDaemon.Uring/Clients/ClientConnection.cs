@@ -266,6 +266,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         _hasMetFullBuffer = _isDraining = false;
         _sent = 0;
         _lingeredBytes = 0;
+        _fruitlessSends = _fruitlessReads = 0;
         _end = ClientEnd.None;
         Generation++;
         _table.OnFree(this, wasLeftBehind);

@@ -26,7 +26,7 @@ internal sealed class HandoffIntake : IHandoffSource
     {
         var options = loop.Options;
         (_loop, _balancer) = (loop, balancer);
-        _listener = HandoffListener.Open(options);
+        _listener = HandoffListener.Open(options, loop.Paths);
         try
         {
             Budget = options.Budget ?? DescriptorBudget.Read(options);
@@ -39,7 +39,7 @@ internal sealed class HandoffIntake : IHandoffSource
         }
         catch
         {
-            _listener.Unlink(HandoffListener.LastPatienceMs);
+            _listener.Unlink(loop.Paths, hasStreams: false);
             _listener.Dispose();
             throw;
         }
@@ -88,7 +88,7 @@ internal sealed class HandoffIntake : IHandoffSource
     public void BeginDrain()
     {
         // The path first: new connects fail at once, or reach a successor. We serve the queued ones.
-        _listener.Unlink();
+        _listener.Unlink(_loop.Paths, hasStreams: true);
         _acceptor.BeginDrain();
     }
 
@@ -100,7 +100,7 @@ internal sealed class HandoffIntake : IHandoffSource
 
     public void BeginClose()
     {
-        _listener.Unlink(HandoffListener.LastPatienceMs);
+        _listener.Unlink(_loop.Paths, hasStreams: false);
         if (_listener.TakeDescriptor() is >= 0 and var fd)
             _loop.Releases.Add(fd, ReleaseKind.Odd);
         _balancer.DismissOthers();

@@ -1,5 +1,6 @@
 using System.Text;
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Threads;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
 namespace StreamingDaemon.Uring.Handoff;
@@ -13,6 +14,10 @@ internal sealed class HandoffListener : IDisposable
 {
     /// <summary>How long to wait for the lock when there are no streams any more.</summary>
     public const int LastPatienceMs = 100;
+
+    /// <summary>How long the loop waits for the file system when a drain begins: normally the path is gone
+    /// before the queue is emptied.</summary>
+    private const int DrainPatienceMs = 50;
 
     private FileIdentity _identity;
     private bool _refusesMore;
@@ -32,19 +37,34 @@ internal sealed class HandoffListener : IDisposable
     /// <summary>Where clients find it.</summary>
     public string Path { get; }
 
-    /// <summary>Why <see cref="Unlink"/> left the path; null if it did not.</summary>
+    /// <summary>Why <see cref="Unlink(int)"/> left the path; null if it did not.</summary>
     public string? Left { get; private set; }
 
     /// <exception cref="HandoffServerException">The path is unusable, or the passed socket is of the wrong
     /// kind; the message says why.</exception>
     public static HandoffListener Open(HandoffServerOptions options) =>
-        options.PassedSocket >= 0 ? Adopt(options) : Bind(options);
+        options.PassedSocket >= 0 ? Adopt(options) : Bind(options, GroupOf(options));
 
-    private static HandoffListener Bind(HandoffServerOptions options)
+    /// <summary>As above; a file system that does not answer ends it with that.</summary>
+    /// <param name="options">What the server was told.</param>
+    /// <param name="paths">Makes the calls on the path.</param>
+    public static HandoffListener Open(HandoffServerOptions options, PathThread paths)
+    {
+        if (options.PassedSocket >= 0)
+            return Adopt(options);
+        var group = GroupOf(options);
+        return new PathOpening(options.SocketPath, () => Bind(options, group)).Run(paths);
+    }
+
+    private static uint? GroupOf(HandoffServerOptions options)
+    {
+        _ = SocketPath.AddressOf(options.SocketPath);
+        return options.SocketGroup is { Length: > 0 } name ? SocketPath.GroupOf(name) : null;
+    }
+
+    private static HandoffListener Bind(HandoffServerOptions options, uint? group)
     {
         var path = options.SocketPath;
-        _ = SocketPath.AddressOf(path);
-        uint? group = options.SocketGroup is { Length: > 0 } name ? SocketPath.GroupOf(name) : null;
         var type = options.UseStreamSocket ? SockStream : SockSeqPacket;
         var fd = LinuxNative.Socket(AfUnix, type | SockCloExec | SockNonBlock);
         if (fd < 0)
@@ -165,12 +185,15 @@ internal sealed class HandoffListener : IDisposable
 
     /// <summary>Removes the path, if it still names our socket. If the lock is held, a later call tries
     /// again.</summary>
-    /// <param name="patienceMs">How long to wait for another holder of the lock. 0 while there are streams:
-    /// they would stall as long.</param>
+    /// <param name="patienceMs">How long to wait for another holder of the lock.</param>
     public void Unlink(int patienceMs = 0)
     {
         if (_identity == default)
+        {
+            Left = null;
             return;
+        }
+
         try
         {
             using var held = SocketPathLock.Take(Path, patienceMs);
@@ -184,6 +207,17 @@ internal sealed class HandoffListener : IDisposable
             // Without the lock it might be a successor's by now: keep it; the next start finds it stale.
             Left = e.Message;
         }
+    }
+
+    /// <summary>As above, by the thread of the path. While there are streams they stall as long as it takes,
+    /// so it waits for nobody.</summary>
+    public void Unlink(PathThread paths, bool hasStreams)
+    {
+        if (IsPassed)
+            return;
+        var (lockMs, callMs) = hasStreams ? (0, DrainPatienceMs) : (LastPatienceMs, PathOpening.PatienceMs);
+        if (!paths.TryRun(() => Unlink(lockMs), callMs))
+            Left = PathOpening.Silence(Path);
     }
 
     /// <summary>

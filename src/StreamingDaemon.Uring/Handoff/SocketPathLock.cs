@@ -1,4 +1,5 @@
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Handoff;
 
@@ -20,6 +21,9 @@ internal readonly struct SocketPathLock : IDisposable
     public const int StartPatienceMs = 5_000;
 
     private const int OwnerOnly = 0x180; // 0600
+
+    private static int ReadWrite => FileNative.OpenReadWrite | FileNative.OpenCloExec
+        | FileNative.OpenNonBlock | FileNative.OpenNoFollow;
 
     private readonly string _path;
     private readonly int _fd;
@@ -49,6 +53,7 @@ internal readonly struct SocketPathLock : IDisposable
                     + $"{patienceMs} ms. End that process", Errno.Again);
             }
 
+            PathThread.ShowLife();
             Thread.Sleep(1);
         }
     }
@@ -61,19 +66,29 @@ internal readonly struct SocketPathLock : IDisposable
         _ = LinuxNative.Close(_fd);
     }
 
+    /// <summary>Would a start get the lock? Makes no file.</summary>
+    /// <exception cref="HandoffServerException">Something is there that is not ours.</exception>
+    public static void Check(string socketPath)
+    {
+        var path = socketPath + Suffix;
+        if (!IsThereAndOurs(path))
+            return;
+        // An open may hang (FUSE): that is what a check is to find.
+        if (FileNative.Open(path, ReadWrite, 0) is >= 0 and var fd)
+            _ = LinuxNative.Close(fd);
+    }
+
     /// <summary>One attempt, which waits for nobody.</summary>
     /// <returns>The locked file, or -EAGAIN: another process holds it, or has just removed it.</returns>
     private static int TryTake(string path)
     {
-        const int Flags = FileNative.OpenReadWrite | FileNative.OpenCloExec | FileNative.OpenNonBlock;
-        var flags = Flags | FileNative.OpenNoFollow;
-        var fd = FileNative.Open(path, flags | FileNative.OpenCreate | FileNative.OpenExclusive, OwnerOnly);
+        var fd = FileNative.Open(path, ReadWrite | FileNative.OpenCreate | FileNative.OpenExclusive, OwnerOnly);
         if (fd == -Errno.Exist)
         {
             // Looked at before it is opened: the open alone does something to some devices.
             if (!IsThereAndOurs(path))
                 return -Errno.Again;
-            fd = FileNative.Open(path, flags, 0);
+            fd = FileNative.Open(path, ReadWrite, 0);
             // Removed meanwhile; or a lease is on it (F_SETLEASE), which an open would wait for.
             if (fd is -Errno.NoEnt or -Errno.Again)
                 return -Errno.Again;

@@ -104,6 +104,9 @@ internal sealed class LoopContext : IDisposable
     /// <summary>Of all loops.</summary>
     public HandoffDataThread Data => _threads.Data;
 
+    /// <summary>Makes the calls on the socket's path.</summary>
+    public PathThread Paths => _threads.Paths;
+
     /// <summary>Has the handoff data of a stream read, and its handler called. From any thread.</summary>
     public void ReadData(ClientStream stream)
     {

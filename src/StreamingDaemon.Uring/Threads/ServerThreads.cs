@@ -12,6 +12,7 @@ internal sealed class ServerThreads
             OddReleaser = new DescriptorReleaser("odd releases", null, options);
             Releaser = new DescriptorReleaser("releases", OddReleaser, options);
             Data = new HandoffDataThread(options);
+            Paths = new PathThread(options);
         }
         catch
         {
@@ -40,12 +41,16 @@ internal sealed class ServerThreads
     /// <summary>Reads handoff data that came in descriptors.</summary>
     public HandoffDataThread Data { get; }
 
+    /// <summary>Makes the calls on the socket's path.</summary>
+    public PathThread Paths { get; }
+
     /// <summary>Each thread ends when it has done what was posted.</summary>
     public void End()
     {
         Monitor.End();
         Ends.Close();
         Data?.End();
+        Paths?.End();
         if (Releaser is not null)
             Releaser.End();
         else
