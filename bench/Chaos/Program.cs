@@ -10,11 +10,16 @@ using StreamingDaemon.Testing.Chaos;
 // Or kept answers: readers that leave and read on, joins, stops, a receiver of deliveries with faults. With
 // --redis two daemons share the answers, and Redis and one of them fail now and then:
 //   chaos --answers [--redis] [--seconds N] [--at-once N] [--seed N]
+// Or a peer that holds the locks of N sockets, and what 200 others notice. Needs root:
+//   chaos --held N [--readers N]
 long Option(string name, long otherwise) => Array.IndexOf(args, name) is >= 0 and var at && at + 1 < args.Length
     ? long.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;
 
 if (Option("--deliveries", 0) is > 0 and var answers)
     return await DeliveriesAsync((int)answers, (int)Option("--kills", 10));
+
+if (Option("--held", 0) is > 0 and var held)
+    return await HeldChaos.RunAsync((int)held, (int)Option("--readers", 200));
 
 if (args.Contains("--answers"))
 {

@@ -108,6 +108,49 @@ public sealed class HostilePeerTests
         await Eventually.TrueAsync(() => daemon.OpenSockets() <= atRest);
     }
 
+    [Fact]
+    public async Task Held_locks_cost_a_task_each_and_no_more_than_there_are_clients()
+    {
+        const int Places = 12;
+        await using var daemon = await DaemonProcess.StartAsync(null, true, "--max-connections", $"{Places}");
+        await using (var held = new HeldSockets(daemon))
+        {
+            await held.BeginAsync(1);
+            var row = await held.MeasureAsync(Places - 1);
+            Assert.Equal(200, row.Live);
+            await Eventually.TrueAsync(() => Workers(daemon) + 1 >= Places - 1);
+            // One more waits for work.
+            Assert.InRange(Workers(daemon), 0, Places + 1);
+
+            for (var i = 0; i < Places; i++)
+            {
+                using var refused = TestClient.HandOver(daemon.SocketPath, """{"prompt":"x"}""");
+                _ = await TestClient.ReadTextAsync(refused);
+            }
+
+            Assert.InRange(Workers(daemon), 0, Places + 1);
+        }
+
+        await Eventually.TrueAsync(() => Workers(daemon) <= 2);
+        await AssertEndsInTimeAsync(daemon);
+    }
+
+    /// <summary>The kernel's threads that make calls for the daemon's rings.</summary>
+    private static int Workers(DaemonProcess daemon) =>
+        Directory.GetDirectories($"/proc/{daemon.Pid}/task").Count(IsWorker);
+
+    private static bool IsWorker(string task)
+    {
+        try
+        {
+            return File.ReadAllText($"{task}/comm").StartsWith("iou-wrk", StringComparison.Ordinal);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
     private static async Task<double> HungReleasesAsync(DaemonProcess daemon) =>
         (await daemon.MetricValuesAsync())
             .Where(m => m.Key.Contains("hung_threads{work=\"release\"}", StringComparison.Ordinal))

@@ -1,4 +1,5 @@
 using StreamingDaemon.Testing;
+using StreamingDaemon.Testing.Hostile;
 
 namespace StreamingDaemon.FunctionalTests;
 
@@ -106,6 +107,55 @@ public sealed class NoThreadsTests : IDisposable
         Assert.Equal(0, await daemon.ExitCodeAsync());
         Assert.Equal(1, Count("\"Outcome\":\"UpstreamTimeout\""));
         Assert.False(cut.IsDone);
+    }
+
+    [Fact]
+    public async Task Health_and_metrics_answer_without_a_free_thread()
+    {
+        var port = DaemonProcess.FreePort();
+        await using var daemon = await NoThreads.StartAsync(
+            $"2>{Log}", [NoIdleWorkers], "--metrics", $"{port}", "--delay", "0");
+        await NoThreads.ExhaustAsync(daemon.Process.Id);
+        using var http = new HttpClient
+        {
+            BaseAddress = new Uri($"http://127.0.0.1:{port}"),
+            Timeout = TestClient.Patience,
+        };
+
+        for (var i = 0; i < 20; i++)
+        {
+            Assert.Contains("\"status\":\"ok\"", await http.GetStringAsync("/health"), StringComparison.Ordinal);
+            Assert.True((await http.GetAsync("/health/live")).IsSuccessStatusCode);
+            Assert.True((await daemon.AskAsync("{}")).IsDone);
+        }
+
+        var metrics = await http.GetStringAsync("/metrics");
+        Assert.Contains("streaming_daemon_streams_total", metrics, StringComparison.Ordinal);
+        daemon.Signal(SigTerm);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
+    }
+
+    /// <summary>Nobody can take over the loop from its thread: all wait for the holder, and none loses anything.
+    /// </summary>
+    [Fact]
+    public async Task Held_lock_without_a_free_thread_costs_time_and_no_answer()
+    {
+        await using var daemon = await NoThreads.StartAsync($"2>{Log}", [NoIdleWorkers], "--delay", "20");
+        using var other = TestClient.HandOver(daemon.SocketPath, """{"prompt":"x"}""");
+        var answer = await TestClient.ReadUntilAsync(other, "\n\n");
+        await NoThreads.ExhaustAsync(daemon.Process.Id);
+        using (var peer = new HostilePeer(daemon.SocketPath))
+        {
+            await peer.CommitAsync("LockHeldLater");
+            await Eventually.TrueAsync(() => Directory.GetDirectories($"/proc/{daemon.Process.Id}/task").Any(task =>
+                File.ReadAllText($"{task}/wchan").Contains("lock_sock", StringComparison.Ordinal)));
+        }
+
+        answer += await TestClient.ReadTextAsync(other);
+        Assert.EndsWith("data: [DONE]\n\n", answer, StringComparison.Ordinal);
+        Assert.True((await daemon.AskAsync("{}")).IsDone);
+        daemon.Signal(SigTerm);
+        Assert.Equal(0, await daemon.ExitCodeAsync());
     }
 
     private int Count(string text) => File.ReadLines(Log).Count(l => l.Contains(text, StringComparison.Ordinal));

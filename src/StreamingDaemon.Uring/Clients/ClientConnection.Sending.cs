@@ -19,9 +19,9 @@ internal sealed unsafe partial class ClientConnection
     /// <summary>Pause before repeating a send that the kernel had no memory for.</summary>
     private const int StallMs = 20;
 
-    /// <summary>Calls in a row that may find nothing although the socket was ready. Another holder can keep it
-    /// so: an error that nobody takes from its error queue (SO_TIMESTAMPING, MSG_ZEROCOPY), a BPF program that
-    /// sends elsewhere. Without a bound the loop would spin.</summary>
+    /// <summary>Calls in a row that may find nothing although the socket was ready; more would be a spin.
+    /// Another holder can keep it so: with errors that nobody takes from its error queue (SO_TIMESTAMPING,
+    /// MSG_ZEROCOPY), or a BPF program that sends elsewhere.</summary>
     private const int MostFruitless = 16;
 
     private byte _fruitlessSends;
@@ -40,8 +40,8 @@ internal sealed unsafe partial class ClientConnection
     /// <summary>The last bytes sent end inside a flush: nothing may come between.</summary>
     private bool _isInsideFlush;
 
-    /// <summary>The kernel had no memory for the send, or took nothing although it reported room: it is repeated
-    /// when the timer fires.</summary>
+    /// <summary>The kernel had no memory for the send, or took nothing again and again: it is repeated when
+    /// the timer fires.</summary>
     private bool _isStalled;
 
     /// <summary>When the client last took bytes, while some wait for it: ms of the loop's clock.</summary>

@@ -21,6 +21,7 @@ internal sealed class HandoffListener : IDisposable
 
     private FileIdentity _identity;
     private bool _refusesMore;
+    private bool _isUnlinked;
 
     private HandoffListener(string path, int fd, bool isPassed)
     {
@@ -213,11 +214,13 @@ internal sealed class HandoffListener : IDisposable
     /// so it waits for nobody.</summary>
     public void Unlink(PathThread paths, bool hasStreams)
     {
-        if (IsPassed)
+        if (IsPassed || _isUnlinked)
             return;
         var (lockMs, callMs) = hasStreams ? (0, DrainPatienceMs) : (LastPatienceMs, PathOpening.PatienceMs);
         if (!paths.TryRun(() => Unlink(lockMs), callMs))
             Left = PathOpening.Silence(Path);
+        else
+            _isUnlinked = Left is null;
     }
 
     /// <summary>

@@ -17,8 +17,8 @@ internal sealed class PathOpening(string path, Func<HandoffListener> open)
 
     /// <summary>What to say of a file system that does not answer.</summary>
     public static string Silence(string path) =>
-        $"{path}: its file system did not answer within 1.5 s, as with a dead NFS or FUSE server. Mend it, or "
-        + "choose another path with --socket";
+        $"{path}: its file system did not answer within 1.5 s, as with a dead NFS or FUSE server. Fix it, "
+        + "or choose another path with --socket";
 
     /// <exception cref="HandoffServerException">The path is unusable, or its file system does not answer.
     /// </exception>

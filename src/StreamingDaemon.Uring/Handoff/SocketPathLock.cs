@@ -82,7 +82,8 @@ internal readonly struct SocketPathLock : IDisposable
     /// <returns>The locked file, or -EAGAIN: another process holds it, or has just removed it.</returns>
     private static int TryTake(string path)
     {
-        var fd = FileNative.Open(path, ReadWrite | FileNative.OpenCreate | FileNative.OpenExclusive, OwnerOnly);
+        const int New = FileNative.OpenCreate | FileNative.OpenExclusive;
+        var fd = FileNative.Open(path, ReadWrite | New, OwnerOnly);
         if (fd == -Errno.Exist)
         {
             // Looked at before it is opened: the open alone does something to some devices.

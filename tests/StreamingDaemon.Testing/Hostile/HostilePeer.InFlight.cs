@@ -73,4 +73,53 @@ public sealed partial class HostilePeer
         servers.ForEach(server => server.Dispose());
         browsers.ForEach(browser => browser.Dispose());
     }
+
+    /// <summary>One lingering socket, as the client and as each surplus descriptor.</summary>
+    private Task SameDescriptor250Times()
+    {
+        var linger = Lingering();
+        HandOver(s_prompt, [.. Enumerable.Repeat(linger, 250)]);
+        CloseAll([linger]);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>A surplus socket whose queue holds a socket whose queue holds a socket, and so on: its last close
+    /// is the last close of all. And a Unix client that is sent to itself, which only the kernel's collector
+    /// frees.</summary>
+    private async Task SocketsInSockets()
+    {
+        const int Levels = 100;
+        var inner = Lingering();
+        for (var level = 0; level < Levels; level++)
+        {
+            var (near, far) = Posix.SocketPair();
+            var content = inner;
+            // Older kernels allow four levels.
+            Try(() => Posix.SendDescriptors(near, "x"u8, content));
+            CloseAll([near, content]);
+            inner = far;
+        }
+
+        var (left, right) = Posix.SocketPair();
+        HandOver(s_prompt, right, inner);
+        CloseAll([inner]);
+        var browser = Posix.ToSocket(Posix.Duplicate(left));
+        Hold(browser);
+        await ReadSomeAsync(browser);
+        Try(() => Posix.SendDescriptors(left, "x"u8, left, right));
+        CloseAll([left, right]);
+    }
+
+    /// <summary>Of a Multipath TCP socket: some of its calls take the lock although TCP's do not.</summary>
+    private async Task LockHeldOfMultipath()
+    {
+        if (!Posix.TryMultipathPair(out var near, out var far))
+            return;
+        var browser = Posix.ToSocket(near);
+        Hold(browser);
+        HandOver(s_prompt, far);
+        Hold(Posix.ToSocket(far));
+        await ReadSomeAsync(browser);
+        _held.Add(new HeldLock(far));
+    }
 }

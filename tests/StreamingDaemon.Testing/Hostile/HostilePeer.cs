@@ -24,7 +24,8 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(LockHeldAtTheHandoff), nameof(LockHeldLater), nameof(LockHeldAtTheEnd), nameof(ReaderThatStops),
         nameof(OddData), nameof(OddClient), nameof(OptionSetLater), nameof(DescriptorsFromAUnixClient),
         nameof(LingerWithAnUrgentByte), nameof(LockHeldOfItsEpoll),
-        nameof(SignalsForTheDaemon),
+        nameof(SignalsForTheDaemon), nameof(SameDescriptor250Times), nameof(SocketsInSockets),
+        nameof(LockHeldOfMultipath),
     ];
 
     /// <summary>Called before each handoff of an act but its first.</summary>
@@ -52,6 +53,9 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(LingerWithAnUrgentByte) => LingerWithAnUrgentByte(),
         nameof(LockHeldOfItsEpoll) => LockHeldOfItsEpoll(),
         nameof(SignalsForTheDaemon) => SignalsForTheDaemon(),
+        nameof(SameDescriptor250Times) => SameDescriptor250Times(),
+        nameof(SocketsInSockets) => SocketsInSockets(),
+        nameof(LockHeldOfMultipath) => LockHeldOfMultipath(),
         _ => throw new ArgumentException(act),
     };
 
@@ -235,7 +239,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
     /// <summary>The socket was good when it was checked, and is changed while it serves a stream.</summary>
     private async Task OptionSetLater()
     {
-        for (var which = 0; which < 7; which++)
+        for (var which = 0; which < OddOptions.Count; which++)
         {
             var (browser, server) = TestClient.TcpPair();
             Hold(browser);
@@ -244,7 +248,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
                 OnFurtherHandoff?.Invoke();
             HandOver(s_prompt, (int)server.Handle);
             await ReadSomeAsync(browser);
-            OddClients.Change(browser, server, which);
+            OddOptions.Change(browser, server, which);
         }
     }
 

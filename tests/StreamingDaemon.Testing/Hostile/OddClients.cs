@@ -3,17 +3,9 @@ using System.Net.Sockets;
 
 namespace StreamingDaemon.Testing.Hostile;
 
-/// <summary>Descriptors that a peer may hand over in place of a client's socket, and states that a good socket
-/// may be put into after it was checked.</summary>
+/// <summary>Descriptors that a peer may hand over in place of a client's socket.</summary>
 internal static class OddClients
 {
-    // <netinet/tcp.h>, <asm/socket.h>
-    private const int IpProtoTcp = 6;
-    private const int TcpCork = 3;
-    private const int SolSocket = 1;
-    private const int SoReceiveLowWater = 18;
-    private const int SoBusyPoll = 46;
-
     /// <summary>What is no client's connected socket. The caller closes them.</summary>
     public static IEnumerable<int> All()
     {
@@ -47,36 +39,21 @@ internal static class OddClients
         browser.Dispose();
         yield return Copy(reset);
         reset.Dispose();
+        foreach (var fd in OfOtherFamilies())
+            yield return fd;
     }
 
-    /// <summary>Changes a socket that serves a stream, each in another way.</summary>
-    public static void Change(Socket browser, Socket server, int which)
+    /// <summary>Sockets of families and protocols that are no clients'; not every kernel has each.</summary>
+    private static IEnumerable<int> OfOtherFamilies()
     {
-        switch (which % 7)
+        const int Stream = 1, Datagram = 2, Raw = 3, SequencedPackets = 5;
+        foreach (var (family, type, protocol) in ((int, int, int)[])[
+            (2, Stream, 132), (2, Raw, 255), (16, Raw, 0), (17, Raw, 0), (30, Stream, 0), (38, SequencedPackets, 0),
+            (40, Stream, 0), (43, Stream, 0), (44, Raw, 0), (2, Stream, 262), (1, SequencedPackets, 0),
+            (1, Datagram, 0)])
         {
-            case 0:
-                server.SetRawSocketOption(IpProtoTcp, TcpCork, BitConverter.GetBytes(1));
-                break;
-            case 1:
-                server.SendBufferSize = 1;
-                break;
-            case 2:
-                server.SetRawSocketOption(SolSocket, SoReceiveLowWater, BitConverter.GetBytes(1 << 30));
-                browser.Send("x"u8);
-                break;
-            case 3:
-                server.SetRawSocketOption(SolSocket, SoBusyPoll, BitConverter.GetBytes(10_000_000));
-                break;
-            case 4:
-                browser.Send("u"u8, SocketFlags.OutOfBand);
-                break;
-            case 5:
-                server.Blocking = false;
-                server.Blocking = true;
-                break;
-            default:
-                server.Shutdown(SocketShutdown.Both);
-                break;
+            if (Posix.TryNewSocket(family, type, protocol) is >= 0 and var fd)
+                yield return fd;
         }
     }
 
