@@ -194,6 +194,9 @@ public sealed class ConversationTests
             Assert.True(answer.IsDone, answer.Head);
             var body = JsonNode.Parse((await upstream.NextRequestAsync(TestClient.Patience)).Body)!;
             Assert.True(JsonNode.DeepEquals(handoff["messages"], body["messages"]), body.ToJsonString());
+            // An empty array is PHP's empty object.
+            if (schema is JsonArray { Count: 0 })
+                handoff["response_format"]!["schema"] = new JsonObject();
             Assert.True(JsonNode.DeepEquals(handoff["response_format"], body["response_format"]), body.ToJsonString());
         }, iter: 100, threads: 1);
 

@@ -26,7 +26,7 @@ public sealed class MockStreamTests
     [InlineData("")]
     [InlineData("\0")]
     [InlineData(" {} \n\0")]
-    [InlineData("""{"user_id":[],"prompt":5,"messages":"x","temperature":{},"unknown":{"a":[1]},"backend":"none"}""")]
+    [InlineData("""{"user_id":[],"prompt":{},"messages":"x","temperature":{},"unknown":{"a":[1]},"backend":"none"}""")]
     public async Task Handoff_without_usable_fields_is_served_with_defaults(string data)
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
@@ -48,12 +48,13 @@ public sealed class MockStreamTests
              "X-Split":"a\r\nSet-Cookie: x","connection":"keep-alive","X-Number":5,"":"empty","X-Empty":""}}
             """);
 
-        Assert.Equal(Answer.StreamHead[..^2] + "X-B: 2\r\nx-a: eins ü\r\nX-Empty: \r\n\r\n", answer.Head);
+        Assert.Equal(Answer.StreamHead[..^2] + "X-B: 2\r\nx-a: eins ü\r\nX-Number: 5\r\nX-Empty: \r\n\r\n",
+            answer.Head);
         Assert.True(answer.IsDone);
     }
 
     [Fact]
-    public async Task Array_of_a_response_header_is_one_line_for_each_of_its_strings()
+    public async Task Array_of_a_response_header_is_one_line_for_each_of_its_values()
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
 
@@ -63,8 +64,8 @@ public sealed class MockStreamTests
             """);
 
         Assert.Equal(
-            Answer.StreamHead[..^2] + "Set-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nX-Last: 1\r\n\r\n",
-            answer.Head);
+            Answer.StreamHead[..^2] + "Set-Cookie: a=1; Path=/\r\nSet-Cookie: 5\r\nSet-Cookie: b=2\r\n"
+            + "X-Last: 1\r\n\r\n", answer.Head);
         Assert.True(answer.IsDone);
     }
 

@@ -44,7 +44,7 @@ internal static class ResponseHeaderReader
         }
 
         var headers = new Headers();
-        if (isArray || PhpArrays.IsList(reader))
+        if (isArray)
         {
             while (PhpArrays.ReadItem(ref reader))
                 AddLine(ref reader, ref headers);
@@ -61,8 +61,15 @@ internal static class ResponseHeaderReader
     /// <summary>Adds a header with a value, or with a list of them.</summary>
     private static void AddValues(ref Utf8JsonReader reader, ref Headers headers)
     {
+        var isIndex = PhpArrays.IsIndex(ref reader);
         var name = JsonText.Read(ref reader);
         reader.Read();
+        if (isIndex && IsLine(ref reader))
+        {
+            AddLine(ref reader, ref headers);
+            return;
+        }
+
         if (reader.TokenType != JsonTokenType.StartArray && !PhpArrays.IsList(reader))
         {
             AddValue(ref reader, name, ref headers);
@@ -91,6 +98,10 @@ internal static class ResponseHeaderReader
         reader.Skip();
         Add(name, value, ref headers);
     }
+
+    /// <summary>Whether it is a line of a list with gaps. A header may be named 0, too.</summary>
+    private static bool IsLine(ref Utf8JsonReader reader) => reader.TokenType == JsonTokenType.String
+        && JsonText.Read(ref reader).Contains(':', StringComparison.Ordinal);
 
     /// <summary>Adds "Name: value".</summary>
     private static void AddLine(ref Utf8JsonReader reader, ref Headers headers)

@@ -108,6 +108,7 @@ public sealed class HandoffRequestReaderTests
     [InlineData("""{"Set-Cookie":{"0":"a=1","2":"b=2"}}""", "Set-Cookie: a=1|Set-Cookie: b=2|")]
     [InlineData("""["X-A: b","X-C:d:e"]""", "X-A: b|X-C: d:e|")]
     [InlineData("""{"0":"X-A: b","2":"Content-Type: text/html"}""", "X-A: b|", true)]
+    [InlineData("""{"0":["a"],"1":5,"2":"X-A: b"}""", "0: a|1: 5|X-A: b|")]
     [InlineData("""["no header",5,"X-A: b\r\nX-B: c","X-D: e"]""", "X-D: e|", true)]
     [InlineData("""{"X-A":true,"X-B":null}""", "", true)]
     public void Response_headers_of_PHP_are_read(string json, string lines, bool isNamed = false)
