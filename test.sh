@@ -225,6 +225,8 @@ daemon_lane() {
 site_lane() {
   run_tests StreamingDaemon.ApacheTests "$apache_tests"
   run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"
+  # A virtual machine with the lowest kernel that is supported.
+  run_tests StreamingDaemon.VmTests "$vm_tests"
 }
 side_by_side daemon_lane site_lane
 # Some of these measure gaps: nothing runs beside them.
@@ -232,10 +234,8 @@ run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -tra
 deploy_lane() {
   run_tests StreamingDaemon.DeployTests "$deploy_tests" -method- '*.Functional_tests_pass_under_the_profile'
 }
-reader_lane() {
-  # A virtual machine with the lowest kernel that is supported. It takes two or three minutes.
-  run_tests StreamingDaemon.VmTests "$vm_tests"
+docs_lane() {
   run_tests StreamingDaemon.DocsTests "$docs_tests"
 }
-side_by_side deploy_lane reader_lane
+side_by_side deploy_lane docs_lane
 finish
