@@ -16,7 +16,7 @@ public static partial class OutOfMemory
     /// <summary>How long a thread that found no memory waits for others to give some back.</summary>
     private const int PauseMs = 10;
 
-    /// <summary>How long the sentence may wait for whoever reads standard error.</summary>
+    /// <summary>Longest wait until somebody reads standard error.</summary>
     private const int PatienceMs = 2_000;
 
     private const short PollOut = 0x4;
@@ -25,7 +25,7 @@ public static partial class OutOfMemory
     public const string Advice = "out of memory, the process ends. Raise the memory limit of the container "
         + "or unit, or lower server.max_memory or max_connections";
 
-    /// <summary>The line of it. Made early: there is no memory for it later.</summary>
+    /// <summary>The same as a line. Made early: later there is no memory for it.</summary>
     private static readonly byte[] s_sentence = Encoding.UTF8.GetBytes($"streaming-daemon: {Advice}\n");
 
     private static long s_survived;

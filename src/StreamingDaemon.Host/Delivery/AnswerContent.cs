@@ -125,7 +125,7 @@ internal sealed class AnswerContent(long maxBytes, MemoryBudget? memory = null) 
         memory?.Hold(grown);
     }
 
-    /// <summary>Where the character begins of which a byte is part: none is cut in two.</summary>
+    /// <summary>The index at which the character of a byte begins, so that no character is cut.</summary>
     private static int StartOfCharacter(ReadOnlySpan<byte> text, int at)
     {
         // RFC 3629, section 3: bytes after the first begin with 10.

@@ -9,6 +9,8 @@ namespace StreamingDaemon.Host.Runtime;
 /// The error message of a process that ends because the system refuses it memory, a thread or a descriptor.
 /// It is written without the runtime's console, which would first need all of these.
 /// </summary>
+/// <remarks>The calls stand here although <see cref="OutOfMemory"/> has them too. Made from its assembly,
+/// they failed under 100 MiB of address space, and the start aborted instead of saying why.</remarks>
 internal static partial class LastWords
 {
     private const string Memory =
