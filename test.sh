@@ -110,7 +110,7 @@ mkdir "$work/sdk"
 note() { echo "$1 $2 $3" >>"$work/results"; }
 
 # Runs one test program, with further arguments where there are any, and notes its closing line; a program
-# without one has failed.
+# without one has failed. Before the program, --jobs N runs its parts in N processes.
 run_tests() {
   local name=$1 log line
   shift
@@ -174,10 +174,12 @@ if [ $quick -eq 1 ]; then
   daemon_lane() {
     unit_tests StreamingDaemon.Backends.Tests -trait- Needs=Tools
     unit_tests StreamingDaemon.Host.Tests -trait- Needs=Tools
-    run_tests "StreamingDaemon.FunctionalTests, the quick ones" "$functional_tests" \
+  }
+  process_lane() {
+    run_tests "StreamingDaemon.FunctionalTests, the quick ones" --jobs 2 "$functional_tests" \
       -trait- Needs=NativeAot -trait- Needs=Tools -trait- Takes=Long
   }
-  side_by_side ring_lane daemon_lane
+  side_by_side ring_lane daemon_lane process_lane
   finish
 fi
 
@@ -190,19 +192,28 @@ other_lane() {
   unit_tests StreamingDaemon.Host.Tests
   unit_tests StreamingDaemon.Bench.Tests
 }
-side_by_side ring_lane other_lane
-# What a token allocates is a promise of the release build: a debug build makes objects of async methods.
 backends_tests=tests/StreamingDaemon.Backends.Tests
-if TMPDIR=$work/sdk dotnet build $backends_tests -c Release -v quiet; then
-  run_tests "StreamingDaemon.Backends.Tests, Release" \
-    $backends_tests/bin/Release/net10.0/StreamingDaemon.Backends.Tests -class '*AllocationTests'
-else
-  note 0 1 0
-fi
+published=$PWD/artifacts/aot
+# Both build the release configuration, so one after the other.
+release_lane() {
+  # What a token allocates is a promise of the release build: a debug build makes objects of async methods.
+  if TMPDIR=$work/sdk dotnet build $backends_tests -c Release -v quiet; then
+    run_tests "StreamingDaemon.Backends.Tests, Release" \
+      $backends_tests/bin/Release/net10.0/StreamingDaemon.Backends.Tests -class '*AllocationTests'
+  else
+    note 0 1 0
+  fi
+  # Warnings are errors in our own projects, those of trimming and AOT included.
+  [ $aot -eq 0 ] ||
+    TMPDIR=$work/sdk dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -v quiet ||
+    : >"$work/unpublished"
+}
+side_by_side ring_lane other_lane release_lane
 
 if [ $aot -eq 0 ]; then
-  run_tests StreamingDaemon.FunctionalTests "$functional_tests" -trait- Needs=NativeAot
-  run_tests StreamingDaemon.ApacheTests "$apache_tests"
+  run_tests StreamingDaemon.FunctionalTests --jobs 3 "$functional_tests" -trait- Needs=NativeAot -trait- Seccomp=No
+  run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No -trait- Needs=NativeAot
+  run_tests StreamingDaemon.ApacheTests --jobs 3 "$apache_tests"
   run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"
   # What is deployed is the AOT binary: without one, the rest of what the files of deploy/ promise.
   run_tests StreamingDaemon.DeployTests "$deploy_tests" -trait- Needs=NativeAot
@@ -210,10 +221,7 @@ if [ $aot -eq 0 ]; then
   finish
 fi
 
-published=$PWD/artifacts/aot
-# Warnings are errors in our own projects, those of trimming and AOT included.
-TMPDIR=$work/sdk dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -v quiet ||
-  fail "Native AOT publishing failed"
+[ -e "$work/unpublished" ] && fail "Native AOT publishing failed"
 export DAEMON_UNDER_TEST=$published/streaming-daemon
 # The tests of the daemon as a process run once, on the binary that is shipped: under the seccomp profile that
 # is shipped (a test of deploy/ runs them), and by themselves where the profile is in the way.
@@ -221,21 +229,18 @@ daemon_lane() {
   # The test itself repeats the few that fail.
   MOST_RETRIES=0 run_tests "StreamingDaemon.FunctionalTests, under the seccomp profile" "$deploy_tests" \
     -method '*.Functional_tests_pass_under_the_profile'
+  run_tests StreamingDaemon.DeployTests "$deploy_tests" -method- '*.Functional_tests_pass_under_the_profile'
 }
 site_lane() {
-  run_tests StreamingDaemon.ApacheTests "$apache_tests"
+  run_tests StreamingDaemon.ApacheTests --jobs 2 "$apache_tests"
   run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"
   # A virtual machine with the lowest kernel that is supported.
   run_tests StreamingDaemon.VmTests "$vm_tests"
 }
-side_by_side daemon_lane site_lane
-# Some of these measure gaps: nothing runs beside them.
-run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No
-deploy_lane() {
-  run_tests StreamingDaemon.DeployTests "$deploy_tests" -method- '*.Functional_tests_pass_under_the_profile'
-}
 docs_lane() {
   run_tests StreamingDaemon.DocsTests "$docs_tests"
 }
-side_by_side deploy_lane docs_lane
+side_by_side daemon_lane site_lane docs_lane
+# Some of these measure gaps: nothing runs beside them.
+run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No
 finish

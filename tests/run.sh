@@ -1,18 +1,30 @@
 #!/usr/bin/env bash
-# Runs one test program: tests/run.sh PROGRAM [ARGUMENT...]. The last line is its result, as xunit prints it.
+# Runs one test program: tests/run.sh [--jobs N] PROGRAM [ARGUMENT...]. The last line is its result, as xunit
+# prints it.
+# With --jobs, N processes of the program take what is next: first the tests marked Takes=Long, method by method,
+# then the others, class by class. The arguments may leave tests out (-trait-), not name any (-class, -trait).
 # Tests that fail, if there are at most three, run once more with nothing of their program beside them. A time
 # limit that only a busy machine missed is kept there; a test that fails again has failed. Both are printed, so
 # that a test which often needs its second run is found, and mended. MOST_RETRIES is another number than three.
 set -u
 
 limit_s=2400 most_retries=${MOST_RETRIES:-3}
-log=$(mktemp)
-trap 'rm -f "$log" "$log.again"' EXIT
+jobs=0
+if [ "$1" = --jobs ]; then
+  jobs=$2
+  shift 2
+  # xunit would run these and the part; each part would repeat them.
+  for argument in "$@"; do
+    case $argument in -class | -method | -namespace | -trait) echo "tests/run.sh: $argument with --jobs" >&2; exit 2 ;; esac
+  done
+fi
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
 
 # A shell runs what it puts in the background with SIGINT ignored. Tests send that signal to their children.
 run() { timeout --kill-after=30 $limit_s env --default-signal=INT "$@" -noColor -noLogo; }
 
-# Sets total, failed and not_run from the closing line of a log. Errors count as failures.
+# Sets total, failed and the like from the closing line of a log. Errors count as failures.
 result_of() {
   local line
   line=$(grep -E '^ +StreamingDaemon[^ ]* +Total: ' "$1" | tail -n 1)
@@ -22,9 +34,60 @@ result_of() {
   skipped=${BASH_REMATCH[4]} not_run=${BASH_REMATCH[5]} time=${line##*Time: }
 }
 
-run "$@" >"$log" 2>&1
+# The closing line of several.
+close() {
+  echo "   $(basename "$program")  Total: $total, Errors: $errors, Failed: $failed, Skipped: $skipped," \
+    "Not Run: $not_run, Time: $time"
+}
+
+# Prints the filters that run one part of the program each: "-method NAME", then "-class NAME".
+parts() {
+  "$@" -noColor -noLogo -list methods -trait Takes=Long | sed -n 's/^StreamingDaemon\./-method &/p'
+  "$@" -noColor -noLogo -list classes -trait- Takes=Long | sed -n 's/^StreamingDaemon\./-class &/p'
+}
+
+# Takes parts from the list, and runs each, until none is left.
+work() {
+  local part filter
+  while part=$(flock "$logs/next" sh -c 'read -r n <"$1"; echo $((n + 1)) >"$1"; echo "$n"' - "$logs/next") &&
+    [ "$part" -le $count ]; do
+    read -r -a filter < <(sed -n "${part}p" "$logs/parts")
+    # A class may have tests that take long beside others.
+    [ "${filter[0]}" = -class ] && filter+=(-trait- Takes=Long)
+    run "$@" "${filter[@]}" >"$logs/$part" 2>&1
+    echo $? >"$logs/$part.status"
+  done
+}
+
+# Runs the parts in so many processes at a time; the log is that of all, and ends with their sum. Returns 125 if a
+# part has no result.
+run_parts() {
+  local job part count sums=(0 0 0 0 0) started=$SECONDS worst=0
+  parts "$@" >"$logs/parts"
+  count=$(wc -l <"$logs/parts")
+  echo 1 >"$logs/next"
+  for ((job = 0; job < jobs; job++)); do work "$@" & done
+  wait
+  for ((part = 1; part <= count; part++)); do
+    cat "$logs/$part"
+    if ! result_of "$logs/$part"; then
+      echo "$(sed -n "${part}p" "$logs/parts") ended with status $(<"$logs/$part.status") and without a result"
+      return 125
+    fi
+    sums=($((sums[0] + total)) $((sums[1] + errors)) $((sums[2] + failed)) $((sums[3] + skipped)) $((sums[4] + not_run)))
+    [ "$(<"$logs/$part.status")" -eq 0 ] || worst=$(<"$logs/$part.status")
+  done
+  total=${sums[0]} errors=${sums[1]} failed=${sums[2]} skipped=${sums[3]} not_run=${sums[4]}
+  time=$((SECONDS - started))s
+  close
+  return $worst
+}
+
+program=$1
+log=$logs/log
+if [ $jobs -gt 1 ]; then run_parts "$@" >"$log" 2>&1; else run "$@" >"$log" 2>&1; fi
 status=$?
-if ! result_of "$log"; then
+if [ $status -eq 125 ] || ! result_of "$log"; then
   cat "$log"
   echo "$1 ended with status $status and without a result"
   exit 1
@@ -55,5 +118,5 @@ if [ "$failed" -gt 0 ] && [ "$errors" -eq 0 ] && [ ${#methods[@]} -gt 0 ] && [ $
   total=$first_total skipped=$first_skipped not_run=$first_not_run time=$first_time
 fi
 [ $status -ne 0 ] && [ $((errors + failed)) -eq 0 ] && failed=1
-echo "   $(basename "$1")  Total: $total, Errors: $errors, Failed: $failed, Skipped: $skipped, Not Run: $not_run, Time: $time"
+close
 [ $((errors + failed)) -eq 0 ]

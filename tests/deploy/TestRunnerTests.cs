@@ -67,6 +67,67 @@ public sealed class TestRunnerTests : IDisposable
         Assert.True(expected == exitCode, said);
     }
 
+    [Fact]
+    public async Task Parts_that_run_side_by_side_are_summed_and_each_runs_once()
+    {
+        var (exitCode, said) = await RunAsync(Parts + """
+            echo "$*" >> "$0.ran"
+            echo '   StreamingDaemon.X  Total: 3, Errors: 0, Failed: 0, Skipped: 1, Not Run: 0, Time: 9s'
+            """, "--jobs", "2");
+
+        Assert.Equal(0, exitCode);
+        Assert.Matches("  Total: 9, Errors: 0, Failed: 0, Skipped: 3, Not Run: 0, Time: [0-9]+s\n$", said);
+        var ran = await File.ReadAllLinesAsync(_directory.File("StreamingDaemon.X.ran"));
+        Assert.Equal(
+            [
+                "all -class StreamingDaemon.A -trait- Takes=Long -noColor -noLogo",
+                "all -class StreamingDaemon.B -trait- Takes=Long -noColor -noLogo",
+                "all -method StreamingDaemon.L.Is_long -noColor -noLogo",
+            ],
+            ran.Order(StringComparer.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("kill -9 $$", "ended with status 137 and without a result\n")]
+    [InlineData("exit 4", "ended with status 4 and without a result\n")]
+    [InlineData("echo '   StreamingDaemon.X  Total: 1, Errors: 0, Failed: 0, Skipped: 0, Not Run: 0, Time: 1s'; "
+        + "exit 4", " Failed: 1, Skipped: 2,")]
+    public async Task Part_that_crashes_has_failed(string end, string expected)
+    {
+        var (exitCode, said) = await RunAsync(Parts + $"case \"$*\" in *StreamingDaemon.A*) {end} ;; esac\n"
+            + "echo '   StreamingDaemon.X  Total: 3, Errors: 0, Failed: 0, Skipped: 1, Not Run: 0, Time: 9s'\n",
+            "--jobs", "2");
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains(expected, said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Test_of_a_part_that_fails_runs_once_more()
+    {
+        var (exitCode, said) = await RunAsync(Parts + """
+            case "$*" in
+              *StreamingDaemon.A\ *) echo '    StreamingDaemon.A.Is_late [FAIL]'
+                echo '   StreamingDaemon.X  Total: 3, Errors: 0, Failed: 1, Skipped: 0, Not Run: 0, Time: 9s'
+                exit 1 ;;
+            esac
+            echo '   StreamingDaemon.X  Total: 3, Errors: 0, Failed: 0, Skipped: 0, Not Run: 0, Time: 9s'
+            """, "--jobs", "3");
+
+        Assert.Equal(0, exitCode);
+        Assert.Contains("\n== passed by themselves: StreamingDaemon.A.Is_late\n", said, StringComparison.Ordinal);
+        Assert.Matches("  Total: 9, Errors: 0, Failed: 0,[^\n]*\n$", said);
+    }
+
+    [Fact]
+    public async Task Parts_cannot_be_named_by_the_arguments()
+    {
+        var (exitCode, said) = await RunAsync("exit 0\n", "--jobs", "2", "-class", "X");
+
+        Assert.Equal(2, exitCode);
+        Assert.Contains("-class with --jobs", said, StringComparison.Ordinal);
+    }
+
     private static string First(params string[] failed) => "if [ $1 != -method ]; then\n"
         + string.Concat(failed.Select(name => $"printf '%s\\n' '    StreamingDaemon.{name} [FAIL]'\n"))
         + $"echo '   StreamingDaemon.X  Total: 9, Errors: 0, Failed: {failed.Length}, Skipped: 0, Not Run: 0, "
@@ -75,11 +136,25 @@ public sealed class TestRunnerTests : IDisposable
     private static string Then(string result) =>
         $"echo '   StreamingDaemon.X  {result}, Skipped: 0, Not Run: 0, Time: 0.1s'\n";
 
-    private async Task<(int ExitCode, string Said)> RunAsync(string program)
+    /// <summary>A program with a test that takes long and two classes of others.</summary>
+    private const string Parts = """
+        case "$*" in
+          *"-list methods -trait Takes=Long") echo Runner; echo; echo StreamingDaemon.L.Is_long; exit ;;
+          *"-list classes -trait- Takes=Long") echo Runner; echo StreamingDaemon.A; echo StreamingDaemon.B; exit ;;
+        esac
+
+        """;
+
+    /// <summary>Runs the program as tests/run.sh does: with the options before it and the argument "all".
+    /// </summary>
+    private async Task<(int ExitCode, string Said)> RunAsync(string program, params string[] options)
     {
         var path = _directory.File("StreamingDaemon.X");
         await File.WriteAllTextAsync(path, "#!/bin/sh\n" + program);
         File.SetUnixFileMode(path, (UnixFileMode)0b111_101_101);
-        return await Tool.RunAsync(Tool.InRepository("tests", "run.sh"), path, "all");
+        string[] arguments = options is ["--jobs", var jobs, .. var rest]
+            ? ["--jobs", jobs, path, "all", .. rest]
+            : [path, "all"];
+        return await Tool.RunAsync(Tool.InRepository("tests", "run.sh"), arguments);
     }
 }
