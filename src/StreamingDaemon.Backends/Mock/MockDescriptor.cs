@@ -13,16 +13,16 @@ public sealed class MockDescriptor : BackendDescriptor<MockOptions>
     public override IReadOnlyList<BackendOption> Options { get; } =
     [
         Option("delay_ms", new IntegerValue(0, 60_000), o => o.DelayMs, (o, v) => o with { DelayMs = v },
-            "Between two events of the mock backend, ms",
-            "50 is about the pace of a model; 0 is as fast as it goes.") with
+            "Pause between two events of the mock backend, in ms",
+            "50 is about the pace of a model. 0 sends as fast as possible.") with
         {
             CommandLine = new("--delay", "-d", "MS"),
             FlatNames = ["delay", "message_delay_ms"],
         },
         Option("latency_ms", new IntegerValue(0, 60_000), o => o.LatencyMs,
             (o, v) => o with { LatencyMs = v },
-            "Before the first event of the mock backend, ms",
-            "Plays a model that thinks before it speaks.") with
+            "Wait before the first event of the mock backend, in ms",
+            "Imitates a model that reasons before it answers.") with
         {
             Variable = "MOCK_LATENCY_MS",
         },

@@ -7,8 +7,9 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
 {
     private static readonly BackendOption<string> s_key = Named("api_key", new SecretValue(),
         o => o.ApiKey, (o, v) => o with { ApiKey = v },
-        "Key of the API; required with backend openai, except on http",
-        "Better in a file of its own (api_key_file), or in the environment, than in this file.") with
+        "API key; backend openai needs one, except on http",
+        "Better in a file of its own (api_key_file) or in the environment than in the configuration "
+        + "file.") with
     {
         Reloadable = true,
         ChoosesBackend = true,
@@ -16,8 +17,8 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
 
     private static readonly BackendOption<string?> s_keyFile = Named("api_key_file", new SecretFileValue(),
         o => o.ApiKeyFile, (o, v) => o with { ApiKeyFile = v },
-        "File that holds the key alone, instead of api_key",
-        "Read again when the upstream answers 401, so a new key needs no restart. With systemd, "
+        "File that holds the API key and nothing else, instead of api_key",
+        "Also read again when the upstream answers 401, so a new key needs no restart. With systemd, "
         + "$CREDENTIALS_DIRECTORY/NAME is the credential NAME of the unit.") with
     {
         Reloadable = true,
@@ -26,18 +27,18 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
 
     private static readonly BackendOption<string?> s_ca = NamedFile("ca_file",
         o => o.CaFile, (o, v) => o with { CaFile = v },
-        "CA certificates (PEM) that the API's certificate must lead to, roots or not; empty is the system's",
-        "The system's no longer count then. SIGHUP reads it again, for new connections.");
+        "CA certificates (PEM) to trust for the API, roots or intermediates; empty trusts the system's",
+        "If set, the system's are not trusted. New connections use a new file.");
 
     private static readonly BackendOption<string?> s_clientCertificate = NamedFile("client_cert_file",
         o => o.ClientCertFile, (o, v) => o with { ClientCertFile = v },
-        "Certificate (PEM) that the daemon shows to the API, with its chain; empty is none",
-        "For APIs with mutual TLS. SIGHUP reads it again, for new connections.");
+        "Client certificate (PEM) with its chain, for APIs with mutual TLS; empty is none",
+        "New connections use a new file.");
 
     private static readonly BackendOption<string?> s_clientKey = NamedFile("client_key_file",
         o => o.ClientKeyFile, (o, v) => o with { ClientKeyFile = v },
-        "Key (PEM, not encrypted) of client_cert_file; empty if that file holds it too",
-        "The daemon's user must be able to read it. SIGHUP reads it again, for new connections.");
+        "Private key (PEM, not encrypted) of client_cert_file; empty if that file holds it too",
+        "The daemon's user must be able to read it. New connections use a new file.");
 
     /// <inheritdoc/>
     public override string Name => "openai";
@@ -64,36 +65,36 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
         s_keyFile,
         Named("auth", new ChoiceValue("bearer", "api-key"), o => o.Auth, (o, v) => o with { Auth = v },
             "How the key is sent: as a bearer token, or in the header api-key",
-            "Azure takes its keys only in that header."),
+            "Azure accepts keys only in the header api-key."),
         Named("api_base", new UrlValue(), o => o.ApiBase, (o, v) => o with { ApiBase = v },
-            "Address of the API, with its version segment",
-            "Any server that speaks /chat/completions will do. It may end with that, and have a query.") with
+            "Base URL of the API, with its version segment",
+            "Any server that offers /chat/completions works. The URL may end with that, and may have a "
+            + "query.") with
         {
             ChoosesBackend = true,
         },
         Named("model", new NameValue("the name of a model"), o => o.Model, (o, v) => o with { Model = v },
-            "Model of a request that names none",
-            "A request that names one decides for itself."),
+            "Model to use if the handoff names none",
+            "The handoff's model overrides it."),
         Named("api_socket", new SocketPathValue(), o => o.ApiSocket, (o, v) => o with { ApiSocket = v },
-            "Unix socket through which the API is reached; empty is TCP",
-            "Saves the TCP ports and the handshake if the API is a proxy on this host."),
+            "Unix socket to reach the API through; empty is TCP",
+            "For a proxy on the same host: no TCP ports and no TCP handshake."),
         Named("http2_enabled", new AutoSwitchValue(),
             o => o.Http2Enabled, (o, v) => o with { Http2Enabled = v },
-            "HTTP/2; auto negotiates it on https, and on http tries it once and falls back to HTTP/1.1",
-            "false costs a connection a stream. true on http is for servers that speak nothing else."),
+            "Use HTTP/2; auto negotiates it on https, and on http tries it once and falls back to HTTP/1.1",
+            "With false, each stream takes a connection. true on http is for servers with HTTP/2 only."),
         Named("insecure_ssl", new SwitchValue(), o => o.InsecureSsl, (o, v) => o with { InsecureSsl = v },
             "Accept any certificate of the upstream",
-            "For development only: anyone on the way can read the key and the answers."),
+            "For development only: anyone on the network path can read the key and the answers."),
         s_ca,
         s_clientCertificate,
         s_clientKey,
         Named("max_retries", new IntegerValue(0, 10), o => o.MaxRetries, (o, v) => o with { MaxRetries = v },
-            "Further attempts if one fails before it has an answer: no connection, 408, 409, 429, 5xx",
-            "Within streaming.head_wait_ms, or 1 s if that is 0. What the upstream took may cost twice."),
+            "Most retries of a request that failed before its answer: no connection, 408, 409, 429, 5xx",
+            "Only within streaming.head_wait_ms, or 1 s if that is 0. The provider may bill each try."),
         Named("pass_unknown", new SwitchValue(), o => o.PassUnknown, (o, v) => o with { PassUnknown = v },
-            "Send handoff fields that are unknown to the daemon to the API as parameters",
-            "For servers with parameters of their own (top_k). The official API refuses what it does not "
-            + "know."),
+            "Send handoff fields that the daemon does not know to the API as parameters",
+            "For servers with their own parameters, such as top_k. The official API refuses unknown ones."),
     ];
 
     /// <inheritdoc/>

@@ -11,9 +11,9 @@ internal sealed partial class OptionTable
         {
             Key = "answers:keep",
             Reloadable = true,
-            Description = "Keep every answer, so that a reader that left can read on; keep in a handoff "
-                + "decides for one answer",
-            Cost = "Each answer is held in memory for keep_s after its end. docs/answers.md has the rest.",
+            Description = "Keep each answer, so that a reader that left can resume it; the handoff's keep "
+                + "overrides this",
+            Cost = "Each answer stays in memory for keep_s after its end. See docs/answers.md.",
         },
         new OptionSpec<int>(
             new IntType(0, 86_400, zero: "to the answer's end"),
@@ -21,8 +21,8 @@ internal sealed partial class OptionTable
         {
             Key = "answers:orphan_s",
             Reloadable = true,
-            Description = "How long a kept answer goes on without a reader, seconds",
-            Cost = "The model is paid for what nobody may ever read.",
+            Description = "How long a kept answer goes on without a reader, in seconds",
+            Cost = "The model is paid for text that perhaps nobody will read.",
         },
         new OptionSpec<int>(
             new IntType(1, 86_400),
@@ -30,8 +30,8 @@ internal sealed partial class OptionTable
         {
             Key = "answers:keep_s",
             Reloadable = true,
-            Description = "How long a kept answer can be read after its end, seconds",
-            Cost = "Memory, up to max_bytes.",
+            Description = "How long a kept answer can be resumed after its end, in seconds",
+            Cost = "Longer takes more memory, up to max_bytes.",
         },
         new OptionSpec<long>(
             new ByteSizeType(1_024, 1L << 30),
@@ -40,8 +40,9 @@ internal sealed partial class OptionTable
         {
             Key = "answers:max_answer_bytes",
             Reloadable = true,
-            Description = "Longest answer that is kept; a longer one streams on, but cannot be resumed",
-            Cost = "Bounds what one answer can take of max_bytes.",
+            Description = "Largest answer that is kept, in bytes; a larger one streams on but cannot be "
+                + "resumed",
+            Cost = "Limits one answer's share of max_bytes.",
         },
         new OptionSpec<long>(
             new ByteSizeType(64 * 1024, 1L << 40),
@@ -49,9 +50,9 @@ internal sealed partial class OptionTable
         {
             Key = "answers:max_bytes",
             Reloadable = true,
-            Description = "All kept answers together; above it the oldest finished ones go, then new ones "
-                + "are not kept",
-            Cost = "It is part of what streams may hold (server.max_memory).",
+            Description = "Most bytes of all kept answers; above it the oldest finished ones are removed, "
+                + "and then new ones are not kept",
+            Cost = "Counts in the memory budget (server.max_memory).",
         },
         new OptionSpec<AnswerStoreKind>(
             new ChoiceType<AnswerStoreKind>(
@@ -59,33 +60,33 @@ internal sealed partial class OptionTable
             o => o.Answers.Store, (o, v) => o with { Answers = o.Answers with { Store = v } })
         {
             Key = "answers:store",
-            Description = "Where kept answers are: in this daemon's memory, or in Redis too, for every "
-                + "daemon that uses it",
-            Cost = "About a command for each 10 ms of an answer. docs/answers.md has the rest.",
+            Description = "Where answers are kept: in this daemon's memory, or also in Redis for all daemons "
+                + "that share it",
+            Cost = "redis costs about one command for each 10 ms of an answer. See docs/answers.md.",
         },
         new OptionSpec<string>(
             new NameType("a host and a port such as 127.0.0.1:6379"),
             o => o.Answers.Redis, (o, v) => o with { Answers = o.Answers with { Redis = v } })
         {
             Key = "answers:redis",
-            Description = "Address of Redis, host:port",
-            Cost = "Whoever reaches it can read kept answers.",
+            Description = "Address of Redis, as host:port",
+            Cost = "Anyone with access to this Redis can read the kept answers.",
         },
         new OptionSpec<bool>(
             new BoolType(),
             o => o.Answers.RedisTls, (o, v) => o with { Answers = o.Answers with { RedisTls = v } })
         {
             Key = "answers:redis_tls",
-            Description = "Speak TLS to Redis",
-            Cost = "Its certificate must be trusted by the machine, or lead to those of redis_ca_file.",
+            Description = "Use TLS to Redis",
+            Cost = "Redis's certificate must be trusted by the system, or by redis_ca_file.",
         },
         new OptionSpec<string?>(
             new FilePathType(),
             o => o.Answers.RedisCaFile, (o, v) => o with { Answers = o.Answers with { RedisCaFile = v } })
         {
             Key = "answers:redis_ca_file",
-            Description = "Certificates (PEM) that the one of Redis must lead to, instead of the system's",
-            Cost = "Needed only for a Redis with a certificate of the site's own authority.",
+            Description = "CA certificates (PEM) to trust for Redis, instead of the system's",
+            Cost = "Only for a Redis whose certificate is from a private CA.",
         },
         new OptionSpec<string?>(
             new FilePathType(),
@@ -94,7 +95,7 @@ internal sealed partial class OptionTable
         {
             Key = "answers:redis_password_file",
             Description = "File with the password of Redis; read again for each connection",
-            Cost = "Readable for the daemon's user alone.",
+            Cost = "Only the daemon's user should be able to read it.",
         },
     ];
 }

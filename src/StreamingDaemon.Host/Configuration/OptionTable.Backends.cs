@@ -14,7 +14,7 @@ internal sealed partial class OptionTable
     {
         Key = BackendKey,
         Cli = new("--backend", null, "NAME"),
-        Description = "What answers",
+        Description = "Backend that answers",
         Cost = string.Join(' ', [.. kinds.Select(kind => kind.Summary), .. kinds.SelectMany(Choice)]),
     };
 

@@ -11,9 +11,9 @@ internal sealed partial class OptionTable
         {
             Key = "rate_limit:requests",
             Reloadable = true,
-            Description = "Streams that one user_id may begin in a window; further ones get a 429",
-            Cost = "A few hundred bytes for each user of the last window. "
-                + "Handoffs without user_id count as one user.",
+            Description = "Streams that one user_id may start in a window; more get a 429",
+            Cost = "Takes a few hundred bytes for each user of the last window. Handoffs without a user_id "
+                + "count as one user.",
         },
         new OptionSpec<int>(
             new IntType(1, 86_400),
@@ -21,8 +21,9 @@ internal sealed partial class OptionTable
         {
             Key = "rate_limit:window_s",
             Reloadable = true,
-            Description = "Length of the window, seconds",
-            Cost = "It slides by a sixth of itself: a longer one forgives a burst later.",
+            Description = "Length of the window, in seconds",
+            Cost = "The window slides in steps of a sixth. After a burst, a longer window makes the user "
+                + "wait longer.",
         },
         new OptionSpec<int>(
             new IntType(0, 1_000_000, zero: "unlimited"),
@@ -31,9 +32,8 @@ internal sealed partial class OptionTable
         {
             Key = "rate_limit:concurrent_streams",
             Reloadable = true,
-            Description = "Streams of one user_id that run at once; further ones get a 429",
-            Cost = "Tabs count: a user with the chat open in three of them has three streams. "
-                + "A stream counts until its end is sent.",
+            Description = "Streams that one user_id may have at once; more get a 429",
+            Cost = "Each browser tab counts. A stream counts until its end is sent.",
         },
     ];
 
@@ -46,8 +46,8 @@ internal sealed partial class OptionTable
             Key = "thread_pool:enabled",
             Cli = new("--thread-pool", "-t"),
             FlatNames = ["thread_pool"],
-            Description = "Limit how many backend calls run at once to the pool size",
-            Cost = "Off, every stream calls its backend at once; on, further ones wait for their turn.",
+            Description = "Limit the backend calls that run at once to pool_size",
+            Cost = "Off, each stream calls its backend at once. On, streams above the limit wait their turn.",
         },
         new OptionSpec<int>(
             new IntType(1, 64),
@@ -56,8 +56,8 @@ internal sealed partial class OptionTable
             Key = "thread_pool:pool_size",
             Cli = new("--pool-size", "-p", "N"),
             FlatNames = ["pool_size"],
-            Description = "Backend calls at once, if the thread pool is on",
-            Cost = "Protects an upstream that takes few calls at a time.",
+            Description = "Most backend calls at once, if the thread pool is enabled",
+            Cost = "Protects an upstream that can serve only a few calls at a time.",
         },
     ];
 
@@ -71,7 +71,8 @@ internal sealed partial class OptionTable
             Cli = new("--sqpoll", "-q"),
             FlatNames = ["sqpoll"],
             Description = "Let a kernel thread poll the submission queue",
-            Cost = "Burns a core to save a system call a turn; wants a machine with cores to spare.",
+            Cost = "Saves one system call for each turn of the loop and keeps one core busy. Only for "
+                + "machines with cores to spare.",
         },
         new OptionSpec<int>(
             new IntType(0, PerformanceOptions.MostRings, zero: "one a core"),
@@ -80,8 +81,8 @@ internal sealed partial class OptionTable
         {
             Key = "performance:rings",
             Cli = new("--rings", Value: "N"),
-            Description = "io_uring loops, each on a thread of its own; clients are spread over them",
-            Cost = "One carries what most sites have; more help if its thread fills a core.",
+            Description = "Number of io_uring loops, each with its own thread; clients are spread over them",
+            Cost = "One loop is enough for most sites. Add loops if its thread fills a core.",
         },
         new OptionSpec<int>(
             new IntType(64, 32_768, powerOfTwo: true),
@@ -90,7 +91,7 @@ internal sealed partial class OptionTable
         {
             Key = "performance:ring_entries",
             Description = "Entries of each submission queue",
-            Cost = "The completion queue is four times this; both are locked memory.",
+            Cost = "The completion queue has four times as many. Both are locked memory.",
         },
         new OptionSpec<bool>(
             new BoolType(),
@@ -101,7 +102,7 @@ internal sealed partial class OptionTable
             Cli = new("--benchmark", "-b"),
             FlatNames = ["benchmark"],
             Description = "Print a summary at exit and log no streams",
-            Cost = "For load tests: without the log nobody can tell what became of one stream.",
+            Cost = "For load tests. Without the access log, nobody can tell how one stream ended.",
         },
     ];
 
@@ -116,7 +117,7 @@ internal sealed partial class OptionTable
             Cli = new("--metrics", "-M", "PORT"),
             FlatNames = ["metrics_port"],
             Description = "Port of /metrics and /health",
-            Cost = "Off, no HTTP server is started at all.",
+            Cost = "At 0, no HTTP server is started.",
         },
         new OptionSpec<string>(
             new AddressType(),
@@ -124,7 +125,7 @@ internal sealed partial class OptionTable
             (o, v) => o with { Monitoring = o.Monitoring with { MetricsAddress = v } })
         {
             Key = "monitoring:metrics_address",
-            Description = "Address that the metrics port binds to",
+            Description = "Address that the metrics port listens on",
             Cost = "Metrics have no password. A scraper outside this host or pod needs 0.0.0.0 or ::.",
         },
     ];
@@ -139,15 +140,15 @@ internal sealed partial class OptionTable
         {
             Key = "logging:level",
             Reloadable = true,
-            Description = "Least important event that is logged",
-            Cost = "information is one line a stream.",
+            Description = "Lowest level that is logged",
+            Cost = "At information, each stream is one line.",
         },
         new OptionSpec<string>(
             new ChoiceType<string>(("auto", "auto"), ("text", "text"), ("json", "json")),
             o => o.Logging.Format, (o, v) => o with { Logging = o.Logging with { Format = v } })
         {
             Key = "logging:format",
-            Description = "Form of the log",
+            Description = "Format of the log",
             Cost = "auto is text on a terminal and JSON otherwise.",
         },
     ];

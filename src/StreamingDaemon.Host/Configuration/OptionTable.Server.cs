@@ -16,7 +16,7 @@ internal sealed partial class OptionTable
             Cli = new("--socket", "-s", "PATH"),
             FlatNames = ["socket", "socket_path"],
             Description = "Unix socket on which Apache hands connections over",
-            Cost = "Its directory must be writable for the daemon and reachable for Apache.",
+            Cost = "The daemon must be able to write to its directory, and Apache to enter it.",
         },
         new OptionSpec<int>(
             new ModeType(),
@@ -26,7 +26,8 @@ internal sealed partial class OptionTable
             Cli = new("--socket-mode", "-m", "MODE"),
             FlatNames = ["socket_mode"],
             Description = "Permission bits of the socket",
-            Cost = "Whoever may write to the socket may send to any client. 0660 wants Apache in the group.",
+            Cost = "Any process that may write to the socket can use the model at your cost. With 0660, "
+                + "Apache must be in the socket's group.",
         },
         new OptionSpec<string>(
             new GroupType(),
@@ -35,9 +36,9 @@ internal sealed partial class OptionTable
         {
             Key = "server:socket_group",
             Cli = new("--socket-group", null, "GROUP"),
-            Description = "Group of the socket, by name or number; empty is the group of the daemon",
-            Cost = "Apache's group here and mode 0660 let Apache connect and nobody else; the daemon's " +
-                "user must be a member.",
+            Description = "Group of the socket, by name or number; empty is the daemon's own group",
+            Cost = "With Apache's group here and mode 0660, Apache may connect and nobody else. The daemon's "
+                + "user must be a member of the group.",
         },
         new OptionSpec<SocketKind>(
             new ChoiceType<SocketKind>(("seqpacket", SocketKind.SeqPacket), ("stream", SocketKind.Stream)),
@@ -45,8 +46,9 @@ internal sealed partial class OptionTable
         {
             Key = "server:socket_type",
             Cli = new("--socket-type", null, "TYPE"),
-            Description = "What the socket speaks; the Apache module must speak the same",
-            Cost = "seqpacket keeps a handoff whole. stream is for modules and tools that know no other.",
+            Description = "Type of the socket; the Apache module must use the same",
+            Cost = "seqpacket keeps a handoff in one piece. stream is for modules and tools that support "
+                + "nothing else.",
         },
         new OptionSpec<bool>(
             new BoolType(),
@@ -54,8 +56,9 @@ internal sealed partial class OptionTable
         {
             Key = "server:takeover",
             Cli = new("--takeover", null),
-            Description = "Take the socket's path from a daemon that listens there instead of refusing it",
-            Cost = "A deploy without a moment in which nobody listens; the other daemon is stopped after it.",
+            Description = "Take the socket's path over from a daemon that already listens on it",
+            Cost = "For upgrades: no handoff finds nobody listening. Stop the other daemon afterwards. Off, "
+                + "the start is refused.",
         },
         new OptionSpec<int>(
             new IntType(1, 1_000_000),
@@ -64,8 +67,8 @@ internal sealed partial class OptionTable
             Key = "server:max_connections",
             Cli = new("--max-connections", "-c", "N"),
             FlatNames = ["max_connections"],
-            Description = "Streams at once; further handoffs are answered with 503",
-            Cost = "Each costs a file descriptor and a slot: LimitNOFILE must allow more than this.",
+            Description = "Most streams at once; further handoffs get a 503",
+            Cost = "Each takes one file descriptor: LimitNOFILE must be higher than this.",
         },
         new OptionSpec<long>(
             new ByteSizeType(64L << 20, 1L << 40, zero: "what container, unit or machine allow"),
@@ -74,34 +77,36 @@ internal sealed partial class OptionTable
         {
             Key = "server:max_memory",
             Cli = new("--max-memory", null, "BYTES"),
-            Description = "Memory that the process may take, bytes; above three quarters of it handoffs are "
-                + "answered with 503. 0 is the limit of the container, the unit or the machine",
-            Cost = "A value above what the system gives ends the process instead. docs/operations.md says "
-                + "what a stream costs.",
+            Description = "Memory limit of the process, in bytes; above three quarters of it, handoffs get a "
+                + "503. 0 is the limit of the container, the unit or the machine",
+            Cost = "If it is higher than the system's own limit, the kernel kills the process first. "
+                + "docs/operations.md says what a stream takes.",
         },
         new OptionSpec<int>(
             new IntType(1, 65_535),
             o => o.Server.Backlog, (o, v) => o with { Server = o.Server with { Backlog = v } })
         {
             Key = "server:backlog",
-            Description = "Handoffs that may wait to be accepted",
-            Cost = "The kernel cuts it to net.core.somaxconn; a full queue makes Apache wait in connect.",
+            Description = "Longest queue of handoffs that wait to be accepted",
+            Cost = "The kernel limits it to net.core.somaxconn. If the queue is full, Apache waits in "
+                + "connect.",
         },
         new OptionSpec<IReadOnlyList<int>>(
             new IntListType(),
             o => o.Server.AllowedUids, (o, v) => o with { Server = o.Server with { AllowedUids = v } })
         {
             Key = "server:allowed_uids",
-            Description = "Users whose processes may hand over (SO_PEERCRED); others are dropped unread",
-            Cost = "With both lists empty the socket's mode alone decides.",
+            Description = "User ids whose processes may hand over (SO_PEERCRED); others are disconnected "
+                + "unread",
+            Cost = "If both lists are empty, the socket's permission bits alone decide.",
         },
         new OptionSpec<IReadOnlyList<int>>(
             new IntListType(),
             o => o.Server.AllowedGids, (o, v) => o with { Server = o.Server with { AllowedGids = v } })
         {
             Key = "server:allowed_gids",
-            Description = "Groups whose processes may hand over; being in one of the two lists is enough",
-            Cost = "Only the group that the process runs as counts, not its supplementary ones.",
+            Description = "Group ids whose processes may hand over; one match in either list is enough",
+            Cost = "Only the process's primary group counts, not its supplementary groups.",
         },
     ];
 
@@ -113,8 +118,9 @@ internal sealed partial class OptionTable
             (o, v) => o with { Streaming = o.Streaming with { HeadWaitMs = v } })
         {
             Key = "streaming:head_wait_ms",
-            Description = "Longest wait for the answer's first text before the 200 head leaves, ms",
-            Cost = "While it waits, a failing upstream can still become a 502; the browser sees nothing.",
+            Description = "Longest wait for the first text before the 200 head is sent, in ms",
+            Cost = "While the head waits, a failing upstream can still become a 502. The browser sees "
+                + "nothing yet.",
         },
         new OptionSpec<int>(
             new IntType(StreamingOptions.LeastPendingBytes, 64 * 1024 * 1024),
@@ -122,8 +128,8 @@ internal sealed partial class OptionTable
             (o, v) => o with { Streaming = o.Streaming with { MaxPendingBytes = v } })
         {
             Key = "streaming:max_pending_bytes",
-            Description = "Bytes of a client not yet taken by the kernel, above which its producer waits",
-            Cost = "Memory that each slow client may hold.",
+            Description = "Bytes that may wait for a slow client before its upstream is paused",
+            Cost = "Each slow client can take this much memory.",
         },
         new OptionSpec<int>(
             new IntType(0, 1_000),
@@ -131,10 +137,10 @@ internal sealed partial class OptionTable
             (o, v) => o with { Streaming = o.Streaming with { CoalesceMs = v } })
         {
             Key = "streaming:coalesce_ms",
-            Description = "Tokens that come sooner than this after the last send, in milliseconds, wait for "
-                + "no longer than this and leave together; 0 sends each at once",
-            Cost = "Saves most of what a send costs if an upstream is faster than people read; the text "
-                + "comes in larger steps.",
+            Description = "Longest time that a token waits to be sent with others, in ms; 0 sends each at "
+                + "once",
+            Cost = "Saves system calls if an upstream is faster than people read. The text then arrives in "
+                + "larger steps. A token after a pause is sent at once.",
         },
         new OptionSpec<int>(
             new IntType(1_024, 64 * 1024 * 1024),
@@ -142,10 +148,9 @@ internal sealed partial class OptionTable
             (o, v) => o with { Streaming = o.Streaming with { MaxHandoffBytes = v } })
         {
             Key = "streaming:max_handoff_bytes",
-            Description = "Largest handoff accepted; a larger one is answered with 413",
-            Cost = "A handoff counts five times its bytes in the memory budget until the model's server has "
-                + "the request. Above 212960 bytes it needs this project's module, which passes it in a file "
-                + "in memory.",
+            Description = "Largest handoff, in bytes; a larger one gets a 413",
+            Cost = "Until the upstream has the request, a handoff counts five times in the memory budget. "
+                + "Above 212960 bytes it needs this project's Apache module, which passes it as a memfd.",
         },
         new OptionSpec<int>(
             new IntType(0, 1024 * 1024 * 1024),
@@ -153,8 +158,8 @@ internal sealed partial class OptionTable
             (o, v) => o with { Streaming = o.Streaming with { MaxDrainBytes = v } })
         {
             Key = "streaming:max_drain_bytes",
-            Description = "Bytes of a client's unread request that are discarded before it is closed anyway",
-            Cost = "Closing with unread bytes sends a reset, which can eat the end of the answer.",
+            Description = "Bytes of a client's unread request that are read and dropped before the close",
+            Cost = "If more is left, the close sends a reset, and the client can lose the end of its answer.",
         },
         new OptionSpec<int>(
             new IntType(4_096, 64 * 1024 * 1024),
@@ -162,8 +167,8 @@ internal sealed partial class OptionTable
             (o, v) => o with { Streaming = o.Streaming with { MaxEventBytes = v } })
         {
             Key = "streaming:max_event_bytes",
-            Description = "Longest line accepted from the upstream",
-            Cost = "Bounds what a broken upstream can make the daemon remember.",
+            Description = "Longest line accepted from the upstream, in bytes",
+            Cost = "Limits the memory that a broken upstream can take.",
         },
         new OptionSpec<int>(
             new IntType(0, 3_600, zero: "off"),
@@ -171,8 +176,8 @@ internal sealed partial class OptionTable
             (o, v) => o with { Streaming = o.Streaming with { KeepAliveS = v } })
         {
             Key = "streaming:keepalive_s",
-            Description = "Silence after which a client is sent the comment \": keep-alive\", s",
-            Cost = "Proxies close what is silent for long; half a minute is common. 14 bytes each time.",
+            Description = "Silence after which a client is sent the comment \": keep-alive\", in seconds",
+            Cost = "Proxies close silent connections, often after 30 seconds. Each comment is 14 bytes.",
         },
         new OptionSpec<HalfClose>(
             new ChoiceType<HalfClose>(("gone", HalfClose.Gone), ("keep", HalfClose.Keep)),
@@ -180,8 +185,9 @@ internal sealed partial class OptionTable
             (o, v) => o with { Streaming = o.Streaming with { HalfClose = v } })
         {
             Key = "streaming:half_close",
-            Description = "A client that shuts down only its sending side is gone, or kept and sent the rest",
-            Cost = "keep notices that a client left only when it is next sent something; see keepalive_s.",
+            Description = "If a client shuts down only its sending side: gone ends its stream, keep goes on "
+                + "sending",
+            Cost = "With keep, a client that left is noticed only at the next send; see keepalive_s.",
         },
         new OptionSpec<string>(
             new ChoiceType<string>([.. StreamFormats.All.Select(format => (format.Name, format.Name))]),
@@ -189,8 +195,8 @@ internal sealed partial class OptionTable
             (o, v) => o with { Streaming = o.Streaming with { Format = v } })
         {
             Key = "streaming:format",
-            Description = "Format of the answers, if the handoff names none",
-            Cost = "openai forwards the upstream's chunks byte for byte, about ten times the bytes of text.",
+            Description = "Format of an answer whose handoff names none",
+            Cost = "openai forwards the upstream's chunks byte for byte: about ten times the bytes of text.",
         },
         new OptionSpec<DeltaKinds>(
             new EventsType(),
@@ -198,9 +204,8 @@ internal sealed partial class OptionTable
             (o, v) => o with { Streaming = o.Streaming with { Events = v } })
         {
             Key = "streaming:events",
-            Description = "Events that the format text has beside its text, if the handoff does not say",
-            Cost = "Readers of the stream must skip events that they do not know. usage asks the upstream "
-                + "for its token counts.",
+            Description = "Events that format text sends besides text, if the handoff does not say",
+            Cost = "A page must skip events that it does not know. usage asks the upstream for token counts.",
         },
     ];
 
@@ -208,37 +213,38 @@ internal sealed partial class OptionTable
     [
         Timeout("handoff_timeout_ms", new IntType(1, 300_000), o => o.HandoffTimeoutMs,
             (o, v) => o with { HandoffTimeoutMs = v },
-            "From accepting Apache's connection to having its message, ms",
-            "A process that connects and says nothing holds a slot for this long."),
+            "Longest wait for the message after Apache's connection is accepted, in ms",
+            "A process that connects and sends nothing holds a slot for this long."),
         Timeout("write_timeout_ms", new IntType(1, 300_000), o => o.WriteTimeoutMs,
             (o, v) => o with { WriteTimeoutMs = v },
-            "Without progress while bytes wait for a client, ms; then it is given up as slow",
-            "Shorter frees memory sooner; longer forgives a phone in a tunnel.", legacy: true),
+            "Longest time that a client may take nothing while bytes wait for it, in ms; then it is "
+                + "disconnected as slow",
+            "Shorter frees memory sooner. Longer keeps a phone in a tunnel connected.", legacy: true),
         Timeout("first_token_timeout_ms", new IntType(1, 3_600_000), o => o.FirstTokenTimeoutMs,
             (o, v) => o with { FirstTokenTimeoutMs = v },
-            "From the request to the upstream's first token, ms",
-            "Models that think before they speak need more."),
+            "Longest wait for the upstream's first token after the request, in ms",
+            "Models that reason before they answer need more."),
         Timeout("idle_timeout_ms", new IntType(1, 3_600_000), o => o.IdleTimeoutMs,
             (o, v) => o with { IdleTimeoutMs = v },
-            "Silence between two tokens of the upstream, ms",
+            "Longest silence between two tokens of the upstream, in ms",
             "Shorter tells the reader sooner that the answer broke off."),
         Timeout("stream_timeout_ms", new IntType(0, 86_400_000, zero: "unlimited"), o => o.StreamTimeoutMs,
             (o, v) => o with { StreamTimeoutMs = v },
-            "A whole stream, ms",
-            "The one bound on an answer that never ends; unlimited leaves only the others."),
+            "Longest time for a whole stream, in ms",
+            "The only limit on an answer that never ends. At 0, the other timeouts still apply."),
         Timeout("connect_timeout_ms", new IntType(1, 300_000), o => o.ConnectTimeoutMs,
             (o, v) => o with { ConnectTimeoutMs = v },
-            "Until a connection to the upstream stands, ms",
-            "A dead upstream becomes an error in the browser after this long."),
+            "Longest time to connect to the upstream, in ms",
+            "After this, the browser gets an error instead of waiting for an upstream that is down."),
         Timeout("drain_timeout_ms", new IntType(0, 60_000, zero: "no wait"), o => o.DrainTimeoutMs,
             (o, v) => o with { DrainTimeoutMs = v },
-            "Wait for a client to close after the end of its stream, ms",
-            "A finished stream keeps its slot at most this much longer. "
-            + "It begins when a TLS client has taken everything."),
+            "Longest wait for a client to close after the end of its stream, in ms",
+            "A finished stream keeps its slot for at most this much longer. For a TLS client, the wait "
+                + "starts when it has taken everything."),
         Timeout("shutdown_timeout_s", new IntType(1, 3_600), o => o.ShutdownTimeoutS,
             (o, v) => o with { ShutdownTimeoutS = v },
-            "Given to running streams after SIGTERM, seconds",
-            "systemd and Kubernetes must wait longer than this before they kill.", legacy: true),
+            "Longest time that running streams may take after SIGTERM, in seconds",
+            "The kill timeout of systemd or Kubernetes must be longer.", legacy: true),
     ];
 
     private static OptionSpec<int> Timeout(

@@ -33,11 +33,31 @@ internal static class ReferencePages
             text.Append($"\n[{section}]\n");
             foreach (var spec in table.All.Where(spec => spec.Section == section))
             {
-                text.Append($"\n# {spec.Description}.\n# {spec.Cost}\n# Values: {spec.Range}.{Reload(spec)}\n");
+                text.Append('\n');
+                AppendComment(text, $"{spec.Description}.");
+                AppendComment(text, spec.Cost);
+                AppendComment(text, $"Values: {spec.Range}.{Reload(spec)}");
                 text.Append($"# {spec.Name} = {spec.ToToml(table.Defaults)}\n");
             }
         }
         return text.ToString();
+    }
+
+    /// <summary>The sentence as comment lines of at most 90 columns.</summary>
+    private static void AppendComment(StringBuilder text, string sentence)
+    {
+        var column = 0;
+        foreach (var word in sentence.Split(' '))
+        {
+            if (column == 0 || column + 1 + word.Length > 90)
+            {
+                text.Append(column == 0 ? "#" : "\n#");
+                column = 1;
+            }
+            text.Append(' ').Append(word);
+            column += 1 + word.Length;
+        }
+        text.Append('\n');
     }
 
     public static string Table()
