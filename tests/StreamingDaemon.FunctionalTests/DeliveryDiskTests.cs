@@ -107,6 +107,31 @@ public sealed class DeliveryDiskTests : IDisposable
         Assert.Equal(1, (await daemon.MetricValuesAsync())[Lost]);
     }
 
+    [Fact]
+    public async Task Disk_that_becomes_read_only_is_told_and_nothing_is_sent_twice_or_lost_that_was_there()
+    {
+        var isHeld = new TaskCompletionSource();
+        _receiver.BeforeAnswer = (_, _) => isHeld.Task;
+        await using var daemon = await StartOnDiskAsync("size=4m");
+        for (var i = 0; i < 3; i++)
+            Assert.True((await daemon.AskAsync($$"""{"prompt":"hi","user_id":{{i}},"request_id":"{{i}}"}""")).IsDone);
+        await Eventually.TrueAsync(() => _receiver.All.Count == 3);
+
+        // Mounted over itself: the daemon's lock is a file that is open to write, with which no disk becomes read-only.
+        await InsideAsync(daemon, $"mount --bind {_site.Spool} {_site.Spool} && mount -o remount,bind,ro {_site.Spool}");
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi","request_id":"lost"}""")).IsDone);
+        await Eventually.TrueAsync(() => daemon.LogLines("\"Name\":\"AnswerNotDelivered\"").Count == 1);
+        Assert.Contains("Read-only", daemon.LogLines("\"Name\":\"AnswerNotDelivered\"")[0], StringComparison.Ordinal);
+        isHeld.SetResult();
+        await Eventually.TrueAsync(() => daemon.LogLines("\"Name\":\"DeliveryNotRemoved\"").Count == 1);
+
+        await InsideAsync(daemon, $"umount {_site.Spool}");
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi","request_id":"after"}""")).IsDone);
+        await _receiver.AcceptedAsync(4);
+        Assert.Equal(4, _receiver.All.Count);
+        Assert.Equal(1, (await daemon.MetricValuesAsync())[Lost]);
+    }
+
     private string Pending => Path.Combine(_site.Spool, "pending");
 
     /// <summary>A disk of its own for the spool, in a mount namespace of the daemon's.</summary>
@@ -116,6 +141,15 @@ public sealed class DeliveryDiskTests : IDisposable
         string[] under = ["unshare", "--mount", "--map-root-user", "sh", "-c",
             $"mount -t tmpfs -o {options} tmpfs {_site.Spool} && exec \"$@\"", "sh"];
         return DaemonProcess.StartUnderAsync(under, _site.Environment, true, "--delay", "0");
+    }
+
+    /// <summary>Runs a command in the daemon's mount namespace.</summary>
+    private static async Task InsideAsync(DaemonProcess daemon, string command)
+    {
+        using var mount = System.Diagnostics.Process.Start("nsenter", ["--target", $"{daemon.Pid}", "--user",
+            "--mount", "--preserve-credentials", "sh", "-c", command]);
+        await mount.WaitForExitAsync().WaitAsync(TestClient.Patience);
+        Assert.Equal(0, mount.ExitCode);
     }
 
     /// <summary>The files on that disk.</summary>

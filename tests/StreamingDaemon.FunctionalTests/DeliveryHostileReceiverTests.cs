@@ -74,6 +74,21 @@ public sealed class DeliveryHostileReceiverTests : IDisposable
         Assert.Equal(3, (await daemon.MetricValuesAsync())["streaming_daemon_deliveries_total{result=\"delivered\"}"]);
     }
 
+    [Fact]
+    public async Task Receiver_of_http_1_0_gets_each_delivery_at_its_first_attempt()
+    {
+        (_fault, _faults) = (stream => SayAsync(stream, "HTTP/1.0 204 No Content\r\n\r\n"), int.MaxValue);
+        await using var daemon = await StartAsync();
+
+        // One user's are sent one after the other.
+        for (var i = 0; i < 40; i++)
+            await daemon.AskAsync("""{"prompt":"hi","user_id":7}""");
+
+        await Eventually.TrueAsync(() => _site.Pending.Count == 0, TimeSpan.FromSeconds(60));
+        Assert.Equal(40, _ids.Count);
+        Assert.Equal(0, (await daemon.MetricValuesAsync())["streaming_daemon_delivery_failures_total"]);
+    }
+
     private Task<DaemonProcess> StartAsync() => _site.StartAsync(
         new Dictionary<string, string> { ["STREAMING_DAEMON_DELIVERY__TIMEOUT_MS"] = "1000" }, "--delay", "0");
 

@@ -48,7 +48,11 @@ internal sealed class DeliveryLog(LogSampler samples, ILogger<DeliveryLog> logge
         _saidElsewhere = true;
     }
 
-    public void ReceiverIsBack() => _logger.DeliveryReceiverBack();
+    public void ReceiverIsBack()
+    {
+        if (samples.Admits("deliveries arrive again"))
+            _logger.DeliveryReceiverBack();
+    }
 
     /// <summary>A delivery has arrived, and its file cannot be removed.</summary>
     public void NotRemoved(string id, string directory)

@@ -249,7 +249,7 @@ internal sealed class DeliveryPump : IDisposable
                 _metrics.OnDelivered();
                 Done(delivery, isAnswered: true);
                 break;
-            case DeliveryVerdict.Refused or DeliveryVerdict.Expired
+            case DeliveryVerdict.Refused or DeliveryVerdict.Expired or DeliveryVerdict.Torn
                 when _spool.TryMoveToDead(name, result.Reason):
                 _dead.Add(name.Id, result.Reason);
                 Done(delivery, isAnswered: result.Verdict == DeliveryVerdict.Refused);

@@ -18,6 +18,9 @@ internal enum DeliveryVerdict
     /// <summary>It has waited for longer than <c>max_age_h</c>: it is not sent again.</summary>
     Expired,
 
+    /// <summary>Its file is not whole: nobody could use it, and it is not sent.</summary>
+    Torn,
+
     /// <summary>Its file is gone: somebody dropped it, or another process has sent it.</summary>
     Gone,
 

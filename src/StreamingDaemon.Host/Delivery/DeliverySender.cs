@@ -25,6 +25,7 @@ internal sealed class DeliverySender : IDisposable
     private readonly ReloadableOptions _options;
     private readonly HttpClient _http;
     private readonly Uri _url;
+    private bool _closes;
 
     /// <exception cref="IOException">delivery.ca_file cannot be used.</exception>
     public DeliverySender(DeliverySpool spool, ReloadableOptions options)
@@ -78,11 +79,16 @@ internal sealed class DeliverySender : IDisposable
         limit.CancelAfter(patience);
         try
         {
-            // Read twice, a piece at a time: an answer of many megabytes is never in memory.
+            // Read three times, a piece at a time: an answer of many megabytes is never in memory.
             await using var body = _spool.OpenPending(name);
+            if (!SpoolContent.IsWhole(body))
+                return new DeliveryResult(DeliveryVerdict.Torn, "its file is not whole");
             using var request = Request(name.Id, body, delivery.Secret);
             using var response = await _http.SendAsync(
                 request, HttpCompletionOption.ResponseHeadersRead, limit.Token).ConfigureAwait(false);
+            // RFC 9112, section 9.3: it closes after each answer, whether it says so or not.
+            if (response.Version == HttpVersion.Version10)
+                Volatile.Write(ref _closes, true);
             return ResultOf(response);
         }
         catch (FileNotFoundException)
@@ -121,6 +127,9 @@ internal sealed class DeliverySender : IDisposable
         var request = new HttpRequestMessage(HttpMethod.Post, _url) { Content = new StreamContent(body) };
         request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
         request.Content.Headers.ContentLength = body.Length;
+        // A request on a connection that a server of HTTP/1.0 is about to close would be lost.
+        if (Volatile.Read(ref _closes))
+            request.Headers.ConnectionClose = true;
         request.Headers.Add("webhook-id", id);
         request.Headers.Add("webhook-timestamp", timestamp.ToString(CultureInfo.InvariantCulture));
         request.Headers.Add("webhook-signature", string.Join(' ', signatures));
