@@ -151,4 +151,49 @@ public sealed class SharedAnswerEndTests
 
         Assert.EndsWith("data: [DONE]\n\n", await TestClient.ReadTextAsync(client), StringComparison.Ordinal);
     }
+
+    [Fact]
+    public async Task Stop_from_another_daemon_says_how_the_answer_did_end()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var upstream = await FakeLlmServer.StartAsync();
+        var isToEnd = new TaskCompletionSource();
+        upstream.Scenario = async exchange =>
+        {
+            await exchange.StartAsync();
+            await exchange.SendDeltaAsync("one");
+            await isToEnd.Task.WaitAsync(TestClient.Patience);
+            await exchange.SendFinishAsync();
+            await exchange.SendDoneAsync();
+        };
+        await using var one = await upstream.StartSharedAsync(redis);
+        await using var two = await upstream.StartSharedAsync(redis);
+        for (var i = 0; i < 8; i++)
+        {
+            isToEnd = new TaskCompletionSource();
+            using var client = TestClient.HandOver(one.SocketPath,
+                $$"""{"prompt":"hi","keep":true,"request_id":"s{{i}}","user_id":7}""");
+            await TestClient.ReadUntilAsync(client, "one\"}\n\n");
+            var key = $"streaming-daemon:{{u7:s{i}}}:";
+            await Eventually.TrueAsync(async () =>
+                (await redis.CommandAsync("EXISTS", key + "events")) == ":1\r\n");
+
+            // It ends by itself before its daemon has heard of the stop, or after.
+            var asking = two.AskAsync($$"""{"stop":"s{{i}}","user_id":7}""");
+            await Eventually.TrueAsync(async () =>
+                (await redis.CommandAsync("EXISTS", key + "stop")) == ":1\r\n");
+            if (i < 6)
+                isToEnd.SetResult();
+            var asked = await asking;
+
+            await Eventually.TrueAsync(() => one.LogLines("AnswerEnded").Count == i + 1);
+            var isStopped = one.LogLines("AnswerEnded")[i].Contains("\"Outcome\":\"Stopped\"", StringComparison.Ordinal);
+            Assert.True(isStopped || i < 6);
+            var expected = $$"""{"stopped":{{(isStopped ? "true" : "false")}},"request_id":"s{{i}}"}""" + "\n";
+            Assert.Equal(expected, asked.Body);
+            // The same again, by either daemon.
+            Assert.Equal(expected, (await two.AskAsync($$"""{"stop":"s{{i}}","user_id":7}""")).Body);
+            Assert.Equal(expected, (await one.AskAsync($$"""{"stop":"s{{i}}","user_id":7}""")).Body);
+        }
+    }
 }

@@ -204,6 +204,7 @@ public sealed class SharedAnswerTests
         var answer = await two.AskAsync(Resume);
 
         Assert.Equal("id: 15\ndata: [DONE]", answer.Events[^1]);
+        await Eventually.TrueAsync(() => one.LogLines("AnswerEnded").Count == 1);
         Assert.Contains("\"Outcome\":\"Completed\"", one.LogLines("AnswerEnded").Single(), StringComparison.Ordinal);
     }
 

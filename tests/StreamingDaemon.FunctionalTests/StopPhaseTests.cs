@@ -34,7 +34,7 @@ public sealed class StopPhaseTests
         await request.Aborted.WaitAsync(TestClient.Patience);
         var again = await daemon.AskAsync("""{"resume":"a","user_id":7}""");
         Assert.EndsWith(string.Join("\n\n", again.Events) + "\n\n", text, StringComparison.Ordinal);
-        Assert.StartsWith("{\"stopped\":false", (await daemon.AskAsync(Stop)).Body, StringComparison.Ordinal);
+        Assert.StartsWith("{\"stopped\":true", (await daemon.AskAsync(Stop)).Body, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -150,8 +150,18 @@ public sealed class RedisServer : IAsyncDisposable
         return answer.StartsWith('$') && answer != "$-1\r\n" && (line < 0 || answer.Length < line + 4 + int.Parse(answer.AsSpan(1, line - 1)));
     }
 
+    /// <summary>A sentinel keeps its state in its configuration.</summary>
+    private string[] SentinelFile()
+    {
+        if (!_more.Contains("--sentinel"))
+            return [];
+        var file = _directory.File("sentinel.conf");
+        File.WriteAllText(file, $"port {Port}\n");
+        return [file];
+    }
+
     private Process Launch() => Process.Start(new ProcessStartInfo("redis-server",
-        ["--port", $"{Port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", _directory.Path, .. _more])
+        [.. SentinelFile(), "--port", $"{Port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", _directory.Path, .. _more])
     {
         RedirectStandardOutput = true,
     })!;

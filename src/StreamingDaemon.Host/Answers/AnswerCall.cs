@@ -140,7 +140,7 @@ internal sealed class AnswerCall : UpstreamCall
     private bool TryCancel(StreamOutcome outcome)
     {
         if (IsConcluded)
-            return false;
+            return CancelOutcome == outcome;
         Cancel(outcome);
         return true;
     }

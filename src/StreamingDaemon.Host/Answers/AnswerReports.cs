@@ -47,7 +47,7 @@ internal sealed class AnswerReports
     private readonly Counter _ended;
     private readonly LogSampler _samples;
     private readonly ILogger _logger;
-    private bool _isSharedDown;
+    private string? _down;
     private string? _refusal;
 
     public AnswerReports(StreamMetrics metrics, LogSampler samples, ILogger<AnswerReports> logger)
@@ -94,11 +94,15 @@ internal sealed class AnswerReports
         Metrics.Registry.AddBeforeCollectCallback(() => up.Set(isUp() ? 1 : 0));
     }
 
-    /// <summary>The shared store does not answer. Logged once until it does.</summary>
+    /// <summary>The shared store does not answer. Logged once until it does, or the reason is another one.
+    /// </summary>
     public void SharedIsDown(string reason)
     {
-        if (!Interlocked.Exchange(ref _isSharedDown, true))
-            _logger.RedisUnavailable(reason);
+        var before = Volatile.Read(ref _down);
+        if (reason == before || (before is not null && !_samples.Admits("Redis is unavailable")))
+            return;
+        Volatile.Write(ref _down, reason);
+        _logger.RedisUnavailable(reason);
     }
 
     /// <summary>The shared store answers, but refuses a command. Logged once until it takes all, or refuses
@@ -123,7 +127,7 @@ internal sealed class AnswerReports
     public void SharedIsUp()
     {
         var wasRefused = Interlocked.Exchange(ref _refusal, null) is not null;
-        if (Interlocked.Exchange(ref _isSharedDown, false) || wasRefused)
+        if (Interlocked.Exchange(ref _down, null) is not null || wasRefused)
             _logger.RedisAvailable();
     }
 

@@ -187,7 +187,7 @@ internal sealed class KeptAnswers(
         session.Use = AnswerUse.Stop;
         var stop = SharedStop.None;
         if (store.Find(key) is { } answer)
-            stop = answer.Cancel?.Invoke(StreamOutcome.Stopped) == true ? SharedStop.Told : SharedStop.Ended;
+            stop = Stop(answer);
         else if (shared is not null)
             stop = await shared.StopAsync(key).ConfigureAwait(false);
         if (stop is SharedStop.None or SharedStop.Unavailable)
@@ -197,12 +197,21 @@ internal sealed class KeptAnswers(
             return;
         }
 
-        var isTold = stop == SharedStop.Told;
-        if (isTold)
+        var isStopped = stop is SharedStop.Told or SharedStop.Stopped;
+        if (isStopped)
             reports.Count(AnswerEvent.Stopped);
         await RespondAsync(
-            session, 200, $"{{\"stopped\":{(isTold ? "true" : "false")},\"request_id\":\"{key.Id}\"}}\n")
+            session, 200, $"{{\"stopped\":{(isStopped ? "true" : "false")},\"request_id\":\"{key.Id}\"}}\n")
             .ConfigureAwait(false);
+    }
+
+    /// <remarks>Who stops it a second time, in another tab or because a request is repeated, gets the same
+    /// answer.</remarks>
+    private static SharedStop Stop(KeptAnswer answer)
+    {
+        if (answer.Cancel?.Invoke(StreamOutcome.Stopped) == true)
+            return SharedStop.Told;
+        return answer.End?.Result.Outcome == StreamOutcome.Stopped ? SharedStop.Stopped : SharedStop.Ended;
     }
 
     private static AttachResult Attach(

@@ -1,3 +1,4 @@
+using StreamingDaemon.Host.Answers.Shared;
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Delivery;
@@ -32,6 +33,7 @@ internal sealed class CliActions : ICliActions
         results.Add(MetricsPort.Check(options.Monitoring));
         results.AddRange(CheckReport.OfBackends(options.Backends));
         results.AddRange(DeliveryCheck.Of(options.Delivery));
+        results.AddRange(await RedisDiagnosis.CheckAsync(options.Answers));
         // The configuration is valid, otherwise check would have ended before this.
         results.Add(new CheckResult("configuration", CheckStatus.Ok,
             $"valid; backend {options.Backend.Name}"

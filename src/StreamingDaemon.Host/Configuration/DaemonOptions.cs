@@ -182,6 +182,9 @@ internal sealed record AnswerOptions
     /// <summary>Certificates that the one of Redis must lead to; null is those of the system.</summary>
     public string? RedisCaFile { get; init; }
 
+    /// <summary>An ACL user of Redis.</summary>
+    public string RedisUser { get; init; } = "default";
+
     public string? RedisPasswordFile { get; init; }
 }
 

@@ -88,6 +88,14 @@ internal sealed partial class OptionTable
             Description = "CA certificates (PEM) to trust for Redis, instead of the system's",
             Cost = "Only for a Redis whose certificate is from a private CA.",
         },
+        new OptionSpec<string>(
+            new NameType("the name of a user of Redis"),
+            o => o.Answers.RedisUser, (o, v) => o with { Answers = o.Answers with { RedisUser = v } })
+        {
+            Key = "answers:redis_user",
+            Description = "User of Redis (ACL) whose password is in redis_password_file",
+            Cost = "Needs Redis 6, unless it is the default.",
+        },
         new OptionSpec<string?>(
             new FilePathType(),
             o => o.Answers.RedisPasswordFile,

@@ -52,7 +52,11 @@ internal static class HealthEndpoints
             json.WriteString("backend", options.Backend.Name);
             // The daemon stays ready: streams go on, unkept.
             if (services.GetService<ISharedAnswers>() is { } shared)
+            {
                 json.WriteString("answers_redis", WordOf(shared.Health));
+                if (shared.Problem is { } problem)
+                    json.WriteString("answers_redis_reason", problem);
+            }
         });
     }
 

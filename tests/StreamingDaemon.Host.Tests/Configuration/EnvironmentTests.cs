@@ -67,6 +67,7 @@ public sealed class EnvironmentTests : IDisposable
         "streaming:half_close" => "keep",
         "answers:store" => "redis",
         "answers:redis" => "redis:6379",
+        "answers:redis_user" => "chat",
         "answers:redis_password_file" => PasswordFile,
         "streaming:format" => "openai",
         "streaming:events" => "usage",

@@ -47,10 +47,13 @@ internal enum FollowResult
 /// <summary>What came of stopping another daemon's answer.</summary>
 internal enum SharedStop
 {
-    /// <summary>It was running, and its daemon is told.</summary>
+    /// <summary>It was running, and its daemon is told: it has not ended yet.</summary>
     Told,
 
-    /// <summary>It had ended.</summary>
+    /// <summary>It has ended because it was stopped, now or before.</summary>
+    Stopped,
+
+    /// <summary>It has ended by itself.</summary>
     Ended,
 
     /// <summary>There is none.</summary>
@@ -65,6 +68,9 @@ internal enum SharedStop
 internal interface ISharedAnswers
 {
     SharedHealth Health { get; }
+
+    /// <summary>Why the store cannot be used; null if it can.</summary>
+    string? Problem { get; }
 
     /// <summary>Waits for the first answer of the store, at the start.</summary>
     Task ReadyAsync(TimeSpan patience);
@@ -84,7 +90,8 @@ internal interface ISharedAnswers
     /// <returns>The answer, if it was found.</returns>
     Task<(FollowResult Result, KeptAnswer? Answer)> FollowAsync(AnswerKey key);
 
-    /// <summary>Stops an answer of another daemon.</summary>
+    /// <summary>Stops an answer of another daemon, and waits a moment for its end: it may have been its own.
+    /// </summary>
     Task<SharedStop> StopAsync(AnswerKey key);
 
     /// <summary>Ends what this daemon only follows: it stops.</summary>

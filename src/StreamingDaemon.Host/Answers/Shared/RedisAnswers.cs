@@ -18,6 +18,11 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
     /// <summary>For followers, after an answer failed with nothing to show.</summary>
     private const int EmptyMs = 5_000;
 
+    /// <summary>A daemon hears within a second that its answer is to stop.</summary>
+    private const int StopPatienceMs = 2_500;
+
+    private static readonly TimeSpan s_stopPause = TimeSpan.FromMilliseconds(50);
+
     private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(250);
 
     private readonly ReloadableOptions _options;
@@ -38,6 +43,8 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
     }
 
     public SharedHealth Health => _redis.Health;
+
+    public string? Problem => _redis.Problem;
 
     private int KeepMs => _options.Current.Answers.KeepS * 1000;
 
@@ -120,11 +127,27 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
 
     public async Task<SharedStop> StopAsync(AnswerKey key)
     {
+        var began = Environment.TickCount64;
+        var stop = await AskToStopAsync(key).ConfigureAwait(false);
+        while (stop == SharedStop.Told && Environment.TickCount64 - began < StopPatienceMs)
+        {
+            await Task.Delay(s_stopPause).ConfigureAwait(false);
+            var now = await AskToStopAsync(key).ConfigureAwait(false);
+            // If Redis is gone by now, its daemon is told all the same.
+            stop = now == SharedStop.Unavailable ? stop : now;
+        }
+
+        return stop;
+    }
+
+    private async Task<SharedStop> AskToStopAsync(AnswerKey key)
+    {
         var keys = Keys(key);
         return await _redis.RunAsync(RedisScripts.Stop, [keys[0], keys[1], keys[2]], [])
             .ConfigureAwait(false) is not { } state ? SharedStop.Unavailable
             : (int)state switch
             {
+                2 => SharedStop.Stopped,
                 1 => SharedStop.Told,
                 0 => SharedStop.Ended,
                 _ => SharedStop.None,

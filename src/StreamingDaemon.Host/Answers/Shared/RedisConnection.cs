@@ -13,7 +13,6 @@ namespace StreamingDaemon.Host.Answers.Shared;
 internal sealed class RedisConnection : IAsyncDisposable
 {
     private const int TimeoutMs = 1_000;
-    private const string CaOption = "answers.redis_ca_file";
 
     private const string Anything = "Whatever the library throws, the next try follows. A connection that is "
         + "cut inside a write is an InvalidOperationException of its pipe.";
@@ -24,10 +23,14 @@ internal sealed class RedisConnection : IAsyncDisposable
     /// before an answer needs it.</summary>
     private static readonly TimeSpan s_idle = TimeSpan.FromSeconds(5);
 
+    /// <summary>While it is down, its reason is looked for this often (ms): it may change.</summary>
+    private const int DiagnoseEveryMs = 5_000;
+
     /// <summary>Of no user, so of no answer. One hash slot, as an answer's.</summary>
     private readonly RedisKey[] _probeKeys;
 
     private readonly ConfigurationOptions _options;
+    private readonly AnswerOptions _answers;
     private readonly AnswerReports _reports;
     private readonly CancellationTokenSource _stop = new();
     private IDatabase? _database;
@@ -36,12 +39,14 @@ internal sealed class RedisConnection : IAsyncDisposable
     private bool _isUp;
     private bool _isRefused;
     private bool _isProbing;
+    private string? _problem;
+    private long _nextDiagnosisMs;
     private long _lastWriteMs = -(long)s_idle.TotalMilliseconds;
 
     /// <exception cref="IOException">A file of the options cannot be used.</exception>
     public RedisConnection(AnswerOptions options, AnswerReports reports)
     {
-        _reports = reports;
+        (_answers, _reports) = (options, reports);
         var probe = $"streaming-daemon:{{probe:{Guid.NewGuid():N}}}";
         _probeKeys = [probe + ":lease", probe + ":events"];
         _options = new ConfigurationOptions
@@ -55,15 +60,15 @@ internal sealed class RedisConnection : IAsyncDisposable
             HeartbeatInterval = TimeSpan.FromSeconds(1),
             ReconnectRetryPolicy = new LinearRetry((int)s_betweenProbes.TotalMilliseconds),
             ClientName = "streaming-daemon",
-            Defaults = new RedisPassword(options.RedisPasswordFile),
+            Defaults = new RedisPassword(options),
         };
         if (options.RedisTls && options.RedisCaFile is not null)
         {
             // A new one for each connection: the library adds the host to it.
-            _ = AuthorityFile.Read(CaOption, options.RedisCaFile);
+            _ = AuthorityFile.Read(RedisDiagnosis.CaOption, options.RedisCaFile);
             _options.SslClientAuthenticationOptions = host =>
             {
-                var tls = AuthorityFile.TlsOptions(CaOption, options.RedisCaFile);
+                var tls = AuthorityFile.TlsOptions(RedisDiagnosis.CaOption, options.RedisCaFile);
                 tls.TargetHost = host;
                 return tls;
             };
@@ -82,6 +87,9 @@ internal sealed class RedisConnection : IAsyncDisposable
 
     public SharedHealth Health => !IsUp ? SharedHealth.Unavailable
         : Volatile.Read(ref _isRefused) ? SharedHealth.Refuses : SharedHealth.Ok;
+
+    /// <summary>Why it cannot be used; null if it can.</summary>
+    public string? Problem => Health == SharedHealth.Ok ? null : Volatile.Read(ref _problem);
 
     /// <summary>Runs a script.</summary>
     /// <returns>Null if Redis does not answer, or refuses.</returns>
@@ -106,8 +114,8 @@ internal sealed class RedisConnection : IAsyncDisposable
         }
         catch (Exception e)
         {
-            OnDown(e);
-            Probe();
+            Volatile.Write(ref _isUp, false);
+            Probe(e);
             return null;
         }
     }
@@ -132,7 +140,7 @@ internal sealed class RedisConnection : IAsyncDisposable
             }
             catch (Exception e)
             {
-                OnDown(e);
+                await OnDownAsync(e).ConfigureAwait(false);
                 await Task.Delay(s_betweenProbes, CancellationToken.None).ConfigureAwait(false);
             }
         }
@@ -145,29 +153,51 @@ internal sealed class RedisConnection : IAsyncDisposable
         }
     }
 
-    private void OnDown(Exception reason)
+    [SuppressMessage("Design", "CA1031", Justification = Anything)]
+    private async Task OnDownAsync(Exception reason)
     {
-        _reports.SharedIsDown(reason is RedisConnectionException connection
-            ? connection.FailureType.ToString() : reason.GetType().Name);
         Volatile.Write(ref _isUp, false);
+        var now = Environment.TickCount64;
+        if (now < _nextDiagnosisMs)
+            return;
+        string? problem;
+        try
+        {
+            problem = await RedisDiagnosis.ProblemAsync(_answers).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            problem = e.GetType().Name;
+        }
+
+        // It may answer by now: then the library knows best what it was.
+        problem ??= reason is RedisConnectionException connection
+            ? connection.FailureType.ToString() : reason.GetType().Name;
+        _nextDiagnosisMs = now + DiagnoseEveryMs;
+        _reports.SharedIsDown(problem);
+        Volatile.Write(ref _problem, problem);
     }
 
-    private void Probe()
+    private void Probe(Exception? reason = null)
     {
         if (!Interlocked.Exchange(ref _isProbing, true))
-            _ = ProbeAsync();
+            _ = ProbeAsync(reason);
     }
 
     /// <summary>Asks until Redis takes what an answer needs.</summary>
+    /// <param name="reason">How a command failed because Redis did not answer, or null.</param>
     [SuppressMessage("Design", "CA1031", Justification = Anything)]
-    private async Task ProbeAsync()
+    private async Task ProbeAsync(Exception? reason)
     {
+        if (reason is not null)
+            await OnDownAsync(reason).ConfigureAwait(false);
         while (!_stop.IsCancellationRequested)
         {
             try
             {
                 await _database!.ScriptEvaluateAsync(RedisScripts.Probe, _probeKeys).ConfigureAwait(false);
                 Volatile.Write(ref _lastWriteMs, Environment.TickCount64);
+                _nextDiagnosisMs = 0;
                 // The log first: who sees the state finds the reason.
                 _reports.SharedIsUp();
                 Volatile.Write(ref _isRefused, false);
@@ -176,13 +206,15 @@ internal sealed class RedisConnection : IAsyncDisposable
             }
             catch (RedisServerException e)
             {
+                _nextDiagnosisMs = 0;
                 _reports.SharedRefuses(e.Message);
+                Volatile.Write(ref _problem, RedisRefusal.Of(e.Message).Text);
                 Volatile.Write(ref _isRefused, true);
                 OnAnswer();
             }
             catch (Exception e)
             {
-                OnDown(e);
+                await OnDownAsync(e).ConfigureAwait(false);
             }
 
             await Task.Delay(s_betweenProbes, CancellationToken.None).ConfigureAwait(false);

@@ -99,6 +99,9 @@ internal static class RedisScripts
         if failed then return failed end
         redis.call('pexpire', KEYS[2], ARGV[2])
         redis.call('del', KEYS[3], KEYS[4])
+        if string.find(ARGV[4], '"outcome":"Stopped"', 1, true) then
+          redis.call('set', KEYS[3], 'done', 'px', ARGV[2])
+        end
         if ARGV[5] ~= '' then
           redis.call('del', KEYS[1])
         else
@@ -114,12 +117,13 @@ internal static class RedisScripts
         return {redis.call('get', KEYS[1]), redis.call('xrange', KEYS[2], ARGV[1], '+', 'count', ARGV[2])}
         """;
 
-    /// <summary>KEYS lease, events, stop. -1 if there is no answer, 0 if it has ended, 1 if it was running.
+    /// <summary>KEYS lease, events, stop. -1 if there is no answer, 0 if it has ended by itself, 2 because it
+    /// was stopped (what is in stop then says so, after the end), 1 if it is running, and is to stop.
     /// If only its lease is missing, its owner is dead, or is about to claim it again.</summary>
     public const string Stop = """
         local lease = redis.call('get', KEYS[1])
         if lease == 'gone' or not lease and redis.call('exists', KEYS[2]) == 0 then return -1 end
-        if lease == 'done' then return 0 end
+        if lease == 'done' then return redis.call('get', KEYS[3]) == 'done' and 2 or 0 end
         redis.call('set', KEYS[3], '1', 'px', 60000)
         return 1
         """;
