@@ -23,6 +23,8 @@ public sealed partial class HandoffServer
     private readonly IHandoffHandler _handler;
     private readonly ConnectionLimiter _places = new();
     private readonly LoopStatistics[] _counters;
+    private readonly TaskCompletionSource _listenerLost =
+        new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _completion =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
     private HandoffServerOptions _options;
@@ -37,7 +39,11 @@ public sealed partial class HandoffServer
     /// <summary>Creates a server; nothing happens before <see cref="StartAsync"/>.</summary>
     public HandoffServer(HandoffServerOptions options, IHandoffHandler handler)
     {
-        _options = options with { OnThreadReplaced = ReportReplacement };
+        _options = options with
+        {
+            OnThreadReplaced = ReportReplacement,
+            OnListenerLost = () => _listenerLost.TrySetResult(),
+        };
         _handler = handler;
         _counters = [.. Enumerable.Range(0, Math.Max(1, options.Rings)).Select(_ => new LoopStatistics())];
         Statistics = new HandoffServerStatistics(_counters, _places);
@@ -78,6 +84,10 @@ public sealed partial class HandoffServer
     /// <summary>Completes when every loop has ended. Faults with <see cref="HandoffServerException"/> if a
     /// ring failed, which stops the others.</summary>
     public Task Completion => _completion.Task;
+
+    /// <summary>Completes if another holder of the passed socket has shut it down: no handoff comes any more.
+    /// Running streams go on.</summary>
+    public Task ListenerLost => _listenerLost.Task;
 
     /// <summary>Sets up the rings, binds the socket and starts the loops' threads.</summary>
     /// <exception cref="HandoffServerException">The kernel refused a ring or the socket; the message says how

@@ -57,6 +57,9 @@ public sealed record HandoffServerOptions
     /// <summary>Told of each thread that hung and was replaced. Set by the server.</summary>
     internal Action<HungWork>? OnThreadReplaced { get; init; }
 
+    /// <summary>Called if another holder has shut down the passed socket. On the loop.</summary>
+    internal Action? OnListenerLost { get; init; }
+
     /// <summary>Stands between the loop and a client's socket, for tests.</summary>
     internal ClientCallFault? CallFault { get; init; }
 

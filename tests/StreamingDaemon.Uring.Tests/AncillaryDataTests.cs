@@ -22,6 +22,9 @@ public sealed class AncillaryDataTests
                 options.Add(option, true);
             }
 
+            // Turned off later, the peer's send itself is refused.
+            options.Add(SocketConstants.SoPassRights, false);
+
             return options;
         }
     }
@@ -59,15 +62,52 @@ public sealed class AncillaryDataTests
         await Eventually.TrueAsync(() => OpenDescriptorsOfAnyKind() < before + Handoffs);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Passed_listener_that_is_shut_down_is_reported_and_running_streams_go_on(bool later)
+    {
+        using var directory = new TempDirectory();
+        var path = directory.File("passed");
+        using var listener = new Socket(AddressFamily.Unix, SocketType.Seqpacket, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint(path));
+        listener.Listen(100);
+        if (!later)
+            listener.Shutdown(SocketShutdown.Receive);
+        var passed = Posix.Duplicate((int)listener.Handle);
+        var end = new TaskCompletionSource();
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                await end.Task;
+                client.Complete();
+            },
+            options => options with { PassedSocket = passed });
+        using var client = later ? TestClient.HandOver(path, "{}") : null;
+        await Eventually.TrueAsync(() => client is null || server.Server.Statistics.Started == 1);
+        if (later)
+            listener.Shutdown(SocketShutdown.Receive);
+
+        await server.Server.ListenerLost.WaitAsync(TestClient.Patience);
+
+        Assert.False(server.Server.Completion.IsCompleted);
+        end.SetResult();
+        if (client is not null)
+            Assert.Empty(await TestClient.ReadToEndAsync(client));
+    }
+
     private static int OpenDescriptorsOfAnyKind() => Directory.GetFileSystemEntries("/proc/self/fd").Length;
 
     private static void TurnOn(Socket listener, int option)
     {
         try
         {
-            listener.SetRawSocketOption(SocketConstants.SolSocket, option, BitConverter.GetBytes(1));
+            // This one is on by default, and its lack does the harm.
+            var value = option == SocketConstants.SoPassRights ? 0 : 1;
+            listener.SetRawSocketOption(SocketConstants.SolSocket, option, BitConverter.GetBytes(value));
         }
-        catch (SocketException) when (option == SocketConstants.SoPassPidFd && Environment.OSVersion.Version < new Version(6, 5))
+        catch (SocketException) when (option is SocketConstants.SoPassPidFd or SocketConstants.SoPassRights
+            && Environment.OSVersion.Version < new Version(6, 16))
         {
             // A kernel that does not have it cannot be asked for it.
         }

@@ -93,17 +93,21 @@ internal sealed class HandoffLoopService(
     {
         try
         {
-            await Task.WhenAny(server.Completion, drain.Begun).ConfigureAwait(false);
+            await Task.WhenAny(server.Completion, drain.Begun, server.ListenerLost).ConfigureAwait(false);
             // If the loop ended by itself, this throws and ends the process. Otherwise the daemon would look
             // healthy and stream nothing.
             if (server.Completion.IsCompleted)
                 await server.Completion.ConfigureAwait(false);
+            // Nothing can be handed over any more: say so, and let what runs end.
+            var isLost = !drain.IsDraining && drain.Begin();
+            if (isLost)
+                _logger.ListenerShutDown(server.SocketPath);
             await DrainAsync().ConfigureAwait(false);
             if (server.PathLeft is { } reason)
                 _logger.SocketPathLeft(server.SocketPath, reason);
             // The access log lines of the last streams may still be on their way.
             await server.HandlersEndedAsync(s_accessLogTime).ConfigureAwait(false);
-            return ExitCode.Success;
+            return isLost ? ExitCode.Failure : ExitCode.Success;
         }
         catch (OutOfMemoryException)
         {

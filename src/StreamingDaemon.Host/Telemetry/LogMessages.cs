@@ -126,6 +126,11 @@ internal static partial class LogMessages
 
     // 30 to 39: signals.
 
+    [LoggerMessage(EventId = 29, EventName = "ListenerShutDown", Level = LogLevel.Error, Message =
+        "another process has shut down the passed socket {Socket}: nothing can be handed over any more. "
+        + "Running streams end, then the daemon")]
+    public static partial void ListenerShutDown(this ILogger logger, string socket);
+
     [LoggerMessage(EventId = 30, EventName = "SignalDrains", Level = LogLevel.Information,
         Message = "{Signal}: draining")]
     public static partial void SignalDrains(this ILogger logger, PosixSignal signal);

@@ -33,6 +33,7 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
     private int _armed;
     private bool _isMultishot;
     private bool _isCancelled;
+    private bool _isWatched;
     private bool _awaitsReleases;
     private bool _draining;
     private bool _stopped;
@@ -45,6 +46,12 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
             _againMs = long.MaxValue;
             if (_armed > 0)
                 CancelAll();
+        }
+
+        if (listener.IsPassed && !_isWatched)
+        {
+            _isWatched = true;
+            loop.Operations.PollForEndOfListener(listener.Fd);
         }
 
         var room = receiver.Most - receiver.Count;
@@ -77,6 +84,15 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
             receiver.BackOff();
     }
 
+    /// <summary>Another holder of the listener has shut it down: no connection will ever come.</summary>
+    public void OnListenerWatched(int result)
+    {
+        // An error: the next turn watches again.
+        _isWatched = result > 0;
+        if (_isWatched && !_draining)
+            loop.Options.OnListenerLost?.Invoke();
+    }
+
     /// <summary>Takes what is queued, then closes the listener.</summary>
     public void BeginDrain() => _draining = true;
 
@@ -97,7 +113,7 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
             }
         }
 
-        _isMultishot = _isCancelled = false;
+        _isMultishot = _isCancelled = _isWatched = false;
         _againMs = loop.NowMs + AskAgainMs;
         loop.Timers.Set(_again, _againMs);
     }
@@ -154,7 +170,7 @@ internal sealed class Acceptor(LoopContext loop, HandoffListener listener, Hando
         loop.Statistics.OnAccepted();
         loop.MarkBusy();
         if (listener.IsPassed)
-            AncillaryData.TurnOff(fd);
+            AncillaryData.Prepare(fd);
         if (loop.Options.UseStreamSocket)
             AncillaryData.KeepUrgentBytes(fd);
         if (!IsAllowed(fd))

@@ -12,12 +12,14 @@ internal static class AncillaryData
     /// <summary>
     /// Turns off every option that makes the kernel add control messages. The service manager's listener may
     /// have such options, and its connections inherit them. SO_PASSPIDFD adds a descriptor to each message.
+    /// Without SO_PASSRIGHTS (AcceptFileDescriptors=no in the socket unit) every handoff fails with EPERM.
     /// </summary>
     /// <param name="fd">A Unix socket that only we hold. A kernel that lacks an option refuses it.</param>
-    public static void TurnOff(int fd)
+    public static void Prepare(int fd)
     {
         foreach (var option in s_senders)
             _ = LinuxNative.SetSockOpt(fd, SolSocket, option, 0);
+        _ = LinuxNative.SetSockOpt(fd, SolSocket, SoPassRights, 1);
     }
 
     /// <summary>

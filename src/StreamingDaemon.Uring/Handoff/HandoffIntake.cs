@@ -73,6 +73,8 @@ internal sealed class HandoffIntake : IHandoffSource
 
     public void OnAccepted(in CompletionEntry completion) => _acceptor.OnAccepted(completion);
 
+    public void OnListenerWatched(int result) => _acceptor.OnListenerWatched(result);
+
     public uint GenerationOf(int slot) => _receiver[slot].Generation;
 
     public void OnReceived(int slot, int result) => _receiver.OnReceived(_receiver[slot], result);

@@ -120,7 +120,7 @@ internal sealed class HandoffListener : IDisposable
         _ = FileNative.Fcntl(fd, FileNative.SetDescriptorFlags, FileNative.CloseOnExec);
         var flags = FileNative.Fcntl(fd, FileNative.GetStatusFlags, 0);
         _ = FileNative.Fcntl(fd, FileNative.SetStatusFlags, flags | SockNonBlock);
-        AncillaryData.TurnOff(fd);
+        AncillaryData.Prepare(fd);
         return new HandoffListener(FileNative.BoundPath(fd), fd, isPassed: true);
     }
 

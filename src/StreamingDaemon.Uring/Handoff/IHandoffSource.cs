@@ -27,6 +27,9 @@ internal interface IHandoffSource : IDisposable
     /// <summary>An accept has completed.</summary>
     void OnAccepted(in CompletionEntry completion);
 
+    /// <summary>The watch of the listener has completed.</summary>
+    void OnListenerWatched(int result);
+
     /// <summary>The generation of a handoff's slot.</summary>
     uint GenerationOf(int slot);
 
@@ -76,6 +79,8 @@ internal sealed class NoHandoffs : IHandoffSource
     }
 
     public void OnAccepted(in CompletionEntry completion) => throw NotHere();
+
+    public void OnListenerWatched(int result) => throw NotHere();
 
     public uint GenerationOf(int slot) => throw NotHere();
 

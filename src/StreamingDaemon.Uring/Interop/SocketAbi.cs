@@ -92,6 +92,9 @@ internal static class SocketConstants
     /// <summary>6.5.</summary>
     public const int SoPassPidFd = 76;
 
+    /// <summary>6.16. On by default.</summary>
+    public const int SoPassRights = 83;
+
     /// <summary>6.17.</summary>
     public const int SoInq = 84;
     public const int IpProtoTcp = 6;

@@ -229,6 +229,9 @@ internal sealed class EventLoop : IDisposable
             case OperationKind.Accept:
                 _handoffs.OnAccepted(completion);
                 break;
+            case OperationKind.ListenerWatch:
+                _handoffs.OnListenerWatched(completion.Result);
+                break;
             case OperationKind.Cancel:
                 // Only failures are posted. A cancel that finds nothing was late, which is its normal race.
                 break;

@@ -6,6 +6,7 @@ internal enum OperationKind : byte
     None,
     Wake,
     Accept,
+    ListenerWatch,
     HandoffReceive,
     ClientWatch,
     ClientSend,

@@ -41,6 +41,10 @@ internal sealed unsafe class Operations(IoUring ring) : IDisposable
         entry->UserData = OperationId.Pack(OperationKind.Accept, 0, 0);
     }
 
+    /// <summary>Waits until somebody shuts the listener down. An accept does not end then.</summary>
+    public void PollForEndOfListener(int fd) =>
+        NextPoll(fd, PollRdHup | PollHup, OperationKind.ListenerWatch, 0, 0);
+
     /// <summary>Ends every armed accept, by name: its descriptor's number may belong to another file by
     /// then.</summary>
     public void CancelAccepts() => NextCancel(OperationId.Pack(OperationKind.Accept, 0, 0), AsyncCancelAll);

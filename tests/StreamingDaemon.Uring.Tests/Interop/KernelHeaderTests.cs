@@ -22,6 +22,7 @@ public sealed class KernelHeaderTests
         ["IORING_ENTER_NO_IOWAIT"] = 1 << 7, // 6.15
         ["SO_PASSPIDFD"] = 76, // 6.5, include/uapi/asm-generic/socket.h
         ["SCM_PIDFD"] = 4, // 6.5, include/linux/socket.h
+        ["SO_PASSRIGHTS"] = 83, // 6.16
         ["SO_INQ"] = 84, // 6.17
     };
 
@@ -89,6 +90,7 @@ public sealed class KernelHeaderTests
         ("SO_TIMESTAMP", SocketConstants.SoTimestamp),
         ("SO_TIMESTAMPNS", SocketConstants.SoTimestampNs),
         ("SO_TIMESTAMPING", SocketConstants.SoTimestamping),
+        ("SO_PASSRIGHTS", SocketConstants.SoPassRights),
         ("SO_INQ", SocketConstants.SoInq),
         ("SO_PROTOCOL", SocketConstants.SoProtocol),
         ("SO_PEEK_OFF", SocketConstants.SoPeekOff),
