@@ -146,11 +146,15 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
     }
 
     private ResponsePump<TEvents> PumpOf(HttpResponseMessage response, StreamRequest request, IDeltaSink sink,
-        CancellationToken cancellationToken) => new(response, sink, CreateReader(request),
+        CancellationToken cancellationToken)
+    {
+        AnswerBody.DropHead(response);
+        return new(response, sink, CreateReader(request),
             _upstream.MaxEventBytes, (int)response.StatusCode, cancellationToken)
         {
             Batch = _batch,
         };
+    }
 
     /// <summary>A body whose Content-Type does not say events: its first bytes tell what it is.</summary>
     private async Task<BackendResult> LookAsync(HttpResponseMessage response, StreamRequest request,

@@ -8,6 +8,9 @@ namespace StreamingDaemon.Backends.Upstream;
 /// <summary>A backend's one connection pool, and the HTTP version that its requests ask for.</summary>
 internal sealed class UpstreamTransport : IDisposable
 {
+    /// <summary>Longest head of a response. The connection keeps a buffer for its longest line.</summary>
+    private const int MaxHeadKib = 32;
+
     private const string Accept = "Accept";
     private const string EventStream = "text/event-stream";
 
@@ -176,6 +179,7 @@ internal sealed class UpstreamTransport : IDisposable
             // A compressor in the path would hold tokens back.
             AutomaticDecompression = DecompressionMethods.None,
             ActivityHeadersPropagator = null,
+            MaxResponseHeadersLength = MaxHeadKib,
             ConnectTimeout = TimeSpan.FromMilliseconds(options.ConnectTimeoutMs),
             // Upstreams allow about 100 streams a connection; ten thousand need a hundred connections.
             EnableMultipleHttp2Connections = true,

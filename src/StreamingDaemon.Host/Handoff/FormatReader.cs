@@ -24,7 +24,15 @@ internal static class FormatReader
     {
         reader.Read();
         if (reader.TokenType == JsonTokenType.String)
-            return JsonText.Read(ref reader) is { Length: > 0 } name ? name : null;
+        {
+            var name = JsonText.Read(ref reader);
+            if (name.Length is > 0 and <= HandoffRequestReader.MaxNameLength)
+                return name;
+            if (name.Length > 0)
+                request.NoteUnusable("format");
+            return null;
+        }
+
         if (reader.TokenType != JsonTokenType.Null)
             request.NoteUnusable("format");
         reader.Skip();

@@ -12,6 +12,9 @@ internal sealed record HandoffRequest : StreamRequest
     /// <summary>Most fields listed in a log line: it is for a person.</summary>
     internal const int MostNoted = 16;
 
+    /// <summary>Longest name of such a field: the stream holds it until its end.</summary>
+    private const int MaxNotedLength = 128;
+
     private List<string>? _unusable;
     private List<string>? _unknown;
     private AnswerFields? _answer;
@@ -84,8 +87,11 @@ internal sealed record HandoffRequest : StreamRequest
     public ClientStream? Client { get; set; }
 
     // A quarter more: the segments of a long body are not full, and the garbage collector needs room.
-    protected override void OnPromptReleased(int stillHeld) =>
+    protected override void OnPromptReleased(int stillHeld)
+    {
+        stillHeld += ResponseHeaders.Length + Delivery.Length;
         Client?.HoldRequest(stillHeld + (stillHeld / 4));
+    }
 
     protected override string NewRequestId() => Handoff.RequestId.Of(OwnNumber());
 
@@ -111,6 +117,8 @@ internal sealed record HandoffRequest : StreamRequest
 
     private static void Note(string field, ref List<string>? fields)
     {
+        if (field.Length > MaxNotedLength)
+            field = field[..MaxNotedLength];
         fields ??= [];
         if (fields.Count < MostNoted && !fields.Contains(field))
             fields.Add(field);

@@ -10,6 +10,10 @@ internal static class HandoffRequestReader
     /// <summary>PHP's json_encode nests no deeper by default.</summary>
     private const int MaxDepth = 512;
 
+    /// <summary>Longest name of a model, backend, format or test pattern. A stream holds them until its
+    /// end, unlike its prompt.</summary>
+    public const int MaxNameLength = 1024;
+
     /// <summary>How handoff data is read, and every part of it.</summary>
     public static readonly JsonReaderOptions Options = new() { MaxDepth = MaxDepth };
 
@@ -81,7 +85,7 @@ internal static class HandoffRequestReader
             }
             else if (JsonText.Equals(ref reader, "model"u8))
             {
-                request.Model = NotEmpty(Text(ref reader, "model", request)) ?? request.Model;
+                request.Model = Name(ref reader, "model", request) ?? request.Model;
             }
             else if (JsonText.Equals(ref reader, "max_tokens"u8))
             {
@@ -103,11 +107,11 @@ internal static class HandoffRequestReader
             }
             else if (JsonText.Equals(ref reader, "test_pattern"u8))
             {
-                request.TestPattern = NotEmpty(Text(ref reader, "test_pattern", request));
+                request.TestPattern = Name(ref reader, "test_pattern", request);
             }
             else if (JsonText.Equals(ref reader, "backend"u8))
             {
-                request.Backend = NotEmpty(Text(ref reader, "backend", request));
+                request.Backend = Name(ref reader, "backend", request);
             }
             else if (JsonText.Equals(ref reader, "response_headers"u8))
             {
@@ -154,6 +158,15 @@ internal static class HandoffRequestReader
         if (text is null && reader.TokenType != JsonTokenType.Null)
             request.NoteUnusable(name);
         return text;
+    }
+
+    private static string? Name(ref Utf8JsonReader reader, string field, HandoffRequest request)
+    {
+        var name = NotEmpty(Text(ref reader, field, request));
+        if (name is null || name.Length <= MaxNameLength)
+            return name;
+        request.NoteUnusable(field);
+        return null;
     }
 
     /// <summary>Notes the field as unusable if it had a value (not null) that could not be read.</summary>

@@ -25,6 +25,17 @@ public sealed class PromptTests
         Assert.InRange((with - without) / Streams, long.MinValue, length / 3);
     }
 
+    [Theory]
+    [InlineData(FakeLlmTransport.H2c)]
+    public async Task Thousand_answers_in_progress_hold_none_of_their_heads(FakeLlmTransport transport)
+    {
+        const int length = 20_000;
+        var without = await BytesOfStreamsAsync(transport, 10);
+        var with = await BytesOfStreamsAsync(transport, 10, length);
+
+        Assert.InRange((with - without) / Streams, long.MinValue, length / 3);
+    }
+
     [Fact]
     public async Task Text_is_let_go_when_it_is_written_and_its_json_when_the_answer_begins()
     {
@@ -115,7 +126,8 @@ public sealed class PromptTests
         return document.RootElement.GetProperty("messages")[0].GetProperty("content").GetString()!;
     }
 
-    private static async Task<long> BytesOfStreamsAsync(FakeLlmTransport transport, int length)
+    private static async Task<long> BytesOfStreamsAsync(
+        FakeLlmTransport transport, int length, int headLength = 0)
     {
         using var end = new CancellationTokenSource();
         await using var http1 = new ForgetfulServer();
@@ -125,6 +137,8 @@ public sealed class PromptTests
             ApiBase = transport == FakeLlmTransport.Http1 ? http1.BaseAddress : options.ApiBase,
         }, async exchange =>
         {
+            for (var left = headLength; left > 0; left -= 1000)
+                exchange.Context.Response.Headers[$"X-{left}"] = new string((char)('a' + Random.Shared.Next(26)), 1000);
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("first");
             await Task.Delay(Timeout.Infinite, exchange.Context.RequestAborted);

@@ -32,6 +32,29 @@ public sealed class HandoffRequestReaderTests
         Assert.Equal("X-One: 1\r\n", Encoding.UTF8.GetString(request.ResponseHeaders.Span));
     }
 
+    /// <summary>The stream holds them until its end, and its memory budget does not count them.</summary>
+    [Theory]
+    [InlineData("model")]
+    [InlineData("backend")]
+    [InlineData("format")]
+    [InlineData("test_pattern")]
+    public void Name_of_more_than_1024_characters_is_unusable(string field)
+    {
+        Assert.Empty(Read($$"""{"{{field}}":"{{new string('x', 1024)}}"}""").Unusable);
+        var request = Read($$"""{"{{field}}":"{{new string('x', 1025)}}"}""");
+
+        Assert.Equal([field], request.Unusable);
+        Assert.All([request.Model, request.Backend, request.Format, request.TestPattern], Assert.Null);
+    }
+
+    [Fact]
+    public void Unknown_fields_are_noted_with_128_characters_of_their_names_at_most()
+    {
+        var request = Read($$"""{"{{new string('x', 50_000)}}":1}""");
+
+        Assert.Equal([new string('x', 128)], request.Unknown);
+    }
+
     [Theory]
     [InlineData("""{"max_tokens":"100"}""", 100L)]
     [InlineData("""{"max_tokens":0}""", null)]
