@@ -37,7 +37,8 @@ public sealed partial class HandoffServer
     {
         try
         {
-            ServerThread.Start(NameOf(index), () => TakeOver(_loops[index], call), _options);
+            _threads!.Spares.Replace(
+                NameOf(index), isSpare => TakeOver(_loops[index], call, isSpare), isLoop: true);
         }
         catch (HandoffServerException)
         {
@@ -45,7 +46,7 @@ public sealed partial class HandoffServer
         }
     }
 
-    private void TakeOver(EventLoop loop, long call)
+    private void TakeOver(EventLoop loop, long call, bool isSpare)
     {
         IoUring ring;
         try
@@ -60,7 +61,7 @@ public sealed partial class HandoffServer
 
         RunToEnd(loop, () =>
         {
-            var isOurs = loop.TryTakeOver(call, ring);
+            var isOurs = loop.TryTakeOver(call, ring, mayUseWorkers: !isSpare);
             if (!isOurs)
                 ring.Dispose();
             return isOurs;

@@ -124,7 +124,7 @@ public sealed partial class HandoffServer
         var made = new TaskCompletionSource<EventLoop>(TaskCreationOptions.RunContinuationsAsynchronously);
         // The ring belongs to the thread that made it (SINGLE_ISSUER), so the loop's own thread does all of
         // it.
-        ServerThread.Start(NameOf(index), () => RunLoop(index, others, made), _options);
+        _threads!.Spares.Start(NameOf(index), () => RunLoop(index, others, made));
         return made.Task;
     }
 

@@ -135,10 +135,33 @@ public sealed class NoThreadsTests : IDisposable
         Assert.Equal(0, await daemon.ExitCodeAsync());
     }
 
-    /// <summary>Nobody can take over the loop from its thread: all wait for the holder, and none loses anything.
+    [Fact]
+    public async Task Held_lock_without_a_free_thread_holds_up_no_other_stream()
+    {
+        await using var daemon = await NoThreads.StartAsync($"2>{Log}", [NoIdleWorkers], "--delay", "20");
+        await using var readers = new SteadyReaders(daemon.SocketPath, 50);
+        await Eventually.TrueAsync(() => readers.Begun == readers.Readers);
+        await NoThreads.ExhaustAsync(daemon.Process.Id);
+
+        // More acts, one after the other, than there are spare threads.
+        for (var i = 0; i < 5; i++)
+        {
+            using var peer = new HostilePeer(daemon.SocketPath);
+            await peer.CommitAsync("LockHeldLater");
+            await Eventually.TrueAsync(() => Hung(daemon));
+            var before = readers.Events;
+            await Eventually.TrueAsync(() => readers.Events > before + 1000);
+            Assert.True((await daemon.AskAsync("{}")).IsDone);
+            Assert.True(Hung(daemon));
+        }
+
+        Assert.Empty(readers.Complaints);
+    }
+
+    /// <summary>No thread is left to take over the loop: all wait for the holder, and none loses anything.
     /// </summary>
     [Fact]
-    public async Task Held_lock_without_a_free_thread_costs_time_and_no_answer()
+    public async Task More_held_locks_than_spare_threads_cost_time_and_no_answer()
     {
         await using var daemon = await NoThreads.StartAsync($"2>{Log}", [NoIdleWorkers], "--delay", "20");
         using var other = TestClient.HandOver(daemon.SocketPath, """{"prompt":"x"}""");
@@ -146,9 +169,12 @@ public sealed class NoThreadsTests : IDisposable
         await NoThreads.ExhaustAsync(daemon.Process.Id);
         using (var peer = new HostilePeer(daemon.SocketPath))
         {
-            await peer.CommitAsync("LockHeldLater");
-            await Eventually.TrueAsync(() => Directory.GetDirectories($"/proc/{daemon.Process.Id}/task").Any(task =>
-                File.ReadAllText($"{task}/wchan").Contains("lock_sock", StringComparison.Ordinal)));
+            // One more than spare threads: the last finds none.
+            for (var held = 1; held <= 4; held++)
+            {
+                await peer.CommitAsync("LockHeldLater");
+                await Eventually.TrueAsync(() => HungThreads(daemon) == held);
+            }
         }
 
         answer += await TestClient.ReadTextAsync(other);
@@ -157,6 +183,12 @@ public sealed class NoThreadsTests : IDisposable
         daemon.Signal(SigTerm);
         Assert.Equal(0, await daemon.ExitCodeAsync());
     }
+
+    private static bool Hung(LaunchedDaemon daemon) => HungThreads(daemon) > 0;
+
+    private static int HungThreads(LaunchedDaemon daemon) =>
+        Directory.GetDirectories($"/proc/{daemon.Process.Id}/task").Count(task =>
+            File.ReadAllText($"{task}/wchan").Contains("lock_sock", StringComparison.Ordinal));
 
     private int Count(string text) => File.ReadLines(Log).Count(l => l.Contains(text, StringComparison.Ordinal));
 }

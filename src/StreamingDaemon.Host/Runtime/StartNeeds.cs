@@ -17,9 +17,9 @@ internal static class StartNeeds
     private const int RuntimeThreads = 6;
     private const int MostWorkers = 4;
 
-    /// <summary>The daemon's threads, with small stacks: deadlines, hang monitor, releases, odd releases,
-    /// handoff data, socket path, signals, reload, last words, mock pauses, probe gate.</summary>
-    private const int OwnThreads = 11;
+    /// <summary>The daemon's threads, with small stacks: deadlines, hang monitor, three spares, releases,
+    /// odd releases, handoff data, socket path, signals, reload, last words, mock pauses, probe gate.</summary>
+    private const int OwnThreads = 14;
     private const int SmallStack = 512 * 1024;
 
     /// <exception cref="HandoffServerException">Something is missing; the message says what, and how to fix

@@ -115,9 +115,10 @@ internal sealed unsafe class ClientCalls : IHangWatched
     }
 
     /// <summary>Takes over the loop from a thread that hangs in the call of that number. On the new
-    /// thread.</summary>
+    /// thread. Without a thread to be had there are no workers either: calls left to them would wait.
+    /// </summary>
     /// <returns>False if the call has returned.</returns>
-    public bool TryTakeOver(long call)
+    public bool TryTakeOver(long call, bool mayUseWorkers)
     {
         if (Interlocked.CompareExchange(ref _call, call + 1, call) != call)
             return false;
@@ -125,6 +126,8 @@ internal sealed unsafe class ClientCalls : IHangWatched
         Interlocked.Increment(ref _hungEver);
         _isCalling = false;
         _loop.ReadClock();
+        if (!mayUseWorkers)
+            return true;
         _usesWorkers = true;
         _usesWorkersUntilMs = Math.Max(_usesWorkersUntilMs, _loop.NowMs + WorkersForMs);
         return true;

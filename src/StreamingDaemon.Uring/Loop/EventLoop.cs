@@ -131,10 +131,12 @@ internal sealed class EventLoop : IDisposable
     /// </summary>
     /// <param name="call">The number of the call that hangs.</param>
     /// <param name="ring">A new ring of the calling thread.</param>
+    /// <param name="mayUseWorkers">False if the system gives no thread, so none to the kernel's workers either.
+    /// </param>
     /// <returns>False if the call has returned.</returns>
-    public bool TryTakeOver(long call, IoUring ring)
+    public bool TryTakeOver(long call, IoUring ring, bool mayUseWorkers)
     {
-        if (!Clients.Calls.TryTakeOver(call))
+        if (!Clients.Calls.TryTakeOver(call, mayUseWorkers))
             return false;
         var completed = _loop.Operations.Replace(ring);
         var ended = new HashSet<ulong>();

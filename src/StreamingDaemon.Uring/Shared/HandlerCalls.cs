@@ -10,11 +10,12 @@ internal sealed class HandlerCalls
     private int _running;
 
     /// <exception cref="HandoffServerException">The system refuses another thread.</exception>
-    public HandlerCalls(IHandoffHandler handler, LoopStatistics statistics, HandoffServerOptions options)
+    public HandlerCalls(IHandoffHandler handler, LoopStatistics statistics, HandoffServerOptions options,
+        SpareThreads spares)
     {
         Handler = handler;
         _statistics = statistics;
-        Thread = new HandlerThread(options);
+        Thread = new HandlerThread(options, spares);
     }
 
     public IHandoffHandler Handler { get; }

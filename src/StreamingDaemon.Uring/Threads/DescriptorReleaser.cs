@@ -65,9 +65,11 @@ internal sealed class DescriptorReleaser : ReplaceableThread<Release>
     /// <param name="name">Of the thread.</param>
     /// <param name="odd">Gets what may wait; null if this one does.</param>
     /// <param name="options">What the server was told.</param>
+    /// <param name="spares">Take over if the system gives no thread.</param>
     /// <exception cref="HandoffServerException">The system refuses another thread.</exception>
-    public DescriptorReleaser(string name, DescriptorReleaser? odd, HandoffServerOptions options)
-        : base(name, HungWork.Release, MostHung, options)
+    public DescriptorReleaser(
+        string name, DescriptorReleaser? odd, HandoffServerOptions options, SpareThreads spares)
+        : base(name, HungWork.Release, MostHung, options, spares)
     {
         _odd = odd;
         _ = LinuxNative.SetSignalHandler(SigUrg, HarmlessFunction());

@@ -7,8 +7,9 @@ namespace StreamingDaemon.Uring.Threads;
 /// queue, a new client's head would wait behind the tokens of all others.
 /// </summary>
 /// <param name="options">What the server was told.</param>
-internal sealed class HandlerThread(HandoffServerOptions options)
-    : ReplaceableThread<ClientStream>("handoffs", HungWork.Check, MostHung, options)
+/// <param name="spares">Take over if the system gives no thread.</param>
+internal sealed class HandlerThread(HandoffServerOptions options, SpareThreads spares)
+    : ReplaceableThread<ClientStream>("handoffs", HungWork.Check, MostHung, options, spares)
 {
     /// <summary>Checks that may hang at a time, each on its own thread, and each because another process
     /// holds the client's socket. Beyond them sockets are not checked.</summary>

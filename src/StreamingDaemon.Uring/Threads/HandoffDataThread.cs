@@ -6,8 +6,9 @@ namespace StreamingDaemon.Uring.Threads;
 /// are in memory twice.
 /// </summary>
 /// <param name="options">What the server was told.</param>
-internal sealed class HandoffDataThread(HandoffServerOptions options)
-    : ReplaceableThread<ClientStream>("handoff data", HungWork.Check, MostHung, options)
+/// <param name="spares">Take over if the system gives no thread.</param>
+internal sealed class HandoffDataThread(HandoffServerOptions options, SpareThreads spares)
+    : ReplaceableThread<ClientStream>("handoff data", HungWork.Check, MostHung, options, spares)
 {
     /// <summary>Sealed memory is always readable. It may have to come from swap.</summary>
     private const int MostHung = 4;

@@ -19,6 +19,7 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     private readonly Queue<T> _deferred = new();
 
     private readonly HandoffServerOptions _options;
+    private readonly SpareThreads _spares;
     private readonly string _name;
     private readonly HungWork _work;
     private readonly int _mostHung;
@@ -34,16 +35,17 @@ internal abstract class ReplaceableThread<T> : IHangWatched
     /// <param name="mostHung">Threads that may be left behind at a time; if one more hangs, the queue waits
     /// for it.</param>
     /// <param name="options">What the server was told.</param>
+    /// <param name="spares">Take over if the system gives no thread.</param>
     /// <exception cref="HandoffServerException">The system refuses another thread.</exception>
     protected ReplaceableThread(
-        string name, HungWork work, int mostHung, HandoffServerOptions options)
+        string name, HungWork work, int mostHung, HandoffServerOptions options, SpareThreads spares)
     {
         _name = name;
         _work = work;
         _mostHung = mostHung;
-        _options = options;
-        _worker = new Worker();
-        Start(_worker);
+        (_options, _spares) = (options, spares);
+        var first = _worker = new Worker();
+        spares.Start(name, () => Run(first));
     }
 
     /// <summary>Threads that were left behind. From any thread.</summary>
@@ -161,8 +163,6 @@ internal abstract class ReplaceableThread<T> : IHangWatched
         return waits;
     }
 
-    private void Start(Worker worker) => ServerThread.Start(_name, () => Run(worker), _options);
-
     private void Run(Worker worker)
     {
         worker.ThreadId = LinuxNative.GetThreadId();
@@ -251,7 +251,7 @@ internal abstract class ReplaceableThread<T> : IHangWatched
                 // It has returned meanwhile: two would wait for one wake-up.
                 if (worker.Call != call)
                     return;
-                Start(next);
+                _spares.Replace(_name, _ => Run(next), isLoop: false);
                 _worker = next;
                 _hung++;
                 _replaced++;

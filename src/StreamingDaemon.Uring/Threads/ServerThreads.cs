@@ -9,9 +9,10 @@ internal sealed class ServerThreads
         Monitor = new HangMonitor(options);
         try
         {
-            OddReleaser = new DescriptorReleaser("odd releases", null, options);
-            Releaser = new DescriptorReleaser("releases", OddReleaser, options);
-            Data = new HandoffDataThread(options);
+            Spares = new SpareThreads(options);
+            OddReleaser = new DescriptorReleaser("odd releases", null, options, Spares);
+            Releaser = new DescriptorReleaser("releases", OddReleaser, options, Spares);
+            Data = new HandoffDataThread(options, Spares);
             Paths = new PathThread(options);
         }
         catch
@@ -27,6 +28,9 @@ internal sealed class ServerThreads
     }
 
     public HangMonitor Monitor { get; }
+
+    /// <summary>Take over from threads that hang if the system gives no other.</summary>
+    public SpareThreads Spares { get; }
 
     /// <summary>Streams whose producers are to be told of the end.</summary>
     public StreamEnds Ends { get; } = new();
@@ -55,5 +59,6 @@ internal sealed class ServerThreads
             Releaser.End();
         else
             OddReleaser?.End();
+        Spares?.End();
     }
 }
