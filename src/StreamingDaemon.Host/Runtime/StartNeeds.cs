@@ -17,8 +17,8 @@ internal static class StartNeeds
     private const int RuntimeThreads = 6;
     private const int MostWorkers = 4;
 
-    /// <summary>The daemon's threads, with small stacks: deadlines, hang monitor, three spares, releases,
-    /// odd releases, handoff data, socket path, signals, reload, last words, mock pauses, probe gate.</summary>
+    /// <summary>The daemon's threads, with small stacks: deadlines, hang monitor, three spares, releases, odd
+    /// releases, handoff data, socket path, signals, reload, last words, mock pauses, probe gate.</summary>
     private const int OwnThreads = 14;
     private const int SmallStack = 512 * 1024;
 

@@ -131,8 +131,8 @@ internal sealed class EventLoop : IDisposable
     /// </summary>
     /// <param name="call">The number of the call that hangs.</param>
     /// <param name="ring">A new ring of the calling thread.</param>
-    /// <param name="mayUseWorkers">False if the system gives no thread, so none to the kernel's workers either.
-    /// </param>
+    /// <param name="mayUseWorkers">False if the system gives no thread, so the kernel has no
+    /// workers.</param>
     /// <returns>False if the call has returned.</returns>
     public bool TryTakeOver(long call, IoUring ring, bool mayUseWorkers)
     {

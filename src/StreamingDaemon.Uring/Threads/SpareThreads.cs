@@ -2,11 +2,12 @@ namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>
 /// Threads that wait to take over from one that hangs. They are used only if the system gives no other: the
-/// limit of tasks is reached, and a peer holds a socket's lock. The thread that hung becomes a spare when it returns.
+/// limit of tasks is reached, and a peer holds a socket's lock. The thread that hung becomes a spare when it
+/// returns.
 /// </summary>
 internal sealed class SpareThreads
 {
-    /// <summary>At most this many loops' threads may hang at a time while the system gives no thread.</summary>
+    /// <summary>Most threads of loops that may hang at a time while the system gives no thread.</summary>
     public const int Count = 3;
 
     /// <summary>Left for the loops by all other work: if a loop hangs, every stream waits.</summary>
