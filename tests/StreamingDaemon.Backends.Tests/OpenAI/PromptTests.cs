@@ -10,6 +10,9 @@ public sealed class PromptTests
 {
     private const int Streams = 1000;
 
+    /// <summary>One for all: the upstream of these tests is in the same process, and holds its heads.</summary>
+    private static readonly string s_kilobyte = new('x', 1000);
+
     /// <summary>A short body is sent differently from a long one.</summary>
     [Theory]
     [InlineData(FakeLlmTransport.Http1, 10_000)]
@@ -25,13 +28,12 @@ public sealed class PromptTests
         Assert.InRange((with - without) / Streams, long.MinValue, length / 3);
     }
 
-    [Theory]
-    [InlineData(FakeLlmTransport.H2c)]
-    public async Task Thousand_answers_in_progress_hold_none_of_their_heads(FakeLlmTransport transport)
+    [Fact]
+    public async Task Thousand_answers_in_progress_hold_none_of_their_heads()
     {
         const int length = 20_000;
-        var without = await BytesOfStreamsAsync(transport, 10);
-        var with = await BytesOfStreamsAsync(transport, 10, length);
+        var without = await BytesOfStreamsAsync(FakeLlmTransport.H2c, 10);
+        var with = await BytesOfStreamsAsync(FakeLlmTransport.H2c, 10, length);
 
         Assert.InRange((with - without) / Streams, long.MinValue, length / 3);
     }
@@ -138,7 +140,7 @@ public sealed class PromptTests
         }, async exchange =>
         {
             for (var left = headLength; left > 0; left -= 1000)
-                exchange.Context.Response.Headers[$"X-{left}"] = new string((char)('a' + Random.Shared.Next(26)), 1000);
+                exchange.Context.Response.Headers[$"X-{left}"] = s_kilobyte;
             await exchange.StartAsync();
             await exchange.SendDeltaAsync("first");
             await Task.Delay(Timeout.Infinite, exchange.Context.RequestAborted);
