@@ -35,7 +35,7 @@ public sealed partial class TidyTests
         Assert.Empty(named.Except(tests));
     }
 
-    [GeneratedRegex(@"^    public (?:async Task|void) (?<name>\w+)\(|^public sealed (?:partial )?class (?<name>\w+Tests)\b",
+    [GeneratedRegex(@"^    public (?:(?:async )?Task|void) (?<name>\w+)\(|^public sealed (?:partial )?class (?<name>\w+Tests)\b",
         RegexOptions.Multiline)]
     private static partial Regex TestName();
 
