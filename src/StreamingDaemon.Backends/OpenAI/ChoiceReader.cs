@@ -42,8 +42,8 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
     /// <summary>A finish reason came; for a client that gets the chunks, one for each choice.</summary>
     public readonly bool IsFinished => FinishReason is not null && !_ends.IsOneOpen;
 
-    /// <inheritdoc cref="IEventReader.GoesOnAfterFinish"/>
-    public bool GoesOnAfterFinish { get; private set; }
+    /// <inheritdoc cref="IEventReader.MayGoOnAfterFinish"/>
+    public bool MayGoOnAfterFinish { get; private set; }
 
     /// <summary>The choice says that the provider failed.</summary>
     public bool IsFailed { get; private set; }
@@ -212,7 +212,9 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         LacksDelta |= !choice.HasDelta;
         ReadWhole(ref choice, before, json);
         IsFailed |= choice.IsFailed || (choice.FinishReason is { } reason && FinishReasons.IsFailure(reason));
-        GoesOnAfterFinish |= FinishReason is not null && _parts.Count > before.Count;
+        MayGoOnAfterFinish |= FinishReason is not null
+            ? _parts.Count > before.Count
+            : choice.FinishReason is not null && choice.HasDelta && before.Count == 0;
         FinishReason = choice.FinishReason ?? FinishReason;
         if (_parts.IsChunks)
             _ends.Add(choice.Index, choice.FinishReason is not null);

@@ -9,7 +9,7 @@ internal readonly struct ChunkEvents(ChunkReader chunks) : IEventReader
 
     public bool IsFinished => chunks.SawFinishReason;
 
-    public bool GoesOnAfterFinish => chunks.GoesOnAfterFinish;
+    public bool MayGoOnAfterFinish => chunks.MayGoOnAfterFinish;
 
     public string? FinishReason => chunks.FinishReason;
 

@@ -31,8 +31,8 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     /// <summary>True once the choice carried a finish reason.</summary>
     public bool SawFinishReason => _choices.IsFinished;
 
-    /// <inheritdoc cref="IEventReader.GoesOnAfterFinish"/>
-    public bool GoesOnAfterFinish => _choices.GoesOnAfterFinish;
+    /// <inheritdoc cref="IEventReader.MayGoOnAfterFinish"/>
+    public bool MayGoOnAfterFinish => _choices.MayGoOnAfterFinish;
 
     /// <inheritdoc cref="IEventReader.FinishReason"/>
     public string? FinishReason => UpstreamErrorCode.Name(_choices.FinishReason, secret);
@@ -62,6 +62,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         if (eventType == IEventReader.ErrorEvent)
             return ReadErrorEvent(data);
         var isRepaired = false;
+        ReadOnlySpan<byte> unrepaired = default;
         while (!data.IsEmpty)
         {
             if (data[0] != (byte)'{')
@@ -91,10 +92,13 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
                     && JsonRepair.Repair(data) is { } repaired)
                 {
                     isRepaired = true;
+                    unrepaired = data;
                     data = repaired;
                     continue;
                 }
 
+                if (IsErrorAfterCut(isRepaired ? unrepaired : data))
+                    return EventKind.Error;
                 // Events of other names (ping, heartbeat …) may hold anything.
                 return eventType == IEventReader.OtherEvent ? EventKind.Delta : kind;
             }
@@ -157,11 +161,23 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         _chunks?.Dispose();
     }
 
+    /// <summary>A gateway lost its upstream inside an event, and wrote an error as the event's next line.
+    /// </summary>
+    private bool IsErrorAfterCut(ReadOnlySpan<byte> data)
+    {
+        var last = data[(data.LastIndexOf((byte)'\n') + 1)..];
+        if (last.Length == data.Length || !last.StartsWith((byte)'{') || !ErrorSigns.AreIn(last))
+            return false;
+        Error = UpstreamErrorCode.FromBody(last, secret);
+        return true;
+    }
+
     private EventKind ReadErrorEvent(ReadOnlySpan<byte> data)
     {
         LacksModel = MissingModel.IsNamed(data);
         Error = UpstreamErrorCode.FromBody(data, secret)
-            ?? UpstreamErrorCode.Name(Encoding.UTF8.GetString(data[..Math.Min(data.Length, 80)]), secret);
+            ?? UpstreamErrorCode.Name(
+                Encoding.UTF8.GetString(data[..Math.Min(data.Length, 80)].Trim((byte)'"')), secret);
         return EventKind.Error;
     }
 

@@ -88,7 +88,7 @@ internal struct ErrorSigns
                 break;
             case 4 when JsonText.Equals(ref reader, "type"u8):
             case 5 when JsonText.Equals(ref reader, "event"u8):
-            case 6 when JsonText.Equals(ref reader, "object"u8):
+            case 6 when JsonText.Equals(ref reader, "object"u8) || JsonText.Equals(ref reader, "__type"u8):
                 reader.Read();
                 ReadKind(ref reader);
                 break;
@@ -211,8 +211,8 @@ internal struct ErrorSigns
         }
     }
 
-    /// <summary>An object that may be around an error or a chunk: only fields of these names count in it.
-    /// </summary>
+    /// <summary>An object that may be around an error or a chunk: only fields of these names count in it, and
+    /// AWS's <c>__type</c>.</summary>
     /// <returns>True if it holds an error.</returns>
     private bool ReadWrapper(ref Utf8JsonReader reader)
     {
@@ -223,11 +223,15 @@ internal struct ErrorSigns
         {
             var isError = reader.ValueSpan.Length == "error"u8.Length && IsErrorName(ref reader);
             var isChoices = !isError && JsonText.Equals(ref reader, "choices"u8);
+            var isType = reader.ValueSpan.Length == "__type"u8.Length
+                && JsonText.Equals(ref reader, "__type"u8);
             reader.Read();
             if (isChoices && reader.TokenType is JsonTokenType.StartArray or JsonTokenType.StartObject)
                 EnvelopeAt ??= start;
             if (isError)
                 hasError |= !JsonValue.IsNoError(ref reader);
+            else if (isType && reader.TokenType == JsonTokenType.String)
+                hasError |= SseField.NamesError(reader.ValueSpan);
             else
                 reader.Skip();
         }

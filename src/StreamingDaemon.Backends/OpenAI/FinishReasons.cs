@@ -18,7 +18,8 @@ internal static class FinishReasons
     private static readonly SearchValues<string> s_failed = SearchValues.Create(
         ["error", "fail", "exception", "abort", "cancel", "timeout", "timed_out", "overload", "unavailable",
             "interrupt", "insufficient", "busy", "rate_limit", "quota", "disconnect", "lost", "crash",
-            "killed", "terminated", "preempt", "shutdown", "out_of_memory", "gateway"],
+            "killed", "terminated", "preempt", "shutdown", "out_of_memory", "gateway", "throttl", "deadline",
+            "resource_exhausted", "unreachable", "stalled"],
         StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Words with which servers say that the choice, or the whole request, goes on.</summary>

@@ -29,16 +29,16 @@ internal static class MessageReader
 
         var (textBefore, reasoningBefore) = (parts.Text.Length, parts.Reasoning.Length);
         var (countBefore, hadAnswer) = (parts.Count, parts.HasAnswer);
-        var isError = false;
+        var (isError, sawText) = (false, false);
         parts.IsThought = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             if (parts.IsChunks)
                 ReadForChunks(ref parts, ref reader, ref isError);
-            else if (JsonText.Equals(ref reader, "content"u8))
+            else if (!sawText && JsonText.Equals(ref reader, "content"u8))
                 ReadContent(ref parts, ref reader);
             else if (parts.Text.Length == textBefore && JsonText.Equals(ref reader, "text"u8))
-                ReadContent(ref parts, ref reader);
+                sawText = ReadText(ref parts, ref reader);
             else
                 ReadOther(ref parts, ref reader, reasoningBefore, ref isError);
         }
@@ -70,6 +70,16 @@ internal static class MessageReader
             // A 0 is a token, if it is the content.
             parts.Hold(AnswerParts.Held.Other);
         }
+    }
+
+    /// <summary>The field <c>text</c> of a delta: Snowflake has it beside <c>content</c>, with the same text.
+    /// </summary>
+    /// <returns>True if there is any.</returns>
+    private static bool ReadText(ref AnswerParts parts, ref Utf8JsonReader reader)
+    {
+        var before = parts.Text.Length;
+        ReadContent(ref parts, ref reader);
+        return parts.Text.Length > before;
     }
 
     private static void ReadContent(ref AnswerParts parts, ref Utf8JsonReader reader)

@@ -28,8 +28,8 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
     /// <inheritdoc cref="IEventReader.IsFinished"/>
     public bool IsFinished => events.IsFinished;
 
-    /// <inheritdoc cref="IEventReader.GoesOnAfterFinish"/>
-    public bool GoesOnAfterFinish => events.GoesOnAfterFinish;
+    /// <inheritdoc cref="IEventReader.MayGoOnAfterFinish"/>
+    public bool MayGoOnAfterFinish => events.MayGoOnAfterFinish;
 
     /// <inheritdoc cref="IEventReader.Parts"/>
     public int Parts => _parts;

@@ -38,9 +38,9 @@ internal interface IEventReader : IDisposable
     /// marker, and in any way.</summary>
     bool IsFinished { get; }
 
-    /// <summary>True once a part of the answer came after a finish reason: some servers send one with each
-    /// chunk, and it says nothing.</summary>
-    bool GoesOnAfterFinish { get; }
+    /// <summary>True if the finish reason may say nothing, because some servers send one with each chunk: it
+    /// came before or with the first part of the answer, or more of the answer came after it.</summary>
+    bool MayGoOnAfterFinish { get; }
 
     /// <summary>Why the answer ended, in the upstream's word; null if it did not say. Safe to log.</summary>
     string? FinishReason { get; }

@@ -32,8 +32,8 @@ internal sealed class ResponsePump<TEvents>
     /// <summary>Silence accepted between the finish reason and the end.</summary>
     private const int GraceMs = 1_000;
 
-    /// <summary>The same, if the answer went on after a finish reason
-    /// (<see cref="IEventReader.GoesOnAfterFinish"/>).</summary>
+    /// <summary>The same, if the answer may go on after its finish reason
+    /// (<see cref="IEventReader.MayGoOnAfterFinish"/>).</summary>
     private const int LongGraceMs = 10_000;
 
     /// <summary>Time for the body to end after the answer, and how much more it may send.</summary>
@@ -209,7 +209,7 @@ internal sealed class ResponsePump<TEvents>
         var now = Environment.TickCount64;
         if (_graceEndsMs == 0 || _relay.Parts != _partsBeforeGrace)
         {
-            _graceEndsMs = now + (_relay.GoesOnAfterFinish ? LongGraceMs : GraceMs);
+            _graceEndsMs = now + (_relay.MayGoOnAfterFinish ? LongGraceMs : GraceMs);
             _partsBeforeGrace = _relay.Parts;
             _sink.OnAnswerWhole();
         }
