@@ -5,8 +5,8 @@ using StreamingDaemon.Backends;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>Writes a message anew that servers would refuse for a matter of form. Without a role it is the
-/// user's. Lists become arrays (<see cref="PhpArrays"/>), a number becomes the text it was, and an empty
-/// field counts as absent.</summary>
+/// user's. Lists become arrays (<see cref="PhpArrays"/>), a number becomes the text it was, a tool's data its
+/// JSON (<see cref="ToolResult"/>), and an empty field counts as absent.</summary>
 internal static class MessageWriter
 {
     /// <summary>Whether the current name is of a field that servers accept as absent, but not as null.
@@ -20,7 +20,9 @@ internal static class MessageWriter
     {
         var reader = new Utf8JsonReader(message, HandoffRequestReader.Options);
         output.Write("{\"role\":"u8);
-        output.Write(RoleOf(reader, message));
+        var role = RoleOf(reader, message);
+        var isToolResult = role.SequenceEqual("\"tool\""u8) || role.SequenceEqual("\"function\""u8);
+        output.Write(role);
         reader.Read();
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
@@ -32,6 +34,7 @@ internal static class MessageWriter
             reader.Read();
             var value = (int)reader.TokenStartIndex;
             var token = reader.TokenType;
+            var isData = isContent && isToolResult && ToolResult.IsData(reader);
             var json = JsonText.Skip(ref reader, message);
             if (isContent || isCalls)
                 json = PhpArrays.AsArray(json);
@@ -40,6 +43,12 @@ internal static class MessageWriter
                 continue;
             output.Write(","u8);
             output.Write(message[start..value]);
+            if (isData)
+            {
+                ToolResult.Write(json, output);
+                continue;
+            }
+
             var isNumber = isContent && token == JsonTokenType.Number;
             output.Write(isNumber ? "\""u8 : default);
             output.Write(json);

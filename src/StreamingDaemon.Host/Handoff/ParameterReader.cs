@@ -39,13 +39,13 @@ internal static class ParameterReader
         switch (kind)
         {
             case ParameterKind.Any:
-                request.SetParameter(name, JsonText.Repair(json.ToArray()));
+                request.SetParameter(name, JsonText.Repair(MemberRepair.Repair(name, json).ToArray()));
                 break;
             case ParameterKind.List or ParameterKind.Schemas or ParameterKind.Schema:
                 request.SetParameter(name, JsonText.Repair(ListOf(kind, json).ToArray()));
                 break;
             case ParameterKind.Boolean:
-                request.SetParameter(name, JsonText.Repair(FlagOf(token, json).ToArray()));
+                request.SetParameter(name, PhpScalars.Flag(token, json) ?? JsonText.Repair(json.ToArray()));
                 break;
             case ParameterKind.Number or ParameterKind.Integer
                 when PhpScalars.Number(token, json, kind == ParameterKind.Integer) is { } number:
@@ -66,21 +66,13 @@ internal static class ParameterReader
         if (!keepsUnknown)
             return;
         if (request.UnknownParameters.Count < MostUnknown || request.UnknownParameters.ContainsKey(name))
-            request.SetUnknown(name, JsonText.Repair(json.ToArray()));
+            request.SetUnknown(name, JsonText.Repair(MemberRepair.Repair(name, json).ToArray()));
         else
             request.NoteUnusable(name);
     }
 
     internal static bool IsEmptyArray(ReadOnlySpan<byte> json) =>
         json[1..^1].IndexOfAnyExcept(" \t\r\n"u8) < 0;
-
-    private static ReadOnlySpan<byte> FlagOf(JsonTokenType token, ReadOnlySpan<byte> json) =>
-        PhpScalars.Boolean(token, json) switch
-        {
-            true => "true"u8,
-            false => "false"u8,
-            null => json,
-        };
 
     private static ReadOnlySpan<byte> ListOf(ParameterKind kind, ReadOnlySpan<byte> json) =>
         kind == ParameterKind.List

@@ -28,6 +28,14 @@ internal static class PhpScalars
             : null;
     }
 
+    /// <summary><see cref="Boolean"/> as JSON.</summary>
+    public static byte[]? Flag(JsonTokenType token, ReadOnlySpan<byte> json) => Boolean(token, json) switch
+    {
+        true => "true"u8.ToArray(),
+        false => "false"u8.ToArray(),
+        null => null,
+    };
+
     /// <summary>A number, or a string that PHP's <c>is_numeric</c> takes for one: ".5" and "+5" too.
     /// </summary>
     /// <param name="token">The value's type.</param>

@@ -6,8 +6,8 @@ namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
 /// Schemas that PHP wrote (<see cref="PhpArrays"/>). Servers refuse <c>"properties":[]</c> of a function
-/// without parameters, and <c>"required":{"1":"city"}</c>. Such a value becomes what the keyword takes;
-/// everything else stays byte for byte.
+/// without parameters, <c>"required":{"1":"city"}</c> and <c>"strict":"1"</c>. Such a value becomes what the
+/// keyword takes; everything else stays byte for byte.
 /// </summary>
 internal static class SchemaRepair
 {
@@ -20,6 +20,15 @@ internal static class SchemaRepair
 
         /// <summary>An object whose values are schemas.</summary>
         Map,
+
+        /// <summary>True or false.</summary>
+        Flag,
+
+        /// <summary>True, false or a schema.</summary>
+        FlagOrObject,
+
+        /// <summary>A number.</summary>
+        Number,
 
         /// <summary>Data of the application: nothing in it is a schema.</summary>
         Data,
@@ -36,7 +45,7 @@ internal static class SchemaRepair
         List<Edit>? edits = null;
         var reader = new Utf8JsonReader(json, HandoffRequestReader.Options);
         reader.Read();
-        Walk(ref reader, isList ? Place.List : Place.Any, ref edits);
+        Walk(ref reader, json, isList ? Place.List : Place.Any, ref edits);
         if (edits is null)
             return json;
         var output = new ArrayBufferWriter<byte>(json.Length);
@@ -53,26 +62,44 @@ internal static class SchemaRepair
     }
 
     /// <summary>Walks a value. The reader is at its start, and ends at its end.</summary>
-    private static void Walk(ref Utf8JsonReader reader, Place place, ref List<Edit>? edits)
+    private static void Walk(
+        ref Utf8JsonReader reader, ReadOnlySpan<byte> json, Place place, ref List<Edit>? edits)
     {
         if (place == Place.Data)
             reader.Skip();
         else if (reader.TokenType == JsonTokenType.StartArray)
-            WalkArray(ref reader, place, ref edits);
+            WalkArray(ref reader, json, place, ref edits);
         else if (reader.TokenType == JsonTokenType.StartObject)
-            WalkObject(ref reader, place, ref edits);
+            WalkObject(ref reader, json, place, ref edits);
+        else if (place >= Place.Flag)
+            WalkScalar(ref reader, json, place, ref edits);
     }
 
-    private static void WalkArray(ref Utf8JsonReader reader, Place place, ref List<Edit>? edits)
+    /// <summary>A boolean or a number that came as a string.</summary>
+    private static void WalkScalar(
+        ref Utf8JsonReader reader, ReadOnlySpan<byte> json, Place place, ref List<Edit>? edits)
+    {
+        var (start, end) = ((int)reader.TokenStartIndex, (int)reader.BytesConsumed);
+        var value = json[start..end];
+        var repaired = place == Place.Number
+            ? PhpScalars.Number(reader.TokenType, value, isInteger: false)
+            : PhpScalars.Flag(reader.TokenType, value);
+        if (repaired is not null && !value.SequenceEqual(repaired))
+            (edits ??= []).Add(new Edit(start, end, repaired));
+    }
+
+    private static void WalkArray(
+        ref Utf8JsonReader reader, ReadOnlySpan<byte> json, Place place, ref List<Edit>? edits)
     {
         var (start, isEmpty) = ((int)reader.TokenStartIndex, true);
         for (; reader.Read() && reader.TokenType != JsonTokenType.EndArray; isEmpty = false)
-            Walk(ref reader, Place.Any, ref edits);
-        if (isEmpty && place is Place.Object or Place.Map)
+            Walk(ref reader, json, Place.Any, ref edits);
+        if (isEmpty && place is Place.Object or Place.Map or Place.FlagOrObject)
             (edits ??= []).Add(new Edit(start, (int)reader.BytesConsumed, "{}"u8.ToArray()));
     }
 
-    private static void WalkObject(ref Utf8JsonReader reader, Place place, ref List<Edit>? edits)
+    private static void WalkObject(
+        ref Utf8JsonReader reader, ReadOnlySpan<byte> json, Place place, ref List<Edit>? edits)
     {
         var isList = place == Place.List && reader.CurrentDepth < DeepestList && PhpArrays.IsList(reader);
         if (isList)
@@ -84,7 +111,7 @@ internal static class SchemaRepair
             reader.Read();
             if (isList)
                 edits!.Add(new Edit(name, (int)reader.TokenStartIndex, default));
-            Walk(ref reader, inside, ref edits);
+            Walk(ref reader, json, inside, ref edits);
         }
 
         if (isList)
@@ -101,6 +128,10 @@ internal static class SchemaRepair
         "properties" or "patternProperties" or "$defs" or "definitions" => Place.Map,
         "parameters" or "schema" or "items" => Place.Object,
         "required" or "anyOf" or "oneOf" or "allOf" or "prefixItems" => Place.List,
+        "strict" or "uniqueItems" or "nullable" => Place.Flag,
+        "additionalProperties" => Place.FlagOrObject,
+        "minimum" or "maximum" or "minLength" or "maxLength" or "minItems" or "maxItems" or "multipleOf" =>
+            Place.Number,
         "enum" or "const" or "default" or "examples" => Place.Data,
         _ => Place.Any,
     };

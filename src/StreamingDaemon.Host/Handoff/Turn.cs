@@ -48,14 +48,21 @@ internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool IsS
         }
 
         var kind = TurnKind.Other;
+        Utf8JsonReader content = default;
         bool namesRole = false, hasContent = false, calls = false, saysElse = false, isOdd = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             // Duplicates: the last one wins.
+            if (JsonText.Equals(ref reader, "content"u8))
+            {
+                reader.Read();
+                content = reader;
+                hasContent = HasContent(ref reader, ref isOdd);
+                continue;
+            }
+
             if (JsonText.Equals(ref reader, "role"u8))
                 namesRole = ReadRole(ref reader, out kind);
-            else if (JsonText.Equals(ref reader, "content"u8))
-                hasContent = ReadContent(ref reader, ref isOdd);
             else if (JsonText.Equals(ref reader, "tool_calls"u8))
                 calls |= ReadCalls(ref reader, ref isOdd);
             else if (MessageWriter.IsNullRefused(ref reader))
@@ -72,6 +79,8 @@ internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool IsS
 
         if (kind == TurnKind.Assistant && calls)
             kind = TurnKind.ToolCalls;
+        if (kind == TurnKind.ToolResult && ToolResult.IsData(content))
+            hasContent = isOdd = true;
         var isSendable = hasContent || kind == TurnKind.ToolCalls
             || (kind == TurnKind.Assistant && saysElse);
         return new Turn(start, (int)reader.BytesConsumed, kind, namesRole && !isOdd, isSendable);
@@ -100,9 +109,8 @@ internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool IsS
 
     /// <summary>True for a text, also an empty one, and for a list with a part. A number is a text that PHP's
     /// <c>JSON_NUMERIC_CHECK</c> changed.</summary>
-    private static bool ReadContent(ref Utf8JsonReader reader, ref bool isOdd)
+    private static bool HasContent(ref Utf8JsonReader reader, ref bool isOdd)
     {
-        reader.Read();
         isOdd |= reader.TokenType == JsonTokenType.Number;
         return reader.TokenType is JsonTokenType.String or JsonTokenType.Number
             || HasObject(ref reader, ref isOdd);

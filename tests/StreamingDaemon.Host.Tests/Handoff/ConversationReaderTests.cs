@@ -19,7 +19,7 @@ public sealed class ConversationReaderTests
         ["c?"] = """{"role":"assistant","tool_calls":[{"function":{"name":"f"}}]}""",
         ["r1"] = """{"role":"tool","tool_call_id":"1","content":"20"}""",
         ["r2"] = """{"role":"tool","tool_call_id":"2","content":[{"type":"text","text":"x"}]}""",
-        ["r1!"] = """{"role":"tool","tool_call_id":"1","content":{"degrees":20}}""",
+        ["r1!"] = """{"role":"tool","tool_call_id":"1","content":null}""",
         ["r2!"] = """{"role":"tool","tool_call_id":"2"}""",
         ["a!"] = """{"role":"assistant","content":null,"tool_calls":"cut"}""",
         ["u!"] = """{"role":"user","content":null}""",
@@ -99,6 +99,16 @@ public sealed class ConversationReaderTests
     [InlineData("""{"role":"user","content":"x","name":null,"tool_call_id":null}""", """{"role":"user","content":"x"}""")]
     [InlineData("""{"role":"user","content":"x","name":"Ann","tool_call_id":null}""",
         """{"role":"user","content":"x","name":"Ann"}""")]
+    [InlineData("""{"role":"tool","tool_call_id":"1","content":{"degrees": 20,"at":"K\u00f6ln"}}""",
+        """{"role":"tool","tool_call_id":"1","content":"{\"degrees\": 20,\"at\":\"K\\u00f6ln\"}"}""")]
+    [InlineData("""{"content":[{"city":"Bonn"},{"type":1}],"tool_call_id":"1","role":"tool"}""",
+        """{"role":"tool","content":"[{\"city\":\"Bonn\"},{\"type\":1}]","tool_call_id":"1"}""")]
+    [InlineData("""{"role":"tool","content":[]}""", """{"role":"tool","content":"[]"}""")]
+    [InlineData("""{"role":"tool","content":{}}""", """{"role":"tool","content":"{}"}""")]
+    [InlineData("""{"role":"tool","content":["a",1]}""", """{"role":"tool","content":"[\"a\",1]"}""")]
+    [InlineData("""{"role":"function","name":"f","content":false}""", """{"role":"function","name":"f","content":"false"}""")]
+    [InlineData("""{"role":"tool","content":{"1":{"type":"text","text":"x"}}}""",
+        """{"role":"tool","content":[{"type":"text","text":"x"}]}""")]
     public void Message_whose_form_servers_refuse_is_sent_in_another(string message, string expected)
     {
         var request = Read($"[{message}]");

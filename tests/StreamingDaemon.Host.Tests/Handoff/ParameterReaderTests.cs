@@ -63,6 +63,39 @@ public sealed partial class ParameterReaderTests
     }
 
     [Theory]
+    [InlineData("stream_options", """{ "include_usage" : "1" , "x":"1"}""", """{ "include_usage" : true , "x":"1"}""")]
+    [InlineData("stream_options", """{"include_usage":0,"include_obfuscation":"false"}""",
+        """{"include_usage":false,"include_obfuscation":false}""")]
+    [InlineData("stream_options", """{"include_usage":"maybe"}""", """{"include_usage":"maybe"}""")]
+    [InlineData("logit_bias", """{"50256":"-100","1":5}""", """{"50256":-100,"1":5}""")]
+    [InlineData("tools", """[{"type":"function","function":{"name":"f","strict":"true","parameters":{"additionalProperties":"0"}}}]""",
+        """[{"type":"function","function":{"name":"f","strict":true,"parameters":{"additionalProperties":false}}}]""")]
+    [InlineData("tools", """[{"function":{"parameters":{"properties":{"strict":{"minLength":"2","additionalProperties":[]}}}}}]""",
+        """[{"function":{"parameters":{"properties":{"strict":{"minLength":2,"additionalProperties":{}}}}}}]""")]
+    [InlineData("response_format", """{"json_schema":{"strict":"","schema":{"default":{"strict":"1"}}}}""",
+        """{"json_schema":{"strict":false,"schema":{"default":{"strict":"1"}}}}""")]
+    [InlineData("tools", """[{"function":{"strict":"perhaps"}}]""", """[{"function":{"strict":"perhaps"}}]""")]
+    public void Boolean_or_number_of_a_form_inside_a_parameter_is_one(string name, string json, string expected)
+    {
+        var request = Read($$"""{"{{name}}":{{json}}}""");
+
+        Assert.Equal(expected, Encoding.UTF8.GetString(request.Parameters[name].Span));
+    }
+
+    [Theory]
+    [InlineData("reasoning", """{"enabled":"1","exclude":"false","max_tokens":"2000","effort":"1"}""",
+        """{"enabled":true,"exclude":false,"max_tokens":2000,"effort":"1"}""")]
+    [InlineData("thinking", """{"type":"enabled","budget_tokens":"1024"}""", """{"type":"enabled","budget_tokens":1024}""")]
+    [InlineData("chat_template_kwargs", """{"enable_thinking":"false"}""", """{"enable_thinking":false}""")]
+    [InlineData("other", """{"enabled":"1"}""", """{"enabled":"1"}""")]
+    public void Boolean_or_number_inside_a_parameter_of_known_servers_is_one(string name, string json, string expected)
+    {
+        var request = Read($$"""{"{{name}}":{{json}}}""", keepsUnknown: true);
+
+        Assert.Equal(expected, Encoding.UTF8.GetString(request.UnknownParameters[name].Span));
+    }
+
+    [Theory]
     [InlineData("stop", """{"1":"a","3":"b"}""", """["a","b"]""")]
     [InlineData("stop", """{ "3" : "b", "1" : "\u00e9" }""", """["b","\u00e9"]""")]
     [InlineData("modalities", """{"1":"text"}""", """["text"]""")]
