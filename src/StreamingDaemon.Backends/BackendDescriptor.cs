@@ -40,6 +40,10 @@ public abstract class BackendDescriptor
     /// <summary>A copy of the options with the limits that the backend uses.</summary>
     public abstract object WithLimits(object options, BackendLimits limits);
 
+    /// <summary>What is wrong with options that are valid, for the log at the start and at a reload; null if
+    /// nothing is known.</summary>
+    public abstract string? Warn(object options);
+
     /// <summary>What <c>check</c> tests besides the configuration.</summary>
     public abstract IEnumerable<BackendCheck> Checks(object options);
 
@@ -73,6 +77,9 @@ public abstract class BackendDescriptor<TOptions> : BackendDescriptor
     public sealed override string? Validate(object options) => Validate((TOptions)options);
 
     /// <inheritdoc/>
+    public sealed override string? Warn(object options) => Warn((TOptions)options);
+
+    /// <inheritdoc/>
     public sealed override object WithLimits(object options, BackendLimits limits) =>
         WithLimits((TOptions)options, limits);
 
@@ -94,6 +101,9 @@ public abstract class BackendDescriptor<TOptions> : BackendDescriptor
 
     /// <inheritdoc cref="BackendDescriptor.Validate"/>
     protected virtual string? Validate(TOptions options) => null;
+
+    /// <inheritdoc cref="BackendDescriptor.Warn"/>
+    protected virtual string? Warn(TOptions options) => null;
 
     /// <inheritdoc cref="BackendDescriptor.WithLimits"/>
     protected virtual TOptions WithLimits(TOptions options, BackendLimits limits) => options;

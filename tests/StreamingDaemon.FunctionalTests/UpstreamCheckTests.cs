@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using StreamingDaemon.Testing;
 
@@ -227,6 +228,70 @@ public sealed class UpstreamCheckTests
         Assert.Equal((0, 2), (exitCode, upstream.Requests.Count));
     }
 
+    [Theory]
+    [InlineData(500)]
+    [InlineData(422)]
+    public async Task Server_that_does_not_know_max_tokens_is_asked_without_it(int status)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync(FakeLlmTransport.Http1);
+        var answer = upstream.Scenario;
+        upstream.Scenario = exchange => exchange.Request.Body.Contains("max_tokens", StringComparison.Ordinal)
+            ? exchange.RespondAsync(status, "text/plain", "unknown parameter")
+            : answer(exchange);
+
+        var (exitCode, lines) = await CheckAsync(upstream.OpenAIEnvironment(false));
+
+        Assert.Equal(("ok", "200"), lines["upstream status"]);
+        Assert.Equal("ok", lines["upstream first token"].Status);
+        Assert.Equal((0, 2), (exitCode, upstream.Requests.Count));
+    }
+
+    [Theory]
+    [InlineData(false, "Does it want a client certificate (OPENAI_CLIENT_CERT_FILE)?")]
+    [InlineData(true, "client.pem (OPENAI_CLIENT_CERT_FILE), and does that file hold the CAs below the root?")]
+    public async Task Server_that_hangs_up_after_the_handshake_is_asked_about_client_certificates(bool isShown, string hint)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync(FakeLlmTransport.Http1Tls);
+        upstream.Scenario = exchange =>
+        {
+            exchange.Context.Abort();
+            return Task.CompletedTask;
+        };
+        using var directory = new TempDirectory();
+        var environment = upstream.OpenAIEnvironment(false);
+        if (isShown)
+            environment["OPENAI_CLIENT_CERT_FILE"] = WriteCertificate(directory, TimeSpan.FromDays(-1), TimeSpan.FromDays(9));
+
+        var (exitCode, lines) = await CheckAsync(environment);
+
+        Assert.Equal("failed", lines["upstream HTTP"].Status);
+        Assert.Contains(hint, lines["upstream HTTP"].Detail, StringComparison.Ordinal);
+        Assert.Equal(1, exitCode);
+    }
+
+    [Theory]
+    [InlineData(-9, -1, "ended on 2")]
+    [InlineData(1, 9, "is valid only from 2")]
+    public async Task Client_certificate_out_of_its_time_is_named_by_check_start_and_probe(int from, int to, string words)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync(FakeLlmTransport.Http1Tls);
+        upstream.Scenario = exchange => exchange.RespondAsync(400, "text/html", "<html>The SSL certificate error</html>");
+        using var directory = new TempDirectory();
+        var environment = upstream.OpenAIEnvironment(false);
+        var path = WriteCertificate(directory, TimeSpan.FromDays(from), TimeSpan.FromDays(to));
+        environment["OPENAI_CLIENT_CERT_FILE"] = path;
+
+        var (exitCode, lines) = await CheckAsync(environment);
+        var (checkCode, table, _) = await DaemonProcess.RunAsync(environment, "check", "--backend", "openai", "--socket",
+            "/tmp/no-such-socket");
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+
+        Assert.Contains($"the certificate in {path} {words}", lines["upstream status"].Detail, StringComparison.Ordinal);
+        Assert.Matches($"(?m)^warning  client certificate +OPENAI_CLIENT_CERT_FILE: the certificate in {path} {words}", table);
+        Assert.Equal((1, 0), (exitCode, checkCode));
+        Assert.Contains($"{path} {words}", Assert.Single(daemon.LogLines("BackendWarning")), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Https_address_of_a_server_without_TLS_fails_at_TLS_and_says_so()
     {
@@ -284,6 +349,15 @@ public sealed class UpstreamCheckTests
             .Single(check => check.GetProperty("name").GetString() == "upstream");
         Assert.Equal("failed", finding.GetProperty("status").GetString());
         Assert.Equal(1, exitCode);
+    }
+
+    private static string WriteCertificate(TempDirectory directory, TimeSpan from, TimeSpan to)
+    {
+        using var certificate = SelfSignedCertificate.Create(from, to);
+        using var key = certificate.GetECDsaPrivateKey()!;
+        var path = directory.File("client.pem");
+        File.WriteAllText(path, key.ExportPkcs8PrivateKeyPem() + "\n" + certificate.ExportCertificatePem());
+        return path;
     }
 
     private static Dictionary<string, string> Environment(string apiBase) => new()

@@ -1,3 +1,4 @@
+using System.Globalization;
 using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
@@ -128,12 +129,18 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
     }
 
     /// <inheritdoc/>
+    protected override string? Warn(OpenAIOptions options) => options.ClientCertFile is null ? null
+        : CertificateWarning(new UpstreamTls(options.TlsFiles, options.InsecureSsl));
+
+    /// <inheritdoc/>
     protected override OpenAIOptions WithLimits(OpenAIOptions options, BackendLimits limits) =>
         options with { ConnectTimeoutMs = limits.ConnectTimeoutMs, MaxEventBytes = limits.MaxEventBytes };
 
     /// <inheritdoc/>
     protected override IEnumerable<BackendCheck> Checks(OpenAIOptions options)
     {
+        if (options.ClientCertFile is { } certificate)
+            yield return CertificateCheck(options, certificate);
         if (options.ApiSocket is not { } path)
             yield break;
         yield return new BackendCheck("upstream", () => UpstreamSocket.Check(path) is { } problem
@@ -172,6 +179,23 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
     private static BackendOption<string?> Content(BackendOption<string?> file,
         Func<OpenAIOptions, string?> get, Func<OpenAIOptions, string?, OpenAIOptions> set) =>
         Named(file.Name, file.Value, get, set, file.Description, file.Cost);
+
+    private static BackendCheck CertificateCheck(OpenAIOptions options, string path) => new(
+        "client certificate",
+        () =>
+        {
+            var tls = new UpstreamTls(options.TlsFiles, options.InsecureSsl);
+            return CertificateWarning(tls) is { } warning
+                ? new BackendFinding(false, warning)
+                : new BackendFinding(true, string.Create(CultureInfo.InvariantCulture,
+                    $"OPENAI_CLIENT_CERT_FILE {path}: valid until {tls.ClientEnd:yyyy-MM-dd}"));
+        },
+        $"OPENAI_CLIENT_CERT_FILE {path}: this path's file system does not answer");
+
+    private static string? CertificateWarning(UpstreamTls tls) =>
+        tls.ClientProblem(DateTimeOffset.UtcNow) is { } problem
+            ? $"OPENAI_CLIENT_CERT_FILE: {problem}: the API may refuse it"
+            : null;
 
     private static string Warning(string problem) => $"OPENAI_API_SOCKET {problem}: requests would fail";
 }

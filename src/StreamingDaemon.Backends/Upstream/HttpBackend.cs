@@ -81,6 +81,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             }
 
             var result = failed ?? await ReadAsync(response!, request, body, sink, cancellationToken);
+            if (UpstreamFailures.MayBeClientCertificate(result) && _transport.ClientProblem is { } problem)
+                result = result with { Reason = $"{result.Reason}; {problem} (client_cert_file)" };
             if (result.LacksModel)
                 result = UpstreamFailures.WithModel(result, ModelOf(request.Model));
             if (result.UpstreamStatus == Unauthorized && !isRenewed

@@ -42,6 +42,11 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     /// <summary>A response head or HTTP/2's SETTINGS came: the HTTP version is the right one.</summary>
     public void OnAnswer() => _hasAnswered = true;
 
+    /// <summary>Whether a server may have refused the client certificate: in the handshake, with a status of
+    /// its own (nginx: 400), or by hanging up, which is how TLS 1.3 does it.</summary>
+    public static bool MayBeClientCertificate(BackendResult result) => result.Fault is UpstreamFault.Tls
+        or UpstreamFault.Reset or UpstreamFault.Unauthorized or UpstreamFault.ClientError;
+
     /// <summary>The request got no answer.</summary>
     public BackendResult FromSending(Exception exception)
     {

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
 using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -34,6 +35,7 @@ internal sealed class UpstreamTls
 
     private readonly X509Certificate2Collection? _authorities;
     private readonly SslStreamCertificateContext? _client;
+    private readonly string? _clientPath;
     private readonly bool _trustsAnyCertificate;
 
     /// <exception cref="UpstreamTlsException">A file cannot be used.</exception>
@@ -45,12 +47,31 @@ internal sealed class UpstreamTls
         if (files.ClientCertificate is { } certificate)
         {
             _client = ReadClient(files, certificate);
+            _clientPath = certificate;
         }
         else if (files.ClientKey is { } key)
         {
             throw new UpstreamTlsException(
                 UpstreamTlsFile.ClientKey, key, "there is no certificate for this key");
         }
+    }
+
+    /// <summary>Until when the client certificate is valid; null if there is none.</summary>
+    public DateTimeOffset? ClientEnd => _client?.TargetCertificate.NotAfter;
+
+    /// <summary>What the client certificate's dates say against it; null if nothing. A server may take it all
+    /// the same, so it is shown.</summary>
+    public string? ClientProblem(DateTimeOffset now)
+    {
+        if (_client?.TargetCertificate is not { } certificate)
+            return null;
+        var (from, to) = (certificate.NotBefore.ToUniversalTime(), certificate.NotAfter.ToUniversalTime());
+        return now.UtcDateTime > to ? $"the certificate in {_clientPath} ended on {Day(to)}"
+            : now.UtcDateTime < from ? $"the certificate in {_clientPath} is valid only from {Day(from)} on"
+            : null;
+
+        static string Day(DateTime date) =>
+            date.ToString("yyyy-MM-dd HH:mm 'UTC'", CultureInfo.InvariantCulture);
     }
 
     /// <summary>The options for one client; each call makes new ones.</summary>

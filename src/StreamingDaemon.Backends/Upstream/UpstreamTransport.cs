@@ -74,6 +74,9 @@ internal sealed class UpstreamTransport : IDisposable
         old.Standby?.Dispose();
     }
 
+    /// <inheritdoc cref="UpstreamTls.ClientProblem"/>
+    public string? ClientProblem => _pool.Tls.ClientProblem(DateTimeOffset.UtcNow);
+
     /// <summary>The upstream has sent HTTP/2's SETTINGS.</summary>
     public bool SpeaksHttp2
     {
@@ -142,7 +145,7 @@ internal sealed class UpstreamTransport : IDisposable
         var standby = _hasStandby ? CreateStandby(_options, tls, _dialer) : null;
         var handler = CreateHandler(
             _options, _proxy, tls, _dialer, standby, () => SpeaksHttp2 = true);
-        return new Pool(new HttpMessageInvoker(_options.Trace?.Around(handler) ?? handler), standby);
+        return new Pool(new HttpMessageInvoker(_options.Trace?.Around(handler) ?? handler), standby, tls);
     }
 
     private static Preconnector CreateStandby(UpstreamOptions options, UpstreamTls tls, Dialer dialer)
@@ -219,5 +222,5 @@ internal sealed class UpstreamTransport : IDisposable
         new NetworkStream(await dialer.ConnectAsync(host, cancellationToken), ownsSocket: true);
 
     /// <summary>Connections with the same certificates.</summary>
-    private sealed record Pool(HttpMessageInvoker Client, Preconnector? Standby);
+    private sealed record Pool(HttpMessageInvoker Client, Preconnector? Standby, UpstreamTls Tls);
 }

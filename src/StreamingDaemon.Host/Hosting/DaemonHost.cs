@@ -154,6 +154,8 @@ internal static class DaemonHost
             () => server.Budget?.Limit, () => services.GetRequiredService<DaemonLog>().LostLines);
         ObserveCollector(metrics.Registry);
         ObserveLog(services);
+        var logger = services.GetRequiredService<ILogger<DaemonLog>>();
+        logger.Warn(services.GetRequiredService<ReloadableOptions>().Current.Backends);
         services.GetRequiredService<ReloadableOptions>().OnChange(options =>
         {
             services.GetRequiredService<DaemonLog>().SetLevel(options.Logging);
@@ -166,7 +168,18 @@ internal static class DaemonHost
                 if (backends.TryGet(kind.Name, out var backend))
                     backend.Apply(settings);
             }
+
+            logger.Warn(options.Backends);
         });
+    }
+
+    private static void Warn(this ILogger<DaemonLog> logger, BackendSettings backends)
+    {
+        foreach (var (kind, settings) in backends.Configured)
+        {
+            if (kind.Warn(settings) is { } problem)
+                logger.BackendWarning(kind.Name, problem);
+        }
     }
 
     private static void ObserveLog(IServiceProvider services)

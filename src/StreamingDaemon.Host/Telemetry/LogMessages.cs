@@ -239,4 +239,8 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 96, EventName = "RedisRefuses", Level = LogLevel.Warning,
         Message = "Redis refuses a command: {Code}. Answers are streamed, but not shared")]
     public static partial void RedisRefuses(this ILogger logger, string code);
+
+    [LoggerMessage(EventId = 97, EventName = "BackendWarning", Level = LogLevel.Warning,
+        Message = "backend {Backend}: {Problem}")]
+    public static partial void BackendWarning(this ILogger logger, string backend, string problem);
 }

@@ -144,6 +144,40 @@ public sealed class UpstreamTlsTests : IDisposable
         Assert.Empty(server.Requests);
     }
 
+    [Theory]
+    [InlineData(-20, -1, 400, "ended on 2")]
+    [InlineData(-20, -1, 403, "ended on 2")]
+    [InlineData(1, 20, 495, "is valid only from 2")]
+    [InlineData(-1, 20, 400, null)]
+    public async Task Client_certificate_out_of_its_time_is_named_when_the_server_refuses(
+        int from, int to, int status, string? words)
+    {
+        await using var server = await FakeLlmServer.StartAsync(FakeLlmTransport.Http1Tls, wantsClientCertificate: true);
+        server.Scenario = exchange => exchange.RespondAsync(status, "text/html", "<html>The SSL certificate error</html>");
+        using var certificate = SelfSignedCertificate.Create(TimeSpan.FromDays(from), TimeSpan.FromDays(to));
+        var path = Write("client.pem", KeyOf(certificate) + "\n" + certificate.ExportCertificatePem());
+        var options = OptionsFor(server) with { InsecureSsl = true, ClientCertFile = path };
+        using var backend = BackendUnderTest.WithoutBackoff(options);
+
+        var result = await StreamAsync(backend);
+        var warning = new OpenAIDescriptor().Warn((object)options);
+        var finding = new OpenAIDescriptor().Checks((object)options).Single().Look();
+
+        Assert.Equal(status, result.UpstreamStatus);
+        Assert.Equal(words is null, finding.IsGood);
+        if (words is null)
+        {
+            Assert.DoesNotContain("certificate", result.Reason, StringComparison.Ordinal);
+            Assert.Null(warning);
+            Assert.StartsWith($"OPENAI_CLIENT_CERT_FILE {path}: valid until 2", finding.Detail, StringComparison.Ordinal);
+            return;
+        }
+
+        Assert.Contains($"; the certificate in {path} {words}", result.Reason, StringComparison.Ordinal);
+        Assert.StartsWith($"OPENAI_CLIENT_CERT_FILE: the certificate in {path} {words}", warning, StringComparison.Ordinal);
+        Assert.Equal(warning, finding.Detail);
+    }
+
     [Fact]
     public void File_that_cannot_be_used_is_refused_by_its_variable_its_path_and_what_is_wrong()
     {
