@@ -12,11 +12,15 @@ using Perfolizer.Horology;
 // The single steps of a token's path; see bench/README.md.
 //   micro [--filter *Sse*] [--full]     --full: BenchmarkDotNet's own number of iterations, many minutes
 //   micro --access-log [LINES]          what a line of the access log costs on either thread; half a minute
+//   micro --upstream                    bytes allocated a token and a stream, over HTTP/1.1 and HTTP/2; ten seconds
 if (args is ["--access-log", .. var count])
 {
     return await StreamingDaemon.Micro.AccessLogCost.RunAsync(Console.Out,
         count is [var lines] ? int.Parse(lines, CultureInfo.InvariantCulture) : 10_000);
 }
+
+if (args is ["--upstream"])
+    return await StreamingDaemon.Micro.UpstreamAllocation.RunAsync(Console.Out);
 
 var isFull = args.Contains("--full");
 // In this process: the measured types are internal, and another build would only cost time.
