@@ -87,6 +87,7 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("bench/README.md", "dotnet run -c Release --project bench/MockLlm", Minutes),
         new("bench/README.md", "dotnet run -c Release --project bench/micro", Minutes),
         new("bench/README.md", "dotnet run -c Release --project bench/micro -- --access-log", Minutes),
+        new("bench/README.md", "dotnet run -c Release --project bench/micro -- --upstream", Minutes),
         new("bench/README.md", "hb() { dotnet run -c Release --project bench/HandoffBench -- \"$@\"; }", Minutes),
         new("bench/README.md", "hb --expect any --streams 2000 --rate 2400 --warm-up 200 \\", Minutes),
     ];
