@@ -136,7 +136,7 @@ public sealed class ConversationTests
         _ = await daemon.AskAsync("""
             {"request_id":"r-1","messages":[{"role":"user","content":"a"},
              {"role":"assistant","content":null,"tool_calls":[{"id":"1"}]},
-             {"role":"tool","tool_call_id":"1","content":{"secret":20}},{"role":"user","content":"b"}]}
+             {"role":"tool","tool_call_id":"1","content":null,"secret":20},{"role":"user","content":"b"}]}
             """);
 
         Assert.Equal("""[{"role":"user","content":"a"},{"role":"user","content":"b"}]""",

@@ -117,6 +117,17 @@ public sealed class ConversationReaderTests
         Assert.Empty(request.Unusable);
     }
 
+    [Fact]
+    public void Tool_s_data_with_bytes_that_are_no_text_is_sent_with_replacements()
+    {
+        var json = Encoding.UTF8.GetBytes("""{"messages":[{"role":"tool","content":{"city":"K?ln"}}]}""");
+        json[Array.IndexOf(json, (byte)'?')] = 0xF6;
+
+        Assert.True(HandoffRequestReader.TryRead(json, out var request));
+
+        Assert.Equal("[{\"role\":\"tool\",\"content\":\"{\\\"city\\\":\\\"K\\ufffdln\\\"}\"}]", TextOf(request));
+    }
+
     [Theory]
     [InlineData("""{"0":U,"2":S}""", "u s")]
     [InlineData("""{ "7" : S , "-3" : U }""", "s u")]
