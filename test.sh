@@ -100,11 +100,14 @@ install_packages() {
 }
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'end_compiler; rm -rf "$work"' EXIT
 : >"$work/results"
 
-# Each command of the SDK leaves two empty directories in TMPDIR: they go with their parent.
+# Each command of the SDK leaves two empty directories in TMPDIR: they go with their parent. So does the compiler's
+# socket, which makes the server that compiles one project after another this script's own.
 mkdir "$work/sdk"
+sdk() { TMPDIR=$work/sdk dotnet "$@" -v quiet -p:UseSharedCompilation=true; }
+end_compiler() { TMPDIR=$work/sdk dotnet build-server shutdown --vbcscompiler >/dev/null 2>&1; }
 
 # Notes what one test program said: passed, failed, skipped.
 note() { echo "$1 $2 $3" >>"$work/results"; }
@@ -167,7 +170,8 @@ vm_tests=tests/vm/bin/Debug/net10.0/StreamingDaemon.VmTests
 docs_tests=tests/docs/bin/Debug/net10.0/StreamingDaemon.DocsTests
 
 if [ $quick -eq 1 ]; then
-  TMPDIR=$work/sdk dotnet build tests/quick.slnf -c Debug -v quiet || fail "the build failed"
+  sdk build tests/quick.slnf -c Debug || fail "the build failed"
+  end_compiler
   ring_lane() { unit_tests StreamingDaemon.Uring.Tests -trait- Needs=Tools; }
   daemon_lane() {
     unit_tests StreamingDaemon.Backends.Tests -trait- Needs=Tools
@@ -182,7 +186,7 @@ if [ $quick -eq 1 ]; then
 fi
 
 install_packages || fail "the packages that the tests need could not be installed"
-TMPDIR=$work/sdk dotnet build StreamingDaemon.sln -c Debug -v quiet || fail "the build failed"
+sdk build StreamingDaemon.sln -c Debug || fail "the build failed"
 
 ring_lane() { unit_tests StreamingDaemon.Uring.Tests; }
 other_lane() {
@@ -195,7 +199,7 @@ published=$PWD/artifacts/aot
 # Both build the release configuration, so one after the other.
 release_lane() {
   # What a token allocates is a promise of the release build: a debug build makes objects of async methods.
-  if TMPDIR=$work/sdk dotnet build $backends_tests -c Release -v quiet; then
+  if sdk build $backends_tests -c Release; then
     run_tests "StreamingDaemon.Backends.Tests, Release" \
       $backends_tests/bin/Release/net10.0/StreamingDaemon.Backends.Tests -class '*AllocationTests'
   else
@@ -203,8 +207,8 @@ release_lane() {
   fi
   # Warnings are errors in our own projects, those of trimming and AOT included.
   [ $aot -eq 0 ] ||
-    TMPDIR=$work/sdk dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -v quiet ||
-    : >"$work/unpublished"
+    sdk publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" || : >"$work/unpublished"
+  end_compiler
 }
 side_by_side ring_lane other_lane release_lane
 
