@@ -15,7 +15,8 @@ COPY deploy/supply deploy/supply
 COPY src src
 # The commit: an image is built without .git.
 ARG REVISION
-RUN dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o /out ${REVISION:+-p:SourceRevisionId=$REVISION}
+RUN dotnet publish -c Release -r "linux-$(dpkg --print-architecture | sed s/amd64/x64/)" src/StreamingDaemon.Host -o /out \
+    ${REVISION:+-p:SourceRevisionId=$REVISION}
 COPY deploy/container deploy/container
 # Seconds since 1970 that all files of the image get; without it, they are of the hour of the build.
 ARG SOURCE_DATE_EPOCH

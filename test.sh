@@ -78,6 +78,12 @@ install_packages() {
   command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
   [ -x /bin/busybox ] || missing+=(busybox-static)
   command -v cpio >/dev/null || missing+=(cpio)
+  # The daemon for arm64: what links it, and what it runs on.
+  command -v qemu-system-aarch64 >/dev/null || missing+=(qemu-system-arm)
+  command -v lld >/dev/null || missing+=(lld)
+  command -v aarch64-linux-gnu-objcopy >/dev/null || missing+=(binutils-aarch64-linux-gnu)
+  [ -e /usr/aarch64-linux-gnu/lib/libc.so.6 ] || missing+=(libc6-dev-arm64-cross)
+  compgen -G '/usr/lib/gcc-cross/aarch64-linux-gnu/*/libgcc.a' >/dev/null || missing+=(libgcc-12-dev-arm64-cross)
   command -v gnutls-cli >/dev/null || missing+=(gnutls-bin)
   command -v openssl >/dev/null || missing+=(openssl)
   compgen -G '/usr/lib/python3/dist-packages/pycurl*.so' >/dev/null || missing+=(python3 python3-pycurl)

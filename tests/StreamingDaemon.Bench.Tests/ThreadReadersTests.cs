@@ -5,6 +5,9 @@ using static StreamingDaemon.Bench.Tests.Answers;
 
 namespace StreamingDaemon.Bench.Tests;
 
+/// <summary>Alone: the readers of other tests are threads too.</summary>
+[CollectionDefinition(nameof(ThreadReadersTests), DisableParallelization = true)]
+[Collection(nameof(ThreadReadersTests))]
 public sealed class ThreadReadersTests
 {
     private static readonly LoadPlan s_plan = new() { Request = Bytes("{}"), Patience = TimeSpan.FromSeconds(20) };

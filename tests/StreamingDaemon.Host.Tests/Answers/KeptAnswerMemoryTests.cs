@@ -12,7 +12,6 @@ public sealed class KeptAnswerMemoryTests
 {
     private const int Tokens = 200;
 
-    /// <summary>So many that what other tests left behind, and is released meanwhile, counts for little.</summary>
     private const int Answers = 3000;
 
     [Fact]
@@ -22,11 +21,16 @@ public sealed class KeptAnswerMemoryTests
         await using var daemon = await InProcessDaemon.StartAsync(new TwoHundredTokens(),
             new DaemonOptions { Performance = new PerformanceOptions { Benchmark = true } });
         var bytes = await AskAsync(daemon, Answers / 30);
-        var before = Live();
 
-        await AskAsync(daemon, Answers);
+        // What other tests left behind may be released meanwhile: a figure that is too small is taken again.
+        long each = 0;
+        for (var attempt = 0; attempt < 2 && each < bytes - 512; attempt++)
+        {
+            var before = Live();
+            await AskAsync(daemon, Answers);
+            each = (Live() - before) / Answers;
+        }
 
-        var each = (Live() - before) / Answers;
         Assert.InRange(each, bytes - 512, bytes + 1024);
     }
 

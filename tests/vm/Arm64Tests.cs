@@ -1,0 +1,79 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using StreamingDaemon.Testing;
+
+namespace StreamingDaemon.VmTests;
+
+/// <summary>The daemon as a binary of arm64, under Debian's kernel of arm64: the claims of arm64/init.</summary>
+[Collection(TlsTests.OneAtATime)]
+public sealed class Arm64Tests
+{
+    /// <summary>The linker and the emulated processor take minutes; a busy machine more.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(15);
+
+    private static readonly Lazy<Task<string[]>> s_lines = new(RunAsync);
+
+    [Fact]
+    public async Task Check_finds_nothing_missing_on_arm64()
+    {
+        Assert.Contains("machine: aarch64", await LinesAsync());
+        Assert.Contains("check: The daemon would start.", await LinesAsync());
+        Assert.DoesNotContain(await LinesAsync(), line => line.StartsWith("check: failed", StringComparison.Ordinal));
+        Assert.Contains(await LinesAsync(), line => line.StartsWith("check: ok       io_uring ", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Answer_on_arm64_is_that_of_x86_64_byte_for_byte()
+    {
+        var answer = string.Concat(await AfterAsync("answer: "));
+
+        await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
+        using var client = TestClient.HandOver(daemon.SocketPath, """{"prompt":"hello"}""");
+        var ours = await TestClient.ReadTextAsync(client);
+        Assert.Equal(ours[(ours.IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..].Replace("\n", "", StringComparison.Ordinal), answer);
+    }
+
+    [Fact]
+    public async Task Twenty_at_once_on_arm64_get_the_same_answer_and_are_counted()
+    {
+        Assert.Equal(20, (await AfterAsync("same: ")).Length);
+        Assert.EndsWith(" 21", Assert.Single(await AfterAsync("metric: ")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Stream_that_runs_at_SIGTERM_on_arm64_ends_whole_and_the_daemon_with_0()
+    {
+        Assert.Equal("whole", Assert.Single(await AfterAsync("drained: ")));
+        Assert.Equal("0", Assert.Single(await AfterAsync("exit: ")));
+        Assert.Equal("22", Assert.Single(await AfterAsync("completed: ")));
+    }
+
+    private static async Task<string[]> AfterAsync(string prefix) =>
+        [.. (await LinesAsync()).Where(line => line.StartsWith(prefix, StringComparison.Ordinal))
+            .Select(line => line[prefix.Length..])];
+
+    private static async Task<string[]> LinesAsync()
+    {
+        if (RuntimeInformation.ProcessArchitecture != Architecture.X64)
+            Assert.Skip("On arm64, all other tests are these.");
+        if (!VirtualMachine.Has("qemu-system-aarch64"))
+            Assert.Skip("NOT TESTED: qemu-system-aarch64 is missing (apt-get install qemu-system-arm).");
+        return await s_lines.Value;
+    }
+
+    private static async Task<string[]> RunAsync()
+    {
+        using var process = Process.Start(new ProcessStartInfo("timeout",
+            ["--kill-after=10", $"{s_patience.TotalSeconds}", Path.Combine(VirtualMachine.Directory, "arm64", "run.sh"),
+                Path.Combine(DaemonProcess.RepositoryRoot(), "artifacts", "vm-arm64")])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        var error = process.StandardError.ReadToEndAsync();
+        var output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, $"arm64/run.sh ended with {process.ExitCode}:\n{await error}{output}");
+        return output.Split('\n');
+    }
+}
