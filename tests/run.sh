@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs one test program: tests/run.sh [--jobs N] PROGRAM [ARGUMENT...]. The last line is its result, as xunit
 # prints it.
-# With --jobs, N processes of the program take what is next: first the tests marked Takes=Long, method by method,
-# then the others, class by class. The arguments may leave tests out (-trait-), not name any (-class, -trait).
+# With --jobs, N processes run the program's classes, dealt out into more parts than that: whoever is done takes the
+# next part. The arguments may leave tests out (-trait-), not name any (-class, -trait).
 # Tests that fail, if there are at most three, run once more with nothing of their program beside them. A time
 # limit that only a busy machine missed is kept there; a test that fails again has failed. Both are printed, so
 # that a test which often needs its second run is found, and mended. MOST_RETRIES is another number than three.
@@ -40,10 +40,12 @@ close() {
     "Not Run: $not_run, Time: $time"
 }
 
-# Prints the filters that run one part of the program each: "-method NAME", then "-class NAME".
+# Prints the filters of each part, a line each: "-class NAME -class NAME". To start a process takes seconds, so the
+# parts are few. Classes with tests that take long are dealt out first, one to each part.
 parts() {
-  "$@" -noColor -noLogo -list methods -trait Takes=Long | sed -n 's/^StreamingDaemon\./-method &/p'
-  "$@" -noColor -noLogo -list classes -trait- Takes=Long | sed -n 's/^StreamingDaemon\./-class &/p'
+  { "$@" -noColor -noLogo -list classes -trait Takes=Long; "$@" -noColor -noLogo -list classes; } |
+    awk -v parts=$((jobs * 4)) '/^StreamingDaemon\./ && !seen[$0]++ { part[n++ % parts] = part[(n - 1) % parts] " -class " $0 }
+      END { for (i = 0; i < parts && i < n; i++) print part[i] }'
 }
 
 # Takes parts from the list, and runs each, until none is left.
@@ -52,8 +54,6 @@ work() {
   while part=$(flock "$logs/next" sh -c 'read -r n <"$1"; echo $((n + 1)) >"$1"; echo "$n"' - "$logs/next") &&
     [ "$part" -le $count ]; do
     read -r -a filter < <(sed -n "${part}p" "$logs/parts")
-    # A class may have tests that take long beside others.
-    [ "${filter[0]}" = -class ] && filter+=(-trait- Takes=Long)
     run "$@" "${filter[@]}" >"$logs/$part" 2>&1
     echo $? >"$logs/$part.status"
   done
@@ -71,7 +71,7 @@ run_parts() {
   for ((part = 1; part <= count; part++)); do
     cat "$logs/$part"
     if ! result_of "$logs/$part"; then
-      echo "$(sed -n "${part}p" "$logs/parts") ended with status $(<"$logs/$part.status") and without a result"
+      echo "part$(sed -n "${part}p" "$logs/parts") ended with status $(<"$logs/$part.status") and without a result"
       return 125
     fi
     sums=($((sums[0] + total)) $((sums[1] + errors)) $((sums[2] + failed)) $((sums[3] + skipped)) $((sums[4] + not_run)))

@@ -76,13 +76,18 @@ public sealed class TestRunnerTests : IDisposable
             """, "--jobs", "2");
 
         Assert.Equal(0, exitCode);
-        Assert.Matches("  Total: 9, Errors: 0, Failed: 0, Skipped: 3, Not Run: 0, Time: [0-9]+s\n$", said);
+        Assert.Matches("  Total: 24, Errors: 0, Failed: 0, Skipped: 8, Not Run: 0, Time: [0-9]+s\n$", said);
         var ran = await File.ReadAllLinesAsync(_directory.File("StreamingDaemon.X.ran"));
         Assert.Equal(
             [
-                "all -class StreamingDaemon.A -trait- Takes=Long -noColor -noLogo",
-                "all -class StreamingDaemon.B -trait- Takes=Long -noColor -noLogo",
-                "all -method StreamingDaemon.L.Is_long -noColor -noLogo",
+                "all -class StreamingDaemon.A -noColor -noLogo",
+                "all -class StreamingDaemon.B -noColor -noLogo",
+                "all -class StreamingDaemon.C -noColor -noLogo",
+                "all -class StreamingDaemon.D -noColor -noLogo",
+                "all -class StreamingDaemon.E -noColor -noLogo",
+                "all -class StreamingDaemon.F -noColor -noLogo",
+                "all -class StreamingDaemon.G -noColor -noLogo",
+                "all -class StreamingDaemon.L -class StreamingDaemon.H -noColor -noLogo",
             ],
             ran.Order(StringComparer.Ordinal));
     }
@@ -91,7 +96,7 @@ public sealed class TestRunnerTests : IDisposable
     [InlineData("kill -9 $$", "ended with status 137 and without a result\n")]
     [InlineData("exit 4", "ended with status 4 and without a result\n")]
     [InlineData("echo '   StreamingDaemon.X  Total: 1, Errors: 0, Failed: 0, Skipped: 0, Not Run: 0, Time: 1s'; "
-        + "exit 4", " Failed: 1, Skipped: 2,")]
+        + "exit 4", " Failed: 1, Skipped: 7,")]
     public async Task Part_that_crashes_has_failed(string end, string expected)
     {
         var (exitCode, said) = await RunAsync(Parts + $"case \"$*\" in *StreamingDaemon.A*) {end} ;; esac\n"
@@ -116,7 +121,7 @@ public sealed class TestRunnerTests : IDisposable
 
         Assert.Equal(0, exitCode);
         Assert.Contains("\n== passed by themselves: StreamingDaemon.A.Is_late\n", said, StringComparison.Ordinal);
-        Assert.Matches("  Total: 9, Errors: 0, Failed: 0,[^\n]*\n$", said);
+        Assert.Matches("  Total: 27, Errors: 0, Failed: 0,[^\n]*\n$", said);
     }
 
     [Fact]
@@ -136,11 +141,11 @@ public sealed class TestRunnerTests : IDisposable
     private static string Then(string result) =>
         $"echo '   StreamingDaemon.X  {result}, Skipped: 0, Not Run: 0, Time: 0.1s'\n";
 
-    /// <summary>A program with a test that takes long and two classes of others.</summary>
+    /// <summary>A program with nine classes; one has tests that take long.</summary>
     private const string Parts = """
         case "$*" in
-          *"-list methods -trait Takes=Long") echo Runner; echo; echo StreamingDaemon.L.Is_long; exit ;;
-          *"-list classes -trait- Takes=Long") echo Runner; echo StreamingDaemon.A; echo StreamingDaemon.B; exit ;;
+          *"-list classes -trait Takes=Long") echo Runner; echo StreamingDaemon.L; exit ;;
+          *"-list classes") echo Runner; echo; printf 'StreamingDaemon.%s\\n' A B C D E F G H L; exit ;;
         esac
 
         """;
