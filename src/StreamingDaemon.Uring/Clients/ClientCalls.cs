@@ -115,8 +115,8 @@ internal sealed unsafe class ClientCalls : IHangWatched
     }
 
     /// <summary>Takes over the loop from a thread that hangs in the call of that number. On the new
-    /// thread. Without a thread to be had there are no workers either: calls left to them would wait.
-    /// </summary>
+    /// thread. If the system gives no thread, the kernel has no workers either: calls left to them would
+    /// wait.</summary>
     /// <returns>False if the call has returned.</returns>
     public bool TryTakeOver(long call, bool mayUseWorkers)
     {
