@@ -221,7 +221,7 @@ side_by_side ring_lane other_lane release_lane
 if [ $aot -eq 0 ]; then
   run_tests StreamingDaemon.FunctionalTests --jobs 3 "$functional_tests" -trait- Needs=NativeAot -trait- Seccomp=No
   run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No -trait- Needs=NativeAot
-  run_tests StreamingDaemon.ApacheTests --jobs 3 "$apache_tests"
+  run_tests StreamingDaemon.ApacheTests "$apache_tests"
   run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"
   # What is deployed is the AOT binary: without one, the rest of what the files of deploy/ promise.
   run_tests StreamingDaemon.DeployTests "$deploy_tests" -trait- Needs=NativeAot
@@ -240,7 +240,7 @@ daemon_lane() {
   run_tests StreamingDaemon.DeployTests "$deploy_tests" -method- '*.Functional_tests_pass_under_the_profile'
 }
 site_lane() {
-  run_tests StreamingDaemon.ApacheTests --jobs 2 "$apache_tests"
+  run_tests StreamingDaemon.ApacheTests "$apache_tests"
   run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"
   # A virtual machine with the lowest kernel that is supported.
   run_tests StreamingDaemon.VmTests "$vm_tests"

@@ -145,7 +145,7 @@ public sealed class TestRunnerTests : IDisposable
     private const string Parts = """
         case "$*" in
           *"-list classes -trait Takes=Long") echo Runner; echo StreamingDaemon.L; exit ;;
-          *"-list classes") echo Runner; echo; printf 'StreamingDaemon.%s\\n' A B C D E F G H L; exit ;;
+          *"-list classes") echo Runner; echo; printf 'StreamingDaemon.%s\n' A B C D E F G H L; exit ;;
         esac
 
         """;
