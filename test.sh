@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need where it is missing, builds, publishes the Native AOT binary, runs every test.
 # The last line is "N passed, N failed". Options:
-#   --quick    unit tests, and the quick tests of the daemon as a process: under three minutes, and needs
-#              nothing but the SDK and curl
+#   --quick    unit tests and some tests of the daemon as a process, without those that take long: a few
+#              minutes, and needs nothing but the SDK and curl
 #   --no-aot   everything that needs no published binary; tests of a process run the debug build
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -178,16 +178,17 @@ docs_tests=tests/docs/bin/Debug/net10.0/StreamingDaemon.DocsTests
 if [ $quick -eq 1 ]; then
   sdk build tests/quick.slnf -c Debug || fail "the build failed"
   end_compiler
-  ring_lane() { unit_tests StreamingDaemon.Uring.Tests -trait- Needs=Tools; }
+  short=(-trait- Needs=Tools -trait- Takes=Long)
+  ring_lane() {
+    unit_tests StreamingDaemon.Uring.Tests "${short[@]}"
+    unit_tests StreamingDaemon.Host.Tests "${short[@]}"
+  }
   daemon_lane() {
-    unit_tests StreamingDaemon.Backends.Tests -trait- Needs=Tools
-    unit_tests StreamingDaemon.Host.Tests -trait- Needs=Tools
+    unit_tests StreamingDaemon.Backends.Tests "${short[@]}"
+    run_tests "StreamingDaemon.FunctionalTests, the quick ones" "$functional_tests" -trait Quick=Yes \
+      -trait- Needs=NativeAot "${short[@]}"
   }
-  process_lane() {
-    run_tests "StreamingDaemon.FunctionalTests, the quick ones" --jobs 2 "$functional_tests" \
-      -trait- Needs=NativeAot -trait- Needs=Tools -trait- Takes=Long
-  }
-  side_by_side ring_lane daemon_lane process_lane
+  side_by_side ring_lane daemon_lane
   finish
 fi
 

@@ -2,6 +2,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
+[Trait("Quick", "Yes")]
 public sealed class ClientFaultTests
 {
     [Fact]

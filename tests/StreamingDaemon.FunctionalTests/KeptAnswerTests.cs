@@ -4,6 +4,7 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>Answers that outlive their reader: keep, resume, join and stop.</summary>
+[Trait("Quick", "Yes")]
 public sealed class KeptAnswerTests
 {
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(20);

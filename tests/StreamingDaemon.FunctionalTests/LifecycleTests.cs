@@ -4,6 +4,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
+[Trait("Quick", "Yes")]
 public sealed partial class LifecycleTests
 {
     private const int SigInt = 2;

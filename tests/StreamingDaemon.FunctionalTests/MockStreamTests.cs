@@ -3,6 +3,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
+[Trait("Quick", "Yes")]
 public sealed class MockStreamTests
 {
     [Fact]

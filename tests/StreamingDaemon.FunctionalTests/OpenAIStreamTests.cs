@@ -3,6 +3,7 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
+[Trait("Quick", "Yes")]
 public sealed class OpenAIStreamTests
 {
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(20);

@@ -5,6 +5,7 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>Users at their own limits: <c>[rate_limit]</c>.</summary>
+[Trait("Quick", "Yes")]
 public sealed class RateLimitTests
 {
     private static readonly string[] s_slow = ["--delay", "60000"];

@@ -3,6 +3,7 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>SIGHUP: reloadable options change, and a file with an error changes nothing.</summary>
+[Trait("Quick", "Yes")]
 public sealed class ReloadTests : IDisposable
 {
     private const int SigHup = 1;

@@ -4,6 +4,7 @@ using StreamingDaemon.Testing;
 namespace StreamingDaemon.FunctionalTests;
 
 /// <summary>If an upstream fails: what the client reads, the log says and the metrics count.</summary>
+[Trait("Quick", "Yes")]
 public sealed class UpstreamFaultTests(UpstreamFaultDaemon setup) : IClassFixture<UpstreamFaultDaemon>
 {
     private const string Begun = "data: {\"content\":\"" + FakeLlmFaults.Begun + "\"}\n\n";

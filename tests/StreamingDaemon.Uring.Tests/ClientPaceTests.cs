@@ -10,6 +10,7 @@ namespace StreamingDaemon.Uring.Tests;
 /// <summary>Clients that read slowly, half-close, or leave.</summary>
 public sealed class ClientPaceTests
 {
+    [Trait("Takes", "Long")]
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -100,6 +101,7 @@ public sealed class ClientPaceTests
         Assert.InRange(Math.Max(await watch, highest), Limit / 2, Limit);
     }
 
+    [Trait("Takes", "Long")]
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -27,6 +27,7 @@ public sealed class LeftBehindTests
         SilentPeer,
     }
 
+    [Trait("Takes", "Long")]
     [Theory]
     [InlineData(1)]
     [InlineData(2)]

@@ -14,6 +14,7 @@ public sealed class DeadConnectionTests
     private static StreamRequest Prompt =>
         BackendUnderTest.Prompt with { RetryWindow = TimeSpan.FromSeconds(1) };
 
+    [Trait("Takes", "Long")]
     [Theory]
     [InlineData(FakeLlmTransport.H2c)]
     [InlineData(FakeLlmTransport.Http2Tls)]

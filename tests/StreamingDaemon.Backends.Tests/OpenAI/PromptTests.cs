@@ -14,6 +14,7 @@ public sealed class PromptTests
     private static readonly string s_kilobyte = new('x', 1000);
 
     /// <summary>A short body is sent differently from a long one.</summary>
+    [Trait("Takes", "Long")]
     [Theory]
     [InlineData(FakeLlmTransport.Http1, 10_000)]
     [InlineData(FakeLlmTransport.Http1, 40_000)]
@@ -28,6 +29,7 @@ public sealed class PromptTests
         Assert.InRange((with - without) / Streams, long.MinValue, length / 3);
     }
 
+    [Trait("Takes", "Long")]
     [Fact]
     public async Task Thousand_answers_in_progress_hold_none_of_their_heads()
     {

@@ -90,6 +90,7 @@ public sealed class ReadingTests
         await request.Aborted.WithinLimit();
     }
 
+    [Trait("Takes", "Long")]
     [Theory]
     [InlineData(": still here\n\n")]
     [InlineData("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"}}]}\n\n")]

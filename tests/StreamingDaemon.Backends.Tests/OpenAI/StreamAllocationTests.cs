@@ -10,6 +10,7 @@ public sealed class StreamAllocationTests
 {
     private const string Name = "allocation of a process";
 
+    [Trait("Takes", "Long")]
     [Theory]
     // Of a debug build, which makes some objects more. Over HTTP/1.1 it was 23 to 110 bytes, from run to run;
     // over HTTP/2 always 262: one object a token more fails.

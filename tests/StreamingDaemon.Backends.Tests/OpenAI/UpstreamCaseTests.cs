@@ -21,6 +21,7 @@ public sealed class UpstreamCaseTests
     [Fact]
     public void Corpus_has_150_cases() => Assert.InRange(UpstreamCase.All.Count, 150, int.MaxValue);
 
+    [Trait("Takes", "Long")]
     [Theory]
     [MemberData(nameof(EventCases))]
     public void Case_reads_the_same_whole_byte_by_byte_and_split_anywhere(string name)

@@ -14,6 +14,7 @@ public sealed class KeptAnswerMemoryTests
 
     private const int Answers = 3000;
 
+    [Trait("Takes", "Long")]
     [Fact]
     public async Task A_finished_answer_takes_its_bytes_and_less_than_1_KB()
     {

@@ -72,6 +72,7 @@ public sealed class HandoffRequestProperties
         AssertParameters(root, request);
     }, iter: 5_000);
 
+    [Trait("Takes", "Long")]
     [Fact]
     public void Bytes_are_readable_exactly_where_the_document_model_finds_an_object() => s_mutated.Sample(data =>
     {

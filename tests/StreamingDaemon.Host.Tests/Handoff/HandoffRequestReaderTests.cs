@@ -230,6 +230,7 @@ public sealed class HandoffRequestReaderTests
         Assert.False(HandoffRequestReader.TryRead(Encoding.UTF8.GetBytes(json), out _));
     }
 
+    [Trait("Takes", "Long")]
     [Theory]
     [InlineData("\"k{0}\":{0}")]
     [InlineData("\"prompt\":{0},\"prompt\":\"last\"")]

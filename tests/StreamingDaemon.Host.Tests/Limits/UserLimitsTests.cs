@@ -65,6 +65,7 @@ public sealed class UserLimitsTests
         Assert.All(Enumerable.Range(0, 100), _ => Assert.False(limits.Enter(1).IsRefused));
     }
 
+    [Trait("Takes", "Long")]
     [Fact]
     public async Task Users_without_a_stream_are_forgotten()
     {

@@ -22,6 +22,7 @@ public sealed partial class SocketPathTests : IDisposable
     [LibraryImport("libc", EntryPoint = "getegid")]
     private static partial uint OwnGroup();
 
+    [Trait("Takes", "Long")]
     [Fact]
     public void Of_two_that_race_for_a_stale_path_one_wins_and_keeps_it()
     {

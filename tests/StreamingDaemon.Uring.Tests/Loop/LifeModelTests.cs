@@ -28,6 +28,7 @@ public sealed class LifeModelTests
         Throw,
     }
 
+    [Trait("Takes", "Long")]
     [Fact]
     public async Task Every_interleaving_keeps_the_invariants()
     {
