@@ -6,6 +6,9 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.Backends.Tests.OpenAI;
 
+/// <summary>Alone: what other tests allocate would be measured too.</summary>
+[CollectionDefinition(nameof(PromptTests), DisableParallelization = true)]
+[Collection(nameof(PromptTests))]
 public sealed class PromptTests
 {
     private const int Streams = 1000;
