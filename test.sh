@@ -239,17 +239,15 @@ daemon_lane() {
   MOST_RETRIES=0 run_tests "StreamingDaemon.FunctionalTests, under the seccomp profile" "$deploy_tests" \
     -method '*.Functional_tests_pass_under_the_profile'
   run_tests StreamingDaemon.DeployTests "$deploy_tests" -method- '*.Functional_tests_pass_under_the_profile'
+  # A virtual machine with the lowest kernel that is supported, and one of arm64.
+  run_tests StreamingDaemon.VmTests "$vm_tests"
 }
 site_lane() {
   run_tests StreamingDaemon.ApacheTests "$apache_tests"
   run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"
-  # A virtual machine with the lowest kernel that is supported.
-  run_tests StreamingDaemon.VmTests "$vm_tests"
-}
-docs_lane() {
   run_tests StreamingDaemon.DocsTests "$docs_tests"
 }
-side_by_side daemon_lane site_lane docs_lane
+side_by_side daemon_lane site_lane
 # Some of these measure gaps: nothing runs beside them.
 run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No
 finish

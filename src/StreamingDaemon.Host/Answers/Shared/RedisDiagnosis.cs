@@ -19,6 +19,8 @@ internal static class RedisDiagnosis
     /// <summary>Longest piece of an answer that is looked at (bytes). That of INFO is some 1 KB.</summary>
     private const int LongestReply = 16 * 1024;
 
+    private const string TlsIsOff = "it speaks TLS: set answers.redis_tls";
+
     /// <summary>RFC 8446, section 5.1: the type of a record that is an alert.</summary>
     private const char TlsAlert = '\x15';
 
@@ -49,6 +51,10 @@ internal static class RedisDiagnosis
         }
         catch (Exception e) when (e is IOException or AuthenticationException)
         {
+            // A TLS port refuses a command, and closes: its alert is lost if the reset is faster.
+            var mayBeTls = step == "no answer" && !options.RedisTls;
+            if (mayBeTls && await SpeaksTlsAsync(options).ConfigureAwait(false))
+                return TlsIsOff;
             // The outer exception only points at the inner one.
             var cause = e.GetBaseException();
             var reason = cause is SocketException socket ? socket.SocketErrorCode.ToString()
@@ -118,8 +124,31 @@ internal static class RedisDiagnosis
         return echo[0] == '-' ? RedisRefusal.Of(echo[1..]).Text : null;
     }
 
-    private static string NoRedis(string reply) => reply[0] == TlsAlert
-        ? "it speaks TLS: set answers.redis_tls" : "what answers there is no Redis";
+    private static string NoRedis(string reply) =>
+        reply[0] == TlsAlert ? TlsIsOff : "what answers there is no Redis";
+
+    /// <summary>Whether a TLS handshake gets as far as the server's certificate.</summary>
+    private static async Task<bool> SpeaksTlsAsync(AnswerOptions options)
+    {
+        using var limit = new CancellationTokenSource(s_patience);
+        var sentCertificate = false;
+        try
+        {
+            using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+            await socket.ConnectAsync(EndPointOf(options), limit.Token).ConfigureAwait(false);
+            await using var secure = new SslStream(
+                new NetworkStream(socket), false, (_, _, _, _) => !(sentCertificate = true));
+            await secure.AuthenticateAsClientAsync(new SslClientAuthenticationOptions(), limit.Token)
+                .ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is OperationCanceledException or SocketException or IOException
+            or AuthenticationException)
+        {
+            // The certificate is refused, or there was none.
+        }
+
+        return sentCertificate;
+    }
 
     /// <returns>The reply: its first line, and what came with it.</returns>
     private static async Task<string> AskAsync(
