@@ -214,7 +214,8 @@ release_lane() {
   fi
   # Warnings are errors in our own projects, those of trimming and AOT included.
   [ $aot -eq 0 ] ||
-    sdk publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" || : >"$work/unpublished"
+    TMPDIR=$work/sdk dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -v quiet \
+      -p:UseSharedCompilation=true || : >"$work/unpublished"
   end_compiler
 }
 side_by_side ring_lane other_lane release_lane

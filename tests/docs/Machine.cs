@@ -16,7 +16,7 @@ namespace StreamingDaemon.DocsTests;
 /// </summary>
 internal sealed partial class Machine : IAsyncDisposable
 {
-    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(5);
     private static int s_count;
 
     private readonly TempDirectory _bundle = new();
