@@ -63,6 +63,8 @@ public sealed class MemoryTests
             ["OPENAI_API_KEY"] = "none",
             ["OPENAI_API_BASE"] = upstream.BaseAddress.ToString(),
             ["OPENAI_HTTP2_ENABLED"] = upstream.Transport == FakeLlmTransport.H2c ? "true" : "false",
+            // A busy machine may take more than a minute until all have been handed over.
+            ["STREAMING_DAEMON_TIMEOUTS__FIRST_TOKEN_TIMEOUT_MS"] = "280000",
         }, true, "--backend", "openai");
     }
 }
