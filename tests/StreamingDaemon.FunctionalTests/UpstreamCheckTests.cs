@@ -270,7 +270,7 @@ public sealed class UpstreamCheckTests
     }
 
     [Theory]
-    [InlineData(-9, -1, "ended on 2")]
+    [InlineData(-9, -1, "expired on 2")]
     [InlineData(1, 9, "is valid only from 2")]
     public async Task Client_certificate_out_of_its_time_is_named_by_check_start_and_probe(int from, int to, string words)
     {

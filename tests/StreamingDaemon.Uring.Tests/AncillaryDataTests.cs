@@ -34,9 +34,7 @@ public sealed class AncillaryDataTests
     {
         using var directory = new TempDirectory();
         var path = directory.File("passed");
-        using var listener = new Socket(AddressFamily.Unix, SocketType.Seqpacket, ProtocolType.Unspecified);
-        listener.Bind(new UnixDomainSocketEndPoint(path));
-        listener.Listen(100);
+        using var listener = Listen(path);
         if (!later)
             TurnOn(listener, option);
         var passed = Posix.Duplicate((int)listener.Handle);
@@ -69,9 +67,7 @@ public sealed class AncillaryDataTests
     {
         using var directory = new TempDirectory();
         var path = directory.File("passed");
-        using var listener = new Socket(AddressFamily.Unix, SocketType.Seqpacket, ProtocolType.Unspecified);
-        listener.Bind(new UnixDomainSocketEndPoint(path));
-        listener.Listen(100);
+        using var listener = Listen(path);
         if (!later)
             listener.Shutdown(SocketShutdown.Receive);
         var passed = Posix.Duplicate((int)listener.Handle);
@@ -94,6 +90,14 @@ public sealed class AncillaryDataTests
         end.SetResult();
         if (client is not null)
             Assert.Empty(await TestClient.ReadToEndAsync(client));
+    }
+
+    private static Socket Listen(string path)
+    {
+        var listener = new Socket(AddressFamily.Unix, SocketType.Seqpacket, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint(path));
+        listener.Listen(100);
+        return listener;
     }
 
     private static int OpenDescriptorsOfAnyKind() => Directory.GetFileSystemEntries("/proc/self/fd").Length;

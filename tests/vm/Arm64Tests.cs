@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.InteropServices;
 using StreamingDaemon.Testing;
 
@@ -63,17 +62,7 @@ public sealed class Arm64Tests
 
     private static async Task<string[]> RunAsync()
     {
-        using var process = Process.Start(new ProcessStartInfo("timeout",
-            ["--kill-after=10", $"{s_patience.TotalSeconds}", Path.Combine(VirtualMachine.Directory, "arm64", "run.sh"),
-                Path.Combine(DaemonProcess.RepositoryRoot(), "artifacts", "vm-arm64")])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
-        var error = process.StandardError.ReadToEndAsync();
-        var output = await process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync();
-        Assert.True(process.ExitCode == 0, $"arm64/run.sh ended with {process.ExitCode}:\n{await error}{output}");
-        return output.Split('\n');
+        var directory = Path.Combine(DaemonProcess.RepositoryRoot(), "artifacts", "vm-arm64");
+        return (await VirtualMachine.BashAsync(s_patience, "arm64/run.sh", directory)).Split('\n');
     }
 }

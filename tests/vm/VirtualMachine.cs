@@ -90,19 +90,20 @@ internal sealed partial class VirtualMachine
         var daemon = Environment.GetEnvironmentVariable("DAEMON_UNDER_TEST");
         Assert.False(string.IsNullOrEmpty(daemon), "DAEMON_UNDER_TEST names no Native AOT binary: dotnet publish -c "
             + "Release -r linux-x64 src/StreamingDaemon.Host -o artifacts/aot, and set it to artifacts/aot/streaming-daemon");
-        _ = await BashAsync("make-image.sh", Image, Path.GetFullPath(daemon));
+        _ = await BashAsync(s_patience, "make-image.sh", Image, Path.GetFullPath(daemon));
     }
 
     private static async Task<VirtualMachine> RunAsync(params string[] run)
     {
         await s_image.Value;
-        return new VirtualMachine(await BashAsync("run.sh", [Image, .. run]));
+        return new VirtualMachine(await BashAsync(s_patience, "run.sh", [Image, .. run]));
     }
 
-    private static async Task<string> BashAsync(string script, params string[] arguments)
+    /// <summary>Runs a script of this directory, and returns what it wrote to its standard output.</summary>
+    public static async Task<string> BashAsync(TimeSpan patience, string script, params string[] arguments)
     {
         using var process = Process.Start(new ProcessStartInfo(
-            "timeout", ["--kill-after=10", $"{s_patience.TotalSeconds}", Path.Combine(Directory, script), .. arguments])
+            "timeout", ["--kill-after=10", $"{patience.TotalSeconds}", Path.Combine(Directory, script), .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -102,7 +102,7 @@ internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, B
             return $"Does the server speak TLS on this port? If not, {Base} begins with http";
         var wrong = (trace.CertificateErrors & SslPolicyErrors.RemoteCertificateNameMismatch) != 0
             ? $"it is not for {options.ApiBase.Host}"
-            : notAfter < DateTime.UtcNow ? $"it ended on {notAfter:yyyy-MM-dd}"
+            : notAfter < DateTime.UtcNow ? $"it expired on {notAfter:yyyy-MM-dd}"
             : options.CaFile is { } ca
                 ? $"{ca} (OPENAI_CA_FILE) holds no certificate of its chain, "
                     + "or the server leaves out one below it"

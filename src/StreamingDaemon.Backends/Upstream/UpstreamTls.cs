@@ -66,7 +66,7 @@ internal sealed class UpstreamTls
         if (_client?.TargetCertificate is not { } certificate)
             return null;
         var (from, to) = (certificate.NotBefore.ToUniversalTime(), certificate.NotAfter.ToUniversalTime());
-        return now.UtcDateTime > to ? $"the certificate in {_clientPath} ended on {Day(to)}"
+        return now.UtcDateTime > to ? $"the certificate in {_clientPath} expired on {Day(to)}"
             : now.UtcDateTime < from ? $"the certificate in {_clientPath} is valid only from {Day(from)} on"
             : null;
 

@@ -145,8 +145,8 @@ public sealed class UpstreamTlsTests : IDisposable
     }
 
     [Theory]
-    [InlineData(-20, -1, 400, "ended on 2")]
-    [InlineData(-20, -1, 403, "ended on 2")]
+    [InlineData(-20, -1, 400, "expired on 2")]
+    [InlineData(-20, -1, 403, "expired on 2")]
     [InlineData(1, 20, 495, "is valid only from 2")]
     [InlineData(-1, 20, 400, null)]
     public async Task Client_certificate_out_of_its_time_is_named_when_the_server_refuses(
