@@ -32,21 +32,33 @@ internal sealed class BufferingProxy : IAsyncDisposable
             while (true)
             {
                 using var browser = await _listener.AcceptTcpClientAsync();
-                using var httpd = new TcpClient();
-                await httpd.ConnectAsync(IPAddress.Loopback, behind);
-                var buffer = new byte[64 * 1024];
-                int count = await browser.GetStream().ReadAsync(buffer);
-                string request = System.Text.Encoding.ASCII.GetString(buffer, 0, count)
-                    .Replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n", StringComparison.Ordinal);
-                await httpd.GetStream().WriteAsync(System.Text.Encoding.ASCII.GetBytes(request));
-                using var answer = new MemoryStream();
-                await httpd.GetStream().CopyToAsync(answer);
-                await browser.GetStream().WriteAsync(answer.ToArray());
+                await RelayAsync(browser, behind);
             }
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
         {
             // The listener was stopped.
+        }
+    }
+
+    private static async Task RelayAsync(TcpClient browser, int behind)
+    {
+        try
+        {
+            using var httpd = new TcpClient();
+            await httpd.ConnectAsync(IPAddress.Loopback, behind);
+            var buffer = new byte[64 * 1024];
+            int count = await browser.GetStream().ReadAsync(buffer);
+            string request = System.Text.Encoding.ASCII.GetString(buffer, 0, count)
+                .Replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n", StringComparison.Ordinal);
+            await httpd.GetStream().WriteAsync(System.Text.Encoding.ASCII.GetBytes(request));
+            using var answer = new MemoryStream();
+            await httpd.GetStream().CopyToAsync(answer);
+            await browser.GetStream().WriteAsync(answer.ToArray());
+        }
+        catch (IOException)
+        {
+            // One of the two has left; the next browser is served.
         }
     }
 }

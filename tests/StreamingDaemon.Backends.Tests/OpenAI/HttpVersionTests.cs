@@ -243,18 +243,29 @@ public sealed class HttpVersionTests
                 while (true)
                 {
                     using var socket = await _listener.AcceptSocketAsync(_stop.Token);
-                    using var stream = new NetworkStream(socket);
-                    await ServeAsync(stream);
-                    socket.Shutdown(SocketShutdown.Send);
-                    while (await stream.ReadAsync(new byte[4096], _stop.Token) > 0)
-                    {
-                    }
+                    await ServeToItsEndAsync(socket);
                 }
             }
-            catch (Exception e)
-                when (e is OperationCanceledException or InvalidOperationException or SocketException or IOException)
+            catch (Exception e) when (e is OperationCanceledException or InvalidOperationException or SocketException)
             {
                 // It stops.
+            }
+        }
+
+        private async Task ServeToItsEndAsync(Socket socket)
+        {
+            try
+            {
+                using var stream = new NetworkStream(socket);
+                await ServeAsync(stream);
+                socket.Shutdown(SocketShutdown.Send);
+                while (await stream.ReadAsync(new byte[4096], _stop.Token) > 0)
+                {
+                }
+            }
+            catch (Exception e) when (e is IOException or SocketException)
+            {
+                // This client has left; the next one is served.
             }
         }
 
