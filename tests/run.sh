@@ -5,7 +5,7 @@
 # next part. The arguments may leave tests out (-trait-), not name any (-class, -trait).
 # Tests that fail, if there are at most three, run once more with nothing of their program beside them. A time
 # limit that only a busy machine missed is kept there; a test that fails again has failed. Both are printed, so
-# that a test which often needs its second run is found, and mended. MOST_RETRIES is another number than three.
+# that a test which often needs its second run is found, and fixed. MOST_RETRIES is another number than three.
 set -u
 
 limit_s=2400 most_retries=${MOST_RETRIES:-3}

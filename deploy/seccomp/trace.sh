@@ -3,7 +3,7 @@
 # usage: deploy/seccomp/trace.sh BINARY [options of the tests, such as -class NAME]     BINARY: Native AOT
 # PROFILE names another profile.
 # Exits 1 where the profile lacks a call. What it allows and nobody called is for other machines and rare moments:
-# docs/seccomp.md says of which group each is. Tests that fail because strace is slow take nothing away from the list.
+# docs/seccomp.md says which group each is in. Tests that fail because strace is slow take nothing away from the list.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 usage="usage: deploy/seccomp/trace.sh BINARY [options of the tests]"

@@ -8,7 +8,7 @@ namespace StreamingDaemon.DeployTests;
 [Trait(NativeDaemon.Trait, NativeDaemon.NativeAot)]
 public sealed partial class SupplyTests
 {
-    /// <summary>Packages that the compiler is given, and of which the trimmer leaves nothing.</summary>
+    /// <summary>Packages that the compiler gets and the trimmer removes whole.</summary>
     private static readonly string[] s_trimmed = ["prometheus-net.AspNetCore", "System.IO.Hashing"];
 
     private static readonly string s_published = Path.GetDirectoryName(Path.GetFullPath(NativeDaemon.Binary))!;

@@ -112,7 +112,7 @@ public sealed class OperatorTests(OperatorsMachine operators) : IClassFixture<Op
     public async Task Prometheus_is_given_the_rules()
     {
         await using var machine = await Machine.StartAsync();
-        // Nested namespaces of users are not to be had in the copy.
+        // Nested user namespaces are unavailable in the copy.
         await machine.ShellAsync("""
             mkdir -p /etc/systemd/system/prometheus.service.d
             printf '[Service]\nPrivateUsers=no\n' >/etc/systemd/system/prometheus.service.d/copy.conf

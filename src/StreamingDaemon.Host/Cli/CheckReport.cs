@@ -46,7 +46,7 @@ internal static class CheckReport
     /// <param name="results">What a start needs.</param>
     /// <param name="json">True for JSON, false for a table.</param>
     /// <param name="upstream">What asking the upstream was like; empty if it was not asked.</param>
-    /// <param name="site">The same of the site.</param>
+    /// <param name="site">What asking the site was like; empty if it was not asked.</param>
     public static void Write(TextWriter output, IReadOnlyList<CheckResult> results, bool json,
         IReadOnlyList<CheckResult>? upstream = null, IReadOnlyList<CheckResult>? site = null)
     {

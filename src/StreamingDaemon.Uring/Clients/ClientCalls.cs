@@ -88,7 +88,7 @@ internal sealed unsafe class ClientCalls : IHangWatched
 
         if (_isCalling)
         {
-            // From the handling of this client's last call, of which it would be the caller.
+            // The last call of this client is being handled: it makes the next one when it returns.
             _nextCall = kind;
             return;
         }

@@ -6,8 +6,8 @@ namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>
 /// The alert that ends our side of a TLS connection (RFC 8446, section 6.1). Without it, a client takes FIN
-/// for a connection that was cut. The kernel makes a record of it: the message says of which type. One for
-/// all clients, and never freed: the kernel only reads it.
+/// for a connection that was cut. The kernel makes the record; the message names its type. All clients share
+/// one message, which is never freed: the kernel only reads it.
 /// </summary>
 internal static unsafe class CloseNotify
 {

@@ -145,8 +145,8 @@ internal sealed class HandoffListener : IDisposable
 
     private void ListenAt(string path, HandoffServerOptions options, uint? group)
     {
-        // bind(2) gives the path the socket inode's mode less the umask: with both set, there is no moment at
-        // which the path is visible with another mode. With a group to be set, nobody's until it is.
+        // bind(2) gives the path the socket inode's mode less the umask: with both set, the path is never
+        // visible with another mode. Until the group is set, the mode is 0: nobody can connect.
         var mode = group is null ? options.SocketMode : 0;
         var call = "bind";
         var error = LinuxNative.FChmod(Fd, mode);

@@ -107,7 +107,7 @@ internal static class SocketPath
             0 => id,
             -Errno.TimedOut => throw new HandoffServerException(
                 $"server.socket_group '{group}': the database of groups did not answer within "
-                + $"{GroupPatienceMs} ms. Mend it (nsswitch.conf), or give the group's number",
+                + $"{GroupPatienceMs} ms. Fix it (nsswitch.conf), or give the group's number",
                 Errno.TimedOut),
             -Errno.NoEnt => throw new HandoffServerException(
                 $"server.socket_group: this machine has no group '{group}'. Create it with groupadd, or name "

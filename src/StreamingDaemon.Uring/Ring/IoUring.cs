@@ -111,7 +111,7 @@ internal sealed unsafe partial class IoUring : IDisposable
             var refusal = RingSetupDiagnosis.Explain(-fd, entries, RingSetupDiagnosis.Environment.Read());
             throw sqPoll
                 ? new HandoffServerException(
-                    $"--sqpoll was asked for and is not to be had. {refusal.Message}", -fd)
+                    $"--sqpoll is on, but the kernel refuses it. {refusal.Message}", -fd)
                 : refusal;
         }
 
