@@ -12,7 +12,7 @@ public sealed class OpenAIClientTests(SharedServers servers)
     private const string ToolCall =
         """{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"weather","arguments":""}}]}""";
 
-    private static readonly Lazy<string> s_client = new(Install);
+    private static readonly Lazy<string> s_client = new(() => NpmPackages.Install("openai", "ask.mjs"));
 
     public static TheoryData<Stack> Both => SharedServers.Both;
 
@@ -161,12 +161,4 @@ public sealed class OpenAIClientTests(SharedServers servers)
 
     /// <summary>Next to these tests, once per build of them: no package runs anything when it is
     /// installed.</summary>
-    private static string Install()
-    {
-        string directory = Path.Combine(AppContext.BaseDirectory, "openai");
-        var (exitCode, said) = ChildProcess.Run(Tools.Npm, "install", "--prefix", directory, "--ignore-scripts",
-            "--no-package-lock", "--no-audit", "--no-fund", "--prefer-offline");
-        Assert.True(exitCode == 0, said);
-        return Path.Combine(directory, "ask.mjs");
-    }
 }
