@@ -1,9 +1,11 @@
 using System.Runtime.InteropServices;
+using System.Text.Json;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.VmTests;
 
-/// <summary>The daemon as a binary of arm64, under Debian's kernel of arm64: the claims of arm64/init.</summary>
+/// <summary>The daemon as a binary of arm64, under the seccomp profile, on Debian's kernel of arm64: the claims of
+/// arm64/init.</summary>
 [Collection(TlsTests.OneAtATime)]
 public sealed class Arm64Tests
 {
@@ -47,6 +49,11 @@ public sealed class Arm64Tests
         Assert.Equal("22", Assert.Single(await AfterAsync("completed: ")));
     }
 
+    [Fact]
+    public async Task Seccomp_profile_holds_on_arm64_and_lets_the_daemon_work() =>
+        // 2 is SECCOMP_MODE_FILTER (proc_pid_status(5)). The other tests of this class say that it works.
+        Assert.Equal("2", Assert.Single(await AfterAsync("Seccomp:")).Trim());
+
     private static async Task<string[]> AfterAsync(string prefix) =>
         [.. (await LinesAsync()).Where(line => line.StartsWith(prefix, StringComparison.Ordinal))
             .Select(line => line[prefix.Length..])];
@@ -63,6 +70,10 @@ public sealed class Arm64Tests
     private static async Task<string[]> RunAsync()
     {
         var directory = Path.Combine(DaemonProcess.RepositoryRoot(), "artifacts", "vm-arm64");
-        return (await VirtualMachine.BashAsync(s_patience, "arm64/run.sh", directory)).Split('\n');
+        var profile = Path.Combine(DaemonProcess.RepositoryRoot(), "deploy", "seccomp", "streaming-daemon.json");
+        var rules = Path.Combine(Directory.CreateDirectory(directory).FullName, "rules");
+        using var document = JsonDocument.Parse(await File.ReadAllTextAsync(profile));
+        await File.WriteAllTextAsync(rules, SeccompRules.Text(document.RootElement));
+        return (await VirtualMachine.BashAsync(s_patience, "arm64/run.sh", directory, rules)).Split('\n');
     }
 }

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Publishes the daemon for arm64, boots it under qemu with Debian's cloud kernel, and prints what init wrote.
 #
-#   tests/vm/arm64/run.sh DIRECTORY
+#   tests/vm/arm64/run.sh DIRECTORY RULES
 #
 # The binary is cross-compiled from a copy of the work tree. DIRECTORY keeps it, and the packages, for a look afterwards.
+# RULES is the seccomp profile for tests/deploy/seccomp-profile.c, under which everything of the daemon runs.
 # Needs: apt-get install qemu-system-arm clang lld binutils-aarch64-linux-gnu libc6-dev-arm64-cross
 #        libgcc-12-dev-arm64-cross cpio
 set -eu
+rules=$(realpath "$2")
 directory=$(mkdir -p "$1" && cd "$1" && pwd)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$here/../../..
@@ -33,11 +35,15 @@ download() {
     -o Dir::State="$directory/apt" -o Dir::State::status=/dev/null -o Dir::Cache="$directory/apt")
   mkdir -p "$directory"/apt/{lists,archives}/partial
   local kernel
-  compgen -G "$directory/linux-image-*.deb" >/dev/null && compgen -G "$directory/busybox-static_*.deb" >/dev/null && return
+  local have=0
+  for package in linux-image-* busybox-static_* libseccomp-dev_*; do
+    compgen -G "$directory/$package.deb" >/dev/null && have=$((have + 1))
+  done
+  [ $have -lt 3 ] || return 0
   apt-get "${apt[@]}" update >&2 || fail "the package lists of arm64 cannot be read"
   kernel=$(apt-cache "${apt[@]}" depends linux-image-cloud-arm64 | awk '/Depends: linux-image/ { print $2; exit }')
   [ -n "$kernel" ] || fail "apt knows no linux-image-cloud-arm64: this needs Debian's packages"
-  (cd "$directory" && apt-get "${apt[@]}" download "$kernel" busybox-static) >&2 || fail "$kernel cannot be downloaded"
+  (cd "$directory" && apt-get "${apt[@]}" download "$kernel" busybox-static libseccomp-dev) >&2 || fail "$kernel cannot be downloaded"
 }
 
 make_image() {
@@ -45,11 +51,16 @@ make_image() {
   mkdir -p "$root"/{bin,lib,proc,sys,dev,tmp,run,vm}
   dpkg -x "$directory"/linux-image-*.deb "$directory/unpacked"
   dpkg -x "$directory"/busybox-static_*.deb "$directory/unpacked"
+  dpkg -x "$directory"/libseccomp-dev_*.deb "$directory/unpacked"
   cp "$directory"/unpacked/boot/vmlinuz-* "$directory/kernel"
   cp "$directory/unpacked/bin/busybox" "$root/bin/"
   cp -L "$libraries"/{ld-linux-aarch64.so.1,libc.so.6,libm.so.6} "$root/lib/"
   cp "$directory/published/streaming-daemon" "$root/vm/"
   cp "$here/init" "$root/init"
+  # Linked statically: the machine has no libseccomp.
+  clang --target=aarch64-linux-gnu -fuse-ld=lld -Wall -Werror -O2 -I"$directory/unpacked/usr/include" -o "$root/vm/seccomp-profile" \
+    "$repository/tests/deploy/seccomp-profile.c" "$directory/unpacked/usr/lib/aarch64-linux-gnu/libseccomp.a"
+  cp "$rules" "$root/vm/rules"
   (cd "$root" && find . | cpio -o -H newc --quiet) >"$directory/root.cpio"
   rm -rf "$directory/unpacked"
 }
