@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
@@ -38,20 +39,24 @@ public sealed class ShortageTests : IDisposable
 
     /// <summary>The limit counts for a user without other processes. It goes from the smallest with which the
     /// runtime starts to one that is large enough.</summary>
-    [Fact]
-    public async Task Start_under_any_limit_of_tasks_is_whole_or_a_sentence_and_exit_1()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task Start_under_any_limit_of_tasks_is_whole_or_a_sentence_and_exit_1(int metrics)
     {
         if (!Environment.IsPrivilegedProcess || IsBuildOfTests())
             Assert.Skip("needs root, and a binary that any user may run");
         var binary = _directory.File("daemon");
         File.Copy(DaemonProcess.Command()[0], binary);
         File.SetUnixFileMode(_directory.Path, (UnixFileMode)0x1FF);
-        var (refused, started) = (0, 0);
+        var (refused, started, needed) = (0, 0, 0);
+        string[] port = metrics == 0 ? [] : ["--metrics", $"{DaemonProcess.FreePort()}"];
 
         for (var limit = 3; limit <= 40 && started < 2; limit++)
         {
             var start = new ProcessStartInfo("setpriv", ["--reuid", "61743", "--regid", "61743", "--clear-groups",
-                "prlimit", $"--nproc={limit}:{limit}", binary, "--socket", _directory.File($"s{limit}"), "--delay", "0"])
+                "prlimit", $"--nproc={limit}:{limit}", binary, "--socket", _directory.File($"s{limit}"), "--delay", "0",
+                .. port])
             { RedirectStandardError = true };
             using var process = Process.Start(start)!;
             var first = await FirstWordAsync(process);
@@ -70,8 +75,16 @@ public sealed class ShortageTests : IDisposable
             Assert.Equal("", await process.StandardError.ReadToEndAsync());
             Assert.False(File.Exists(_directory.File($"s{limit}")));
             refused++;
+            // "… allows 9 more threads, but the daemon needs 24. …"
+            if (first!.Split("needs ") is [_, var rest])
+            {
+                needed = limit - int.Parse(first.Split(' ')[4], CultureInfo.InvariantCulture)
+                    + int.Parse(rest.Split('.')[0], CultureInfo.InvariantCulture);
+            }
         }
 
+        // What the sentence asks for is enough, and no less would be.
+        Assert.Equal(needed, 3 + refused);
         Assert.True(refused > 5 && started == 2, $"{refused} refused, {started} started");
     }
 

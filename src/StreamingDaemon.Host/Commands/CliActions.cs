@@ -15,7 +15,8 @@ internal sealed class CliActions : ICliActions
         DaemonOptions options, Func<DaemonOptions> reread, CancellationToken cancellationToken) =>
         Explained(async () =>
         {
-            StartNeeds.Demand(DaemonHost.ServerOptionsOf(options));
+            StartNeeds.Demand(
+                DaemonHost.ServerOptionsOf(options), servesHttp: options.Monitoring.MetricsPort != 0);
             ThreadReserve.Fill();
             using var daemon = new DaemonRun(options, reread, signals: new ProcessSignals());
             await daemon.StartAsync(cancellationToken);
@@ -56,7 +57,7 @@ internal sealed class CliActions : ICliActions
         CancellationToken cancellationToken) =>
         Explained(() =>
         {
-            StartNeeds.Demand(DaemonHost.ServerOptionsOf(options));
+            StartNeeds.Demand(DaemonHost.ServerOptionsOf(options), servesHttp: true);
             return DemoCommand.RunAsync(options, port, once, cancellationToken);
         });
 

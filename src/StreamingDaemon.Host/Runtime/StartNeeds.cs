@@ -12,19 +12,24 @@ internal static class StartNeeds
     /// waits for ever.</summary>
     private const long LeastStack = 256 * 1024;
 
-    /// <summary>Threads of the runtime and libraries: the pool's gate and timer, signals, sockets, the log,
-    /// Kestrel's timer. Their stacks have the size of the limit, and take address space.</summary>
+    /// <summary>Threads of the runtime and libraries: the pool's gate and timer, signals, sockets, the log.
+    /// Their stacks have the size of the limit, and take address space.</summary>
     private const int RuntimeThreads = 6;
     private const int MostWorkers = 4;
 
     /// <summary>The daemon's threads, with small stacks: deadlines, hang monitor, three spares, releases, odd
-    /// releases, handoff data, socket path, signals, reload, last words, mock pauses, probe gate.</summary>
+    /// releases, handoff data, socket path, signals, reload, last words, mock pauses.</summary>
     private const int OwnThreads = 14;
     private const int SmallStack = 512 * 1024;
 
+    /// <summary>With an HTTP port: Kestrel's timer, and the gate of /health.</summary>
+    private const int HttpThreads = 2;
+
+    /// <param name="options">Of the handoff server.</param>
+    /// <param name="servesHttp">Whether /metrics and /health, or the demo's page, are served.</param>
     /// <exception cref="HandoffServerException">Something is missing; the message says what, and how to fix
     /// it.</exception>
-    public static void Demand(HandoffServerOptions options)
+    public static void Demand(HandoffServerOptions options, bool servesHttp)
     {
         var stack = StartChecks.StackBytes;
         if (stack < LeastStack)
@@ -42,7 +47,7 @@ internal static class StartNeeds
         }
 
         DemandThreads(RuntimeThreads + Math.Min(Environment.ProcessorCount, MostWorkers),
-            OwnThreads + (2 * Math.Max(1, options.Rings)));
+            OwnThreads + (2 * Math.Max(1, options.Rings)) + (servesHttp ? HttpThreads : 0));
     }
 
     /// <summary>Starts this many threads at once and ends them again. If the system refused one to the
