@@ -58,6 +58,9 @@ internal struct AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisposable
     /// <summary>The content of the delta that is being read is a thought.</summary>
     public bool IsThought { get; set; }
 
+    /// <summary>A finish reason inside the delta or message, where some gateways write it.</summary>
+    public string? InnerFinish { get; set; }
+
     /// <inheritdoc cref="IEventReader.HasAnswer"/>
     public bool HasAnswer { get; private set; }
 

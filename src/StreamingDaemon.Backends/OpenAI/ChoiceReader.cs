@@ -186,6 +186,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         var before = _parts.Save();
         var start = (int)reader.TokenStartIndex;
         var choice = new Choice(position);
+        _parts.InnerFinish = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             ReadField(ref reader, ref choice);
         // The index may come after the text: if the choice is not ours, its text is removed again.
@@ -211,6 +212,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         choice.FinishReason ??= choice.StopReason;
         LacksDelta |= !choice.HasDelta;
         ReadWhole(ref choice, before, json);
+        choice.FinishReason ??= _parts.InnerFinish;
         IsFailed |= choice.IsFailed || (choice.FinishReason is { } reason && FinishReasons.IsFailure(reason));
         MayGoOnAfterFinish |= FinishReason is not null
             ? _parts.Count > before.Count
@@ -245,7 +247,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         {
             choice.TextAt = JsonValue.SkipNext(ref reader);
         }
-        else if (JsonText.Equals(ref reader, "error"u8))
+        else if (ErrorSigns.IsErrorName(ref reader))
         {
             reader.Read();
             choice.IsFailed |= !JsonValue.IsNoError(ref reader);

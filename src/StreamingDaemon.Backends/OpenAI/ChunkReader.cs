@@ -23,6 +23,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     /// <summary>Null if the stream does not show the chunks themselves.</summary>
     private readonly ChunkQueue? _chunks = (wanted & DeltaKinds.Chunk) != 0 ? new() : null;
     private bool _isReasoningTaken = true;
+    private bool _isEnd;
     private DeltaKinds _last;
 
     /// <summary>Text of the last event, perhaps empty; valid until the next.</summary>
@@ -59,32 +60,29 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         _chunks?.BeginEvent();
         _isReasoningTaken = false;
         data = data.Trim(" \t\r\n"u8);
+        if (eventType == IEventReader.MessageEvent)
+            return ReadData(data, isOther: false);
         if (eventType == IEventReader.ErrorEvent)
             return ReadErrorEvent(data);
+        var kind = ReadData(data, isOther: true);
+        return eventType == IEventReader.EndEvent && kind == EventKind.Delta ? EventKind.Done : kind;
+    }
+
+    private EventKind ReadData(ReadOnlySpan<byte> data, bool isOther)
+    {
         var isRepaired = false;
         ReadOnlySpan<byte> unrepaired = default;
         while (!data.IsEmpty)
         {
             if (data[0] != (byte)'{')
             {
-                // Some proxies write the field's name twice, or lose the line end before it.
-                if (data.StartsWith("data:"u8))
-                {
-                    data = data["data:".Length..].TrimStart(" \t\r\n"u8);
+                if (EventWords.TryUnwrap(ref data))
                     continue;
-                }
-
-                if (data.StartsWith("\ufeff"u8))
-                {
-                    data = data["\ufeff"u8.Length..];
-                    continue;
-                }
-
                 if (EventWords.KindOf(data) is { } word)
                     return word;
             }
 
-            var kind = ReadValue(eventType, data, out var length);
+            var kind = ReadValue(data, isOther, out var length);
             if (kind == EventKind.Malformed)
             {
                 // Once: of many commas it removes one, and a second try would have no end in sight.
@@ -100,7 +98,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
                 if (IsErrorAfterCut(isRepaired ? unrepaired : data))
                     return EventKind.Error;
                 // Events of other names (ping, heartbeat …) may hold anything.
-                return eventType == IEventReader.OtherEvent ? EventKind.Delta : kind;
+                return isOther ? EventKind.Delta : kind;
             }
 
             if (kind != EventKind.Delta)
@@ -182,10 +180,10 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     }
 
     /// <summary>Reads the JSON value that the data begins with.</summary>
-    /// <param name="eventType">The event's name.</param>
     /// <param name="data">Begins with the value.</param>
+    /// <param name="isOther">The event has a name.</param>
     /// <param name="length">Length of the value, if it is a delta.</param>
-    private EventKind ReadValue(string eventType, ReadOnlySpan<byte> data, out int length)
+    private EventKind ReadValue(ReadOnlySpan<byte> data, bool isOther, out int length)
     {
         length = data.Length;
         if (data[0] is not ((byte)'{' or (byte)'['))
@@ -196,9 +194,9 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         {
             var reader = new Utf8JsonReader(data, s_json);
             reader.Read();
-            var isError = ReadRoots(ref reader, data, eventType == IEventReader.OtherEvent);
+            var isError = ReadRoots(ref reader, data, isOther);
             length = (int)reader.BytesConsumed;
-            return isError ? EventKind.Error : EventKind.Delta;
+            return isError ? EventKind.Error : _isEnd ? EventKind.Done : EventKind.Delta;
         }
         catch (JsonException)
         {
@@ -229,7 +227,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     /// <returns>True if the object carries an error.</returns>
     private bool ReadRoot(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, bool isOther)
     {
-        var start = (int)reader.TokenStartIndex;
+        var (start, parts) = ((int)reader.TokenStartIndex, _choices.Parts);
         var signs = new ErrorSigns { IsOtherEvent = isOther };
         var isArray = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
@@ -253,13 +251,15 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         }
 
         var value = json[start..(int)reader.BytesConsumed];
-        if (signs.IsError || _choices.IsFailed)
+        var isBlank = signs.IsErrorIfBlank && parts == _choices.Parts && _choices.FinishReason is null;
+        if (signs.IsError || _choices.IsFailed || isBlank)
         {
             Error = UpstreamErrorCode.FromBody(value, secret) ?? FailedReason();
             LacksModel = signs.IsError && MissingModel.IsNamed(value);
             return true;
         }
 
+        _isEnd |= signs.IsEnd && !signs.HasChoicesField;
         if (signs.EnvelopeAt is { } at && !signs.HasChoicesField)
             return ReadEnveloped(json[at..], isOther);
         // An event of another name without choices is none: a ping, a status.

@@ -1,4 +1,5 @@
 using System.Buffers.Text;
+using System.Collections.Frozen;
 using System.Text;
 using System.Text.Json;
 using StreamingDaemon.Backends.Upstream;
@@ -11,7 +12,20 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// </summary>
 internal struct ErrorSigns
 {
+    /// <summary>From here on a code is no status but a gateway's own, which may stand for success.</summary>
+    private const int MinOwnCode = 1000;
+
+    /// <summary>Kinds of events whose message is for people, besides those that say "not yet".</summary>
+    private static readonly FrozenSet<string> s_notes = FrozenSet.ToFrozenSet(
+        ["info", "status", "progress", "queue", "log", "debug", "warning", "warn", "notice", "ping",
+            "heartbeat", "keepalive", "start", "metadata"],
+        StringComparer.OrdinalIgnoreCase);
+
     private bool _isLikely;
+    private bool _hasOwnCode;
+
+    /// <summary>The message is a word for success.</summary>
+    private bool _saysSuccess;
     private bool _hasMessage;
 
     /// <summary>A field for an error's text or type: beside choices too, unless a code says success.
@@ -43,9 +57,18 @@ internal struct ErrorSigns
     /// chunk.</summary>
     public int? EnvelopeAt { get; private set; }
 
+    /// <summary>The event says that the answer has ended, if it has no choices.</summary>
+    public bool IsEnd { get; private set; }
+
     /// <summary>The event is an error.</summary>
     public readonly bool IsError => IsCertain || (_hasErrorText && !_isSuccess)
-        || ((_isLikely || IsLikelyAlone) && !_isSuccess && !HasChoices);
+        || ((HasCode || IsLikelyAlone) && !_isSuccess && !HasChoices);
+
+    /// <summary>The event is an error if its choices bring no part of an answer: gateways write a code and a
+    /// message beside what is left of a chunk.</summary>
+    public readonly bool IsErrorIfBlank => HasChoices && _hasMessage && HasCode && !_isSuccess;
+
+    private readonly bool HasCode => _isLikely || (_hasOwnCode && !_saysSuccess);
 
     /// <summary>Signs that count only if nothing says that the event is something else.</summary>
     private readonly bool IsLikelyAlone => !IsOtherEvent
@@ -84,10 +107,10 @@ internal struct ErrorSigns
             case 3 when JsonText.Equals(ref reader, "msg"u8):
             case 7 when JsonText.Equals(ref reader, "message"u8) || JsonText.Equals(ref reader, "Message"u8):
                 reader.Read();
-                _hasMessage |= reader.TokenType == JsonTokenType.String && !JsonValue.IsNothing(ref reader);
+                ReadMessage(ref reader);
                 break;
             case 4 when JsonText.Equals(ref reader, "type"u8):
-            case 5 when JsonText.Equals(ref reader, "event"u8):
+            case 5 when JsonText.Equals(ref reader, "event"u8) || JsonText.Equals(ref reader, "level"u8):
             case 6 when JsonText.Equals(ref reader, "object"u8) || JsonText.Equals(ref reader, "__type"u8):
                 reader.Read();
                 ReadKind(ref reader);
@@ -114,23 +137,27 @@ internal struct ErrorSigns
                 break;
             case 5 when JsonText.Equals(ref reader, "fault"u8):
             case 6 when JsonText.Equals(ref reader, "detail"u8):
+            case 9 when JsonText.Equals(ref reader, "exception"u8)
+                || JsonText.Equals(ref reader, "traceback"u8):
                 reader.Read();
                 _isLikely |= !JsonValue.IsNothing(ref reader);
                 break;
             case 2 when JsonText.Equals(ref reader, "ok"u8):
             case 7 when JsonText.Equals(ref reader, "success"u8):
                 reader.Read();
-                _isLikely |= reader.TokenType == JsonTokenType.False;
+                _isLikely |= reader.TokenType == JsonTokenType.False || JsonValue.Is(ref reader, "false"u8)
+                    || (reader.TokenType == JsonTokenType.Number && JsonValue.IsNothing(ref reader));
                 break;
             case 4 when JsonText.Equals(ref reader, "data"u8):
             case 8 when JsonText.Equals(ref reader, "response"u8)
                 || JsonText.Equals(ref reader, "Response"u8):
                 reader.Read();
+                IsEnd |= JsonValue.Is(ref reader, "[DONE]"u8);
                 IsCertain |= ReadWrapper(ref reader);
                 break;
             case 9 when JsonText.Equals(ref reader, "base_resp"u8):
                 reader.Read();
-                ReadBaseResponse(ref reader);
+                IsCertain |= JsonValue.HasStatusCode(ref reader);
                 break;
             case >= 3 when IsErrorName(ref reader):
                 ReadErrorField(ref reader);
@@ -140,6 +167,11 @@ internal struct ErrorSigns
                 break;
         }
 
+        SkipRest(ref reader);
+    }
+
+    private static void SkipRest(ref Utf8JsonReader reader)
+    {
         // A scalar's value is skipped already, an object's or array's end too.
         if (reader.TokenType is JsonTokenType.PropertyName or JsonTokenType.StartObject
             or JsonTokenType.StartArray)
@@ -149,18 +181,22 @@ internal struct ErrorSigns
     }
 
     /// <summary>Names of an error: error, Error, ERROR, errors, err, errmsg, error_description.</summary>
-    private static bool IsErrorName(ref Utf8JsonReader reader) =>
+    public static bool IsErrorName(ref Utf8JsonReader reader) =>
         reader.ValueIsEscaped ? JsonText.Equals(ref reader, "error"u8)
-        : (reader.ValueSpan[0] | 0x20) == 'e' && Ascii.EqualsIgnoreCase(reader.ValueSpan[..3], "err"u8);
+        : reader.ValueSpan.Length >= 3 && (reader.ValueSpan[0] | 0x20) == 'e'
+            && Ascii.EqualsIgnoreCase(reader.ValueSpan[..3], "err"u8);
 
-    /// <summary>Bedrock's own stream: <c>{"throttlingException":{"message":…}}</c>. Or an object around an
-    /// error.</summary>
+    /// <summary>Bedrock's own stream: <c>{"throttlingException":{"message":…}}</c>. Or <c>is_error</c>, or an
+    /// object around an error.</summary>
     private void ReadAnyField(ref Utf8JsonReader reader)
     {
         var isException = reader.ValueSpan.EndsWith("Exception"u8);
+        var isFlag = reader.ValueSpan.EndsWith("_error"u8) || reader.ValueSpan.EndsWith("sError"u8);
         reader.Read();
         if (isException)
             _isLikely |= !JsonValue.IsNothing(ref reader);
+        else if (isFlag)
+            _isLikely |= reader.TokenType == JsonTokenType.True || ReadWrapper(ref reader);
         else
             _isWrapped |= ReadWrapper(ref reader);
     }
@@ -191,6 +227,18 @@ internal struct ErrorSigns
             return;
         IsCertain |= JsonValue.Is(ref reader, "error"u8);
         _isLikely |= SseField.NamesError(reader.ValueSpan);
+        IsEnd |= SseField.NamesEnd(reader.ValueSpan);
+        _isNotYet |= FinishReasons.IsNotYet(ref reader) || s_notes.Contains(JsonText.Read(ref reader));
+    }
+
+    private void ReadMessage(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.String)
+            return;
+        var isSuccess = JsonValue.Is(ref reader, "success"u8) || JsonValue.Is(ref reader, "Success"u8)
+            || JsonValue.Is(ref reader, "ok"u8) || JsonValue.Is(ref reader, "OK"u8);
+        _saysSuccess |= isSuccess;
+        _hasMessage |= !isSuccess && !reader.ValueSpan.IsEmpty;
     }
 
     private void ReadCode(ref Utf8JsonReader reader)
@@ -200,11 +248,13 @@ internal struct ErrorSigns
             && length == reader.ValueSpan.Length)
         {
             _isSuccess |= code is 0 or (>= 200 and < 300);
-            _isLikely |= code is not (0 or (>= 100 and < 400));
+            _isLikely |= code is not (0 or (>= 100 and < 400) or >= MinOwnCode);
+            _hasOwnCode |= code >= MinOwnCode;
         }
         else if (reader.TokenType == JsonTokenType.String)
         {
-            _isLikely |= SseField.NamesError(reader.ValueSpan);
+            _isLikely |= SseField.NamesError(reader.ValueSpan)
+                || FinishReasons.IsFailure(JsonText.Read(ref reader));
             _isSuccess |= JsonValue.Is(ref reader, "success"u8) || JsonValue.Is(ref reader, "ok"u8);
             // A message beside it tells people how long the queue is.
             _isNotYet |= FinishReasons.IsNotYet(ref reader);
@@ -237,21 +287,5 @@ internal struct ErrorSigns
         }
 
         return hasError;
-    }
-
-    /// <summary>MiniMax: <c>{"status_code":1004,"status_msg":…}</c>; 0 is success.</summary>
-    private void ReadBaseResponse(ref Utf8JsonReader reader)
-    {
-        if (reader.TokenType != JsonTokenType.StartObject)
-            return;
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-        {
-            var isCode = JsonText.Equals(ref reader, "status_code"u8);
-            reader.Read();
-            if (isCode)
-                IsCertain |= !JsonValue.IsNothing(ref reader);
-            else
-                reader.Skip();
-        }
     }
 }

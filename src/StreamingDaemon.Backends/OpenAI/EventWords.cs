@@ -1,13 +1,32 @@
 using System.Text;
+using System.Text.Json;
 using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
-/// <summary>Data that is no JSON object but means something: the end marker, and heartbeats.</summary>
+/// <summary>Data that is no JSON object but means something: the end marker, heartbeats, and wrappings around
+/// the object.</summary>
 internal static class EventWords
 {
     /// <summary>Longest data that is looked at, bytes.</summary>
     private const int MaxBytes = 32;
+
+    /// <summary>Removes what some servers put around an event: the field's name once more, because proxies
+    /// write it twice or lose the line end before it; a byte order mark; a JSON string, because the event was
+    /// encoded twice.</summary>
+    /// <param name="data">Not empty; what is around it goes.</param>
+    /// <returns>False if there is nothing around it.</returns>
+    public static bool TryUnwrap(ref ReadOnlySpan<byte> data)
+    {
+        if (data.StartsWith("data:"u8))
+            data = data["data:".Length..];
+        else if (data.StartsWith("\ufeff"u8))
+            data = data["\ufeff"u8.Length..];
+        else if (!IsEncoded(data) || !TryDecode(ref data))
+            return false;
+        data = data.TrimStart(" \t\r\n"u8);
+        return true;
+    }
 
     /// <summary>What the data means; null if it is none of these words.</summary>
     /// <param name="data">Without white space around it.</param>
@@ -23,21 +42,52 @@ internal static class EventWords
         if (data.Length > MaxBytes)
             return null;
         Span<byte> word = stackalloc byte[MaxBytes];
-        var length = 0;
+        var (length, digits) = (0, 0);
         foreach (var b in data)
         {
             // Servers write [DONE], "[DONE]" or done, and : keep-alive or [HEARTBEAT].
             if (char.IsAsciiLetter((char)b))
                 word[length++] = (byte)(b | 0x20);
-            else if (!"[]\"':-_ "u8.Contains(b))
+            else if (char.IsAsciiDigit((char)b))
+                digits++;
+            else if (!"[]\"':-_ .+"u8.Contains(b))
                 return null;
         }
 
-        return Encoding.ASCII.GetString(word[..length]) switch
+        return KindOf(Encoding.ASCII.GetString(word[..length]), digits, data);
+    }
+
+    private static EventKind? KindOf(string letters, int digits, ReadOnlySpan<byte> data) => letters switch
+    {
+        "done" or "end" or "eos" or "eof" or "finish" or "finished" or "complete" or "completed"
+            when digits == 0 => EventKind.Done,
+        "ping" or "pong" or "heartbeat" or "keepalive" or "start" or "begin" or "true" => EventKind.Delta,
+        // The time of day or a counter, but not the status of an error.
+        "" or "t" or "z" or "tz" or "utc" or "gmt" when digits > 0 && !(digits == 3 && data[0] is (byte)'4'
+            or (byte)'5') => EventKind.Delta,
+        _ => null,
+    };
+
+    private static bool IsEncoded(ReadOnlySpan<byte> data) => data.StartsWith("\"{"u8)
+        || data.StartsWith("\"["u8) || data.StartsWith("\"data:"u8) || data.StartsWith("\"\\\""u8);
+
+    /// <summary>Puts what the string holds in its place.</summary>
+    private static bool TryDecode(ref ReadOnlySpan<byte> data)
+    {
+        try
         {
-            "done" => EventKind.Done,
-            "ping" or "pong" or "heartbeat" or "keepalive" => EventKind.Delta,
-            _ => null,
-        };
+            var reader = new Utf8JsonReader(data, new JsonReaderOptions { AllowMultipleValues = true });
+            reader.Read();
+            var rest = data[(int)reader.BytesConsumed..];
+            var decoded = new byte[(3 * reader.ValueSpan.Length) + rest.Length];
+            var length = JsonText.Decode(reader.ValueSpan, decoded);
+            rest.CopyTo(decoded.AsSpan(length));
+            data = decoded.AsSpan(0, length + rest.Length);
+            return true;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
     }
 }

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
+using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
@@ -14,12 +15,12 @@ internal static class FinishReasons
             .Select(word => (Encoding.UTF8.GetBytes(word), word)),
     ];
 
-    /// <summary>Parts of words that say that the provider failed.</summary>
+    /// <summary>Parts of words that say that the provider failed, without separators.</summary>
     private static readonly SearchValues<string> s_failed = SearchValues.Create(
-        ["error", "fail", "exception", "abort", "cancel", "timeout", "timed_out", "overload", "unavailable",
-            "interrupt", "insufficient", "busy", "rate_limit", "quota", "disconnect", "lost", "crash",
-            "killed", "terminated", "preempt", "shutdown", "out_of_memory", "gateway", "throttl", "deadline",
-            "resource_exhausted", "unreachable", "stalled"],
+        ["error", "fail", "exception", "abort", "cancel", "timeout", "timedout", "overload", "unavailable",
+            "interrupt", "insufficient", "busy", "ratelimit", "quota", "disconnect", "lost", "crash",
+            "killed", "terminated", "preempt", "shutdown", "outofmemory", "gateway", "throttl", "dead",
+            "evict", "resourceexhausted", "unreachable", "stalled", "dropped"],
         StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Words with which servers say that the choice, or the whole request, goes on.</summary>
@@ -62,7 +63,22 @@ internal static class FinishReasons
 
     /// <summary>True if the reason says that the provider failed: what came is not the whole
     /// answer.</summary>
-    public static bool IsFailure(string reason) => reason.AsSpan().ContainsAny(s_failed);
+    public static bool IsFailure(string reason)
+    {
+        // rate_limit, rate-limited and rateLimit are the same word.
+        Span<char> letters = stackalloc char[UpstreamErrorCode.MaxLength];
+        if (reason == "stop")
+            return false;
+        var length = 0;
+        foreach (var letter in reason.AsSpan(0, Math.Min(reason.Length, letters.Length)))
+        {
+            if (letter is not ('_' or '-' or ' '))
+                letters[length++] = letter;
+        }
+
+        ReadOnlySpan<char> word = letters[..length];
+        return word.ContainsAny(s_failed) || word.Equals("oom", StringComparison.OrdinalIgnoreCase);
+    }
 
     private static string? ReadFirst(ref Utf8JsonReader reader)
     {

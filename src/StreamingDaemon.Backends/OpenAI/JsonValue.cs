@@ -34,6 +34,26 @@ internal static class JsonValue
     public static bool IsObjectNext(Utf8JsonReader reader) =>
         reader.Read() && reader.TokenType == JsonTokenType.StartObject;
 
+    /// <summary>True if the value is an object whose <c>status_code</c> names an error, as MiniMax has it:
+    /// <c>{"status_code":1004,"status_msg":…}</c>; 0 is success.</summary>
+    public static bool HasStatusCode(ref Utf8JsonReader reader)
+    {
+        var isError = false;
+        if (reader.TokenType != JsonTokenType.StartObject)
+            return isError;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isCode = JsonText.Equals(ref reader, "status_code"u8);
+            reader.Read();
+            if (isCode)
+                isError |= !IsNothing(ref reader);
+            else
+                reader.Skip();
+        }
+
+        return isError;
+    }
+
     private static bool IsNothing(ref Utf8JsonReader reader, bool orWord)
     {
         switch (reader.TokenType)

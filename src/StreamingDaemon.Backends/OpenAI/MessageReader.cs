@@ -22,10 +22,7 @@ internal static class MessageReader
         }
 
         if (reader.TokenType != JsonTokenType.StartObject)
-        {
-            reader.Skip();
-            return false;
-        }
+            return ReadList(ref parts, ref reader, isDelta);
 
         var (textBefore, reasoningBefore) = (parts.Text.Length, parts.Reasoning.Length);
         var (countBefore, hadAnswer) = (parts.Count, parts.HasAnswer);
@@ -37,7 +34,7 @@ internal static class MessageReader
                 ReadForChunks(ref parts, ref reader, ref isError);
             else if (!sawText && JsonText.Equals(ref reader, "content"u8))
                 ReadContent(ref parts, ref reader);
-            else if (parts.Text.Length == textBefore && JsonText.Equals(ref reader, "text"u8))
+            else if (parts.Text.Length == textBefore && IsText(ref reader))
                 sawText = ReadText(ref parts, ref reader);
             else
                 ReadOther(ref parts, ref reader, reasoningBefore, ref isError);
@@ -50,12 +47,30 @@ internal static class MessageReader
         return isError;
     }
 
+    /// <summary>Several deltas of a choice.</summary>
+    private static bool ReadList(ref AnswerParts parts, ref Utf8JsonReader reader, bool isDelta)
+    {
+        var (isList, isError) = (reader.TokenType == JsonTokenType.StartArray, false);
+        while (isList && reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (reader.TokenType == JsonTokenType.StartObject)
+                isError |= Read(ref parts, ref reader, isDelta);
+            else
+                reader.Skip();
+        }
+
+        reader.Skip();
+        return isError;
+    }
+
     /// <summary>A client that gets the chunks themselves can show whatever is in them.</summary>
     private static void ReadForChunks(ref AnswerParts parts, ref Utf8JsonReader reader, ref bool isError)
     {
         var isRole = JsonText.Equals(ref reader, "role"u8);
         var isErrorField = JsonText.Equals(ref reader, "error"u8);
         var isContent = JsonText.Equals(ref reader, "content"u8);
+        if (TryReadFinish(ref parts, ref reader))
+            return;
         reader.Read();
         if (isRole)
         {
@@ -71,6 +86,9 @@ internal static class MessageReader
             parts.Hold(AnswerParts.Held.Other);
         }
     }
+
+    private static bool IsText(ref Utf8JsonReader reader) =>
+        JsonText.Equals(ref reader, "text"u8) || JsonText.Equals(ref reader, "output_text"u8);
 
     /// <summary>The field <c>text</c> of a delta: Snowflake has it beside <c>content</c>, with the same text.
     /// </summary>
@@ -123,22 +141,36 @@ internal static class MessageReader
         else if (JsonText.Equals(ref reader, "extra_content"u8))
         {
             reader.Read();
-            parts.IsThought |= IsThought(ref reader, depth: 0);
+            parts.IsThought |= GeminiThought.IsThought(ref reader, depth: 0);
         }
         else if (JsonText.Equals(ref reader, "images"u8))
         {
             reader.Read();
             Hold(ref parts, ref reader, AnswerParts.Held.Other);
         }
-        else if (JsonText.Equals(ref reader, "error"u8))
+        else if (ErrorSigns.IsErrorName(ref reader))
         {
             reader.Read();
             isError |= !JsonValue.IsNoError(ref reader);
         }
-        else
+        else if (!TryReadFinish(ref parts, ref reader))
         {
             reader.Skip();
         }
+    }
+
+    private static bool TryReadFinish(ref AnswerParts parts, ref Utf8JsonReader reader)
+    {
+        if (reader.ValueSpan.Length is not (11 or 13)
+            || (!JsonText.Equals(ref reader, "finish_reason"u8)
+                && !JsonText.Equals(ref reader, "stop_reason"u8)))
+        {
+            return false;
+        }
+
+        reader.Read();
+        parts.InnerFinish = FinishReasons.Read(ref reader) ?? parts.InnerFinish;
+        return true;
     }
 
     private static bool IsReasoning(ref Utf8JsonReader reader) =>
@@ -253,34 +285,6 @@ internal static class MessageReader
                 Hold(ref parts, ref reader, AnswerParts.Held.Other);
             }
         }
-    }
-
-    /// <summary>Gemini: <c>{"google":{"thought":true}}</c> beside content that is a thought.</summary>
-    private static bool IsThought(ref Utf8JsonReader reader, int depth)
-    {
-        if (reader.TokenType != JsonTokenType.StartObject)
-        {
-            reader.Skip();
-            return false;
-        }
-
-        var isThought = false;
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-        {
-            var isGoogle = depth == 0 && JsonText.Equals(ref reader, "google"u8);
-            var isMark = depth == 1 && JsonText.Equals(ref reader, "thought"u8);
-            reader.Read();
-            if (isGoogle)
-            {
-                isThought |= IsThought(ref reader, depth + 1);
-                continue;
-            }
-
-            isThought |= isMark && reader.TokenType == JsonTokenType.True;
-            reader.Skip();
-        }
-
-        return isThought;
     }
 
     private static bool Contains(ref Utf8JsonReader reader, ReadOnlySpan<byte> word) =>

@@ -28,6 +28,10 @@ internal interface IEventReader : IDisposable
     /// <summary>The name of an event that is an error, whatever its data.</summary>
     const string ErrorEvent = "error";
 
+    /// <summary>The name of an event that ends the answer, whatever its data, unless that is an error.
+    /// </summary>
+    const string EndEvent = "end";
+
     /// <summary>Any other name: its data may be anything.</summary>
     const string OtherEvent = "other";
 
@@ -63,8 +67,8 @@ internal interface IEventReader : IDisposable
     string? OnlyHeld { get; }
 
     /// <summary>Reads one event. Never throws, whatever its data.</summary>
-    /// <param name="eventType"><see cref="MessageEvent"/>, <see cref="ErrorEvent"/> or
-    /// <see cref="OtherEvent"/>.</param>
+    /// <param name="eventType"><see cref="MessageEvent"/>, <see cref="ErrorEvent"/>, <see cref="EndEvent"/>
+    /// or <see cref="OtherEvent"/>.</param>
     /// <param name="data">The event's data, several lines joined by LF; valid during the call.</param>
     EventKind Read(string eventType, ReadOnlySpan<byte> data);
 

@@ -20,7 +20,8 @@ internal static class RetryAdvice
     /// <summary>Quota, billing, auth, content policy: parts of names, without separators.</summary>
     private static readonly string[] s_final =
     [
-        "quota", "billing", "balance", "credit", "payment", "funds", "arrears", "spendinglimit", "usagelimit",
+        "quota", "billing", "balance", "credit", "payment", "funds", "arrear", "overdue", "budget",
+        "spendinglimit", "spendlimit", "usagelimit",
         "apikey", "authentic", "unauthor", "permission", "forbidden", "accessdenied", "accessterminated",
         "deactivated", "suspended", "disabled", "expired",
         "policy", "contentfilter", "contentblocked", "moderat", "flagged", "safety", "prohibited",

@@ -33,6 +33,16 @@ internal static class SseField
         return Ascii.EqualsIgnoreCase(name, "error"u8) && TryGetValue(line, name, out value);
     }
 
+    /// <summary>Whether a word says that the answer has ended: done, end.</summary>
+    public static bool NamesEnd(ReadOnlySpan<byte> word) => word.Length switch
+    {
+        3 => Ascii.EqualsIgnoreCase(word, "end"u8),
+        4 => Ascii.EqualsIgnoreCase(word, "done"u8),
+        6 => word.SequenceEqual("[DONE]"u8),
+        8 => Ascii.EqualsIgnoreCase(word, "complete"u8),
+        _ => false,
+    };
+
     /// <summary>Whether an event of this name is an error: error, api_error, Exception, response.failed.
     /// </summary>
     public static bool NamesError(ReadOnlySpan<byte> name)

@@ -201,6 +201,7 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
             return line[0] != (byte)':' && ReadUnknown(line, out kind);
         _type = value.IsEmpty || value.SequenceEqual("message"u8) ? IEventReader.MessageEvent
             : SseField.NamesError(value) ? IEventReader.ErrorEvent
+            : SseField.NamesEnd(value) ? IEventReader.EndEvent
             : IEventReader.OtherEvent;
         return false;
     }

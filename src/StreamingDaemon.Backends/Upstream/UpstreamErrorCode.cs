@@ -36,7 +36,8 @@ internal static class UpstreamErrorCode
 
     /// <summary>Fields with another object, or the code itself.</summary>
     private static readonly string[] s_innerFields =
-        ["error", "errors", "detail", "fault", "base_resp", "x_groq", "Error", "ERROR", "err"];
+        ["error", "errors", "detail", "fault", "base_resp", "x_groq", "Error", "ERROR", "err",
+        "exception"];
 
     /// <summary>Objects around an error.</summary>
     private static readonly string[] s_wrappers = ["response", "Response", "data"];
@@ -177,7 +178,8 @@ internal static class UpstreamErrorCode
             return Find(choice, secret, depth + 1);
         return Find(Inner(choice, "error"), secret, depth + 1)
             ?? Find(Inner(Inner(choice, "delta"), "error"), secret, depth + 1)
-            ?? Find(Inner(Inner(choice, "message"), "error"), secret, depth + 1);
+            ?? Find(Inner(Inner(choice, "message"), "error"), secret, depth + 1)
+            ?? First(choice, ["error_type", "errorType", "error_code", "errorCode"], secret);
     }
 
     private static JsonElement Inner(JsonElement value, string field) =>

@@ -81,7 +81,7 @@ internal static class UpstreamRetryAfter
     /// <returns>Zero for a date that has passed; null if there is no readable one.</returns>
     public static TimeSpan? Parse(string? value, DateTimeOffset now)
     {
-        if (Number(value) is { } seconds)
+        if ((Number(value?.Trim().Trim('"')) ?? Duration(value)) is { } seconds)
             return Bound(seconds);
         return RetryConditionHeaderValue.TryParse(value, out var parsed) && parsed.Date is { } date
             ? Bound((decimal)(date - now).TotalSeconds)
@@ -94,6 +94,37 @@ internal static class UpstreamRetryAfter
     private static bool NamesWait(ref Utf8JsonReader reader) => reader.ValueTextEquals("retryDelay"u8)
         || reader.ValueTextEquals("retry_after"u8) || reader.ValueTextEquals("retryAfter"u8)
         || reader.ValueTextEquals("retry_after_seconds"u8) || reader.ValueTextEquals("estimated_time"u8);
+
+    /// <summary>A duration as Go writes it, in seconds: <c>1m30.5s</c>.</summary>
+    private static decimal? Duration(ReadOnlySpan<char> text)
+    {
+        text = text.Trim().Trim('"');
+        if (text.IsEmpty)
+            return null;
+        var total = 0m;
+        while (!text.IsEmpty)
+        {
+            var end = text.IndexOfAnyExceptInRange('.', '9');
+            if (end <= 0 || Number(text[..end].ToString()) is not { } number)
+                return null;
+            text = text[end..];
+            var unitEnd = text.IndexOfAnyExceptInRange('a', 'z') is >= 0 and var at ? at : text.Length;
+            decimal? unit = text[..unitEnd] switch
+            {
+                "ms" => 0.001m,
+                "s" => 1,
+                "m" => 60,
+                "h" => 3600,
+                _ => null,
+            };
+            if (unit is not { } seconds || number > (decimal)s_longest.TotalSeconds)
+                return null;
+            total += number * seconds;
+            text = text[unitEnd..];
+        }
+
+        return total;
+    }
 
     /// <summary>A number without a sign or an exponent, of at most 19 digits before the point, perhaps with
     /// "s" after it; the first of several.</summary>
