@@ -32,6 +32,8 @@ public sealed partial class ClientStream
         var (buffer, length) = (_buffer!, _written);
         _buffer = null;
         _written = 0;
+        // It waits, and so does its memory.
+        _loop.Options.Memory.Hold(buffer.Length);
         return length <= Limit
             ? FlushWholeAsync(buffer, length, cancellationToken)
             : FlushPiecesAsync(buffer, length, cancellationToken);
@@ -50,7 +52,7 @@ public sealed partial class ClientStream
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(buffer);
+            ReturnWaiting(buffer);
         }
     }
 
@@ -73,8 +75,14 @@ public sealed partial class ClientStream
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(buffer);
+            ReturnWaiting(buffer);
         }
+    }
+
+    private void ReturnWaiting(byte[] buffer)
+    {
+        _loop.Options.Memory.Return(buffer.Length);
+        ArrayPool<byte>.Shared.Return(buffer);
     }
 
     private ValueTask<bool> WaitForRoom(int bytes, CancellationToken cancellationToken)

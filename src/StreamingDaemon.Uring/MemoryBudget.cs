@@ -17,6 +17,7 @@ public sealed class MemoryBudget(long limit, int bytesPerStream)
     private const int RefusalShare = 16;
 
     private long _held;
+    private long _inKernel;
     private long _refused;
     private int _bytesPerStream = bytesPerStream;
 
@@ -29,12 +30,20 @@ public sealed class MemoryBudget(long limit, int bytesPerStream)
     /// <summary>Bytes held now.</summary>
     public long Held => Volatile.Read(ref _held);
 
+    /// <summary>Those of <see cref="Held"/> that are in the kernel, and so not in the process's resident
+    /// memory.</summary>
+    public long HeldInKernel => Volatile.Read(ref _inKernel);
+
     /// <summary>Streams refused because memory was short.</summary>
     public long Refused => Volatile.Read(ref _refused);
 
     /// <summary>Too much is held to admit another stream: clients that are behind get no more bytes
     /// ahead.</summary>
     public bool IsTight => Held > Limit;
+
+    /// <summary>Even one flush for each client that is behind is too much: thousands that read nothing would
+    /// end the process. So those end.</summary>
+    public bool IsExceeded => Held > Limit + (Limit / RefusalShare);
 
     /// <summary>What a stream costs beside its request and its pending output. It changes if the upstream
     /// turns out to need a connection per stream.</summary>
@@ -68,6 +77,13 @@ public sealed class MemoryBudget(long limit, int bytesPerStream)
 
     /// <summary>Holds this many bytes, whatever the limit is: for streams that were admitted.</summary>
     public void Hold(long bytes) => Interlocked.Add(ref _held, bytes);
+
+    /// <summary>As <see cref="Hold"/>, for bytes in the kernel; a negative number gives them back.</summary>
+    internal void HoldInKernel(long bytes)
+    {
+        Interlocked.Add(ref _inKernel, bytes);
+        Hold(bytes);
+    }
 
     /// <summary>Gives bytes back.</summary>
     public void Return(long bytes) => Interlocked.Add(ref _held, -bytes);

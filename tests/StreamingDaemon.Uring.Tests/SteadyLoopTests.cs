@@ -58,7 +58,7 @@ public sealed class SteadyLoopTests
                     return call.Proceed();
                 },
             });
-        using var client = TestClient.HandOver(server.SocketPath, "{}");
+        using var client = TestClient.HandOverTcp(server.SocketPath, "{}");
 
         Assert.Equal(6 * (WarmUp + Events), (await TestClient.ReadTextAsync(client)).Length);
 

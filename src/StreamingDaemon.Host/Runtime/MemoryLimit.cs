@@ -26,6 +26,11 @@ internal static class MemoryLimit
         new(StreamBytesOf(maxMemory, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, MachineBytes()),
             backends.Max(backend => backend.BytesPerStream));
 
+    /// <summary>Resident memory, in bytes, above which garbage must go: half of what <see cref="BudgetFor"/>
+    /// leaves for garbage is used.</summary>
+    /// <param name="streamBytes">What streams may hold.</param>
+    internal static long AlarmBytes(long streamBytes) => (streamBytes + BaseBytes) / 6 * 7;
+
     /// <summary>Bytes that streams may hold.</summary>
     /// <param name="maxMemory">server.max_memory in bytes, or 0.</param>
     /// <param name="collectorBytes">The garbage collector's hard limit, which is three quarters of a

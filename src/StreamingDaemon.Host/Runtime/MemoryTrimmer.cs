@@ -6,21 +6,30 @@ namespace StreamingDaemon.Host.Runtime;
 /// <summary>
 /// Returns a burst's memory to the system once the burst is over. The runtime would keep it for the next
 /// burst, but that may be tomorrow, and the site needs the memory back. The start is a burst too: it leaves
-/// more garbage than live objects.
+/// more garbage than live objects. It also collects garbage if memory is short: the collector knows neither
+/// the native heap nor how soon the system would kill the process.
 /// </summary>
 internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDisposable
 {
-    private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
+
+    /// <summary>Looks from one look for a burst's end to the next.</summary>
+    private const int LooksForBurst = 5;
 
     /// <summary>Fewer streams than this leave too little memory to return.</summary>
     private const int SmallestBurst = 64;
 
-    /// <summary>Number of looks in a row that must find the burst over.</summary>
+    /// <summary>Number of looks for it in a row that must find the burst over.</summary>
     private const int QuietLooks = 2;
+
+    /// <summary>Looks after a collection that are not followed by another one.</summary>
+    private const int LooksBetweenAlarms = 2;
 
     private Timer? _timer;
     private int _peak = SmallestBurst;
     private int _quiet;
+    private int _looks;
+    private int _pause;
 
     /// <summary>Decides whether to trim.</summary>
     /// <param name="active">Streams now.</param>
@@ -36,6 +45,25 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
         _quiet = 0;
         _peak = active;
         return true;
+    }
+
+    /// <summary>Decides whether to collect at once. Then not again for some looks: it stops all threads, and
+    /// frees little if it has just freed all.</summary>
+    /// <param name="memory">What streams hold.</param>
+    /// <param name="resident">Resident memory of the process, in bytes.</param>
+    internal bool IsMemoryShort(MemoryBudget memory, long resident)
+    {
+        if (_pause > 0)
+        {
+            _pause--;
+            return false;
+        }
+
+        var isShort = memory.Held > memory.Limit / 2
+            && resident + memory.HeldInKernel > MemoryLimit.AlarmBytes(memory.Limit);
+        if (isShort)
+            _pause = LooksBetweenAlarms;
+        return isShort;
     }
 
     public Task StartAsync(CancellationToken cancellationToken)
@@ -56,6 +84,10 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
     {
         try
         {
+            if (IsMemoryShort(server.Memory, Environment.WorkingSet))
+                Trim();
+            if (++_looks % LooksForBurst != 0)
+                return;
             var statistics = server.Statistics;
             if (IsBurstOver(statistics.ActiveConnections, statistics.TakeRecentPeak()))
                 Trim();

@@ -172,7 +172,7 @@ internal sealed unsafe class ClientCalls : IHangWatched
         kind == OperationKind.ClientSend ? client.UnsentBytes : _scratch.Pointer;
 
     private static int LengthOf(ClientConnection client, OperationKind kind) =>
-        kind == OperationKind.ClientSend ? client.UnsentLength : ScratchBytes;
+        kind == OperationKind.ClientSend ? client.SendLength : ScratchBytes;
 
     private void SubmitToWorker(ClientConnection client, OperationKind kind)
     {

@@ -53,6 +53,7 @@ internal sealed partial class ClientConnection
         Stream!.OnEnded(_end);
         if (Stream.TryLetGo())
             _loop.Releases.Add(Fd, HowToRelease);
+        HoldInKernel(_inKernelAtMost = 0);
         _state = ClientState.Free;
         _loop.Places.Return(_isAdmitted);
     }

@@ -60,7 +60,9 @@ internal sealed unsafe partial class ClientConnection
     /// <summary>What the send in flight is to send.</summary>
     public byte* UnsentBytes => _sending.Pointer + _sent;
 
-    public int UnsentLength => _sending.Length - _sent;
+    public int SendLength => _sendLength;
+
+    private int UnsentLength => _sending.Length - _sent;
 
     private bool IsSending => _sendOperation != OperationKind.None || _isNotifying;
 
@@ -116,6 +118,9 @@ internal sealed unsafe partial class ClientConnection
             return;
         }
 
+        _sendLength = UnsentLength;
+        if (_isUnix && !HasRoomInKernel())
+            return;
         _sendOperation = OperationKind.ClientSend;
         _loop.Statistics.OnSendSubmitted();
         _table.Calls.Make(this, OperationKind.ClientSend);
@@ -246,7 +251,7 @@ internal sealed unsafe partial class ClientConnection
             _progressMs = _loop.NowMs;
         _unsentInKernel = Math.Max(0, unsent);
         var leftMs = _progressMs + _loop.Options.WriteTimeoutMs - _loop.NowMs;
-        if (leftMs <= 0)
+        if (leftMs <= 0 || _loop.Options.Memory.IsExceeded)
             BeginClose(ClientEnd.SlowClient);
         else
             _loop.SetTimer(this, Math.Min(leftMs, ProbeMs));
@@ -255,7 +260,8 @@ internal sealed unsafe partial class ClientConnection
     /// <summary>Waits a moment, but no longer than for a client.</summary>
     private void Stall(ClientEnd end)
     {
-        if (_loop.NowMs - _progressMs >= _loop.Options.WriteTimeoutMs)
+        var longestMs = _loop.Options.Memory.IsExceeded ? ProbeMs : _loop.Options.WriteTimeoutMs;
+        if (_loop.NowMs - _progressMs >= longestMs)
         {
             BeginClose(end);
             return;

@@ -29,9 +29,9 @@ internal enum ClientState : byte
 /// <summary>
 /// One client, in its slot: its watch, its one timer, and in the other files its sends
 /// (<c>ClientConnection.Sending.cs</c>) and its end (<c>ClientConnection.Ending.cs</c>,
-/// <c>ClientConnection.Tls.cs</c>). Loop-owned: no other
-/// thread reads or writes it. Invariants: at most one send in flight; the slot is freed only after the
-/// completion of everything in flight.
+/// <c>ClientConnection.Tls.cs</c>). <c>ClientConnection.Unix.cs</c> bounds what a Unix client leaves unread.
+/// Loop-owned: no other thread reads or writes it. Invariants: at most one send in flight; the slot is freed
+/// only after the completion of everything in flight.
 /// </summary>
 /// <remarks>
 /// Its timer: while bytes wait for the client, it checks that the client takes some. While none wait, it is
@@ -258,6 +258,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         Stream!.OnEnded(_end);
         _loop.Releases.Add(Fd, HowToRelease);
         ReleaseSending();
+        HoldInKernel(_inKernelAtMost = 0);
         var wasLeftBehind = _isLeftBehind;
         Fd = -1;
         _state = ClientState.Free;

@@ -1,3 +1,4 @@
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
 using static StreamingDaemon.Uring.Interop.SocketConstants;
 
@@ -41,7 +42,11 @@ internal static class ClientSocket
         if (LinuxNative.GetPeerFamily(fd, out var family) < 0)
             return WhyWithoutPeer(fd);
         if (family == AfUnix)
+        {
+            _ = LinuxNative.SetSockOpt(fd, SolSocket, SoSndBuf, ClientConnection.UnixSendBuffer / 2);
             return null;
+        }
+
         // A token is a small packet that must not wait for the previous one's acknowledgement.
         _ = LinuxNative.SetSockOpt(fd, IpProtoTcp, TcpNoDelay, 1);
         // Its opener may have asked for it: the close would drop what the client has not read yet.

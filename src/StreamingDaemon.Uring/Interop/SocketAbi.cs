@@ -75,6 +75,7 @@ internal static class SocketConstants
     public const int SolSocket = 1;
     public const int SoType = 3;
     public const int SoError = 4;
+    public const int SoSndBuf = 7;
     public const int SoOobInline = 10;
     public const int SoPeerCred = 17;
     public const int SoAcceptConn = 30;

@@ -68,6 +68,31 @@ public sealed class MemoryTrimmerTests : IDisposable
             Assert.False(Look(active: 0));
     }
 
+    [Fact]
+    public void Memory_is_short_above_the_alarm_and_then_not_again_for_two_looks()
+    {
+        var memory = new MemoryBudget(168 << 20, 0);
+        memory.Hold(100 << 20);
+        var alarm = MemoryLimit.AlarmBytes(memory.Limit);
+        Assert.Equal(224 << 20, alarm);
+
+        Assert.False(_trimmer.IsMemoryShort(memory, alarm));
+        Assert.True(_trimmer.IsMemoryShort(memory, alarm + 1));
+        Assert.False(_trimmer.IsMemoryShort(memory, alarm + 1));
+        Assert.False(_trimmer.IsMemoryShort(memory, alarm + 1));
+        Assert.True(_trimmer.IsMemoryShort(memory, alarm + 1));
+    }
+
+    /// <summary>Then it is not the streams that take it, and a collection would free nothing of it.</summary>
+    [Fact]
+    public void Memory_that_streams_do_not_hold_is_no_alarm()
+    {
+        var memory = new MemoryBudget(168 << 20, 0);
+        memory.Hold(84 << 20);
+
+        Assert.False(_trimmer.IsMemoryShort(memory, long.MaxValue));
+    }
+
     private sealed class NoHandler : IHandoffHandler
     {
         public Task HandleAsync(ClientStream client) => Task.CompletedTask;

@@ -95,6 +95,7 @@ public sealed class KernelHeaderTests
         ("SO_PROTOCOL", SocketConstants.SoProtocol),
         ("SO_PEEK_OFF", SocketConstants.SoPeekOff),
         ("SO_OOBINLINE", SocketConstants.SoOobInline),
+        ("SO_SNDBUF", SocketConstants.SoSndBuf),
         ("IPPROTO_MPTCP", SocketConstants.IpProtoMpTcp),
         ("SIOCOUTQ", (long)SocketConstants.SioCOutQ),
         ("SIOCINQ", (long)SocketConstants.SioCInQ),
