@@ -109,6 +109,7 @@ int take_data(request_rec *r, const handoff_conf *conf, handoff_data *data)
     problem = find_problem(&headers);
     if (problem != NULL) {
         LOG(APLOG_ERR, 0, r, "%s", problem);
+        discard_data_files(r);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (headers.file != NULL)

@@ -34,7 +34,7 @@ static int refuse_file(request_rec *r, int error, const char *path, const char *
  */
 static int open_directory(const handoff_conf *conf, char *rest, data_file *file)
 {
-    int fd = open(conf->lexical_data_prefix, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(*conf->lexical_data_prefix ? conf->lexical_data_prefix : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     char *slash;
 
     while (fd >= 0 && (slash = strchr(rest, '/')) != NULL) {
@@ -106,6 +106,9 @@ static int take_file(request_rec *r, const handoff_conf *conf, const char *path,
         error = open_file(file);
     if (error == ELOOP || error == ENOTDIR)
         return refuse_file(r, error, path, "a name in it is a link, or no directory", HTTP_FORBIDDEN);
+    if (error == ENXIO)
+        /* A socket. */
+        return refuse_file(r, error, path, "is no regular file", HTTP_FORBIDDEN);
     if (error == EACCES)
         return refuse_file(r, error, path, "cannot be opened by httpd's user: give its directory httpd's group and mode "
                            "2770, so that PHP's files have that group", HTTP_INTERNAL_SERVER_ERROR);
@@ -148,10 +151,19 @@ int read_data_file(request_rec *r, const handoff_conf *conf, const char *path, h
     return status;
 }
 
-void discard_data_file(request_rec *r, const handoff_conf *conf, const char *path)
+static int discard_file(void *rv, const char *name, const char *path)
 {
+    request_rec *r = rv;
     data_file file;
 
-    (void)take_file(r, conf, path, &file);
+    (void)name;
+    (void)take_file(r, ap_get_module_config(r->server->module_config, &socket_handoff_module), path, &file);
     close_file(&file);
+    return 1;
+}
+
+void discard_data_files(request_rec *r)
+{
+    apr_table_do(discard_file, r, r->headers_out, FILE_HEADER, NULL);
+    apr_table_do(discard_file, r, r->err_headers_out, FILE_HEADER, NULL);
 }

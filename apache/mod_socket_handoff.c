@@ -89,7 +89,7 @@ static apr_status_t handoff_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     request_rec *r = f->r;
     const handoff_conf *conf = ap_get_module_config(r->server->module_config, &socket_handoff_module);
     handoff_data data = { 0 }, sent;
-    const char *path, *file;
+    const char *path;
     int status, data_status;
 
     if (f->ctx == finished) {
@@ -105,9 +105,6 @@ static apr_status_t handoff_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     /* A guard, an exception or a framework has said no. */
     if (r->status >= HTTP_MULTIPLE_CHOICES) {
         LOG(APLOG_INFO, 0, r, "no handoff to %s, the application's status is %d", path, r->status);
-        file = take_header(r, FILE_HEADER);
-        if (file != NULL)
-            discard_data_file(r, conf, file);
         ap_remove_output_filter(f);
         return ap_pass_brigade(f->next, bb);
     }
@@ -136,10 +133,18 @@ static apr_status_t handoff_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     return APR_SUCCESS;
 }
 
+/* What no handoff has taken. */
+static void discard_handoff(request_rec *r)
+{
+    if (handles(r))
+        discard_data_files(r);
+    strip_headers(r);
+}
+
 /* Last before the headers are written: whatever happened above, ours never leave the house. */
 static apr_status_t strip_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
-    strip_headers(f->r);
+    discard_handoff(f->r);
     ap_remove_output_filter(f);
     return ap_pass_brigade(f->next, bb);
 }
@@ -166,6 +171,10 @@ static int prepare(request_rec *r)
 {
     const handoff_conf *conf = ap_get_module_config(r->server->module_config, &socket_handoff_module);
 
+    /* An error of the application's, or a redirect within httpd: its headers are still here, and are not those of the
+     * response to come. */
+    if (r->prev != NULL)
+        discard_handoff(r);
     if (!handles(r))
         return DECLINED;
     if (requires_http11(r) && is_http2(r))

@@ -106,8 +106,8 @@ int path_is_allowed(request_rec *r, const handoff_conf *conf, const char *path);
 /* Reads the file and removes it. Returns OK, or the status that the client gets instead. */
 int read_data_file(request_rec *r, const handoff_conf *conf, const char *path, handoff_data *data);
 
-/* Removes a file whose handoff does not take place. */
-void discard_data_file(request_rec *r, const handoff_conf *conf, const char *path);
+/* Removes the files that the response names: their handoff does not take place. */
+void discard_data_files(request_rec *r);
 
 /* ---- handoff_daemon.c ---- */
 

@@ -38,6 +38,29 @@ public sealed class ErrorTests(SharedServers servers)
         }
     }
 
+    /// <summary>httpd keeps php-fpm's headers for the page in the error's place, which may have a status of its own.
+    /// </summary>
+    [Fact]
+    public void Page_in_an_error_s_place_is_not_handed_over_with_the_headers_of_the_error()
+    {
+        using var apache = new ApacheServer(Stack.EventWithPhpFpm, extra: """
+            ProxyErrorOverride On
+            ErrorDocument 404 /page.php
+            ErrorDocument 409 /handoff.php?status=202
+            """);
+        File.WriteAllText(apache.Root + "/www/page.php", "<?php http_response_code(201); echo 'a page';");
+        using var listener = new HandoffListener(apache.DefaultSocket);
+        foreach (var (status, body) in new[] { (404, "a page"), (409, "from the application") })
+        {
+            string answer = Curl.Run("-g", "-i", "-m", "5", apache.Url(
+                ApacheServer.HandoffPath(apache.DefaultSocket, Data, $"&status={status}&header[]=X-App:%20yes")));
+            Assert.EndsWith("\n" + body, answer.Trim(), StringComparison.Ordinal);
+            Assert.Contains("X-App: yes", answer, StringComparison.Ordinal);
+            Expect.NoHandoffHeaders(answer);
+        }
+        Assert.False(listener.HasConnection);
+    }
+
     [Theory, MemberData(nameof(Both))]
     public void Errors_are_error_documents_with_the_headers_of_the_site(Stack stack)
     {

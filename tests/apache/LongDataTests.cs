@@ -91,6 +91,7 @@ public sealed class LongDataTests
         Assert.Equal(0, ChildProcess.Run("ln", outside, data + "/second-name").ExitCode);
         Assert.Equal(0, ChildProcess.Run("mkfifo", data + "/fifo").ExitCode);
         Directory.CreateDirectory(data + "/folder");
+        using var socket = new HandoffListener(data + "/socket");
         using (var sparse = File.Create(data + "/sparse"))
             sparse.SetLength(1L << 40);
         using (var large = File.Create(data + "/large"))
@@ -109,6 +110,7 @@ public sealed class LongDataTests
             (data + "/second-name", 403, "has more than one name"),
             (data + "/fifo", 403, "is no regular file"),
             (data + "/folder", 403, "is no regular file"),
+            (data + "/socket", 403, "is no regular file"),
             (data + "/none", 500, "cannot be opened by httpd's user"),
             (data + "/sparse", 413, "is longer than 64 MiB"),
             (data + "/large", 413, "is longer than 64 MiB"),
@@ -200,6 +202,49 @@ public sealed class LongDataTests
         Assert.Equal(503, Curl.Status(apache.Url(ApacheServer.HandoffPath(
             apache.DefaultSocket, data: null, $"&file={Uri.EscapeDataString(file)}"))));
         Assert.False(File.Exists(file));
+
+        // Beside other data, or without a socket: nobody else would remove it.
+        foreach (var (path, status) in new[]
+        {
+            (ApacheServer.HandoffPath(apache.DefaultSocket, data: "{}"), 500),
+            (ApacheServer.HandoffPath(apache.DefaultSocket, data: null, "&part[1]=a"), 500),
+            ("/handoff.php?session=1", 200),
+            (ApacheServer.HandoffPath("/tmp/elsewhere.sock", data: null), 403),
+        })
+        {
+            file = NewFile(apache, "left", "{}");
+            Assert.Equal(status, Curl.Status("-g", apache.Url($"{path}&file={Uri.EscapeDataString(file)}")));
+            Assert.False(File.Exists(file), path);
+        }
+    }
+
+    /// <summary>With <c>ProxyErrorOverride</c> the module's filter never sees such a response.</summary>
+    [Fact]
+    public void File_of_an_error_that_httpd_answers_itself_is_removed()
+    {
+        using var apache = Start(Stack.EventWithPhpFpm, "ProxyErrorOverride On\nErrorDocument 404 /plain.txt");
+        foreach (int status in new[] { 403, 404 })
+        {
+            string file = NewFile(apache, "overridden", "{}");
+            string answer = Curl.Run("-i", apache.Url(ApacheServer.HandoffPath(
+                apache.DefaultSocket, data: null, $"&status={status}&file={Uri.EscapeDataString(file)}")));
+            Assert.StartsWith($"HTTP/1.1 {status} ", answer, StringComparison.Ordinal);
+            Expect.NoHandoffHeaders(answer);
+            Assert.False(File.Exists(file));
+        }
+    }
+
+    [Fact]
+    public void Prefix_of_files_may_be_the_root()
+    {
+        using var apache = new ApacheServer(Stack.PreforkWithModPhp, extra: "SocketHandoffDataPrefix /");
+        using var listener = new HandoffListener(apache.DefaultSocket);
+        string data = Directory.CreateDirectory(apache.Root + "/data").FullName;
+        File.SetUnixFileMode(data, (UnixFileMode)0b111_111_111);
+        string file = NewFile(apache, "one", "all of it");
+
+        Assert.Equal("all of it", Handed(apache, listener, "&file=" + Uri.EscapeDataString(file)));
+        Assert.False(File.Exists(file));
     }
 
     [Theory, MemberData(nameof(Both))]
@@ -223,9 +268,9 @@ public sealed class LongDataTests
         Assert.Contains("[socket_handoff:warn]", apache.Log, StringComparison.Ordinal);
     }
 
-    private static ApacheServer Start(Stack stack)
+    private static ApacheServer Start(Stack stack, string extra = "")
     {
-        var apache = new ApacheServer(stack, extra: "SocketHandoffDataPrefix {_root}/data/");
+        var apache = new ApacheServer(stack, extra: "SocketHandoffDataPrefix {_root}/data/\n" + extra);
         const UnixFileMode everybody = (UnixFileMode)0b111_111_111;
         foreach (string name in new[] { "data", "data/deeper" })
             File.SetUnixFileMode(Directory.CreateDirectory(Path.Combine(apache.Root, name)).FullName, everybody);
