@@ -118,13 +118,13 @@ $checks = [
 if (strpos($_SERVER['HTTP_ACCEPT'] ?? '', 'application/json') !== false) {
     header('Content-Type: application/json');
     $lines = [];
-    foreach ($checks as $name => [$status, $detail]) {
+    foreach ($checks as $name => list($status, $detail)) {
         $lines[] = ['name' => $name, 'status' => $status, 'detail' => $detail];
     }
     exit(json_encode(['checks' => $lines], JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE));
 }
 header('Content-Type: text/plain; charset=utf-8');
-foreach ($checks as $name => [$status, $detail]) {
+foreach ($checks as $name => list($status, $detail)) {
     printf("%-7s  %-9s  %s\n", $status, $name, $detail);
 }
 echo "To see one answer streamed too: streaming-daemon check --apache 'THIS ADDRESS'\n";

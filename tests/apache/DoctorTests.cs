@@ -131,6 +131,7 @@ public sealed class DoctorTests
         string text = File.ReadAllText(Path.Combine(Tools.Repository, "apache", "doctor.php"));
 
         Assert.DoesNotMatch(@"\bmatch \(|\?->|\bfn ?\(|\bnever\b|\bmixed\b|\breadonly\b|\benum |\bstr_(contains|starts_with|ends_with)\(|\?\?=", text);
+        Assert.DoesNotMatch(@"foreach \(.*\[\$", text);
         Assert.DoesNotMatch(@"catch \(\w+\)|[(,] *[a-z]+: |\): \??\w+\|", text);
         string stream = File.ReadAllText(Path.Combine(Tools.Repository, "apache", "stream.php"));
         // The control, and why 8.1 is the oldest.

@@ -33,6 +33,7 @@ public sealed class PhpLibraryTests
         Assert.Equal(none, File.ReadAllText(apache.Root + "/sessions/status"));
     }
 
+    /// <summary>Also if the site's own handler answers it, or if it comes after the script's last line.</summary>
     [Theory]
     [InlineData(Stack.PreforkWithModPhp, 0)]
     [InlineData(Stack.PreforkWithModPhp, 1)]
@@ -42,13 +43,22 @@ public sealed class PhpLibraryTests
     {
         using var apache = Start(stack);
         using var listener = new HandoffListener(apache.DefaultSocket);
-        string answer = Curl.Run("-i", Url(apache, "exception", $"&display_errors={displayErrors}"));
+        foreach (var (name, status, handled) in new[]
+        {
+            ("exception", 500, false), ("shutdown", 500, false), ("destructor", 500, false), ("handled", 500, true),
+            // The handler's own status is the last word.
+            ("replaced", 409, true),
+        })
+        {
+            string answer = Curl.Run("-i", "-m", "5", Url(apache, name, $"&display_errors={displayErrors}"));
 
-        // PHP writes 1.0 if it makes the status itself.
-        Assert.Matches("^HTTP/1.[01] 500 ", answer);
-        Assert.Equal(displayErrors == 1, answer.Contains("after respond()", StringComparison.Ordinal));
-        Expect.NoHandoffHeaders(answer);
-        Assert.False(listener.HasConnection);
+            // PHP writes 1.0 if it makes the status itself.
+            Assert.Matches($"^HTTP/1.[01] {status} ", answer);
+            Assert.Equal(handled || displayErrors == 1, answer.Contains("after respond()", StringComparison.Ordinal));
+            Assert.Equal(handled, answer.Contains("handled: ", StringComparison.Ordinal));
+            Expect.NoHandoffHeaders(answer);
+            Assert.False(listener.HasConnection, name);
+        }
     }
 
     [Theory, MemberData(nameof(Both))]
@@ -60,6 +70,19 @@ public sealed class PhpLibraryTests
 
         Assert.StartsWith("HTTP/1.1 409 ", answer, StringComparison.Ordinal);
         Assert.EndsWith("printed afterwards by the application", answer.Trim(), StringComparison.Ordinal);
+        Expect.NoHandoffHeaders(answer);
+        Assert.False(listener.HasConnection);
+    }
+
+    [Theory, MemberData(nameof(Both))]
+    public void Status_that_is_set_after_respond_comes_with_all_that_the_script_prints(Stack stack)
+    {
+        using var apache = Start(stack);
+        using var listener = new HandoffListener(apache.DefaultSocket);
+        string answer = Curl.Run("-i", Url(apache, "status"));
+
+        Assert.StartsWith("HTTP/1.1 422 ", answer, StringComparison.Ordinal);
+        Assert.EndsWith("\nprinted afterwards, and refused", answer.Trim(), StringComparison.Ordinal);
         Expect.NoHandoffHeaders(answer);
         Assert.False(listener.HasConnection);
     }
@@ -80,6 +103,9 @@ public sealed class PhpLibraryTests
             Assert.Empty(Directory.GetFiles(data));
         }
         Assert.False(listener.HasConnection);
+        string unsent = Curl.Run("-i", Url(apache, "unsent", "&length=40000"));
+        Assert.StartsWith("HTTP/1.1 200 ", unsent, StringComparison.Ordinal);
+        Assert.EndsWith("\n1, then 0", unsent.Trim(), StringComparison.Ordinal);
     }
 
     /// <summary>Headers of the first would mix with those of the second: a file beside data, or parts of both.</summary>

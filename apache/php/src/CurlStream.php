@@ -64,7 +64,7 @@ final class CurlStream
      */
     private function request(array $handoff): array
     {
-        $messages = $handoff['messages'] ?? [['role' => 'user', 'content' => $handoff['prompt']]];
+        $messages = $handoff['messages'] ?? [['role' => 'user', 'content' => (string) $handoff['prompt']]];
         if (isset($handoff['system'])) {
             array_unshift($messages, ['role' => 'system', 'content' => $handoff['system']]);
         }

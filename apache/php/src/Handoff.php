@@ -22,7 +22,6 @@ final class Handoff
     /** mod_proxy_fcgi (php-fpm) takes 8189 bytes a line, name included. */
     private const LINE_BYTES = 8000;
 
-    private const ID = '/^[!#-\[\]-~]{1,128}$/D';
     private const MAX_PATH_BYTES = 107;
     private const MAX_RESPONSE_HEADERS = 64;
     private const MAX_RESPONSE_HEADER_BYTES = 16 * 1024;
@@ -111,7 +110,7 @@ final class Handoff
     /** @param string $id 1 to 128 printable ASCII characters, without quotes, backslashes and spaces */
     public function requestId(string $id): self
     {
-        return $this->with('request_id', preg_match(self::ID, $id) ? $id
+        return $this->with('request_id', preg_match(Values::ID, $id) ? $id
             : throw new InvalidHandoff('request_id has a character that the daemon would replace, or too many.'));
     }
 
@@ -278,26 +277,63 @@ final class Handoff
             return;
         }
         self::$handedOver = true;
-        ob_start(static fn (string $output): string => self::$handedOver ? '' : $output);
+        // PHP empties its buffers last: an error of a shutdown function or of a destructor is seen here.
+        ob_start(static function (string $output): string {
+            self::takeBackAfterError();
+            if (http_response_code() >= 300) {
+                // The application's own answer, which the client gets whole.
+                self::takeBack(http_response_code());
+            }
+            return self::$handedOver ? '' : $output;
+        });
         foreach ($headers as $name => $value) {
             header("$name: $value");
         }
-        register_shutdown_function(static function (): void {
-            $fatal = E_ERROR | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR | E_PARSE;
-            if (((error_get_last()['type'] ?? 0) & $fatal) !== 0) {
-                self::takeBack();
-            }
-        });
+        register_shutdown_function(self::takeBackAfterError(...));
+        self::watchExceptions();
     }
 
     /** Undoes respond(), if the headers have not left: the script answers by itself after all. */
     public static function takeBack(int $status = 500): void
     {
-        if (!self::$handedOver || headers_sent()) {
+        if (headers_sent()) {
             return;
         }
-        self::removeHeaders();
-        http_response_code($status);
+        if (self::$handedOver) {
+            self::removeHeaders();
+            http_response_code($status);
+        }
+        // That of headers(), if the application does not send them.
+        self::removeFile();
+    }
+
+    private static function takeBackAfterError(): void
+    {
+        $fatal = E_ERROR | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR | E_PARSE;
+        if (((error_get_last()['type'] ?? 0) & $fatal) !== 0) {
+            self::takeBack();
+        }
+    }
+
+    /** An exception for which the site has a handler is no fatal error, and leaves the status at 200. */
+    private static function watchExceptions(): void
+    {
+        $handler = null;
+        $handler = set_exception_handler(static function (\Throwable $exception) use (&$handler): void {
+            self::takeBack();
+            $handler($exception);
+        });
+        if (!is_callable($handler)) {
+            restore_exception_handler();
+        }
+    }
+
+    private static function removeFile(): void
+    {
+        if (self::$file !== null) {
+            @unlink(self::$file);
+            self::$file = null;
+        }
     }
 
     /** Those of respond(), with the file that they name. */
@@ -307,10 +343,7 @@ final class Handoff
             return;
         }
         self::$handedOver = false;
-        if (self::$file !== null) {
-            @unlink(self::$file);
-            self::$file = null;
-        }
+        self::removeFile();
         foreach (headers_list() as $header) {
             $name = strstr($header, ':', true);
             if (is_string($name) && preg_match('/^X-(Socket-Handoff|Handoff-Data(-\d+|-File)?)$/iD', $name)) {
@@ -348,7 +381,7 @@ final class Handoff
     private function about(string $what, string $id): self
     {
         $this->answer = $what;
-        return $this->with($what, preg_match(self::ID, $id) ? $id
+        return $this->with($what, preg_match(Values::ID, $id) ? $id
             : throw new InvalidHandoff("$what: this is no id of an answer."));
     }
 
@@ -400,7 +433,7 @@ final class Handoff
         if (isset($fields['system']) && array_intersect(['system', 'developer'], $roles) !== []) {
             throw new InvalidHandoff('The conversation has a system message: with it, the daemon ignores system.');
         }
-        if ($messages === [] && trim($fields['prompt'] ?? '') === '') {
+        if ($messages === [] && trim((string) ($fields['prompt'] ?? '')) === '') {
             throw new InvalidHandoff('There is nothing to ask: no prompt, and no message.');
         }
     }

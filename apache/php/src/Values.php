@@ -12,14 +12,25 @@ final class Values
     /** Members that are objects: PHP cannot tell an empty one from an empty list. */
     private const OBJECTS = [
         'response_headers', 'parameters', 'properties', 'patternProperties', '$defs', 'definitions', 'schema',
-        'input_schema', 'metadata', 'delivery', 'input',
+        'input_schema', 'items', 'additionalProperties', 'metadata', 'delivery', 'input', 'web_search_options',
     ];
+
+    /** Where members have names of the site's own choice, and values that come back as they were. */
+    private const OWN_MEMBERS = '/^(delivery|metadata)\b|\.(const|default|enum|examples)\b/';
 
     /** W3C's Trace Context, without further parts. All zeros is no id. */
     private const TRACE_PARENT
         = '/^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/D';
 
-    private const TEXTS = ['prompt', 'system', 'model', 'backend', 'format', 'test_pattern', 'resume'];
+    /** What the daemon takes over as it is: 1 to 128 printable characters. */
+    public const ID = '/^[!#-\[\]-~]{1,128}$/D';
+
+    /** The daemon reads a number as its text: JSON_NUMERIC_CHECK makes one of a user's "42". */
+    private const TEXTS = ['prompt', 'system', 'resume'];
+
+    private const NAMES = ['model', 'backend', 'test_pattern'];
+
+    private const FORMATS = ['text', 'openai'];
 
     private const NUMBERS = [
         'temperature', 'max_completion_tokens', 'n', 'top_p', 'frequency_penalty', 'presence_penalty', 'seed',
@@ -60,17 +71,20 @@ final class Values
     {
         $fits = $value === null || match (true) {
             in_array($field, self::NEVER_SENT, true) => false,
-            in_array($field, self::TEXTS, true) => is_string($value),
-            in_array($field, self::NUMBERS, true) => is_numeric($value),
+            in_array($field, self::TEXTS, true) => self::isText($value),
+            in_array($field, self::NAMES, true) => self::isText($value)
+                && preg_match('/^.{0,1024}$/Dsu', (string) $value) === 1,
+            in_array($field, self::NUMBERS, true) => is_numeric($value) && is_finite((float) $value),
             default => match ($field) {
                 'user_id' => is_int($value) || (is_string($value) && preg_match('/^\s*$/Du', $value) !== 1)
-                    || (is_float($value) && floor($value) === $value),
-                'request_id' => is_string($value) || is_int($value),
-                'max_tokens' => is_numeric($value) && $value > 0 && floor((float) $value) === (float) $value,
-                'keep' => is_bool($value),
+                    || (is_float($value) && floor($value) === $value && abs($value) < 9e18),
+                'request_id' => is_int($value) || (is_string($value) && preg_match(self::ID, $value) === 1),
+                'max_tokens' => is_numeric($value) && self::isCount($value + 0),
+                'keep' => self::flag($value) !== null,
+                'stream' => self::flag($value) === true,
+                'format' => in_array($value, self::FORMATS, true),
                 'traceparent' => is_string($value) && preg_match(self::TRACE_PARENT, $value) === 1,
-                'stream' => $value === true,
-                'events' => is_array($value) && array_is_list($value)
+                'events' => is_array($value) && self::isList($value)
                     && array_filter($value, static fn ($name): bool => !in_array($name, self::EVENTS, true)) === [],
                 'delivery' => $value === [] || self::isObject($value),
                 default => true,
@@ -90,7 +104,7 @@ final class Values
         if (!is_string($fields['role'] ?? null) || $fields['role'] === '') {
             throw new InvalidHandoff("$at has no role.");
         }
-        if (!is_string($fields['content'] ?? null) && !self::hasObject($fields['content'] ?? null)
+        if (!self::isText($fields['content'] ?? null) && !self::hasObject($fields['content'] ?? null)
             && ($fields['role'] !== 'assistant' || !self::saysElse($fields))) {
             throw new InvalidHandoff("$at has no content: a text, or a list of parts.");
         }
@@ -107,6 +121,7 @@ final class Values
             }
             $path = $isList ? "{$at}[$key]" : ($at === '' ? (string) $key : "$at.$key");
             $members[$key] = $member === [] && !$isList && in_array($key, self::OBJECTS, true)
+                && preg_match(self::OWN_MEMBERS, $at) !== 1
                 ? new \stdClass()
                 : self::plain($member, $path, $depth + 1);
         }
@@ -135,6 +150,29 @@ final class Values
             : throw new InvalidHandoff("$at is a " . get_debug_type($object) . ', which has no JSON.');
     }
 
+    private static function isText(mixed $value): bool
+    {
+        return is_string($value) || is_int($value) || is_float($value);
+    }
+
+    private static function isCount(int|float $number): bool
+    {
+        return $number > 0 && (is_int($number) || (floor($number) === $number && $number < 9.2e18));
+    }
+
+    /** What filter_var() takes for true or false; null if it is neither. */
+    private static function flag(mixed $value): ?bool
+    {
+        return is_bool($value) || is_int($value) || is_string($value)
+            ? filter_var($value, FILTER_VALIDATE_BOOL, FILTER_NULL_ON_FAILURE) : null;
+    }
+
+    /** A list, with gaps if array_filter() has made some: the daemon closes them. */
+    private static function isList(array $value): bool
+    {
+        return array_filter(array_keys($value), is_string(...)) === [];
+    }
+
     private static function isObject(mixed $value): bool
     {
         return $value instanceof \stdClass || (is_array($value) && $value !== [] && !array_is_list($value));
@@ -143,7 +181,7 @@ final class Values
     /** Is it a list with an object in it, such as parts and calls of tools? */
     private static function hasObject(mixed $list): bool
     {
-        return is_array($list) && array_is_list($list) && array_filter($list, self::isObject(...)) !== [];
+        return is_array($list) && self::isList($list) && array_filter($list, self::isObject(...)) !== [];
     }
 
     /** @param array<string, mixed> $fields of an assistant's message */

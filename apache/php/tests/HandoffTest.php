@@ -37,6 +37,17 @@ final class HandoffTest extends TestCase
         self::assertStringContainsString('"stop":[]', $json);
     }
 
+    public function testEmptyArraysOfTheSitesOwnStayAsTheyAre(): void
+    {
+        $tool = ['type' => 'function', 'function' => ['name' => 'f', 'parameters' => ['properties' => [
+            'a' => ['type' => 'array', 'items' => [], 'default' => ['items' => []]]]]]];
+        $json = self::handoff()->prompt('x')->with('delivery', ['items' => [], 'metadata' => []])
+            ->with('web_search_options', [])->with('tools', [$tool])->json();
+
+        self::assertStringContainsString('"delivery":{"items":[],"metadata":[]},"web_search_options":{}', $json);
+        self::assertStringContainsString('"items":{},"default":{"items":[]}', $json);
+    }
+
     public function testConversationIsAListWhateverItsKeys(): void
     {
         $messages = [7 => ['role' => 'user', 'content' => 'a'], 'x' => ['role' => 'assistant', 'content' => 'b']];

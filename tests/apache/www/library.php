@@ -20,8 +20,35 @@ if ($case === 'session') {
     session_start();
     $_SESSION['asked'] = true;
 }
+if ($case === 'handled') {
+    set_exception_handler(static function (Throwable $error): void {
+        echo 'handled: ', $error->getMessage();
+    });
+}
+if ($case === 'replaced') {
+    set_exception_handler(static function (Throwable $error): void {
+        http_response_code(409);
+        echo 'handled: ', $error->getMessage();
+    });
+}
+if ($case === 'destructor') {
+    $last = new class () {
+        public function __destruct()
+        {
+            throw new RuntimeException('after respond()');
+        }
+    };
+}
 $handoff = Handoff::to($_GET['socket'])->user('7')->model('m')
     ->conversation([['role' => 'user', 'content' => str_repeat('日本 ', (int) ($_GET['length'] ?? 1))]]);
+if ($case === 'unsent') {
+    // As in a framework, which then answers something else.
+    $handoff->headers();
+    $files = static fn (): int => count(glob(dirname(__DIR__) . '/data/*'));
+    $before = $files();
+    Handoff::takeBack();
+    exit("$before, then {$files()}");
+}
 if (isset($_GET['upstream'])) {
     $handoff->responseHeader('X-From', 'fallback')->fallback($_GET['upstream'], 'a-key');
 }
@@ -41,8 +68,15 @@ if (isset($_GET['files'])) {
 if ($case === 'session') {
     file_put_contents(dirname(__DIR__) . '/sessions/status', (string) session_status());
 }
-if ($case === 'exception') {
+if ($case === 'shutdown') {
+    register_shutdown_function(static fn () => throw new RuntimeException('after respond()'));
+}
+if (in_array($case, ['exception', 'handled', 'replaced'], true)) {
     throw new RuntimeException('after respond()');
+}
+if ($case === 'status') {
+    http_response_code(422);
+    echo ', and refused';
 }
 if ($case === 'back') {
     Handoff::takeBack(409);
