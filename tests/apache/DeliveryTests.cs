@@ -90,6 +90,25 @@ public sealed class DeliveryTests : IDisposable
         Assert.Equal(500, Post(apache, Answer, "msg_1"));
     }
 
+    /// <summary>As a site pastes it. What a 401 refuses never comes again.</summary>
+    [Theory, MemberData(nameof(Both))]
+    public void Code_of_the_pages_tells_a_late_delivery_from_a_forged_one(Stack stack)
+    {
+        using var apache = Start(stack);
+        File.WriteAllText(SecretFile, $"whsec_bmV3\n{Secret}\n");
+        foreach (string page in new[] { "php.md", "delivery.md" })
+        {
+            string code = PhpPageTests.Blocks(page).Single(block => block.Contains("verify(", StringComparison.Ordinal));
+            File.WriteAllText(apache.Root + "/www/paste.php", code.StartsWith("<?php", StringComparison.Ordinal)
+                ? code.Replace("/etc/streaming-daemon/delivery-secret", SecretFile, StringComparison.Ordinal)
+                : "<?php\nrequire __DIR__ . '/php/autoload.php';\n" + code);
+
+            Assert.Equal(200, Post(apache, Answer, "msg_1", to: "/paste.php"));
+            Assert.Equal(503, Post(apache, Answer, "msg_1", seconds: -301, to: "/paste.php"));
+            Assert.Equal(401, Post(apache, Answer, "msg_1", signed: "{}", to: "/paste.php"));
+        }
+    }
+
     private string SecretFile => Path.Combine(_data, "secret");
 
     private string DatabaseDirectory => Path.Combine(_data, "database");
@@ -105,6 +124,7 @@ public sealed class DeliveryTests : IDisposable
         var apache = new ApacheServer(stack, extra: $"""
             SetEnv DELIVERY_SECRET_FILE {SecretFile}
             SetEnv DELIVERY_DATABASE {DatabaseFile}
+            SetEnv DELIVERY_SECRET {Secret}
             """);
         PhpLibraryTests.CopyLibrary(apache);
         // Beside its library, as in the repository.
@@ -113,14 +133,15 @@ public sealed class DeliveryTests : IDisposable
         return apache;
     }
 
-    private static int Post(ApacheServer apache, string body, string id, string? signed = null, int seconds = 0)
+    private static int Post(ApacheServer apache, string body, string id, string? signed = null, int seconds = 0,
+        string to = "/deliver.php")
     {
         string timestamp = (DateTimeOffset.UtcNow.ToUnixTimeSeconds() + seconds).ToString(CultureInfo.InvariantCulture);
         byte[] content = Encoding.UTF8.GetBytes($"{id}.{timestamp}.{signed ?? body}");
         string signature = Convert.ToBase64String(HMACSHA256.HashData(Convert.FromBase64String(Secret[6..]), content));
         return Curl.Status("-H", $"webhook-id: {id}", "-H", $"webhook-timestamp: {timestamp}",
             "-H", $"webhook-signature: v1,{signature}", "-H", "Content-Type: application/json",
-            "--data-binary", body, apache.Url("/deliver.php"));
+            "--data-binary", body, apache.Url(to));
     }
 
     private string Rows()

@@ -15,6 +15,7 @@ final class Delivery
      * @param int $toleranceSeconds how old, or how far ahead, a delivery may be
      * @throws StaleDelivery if all that is wrong is its time
      * @throws InvalidDelivery
+     * @throws \InvalidArgumentException if a secret is none: answer 500, and the delivery comes again
      */
     public static function verify(
         string $body,
@@ -30,7 +31,8 @@ final class Delivery
             throw new InvalidDelivery('webhook-timestamp is no number of seconds.');
         }
         $isLate = abs(($now ?? time()) - (int) $timestamp) > $toleranceSeconds;
-        $keys = array_map(self::key(...), is_array($secret) ? $secret : [$secret]);
+        // None at all is not the sender's fault either.
+        $keys = array_map(self::key(...), (array) $secret ?: ['']);
         foreach ($keys as $key) {
             $expected = hash_hmac('sha256', "$id.$timestamp.$body", $key, true);
             foreach (explode(' ', $signatures) as $signature) {
