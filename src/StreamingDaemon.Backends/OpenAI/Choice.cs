@@ -19,12 +19,15 @@ internal struct Choice(int position)
     public bool HasDelta;
     public bool IsFailed;
 
+    public static bool NamesFinish(ref Utf8JsonReader reader) =>
+        JsonText.Equals(ref reader, "finish_reason"u8) || JsonText.Equals(ref reader, "finishReason"u8)
+        || JsonText.Equals(ref reader, "finish_details"u8);
+
     /// <summary>Reads the field that the reader is at, if it says why the choice ended.</summary>
     /// <returns>False if it does not: nothing was read.</returns>
     public bool TryReadFinish(ref Utf8JsonReader reader)
     {
-        if (JsonText.Equals(ref reader, "finish_reason"u8) || JsonText.Equals(ref reader, "finishReason"u8)
-            || JsonText.Equals(ref reader, "finish_details"u8))
+        if (NamesFinish(ref reader))
         {
             reader.Read();
             FinishReason = FinishReasons.Read(ref reader) ?? FinishReason;
@@ -74,10 +77,14 @@ internal struct ChoiceEnds
 
     private ulong _begun;
     private ulong _ended;
+    private bool _areAllEnded;
 
     /// <summary>A choice has begun and not ended. Old servers count the index up instead, and never begin
     /// with 0: theirs is one choice.</summary>
-    public readonly bool IsOneOpen => (_begun & 1) != 0 && (_begun & ~_ended) != 0;
+    public readonly bool IsOneOpen => (_begun & 1) != 0 && (_begun & ~_ended) != 0 && !_areAllEnded;
+
+    /// <summary>A finish reason stands beside the choices.</summary>
+    public void AddAll() => _areAllEnded = true;
 
     public void Add(int index, bool isEnd)
     {

@@ -95,6 +95,22 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         return true;
     }
 
+    /// <summary>Reads the field that the reader is at, if it is a finish reason beside the choices.</summary>
+    /// <returns>False if it is not: nothing was read.</returns>
+    public bool TryReadFinish(ref Utf8JsonReader reader)
+    {
+        if (reader.ValueSpan.Length is not (12 or 13) || !Choice.NamesFinish(ref reader))
+            return false;
+        reader.Read();
+        if (FinishReasons.Read(ref reader) is not { } reason)
+            return true;
+        MayGoOnAfterFinish |= FinishReason is null && _parts.Count <= 1;
+        FinishReason = reason;
+        IsFailed |= FinishReasons.IsFailure(reason);
+        _ends.AddAll();
+        return true;
+    }
+
     /// <summary>Reads the field that the reader is at, if it is one of Ollama's own API, which has no
     /// choices: <c>{"message":{"content":"Hi"},"done":false}</c>.</summary>
     /// <returns>False if it is not: nothing was read.</returns>

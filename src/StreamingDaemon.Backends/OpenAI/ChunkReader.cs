@@ -65,7 +65,8 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         if (eventType == IEventReader.ErrorEvent)
             return ReadErrorEvent(data);
         var kind = ReadData(data, isOther: true);
-        return eventType == IEventReader.EndEvent && kind == EventKind.Delta ? EventKind.Done : kind;
+        var isEnd = eventType == IEventReader.EndEvent && kind == EventKind.Delta && HasAnswer;
+        return isEnd ? EventKind.Done : kind;
     }
 
     private EventKind ReadData(ReadOnlySpan<byte> data, bool isOther)
@@ -95,8 +96,9 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
                     continue;
                 }
 
-                if (IsErrorAfterCut(isRepaired ? unrepaired : data))
-                    return EventKind.Error;
+                var error = ErrorWrapper.AfterCut(isRepaired ? unrepaired : data);
+                if (!error.IsEmpty)
+                    return ReadErrorEvent(error);
                 // Events of other names (ping, heartbeat …) may hold anything.
                 return isOther ? EventKind.Delta : kind;
             }
@@ -157,17 +159,6 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     {
         _choices.Dispose();
         _chunks?.Dispose();
-    }
-
-    /// <summary>A gateway lost its upstream inside an event, and wrote an error as the event's next line.
-    /// </summary>
-    private bool IsErrorAfterCut(ReadOnlySpan<byte> data)
-    {
-        var last = data[(data.LastIndexOf((byte)'\n') + 1)..];
-        if (last.Length == data.Length || !last.StartsWith((byte)'{') || !ErrorSigns.AreIn(last))
-            return false;
-        Error = UpstreamErrorCode.FromBody(last, secret);
-        return true;
     }
 
     private EventKind ReadErrorEvent(ReadOnlySpan<byte> data)
@@ -243,7 +234,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
             {
                 signs.IsCertain |= _choices.ReadGroq(ref reader);
             }
-            else if (!_choices.TryReadUsage(ref reader)
+            else if (!_choices.TryReadUsage(ref reader) && !_choices.TryReadFinish(ref reader)
                 && (_chunks is not null || !_choices.TryReadOllama(ref reader, ref signs)))
             {
                 signs.ReadField(ref reader);
@@ -259,7 +250,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
             return true;
         }
 
-        _isEnd |= signs.IsEnd && !signs.HasChoicesField;
+        _isEnd |= signs.IsEnd && !signs.HasChoicesField && HasAnswer;
         if (signs.EnvelopeAt is { } at && !signs.HasChoicesField)
             return ReadEnveloped(json[at..], isOther);
         // An event of another name without choices is none: a ping, a status.
@@ -268,12 +259,17 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         return false;
     }
 
-    /// <summary>The chunk inside an envelope: <c>{"code":0,"data":{"choices":[…]}}</c>.</summary>
+    /// <summary>The chunk inside an envelope: <c>{"code":0,"data":{"choices":[…]}}</c>, or
+    /// <c>{"data":"{\"choices\":[…]}"}</c>.</summary>
     private bool ReadEnveloped(ReadOnlySpan<byte> json, bool isOther)
     {
         var reader = new Utf8JsonReader(json, s_json);
         reader.Read();
-        return ReadRoot(ref reader, json, isOther);
+        if (reader.TokenType == JsonTokenType.StartObject)
+            return ReadRoot(ref reader, json, isOther);
+        var inner = new byte[3 * reader.ValueSpan.Length];
+        var length = JsonText.Decode(reader.ValueSpan, inner);
+        return ReadValue(inner.AsSpan(0, length), isOther, out _) == EventKind.Error;
     }
 
     /// <summary>The finish reason that says that the provider failed.</summary>

@@ -15,18 +15,16 @@ internal struct ErrorSigns
     /// <summary>From here on a code is no status but a gateway's own, which may stand for success.</summary>
     private const int MinOwnCode = 1000;
 
-    /// <summary>Kinds of events whose message is for people, besides those that say "not yet".</summary>
-    private static readonly FrozenSet<string> s_notes = FrozenSet.ToFrozenSet(
-        ["info", "status", "progress", "queue", "log", "debug", "warning", "warn", "notice", "ping",
-            "heartbeat", "keepalive", "start", "metadata"],
-        StringComparer.OrdinalIgnoreCase);
-
+    private int? _envelopeAt;
     private bool _isLikely;
     private bool _hasOwnCode;
 
     /// <summary>The message is a word for success.</summary>
     private bool _saysSuccess;
     private bool _hasMessage;
+
+    /// <summary>A code or a flag says that the request failed.</summary>
+    private bool _saysFailure;
 
     /// <summary>A field for an error's text or type: beside choices too, unless a code says success.
     /// </summary>
@@ -53,11 +51,11 @@ internal struct ErrorSigns
     /// <summary>The event has the field for choices, perhaps an empty one.</summary>
     public bool HasChoicesField { get; set; }
 
-    /// <summary>Where an object of the event begins that holds choices: the event is an envelope around a
-    /// chunk.</summary>
-    public int? EnvelopeAt { get; private set; }
+    /// <summary>Where an object of the event begins that holds choices, or a string that holds an
+    /// object: the event is an envelope around a chunk.</summary>
+    public readonly int? EnvelopeAt => _envelopeAt;
 
-    /// <summary>The event says that the answer has ended, if it has no choices.</summary>
+    /// <summary>The event says that the answer has ended, if it has no choices and there is one.</summary>
     public bool IsEnd { get; private set; }
 
     /// <summary>The event is an error.</summary>
@@ -66,13 +64,14 @@ internal struct ErrorSigns
 
     /// <summary>The event is an error if its choices bring no part of an answer: gateways write a code and a
     /// message beside what is left of a chunk.</summary>
-    public readonly bool IsErrorIfBlank => HasChoices && _hasMessage && HasCode && !_isSuccess;
+    public readonly bool IsErrorIfBlank =>
+        HasChoices && ((_hasMessage && HasCode) || _saysFailure) && !_isSuccess;
 
-    private readonly bool HasCode => _isLikely || (_hasOwnCode && !_saysSuccess);
+    private readonly bool HasCode => _isLikely || _saysFailure || (_hasOwnCode && !_saysSuccess);
 
     /// <summary>Signs that count only if nothing says that the event is something else.</summary>
     private readonly bool IsLikelyAlone => !IsOtherEvent
-        && ((_hasMessage && !_isNotYet && EnvelopeAt is null) || (_isWrapped && !HasChoicesField));
+        && ((_hasMessage && !_isNotYet && !IsEnd && EnvelopeAt is null) || (_isWrapped && !HasChoicesField));
 
     /// <inheritdoc cref="IEventReader.IsError"/>
     public static bool AreIn(ReadOnlySpan<byte> data)
@@ -105,9 +104,11 @@ internal struct ErrorSigns
         switch (reader.ValueSpan.Length)
         {
             case 3 when JsonText.Equals(ref reader, "msg"u8):
+            case 7 when JsonText.Equals(ref reader, "content"u8):
             case 7 when JsonText.Equals(ref reader, "message"u8) || JsonText.Equals(ref reader, "Message"u8):
+                var isMessage = reader.ValueSpan[0] != (byte)'c';
                 reader.Read();
-                ReadMessage(ref reader);
+                ReadMessage(ref reader, isMessage);
                 break;
             case 4 when JsonText.Equals(ref reader, "type"u8):
             case 5 when JsonText.Equals(ref reader, "event"u8) || JsonText.Equals(ref reader, "level"u8):
@@ -116,9 +117,7 @@ internal struct ErrorSigns
                 ReadKind(ref reader);
                 break;
             case 4 when JsonText.Equals(ref reader, "code"u8):
-            case 6 when JsonText.Equals(ref reader, "status"u8):
-            case 10 when JsonText.Equals(ref reader, "statusCode"u8):
-            case 11 when JsonText.Equals(ref reader, "status_code"u8):
+            case 5 or 6 or >= 8 and <= 11 when SignWords.IsCodeName(ref reader):
                 reader.Read();
                 ReadCode(ref reader);
                 break;
@@ -140,34 +139,56 @@ internal struct ErrorSigns
             case 9 when JsonText.Equals(ref reader, "exception"u8)
                 || JsonText.Equals(ref reader, "traceback"u8):
                 reader.Read();
-                _isLikely |= !JsonValue.IsNothing(ref reader);
+                _isLikely |= !JsonValue.IsNoError(ref reader);
                 break;
             case 2 when JsonText.Equals(ref reader, "ok"u8):
             case 7 when JsonText.Equals(ref reader, "success"u8):
                 reader.Read();
-                _isLikely |= reader.TokenType == JsonTokenType.False || JsonValue.Is(ref reader, "false"u8)
+                _saysFailure |= reader.TokenType == JsonTokenType.False || JsonValue.Is(ref reader, "false"u8)
                     || (reader.TokenType == JsonTokenType.Number && JsonValue.IsNothing(ref reader));
-                break;
-            case 4 when JsonText.Equals(ref reader, "data"u8):
-            case 8 when JsonText.Equals(ref reader, "response"u8)
-                || JsonText.Equals(ref reader, "Response"u8):
-                reader.Read();
-                IsEnd |= JsonValue.Is(ref reader, "[DONE]"u8);
-                IsCertain |= ReadWrapper(ref reader);
-                break;
-            case 9 when JsonText.Equals(ref reader, "base_resp"u8):
-                reader.Read();
-                IsCertain |= JsonValue.HasStatusCode(ref reader);
+                _isSuccess |= reader.TokenType == JsonTokenType.True;
                 break;
             case >= 3 when IsErrorName(ref reader):
                 ReadErrorField(ref reader);
                 break;
             default:
-                ReadAnyField(ref reader);
+                ReadRareField(ref reader);
                 break;
         }
 
         SkipRest(ref reader);
+    }
+
+    /// <summary>Reads a field whose name does not tell what it says.</summary>
+    private void ReadRareField(ref Utf8JsonReader reader)
+    {
+        switch (reader.ValueSpan.Length)
+        {
+            case 4 when JsonText.Equals(ref reader, "data"u8):
+            case 8 when JsonText.Equals(ref reader, "response"u8)
+                || JsonText.Equals(ref reader, "Response"u8):
+                reader.Read();
+                IsEnd |= JsonValue.Is(ref reader, "[DONE]"u8);
+                if (reader.TokenType == JsonTokenType.String && reader.ValueSpan.StartsWith((byte)'{'))
+                    _envelopeAt ??= (int)reader.TokenStartIndex;
+                IsCertain |= ErrorWrapper.Read(ref reader, ref _envelopeAt);
+                break;
+            case 9 when JsonText.Equals(ref reader, "base_resp"u8):
+                reader.Read();
+                IsCertain |= JsonValue.HasErrorCode(ref reader, "status_code"u8);
+                break;
+            case 6 when JsonText.Equals(ref reader, "header"u8):
+                reader.Read();
+                _isLikely |= JsonValue.HasErrorCode(ref reader, "code"u8);
+                break;
+            case 5 or 6 or 8 or 11 when SignWords.IsEndFlag(ref reader):
+                reader.Read();
+                IsEnd |= reader.TokenType == JsonTokenType.True;
+                break;
+            default:
+                ReadAnyField(ref reader);
+                break;
+        }
     }
 
     private static void SkipRest(ref Utf8JsonReader reader)
@@ -191,14 +212,22 @@ internal struct ErrorSigns
     private void ReadAnyField(ref Utf8JsonReader reader)
     {
         var isException = reader.ValueSpan.EndsWith("Exception"u8);
+        // failure, failed, fail_reason; but not failover.
+        var isFailure = reader.ValueSpan.StartsWith("fail"u8) && !reader.ValueSpan.StartsWith("failo"u8);
+        var isResult = reader.ValueSpan.SequenceEqual("result"u8);
         var isFlag = reader.ValueSpan.EndsWith("_error"u8) || reader.ValueSpan.EndsWith("sError"u8);
         reader.Read();
+        var isTrue = reader.TokenType == JsonTokenType.True;
         if (isException)
             _isLikely |= !JsonValue.IsNothing(ref reader);
         else if (isFlag)
-            _isLikely |= reader.TokenType == JsonTokenType.True || ReadWrapper(ref reader);
+            _isLikely |= isTrue || ErrorWrapper.Read(ref reader, ref _envelopeAt);
+        else if (isFailure)
+            _isLikely |= !JsonValue.IsNoError(ref reader);
+        else if (isResult && reader.TokenType == JsonTokenType.String)
+            _isLikely |= JsonValue.Is(ref reader, "error"u8) || JsonValue.Is(ref reader, "failed"u8);
         else
-            _isWrapped |= ReadWrapper(ref reader);
+            _isWrapped |= ErrorWrapper.Read(ref reader, ref _envelopeAt);
     }
 
     /// <summary>A field <c>error</c> is certain, a longer name only likely.</summary>
@@ -206,6 +235,7 @@ internal struct ErrorSigns
     {
         var isWhole = reader.ValueIsEscaped || reader.ValueSpan.Length == "error"u8.Length;
         reader.Read();
+        _isSuccess |= isWhole && reader.TokenType == JsonTokenType.False;
         var isError = !JsonValue.IsNoError(ref reader);
         IsCertain |= isError && isWhole;
         _isLikely |= isError;
@@ -213,11 +243,10 @@ internal struct ErrorSigns
 
     private void ReadErrorCode(ref Utf8JsonReader reader)
     {
-        var isNumber = reader.TokenType == JsonTokenType.Number;
-        var isZero = (isNumber && reader.TryGetInt64(out var code) && code == 0)
-            || JsonValue.Is(ref reader, "0"u8);
-        _isSuccess |= isZero;
-        IsCertain |= !isZero && !JsonValue.IsNoError(ref reader);
+        var isSuccess = reader.TokenType is JsonTokenType.Number or JsonTokenType.String
+            && !reader.ValueSpan.IsEmpty && JsonValue.IsNoError(ref reader);
+        _isSuccess |= isSuccess;
+        IsCertain |= !isSuccess && !JsonValue.IsNoError(ref reader);
     }
 
     /// <summary>A word that names an error. An object's usual word is <c>chat.completion.chunk</c>.</summary>
@@ -228,17 +257,20 @@ internal struct ErrorSigns
         IsCertain |= JsonValue.Is(ref reader, "error"u8);
         _isLikely |= SseField.NamesError(reader.ValueSpan);
         IsEnd |= SseField.NamesEnd(reader.ValueSpan);
-        _isNotYet |= FinishReasons.IsNotYet(ref reader) || s_notes.Contains(JsonText.Read(ref reader));
+        _isNotYet |= FinishReasons.IsNotYet(ref reader) || SignWords.IsNote(JsonText.Read(ref reader));
     }
 
-    private void ReadMessage(ref Utf8JsonReader reader)
+    /// <param name="reader">At the value.</param>
+    /// <param name="isMessage">False for a field that is a message only to say that the answer ends.</param>
+    private void ReadMessage(ref Utf8JsonReader reader, bool isMessage)
     {
         if (reader.TokenType != JsonTokenType.String)
             return;
-        var isSuccess = JsonValue.Is(ref reader, "success"u8) || JsonValue.Is(ref reader, "Success"u8)
-            || JsonValue.Is(ref reader, "ok"u8) || JsonValue.Is(ref reader, "OK"u8);
+        var message = SignWords.IsShort(ref reader) ? JsonText.Read(ref reader) : null;
+        var isSuccess = message is not null && SignWords.SaysSuccess(message);
+        IsEnd |= message == "[DONE]";
         _saysSuccess |= isSuccess;
-        _hasMessage |= !isSuccess && !reader.ValueSpan.IsEmpty;
+        _hasMessage |= isMessage && !isSuccess && !reader.ValueSpan.IsEmpty;
     }
 
     private void ReadCode(ref Utf8JsonReader reader)
@@ -248,44 +280,16 @@ internal struct ErrorSigns
             && length == reader.ValueSpan.Length)
         {
             _isSuccess |= code is 0 or (>= 200 and < 300);
-            _isLikely |= code is not (0 or (>= 100 and < 400) or >= MinOwnCode);
+            _saysFailure |= code is not (0 or (>= 100 and < 400) or >= MinOwnCode);
             _hasOwnCode |= code >= MinOwnCode;
         }
         else if (reader.TokenType == JsonTokenType.String)
         {
-            _isLikely |= SseField.NamesError(reader.ValueSpan)
-                || FinishReasons.IsFailure(JsonText.Read(ref reader));
-            _isSuccess |= JsonValue.Is(ref reader, "success"u8) || JsonValue.Is(ref reader, "ok"u8);
+            var word = JsonText.Read(ref reader);
+            _saysFailure |= SseField.NamesError(reader.ValueSpan) || FinishReasons.IsFailure(word);
+            _isSuccess |= SignWords.SaysSuccess(word);
             // A message beside it tells people how long the queue is.
             _isNotYet |= FinishReasons.IsNotYet(ref reader);
         }
-    }
-
-    /// <summary>An object that may be around an error or a chunk: only fields of these names count in it, and
-    /// AWS's <c>__type</c>.</summary>
-    /// <returns>True if it holds an error.</returns>
-    private bool ReadWrapper(ref Utf8JsonReader reader)
-    {
-        if (reader.TokenType != JsonTokenType.StartObject)
-            return false;
-        var (start, hasError) = ((int)reader.TokenStartIndex, false);
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-        {
-            var isError = reader.ValueSpan.Length == "error"u8.Length && IsErrorName(ref reader);
-            var isChoices = !isError && JsonText.Equals(ref reader, "choices"u8);
-            var isType = reader.ValueSpan.Length == "__type"u8.Length
-                && JsonText.Equals(ref reader, "__type"u8);
-            reader.Read();
-            if (isChoices && reader.TokenType is JsonTokenType.StartArray or JsonTokenType.StartObject)
-                EnvelopeAt ??= start;
-            if (isError)
-                hasError |= !JsonValue.IsNoError(ref reader);
-            else if (isType && reader.TokenType == JsonTokenType.String)
-                hasError |= SseField.NamesError(reader.ValueSpan);
-            else
-                reader.Skip();
-        }
-
-        return hasError;
     }
 }

@@ -20,12 +20,41 @@ internal static class EventWords
     {
         if (data.StartsWith("data:"u8))
             data = data["data:".Length..];
-        else if (data.StartsWith("\ufeff"u8))
-            data = data["\ufeff"u8.Length..];
+        else if (LengthOfNothing(data) is > 0 and var length)
+            data = data[length..];
+        else if (IsOtherField(data))
+            data = data.IndexOf((byte)'\n') is >= 0 and var end ? data[end..] : default;
+        else if (data is [(byte)'b', (byte)'\'' or (byte)'"', .., var last] && last == data[1])
+            data = data[2..^1];
         else if (!IsEncoded(data) || !TryDecode(ref data))
             return false;
         data = data.TrimStart(" \t\r\n"u8);
         return true;
+    }
+
+    /// <summary>What stands between objects and means nothing: a byte order mark, white space of Unicode, the
+    /// separator of RFC 7464, a semicolon, a line end that a program wrote as two characters.</summary>
+    private static int LengthOfNothing(ReadOnlySpan<byte> data) => data switch
+    {
+        [0xef, 0xbb, 0xbf, ..] or [0xe2, 0x80, 0x8b, ..] => 3,
+        [0xc2, 0xa0, ..] or [(byte)'\\', (byte)'n' or (byte)'r', ..] => 2,
+        [0x0b or 0x0c or 0x1e or (byte)';', ..] => 1,
+        _ => 0,
+    };
+
+    /// <summary>Another field of an event stream that a proxy put into data, line by line.</summary>
+    private static bool IsOtherField(ReadOnlySpan<byte> data) => data.StartsWith("id:"u8)
+        || data.StartsWith("retry:"u8) || (data.StartsWith("event:"u8) && !NamesError(data));
+
+    /// <summary>The data is the name of an event that is an error.</summary>
+    private static bool NamesError(ReadOnlySpan<byte> data)
+    {
+        if (!data.StartsWith("event:"u8))
+            return false;
+        var line = data["event:".Length..];
+        if (line.IndexOf((byte)'\n') is >= 0 and var end)
+            line = line[..end];
+        return SseField.NamesError(line.Trim(" \r"u8));
     }
 
     /// <summary>What the data means; null if it is none of these words.</summary>
@@ -39,6 +68,8 @@ internal static class EventWords
             return EventKind.Delta;
         if (data.SequenceEqual("null"u8) || data.SequenceEqual("\"\""u8))
             return EventKind.Delta;
+        if (NamesError(data))
+            return EventKind.Error;
         if (data.Length > MaxBytes)
             return null;
         Span<byte> word = stackalloc byte[MaxBytes];
@@ -50,7 +81,7 @@ internal static class EventWords
                 word[length++] = (byte)(b | 0x20);
             else if (char.IsAsciiDigit((char)b))
                 digits++;
-            else if (!"[]\"':-_ .+"u8.Contains(b))
+            else if (!"[]<>|\"':-_ .+"u8.Contains(b))
                 return null;
         }
 
@@ -59,9 +90,13 @@ internal static class EventWords
 
     private static EventKind? KindOf(string letters, int digits, ReadOnlySpan<byte> data) => letters switch
     {
-        "done" or "end" or "eos" or "eof" or "finish" or "finished" or "complete" or "completed"
-            when digits == 0 => EventKind.Done,
-        "ping" or "pong" or "heartbeat" or "keepalive" or "start" or "begin" or "true" => EventKind.Delta,
+        "done" or "end" or "eos" or "eof" or "finish" or "finished" or "complete" or "completed" or "stop"
+            or "close" or "closed" when digits == 0 => EventKind.Done,
+        "ping" or "pong" or "heartbeat" or "keepalive" or "alive" or "hb" or "start" or "begin" or "open"
+            or "connecting" or "connected" or "ok" or "waiting" or "true" or "false" or "undefined" or "none"
+            => EventKind.Delta,
+        // Dots.
+        "" when digits == 0 => EventKind.Delta,
         // The time of day or a counter, but not the status of an error.
         "" or "t" or "z" or "tz" or "utc" or "gmt" when digits > 0 && !(digits == 3 && data[0] is (byte)'4'
             or (byte)'5') => EventKind.Delta,

@@ -20,7 +20,9 @@ internal static class FinishReasons
         ["error", "fail", "exception", "abort", "cancel", "timeout", "timedout", "overload", "unavailable",
             "interrupt", "insufficient", "busy", "ratelimit", "quota", "disconnect", "lost", "crash",
             "killed", "terminated", "preempt", "shutdown", "outofmemory", "gateway", "throttl", "dead",
-            "evict", "resourceexhausted", "unreachable", "stalled", "dropped"],
+            "evict", "resourceexhausted", "unreachable", "stalled", "dropped", "connection", "network",
+            "internal", "unexpectedeof", "brokenpipe", "capacity", "panic", "hangup", "fatal", "offline",
+            "unloaded", "died", "expired", "shuttingdown", "restart", "degraded", "noworker"],
         StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Words with which servers say that the choice, or the whole request, goes on.</summary>

@@ -4,14 +4,17 @@ using System.Text;
 namespace StreamingDaemon.Backends.OpenAI;
 
 /// <summary>
-/// Makes JSON of what servers write in its place: <c>NaN</c> and <c>Infinity</c>, which Python prints for
-/// numbers, control characters inside strings, <c>\'</c>, a comma after the last member.
+/// Makes JSON of what servers write in its place: <c>NaN</c>, <c>Infinity</c> and <c>None</c>, which Python
+/// prints, JavaScript's <c>undefined</c>, control characters inside strings, <c>\'</c>, a comma after the
+/// last member.
 /// </summary>
 internal static class JsonRepair
 {
-    private static readonly byte[][] s_numbers =
+    private static readonly (byte[] Word, byte[] Json)[] s_words =
     [
-        .. ((string[])["NaN", "Infinity", "-Infinity", "nan", "inf", "-inf"]).Select(Encoding.ASCII.GetBytes),
+        .. ((string[])["NaN", "Infinity", "-Infinity", "nan", "inf", "-inf", "None", "undefined"])
+            .Select(word => (Encoding.ASCII.GetBytes(word), "null"u8.ToArray())),
+        ("True"u8.ToArray(), "true"u8.ToArray()), ("False"u8.ToArray(), "false"u8.ToArray()),
     ];
 
     /// <summary>Repairs a text that is no JSON.</summary>
@@ -35,13 +38,13 @@ internal static class JsonRepair
     /// <returns>Bytes read.</returns>
     private static int CopyOther(ReadOnlySpan<byte> json, ArrayBufferWriter<byte> output, ref bool isChanged)
     {
-        foreach (var number in s_numbers)
+        foreach (var (word, replacement) in s_words)
         {
-            if (json.StartsWith(number))
+            if (json.StartsWith(word))
             {
                 isChanged = true;
-                output.Write("null"u8);
-                return number.Length;
+                output.Write(replacement);
+                return word.Length;
             }
         }
 

@@ -34,19 +34,19 @@ internal static class JsonValue
     public static bool IsObjectNext(Utf8JsonReader reader) =>
         reader.Read() && reader.TokenType == JsonTokenType.StartObject;
 
-    /// <summary>True if the value is an object whose <c>status_code</c> names an error, as MiniMax has it:
+    /// <summary>True if the value is an object with a code that names an error, as MiniMax has it:
     /// <c>{"status_code":1004,"status_msg":…}</c>; 0 is success.</summary>
-    public static bool HasStatusCode(ref Utf8JsonReader reader)
+    public static bool HasErrorCode(ref Utf8JsonReader reader, ReadOnlySpan<byte> name)
     {
         var isError = false;
         if (reader.TokenType != JsonTokenType.StartObject)
             return isError;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            var isCode = JsonText.Equals(ref reader, "status_code"u8);
+            var isCode = JsonText.Equals(ref reader, name);
             reader.Read();
             if (isCode)
-                isError |= !IsNothing(ref reader);
+                isError |= !IsNoError(ref reader);
             else
                 reader.Skip();
         }
@@ -63,7 +63,7 @@ internal static class JsonValue
             case JsonTokenType.String:
                 return reader.ValueSpan.IsEmpty || (orWord && IsWordForNoError(reader.ValueSpan));
             case JsonTokenType.Number:
-                return reader.TryGetDouble(out var number) && number == 0;
+                return reader.TryGetDouble(out var number) && (number == 0 || (orWord && number == 200));
             case JsonTokenType.StartArray or JsonTokenType.StartObject:
                 break;
             default:
@@ -87,12 +87,20 @@ internal static class JsonValue
     }
 
     /// <summary>What some language prints for nothing, and what gateways write for success.</summary>
-    private static bool IsWordForNoError(ReadOnlySpan<byte> word) => word.Length switch
+    private static bool IsWordForNoError(ReadOnlySpan<byte> word)
     {
-        2 => Ascii.EqualsIgnoreCase(word, "ok"u8),
-        4 => word.SequenceEqual("None"u8) || word.SequenceEqual("null"u8),
-        7 => Ascii.EqualsIgnoreCase(word, "success"u8),
-        9 => word.SequenceEqual("undefined"u8),
-        _ => false,
-    };
+        word = word.Trim((byte)' ');
+        return !word.ContainsAnyExcept((byte)'0') || word.Length switch
+        {
+            2 => Ascii.EqualsIgnoreCase(word, "ok"u8) || Ascii.EqualsIgnoreCase(word, "no"u8),
+            3 => Ascii.EqualsIgnoreCase(word, "nil"u8) || Ascii.EqualsIgnoreCase(word, "n/a"u8)
+                || word.SequenceEqual("200"u8),
+            4 => Ascii.EqualsIgnoreCase(word, "none"u8) || Ascii.EqualsIgnoreCase(word, "null"u8),
+            5 => Ascii.EqualsIgnoreCase(word, "false"u8),
+            7 => Ascii.EqualsIgnoreCase(word, "success"u8) || Ascii.EqualsIgnoreCase(word, "noerror"u8),
+            8 => Ascii.EqualsIgnoreCase(word[..2], "no"u8) && Ascii.EqualsIgnoreCase(word[3..], "error"u8),
+            9 => word.SequenceEqual("undefined"u8),
+            _ => false,
+        };
+    }
 }

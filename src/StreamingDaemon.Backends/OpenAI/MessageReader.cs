@@ -88,10 +88,12 @@ internal static class MessageReader
     }
 
     private static bool IsText(ref Utf8JsonReader reader) =>
-        JsonText.Equals(ref reader, "text"u8) || JsonText.Equals(ref reader, "output_text"u8);
+        JsonText.Equals(ref reader, "text"u8) || JsonText.Equals(ref reader, "output_text"u8)
+        || JsonText.Equals(ref reader, "message"u8) || JsonText.Equals(ref reader, "response"u8)
+        || JsonText.Equals(ref reader, "delta"u8);
 
     /// <summary>The field <c>text</c> of a delta: Snowflake has it beside <c>content</c>, with the same text.
-    /// </summary>
+    /// Gateways have a whole <c>message</c> there.</summary>
     /// <returns>True if there is any.</returns>
     private static bool ReadText(ref AnswerParts parts, ref Utf8JsonReader reader)
     {
@@ -119,7 +121,7 @@ internal static class MessageReader
         {
             ReadContent(ref parts, ref reader);
         }
-        else if (IsReasoning(ref reader))
+        else if (ReasoningNames.Contain(ref reader))
         {
             reader.Read();
             if (parts.Reasoning.Length > reasoningBefore)
@@ -172,15 +174,6 @@ internal static class MessageReader
         parts.InnerFinish = FinishReasons.Read(ref reader) ?? parts.InnerFinish;
         return true;
     }
-
-    private static bool IsReasoning(ref Utf8JsonReader reader) =>
-        JsonText.Equals(ref reader, "reasoning_content"u8) || JsonText.Equals(ref reader, "reasoning"u8)
-        || JsonText.Equals(ref reader, "thinking"u8) || JsonText.Equals(ref reader, "reasoning_details"u8)
-        || JsonText.Equals(ref reader, "reasoning_text"u8)
-        || JsonText.Equals(ref reader, "reasoning_summary"u8)
-        || JsonText.Equals(ref reader, "thinking_content"u8)
-        || JsonText.Equals(ref reader, "thinking_blocks"u8)
-        || JsonText.Equals(ref reader, "thought"u8) || JsonText.Equals(ref reader, "thoughts"u8);
 
     private static void Hold(ref AnswerParts parts, ref Utf8JsonReader reader, AnswerParts.Held what)
     {
@@ -252,8 +245,8 @@ internal static class MessageReader
         var isText = isShown && (JsonText.Equals(ref reader, "text"u8)
             || JsonText.Equals(ref reader, "refusal"u8) || JsonText.Equals(ref reader, "content"u8)
             || JsonText.Equals(ref reader, "parts"u8)
-            || (isReasoning && (JsonText.Equals(ref reader, "thinking"u8)
-                || JsonText.Equals(ref reader, "reasoning"u8) || JsonText.Equals(ref reader, "summary"u8))));
+            || (isReasoning && (ReasoningNames.Contain(ref reader)
+                || JsonText.Equals(ref reader, "summary"u8))));
         // {"text":{"value":"…"}}, as assistants have it.
         isText |= isShown && JsonText.Equals(ref reader, "value"u8);
         reader.Read();

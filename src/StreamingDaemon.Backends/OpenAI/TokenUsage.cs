@@ -8,6 +8,24 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// <summary>The token counts of an answer, by whatever names the upstream gives them.</summary>
 internal sealed class TokenUsage
 {
+    private static readonly byte[][] s_prompt =
+        Names("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount");
+
+    private static readonly byte[][] s_completion = Names("completion_tokens", "output_tokens",
+        "completionTokens", "outputTokens", "candidatesTokenCount", "generated_tokens");
+
+    private static readonly byte[][] s_reasoning = Names("reasoning_tokens", "thoughtsTokenCount",
+        "reasoningTokens", "thinking_tokens", "reasoning_output_tokens");
+
+    private static readonly byte[][] s_cached = Names("cached_tokens", "prompt_cache_hit_tokens",
+        "cache_read_input_tokens", "cacheReadInputTokens", "cachedContentTokenCount", "cachedTokens",
+        "cached_input_tokens", "cache_read_tokens", "num_cached_tokens");
+
+    /// <summary>Objects with counts. Cohere has all of them in <c>tokens</c>.</summary>
+    private static readonly byte[][] s_details = Names("completion_tokens_details", "prompt_tokens_details",
+        "output_tokens_details", "input_tokens_details", "completionTokensDetails", "promptTokensDetails",
+        "tokens");
+
     private long? _prompt;
     private long? _completion;
     private long? _reasoning;
@@ -65,72 +83,46 @@ internal sealed class TokenUsage
 
     private void ReadField(ref Utf8JsonReader reader)
     {
-        if (JsonText.Equals(ref reader, "prompt_tokens"u8) || JsonText.Equals(ref reader, "input_tokens"u8)
-            || JsonText.Equals(ref reader, "promptTokens"u8) || JsonText.Equals(ref reader, "inputTokens"u8)
-            || JsonText.Equals(ref reader, "promptTokenCount"u8))
+        if (IsAny(ref reader, s_prompt))
         {
             ReadCount(ref reader, ref _prompt);
         }
-        else if (JsonText.Equals(ref reader, "completion_tokens"u8)
-            || JsonText.Equals(ref reader, "output_tokens"u8)
-            || JsonText.Equals(ref reader, "completionTokens"u8)
-            || JsonText.Equals(ref reader, "outputTokens"u8)
-            || JsonText.Equals(ref reader, "candidatesTokenCount"u8))
+        else if (IsAny(ref reader, s_completion))
         {
             ReadCount(ref reader, ref _completion);
         }
-        else if (JsonText.Equals(ref reader, "reasoning_tokens"u8)
-            || JsonText.Equals(ref reader, "thoughtsTokenCount"u8))
+        else if (IsAny(ref reader, s_reasoning))
         {
             ReadCount(ref reader, ref _reasoning);
         }
-        else if (JsonText.Equals(ref reader, "cached_tokens"u8)
-            || JsonText.Equals(ref reader, "prompt_cache_hit_tokens"u8)
-            || JsonText.Equals(ref reader, "cache_read_input_tokens"u8)
-            || JsonText.Equals(ref reader, "cacheReadInputTokens"u8)
-            || JsonText.Equals(ref reader, "cachedContentTokenCount"u8))
+        else if (IsAny(ref reader, s_cached))
         {
             ReadCount(ref reader, ref _cached);
         }
         else
         {
-            var isDetails = JsonText.Equals(ref reader, "completion_tokens_details"u8)
-                || JsonText.Equals(ref reader, "prompt_tokens_details"u8)
-                || JsonText.Equals(ref reader, "output_tokens_details"u8)
-                || JsonText.Equals(ref reader, "input_tokens_details"u8);
+            var isDetails = IsAny(ref reader, s_details);
             reader.Read();
+            // One level further in, where "audio_tokens" and the like are too.
             if (isDetails)
-                ReadDetails(ref reader);
+                Read(ref reader);
             else
                 reader.Skip();
         }
     }
 
-    /// <summary>One level further in, where "audio_tokens" and the like are too.</summary>
-    private void ReadDetails(ref Utf8JsonReader reader)
+    private static bool IsAny(ref Utf8JsonReader reader, byte[][] names)
     {
-        if (reader.TokenType != JsonTokenType.StartObject)
+        foreach (var name in names)
         {
-            reader.Skip();
-            return;
+            if (JsonText.Equals(ref reader, name))
+                return true;
         }
 
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-        {
-            if (JsonText.Equals(ref reader, "reasoning_tokens"u8))
-            {
-                ReadCount(ref reader, ref _reasoning);
-            }
-            else if (JsonText.Equals(ref reader, "cached_tokens"u8))
-            {
-                ReadCount(ref reader, ref _cached);
-            }
-            else
-            {
-                reader.Skip();
-            }
-        }
+        return false;
     }
+
+    private static byte[][] Names(params string[] names) => [.. names.Select(Encoding.UTF8.GetBytes)];
 
     /// <summary>A count, also as 12.0 or "12".</summary>
     private static void ReadCount(ref Utf8JsonReader reader, ref long? count)

@@ -18,6 +18,10 @@ internal enum BodyCoding
     /// <summary>Any that is not decoded. .NET 10 has no decoder for zstd, the one of them that is still
     /// sent.</summary>
     Other,
+
+    /// <summary>None, or gzip once more: proxies compress what their upstream has compressed, and name it
+    /// once.</summary>
+    GzipAgain,
 }
 
 /// <summary>
@@ -37,6 +41,9 @@ internal sealed class CodedStream(Stream body, BodyCoding coding, string name = 
     /// <summary>A body that begins with this many characters of text is not coded: coded data begins so once
     /// in five million times.</summary>
     private const int TextBytes = 16;
+
+    /// <summary>Bytes that tell gzip from anything else.</summary>
+    private const int MagicBytes = 3;
 
     private static readonly SearchValues<byte> s_text = SearchValues.Create(
     [
@@ -68,23 +75,34 @@ internal sealed class CodedStream(Stream body, BodyCoding coding, string name = 
         var first = new byte[TextBytes];
         var length = 0;
         var isText = true;
-        while (isText && length < first.Length)
+        while (length < (isText && coding != BodyCoding.GzipAgain ? first.Length : MagicBytes))
         {
             var count = await body.ReadAsync(first.AsMemory(length), cancellationToken);
             if (count == 0)
                 break;
-            isText = !first.AsSpan(length, count).ContainsAnyExcept(s_text);
+            isText &= !first.AsSpan(length, count).ContainsAnyExcept(s_text);
             length += count;
         }
 
         var whole = new PrefixedStream(first.AsMemory(0, length), body);
-        // The low half of zlib's first byte names the method: 8 is deflate (RFC 1950, section 2.2).
-        return isText ? whole : coding switch
+        if (isText)
+            return whole;
+        // gzip begins with these bytes (RFC 1952, section 2.3.1), whatever the header says.
+        if (first is [0x1f, 0x8b, 8, ..])
         {
-            BodyCoding.Gzip => new GZipStream(whole, CompressionMode.Decompress),
+            var inner = new GZipStream(whole, CompressionMode.Decompress);
+            return coding == BodyCoding.GzipAgain ? inner : new CodedStream(inner, BodyCoding.GzipAgain);
+        }
+
+        // The low half of zlib's first byte names the method: 8 is deflate (RFC 1950, section 2.2).
+        var isZlib = (first[0] & 0xf) == 8 && first[0] >> 4 <= 7;
+        return coding switch
+        {
+            BodyCoding.GzipAgain => whole,
+            BodyCoding.Gzip when !isZlib => new GZipStream(whole, CompressionMode.Decompress),
             BodyCoding.Brotli => new BrotliStream(whole, CompressionMode.Decompress),
             BodyCoding.Other => throw new UnknownCodingException(s_names.Contains(name) ? name : "unknown"),
-            _ when (first[0] & 0xf) == 8 && first[0] >> 4 <= 7 =>
+            _ when isZlib =>
                 new ZLibStream(whole, CompressionMode.Decompress),
             _ => new DeflateStream(whole, CompressionMode.Decompress),
         };

@@ -33,13 +33,17 @@ internal static class SseField
         return Ascii.EqualsIgnoreCase(name, "error"u8) && TryGetValue(line, name, out value);
     }
 
-    /// <summary>Whether a word says that the answer has ended: done, end.</summary>
+    /// <summary>Whether a word says that the answer has ended, if anything of it came: done, end.</summary>
     public static bool NamesEnd(ReadOnlySpan<byte> word) => word.Length switch
     {
-        3 => Ascii.EqualsIgnoreCase(word, "end"u8),
-        4 => Ascii.EqualsIgnoreCase(word, "done"u8),
-        6 => word.SequenceEqual("[DONE]"u8),
-        8 => Ascii.EqualsIgnoreCase(word, "complete"u8),
+        3 => Ascii.EqualsIgnoreCase(word, "end"u8) || Ascii.EqualsIgnoreCase(word, "eos"u8),
+        4 => Ascii.EqualsIgnoreCase(word, "done"u8) || Ascii.EqualsIgnoreCase(word, "stop"u8),
+        5 => Ascii.EqualsIgnoreCase(word, "close"u8),
+        6 => word.SequenceEqual("[DONE]"u8) || Ascii.EqualsIgnoreCase(word, "finish"u8),
+        8 => Ascii.EqualsIgnoreCase(word, "complete"u8) || Ascii.EqualsIgnoreCase(word, "finished"u8),
+        9 => Ascii.EqualsIgnoreCase(word, "completed"u8),
+        10 => Ascii.EqualsIgnoreCase(word, "stream_end"u8),
+        12 => Ascii.EqualsIgnoreCase(word, "message_stop"u8),
         _ => false,
     };
 
@@ -53,6 +57,9 @@ internal static class SseField
             return false;
         ReadOnlySpan<byte> word = lower[..length];
         return word.IndexOf("error"u8) >= 0 || word.IndexOf("exception"u8) >= 0
-            || word.IndexOf("fail"u8) >= 0;
+            || word.IndexOf("fail"u8) >= 0 || word.SequenceEqual("timeout"u8) || word.SequenceEqual("abort"u8)
+            || word.SequenceEqual("aborted"u8) || word.SequenceEqual("canceled"u8)
+            || word.SequenceEqual("cancelled"u8) || word.SequenceEqual("overloaded"u8)
+            || word.SequenceEqual("rate_limited"u8) || word.SequenceEqual("unavailable"u8);
     }
 }

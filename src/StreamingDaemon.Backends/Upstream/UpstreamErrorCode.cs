@@ -12,6 +12,9 @@ internal static class UpstreamErrorCode
     /// <summary>Longest word, characters: names are shorter, tokens and hashes longer.</summary>
     public const int MaxLength = 64;
 
+    /// <summary>The most objects around an error.</summary>
+    private const int DeepestError = 4;
+
     /// <summary>A part of the key this long, characters, is too much to show.</summary>
     private const int MaxKeyPart = 6;
 
@@ -37,7 +40,7 @@ internal static class UpstreamErrorCode
     /// <summary>Fields with another object, or the code itself.</summary>
     private static readonly string[] s_innerFields =
         ["error", "errors", "detail", "fault", "base_resp", "x_groq", "Error", "ERROR", "err",
-        "exception"];
+        "exception", "header"];
 
     /// <summary>Objects around an error.</summary>
     private static readonly string[] s_wrappers = ["response", "Response", "data"];
@@ -104,7 +107,6 @@ internal static class UpstreamErrorCode
     /// counts.</summary>
     private static string? Find(JsonElement error, string secret, int depth)
     {
-        const int DeepestError = 4;
         if (error.ValueKind == JsonValueKind.Array && error.GetArrayLength() > 0)
             error = error[0];
         if (depth > 0 && error.ValueKind is JsonValueKind.String or JsonValueKind.Number)
@@ -152,13 +154,17 @@ internal static class UpstreamErrorCode
     {
         foreach (var property in around.EnumerateObject())
         {
-            if (property.Value is { ValueKind: JsonValueKind.Object } wrapper
-                && !property.NameEquals("choices"u8) && (!isUsual || s_wrappers.Contains(property.Name))
-                && s_innerFields.Any(field => wrapper.TryGetProperty(field, out _))
-                && Find(wrapper, secret, depth + 1) is { } name)
+            if (property.Value is not { ValueKind: JsonValueKind.Object } wrapper || depth > DeepestError
+                || property.NameEquals("choices"u8) || (isUsual && !s_wrappers.Contains(property.Name)))
             {
-                return name;
+                continue;
             }
+
+            var name = s_innerFields.Any(field => wrapper.TryGetProperty(field, out _))
+                ? Find(wrapper, secret, depth + 1)
+                : OfWrapper(wrapper, isUsual: false, secret, depth + 1);
+            if (name is not null)
+                return name;
         }
 
         return null;

@@ -51,8 +51,8 @@ public sealed class ChunkReaderTests
     [InlineData("{\"choices\":[{\"index\":0},{\"index\":1,\"delta\":{},\"finish_reason\":\"stop\"}]}", false)]
     [InlineData("{\"choices\":[{\"index\":1,\"delta\":{},\"finish_reason\":\"stop\"}]}", true)]
     [InlineData("{\"choices\":[{\"finish_reason\":\"stop\",\"index\":0}]}", true)]
-    [InlineData("{\"finish_reason\":\"stop\",\"choices\":[]}", false)]
-    public void Finish_reason_counts_for_the_first_choice_only(string data, bool isSeen)
+    [InlineData("{\"finish_reason\":\"stop\",\"choices\":[]}", true)]
+    public void Finish_reason_counts_for_the_first_choice_or_beside_all(string data, bool isSeen)
     {
         using var reader = new ChunkReader("");
         reader.Read("message", Encoding.UTF8.GetBytes(data));
