@@ -76,10 +76,11 @@ static async Task<int> DeliveriesAsync(int answers, int kills)
     var took = Stopwatch.StartNew();
     await using var proof = new DeliveryProof();
     var result = await proof.RunAsync(answers, kills, TimeSpan.FromMinutes(5));
-    Console.WriteLine($"read to [DONE] {result.Done}, missing {result.Missing}, repeated {result.Repeated}, rows {result.Rows}");
+    Console.WriteLine($"read to [DONE] {result.Done}, missing {result.Missing}, repeated {result.Repeated}, "
+        + $"out of order {result.Disordered}, rows {result.Rows}");
     Console.WriteLine($"daemon killed {result.Kills} times, receiver {result.Outages} times; {result.Left} wait; "
         + $"{took.Elapsed.TotalSeconds:0} s");
-    return result is { Missing: 0, Repeated: 0, Left: 0 } && result.Done >= answers ? 0 : 1;
+    return result is { Missing: 0, Repeated: 0, Disordered: 0, Left: 0 } && result.Done >= answers ? 0 : 1;
 }
 
 void Print()

@@ -183,6 +183,63 @@ public sealed partial class DeliverySpoolTests : IDisposable
     }
 
     [Fact]
+    public async Task Deliveries_of_a_user_keep_their_order_whichever_daemon_of_a_spool_wrote_them()
+    {
+        await using var sender = await _site.StartAsync("--delay", "0");
+        await using var other = await _site.StartAsync("--delay", "0");
+        await Eventually.TrueAsync(() => other.LogLines("\"Name\":\"DeliveriesElsewhere\"").Count == 1);
+        for (var i = 0; i < 10; i++)
+        {
+            await other.AskAsync($$"""{"prompt":"hi","user_id":7,"request_id":"{{(2 * i) + 10}}"}""");
+            await sender.AskAsync($$"""{"prompt":"hi","user_id":7,"request_id":"{{(2 * i) + 11}}"}""");
+        }
+
+        Assert.Equal(Enumerable.Range(10, 20).Select(i => $"{i}"), Ids(await _receiver.AcceptedAsync(20)));
+    }
+
+    [Theory]
+    [InlineData(500)]
+    [InlineData(400)]
+    [InlineData(204)]
+    public async Task Delivery_that_is_dropped_while_it_is_sent_leaves_nothing_behind(int status)
+    {
+        var answered = new TaskCompletionSource();
+        _receiver.BeforeAnswer = (_, _) => answered.Task;
+        _receiver.Status = (_, _) => status;
+        await using var daemon = await _site.StartAsync("--delay", "0");
+        await daemon.AskAsync("""{"prompt":"hi","user_id":7,"request_id":"a"}""");
+        await Eventually.TrueAsync(() => _receiver.Requests == 1);
+
+        var (code, output, _) = await _site.RunAsync("deliveries", "drop", "--all");
+        Assert.Equal((0, "1 dropped\n"), (code, output));
+        answered.SetResult();
+        _receiver.Status = (_, _) => 204;
+        await daemon.AskAsync("""{"prompt":"hi","user_id":7,"request_id":"b"}""");
+
+        await Eventually.TrueAsync(() => Ids(_receiver.Accepted).Contains("b"));
+        await Eventually.TrueAsync(async () =>
+            (await daemon.MetricValuesAsync())["streaming_daemon_deliveries_pending"] == 0);
+        Assert.Equal(["changed", "lock"], Directory
+            .GetFiles(_site.Spool, "*", SearchOption.AllDirectories).Select(Path.GetFileName).Order());
+        Assert.Equal(0, (await daemon.MetricValuesAsync())["streaming_daemon_deliveries_total{result=\"dead\"}"]);
+    }
+
+    [Fact]
+    public async Task Daemon_sees_what_an_operator_of_another_user_has_changed()
+    {
+        _receiver.Down();
+        await using var daemon = await _site.StartAsync("--delay", "0");
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+
+        var (code, output, _) = await _site.RunAsync("deliveries", "retry", "--all");
+        Assert.Equal((0, "1 to be sent at once\n"), (code, output));
+
+        // The directory is for its user only; what is in this file is a random number.
+        Assert.True(File.GetUnixFileMode(Path.Combine(_site.Spool, "changed")).HasFlag(UnixFileMode.OtherRead));
+        Assert.Equal(UnixFileMode.None, File.GetUnixFileMode(_site.Spool) & (UnixFileMode.OtherExecute | UnixFileMode.GroupExecute));
+    }
+
+    [Fact]
     [Trait("Needs", "Tools")]
     public async Task Full_disk_is_told_and_counted_and_every_stream_has_its_end()
     {

@@ -104,6 +104,29 @@ public sealed class SharedAnswerTests
     }
 
     [Fact]
+    public async Task Readers_of_a_killed_daemon_that_only_read_go_on_at_the_one_that_makes_the_answer()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var upstream = await PausedUpstream.StartAsync();
+        await using var one = await StartAsync(redis, upstream);
+        await using var two = await StartAsync(redis, upstream);
+        using var first = TestClient.HandOver(one.SocketPath, Handoff);
+        var begun = await TestClient.ReadUntilAsync(first, "two\"}\n\n");
+        using var second = TestClient.HandOver(two.SocketPath, Resume);
+        var read = await TestClient.ReadUntilAsync(second, "two\"}\n\n");
+
+        two.Signal(9);
+        read += await TestClient.ReadTextAsync(second);
+        using var back = TestClient.HandOver(one.SocketPath, """{"resume":"a","last_event_id":2,"user_id":7}""");
+        upstream.GoOn();
+        begun += await TestClient.ReadTextAsync(first);
+
+        Assert.EndsWith("id: 4\ndata: [DONE]\n\n", begun, StringComparison.Ordinal);
+        Assert.Equal(begun, read + BodyOf(await TestClient.ReadTextAsync(back)));
+        Assert.Equal(1, upstream.Calls);
+    }
+
+    [Fact]
     public async Task Streams_go_on_unkept_while_Redis_is_gone_and_are_kept_again_when_it_is_back()
     {
         await using var redis = await RedisServer.StartAsync();

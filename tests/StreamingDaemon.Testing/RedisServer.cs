@@ -17,10 +17,14 @@ public sealed class RedisServer : IAsyncDisposable
     {
         _more = more;
         Port = DaemonProcess.FreePort();
+        BusPort = more.Contains("--cluster-enabled") ? DaemonProcess.FreePort() : 0;
         _process = Launch();
     }
 
     public int Port { get; }
+
+    /// <summary>Where it listens for other nodes of its cluster; 0 if it is in none.</summary>
+    public int BusPort { get; }
 
     public int Pid => _process.Id;
 
@@ -161,7 +165,7 @@ public sealed class RedisServer : IAsyncDisposable
     }
 
     private Process Launch() => Process.Start(new ProcessStartInfo("redis-server",
-        [.. SentinelFile(), "--port", $"{Port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", _directory.Path, .. _more])
+        [.. SentinelFile(), "--port", $"{Port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", _directory.Path, .. BusPort > 0 ? (string[])["--cluster-port", $"{BusPort}"] : [], .. _more])
     {
         RedirectStandardOutput = true,
     })!;

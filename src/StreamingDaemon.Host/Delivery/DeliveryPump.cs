@@ -25,19 +25,19 @@ internal sealed class DeliveryPump : IDisposable
     private readonly DeliveryMetrics _metrics;
     private readonly DeliveryLog _log;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly SpoolWatch _watch;
+    private readonly SpoolScanner _scanner;
     private readonly DeadLetters _dead;
     private readonly ArrivedDeliveries _arrived;
     private int _inFlight;
-    private bool _isSender, _stopping;
+    private bool _stopping;
 
     public DeliveryPump(DeliverySpool spool, DeliverySender sender, ReloadableOptions options,
         DeliveryMetrics metrics, DeliveryLog log)
     {
         (_spool, _sender, _options, _metrics, _log) = (spool, sender, options, metrics, log);
-        _watch = new SpoolWatch(spool);
         _dead = new DeadLetters(spool, options, metrics, log);
         _arrived = new ArrivedDeliveries(spool, log);
+        _scanner = new SpoolScanner(spool, _queue, _backoff, _gate, _dead, _arrived, log);
         metrics.Observe(Look);
     }
 
@@ -50,9 +50,8 @@ internal sealed class DeliveryPump : IDisposable
     {
         lock (_gate)
         {
-            if (_isSender)
+            if (_scanner.TryAdd(name))
             {
-                _queue.Add(name);
                 Monitor.Pulse(_gate);
                 return;
             }
@@ -82,7 +81,7 @@ internal sealed class DeliveryPump : IDisposable
     private (int Count, DateTimeOffset? Oldest, bool IsSender) Look()
     {
         lock (_gate)
-            return (_queue.Count, _queue.Oldest, _isSender);
+            return (_queue.Count, _queue.Oldest, _scanner.IsSender);
     }
 
     private void Run()
@@ -105,16 +104,16 @@ internal sealed class DeliveryPump : IDisposable
             }
         }
 
-        _watch.Dispose();
+        _scanner.Dispose();
         _ended.TrySetResult();
     }
 
     /// <returns>False once the pump has stopped.</returns>
     private bool Turn()
     {
-        if (!TryBecomeSender())
+        if (!_scanner.TryBecomeSender())
             return Pause(SpoolWatch.LookMs);
-        ScanIfNeeded();
+        _scanner.ScanIfNeeded();
         QueuedDelivery? next;
         lock (_gate)
         {
@@ -125,6 +124,8 @@ internal sealed class DeliveryPump : IDisposable
                 return _inFlight > 0;
             }
 
+            if (_queue.HasNew)
+                return true;
             next = TakeLocked(out var waitMs);
             if (next is null)
                 Monitor.Wait(_gate, waitMs);
@@ -167,62 +168,6 @@ internal sealed class DeliveryPump : IDisposable
         return next;
     }
 
-    private bool TryBecomeSender()
-    {
-        if (_watch.HasLock(Environment.TickCount64))
-            return true;
-        var isLocked = _watch.TryLock();
-        lock (_gate)
-            _isSender = isLocked;
-        if (!isLocked)
-        {
-            _log.SentElsewhere(_spool.Directory);
-            return false;
-        }
-
-        if (Scan() is > 0 and var found)
-            _log.Waiting(found, _spool.Directory);
-        return true;
-    }
-
-    private void ScanIfNeeded()
-    {
-        bool hasRoom;
-        lock (_gate)
-            hasRoom = _queue.NeedsScan;
-        var isTouched = _watch.IsTouched(Environment.TickCount64);
-        if (isTouched)
-            HastenForgotten();
-        var isDue = _watch.IsScanDue(Environment.TickCount64);
-        _dead.Trim(Environment.TickCount64, isTouched || isDue);
-        if (hasRoom || isTouched || isDue)
-            Scan();
-    }
-
-    private int Scan()
-    {
-        var names = _arrived.Remaining(_watch.Scan(Environment.TickCount64));
-        lock (_gate)
-            return _queue.Scan(names);
-    }
-
-    /// <summary>An operator asks for a delivery by removing what is known about its attempts.</summary>
-    private void HastenForgotten()
-    {
-        List<SpoolName> failed;
-        lock (_gate)
-            failed = _queue.Failed();
-        var forgotten = failed.Where(name => _spool.AttemptsOfPending(name) is null)
-            .Select(name => name.Id).ToHashSet();
-        if (forgotten.Count == 0)
-            return;
-        lock (_gate)
-        {
-            _queue.Hasten(forgotten);
-            _backoff.EndPause();
-        }
-    }
-
     private async Task SendAsync(QueuedDelivery delivery)
     {
         try
@@ -242,7 +187,10 @@ internal sealed class DeliveryPump : IDisposable
     private void Settle(QueuedDelivery delivery, in DeliveryResult result)
     {
         var name = delivery.Name;
-        switch (result.Verdict)
+        // An operator may have dropped it meanwhile: nothing is noted about it then.
+        var isGone = result.Verdict is not (DeliveryVerdict.Delivered or DeliveryVerdict.Cancelled)
+            && _spool.IsGone(name);
+        switch (isGone ? DeliveryVerdict.Gone : result.Verdict)
         {
             case DeliveryVerdict.Delivered:
                 _arrived.Remove(name);
@@ -255,6 +203,7 @@ internal sealed class DeliveryPump : IDisposable
                 Done(delivery, isAnswered: result.Verdict == DeliveryVerdict.Refused);
                 break;
             case DeliveryVerdict.Gone:
+                _spool.ForgetAttempts(name);
                 Done(delivery, isAnswered: false);
                 break;
             case DeliveryVerdict.Cancelled:

@@ -13,8 +13,15 @@ internal sealed class DeliveryQueue(int capacity)
     private readonly PriorityQueue<QueuedDelivery, (long DueMs, long Order)> _ready = new();
     private bool _isSpilled;
 
+    /// <summary>What was written since the last look at the directory, in order.</summary>
+    private readonly List<SpoolName> _new = [];
+    private int _looked;
+
     /// <summary>Names that are held.</summary>
-    public int Count => _all.Count;
+    public int Count => _all.Count + _new.Count;
+
+    /// <summary>Something was added since the last look.</summary>
+    public bool HasNew => _new.Count > 0;
 
     /// <summary>There is room for names that are on the disk only.</summary>
     public bool NeedsScan => _isSpilled && _all.Count <= capacity / 2;
@@ -22,21 +29,43 @@ internal sealed class DeliveryQueue(int capacity)
     /// <summary>When the oldest of the held was accepted; null if there is none.</summary>
     public DateTimeOffset? Oldest => _all.Count == 0 ? null : _all.Values.Min(one => one.Name.AcceptedAt);
 
-    /// <summary>Adds a delivery that was just written: it is newer than any other.</summary>
+    /// <summary>Adds a delivery that was just written: it is newer than any other. Until the next look at the
+    /// directory it is not sent: another process may have written an older one of its user.</summary>
     public void Add(SpoolName name)
     {
-        // The newest of a backlog that is larger than this: its turn is not soon.
-        if (_isSpilled || _all.Count >= capacity)
-            _isSpilled = true;
+        if (_new.Count < capacity)
+            _new.Add(name);
         else
-            AddHeld(name);
+            _isSpilled = true;
     }
 
-    /// <summary>Takes in what the directory has. Those that are held already stay as they are.</summary>
+    /// <summary>The directory is about to be looked at.</summary>
+    public void BeginLook() => _looked = _new.Count;
+
+    /// <summary>Whatever is older than what was added before the look is here, or there is no room for it.
+    /// </summary>
+    public void EndLook()
+    {
+        foreach (var name in _new[.._looked])
+        {
+            // The newest of a backlog that is larger than this: its turn is not soon.
+            if (_isSpilled || _all.Count >= capacity)
+                _isSpilled = true;
+            else
+                AddHeld(name);
+        }
+
+        _new.RemoveRange(0, _looked);
+        _looked = 0;
+    }
+
+    /// <summary>Takes in what the directory has, and ends the look. Those that are held already stay as they
+    /// are.</summary>
     /// <returns>How many deliveries there are.</returns>
     public int Scan(IEnumerable<SpoolName> names)
     {
         var count = 0;
+        var isLeftOut = _new.Count >= capacity;
         // The newest is at the head, and goes if there is an older one.
         var oldest = new PriorityQueue<SpoolName, long>();
         foreach (var name in names)
@@ -46,12 +75,16 @@ internal sealed class DeliveryQueue(int capacity)
                 continue;
             oldest.Enqueue(name, -name.Order);
             if (oldest.Count > capacity - _all.Count)
+            {
                 oldest.Dequeue();
+                isLeftOut = true;
+            }
         }
 
-        _isSpilled = count > _all.Count + oldest.Count;
+        _isSpilled = isLeftOut;
         foreach (var name in oldest.UnorderedItems.Select(item => item.Element).OrderBy(name => name.Order))
             AddHeld(name);
+        EndLook();
         return count;
     }
 

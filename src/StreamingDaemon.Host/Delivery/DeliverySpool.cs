@@ -119,13 +119,13 @@ internal sealed class DeliverySpool(string directory)
         return SpoolFiles.TryLock(Path.Combine(directory, "lock"));
     }
 
-    /// <summary>Tells the process that sends to look again.</summary>
+    /// <summary>Tells the process that sends to look.</summary>
     public void Touch()
     {
         try
         {
-            // Not the time alone: two changes within a tick of the file system's clock would be one.
-            SpoolFiles.Replace(_changed, RandomNumberGenerator.GetBytes(sizeof(long)));
+            // Not the time alone: two changes within a tick of a clock would be one. Root may write it.
+            SpoolFiles.Replace(_changed, RandomNumberGenerator.GetBytes(sizeof(long)), isForAll: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -150,7 +150,8 @@ internal sealed class DeliverySpool(string directory)
     /// <exception cref="FileNotFoundException">It is gone.</exception>
     public FileStream OpenPending(SpoolName name) => SpoolFiles.OpenToRead(PendingPath(name));
 
-    public bool IsPending(SpoolName name) => File.Exists(PendingPath(name));
+    /// <summary>It is not there; not only hard to see at the moment.</summary>
+    public bool IsGone(SpoolName name) => SpoolFiles.IsGone(PendingPath(name));
 
     /// <summary>Removes a delivery that has arrived, or that nobody wants.</summary>
     /// <returns>False if it is still there.</returns>
@@ -158,7 +159,7 @@ internal sealed class DeliverySpool(string directory)
     {
         Remove(PendingPath(name));
         Remove(AttemptsOf(_pending, name));
-        return !IsPending(name);
+        return IsGone(name);
     }
 
     public void RemoveDead(SpoolName name)
@@ -186,8 +187,7 @@ internal sealed class DeliverySpool(string directory)
         }
     }
 
-    /// <summary>A dead delivery is to be sent after all: behind what waits, with all its time again.
-    /// </summary>
+    /// <summary>A dead delivery is to be sent after all: behind what waits, with all its time.</summary>
     public void Revive(SpoolName name)
     {
         Move(Path.Combine(_dead, name.FileName), PendingPath(name.Renewed()));
@@ -244,7 +244,7 @@ internal sealed class DeliverySpool(string directory)
         foreach (var path in SpoolFiles.In(_pending))
         {
             var file = Path.GetFileName(path);
-            var isLeft = SpoolName.TryParse(file, SpoolName.AttemptsExtension, out var of) ? !IsPending(of)
+            var isLeft = SpoolName.TryParse(file, SpoolName.AttemptsExtension, out var of) ? IsGone(of)
                 : !file.EndsWith(SpoolName.Extension, StringComparison.Ordinal);
             if (isLeft && DateTime.UtcNow - File.GetLastWriteTimeUtc(path) > s_leftBehind)
                 Remove(path);

@@ -58,6 +58,10 @@ internal static partial class SpoolFiles
     public static bool IsWritable(string directory) =>
         Directory.Exists(directory) && Access(directory, WriteAndEnter) == 0;
 
+    /// <summary>Whether nothing has this name, and that is known.</summary>
+    public static bool IsGone(string path) =>
+        Access(path, 0) != 0 && Marshal.GetLastPInvokeError() is NoEntry or NotADirectory;
+
     /// <summary>The files of a directory that are no links; none if it is not there.</summary>
     /// <exception cref="IOException">It cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">It cannot be read.</exception>
@@ -98,13 +102,25 @@ internal static partial class SpoolFiles
     }
 
     /// <summary>Replaces a file at once: a reader finds the old content or the new one.</summary>
-    public static void Replace(string path, ReadOnlySpan<byte> content)
+    /// <param name="path">The file.</param>
+    /// <param name="content">All of it.</param>
+    /// <param name="isForAll">Others may read it too, if they may enter its directory.</param>
+    [SuppressMessage("Interoperability", "CA1416", Justification = LinuxOnly)]
+    public static void Replace(string path, ReadOnlySpan<byte> content, bool isForAll = false)
     {
         var temporary = path + ".new";
         try
         {
             using (var file = Open(temporary, FileMode.Create))
+            {
                 file.Write(content);
+                if (isForAll)
+                {
+                    File.SetUnixFileMode(
+                        file.SafeFileHandle, Mode | UnixFileMode.GroupRead | UnixFileMode.OtherRead);
+                }
+            }
+
             File.Move(temporary, path, overwrite: true);
         }
         catch (IOException)

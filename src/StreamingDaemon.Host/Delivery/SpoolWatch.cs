@@ -45,9 +45,11 @@ internal sealed class SpoolWatch(DeliverySpool spool) : IDisposable
     }
 
     /// <summary>Whether another process has changed something since the last scan.</summary>
-    public bool IsTouched(long nowMs)
+    /// <param name="nowMs">The time.</param>
+    /// <param name="isNow">Look now, not only twice a second.</param>
+    public bool IsTouched(long nowMs, bool isNow)
     {
-        if (nowMs < _nextLookMs)
+        if (!isNow && nowMs < _nextLookMs)
             return false;
         _nextLookMs = nowMs + LookMs;
         return spool.Touched() != _touched;

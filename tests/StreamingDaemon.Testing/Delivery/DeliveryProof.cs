@@ -8,12 +8,13 @@ namespace StreamingDaemon.Testing;
 /// <param name="Done">Answers whose [DONE] was read.</param>
 /// <param name="Missing">Those of them that are not in the database.</param>
 /// <param name="Repeated">Those of them that are there more than once.</param>
+/// <param name="Disordered">Those of them that are there before an earlier one of their user.</param>
 /// <param name="Rows">Rows of the database; answers that were cut before [DONE] may be among them.</param>
 /// <param name="Kills">How often the daemon was killed.</param>
 /// <param name="Outages">How often the receiver was killed.</param>
 /// <param name="Left">Deliveries that still wait.</param>
 public sealed record DeliveryProofResult(
-    int Done, int Missing, int Repeated, int Rows, int Kills, int Outages, int Left);
+    int Done, int Missing, int Repeated, int Disordered, int Rows, int Kills, int Outages, int Left);
 
 /// <summary>
 /// The promise of deliveries, tried: clients read answers while the receiver is down half of the time, and the
@@ -24,11 +25,14 @@ public sealed class DeliveryProof : IAsyncDisposable
     private const int SigKill = 9;
     private const int Clients = 16;
 
+    /// <summary>Few, so that deliveries stand in line for each.</summary>
+    private const int UsersOfAClient = 3;
+
     /// <summary>How long the receiver is up, and then down.</summary>
     private static readonly TimeSpan s_phase = TimeSpan.FromMilliseconds(700);
 
     private readonly TempDirectory _directory = new();
-    private readonly ConcurrentDictionary<string, bool> _done = new();
+    private readonly ConcurrentDictionary<string, (int User, long Order)> _done = new();
     private readonly PhpSite _site;
     private DaemonProcess? _daemon;
     private int _kills;
@@ -46,7 +50,7 @@ public sealed class DeliveryProof : IAsyncDisposable
         await StartDaemonAsync();
         using var over = new CancellationTokenSource();
         var receiver = ReceiverComesAndGoesAsync(over.Token);
-        var clients = Enumerable.Range(0, Clients).Select(_ => Task.Run(() => ReadAsync(answers))).ToArray();
+        var clients = Enumerable.Range(0, Clients).Select(client => Task.Run(() => ReadAsync(client, answers))).ToArray();
         var everybody = Task.WhenAll(clients);
         for (var kill = 1; kill <= kills; kill++)
         {
@@ -105,26 +109,32 @@ public sealed class DeliveryProof : IAsyncDisposable
         }
     }
 
-    private async Task ReadAsync(int answers)
+    /// <summary>Reads answers one after the other: the next one begins when [DONE] was read.</summary>
+    private async Task ReadAsync(int client, int answers)
     {
-        while (_done.Count < answers)
+        for (var order = 0L; _done.Count < answers; order++)
         {
             var id = Guid.NewGuid().ToString("N");
-            if (Volatile.Read(ref _daemon) is not { } daemon || !await ReadToDoneAsync(daemon.SocketPath, id))
+            var user = (client * UsersOfAClient) + Random.Shared.Next(UsersOfAClient);
+            if (Volatile.Read(ref _daemon) is not { } daemon
+                || !await ReadToDoneAsync(daemon.SocketPath, user, id))
+            {
                 await Task.Delay(20);
+            }
             else
-                _done.TryAdd(id, true);
+            {
+                _done.TryAdd(id, (user, order));
+            }
         }
     }
 
     /// <returns>True if [DONE] was read: from then on the answer must arrive.</returns>
-    private static async Task<bool> ReadToDoneAsync(string socket, string id)
+    private static async Task<bool> ReadToDoneAsync(string socket, int user, string id)
     {
         try
         {
-            // Few users, so that deliveries stand in line for each.
             using var client = TestClient.HandOver(socket,
-                $$"""{"prompt":"hi","user_id":{{Random.Shared.Next(50)}},"request_id":"{{id}}"}""");
+                $$"""{"prompt":"hi","user_id":{{user}},"request_id":"{{id}}"}""");
             var answer = await TestClient.ReadToEndAsync(client);
             return answer.AsSpan().IndexOf(Encoding.ASCII.GetBytes("data: [DONE]")) >= 0;
         }
@@ -150,6 +160,21 @@ public sealed class DeliveryProof : IAsyncDisposable
         var rows = await _site.RowsAsync();
         var times = rows.GroupBy(row => row.RequestId).ToDictionary(group => group.Key, group => group.Count());
         return new DeliveryProofResult(_done.Count, _done.Keys.Count(id => !times.ContainsKey(id)),
-            _done.Keys.Count(id => times.GetValueOrDefault(id) > 1), rows.Count, _kills, _outages, left);
+            _done.Keys.Count(id => times.GetValueOrDefault(id) > 1), Disordered(rows.Select(row => row.RequestId)),
+            rows.Count, _kills, _outages, left);
+    }
+
+    private int Disordered(IEnumerable<string> inRows)
+    {
+        var (last, count) = (new Dictionary<int, long>(), 0);
+        foreach (var id in inRows)
+        {
+            if (!_done.TryGetValue(id, out var answer))
+                continue;
+            count += last.GetValueOrDefault(answer.User, -1) > answer.Order ? 1 : 0;
+            last[answer.User] = answer.Order;
+        }
+
+        return count;
     }
 }

@@ -60,7 +60,7 @@ public sealed class PhpSite : IDisposable
     {
         using var php = Process.Start(new ProcessStartInfo("php", ["-r",
             "$d = new PDO('sqlite:' . $argv[1]); echo json_encode("
-            + "$d->query('SELECT id, request_id FROM answers')->fetchAll(PDO::FETCH_NUM));", Database])
+            + "$d->query('SELECT id, request_id FROM answers ORDER BY rowid')->fetchAll(PDO::FETCH_NUM));", Database])
         {
             RedirectStandardOutput = true,
         })!;
