@@ -18,6 +18,7 @@ public sealed class UnreadMemoryTests
     [InlineData("Unix", 1500, false)]
     [InlineData("Unix, raised", 60, false)]
     [InlineData("Unix, raised", 60, true)]
+    [InlineData("TCP, kept", 1000, false)]
     public async Task Clients_that_read_nothing_do_not_end_the_process_and_the_next_one_is_served(
         string kind, int clients, bool underTheProfile)
     {
@@ -81,6 +82,8 @@ public sealed class UnreadMemoryTests
     {
         if (kind == "TCP")
             return TestClient.HandOverTcp(path, """{"prompt":"x"}""", small: true);
+        if (kind == "TCP, kept")
+            return TestClient.HandOverTcp(path, """{"prompt":"x","keep":true,"user_id":7}""", small: true);
         if (kind == "Unix")
             return TestClient.HandOver(path, """{"prompt":"x"}""");
         var (left, right) = Posix.SocketPair();

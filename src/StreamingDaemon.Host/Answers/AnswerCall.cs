@@ -30,7 +30,7 @@ internal sealed class AnswerCall : UpstreamCall
     {
         _store = store;
         _reports = reports;
-        Answer = new KeptAnswer(key)
+        Answer = new KeptAnswer(key, store.Memory)
         {
             Cancel = TryCancel,
             Orphaned = () => reports.Count(AnswerEvent.Orphaned),
@@ -100,7 +100,7 @@ internal sealed class AnswerCall : UpstreamCall
     /// daemon: its name must be free before they know.</summary>
     private async Task FailEmptyAsync(AnswerEnd end)
     {
-        _store.Forget(Answer);
+        _store.FreeName(Answer);
         var log = new AnswerLog();
         log.BeginEvent();
         Format.WriteError(log, end.Error!, Facts());

@@ -14,9 +14,6 @@ internal sealed class AnswerStore : IDisposable
     /// </summary>
     private const int SweepMs = 500;
 
-    /// <summary>Memory of the name of an answer that is not kept.</summary>
-    private const int MarkerBytes = 512;
-
     /// <summary>The last event of an answer, beyond its limit.</summary>
     private const int EndBytes = 16 * 1024;
 
@@ -41,6 +38,9 @@ internal sealed class AnswerStore : IDisposable
             Timeout.Infinite);
         reports.Observe(Count);
     }
+
+    /// <summary>Counts what each answer takes.</summary>
+    public MemoryBudget Memory => _memory;
 
     public long MaxAnswerBytes => _options.Current.Answers.MaxAnswerBytes;
 
@@ -114,15 +114,18 @@ internal sealed class AnswerStore : IDisposable
     public void Release(KeptAnswer answer)
     {
         lock (_gate)
+        {
             Recount(answer, 0);
+            answer.Forget();
+        }
     }
 
     /// <summary>There is nothing to read but an error: the next handoff of that name is a new
     /// attempt.</summary>
-    public void Forget(KeptAnswer answer)
+    public void FreeName(KeptAnswer answer)
     {
         lock (_gate)
-            Remove(answer);
+            RemoveName(answer);
     }
 
     /// <summary>The answer has ended.</summary>
@@ -139,11 +142,15 @@ internal sealed class AnswerStore : IDisposable
 
             var isThere = _answers.TryGetValue(answer.Key, out var named) && named == answer;
             if (!isThere)
+            {
+                answer.Forget();
                 return;
+            }
+
             if (!answer.IsKept)
-                _answers[answer.Key] = answer = KeptAnswer.Marker(answer.Key, answer.End!);
+                _answers[answer.Key] = answer = KeptAnswer.Marker(answer.Key, answer.End!, _memory);
             answer.EndedMs = Environment.TickCount64;
-            Recount(answer, answer.IsKept ? answer.Capacity : MarkerBytes);
+            Recount(answer, answer.Capacity);
             _finished.Enqueue(answer);
         }
     }
@@ -185,6 +192,12 @@ internal sealed class AnswerStore : IDisposable
 
     private void Remove(KeptAnswer answer)
     {
+        RemoveName(answer);
+        answer.Forget();
+    }
+
+    private void RemoveName(KeptAnswer answer)
+    {
         if (_answers.TryGetValue(answer.Key, out var named) && named == answer)
             _answers.Remove(answer.Key);
         Recount(answer, 0);
@@ -195,7 +208,6 @@ internal sealed class AnswerStore : IDisposable
         var more = bytes - answer.Counted;
         answer.Counted = bytes;
         _bytes += more;
-        _memory.Hold(more);
     }
 
     private void Sweep()

@@ -1,5 +1,6 @@
 using StreamingDaemon.Backends;
 using StreamingDaemon.Host.Formats;
+using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Answers;
 
@@ -7,11 +8,12 @@ namespace StreamingDaemon.Host.Answers;
 /// One kept answer: its events, its readers, and its end. Whoever produces it appends; every reader gets
 /// every event, each at its own pace. Thread-safe.
 /// </summary>
-internal sealed class KeptAnswer(AnswerKey key)
+/// <param name="key">Its name.</param>
+/// <param name="memory">Counts what its events take, kept or not.</param>
+internal sealed partial class KeptAnswer(AnswerKey key, MemoryBudget memory)
 {
-    /// <summary>Bytes that an answer that is no longer kept holds for its slowest reader. Then its producer
-    /// waits.</summary>
-    private const int LongestWindow = 256 * 1024;
+    /// <summary>Memory of the name of an answer that is not kept.</summary>
+    private const int MarkerBytes = 512;
 
     private readonly Lock _gate = new();
     private readonly AnswerLog _log = new();
@@ -22,12 +24,20 @@ internal sealed class KeptAnswer(AnswerKey key)
     private Func<StreamOutcome, bool>? _cancel;
     private long _orphanedMs;
     private bool _isKept = true;
+    private bool _isMarker;
+    private bool _isForgotten;
+    private int _counted;
 
     public AnswerKey Key => key;
 
     /// <summary>Holds the name of an answer that has ended and is not kept, so that nobody takes it for
     /// another one.</summary>
-    public static KeptAnswer Marker(AnswerKey key, AnswerEnd end) => new(key) { _isKept = false, _end = end };
+    public static KeptAnswer Marker(AnswerKey key, AnswerEnd end, MemoryBudget memory)
+    {
+        var marker = new KeptAnswer(key, memory) { _isKept = false, _end = end, _isMarker = true };
+        marker.CountLocked();
+        return marker;
+    }
 
     /// <summary>Cancels the answer's call, and says why; false if its backend is done already. It belongs to
     /// the call, and is null once the answer has ended: otherwise the call and its request would stay in
@@ -42,7 +52,7 @@ internal sealed class KeptAnswer(AnswerKey key)
     public Action? Orphaned { get; init; }
 
     /// <summary>Called after each event and at the end, under the answer's lock: it must not block.</summary>
-    public Action? Changed { get; set; }
+    public Action? Changed { get; private set; }
 
     /// <summary>Tells the other daemons that the answer failed with nothing to show, before its readers know.
     /// Takes the end and its event. Null if there are no others.</summary>
@@ -51,7 +61,8 @@ internal sealed class KeptAnswer(AnswerKey key)
     /// <summary>False once it grew too long: its readers get the rest, but nobody can resume it.</summary>
     public bool IsKept => Volatile.Read(ref _isKept);
 
-    /// <summary>Bytes that the store has counted for it. Only the store writes it.</summary>
+    /// <summary>Bytes that the store has counted for it among all that are kept. Only the store writes it.
+    /// </summary>
     public long Counted { get; set; }
 
     /// <summary>When it ended, as <see cref="Environment.TickCount64"/> (ms). Only the store writes it.
@@ -61,7 +72,7 @@ internal sealed class KeptAnswer(AnswerKey key)
     public AnswerEnd? End => Volatile.Read(ref _end);
 
     /// <summary>Bytes of memory that it takes now.</summary>
-    public int Capacity { get { lock (_gate) return _log.Capacity; } }
+    public int Capacity { get { lock (_gate) return _counted; } }
 
     /// <summary>Whether a client reads it.</summary>
     public bool HasReaders { get { lock (_gate) return _readers.Count > 0; } }
@@ -139,6 +150,7 @@ internal sealed class KeptAnswer(AnswerKey key)
                 format.WriteDone(_log);
             else
                 format.WriteError(_log, error, facts);
+            CountLocked();
         }
     }
 
@@ -155,6 +167,7 @@ internal sealed class KeptAnswer(AnswerKey key)
             Volatile.Write(ref _cancel, null);
             if (IsKept)
                 _log.Seal();
+            CountLocked();
             PumpLocked();
             Changed?.Invoke();
         }
@@ -170,6 +183,32 @@ internal sealed class KeptAnswer(AnswerKey key)
         }
     }
 
+    /// <summary>It has ended, and nobody can find it any more: it holds only what its readers have not read.
+    /// </summary>
+    public void Forget()
+    {
+        lock (_gate)
+        {
+            _isForgotten = true;
+            _isMarker = false;
+            DropReadLocked();
+        }
+    }
+
+    /// <summary>Other daemons are told of it from now on.</summary>
+    /// <param name="changed">As <see cref="Changed"/>.</param>
+    public void BeginMirror(Action changed) => Changed = changed;
+
+    /// <summary>Other daemons know all that they will know of it.</summary>
+    public void EndMirror()
+    {
+        lock (_gate)
+        {
+            Changed = null;
+            DropReadLocked();
+        }
+    }
+
     /// <summary>Sends every reader its head, unless it was sent already.</summary>
     public void EnsureHeads()
     {
@@ -178,29 +217,6 @@ internal sealed class KeptAnswer(AnswerKey key)
             Volatile.Write(ref _areHeadsDue, true);
             foreach (var reader in _readers)
                 reader.EnsureHead();
-        }
-    }
-
-    /// <summary>Adds a reader, and sends it what is there.</summary>
-    /// <param name="reader">The reader.</param>
-    /// <param name="after">The last event that it has; 0 if it has none.</param>
-    public AttachResult Attach(AnswerReader reader, int after)
-    {
-        lock (_gate)
-        {
-            if (!_isKept)
-                return AttachResult.Gone;
-            if (_end is { IsLogged: true } && after > 0 && after >= _log.Events)
-                return AttachResult.HasAll;
-            reader.Begin(_log.PositionAfter(after), Math.Min(after, _log.Events), after);
-            _orphanedMs = 0;
-            _readers.Add(reader);
-            // If all it will get is an error, that is a status.
-            var isOver = _end is not null && (FailedEmptyLocked() || after >= _log.Events);
-            if (_areHeadsDue && !isOver)
-                reader.EnsureHead();
-            PumpLocked(reader);
-            return AttachResult.Attached;
         }
     }
 
@@ -214,86 +230,16 @@ internal sealed class KeptAnswer(AnswerKey key)
                 return false;
             _isKept = false;
             _end = end;
+            DropReadLocked();
             return true;
-        }
-    }
-
-    /// <summary>The reader left, or has everything.</summary>
-    public void Detach(AnswerReader reader)
-    {
-        bool isOrphaned;
-        lock (_gate)
-        {
-            if (!_readers.Remove(reader))
-                return;
-            isOrphaned = _readers.Count == 0 && _end is null;
-            if (isOrphaned)
-                _orphanedMs = Math.Max(1, Environment.TickCount64);
-            DropReadLocked();
-        }
-
-        if (isOrphaned)
-            Orphaned?.Invoke();
-    }
-
-    /// <summary>The reader's socket takes more.</summary>
-    public void Pump(AnswerReader reader)
-    {
-        lock (_gate)
-            PumpLocked(reader);
-    }
-
-    /// <summary>Waits until a long answer that is not kept may grow on.</summary>
-    /// <returns>False if it has no reader: nobody will ever read it.</returns>
-    public ValueTask<bool> WaitForReadersAsync()
-    {
-        lock (_gate)
-        {
-            DropReadLocked();
-            if (_readers.Count == 0 || _log.Held <= LongestWindow)
-                return new ValueTask<bool>(_readers.Count > 0);
-            _room ??= new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
-            return new ValueTask<bool>(_room.Task);
         }
     }
 
     private void OnAppended()
     {
         Volatile.Write(ref _areHeadsDue, true);
+        CountLocked();
         PumpLocked();
         Changed?.Invoke();
-    }
-
-    private void PumpLocked()
-    {
-        // From the end: a reader that is done is removed.
-        for (var i = _readers.Count - 1; i >= 0; i--)
-            PumpLocked(_readers[i]);
-    }
-
-    private void PumpLocked(AnswerReader reader)
-    {
-        if ((FailedEmptyLocked() && reader.TryRefuse(_end!.Error!)) || !reader.Pump(_log, _end))
-            _readers.Remove(reader);
-        DropReadLocked();
-    }
-
-    /// <summary>There is nothing but an error, which a reader without a head gets as a status.</summary>
-    private bool FailedEmptyLocked() => _end is { Error: not null, IsLogged: true } && _log.Events == 1;
-
-    /// <summary>An answer that is not kept holds what its readers have not read, and no more.</summary>
-    private void DropReadLocked()
-    {
-        if (IsKept)
-            return;
-        var least = _log.End;
-        foreach (var reader in _readers)
-            least = Math.Min(least, reader.Position);
-        _log.DropBefore(least);
-        if (_room is { } room && (_readers.Count == 0 || _log.Held <= LongestWindow / 2))
-        {
-            _room = null;
-            room.SetResult(_readers.Count > 0);
-        }
     }
 }

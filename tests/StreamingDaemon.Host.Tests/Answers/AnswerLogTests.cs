@@ -15,8 +15,7 @@ public sealed class AnswerLogTests
 
         for (var id = 0; id <= 200; id++)
         {
-            var rest = Encoding.UTF8.GetString(log.Read(log.PositionAfter(id), int.MaxValue));
-            Assert.Equal(string.Concat(all.Skip(id)), rest);
+            Assert.Equal(string.Concat(all.Skip(id)), ReadFrom(log, log.PositionAfter(id)));
         }
 
         Assert.Equal(log.End, log.PositionAfter(5000));
@@ -37,6 +36,51 @@ public sealed class AnswerLogTests
         }
 
         Assert.Equal(string.Concat(all), read.ToString());
+    }
+
+    [Theory]
+    [InlineData(3000, 50)]
+    [InlineData(300, 5_000)]
+    [InlineData(40, 16_300)]
+    [InlineData(9, 100_000)]
+    public void Long_answer_is_read_whole_from_every_event_and_takes_little_more_than_its_bytes(int events, int bytes)
+    {
+        var log = new AnswerLog();
+        var all = new List<string>();
+        for (var i = 0; i < events; i++)
+        {
+            log.BeginEvent();
+            var data = $"data: {new string((char)('a' + (i % 26)), bytes - (i % 7))}\n\n";
+            // As formats write: some bytes, then some more.
+            foreach (var part in new[] { data[..3], data[3..(bytes / 2)], data[(bytes / 2)..] })
+                log.Write(Encoding.UTF8.GetBytes(part));
+            all.Add($"id: {log.Events}\n{data}");
+        }
+
+        Assert.InRange(log.Capacity, log.End, (log.End * 4 / 3) + (3 * bytes) + (16 * 1024));
+        foreach (var id in new[] { 0, 1, events / 2, events - 1 })
+            Assert.Equal(string.Concat(all.Skip(id)), ReadFrom(log, log.PositionAfter(id)));
+        log.Seal();
+        Assert.InRange(log.Capacity, log.End, (log.End * 4 / 3) + (3 * bytes));
+        Assert.Equal(string.Concat(all), ReadFrom(log, 0));
+        Assert.Equal(string.Concat(all.Skip(events / 2)), ReadFrom(log, log.PositionAfter(events / 2)));
+    }
+
+    [Fact]
+    public void Bytes_that_a_slow_reader_has_read_are_given_back_while_it_reads_on()
+    {
+        var log = new AnswerLog();
+        var all = Fill(log, 3000);
+        var full = log.Capacity;
+
+        log.DropBefore(log.PositionAfter(2900));
+
+        Assert.InRange(log.Capacity, 1, full / 3);
+        Assert.Equal(string.Concat(all.Skip(2900)), ReadFrom(log, log.End - log.Held));
+        log.DropBefore(log.End);
+        Assert.InRange(log.Capacity, 0, 16 * 1024);
+        Fill(log, 1);
+        Assert.StartsWith("id: 3001\n", ReadFrom(log, log.End - log.Held), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -75,6 +119,18 @@ public sealed class AnswerLogTests
 
         Assert.Equal(0, log.Held);
         Assert.InRange(capacity, 1, 4096);
+    }
+
+    private static string ReadFrom(AnswerLog log, long position)
+    {
+        var read = new StringBuilder();
+        while (log.Read(position, 8_000) is { IsEmpty: false } piece)
+        {
+            read.Append(Encoding.UTF8.GetString(piece));
+            position += piece.Length;
+        }
+
+        return read.ToString();
     }
 
     private static List<string> Fill(AnswerLog log, int events)

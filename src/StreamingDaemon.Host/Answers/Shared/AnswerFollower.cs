@@ -40,7 +40,7 @@ internal sealed class AnswerFollower
     public AnswerFollower(AnswerKey key, RedisAnswers redis, AnswerStore store, AnswerReports reports)
     {
         (_redis, _store, _reports) = (redis, store, reports);
-        Answer = new KeptAnswer(key);
+        Answer = new KeptAnswer(key, store.Memory);
         _loaded = new Lazy<Task<FollowResult>>(LoadAsync);
     }
 

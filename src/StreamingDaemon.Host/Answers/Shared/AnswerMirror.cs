@@ -46,6 +46,7 @@ internal sealed class AnswerMirror(KeptAnswer answer, RedisAnswers store, string
         finally
         {
             _ended.TrySetResult();
+            answer.EndMirror();
         }
     }
 

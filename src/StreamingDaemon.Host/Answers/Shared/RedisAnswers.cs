@@ -103,7 +103,7 @@ internal sealed class RedisAnswers : ISharedAnswers, IAsyncDisposable
     public void Mirror(KeptAnswer answer, string owner)
     {
         var mirror = new AnswerMirror(answer, this, owner);
-        answer.Changed = mirror.Signal;
+        answer.BeginMirror(mirror.Signal);
         answer.TellFailure = mirror.FailAsync;
         var running = mirror.RunAsync();
         _mirrors[running] = true;
