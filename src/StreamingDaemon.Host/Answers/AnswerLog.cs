@@ -245,7 +245,7 @@ internal sealed class AnswerLog : IBufferWriter<byte>
         return rented;
     }
 
-    /// <summary>Larger arrays than a segment are not pooled: a pool of them is not counted anywhere.</summary>
+    /// <summary>Larger arrays are not pooled: what the pool keeps is not counted anywhere.</summary>
     private void Return(in Segment segment)
     {
         var length = segment.Bytes.Length;

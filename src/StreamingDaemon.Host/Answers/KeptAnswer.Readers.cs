@@ -18,6 +18,7 @@ internal sealed partial class KeptAnswer
         {
             if (!_isKept || _isForgotten)
                 return AttachResult.Gone;
+            _hadReaders = true;
             if (_end is { IsLogged: true } && after > 0 && after >= _log.Events)
                 return AttachResult.HasAll;
             reader.Begin(_log.PositionAfter(after), Math.Min(after, _log.Events), after);

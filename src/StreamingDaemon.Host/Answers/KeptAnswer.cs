@@ -26,6 +26,7 @@ internal sealed partial class KeptAnswer(AnswerKey key, MemoryBudget memory)
     private bool _isKept = true;
     private bool _isMarker;
     private bool _isForgotten;
+    private bool _hadReaders;
     private int _counted;
 
     public AnswerKey Key => key;
@@ -76,6 +77,9 @@ internal sealed partial class KeptAnswer(AnswerKey key, MemoryBudget memory)
 
     /// <summary>Whether a client reads it.</summary>
     public bool HasReaders { get { lock (_gate) return _readers.Count > 0; } }
+
+    /// <summary>Whether a client has read it, or has asked for more than there is.</summary>
+    public bool HadReaders { get { lock (_gate) return _hadReaders; } }
 
     /// <summary>True once readers have a head, so that a failure can no longer be a status.</summary>
     public bool AreHeadsSent => Volatile.Read(ref _areHeadsDue);

@@ -25,6 +25,10 @@ internal sealed class AnswerFollower
     private static readonly AnswerEnd s_brokenOff = new(
         new BackendResult(StreamOutcome.UpstreamError), ErrorResponse.BrokenOff, IsLogged: false);
 
+    /// <summary>How long an answer that has ended waits for its first reader (ms). One that comes later
+    /// loads it again.</summary>
+    private const int FirstReaderMs = 2000;
+
     private readonly RedisAnswers _redis;
     private readonly AnswerStore _store;
     private readonly AnswerReports _reports;
@@ -59,9 +63,11 @@ internal sealed class AnswerFollower
     {
         try
         {
-            if (await LoadedAsync().ConfigureAwait(false) == FollowResult.Found)
-                await FollowAsync().ConfigureAwait(false);
-            while (Answer.HasReaders)
+            if (await LoadedAsync().ConfigureAwait(false) != FollowResult.Found)
+                return;
+            await FollowAsync().ConfigureAwait(false);
+            var endedMs = Environment.TickCount64;
+            while (MayBeRead(endedMs))
                 await Task.Delay(s_pause).ConfigureAwait(false);
         }
         catch (Exception e)
@@ -81,6 +87,10 @@ internal sealed class AnswerFollower
         if (Answer.End is null)
             Answer.Finish(new AnswerEnd(new BackendResult(outcome), error, IsLogged: false));
     }
+
+    /// <summary>Whoever asked for it is about to read it, if it does not yet.</summary>
+    private bool MayBeRead(long endedMs) => Answer.HasReaders
+        || (!Answer.HadReaders && Environment.TickCount64 - endedMs < FirstReaderMs);
 
     private async Task<FollowResult> LoadAsync()
     {
