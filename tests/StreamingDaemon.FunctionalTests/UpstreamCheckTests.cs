@@ -80,6 +80,35 @@ public sealed class UpstreamCheckTests
         Assert.NotEmpty(proxy.RequestLines);
     }
 
+    [Theory]
+    [InlineData(407, "HTTP 407")]
+    [InlineData(403, "HTTP 403")]
+    [InlineData(0, "within 700 ms")]
+    public async Task Proxy_that_opens_no_tunnel_is_what_is_blamed(int refusal, string what)
+    {
+        using var silent = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
+        silent.Start();
+        await using var proxy = new FakeProxy(1, refusal);
+        var authority = refusal == 0 ? silent.LocalEndpoint.ToString() : proxy.Authority;
+        var environment = new Dictionary<string, string>
+        {
+            ["OPENAI_API_KEY"] = "none",
+            ["OPENAI_API_BASE"] = "https://llm.example/v1",
+            ["HTTPS_PROXY"] = "http://" + authority,
+            ["STREAMING_DAEMON_TIMEOUTS__CONNECT_TIMEOUT_MS"] = "700",
+        };
+
+        var (exitCode, lines) = await CheckAsync(environment);
+
+        var (status, detail) = lines["upstream proxy"];
+        Assert.Equal("failed", status);
+        Assert.Contains(what, detail, StringComparison.Ordinal);
+        Assert.Contains($"The proxy {authority} takes connections, and opens none to llm.example. Does it want a name",
+            detail, StringComparison.Ordinal);
+        Assert.DoesNotContain("upstream TLS", lines.Keys);
+        Assert.Equal(1, exitCode);
+    }
+
     [Fact]
     public async Task Certificate_that_the_ca_file_vouches_for_is_trusted_and_one_of_another_is_not()
     {

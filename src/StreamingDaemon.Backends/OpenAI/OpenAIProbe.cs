@@ -69,6 +69,8 @@ internal sealed class OpenAIProbe(OpenAIOptions options)
             Add("address", $"{address} answers for {Shown(ApiAddress.Completions(options.ApiBase))}");
         if (Fails("address", failure) || _trace.Host is null)
             return;
+        if (Fails("proxy", failure))
+            return;
         Add("proxy", ProbeFailure.ProxyOf(options, _trace) is { } proxy ? $"goes through {proxy}" : "none");
         if (!Fails("TLS", failure))
             Add("TLS", Tls());

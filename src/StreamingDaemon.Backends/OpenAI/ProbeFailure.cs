@@ -7,9 +7,10 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// <summary>Why a probe got no token: the step that failed, and how to fix it.</summary>
 internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, BackendResult result)
 {
-    /// <summary>address, TLS, HTTP, status or first token.</summary>
+    /// <summary>address, proxy, TLS, HTTP, status or first token.</summary>
     public string Step => result.Fault switch
     {
+        UpstreamFault.Connect or UpstreamFault.ConnectTimeout when IsProxyWithoutTunnel => "proxy",
         UpstreamFault.Dns or UpstreamFault.Connect => "address",
         UpstreamFault.ConnectTimeout when trace.Address is null => "address",
         UpstreamFault.Tls or UpstreamFault.ConnectTimeout => "TLS",
@@ -46,6 +47,7 @@ internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, B
     private string? Hint() => result.Fault switch
     {
         UpstreamFault.Dns => $"Look for a typo in {Base}; or this machine's DNS does not know the name",
+        UpstreamFault.Connect or UpstreamFault.ConnectTimeout when IsProxyWithoutTunnel => ProxyHint(),
         UpstreamFault.Connect when options.ApiSocket is not null => "Is the server running?",
         UpstreamFault.Connect => $"Is the server running, and is {Base} its address? A firewall may refuse",
         UpstreamFault.ConnectTimeout when Step == "TLS" => TlsHint(),
@@ -95,6 +97,15 @@ internal sealed class ProbeFailure(OpenAIOptions options, UpstreamTrace trace, B
             ? "Azure takes its keys only in the header api-key: set OPENAI_AUTH=api-key"
             : $"The key in {source} is wrong, or no longer valid";
     }
+
+    /// <summary>A proxy took the connection, and the upstream was not heard through it.</summary>
+    private bool IsProxyWithoutTunnel => trace is { Address: not null, Protocol: null, Certificate: null }
+        && ProxyOf(options, trace) is not null;
+
+    private string ProxyHint() =>
+        $"The proxy {ProxyOf(options, trace)} takes connections, and opens none to {options.ApiBase.Host}. "
+        + "Does it want a name and a password, as in http://NAME:PASSWORD@HOST:PORT? If it is not meant for "
+        + "this host, name the host in NO_PROXY";
 
     private string TlsHint()
     {
