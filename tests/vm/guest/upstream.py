@@ -77,6 +77,14 @@ class Handler(BaseHTTPRequestHandler):
             self.event(f"{number:08d}" * 128)
         self.done()
 
+    def words(self, number):
+        """One after the other, at the pace of a fast model."""
+        self.head()
+        for _ in range(number):
+            self.event("word ")
+            time.sleep(0.01)
+        self.done()
+
     def forever(self, _):
         """Until nobody reads."""
         self.head()
