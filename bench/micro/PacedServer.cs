@@ -108,9 +108,9 @@ internal sealed class PacedServer : IDeltaSink, IDisposable
             while (true)
                 Answer();
         }
-        catch (Exception exception) when (exception is SocketException or ObjectDisposedException)
+        catch (Exception exception) when (exception is SocketException or InvalidOperationException)
         {
-            // The client has gone, or the measurement is over.
+            // The client has gone, or the measurement is over: the listener calls itself "not listening" then.
         }
     }
 

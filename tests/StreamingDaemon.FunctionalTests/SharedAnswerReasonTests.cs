@@ -170,7 +170,7 @@ public sealed class SharedAnswerReasonTests : IDisposable
                         _ = AnswerAsync(client);
                 }
             }
-            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            catch (Exception e) when (e is SocketException or InvalidOperationException)
             {
                 // The test has ended.
             }

@@ -35,7 +35,7 @@ internal sealed class BufferingProxy : IAsyncDisposable
                 await RelayAsync(browser, behind);
             }
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
+        catch (Exception e) when (e is SocketException or InvalidOperationException or OperationCanceledException)
         {
             // The listener was stopped.
         }

@@ -70,7 +70,7 @@ internal sealed class CuttingRelay : IAsyncDisposable
             while (true)
                 Relay(await _listener.AcceptSocketAsync());
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        catch (Exception e) when (e is SocketException or InvalidOperationException)
         {
             // Stopped.
         }
@@ -112,7 +112,7 @@ internal sealed class CuttingRelay : IAsyncDisposable
 
             to.Shutdown(SocketShutdown.Send);
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        catch (Exception e) when (e is SocketException or InvalidOperationException)
         {
             // Cut, or one end left: so does the other.
             to.Dispose();
