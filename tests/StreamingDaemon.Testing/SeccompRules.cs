@@ -33,6 +33,14 @@ public static class SeccompRules
     {
         foreach (var entry in profile.GetProperty("syscalls").EnumerateArray())
         {
+            // What all other calls are answered too, said once more for engines that do not read it there.
+            if (entry.TryGetProperty("errnoRet", out var errno)
+                && errno.GetInt32() == profile.GetProperty("defaultErrnoRet").GetInt32())
+            {
+                Require("SCMP_ACT_ERRNO", entry.GetProperty("action"));
+                continue;
+            }
+
             Require("SCMP_ACT_ALLOW", entry.GetProperty("action"));
             var arguments = entry.TryGetProperty("args", out var given)
                 ? given.EnumerateArray().Select(Argument).ToArray() : [];

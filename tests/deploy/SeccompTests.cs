@@ -129,6 +129,17 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
         Assert.Contains("not in the profile: io_uring_enter \n", said, StringComparison.Ordinal);
     }
 
+    /// <summary>Docker 20.10 answers EPERM to what no rule names, and the C library then starts no thread.</summary>
+    [Fact]
+    public void Clone3_does_not_exist_for_engines_that_ignore_the_default_error_too()
+    {
+        var rule = Assert.Single(SeccompProfile.Read().GetProperty("syscalls").EnumerateArray(),
+            entry => entry.GetProperty("names").EnumerateArray().Any(name => name.GetString() == "clone3"));
+
+        Assert.Equal("SCMP_ACT_ERRNO", rule.GetProperty("action").GetString());
+        Assert.Equal(NoSys, rule.GetProperty("errnoRet").GetInt32());
+    }
+
     [Fact]
     public async Task What_the_daemon_does_not_do_is_refused()
     {
