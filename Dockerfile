@@ -1,8 +1,8 @@
 # The daemon as one Native AOT binary with the libraries it loads, and nothing else: no .NET, no shell.
 #   docker build -t streaming-daemon --build-arg REVISION="$(git rev-parse HEAD)" .
 # Ubuntu has the .NET 10 SDK among its own packages. The libraries come from the release that linked the binary.
-# A digest after the tag pins it: deploy/pin-images.sh.
-ARG BASE=ubuntu:26.04
+# The digest pins the base: deploy/pin-images.sh replaces it by today's.
+ARG BASE=ubuntu:26.04@sha256:da6fc2be547864451aa253836dd926da33623312df4a9a243e35dc877c378a78
 FROM ${BASE} AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates dotnet-sdk-10.0 clang libssl3 zlib1g-dev \

@@ -1,19 +1,16 @@
 #!/usr/bin/env bash
-# Prints each image that the Dockerfiles, docker-compose.yml and the DaemonSet of the seccomp profile pull, with the digest
-# that its tag has now, as variables that compose and docker build take. docs/operations.md says how.
-# usage: deploy/pin-images.sh >images.env             asks the registries, with skopeo or docker
-#        deploy/pin-images.sh --check images.env      exit 1 if one is missing in the file, or has no digest
+# Replaces the digest of each image that the Dockerfiles, docker-compose.yml and the DaemonSet of the seccomp profile pull by
+# the one that its tag has now. docs/operations.md says when.
+# usage: deploy/pin-images.sh             asks the registries, with skopeo or docker; prints what has changed
+#        deploy/pin-images.sh --check     asks nobody; exit 1 if an image has no digest, or two for one tag
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+files=("$here/Dockerfile" "$here/apache/Dockerfile" "$here/docker-compose.yml" "$here/deploy/kubernetes/seccomp/daemonset.yaml")
 
-# Variable and image: the defaults that stand in those files, and nowhere else.
+# What stands in those files, with its digest if it has one.
 images() {
-  {
-    sed -n 's/^ARG BASE=\(.*\)/BASE_IMAGE \1/p' "$here/Dockerfile"
-    sed -n 's/^ARG BASE=\(.*\)/APACHE_BASE_IMAGE \1/p' "$here/apache/Dockerfile"
-    sed -n 's/^ *image: ${\([A-Z_]*\):-\(.*\)}$/\1 \2/p' "$here/docker-compose.yml"
-    sed -n 's/^ *image: \(.*\)/SECCOMP_IMAGE \1/p' "$here/deploy/kubernetes/seccomp/daemonset.yaml"
-  } | sort -u
+  sed -nE -e 's/^ARG BASE=(.*)/\1/p' -e 's/^ *(BASE|image): \$\{[A-Z_]*:-(.*)\}$/\2/p' -e 's/^ *image: ([^$]*)$/\1/p' \
+    "${files[@]}" | sort -u
 }
 
 # Of the index of all platforms, if there is one.
@@ -30,20 +27,27 @@ digest() {
 }
 
 if [ "${1:-}" = --check ]; then
-  file=${2:?usage: deploy/pin-images.sh --check FILE}
   status=0
-  while read -r variable image; do
-    grep -Exq "$variable=${image//./\\.}@sha256:[0-9a-f]{64}" "$file" && continue
-    echo "pin-images.sh: $file has no digest for $variable ($image): deploy/pin-images.sh >$file" >&2
+  while read -r image; do
+    [[ $image =~ ^[^@]+:[^@]+@sha256:[0-9a-f]{64}$ ]] && continue
+    echo "pin-images.sh: $image has no digest: deploy/pin-images.sh" >&2
     status=1
   done < <(images)
+  for twice in $(images | sed 's/@.*//' | uniq --repeated); do
+    echo "pin-images.sh: $twice has two digests: deploy/pin-images.sh" >&2
+    status=1
+  done
   exit $status
 fi
 
 manifest=$(mktemp)
 trap 'rm -f "$manifest"' EXIT
-while read -r variable image; do
-  found=$(digest "$image") && [[ $found =~ ^sha256:[0-9a-f]{64}$ ]] ||
-    { echo "pin-images.sh: $image has no digest" >&2; exit 1; }
-  echo "$variable=$image@$found"
-done < <(images)
+# All are asked first: no file is half of today's.
+edits=()
+for tag in $(images | sed 's/@.*//' | sort -u); do
+  found=$(digest "$tag") && [[ $found =~ ^sha256:[0-9a-f]{64}$ ]] ||
+    { echo "pin-images.sh: $tag has no digest" >&2; exit 1; }
+  edits+=(-e "s#(BASE=|:-|image: )${tag//./\\.}(@sha256:[0-9a-f]{64})?(\}?)\$#\\1$tag@$found\\3#")
+  images | grep -qx "$tag@$found" || echo "$tag@$found"
+done
+sed --in-place -E "${edits[@]}" "${files[@]}"

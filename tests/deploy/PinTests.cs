@@ -12,80 +12,98 @@ namespace StreamingDaemon.DeployTests;
 /// <summary>Base images by digest: <c>deploy/pin-images.sh</c> against a registry of the test's own.</summary>
 public sealed partial class PinTests : IDisposable
 {
-    private static readonly string s_script = Tool.InRepository("deploy", "pin-images.sh");
+    /// <summary>Every file that names an image to pull.</summary>
+    private static readonly string[] s_files =
+        ["Dockerfile", "apache/Dockerfile", "docker-compose.yml", "deploy/kubernetes/seccomp/daemonset.yaml"];
 
     private readonly TempDirectory _directory = new();
+
+    public PinTests()
+    {
+        foreach (var file in s_files.Append("deploy/pin-images.sh"))
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(_directory.File(file))!);
+            File.Copy(Tool.InRepository(file), _directory.File(file));
+        }
+    }
 
     public void Dispose() => _directory.Dispose();
 
     [Fact]
-    public async Task Every_image_that_is_pulled_is_printed_with_the_digest_that_its_tag_has()
+    public async Task No_image_lacks_its_digest_and_a_check_finds_one_that_does()
     {
+        Assert.Equal((0, ""), await Tool.RunAsync(Tool.InRepository("deploy", "pin-images.sh"), "--check"));
+        // The check sees what these tests see.
+        var images = Pulled();
+        Assert.All(images, image => Assert.Matches("^[^@]+:[^@]+@sha256:[0-9a-f]{64}$", image));
+
+        foreach (var image in images)
+        {
+            var tag = image.Split('@')[0];
+            foreach (var file in s_files.Where(file => Read(file).Contains(image, StringComparison.Ordinal)))
+            {
+                var was = Read(file);
+                await File.WriteAllTextAsync(_directory.File(file), was.Replace(image, tag, StringComparison.Ordinal));
+                var (exitCode, said) = await Tool.RunAsync(_directory.File("deploy/pin-images.sh"), "--check");
+                await File.WriteAllTextAsync(_directory.File(file), was);
+                Assert.True(exitCode == 1, $"{file}: {image}");
+                Assert.Contains($"{tag} has no digest", said, StringComparison.Ordinal);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Every_image_that_is_pulled_gets_the_digest_that_its_tag_has()
+    {
+        var tags = Pulled().Select(image => image.Split('@')[0]).ToList();
         using var registry = new Registry(_directory);
 
         var (exitCode, printed, error) = await PinAsync();
 
         Assert.True(exitCode == 0, error);
-        var lines = printed.TrimEnd().Split('\n')
-            .ToDictionary(line => line.Split('=')[0], line => line.Split('=', 2)[1]);
-        Assert.Equal(Pulled().Order(), lines.Values.Select(image => image.Split('@')[0]).Order());
-        Assert.All(lines.Values, image =>
-            Assert.Equal($"sha256:{Registry.DigestOf(image.Split('@')[0])}", image.Split('@')[1]));
-        // Each is a variable that compose takes.
-        var compose = await File.ReadAllTextAsync(Tool.InRepository("docker-compose.yml"));
-        Assert.All(lines.Where(line => line.Key != "SECCOMP_IMAGE"), line => Assert.Contains(
-            $"${{{line.Key}:-{line.Value.Split('@')[0]}}}", compose, StringComparison.Ordinal));
-        Assert.Equal(OfTheDaemonSet().Single(), lines["SECCOMP_IMAGE"].Split('@')[0]);
-
-        var file = _directory.File("images.env");
-        await File.WriteAllTextAsync(file, printed);
-        Assert.Equal((0, ""), await Tool.RunAsync(s_script, "--check", file));
-        foreach (var line in lines)
-        {
-            await File.WriteAllTextAsync(
-                file, printed.Replace(line.Value, line.Value.Split('@')[0], StringComparison.Ordinal));
-            (exitCode, var said) = await Tool.RunAsync(s_script, "--check", file);
-            Assert.Equal(1, exitCode);
-            Assert.Contains($"no digest for {line.Key}", said, StringComparison.Ordinal);
-        }
+        Assert.Equal(tags.Select(tag => $"{tag}@sha256:{Registry.DigestOf(tag)}"), Pulled());
+        Assert.Equal(Pulled().Order(StringComparer.Ordinal),
+            printed.TrimEnd().Split('\n').Order(StringComparer.Ordinal));
+        Assert.Equal((0, ""), await Tool.RunAsync(_directory.File("deploy/pin-images.sh"), "--check"));
+        // What is today's already is not news.
+        Assert.Equal((0, "", ""), await PinAsync());
     }
 
     [Fact]
-    public async Task Registry_that_does_not_know_an_image_pins_nothing()
+    public async Task Registry_that_does_not_know_an_image_changes_nothing()
     {
         using var registry = new Registry(_directory) { Unknown = "/grafana/" };
 
-        var (exitCode, printed, error) = await PinAsync();
+        var (exitCode, _, error) = await PinAsync();
 
         Assert.Equal(1, exitCode);
         Assert.Contains("grafana/grafana", error, StringComparison.Ordinal);
-        Assert.DoesNotContain("grafana", printed, StringComparison.Ordinal);
+        Assert.All(s_files, file => Assert.Equal(File.ReadAllText(Tool.InRepository(file)), Read(file)));
     }
+
+    private string Read(string file) => File.ReadAllText(_directory.File(file));
 
     /// <summary>Images that the files name; the last stage of the daemon's image begins with none.</summary>
-    private static IEnumerable<string> Pulled()
+    private List<string> Pulled()
     {
-        var dockerfiles = ((string[])["Dockerfile", "apache/Dockerfile"])
-            .Select(file => File.ReadAllText(Tool.InRepository(file))).ToList();
+        var dockerfiles = s_files[..2].Select(Read).ToList();
         Assert.All(dockerfiles.SelectMany(text => From().Matches(text)),
             from => Assert.Contains(from.Groups[1].Value, (string[])["${BASE}", "scratch"]));
-        var compose = Yaml.Read(File.ReadAllText(Tool.InRepository("docker-compose.yml")));
-        return dockerfiles.Select(text => Base().Match(text).Groups[1].Value).Concat(OfTheDaemonSet()).Concat(
-            ((YamlMappingNode)compose["services"]).Children.Values
-                .Cast<YamlMappingNode>().Where(service => service.Children.ContainsKey("image"))
-                .Select(service => Default().Match($"{service["image"]}").Groups[1].Value));
-    }
-
-    private static IEnumerable<string> OfTheDaemonSet()
-    {
-        var pod = Manifests.Read(File.ReadAllText(Tool.InRepository("deploy", "kubernetes", "seccomp", "daemonset.yaml")))
+        var services = ((YamlMappingNode)Yaml.Read(Read("docker-compose.yml"))["services"]).Children.Values
+            .Cast<YamlMappingNode>();
+        var pod = Manifests.Read(Read("deploy/kubernetes/seccomp/daemonset.yaml"))
             .OfType<V1DaemonSet>().Single().Spec.Template.Spec;
-        return pod.InitContainers.Concat(pod.Containers).Select(container => container.Image).Distinct();
+        return [.. dockerfiles.Select(text => Base().Match(text).Groups[1].Value)
+            .Concat(services.Select(service => Default().Match(
+                $"{(service.Children.TryGetValue("image", out var image) ? image : service["build"]["args"]["BASE"])}")
+                .Groups[1].Value))
+            .Concat(pod.InitContainers.Concat(pod.Containers).Select(container => container.Image))
+            .Distinct().Order(StringComparer.Ordinal)];
     }
 
     private async Task<(int ExitCode, string Output, string Error)> PinAsync()
     {
-        var start = new ProcessStartInfo(s_script) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(_directory.File("deploy/pin-images.sh")) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["HOME"] = _directory.Path;
         using var process = Process.Start(start)!;
         var output = process.StandardOutput.ReadToEndAsync();

@@ -33,8 +33,6 @@ internal static partial class Reference
         ["sed", var expression] when expression.Split('|') is ["s", var address, _, ""] => NotIn(Manifests, address),
         // A secret into a file or a pipe.
         ["printf", ..] => [],
-        // The file that pin-images.sh has written.
-        ["set", "-a"] or [".", "./images.env"] => [],
         ["install", "-m", "400", "-o", var user, "/dev/null", _] => NotIn(File.ReadAllText(At("Dockerfile")), $"USER {user}:"),
         ["kubectl", "rollout", "status" or "restart" or "undo", var resource] => Resource(resource),
         ["kubectl", "describe", "pods", "--selector", var label] =>
