@@ -67,6 +67,9 @@ install_packages() {
   [ -e /usr/include/liburing.h ] || missing+=(liburing-dev)
   command -v debootstrap >/dev/null || missing+=(debootstrap)
   command -v runc >/dev/null || missing+=(runc)
+  # deploy/test-compose.sh: the engine, and what starts docker-compose.yml.
+  [ -x /usr/sbin/dockerd ] || missing+=(docker.io)
+  command -v docker-compose >/dev/null || missing+=(docker-compose)
   # deploy/pin-images.sh.
   command -v skopeo >/dev/null || missing+=(skopeo)
   # deploy/seccomp/trace.sh, and what counts system calls.

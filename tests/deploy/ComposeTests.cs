@@ -115,6 +115,12 @@ public sealed partial class ComposeTests
         var grace = int.Parse($"{Service("apache")["stop_grace_period"]}".TrimEnd('s'), CultureInfo.InvariantCulture);
         Assert.True(grace > int.Parse(Regex.Match(File.ReadAllText(Tool.InRepository("apache", "Dockerfile")),
             "GracefulShutdownTimeout ([0-9]+)").Groups[1].Value, CultureInfo.InvariantCulture));
+        // Streams that the daemon has taken over still use the network of Apache's container: serve.sh waits for them.
+        Assert.All((string[])["apache", "tls"], name =>
+        {
+            Assert.Equal("/serve.sh", Words(Service(name)["command"])[^1]);
+            Assert.Equal($"{Service("daemon")["stop_grace_period"]}", $"{Service(name)["stop_grace_period"]}");
+        });
     }
 
     [Fact]

@@ -19,6 +19,20 @@ public sealed class ImageLabelTests
     }
 }
 
+/// <summary>docker-compose.yml in Docker's own engine, on base images of this machine's packages.</summary>
+[Trait(NativeDaemon.Trait, NativeDaemon.NativeAot)]
+public sealed class EngineTests
+{
+    [Fact]
+    public async Task Compose_builds_both_images_streams_outlives_a_crash_and_stops_without_cutting_a_stream()
+    {
+        var (exitCode, said) = await Tool.RunAsync(Tool.InRepository("deploy", "test-compose.sh"), NativeDaemon.Binary);
+
+        Assert.True(exitCode == 0, said);
+        Assert.EndsWith("compose runs\n", said, StringComparison.Ordinal);
+    }
+}
+
 /// <summary>The container's image, as far as it can be built and run without an engine.</summary>
 [Trait(NativeDaemon.Trait, NativeDaemon.NativeAot)]
 public sealed class ImageTests
