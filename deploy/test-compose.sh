@@ -2,10 +2,12 @@
 # Builds both images and runs docker-compose.yml with Docker's own engine, of this machine's packages: no registry is asked.
 # The base images are stand-ins, made of the Debian packages that are installed here. The engine is a second one, with
 # addresses and firewall rules of its own, and goes with this script.
-# usage: deploy/test-compose.sh [BINARY]   needs root; without BINARY (Native AOT, linked on this release of Debian) the
-#                                          image's own build publishes one, from the packages that a restore left here.
+# usage: deploy/test-compose.sh BINARY   a Native AOT binary that was linked on this release of Debian, and which the image's
+#                                        build takes for the one that it would publish; needs root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+binary=$(realpath "${1:?usage: deploy/test-compose.sh BINARY}")
 
 fail() { echo "test-compose.sh: $1" >&2; exit 1; }
 needed() { command -v "$1" >/dev/null || fail "$1 is missing: apt-get install $2"; }
@@ -15,9 +17,8 @@ needed clang clang
 needed curl curl
 [ "$(id -u)" -eq 0 ] || fail "needs root, for the engine"
 if [ -z "${IN_NETWORK_OF_ITS_OWN:-}" ]; then
-  exec env IN_NETWORK_OF_ITS_OWN=1 unshare --net --mount "$0" "$@"
+  exec env IN_NETWORK_OF_ITS_OWN=1 unshare --net --mount deploy/test-compose.sh "$binary"
 fi
-binary=${1:+$(realpath "$1")}
 
 work=$(mktemp -d) engine=''
 export DOCKER_HOST=unix://$work/engine.sock COMPOSE_PROJECT_NAME=test
@@ -57,7 +58,7 @@ docker version --format '{{.Server.Version}}'
 echo "== base images"
 mapfile -t wanted < <(dpkg-query --show --showformat '${Essential} ${Package}\n' | sed -n 's/^yes //p')
 wanted+=(apt mawk ca-certificates curl libssl3 make apache2 apache2-dev apache2-ssl-dev libapache2-mod-php clang zlib1g-dev
-  python3 "$(dpkg-query --show --showformat '${Package}\n' 'libicu[0-9]*' | head -n 1)")
+  python3)
 mapfile -t packages < <(apt-cache depends --recurse --installed --no-recommends --no-suggests --no-conflicts --no-breaks \
   --no-replaces --no-enhances "${wanted[@]}" | grep '^[a-z0-9]' | sort -u)
 base=$work/base
@@ -99,29 +100,18 @@ for log in access other_vhosts_access; do ln -s /dev/stdout "$base/var/log/apach
 ln -s /dev/stderr "$base/var/log/apache2/error.log"
 mkdir -p "$base"/run/apache2 "$base"/run/lock/apache2
 chmod 1777 "$base"/var/{log/apache2,www/html} "$base"/run/{apache2,lock/apache2}
-environment=(--change 'ENV DOTNET_CLI_TELEMETRY_OPTOUT=1')
-if [ -n "$binary" ]; then
-  # Published before: the rest of the build is the same.
-  mkdir "$base/published"
-  cp "$binary" "$(dirname "$binary")"/{THIRD-PARTY-NOTICES.txt,streaming-daemon.cdx.json} "$base/published/"
-  cat >"$base/usr/bin/dotnet" <<'PUBLISHED'
+# Published before: the rest of the build is the same.
+mkdir "$base/published"
+cp "$binary" "$(dirname "$binary")"/{THIRD-PARTY-NOTICES.txt,streaming-daemon.cdx.json} "$base/published/"
+cat >"$base/usr/bin/dotnet" <<'PUBLISHED'
 #!/bin/sh
 while [ "$1" != -o ]; do shift; done
 cp -r /published "$2"
 PUBLISHED
-  chmod +x "$base/usr/bin/dotnet"
-else
-  sdk=$(dirname "$(readlink -f "$(command -v dotnet)")")
-  mkdir -p "$base/usr/share/dotnet" "$base/root/.nuget"
-  cp -r "$sdk/." "$base/usr/share/dotnet/"
-  ln -sf /usr/share/dotnet/dotnet "$base/usr/bin/dotnet"
-  cp -r "${NUGET_PACKAGES:-$HOME/.nuget/packages}" "$base/root/.nuget/packages"
-  # It asks a registry.
-  environment+=(--change 'ENV NuGetAudit=false')
-fi
+chmod +x "$base/usr/bin/dotnet"
 du -sh "$base" | sed 's/\t.*//'
 tar --create --directory "$base" . |
-  docker import "${environment[@]}" --change 'CMD ["apache2-foreground"]' - stand-in >/dev/null
+  docker import --change 'CMD ["apache2-foreground"]' - stand-in >/dev/null
 rm -r "$base"
 export BASE_IMAGE=stand-in APACHE_BASE_IMAGE=stand-in
 
