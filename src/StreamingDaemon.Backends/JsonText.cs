@@ -29,7 +29,7 @@ public static class JsonText
         catch (InvalidOperationException)
         {
             // Rare, so an exception is cheap enough.
-            return Decode(reader.ValueSpan);
+            return Encoding.UTF8.GetString(Decode(reader.ValueSpan));
         }
     }
 
@@ -106,12 +106,12 @@ public static class JsonText
         return json;
     }
 
-    private static string Decode(ReadOnlySpan<byte> escaped)
+    /// <summary>Decodes a string that the framework refuses.</summary>
+    /// <param name="escaped">The string without its quotes; its escapes are well formed.</param>
+    public static ReadOnlySpan<byte> Decode(ReadOnlySpan<byte> escaped)
     {
-        var buffer = ArrayPool<byte>.Shared.Rent(3 * escaped.Length);
-        var text = Encoding.UTF8.GetString(buffer, 0, Decode(escaped, buffer));
-        ArrayPool<byte>.Shared.Return(buffer);
-        return text;
+        var decoded = new byte[3 * escaped.Length];
+        return decoded.AsSpan(0, Decode(escaped, decoded));
     }
 
     private static int DecodeEscape(ReadOnlySpan<byte> escaped, out Rune rune)

@@ -74,26 +74,21 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
     }
 
     /// <summary>Back to the state at <see cref="Save"/>.</summary>
-    public void Restore() => _parts.Restore(_eventStart);
+    public void Restore()
+    {
+        _parts.Restore(_eventStart);
+        LacksDelta = false;
+    }
 
     /// <summary>No more text comes.</summary>
     public void Flush() => _parts.Flush();
 
-    /// <summary>Reads the field that the reader is at, if it holds token counts that the stream
-    /// shows.</summary>
-    /// <returns>False if it does not: nothing was read.</returns>
-    public bool TryReadUsage(ref Utf8JsonReader reader)
-    {
-        if (Usage is null
-            || (!JsonText.Equals(ref reader, "usage"u8) && !JsonText.Equals(ref reader, "usageMetadata"u8)))
-        {
-            return false;
-        }
+    /// <inheritdoc cref="TokenUsage.TryReadField"/>
+    public bool TryReadUsage(ref Utf8JsonReader reader) => Usage?.TryReadField(ref reader) == true;
 
-        reader.Read();
-        Usage.Read(ref reader);
-        return true;
-    }
+    /// <inheritdoc cref="FinishReasons.NameFailed"/>
+    public readonly string? FailedReason(string secret) =>
+        FinishReasons.NameFailed(FinishReason, NativeFinishReason, secret);
 
     /// <summary>Reads the field that the reader is at, if it is a finish reason beside the choices.</summary>
     /// <returns>False if it is not: nothing was read.</returns>
@@ -273,6 +268,11 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
             reader.Read();
             choice.IsFailed |= JsonValue.Is(ref reader, "error"u8);
             reader.Skip();
+        }
+        else if (JsonText.Equals(ref reader, "messages"u8))
+        {
+            reader.Read();
+            choice.IsFailed |= MessageList.Read(ref _parts, ref reader, ref choice.HasDelta);
         }
         else if (!TryReadUsage(ref reader))
         {

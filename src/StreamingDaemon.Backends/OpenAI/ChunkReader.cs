@@ -220,7 +220,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     {
         var (start, parts) = ((int)reader.TokenStartIndex, _choices.Parts);
         var signs = new ErrorSigns { IsOtherEvent = isOther };
-        var isArray = false;
+        var (isArray, isForeign) = (false, false);
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             if (JsonText.Equals(ref reader, "choices"u8))
@@ -228,7 +228,12 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
                 reader.Read();
                 signs.HasChoicesField = true;
                 isArray = reader.TokenType == JsonTokenType.StartArray;
+                isForeign |= PlainChunk.IsNumbered(reader);
                 signs.HasChoices |= _choices.ReadAll(ref reader, json);
+            }
+            else if (reader.ValueSpan.Length == 7 && PlainChunk.TrySkip(ref reader))
+            {
+                isForeign = true;
             }
             else if (reader.ValueSpan.Length == 6 && JsonText.Equals(ref reader, "x_groq"u8))
             {
@@ -242,17 +247,26 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         }
 
         var value = json[start..(int)reader.BytesConsumed];
+        if (isForeign)
+        {
+            _choices.Restore();
+            return ReadEnveloped(PlainChunk.Of(value), isOther);
+        }
+
         var isBlank = signs.IsErrorIfBlank && parts == _choices.Parts && _choices.FinishReason is null;
         if (signs.IsError || _choices.IsFailed || isBlank)
         {
-            Error = UpstreamErrorCode.FromBody(value, secret) ?? FailedReason();
+            // The error itself may be a string beside its status.
+            if (signs.EnvelopeAt is { } at && json[at] == (byte)'"' && ReadEnveloped(json[at..], isOther))
+                return true;
+            Error = UpstreamErrorCode.FromBody(value, secret) ?? _choices.FailedReason(secret);
             LacksModel = signs.IsError && MissingModel.IsNamed(value);
             return true;
         }
 
         _isEnd |= signs.IsEnd && !signs.HasChoicesField && HasAnswer;
-        if (signs.EnvelopeAt is { } at && !signs.HasChoicesField)
-            return ReadEnveloped(json[at..], isOther);
+        if (signs.EnvelopeAt is { } innerAt && !signs.HasChoicesField)
+            return ReadEnveloped(json[innerAt..], isOther);
         // An event of another name without choices is none: a ping, a status.
         if (_chunks is not null && (isArray || signs.HasChoices || !isOther))
             _chunks.Add(value, isArray && !_choices.LacksDelta, _choices.SawDelta);
@@ -267,17 +281,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         reader.Read();
         if (reader.TokenType == JsonTokenType.StartObject)
             return ReadRoot(ref reader, json, isOther);
-        var inner = new byte[3 * reader.ValueSpan.Length];
-        var length = JsonText.Decode(reader.ValueSpan, inner);
-        return ReadValue(inner.AsSpan(0, length), isOther, out _) == EventKind.Error;
-    }
-
-    /// <summary>The finish reason that says that the provider failed.</summary>
-    private string? FailedReason()
-    {
-        var reason = FinishReason;
-        var native = UpstreamErrorCode.Name(_choices.NativeFinishReason, secret);
-        return reason is null || native is null || native == reason ? reason ?? native : $"{reason}/{native}";
+        return ReadValue(JsonText.Decode(reader.ValueSpan), isOther, out _) == EventKind.Error;
     }
 
     private bool TryTakeLast(out StreamDelta delta)

@@ -71,7 +71,8 @@ internal struct ErrorSigns
 
     /// <summary>Signs that count only if nothing says that the event is something else.</summary>
     private readonly bool IsLikelyAlone => !IsOtherEvent
-        && ((_hasMessage && !_isNotYet && !IsEnd && EnvelopeAt is null) || (_isWrapped && !HasChoicesField));
+        && ((_hasMessage && !_isNotYet && !IsEnd && (EnvelopeAt is null || HasChoicesField))
+            || (_isWrapped && !HasChoicesField));
 
     /// <inheritdoc cref="IEventReader.IsError"/>
     public static bool AreIn(ReadOnlySpan<byte> data)
@@ -224,8 +225,8 @@ internal struct ErrorSigns
             _isLikely |= isTrue || ErrorWrapper.Read(ref reader, ref _envelopeAt);
         else if (isFailure)
             _isLikely |= !JsonValue.IsNoError(ref reader);
-        else if (isResult && reader.TokenType == JsonTokenType.String)
-            _isLikely |= JsonValue.Is(ref reader, "error"u8) || JsonValue.Is(ref reader, "failed"u8);
+        else if (isResult && (JsonValue.Is(ref reader, "error"u8) || JsonValue.Is(ref reader, "failed"u8)))
+            _isLikely = true;
         else
             _isWrapped |= ErrorWrapper.Read(ref reader, ref _envelopeAt);
     }
@@ -266,6 +267,7 @@ internal struct ErrorSigns
     {
         if (reader.TokenType != JsonTokenType.String)
             return;
+        ErrorWrapper.Note(ref reader, ref _envelopeAt);
         var message = SignWords.IsShort(ref reader) ? JsonText.Read(ref reader) : null;
         var isSuccess = message is not null && SignWords.SaysSuccess(message);
         IsEnd |= message == "[DONE]";

@@ -18,12 +18,17 @@ internal static class ErrorWrapper
     public static bool Read(ref Utf8JsonReader reader, ref int? chunkAt, int depth = 1)
     {
         if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            Note(ref reader, ref chunkAt);
             return false;
+        }
+
         var (start, hasError) = ((int)reader.TokenStartIndex, false);
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             var isError = reader.ValueSpan.Length == "error"u8.Length && ErrorSigns.IsErrorName(ref reader);
-            var isChoices = !isError && JsonText.Equals(ref reader, "choices"u8);
+            var isChoices = !isError && (JsonText.Equals(ref reader, "choices"u8)
+                || JsonText.Equals(ref reader, "Choices"u8));
             var isType = reader.ValueSpan.Length == "__type"u8.Length
                 && JsonText.Equals(ref reader, "__type"u8);
             var isWrapper = depth < Deepest && IsUsual(ref reader);
@@ -41,6 +46,17 @@ internal static class ErrorWrapper
         }
 
         return hasError;
+    }
+
+    /// <summary>Notes a string that holds an object with choices or an error.</summary>
+    public static void Note(ref Utf8JsonReader reader, ref int? chunkAt)
+    {
+        if (reader.TokenType == JsonTokenType.String && reader.ValueSpan.StartsWith((byte)'{')
+            && (reader.ValueSpan.IndexOf("\\\"choices\\\""u8) >= 0
+                || reader.ValueSpan.IndexOf("\\\"error\\\""u8) >= 0))
+        {
+            chunkAt ??= (int)reader.TokenStartIndex;
+        }
     }
 
     /// <summary>What may be the next line of an event that was cut: a gateway lost its upstream, and wrote an

@@ -111,4 +111,15 @@ internal static class FinishReasons
 
         return type;
     }
+
+    /// <summary>The finish reason that says that the provider failed; null if it is no name.</summary>
+    /// <param name="reason">The API's.</param>
+    /// <param name="native">The provider's own.</param>
+    /// <param name="secret">The key, which it must not contain.</param>
+    public static string? NameFailed(string? reason, string? native, string secret)
+    {
+        reason = UpstreamErrorCode.Name(reason, secret);
+        native = UpstreamErrorCode.Name(native, secret);
+        return reason is null || native is null || native == reason ? reason ?? native : $"{reason}/{native}";
+    }
 }

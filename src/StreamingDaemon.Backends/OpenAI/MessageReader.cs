@@ -199,6 +199,10 @@ internal static class MessageReader
             case JsonTokenType.StartObject or JsonTokenType.StartArray when reader.CurrentDepth > DeepestPart:
                 reader.Skip();
                 break;
+            case JsonTokenType.StartObject when PlainChunk.IsNumbered(reader):
+                while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName && reader.Read())
+                    ReadParts(ref parts, ref reader, isReasoning);
+                break;
             case JsonTokenType.StartObject:
                 ReadPart(ref parts, ref reader, isReasoning);
                 break;

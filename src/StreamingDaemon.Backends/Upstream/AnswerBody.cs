@@ -179,13 +179,13 @@ internal static class AnswerBody
     {
         if (begun.StartsWith("\ufeff"u8))
             begun = begun[3..];
-        begun = begun.TrimStart(" \t\r\n"u8);
+        begun = begun.TrimStart(" \t\r\n\u001e"u8);
         if (begun.IndexOf((byte)'\n') is not (>= 0 and var end))
             return null;
         var line = begun[..end].TrimEnd(" \t\r"u8);
         if (line[0] != (byte)'{' || line[^1] != (byte)'}')
             return false;
-        if (begun[end..].TrimStart(" \t\r\n"u8).IsEmpty)
+        if (begun[end..].TrimStart(" \t\r\n\u001e"u8).IsEmpty)
             return null;
         try
         {
@@ -205,7 +205,7 @@ internal static class AnswerBody
     {
         if (begun.StartsWith("\ufeff"u8))
             begun = begun[3..];
-        begun = begun.TrimStart(" \t\r\n"u8);
+        begun = begun.TrimStart(" \t\r\n\u001e"u8);
         if (begun.IsEmpty)
             return isEnd ? BodyKind.Empty : null;
         if (begun[0] is (byte)'{' or (byte)'[')

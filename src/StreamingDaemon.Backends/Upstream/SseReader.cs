@@ -217,6 +217,9 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
             return false;
         }
 
+        // RFC 7464: each object of a JSON text sequence begins with a record separator.
+        if (line[0] == 0x1e && line.Length > 1)
+            line = line[1..];
         var value = line;
         if (line[0] is not ((byte)'{' or (byte)'['))
         {
