@@ -38,7 +38,7 @@ internal sealed class Dialer
     private readonly Dictionary<IPAddress, long> _slow = [];
 
     /// <param name="resolve">Finds a host's addresses; null for the system's resolver.</param>
-    public Dialer(Resolver? resolve = null) => _resolve = resolve ?? Dns.GetHostAddressesAsync;
+    public Dialer(Resolver? resolve = null) => _resolve = resolve ?? new HostResolver().ResolveAsync;
 
     /// <summary>Finds a host's addresses, the best first.</summary>
     public delegate Task<IPAddress[]> Resolver(string host, CancellationToken cancellationToken);
