@@ -56,7 +56,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
         var start = Stopwatch.GetTimestamp();
         // Retries send the same bytes, which take half as much as the texts.
         using var body = WriteBody(request);
-        var isRenewed = false;
+        var (isRenewed, isOtherVersion) = (false, false);
         for (var retries = 0; ; retries++)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -77,7 +77,17 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
                     _failures.OnAnswer();
                 failed = _failures.FromSending(exception);
                 if (_transport.OnFailure(exception))
+                {
                     failed = failed with { ShouldRetry = true };
+                    if (!isOtherVersion)
+                    {
+                        // In another version it is another request, which does not count as a retry.
+                        isOtherVersion = true;
+                        sink.OnRetry(failed.Fault!.Value);
+                        retries--;
+                        continue;
+                    }
+                }
             }
 
             var result = failed ?? await ReadAsync(response!, request, body, sink, cancellationToken);

@@ -93,11 +93,10 @@ internal sealed class HttpVersionProbe
     public bool OnFailure(Exception exception)
     {
         var error = UpstreamCause.Find<HttpRequestException>(exception)?.HttpRequestError;
-        var http2Error = UpstreamCause.Find<HttpProtocolException>(exception)?.ErrorCode;
         lock (_gate)
         {
             if (error == HttpRequestError.VersionNegotiationError
-                || http2Error == UpstreamFailures.Http11Required)
+                || UpstreamFailures.IsHttp11Required(exception))
             {
                 // The client also gives this error if HTTP/1.1 came in answer to the preface.
                 var wasHttp2 = _known != HttpVersion.Version11;

@@ -17,7 +17,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     internal const string ErrorUnder200 = "the upstream answered with an error under";
 
     /// <summary>RFC 9113, section 7: use HTTP/1.1.</summary>
-    internal const long Http11Required = 0xd;
+    private const long Http11Required = 0xd;
 
     /// <summary>RFC 9113, section 7. The HTTP client also gives it to the streams of a connection that did
     /// not answer a ping.</summary>
@@ -47,6 +47,10 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     public static bool MayBeClientCertificate(BackendResult result) => result.Fault is UpstreamFault.Tls
         or UpstreamFault.Reset or UpstreamFault.Unauthorized or UpstreamFault.ClientError;
 
+    /// <summary>The server has HTTP/2, but not for this request.</summary>
+    public static bool IsHttp11Required(Exception exception) =>
+        UpstreamCause.Find<HttpProtocolException>(exception)?.ErrorCode == Http11Required;
+
     /// <summary>The request got no answer.</summary>
     public BackendResult FromSending(Exception exception)
     {
@@ -54,7 +58,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
         {
             return exception.InnerException is TimeoutException
                 ? new BackendResult(StreamOutcome.UpstreamTimeout,
-                    $"no connection to the upstream within {options.ConnectTimeoutMs} ms")
+                    $"no connection to the upstream{Through} within {options.ConnectTimeoutMs} ms")
                 {
                     Fault = UpstreamFault.ConnectTimeout,
                 }
@@ -71,6 +75,10 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
             ShouldRetry = IsRefusedByProxy(exception) ? false : null,
         };
     }
+
+    private string Through => options.Proxy is { } proxy && options.SocketPath is null
+        ? $" through the proxy of {proxy.Variable}"
+        : "";
 
     /// <summary>The answer broke off or became unreadable.</summary>
     public static BackendResult FromReading(Exception exception, int status) =>

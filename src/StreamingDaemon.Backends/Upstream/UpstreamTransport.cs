@@ -21,6 +21,10 @@ internal sealed class UpstreamTransport : IDisposable
     /// <summary>OpenSSL's state and the buffers around it take four fifths of this.</summary>
     private const int Http1TlsBytes = 112 * 1024;
 
+    /// <summary>How long HTTP/1.1 is used after a server asked for it, ms: as long as its connections
+    /// live.</summary>
+    private const int Http11ForMs = 10 * 60 * 1000;
+
     private readonly UpstreamOptions _options;
     private readonly Dialer _dialer;
     private readonly UpstreamProxy? _proxy;
@@ -29,6 +33,7 @@ internal sealed class UpstreamTransport : IDisposable
     private readonly Version _version;
     private readonly HttpVersionPolicy _versionPolicy;
     private readonly bool _isTls;
+    private long _http11Until;
     private bool _isConnectionEach;
     private bool _speaksHttp2;
     private UpstreamTlsFiles _files;
@@ -89,7 +94,8 @@ internal sealed class UpstreamTransport : IDisposable
     public Task<HttpResponseMessage> SendAsync(
         HttpRequestMessage request, CancellationToken cancellationToken)
     {
-        var version = _probe is null ? _version : _probe.Known;
+        var version = _probe is not null ? _probe.Known
+            : Environment.TickCount64 < Volatile.Read(ref _http11Until) ? HttpVersion.Version11 : _version;
         return version is null
             ? SendAfterProbeAsync(request, cancellationToken)
             : SendAsync(request, version, cancellationToken);
@@ -111,7 +117,16 @@ internal sealed class UpstreamTransport : IDisposable
 
     /// <summary>A request brought no response head.</summary>
     /// <returns>True if another HTTP version may do, and the next request tries it.</returns>
-    public bool OnFailure(Exception exception) => _probe?.OnFailure(exception) ?? false;
+    public bool OnFailure(Exception exception)
+    {
+        if (_probe is not null)
+            return _probe.OnFailure(exception);
+        if (!_isTls || _options.Http2Enabled is not null || !UpstreamFailures.IsHttp11Required(exception))
+            return false;
+        // ALPN chose HTTP/2, but not every server behind the address has it. The client does not fall back.
+        Volatile.Write(ref _http11Until, Environment.TickCount64 + Http11ForMs);
+        return true;
+    }
 
     private Task<HttpResponseMessage> SendAsync(
         HttpRequestMessage request, Version version, CancellationToken cancellationToken)
@@ -209,13 +224,18 @@ internal sealed class UpstreamTransport : IDisposable
         // The handler adds TLS if the scheme asks for it.
         if (options.SocketPath is { } path)
             handler.ConnectCallback = (_, token) => UpstreamSocket.ConnectAsync(path, token);
-        else if (standby is not null)
-            handler.ConnectCallback = (context, token) => standby.ConnectAsync(context.DnsEndPoint, token);
         else
-            handler.ConnectCallback = (context, token) => DialAsync(dialer, context.DnsEndPoint, token);
+            handler.ConnectCallback = (context, token) => ConnectAsync(context, standby, dialer, token);
         handler.SslOptions = tls.CreateOptions();
         return handler;
     }
+
+    /// <summary>What stands by has agreed on HTTP/2.</summary>
+    private static ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, Preconnector? standby,
+        Dialer dialer, CancellationToken cancellationToken) =>
+        standby is not null && context.InitialRequestMessage.Version.Major >= 2
+            ? standby.ConnectAsync(context.DnsEndPoint, cancellationToken)
+            : DialAsync(dialer, context.DnsEndPoint, cancellationToken);
 
     private static async ValueTask<Stream> DialAsync(
         Dialer dialer, DnsEndPoint host, CancellationToken cancellationToken) =>

@@ -139,6 +139,49 @@ public sealed class HttpVersionTests
     }
 
     [Fact]
+    public async Task Server_with_TLS_that_wants_HTTP_1_for_the_request_gets_it_at_once_and_is_remembered()
+    {
+        await using var upstream = await BackendUnderTest.StartAsync(FakeLlmTransport.Http2Tls,
+            options => options with { Http2Enabled = null, MaxRetries = 0 }, Http11Alone);
+        for (var i = 0; i < 3; i++)
+        {
+            upstream.Sink = new RecordingSink();
+            Assert.Equal(StreamOutcome.Completed, (await upstream.StreamAsync()).Outcome);
+        }
+
+        Assert.Equal(["HTTP/2", "HTTP/1.1", "HTTP/1.1", "HTTP/1.1"],
+            upstream.Server.Requests.Select(request => request.Protocol));
+    }
+
+    [Fact]
+    public async Task Server_that_wants_HTTP_1_is_an_error_that_names_the_option_if_HTTP_2_was_chosen()
+    {
+        await using var upstream = await BackendUnderTest.StartAsync(FakeLlmTransport.Http2Tls,
+            options => options with { Http2Enabled = true }, Http11Alone);
+        var result = await upstream.StreamAsync();
+        Assert.Equal(UpstreamFault.Protocol, result.Fault);
+        Assert.Contains("OPENAI_HTTP2_ENABLED=false", result.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Server_that_sends_settings_and_wants_HTTP_1_is_asked_again_without_a_retry()
+    {
+        // SETTINGS, then GOAWAY with HTTP_1_1_REQUIRED.
+        await using var server = new Http1Server(
+            "\0\0\0\u0004\0\0\0\0\0" + "\0\0\u0008\u0007\0\0\0\0\0\0\0\0\0\0\0\0\u000d");
+        using var backend = BackendUnderTest.WithoutBackoff(new OpenAIOptions
+        {
+            ApiKey = "",
+            ApiBase = new Uri($"http://127.0.0.1:{server.Port}/v1"),
+            MaxRetries = 0,
+        });
+        var sink = new RecordingSink();
+        Assert.Equal(StreamOutcome.Completed,
+            (await backend.StreamAsync(BackendUnderTest.Prompt, sink, default).WithinLimit()).Outcome);
+        Assert.Equal("Hi", sink.Whole);
+    }
+
+    [Fact]
     public async Task Address_that_refuses_is_an_upstream_that_cannot_be_reached()
     {
         var port = await UnusedPortAsync();
@@ -199,6 +242,19 @@ public sealed class HttpVersionTests
     {
         await using var server = new BrokenServer(BrokenServerKind.HangsUp);
         return server.BaseAddress().Port;
+    }
+
+    private static async Task Http11Alone(FakeLlmExchange exchange)
+    {
+        if (exchange.Request.Protocol == "HTTP/2")
+        {
+            exchange.ResetStream(0xd);
+            return;
+        }
+
+        await exchange.StartAsync();
+        await exchange.SendDeltaAsync("Hi");
+        await exchange.SendDoneAsync();
     }
 
     /// <summary>HTTP/1.1 with one answer; tells the preface of HTTP/2 what it is told to, then hangs up;

@@ -146,9 +146,21 @@ public sealed class UpstreamProxyTests
         Assert.Contains($"HTTPS_PROXY: the proxy answered HTTP {status}", result.Reason, StringComparison.Ordinal);
     }
 
-    private static OpenAIBackend Through(string proxy, string scheme) =>
+    [Fact]
+    public async Task Proxy_that_stays_silent_is_named_after_the_time_limit_for_a_connection()
+    {
+        await using var proxy = new BrokenServer(BrokenServerKind.Mute);
+        using var backend = Through(proxy.BaseAddress().Authority, "https", connectTimeoutMs: 200);
+        var result = await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit();
+        Assert.Equal(UpstreamFault.ConnectTimeout, result.Fault);
+        Assert.StartsWith("no connection to the upstream through the proxy of HTTPS_PROXY within 200 ms",
+            result.Reason, StringComparison.Ordinal);
+    }
+
+    private static OpenAIBackend Through(string proxy, string scheme, int connectTimeoutMs = 10_000) =>
         BackendUnderTest.WithoutBackoff(new OpenAIOptions
         {
+            ConnectTimeoutMs = connectTimeoutMs,
             ApiKey = BackendUnderTest.ApiKey,
             ApiBase = new Uri(scheme + "://llm.example/v1"),
             InsecureSsl = true,
