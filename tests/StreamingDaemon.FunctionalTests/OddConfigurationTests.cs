@@ -132,6 +132,34 @@ public sealed class OddConfigurationTests : IDisposable
         Assert.Contains("streaming-daemon.toml: is a directory", output, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("DELIVERY__CA_FILE")]
+    [InlineData("ANSWERS__REDIS_CA_FILE")]
+    [Trait("Needs", "Tools")]
+    public async Task Authorities_that_do_not_answer_end_start_and_check_with_a_sentence(string option)
+    {
+        await File.WriteAllTextAsync(_file, "");
+        using var held = await HeldOpen.OfAsync(_directory, _file);
+        var environment = new Dictionary<string, string>
+        {
+            ["STREAMING_DAEMON_ANSWERS__STORE"] = "redis",
+            ["STREAMING_DAEMON_ANSWERS__REDIS"] = "127.0.0.1:1",
+            ["STREAMING_DAEMON_ANSWERS__REDIS_TLS"] = "true",
+            ["STREAMING_DAEMON_DELIVERY__URL"] = "https://127.0.0.1:1/",
+            ["STREAMING_DAEMON_DELIVERY__SECRET"] = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0",
+            ["STREAMING_DAEMON_DELIVERY__SPOOL_DIR"] = _directory.File("spool"),
+            [$"STREAMING_DAEMON_{option}"] = _file,
+        };
+
+        foreach (var command in (string[][])[["--socket", _directory.File("s")], ["check"]])
+        {
+            var (exitCode, _, error) = await DaemonProcess.RunAsync(environment, command);
+
+            Assert.Equal(2, exitCode);
+            Assert.Contains($"{_file}: does not answer", error, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     [Trait("Needs", "Tools")]
     public async Task File_that_does_not_answer_ends_start_and_check_with_a_sentence()

@@ -142,12 +142,29 @@ internal static class DaemonOptionsLoader
         return options;
     }
 
+    /// <summary>Here too, although whoever connects reads it: a file that does not answer is given up only
+    /// here.</summary>
+    private static void CheckAuthorities(string option, string? path, ConfigurationErrors errors)
+    {
+        if (path is not null && RegularFile.TryRead(path, out _) is { } problem)
+            errors.Add(option, $"{ShownValue.Of(path)}: {problem}");
+    }
+
     private static void CheckTogether(DaemonOptions options, ConfigurationErrors errors)
     {
         if (options.Answers is { Store: AnswerStoreKind.Redis, RedisPasswordFile: { } file }
             && SecretFile.TryRead(file, out _) is { } unreadable)
         {
             errors.Add("answers.redis_password_file", $"{ShownValue.Of(file)}: {unreadable}");
+        }
+
+        if (options.Answers is { Store: AnswerStoreKind.Redis, RedisTls: true })
+            CheckAuthorities("answers.redis_ca_file", options.Answers.RedisCaFile, errors);
+        if (options.Delivery.Url is not null)
+        {
+            CheckAuthorities("delivery.ca_file", options.Delivery.CaFile, errors);
+            // Only to see that its file system answers.
+            _ = RegularFile.Exists(options.Delivery.SpoolDir);
         }
 
         var (kind, settings) = options.Backends.Of(options.Backend.Name);
