@@ -46,6 +46,21 @@ public sealed partial class HandoffServer
         }
     }
 
+    /// <summary>Calls compute for so long that streams would wait for each other.</summary>
+    private void LeaveCallsToWorkers(EventLoop loop)
+    {
+        try
+        {
+            // Workers are threads: if the system gives none, calls that are left to them wait.
+            ServerThread.Start("probe", static () => { }, _options);
+            loop.Clients.Calls.UseWorkers();
+        }
+        catch (HandoffServerException)
+        {
+            // No thread is available: the next look tries again.
+        }
+    }
+
     private void TakeOver(EventLoop loop, long call, bool isSpare)
     {
         IoUring ring;

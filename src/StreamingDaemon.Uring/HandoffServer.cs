@@ -212,6 +212,7 @@ public sealed partial class HandoffServer
         {
             loop = new EventLoop(_options, _handler, _counters[index], _places, _threads!);
             loop.Clients.Calls.Replace = call => ReplaceThread(index, call);
+            loop.Clients.Calls.OnCostly = () => LeaveCallsToWorkers(loop);
         }
         catch (Exception e)
         {

@@ -12,8 +12,8 @@ namespace StreamingDaemon.Uring.Clients;
 /// client (MSG_DONTWAIT), but each waits for the lock. Another process with a descriptor of the socket can
 /// hold that lock for ever: a send from memory that faults does. Each is a system call of its own, so that
 /// it is known which one hangs. None is part of an enter, which would hang with its whole batch. A thread
-/// that hangs in one is replaced. For a while after that, the kernel's workers make these calls
-/// (IOSQE_ASYNC): they cost more, but a hang harms only its own client.
+/// that hangs in one, or computes in it, is replaced. For a while after that, the kernel's workers make these
+/// calls (IOSQE_ASYNC): they cost more, but a hang harms only its own client.
 /// </summary>
 internal sealed unsafe class ClientCalls : IHangWatched
 {
@@ -25,6 +25,7 @@ internal sealed unsafe class ClientCalls : IHangWatched
     private readonly LoopContext _loop;
     private readonly ConcurrentQueue<ReturnedCall> _returned = new();
     private readonly HangWatch _hangWatch = new();
+    private readonly CostWatch _costWatch = new();
 
     /// <summary>The one buffer that all lingering clients are read into: nobody looks at these
     /// bytes.</summary>
@@ -58,6 +59,10 @@ internal sealed unsafe class ClientCalls : IHangWatched
     /// loop runs.</summary>
     public Action<long>? Replace { get; set; }
 
+    /// <summary>Called if calls return but compute for long, by the thread that watches. Set before the loop
+    /// runs.</summary>
+    public Action? OnCostly { get; set; }
+
     /// <summary>Threads of this loop that were left behind. From any thread.</summary>
     public HungThreads HungThreads => new(Volatile.Read(ref _hungNow), Volatile.Read(ref _hungEver));
 
@@ -68,9 +73,12 @@ internal sealed unsafe class ClientCalls : IHangWatched
 
     void IHangWatched.LookForHang()
     {
-        var call = Volatile.Read(ref _call);
-        if (_hangWatch.Hangs(call, Volatile.Read(ref _threadId)))
+        var (call, threadId) = (Volatile.Read(ref _call), Volatile.Read(ref _threadId));
+        var cost = _costWatch.Look(call, threadId);
+        if (cost == CallCost.OneCall || _hangWatch.Hangs(call, threadId))
             Replace?.Invoke(call);
+        else if (cost == CallCost.Calls)
+            OnCostly?.Invoke();
     }
 
     /// <summary>The calling thread makes the calls from now on.</summary>
@@ -114,6 +122,16 @@ internal sealed unsafe class ClientCalls : IHangWatched
             _usesWorkers = false;
     }
 
+    /// <summary>Has the kernel's workers make the calls for a while. From any thread: if the loop decides at
+    /// the same moment to leave them, the next look finds that.</summary>
+    public void UseWorkers()
+    {
+        var untilMs = LoopContext.ClockMs() + WorkersForMs;
+        if (Volatile.Read(ref _usesWorkersUntilMs) < untilMs)
+            Volatile.Write(ref _usesWorkersUntilMs, untilMs);
+        Volatile.Write(ref _usesWorkers, true);
+    }
+
     /// <summary>Takes over the loop from a thread that hangs in the call of that number. On the new
     /// thread. If the system gives no thread, the kernel has no workers either: calls left to them would
     /// wait.</summary>
@@ -128,8 +146,7 @@ internal sealed unsafe class ClientCalls : IHangWatched
         _loop.ReadClock();
         if (!mayUseWorkers)
             return true;
-        _usesWorkers = true;
-        _usesWorkersUntilMs = Math.Max(_usesWorkersUntilMs, _loop.NowMs + WorkersForMs);
+        UseWorkers();
         return true;
     }
 

@@ -1,0 +1,26 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Uring.Interop;
+
+/// <summary>How long a thread has run on a core.</summary>
+internal static unsafe partial class ThreadTime
+{
+    // CPUCLOCK_PERTHREAD_MASK and CPUCLOCK_SCHED (include/linux/posix-timers.h): the clock of a thread, which
+    // pthread_getcpuclockid(3) makes in the same way.
+    private const int ThreadClock = 6;
+    private const int ThreadShift = 3;
+    private const long NanosecondsPerSecond = 1_000_000_000;
+
+    [LibraryImport("libc", EntryPoint = "clock_gettime")]
+    private static partial int ClockGetTime(int clock, long* time);
+
+    /// <summary>In user code and in the kernel, nanoseconds.</summary>
+    /// <param name="threadId">The kernel's number of a thread of this process, gettid(2).</param>
+    /// <returns>0 if there is no such thread.</returns>
+    public static long Of(int threadId)
+    {
+        var time = stackalloc long[2];
+        return ClockGetTime((~threadId << ThreadShift) | ThreadClock, time) == 0
+            ? (time[0] * NanosecondsPerSecond) + time[1] : 0;
+    }
+}
