@@ -11,6 +11,9 @@ public record StreamRequest
         new Dictionary<string, ReadOnlyMemory<byte>>());
 
     private string? _requestId;
+    private RareFields? _rare;
+    private long _maxTokens;
+    private double _temperature = double.NaN;
 
     /// <summary>Correlates logs, error events and the upstream's own logs. If unset, it is made on first read
     /// and then kept.</summary>
@@ -31,7 +34,11 @@ public record StreamRequest
 
     /// <summary>The W3C trace context of the application's request, for the log; null if it sent none.
     /// </summary>
-    public string? Traceparent { get; set; }
+    public string? Traceparent
+    {
+        get => _rare?.Traceparent;
+        set => _rare = Rare with { Traceparent = value };
+    }
 
     /// <summary>The application's user.</summary>
     public UserId UserId { get; set; }
@@ -43,27 +50,51 @@ public record StreamRequest
     public Conversation? Messages { get; set; }
 
     /// <summary>A system message, put first unless <see cref="Messages"/> has instructions.</summary>
-    public string? System { get; set; }
+    public string? System
+    {
+        get => _rare?.System;
+        set => _rare = Rare with { System = value };
+    }
 
     /// <summary>The model, or null for the backend's default.</summary>
     public string? Model { get; set; }
 
     /// <summary>Maximum tokens of the answer, or null for the upstream's default. Above 0.</summary>
-    public long? MaxTokens { get; set; }
+    public long? MaxTokens
+    {
+        get => _maxTokens > 0 ? _maxTokens : null;
+        set => _maxTokens = value ?? 0;
+    }
 
     /// <summary>Sampling temperature, or null for the upstream's default.</summary>
-    public double? Temperature { get; set; }
+    public double? Temperature
+    {
+        get => double.IsNaN(_temperature) ? null : _temperature;
+        set => _temperature = value ?? double.NaN;
+    }
 
     /// <summary>The other parameters of the chat completions API, by name: valid JSON, as the application
     /// wrote it.</summary>
-    public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Parameters { get; set; } = s_none;
+    public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Parameters
+    {
+        get => _rare?.Parameters ?? s_none;
+        set => _rare = Rare with { Parameters = value };
+    }
 
     /// <summary>As <see cref="Parameters"/>, for fields that the daemon does not know. Empty if no backend
     /// passes them on.</summary>
-    public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> UnknownParameters { get; set; } = s_none;
+    public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> UnknownParameters
+    {
+        get => _rare?.UnknownParameters ?? s_none;
+        set => _rare = Rare with { UnknownParameters = value };
+    }
 
     /// <summary>Sent to the upstream as header <c>X-Test-Pattern</c> if not empty.</summary>
-    public string? TestPattern { get; set; }
+    public string? TestPattern
+    {
+        get => _rare?.TestPattern;
+        set => _rare = Rare with { TestPattern = value };
+    }
 
     /// <summary>The kinds of delta that the stream can show: a backend sends no others. Either
     /// <see cref="DeltaKinds.Chunk"/> alone, or <see cref="DeltaKinds.Text"/> and perhaps more. A backend
@@ -80,6 +111,8 @@ public record StreamRequest
     /// <summary>How long after the call a retry may still begin; a later one is skipped. Zero or less: no
     /// retries.</summary>
     public TimeSpan RetryWindow { get; set; } = TimeSpan.FromSeconds(1);
+
+    private RareFields Rare => _rare ?? RareFields.None;
 
     /// <summary>True if the application asks for the token counts of a stream of chunks
     /// (<c>stream_options.include_usage</c>).</summary>
@@ -107,9 +140,9 @@ public record StreamRequest
     /// <param name="stillHeld">Bytes of the texts that the backend keeps in another form.</param>
     public void ReleasePrompt(int stillHeld = 0)
     {
-        Prompt = System = null;
+        Prompt = null;
         Messages = null;
-        Parameters = UnknownParameters = s_none;
+        _rare = _rare?.WithoutTexts();
         OnPromptReleased(stillHeld);
     }
 
@@ -130,5 +163,25 @@ public record StreamRequest
     {
         var made = NewRequestId();
         return Interlocked.CompareExchange(ref _requestId, made, null) ?? made;
+    }
+
+    /// <summary>What most requests do not have, and take no memory for.</summary>
+    private sealed record RareFields
+    {
+        public static RareFields None { get; } = new();
+
+        public string? Traceparent { get; init; }
+
+        public string? System { get; init; }
+
+        public IReadOnlyDictionary<string, ReadOnlyMemory<byte>>? Parameters { get; init; }
+
+        public IReadOnlyDictionary<string, ReadOnlyMemory<byte>>? UnknownParameters { get; init; }
+
+        public string? TestPattern { get; init; }
+
+        public RareFields? WithoutTexts() => Traceparent is null && TestPattern is null
+            ? null
+            : new RareFields { Traceparent = Traceparent, TestPattern = TestPattern };
     }
 }

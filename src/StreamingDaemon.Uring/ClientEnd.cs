@@ -1,7 +1,7 @@
 namespace StreamingDaemon.Uring;
 
 /// <summary>How the connection to a client ended, as the loop saw it.</summary>
-public enum ClientEnd
+public enum ClientEnd : byte
 {
     /// <summary>It has not ended.</summary>
     None,

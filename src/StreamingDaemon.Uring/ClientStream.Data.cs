@@ -12,16 +12,19 @@ public sealed partial class ClientStream
 {
     private const int NoDescriptor = -1;
 
-    private int _dataFd = NoDescriptor;
-    private int _dataLength;
+    private PassedData? _passedData;
 
     /// <summary>Why the handoff data cannot be read, for the log and the client; null if it can.</summary>
-    public string? DataProblem { get; private set; }
+    public string? DataProblem
+    {
+        get => _passedData?.Problem;
+        private set => (_passedData ??= new PassedData()).Problem = value;
+    }
 
     /// <summary>Reads the data, and calls the handler. On the thread of the handoffs' data.</summary>
     internal void BeginWithData(ReplaceableThread<ClientStream>.Worker worker)
     {
-        var data = new SealedMemory(TakeDataDescriptor(), _dataLength);
+        var data = new SealedMemory(TakeDataDescriptor(), _passedData!.Length);
         if (!SealedMemory.IsSealed(data.Fd))
         {
             DataProblem = DataDescriptor.NotSealed;
@@ -60,18 +63,21 @@ public sealed partial class ClientStream
 
     private void Take(in ReceivedClient received)
     {
-        DataProblem = received.DataProblem;
         if (received.Memory is { } data)
-            (_dataFd, _dataLength) = (data.Fd, data.Length);
+            _passedData = new PassedData { Fd = data.Fd, Length = data.Length };
+        if (received.DataProblem is { } problem)
+            DataProblem = problem;
     }
 
     /// <summary>Whoever takes it closes it.</summary>
-    private int TakeDataDescriptor() => Interlocked.Exchange(ref _dataFd, NoDescriptor);
+    private int TakeDataDescriptor() => _passedData is { } data
+        ? Interlocked.Exchange(ref data.Fd, NoDescriptor)
+        : NoDescriptor;
 
     /// <summary>Calls the handler, once the data is here.</summary>
     private void BeginHandling()
     {
-        if (_dataFd < 0)
+        if (_passedData is not { Fd: >= 0 })
         {
             CallHandler();
         }
@@ -93,5 +99,15 @@ public sealed partial class ClientStream
             return;
         _loop.CloseElsewhere(fd);
         _loop.Data.GiveBack();
+    }
+
+    /// <summary>What only a stream has whose data came in a descriptor.</summary>
+    private sealed class PassedData
+    {
+        public int Fd = NoDescriptor;
+
+        public int Length { get; init; }
+
+        public string? Problem { get; set; }
     }
 }

@@ -1,7 +1,7 @@
 namespace StreamingDaemon.Uring;
 
 /// <summary>How a client came in.</summary>
-public enum HandoffAdmission
+public enum HandoffAdmission : byte
 {
     /// <summary>To serve.</summary>
     Admitted,

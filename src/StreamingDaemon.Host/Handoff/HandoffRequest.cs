@@ -15,45 +15,56 @@ internal sealed record HandoffRequest : StreamRequest
     /// <summary>Longest name of such a field: the stream holds it until its end.</summary>
     private const int MaxNotedLength = 128;
 
-    private List<string>? _unusable;
-    private List<string>? _unknown;
+    private RareFields? _rare;
     private AnswerFields? _answer;
     private long _ownNumber;
 
-    public string? Backend { get; set; }
+    public string? Backend
+    {
+        get => _rare?.Backend;
+        set => Rare.Backend = value;
+    }
 
     /// <summary>Name of the answer's format, or null for the site's.</summary>
-    public string? Format { get; set; }
+    public string? Format
+    {
+        get => _rare?.Format;
+        set => Rare.Format = value;
+    }
 
     /// <summary>The extra events of the answer, or null for the site's.</summary>
-    public DeltaKinds? Events { get; set; }
+    public DeltaKinds? Events
+    {
+        get => _rare?.Events;
+        set => Rare.Events = value;
+    }
 
     /// <summary>Whether the answer is kept, or null for the site's choice.</summary>
     public bool? Keep
     {
         get => _answer?.Keep;
-        set => (_answer ??= new AnswerFields()).Keep = value;
+        set => Answer.Keep = value;
     }
 
     /// <summary>Id of the kept answer that the client reads; null for a new one.</summary>
     public string? Resume
     {
         get => _answer?.Resume;
-        set => (_answer ??= new AnswerFields()).Resume = value;
+        set => Answer.Resume = value;
     }
 
     /// <summary>The last event of <see cref="Resume"/> that the client has; 0 if it has none.</summary>
     public int LastEventId
     {
         get => _answer?.LastEventId ?? 0;
-        set => (_answer ??= new AnswerFields()).LastEventId = value;
+        set => Answer.LastEventId = value;
     }
 
     /// <summary>Id of the kept answer that is to end.</summary>
     public string? Stop
     {
         get => _answer?.Stop;
-        set => (_answer ??= new AnswerFields()).Stop = value;
+        set => Answer.Stop = value;
     }
 
     /// <summary>Is it about an answer that is there, so that it needs no prompt?</summary>
@@ -61,30 +72,38 @@ internal sealed record HandoffRequest : StreamRequest
 
     /// <summary>Header lines for the response head: validated, each with its CRLF, in the order of the
     /// JSON.</summary>
-    public ReadOnlyMemory<byte> ResponseHeaders { get; set; }
+    public ReadOnlyMemory<byte> ResponseHeaders
+    {
+        get => _rare?.ResponseHeaders ?? default;
+        set => Rare.ResponseHeaders = value;
+    }
 
     /// <summary>The object that is delivered with the answer, byte for byte; empty if there is none.
     /// </summary>
     public ReadOnlyMemory<byte> Delivery
     {
         get => _answer?.Delivery ?? default;
-        set => (_answer ??= new AnswerFields()).Delivery = value;
+        set => Answer.Delivery = value;
     }
 
     /// <summary>Names of fields that were present but unusable, and count as absent; the first
     /// <see cref="MostNoted"/>.</summary>
-    public IReadOnlyList<string> Unusable => _unusable ?? (IReadOnlyList<string>)[];
+    public IReadOnlyList<string> Unusable => _rare?.Unusable ?? (IReadOnlyList<string>)[];
 
     /// <summary>Whether there was no data at all: the module then sends one zero byte.</summary>
     public bool IsEmpty { get; init; }
 
     /// <summary>Names of fields that the daemon does not know; the first <see cref="MostNoted"/>.</summary>
-    public IReadOnlyList<string> Unknown => _unknown ?? (IReadOnlyList<string>)[];
+    public IReadOnlyList<string> Unknown => _rare?.Unknown ?? (IReadOnlyList<string>)[];
 
     public bool HasPrompt => Messages is not null || !string.IsNullOrEmpty(Prompt);
 
     /// <summary>The client whose memory budget counts the prompt; null until it is known.</summary>
     public ClientStream? Client { get; set; }
+
+    private RareFields Rare => _rare ??= new RareFields();
+
+    private AnswerFields Answer => _answer ??= new AnswerFields();
 
     // A quarter more: the segments of a long body are not full, and the garbage collector needs room.
     protected override void OnPromptReleased(int stillHeld)
@@ -98,22 +117,31 @@ internal sealed record HandoffRequest : StreamRequest
     protected override ReadOnlyMemory<char> FormatRequestId(char[] room) =>
         room.AsMemory(0, Handoff.RequestId.Write(OwnNumber(), room));
 
-    public void NoteUnusable(string field) => Note(field, ref _unusable);
+    public void NoteUnusable(string field) => Note(field, ref Rare.Unusable);
 
-    public void NoteUnknown(string field) => Note(field, ref _unknown);
+    public void NoteUnknown(string field) => Note(field, ref Rare.Unknown);
 
     /// <summary>Sets a parameter, or removes it. The last one of a name counts, as in PHP and Go.</summary>
     public void SetParameter(string name, byte[]? json)
     {
-        if (json is not null)
-            Parameters = With(name, json, Parameters);
+        // The empty ones that every request begins with are of another type.
+        var own = Parameters as OrderedDictionary<string, ReadOnlyMemory<byte>>;
+        if (json is null)
+            own?.Remove(name);
+        else if (own is not null)
+            own[name] = json;
         else
-            (Parameters as OrderedDictionary<string, ReadOnlyMemory<byte>>)?.Remove(name);
+            Parameters = First(name, json);
     }
 
     /// <summary>Sets a parameter that the daemon does not know.</summary>
-    public void SetUnknown(string name, byte[] json) =>
-        UnknownParameters = With(name, json, UnknownParameters);
+    public void SetUnknown(string name, byte[] json)
+    {
+        if (UnknownParameters is OrderedDictionary<string, ReadOnlyMemory<byte>> own)
+            own[name] = json;
+        else
+            UnknownParameters = First(name, json);
+    }
 
     private static void Note(string field, ref List<string>? fields)
     {
@@ -124,14 +152,8 @@ internal sealed record HandoffRequest : StreamRequest
             fields.Add(field);
     }
 
-    private static OrderedDictionary<string, ReadOnlyMemory<byte>> With(
-        string name, byte[] json, IReadOnlyDictionary<string, ReadOnlyMemory<byte>> parameters)
-    {
-        // The empty one that every request begins with is of another type.
-        var changed = parameters as OrderedDictionary<string, ReadOnlyMemory<byte>> ?? [];
-        changed[name] = json;
-        return changed;
-    }
+    private static OrderedDictionary<string, ReadOnlyMemory<byte>> First(string name, byte[] json) =>
+        new() { [name] = json };
 
     /// <summary>The number in an id of the daemon's own; the same each time.</summary>
     private long OwnNumber()
@@ -142,8 +164,23 @@ internal sealed record HandoffRequest : StreamRequest
         return Interlocked.CompareExchange(ref _ownNumber, next, 0) is not 0 and var other ? other : next;
     }
 
-    /// <summary>What a plain stream does not have, and takes no memory for.</summary>
-    private sealed record AnswerFields
+    /// <summary>What most requests do not have, and take no memory for.</summary>
+    private sealed class RareFields
+    {
+        public List<string>? Unusable;
+        public List<string>? Unknown;
+
+        public string? Backend { get; set; }
+
+        public string? Format { get; set; }
+
+        public DeltaKinds? Events { get; set; }
+
+        public ReadOnlyMemory<byte> ResponseHeaders { get; set; }
+    }
+
+    /// <summary>What only requests of kept answers have.</summary>
+    private sealed class AnswerFields
     {
         public bool? Keep { get; set; }
 

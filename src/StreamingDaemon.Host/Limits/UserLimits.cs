@@ -130,14 +130,10 @@ internal sealed class UserLimits : IDisposable
 }
 
 /// <summary>Permits a user's stream, or refuses it.</summary>
-internal readonly struct UserPermit : IDisposable
+/// <param name="Lease">Counts the stream as running until it is disposed; null if nothing is
+/// counted.</param>
+internal readonly record struct UserPermit(RateLimitLease? Lease) : IDisposable
 {
-    private readonly RateLimitLease? _lease;
-
-    /// <param name="lease">Counts the stream as running until it is disposed; null if nothing is
-    /// counted.</param>
-    public UserPermit(RateLimitLease? lease) => _lease = lease;
-
     /// <summary>The user has too many streams at once. Nobody knows when one of them ends.</summary>
     public static UserPermit RefusedForConcurrency => new(null) { IsRefused = true };
 
@@ -154,5 +150,5 @@ internal readonly struct UserPermit : IDisposable
         new(null) { IsRefused = true, RetryAfterSeconds = seconds };
 
     /// <summary>Call it when the stream has ended.</summary>
-    public void Dispose() => _lease?.Dispose();
+    public void Dispose() => Lease?.Dispose();
 }

@@ -3,6 +3,7 @@ using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Formats;
 using StreamingDaemon.Host.Limits;
 using StreamingDaemon.Host.Telemetry;
+using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Streams;
 
@@ -38,9 +39,10 @@ internal sealed class CallRunner
     /// <returns>Why it is refused; null if it may run.</returns>
     public ErrorResponse? Admit(UpstreamCall call)
     {
-        call.Permit = _limits.Enter(call.Request.UserId);
-        return !call.Permit.IsRefused ? null
-            : call.Permit.RetryAfterSeconds is { } seconds ? ErrorResponse.RateLimited(seconds)
+        var permit = _limits.Enter(call.Request.UserId);
+        call.Permit = permit.Lease;
+        return !permit.IsRefused ? null
+            : permit.RetryAfterSeconds is { } seconds ? ErrorResponse.RateLimited(seconds)
             : ErrorResponse.TooManyStreams;
     }
 
@@ -77,23 +79,15 @@ internal sealed class CallRunner
         }
 
         // Not ConcludeAsync: a second async method would allocate one more object for each stream.
-        if (!call.TryConclude())
-            return;
-        if (call.Content is not null)
-            await _deliveries!.EndAsync(call, result).ConfigureAwait(false);
-        End(call, result, ErrorResponse.For(result));
-        call.Report(result, await call.Ended.ConfigureAwait(false));
+        if (call.TryConclude())
+            call.Report(result, await EndAsync(call, result, null).ConfigureAwait(false));
     }
 
     /// <summary>Ends a call that did not run, or whose backend does not return.</summary>
     public async Task ConcludeAsync(UpstreamCall call, BackendResult result, ErrorResponse? refusal = null)
     {
-        if (!call.TryConclude())
-            return;
-        if (call.Content is not null)
-            await _deliveries!.EndAsync(call, result).ConfigureAwait(false);
-        End(call, result, refusal ?? ErrorResponse.For(result));
-        call.Report(result, await call.Ended.ConfigureAwait(false));
+        if (call.TryConclude())
+            call.Report(result, await EndAsync(call, result, refusal).ConfigureAwait(false));
     }
 
     /// <summary>The result of a call that failed because of a fault in the daemon.</summary>
@@ -101,12 +95,29 @@ internal sealed class CallRunner
         exception is OutOfMemoryException ? StreamOutcome.OverMemory : StreamOutcome.InternalError,
         exception.GetType().Name);
 
+    /// <summary>Delivers the answer if it is delivered, and ends the call.</summary>
+    private ValueTask<ClientEnd> EndAsync(UpstreamCall call, BackendResult result, ErrorResponse? refusal)
+    {
+        if (call.Content is not null)
+            return EndDeliveredAsync(call, result, refusal);
+        End(call, result, refusal ?? ErrorResponse.For(result));
+        return call.Ended;
+    }
+
+    private async ValueTask<ClientEnd> EndDeliveredAsync(
+        UpstreamCall call, BackendResult result, ErrorResponse? refusal)
+    {
+        await _deliveries!.EndAsync(call, result).ConfigureAwait(false);
+        End(call, result, refusal ?? ErrorResponse.For(result));
+        return await call.Ended.ConfigureAwait(false);
+    }
+
     /// <summary>Writes the call's end and releases what it held.</summary>
     private void End(UpstreamCall call, BackendResult result, ErrorResponse? error)
     {
         // Release the permit before the end is sent: a client that has read the end may ask again at once.
         // A client that still reads what was sent needs no upstream, so it does not count for its user.
-        call.Permit.Dispose();
+        call.Permit?.Dispose();
         call.Finish(result, error);
         _watchdog.Remove(call);
         call.Worker?.Dispose();

@@ -22,7 +22,10 @@ internal abstract class UpstreamCall : IDeltaSink
     private bool _isWhole;
     private bool _isWaiting;
     private long _lastActivityMs;
-    private long _pendingSinceMs;
+
+    // Milliseconds after StartedMs; -1 is never. Every stream has one call: a short integer is enough.
+    private int _pendingAfterMs = -1;
+    private int _cancelSeenAfterMs = -1;
 
     protected UpstreamCall(HandoffRequest request, IStreamingBackend backend, StreamFormat format)
     {
@@ -38,8 +41,9 @@ internal abstract class UpstreamCall : IDeltaSink
 
     public StreamFormat Format { get; }
 
-    /// <summary>The call's share of its user's limits, released when the call ends.</summary>
-    public UserPermit Permit { get; set; }
+    /// <summary>The call's share of its user's limits, released when the call ends; null if nothing is
+    /// counted.</summary>
+    public IDisposable? Permit { get; set; }
 
     /// <summary>The worker slot of the backend's call, released when the call ends; null without a limit.
     /// </summary>
@@ -53,7 +57,7 @@ internal abstract class UpstreamCall : IDeltaSink
 
     /// <summary>When the backend was called (ms), or 0 if it was not yet: the upstream's timeouts start
     /// here.</summary>
-    public long PendingSinceMs => Volatile.Read(ref _pendingSinceMs);
+    public long PendingSinceMs => TimeAfterStart(Volatile.Read(ref _pendingAfterMs));
 
     /// <summary>When the upstream last sent something (ms).</summary>
     public long LastActivityMs => Volatile.Read(ref _lastActivityMs);
@@ -105,7 +109,11 @@ internal abstract class UpstreamCall : IDeltaSink
 
     /// <summary>When the watchdog first saw the call cancelled (ms), or 0. Only the watchdog writes it.
     /// </summary>
-    internal long CancelSeenMs { get; set; }
+    internal long CancelSeenMs
+    {
+        get => TimeAfterStart(_cancelSeenAfterMs);
+        set => _cancelSeenAfterMs = (int)(value - StartedMs);
+    }
 
     /// <summary>The one client left.</summary>
     protected abstract bool IsGone { get; }
@@ -115,7 +123,7 @@ internal abstract class UpstreamCall : IDeltaSink
         State = StreamState.Pending;
         var now = Environment.TickCount64;
         Volatile.Write(ref _lastActivityMs, now);
-        Volatile.Write(ref _pendingSinceMs, now);
+        Volatile.Write(ref _pendingAfterMs, (int)(now - StartedMs));
     }
 
     /// <summary>Cancels the backend's call. Only the first reason counts; a client that left is a reason
@@ -182,6 +190,8 @@ internal abstract class UpstreamCall : IDeltaSink
             Content?.Add(delta, isShown);
         return !isShown;
     }
+
+    private long TimeAfterStart(int afterMs) => afterMs < 0 ? 0 : StartedMs + afterMs;
 
     protected AnswerFacts Facts()
     {

@@ -4,7 +4,7 @@ using StreamingDaemon.Uring.Buffers;
 namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>How a producer asked its stream to end.</summary>
-internal enum StreamEndRequest
+internal enum StreamEndRequest : byte
 {
     None = 0,
 
@@ -28,8 +28,8 @@ internal struct Outbox
     private bool _endsInsideFlush;
     private bool _closed;
 
-    private int _endRequested;
-    private int _isPosted;
+    private byte _endRequested;
+    private bool _isPosted;
     private long _unsent;
 
     public Outbox()
@@ -74,7 +74,7 @@ internal struct Outbox
     /// <summary>The exchange is a full fence: a thread that finds the stream in the Channel sees what was
     /// appended.</summary>
     /// <returns>False if it is in the Channel already.</returns>
-    public bool TryMarkPosted() => Interlocked.Exchange(ref _isPosted, 1) == 0;
+    public bool TryMarkPosted() => !Interlocked.Exchange(ref _isPosted, true);
 
     private bool PutLocked(
         NativeBufferPool pool, ReadOnlySpan<byte> bytes, StreamEndRequest end, bool isInsideFlush)
@@ -87,7 +87,7 @@ internal struct Outbox
             bytes = [];
         }
 
-        if (!_closed && bytes.Length > 0 && _endRequested == (int)StreamEndRequest.None)
+        if (!_closed && bytes.Length > 0 && _endRequested == (byte)StreamEndRequest.None)
         {
             pool.EnsureRoom(ref _bytes, bytes.Length);
             _bytes.Append(bytes);
@@ -99,7 +99,7 @@ internal struct Outbox
         if (end > EndRequested)
         {
             // It has no effect once closed, but the handler did end its stream.
-            Volatile.Write(ref _endRequested, (int)end);
+            Volatile.Write(ref _endRequested, (byte)end);
             changes = !_closed;
         }
 
@@ -109,7 +109,7 @@ internal struct Outbox
     // The loop calls everything below.
 
     /// <summary>The stream was taken from the Channel: the next append posts it again.</summary>
-    public void OnTaken() => Interlocked.Exchange(ref _isPosted, 0);
+    public void OnTaken() => Interlocked.Exchange(ref _isPosted, false);
 
     /// <summary>Is there anything to send or to end? Whatever comes later posts the stream.</summary>
     public bool HasWork
@@ -117,7 +117,7 @@ internal struct Outbox
         get
         {
             Enter();
-            var hasWork = _bytes.Length > 0 || _endRequested != (int)StreamEndRequest.None;
+            var hasWork = _bytes.Length > 0 || _endRequested != (byte)StreamEndRequest.None;
             _gate.Exit(useMemoryBarrier: false);
             return hasWork;
         }
