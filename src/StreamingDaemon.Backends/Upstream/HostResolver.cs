@@ -17,6 +17,10 @@ internal sealed class HostResolver(HostResolver.Lookup? lookup = null)
     /// <summary>How long each family is asked for alone at once, after that was needed, ms.</summary>
     private const int AloneForMs = 10 * 60 * 1000;
 
+    /// <summary>RFC 8305, section 3: Resolution Delay. The answer for one family waits so long for the
+    /// other's.</summary>
+    private static readonly TimeSpan s_resolutionDelay = TimeSpan.FromMilliseconds(50);
+
     private readonly Lookup _lookup = lookup ?? Dns.GetHostAddressesAsync;
     private long _aloneUntil;
 
@@ -31,14 +35,19 @@ internal sealed class HostResolver(HostResolver.Lookup? lookup = null)
         var both = _lookup(host, AddressFamily.Unspecified, end.Token);
         try
         {
-            if (Environment.TickCount64 >= Volatile.Read(ref _aloneUntil)
-                && await Task.WhenAny(both, Task.Delay(s_patience, end.Token)) == both)
-            {
+            var isAlone = Environment.TickCount64 < Volatile.Read(ref _aloneUntil);
+            if (!isAlone && await Task.WhenAny(both, Task.Delay(s_patience, end.Token)) == both)
                 return await both;
-            }
-
-            return await FirstAsync(both, _lookup(host, AddressFamily.InterNetwork, end.Token),
-                _lookup(host, AddressFamily.InterNetworkV6, end.Token));
+            Task<IPAddress[]>[] families =
+            [
+                _lookup(host, AddressFamily.InterNetwork, end.Token),
+                _lookup(host, AddressFamily.InterNetworkV6, end.Token),
+            ];
+            var addresses = await FirstAsync(both, families, end.Token);
+            // Not while it lasts, or it would never end: a question for one family is often answered first.
+            if (!isAlone && !both.IsCompletedSuccessfully)
+                Volatile.Write(ref _aloneUntil, Environment.TickCount64 + AloneForMs);
+            return addresses;
         }
         finally
         {
@@ -46,25 +55,27 @@ internal sealed class HostResolver(HostResolver.Lookup? lookup = null)
         }
     }
 
-    /// <summary>The first answer with addresses. A family that the host does not have is an error or an empty
-    /// answer.</summary>
-    private async Task<IPAddress[]> FirstAsync(params Task<IPAddress[]>[] lookups)
+    /// <summary>The answer for both families, or what there is a moment after one of them was found. A family
+    /// that the host does not have is an error or an empty answer.</summary>
+    private static async Task<IPAddress[]> FirstAsync(
+        Task<IPAddress[]> both, Task<IPAddress[]>[] families, CancellationToken cancellationToken)
     {
-        var pending = lookups.ToList();
+        Task? delay = null;
         while (true)
         {
-            var done = await Task.WhenAny(pending);
-            pending.Remove(done);
-            if (done.IsCompletedSuccessfully && done.Result.Length > 0)
+            IPAddress[] found =
+                [.. families.Where(each => each.IsCompletedSuccessfully).SelectMany(each => each.Result)];
+            if (both.IsCompletedSuccessfully || (both.IsCompleted && found.Length == 0))
+                return await both;
+            if (found.Length > 0)
             {
-                if (done != lookups[0])
-                    Volatile.Write(ref _aloneUntil, Environment.TickCount64 + AloneForMs);
-                return done.Result;
+                if (delay is { IsCompleted: true } || families.All(each => each.IsCompleted))
+                    return found;
+                delay ??= Task.Delay(s_resolutionDelay, cancellationToken);
             }
 
-            // What the one for both families says counts.
-            if (pending.Count == 0 || done == lookups[0])
-                return await lookups[0];
+            IEnumerable<Task> all = [both, .. families, delay ?? both];
+            await Task.WhenAny(all.Where(each => !each.IsCompleted));
         }
     }
 }

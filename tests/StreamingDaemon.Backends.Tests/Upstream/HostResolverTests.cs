@@ -30,6 +30,31 @@ public sealed class HostResolverTests
         Assert.Equal(6, asked);
     }
 
+    /// <summary>Otherwise a dead address of the family that is answered first would be the only one
+    /// tried.</summary>
+    [Theory]
+    [InlineData(AddressFamily.InterNetwork)]
+    [InlineData(AddressFamily.InterNetworkV6)]
+    public async Task Answer_for_one_family_waits_a_moment_for_the_other(AddressFamily first)
+    {
+        var isAsked = new TaskCompletionSource();
+        var resolver = new HostResolver(async (_, family, token) =>
+        {
+            if (family == AddressFamily.Unspecified)
+                await Task.Delay(Timeout.Infinite, token);
+            if (family == first)
+                isAsked.SetResult();
+            else
+                await isAsked.Task;
+            // Its continuation runs after that of the first one.
+            if (family != first)
+                await Task.Yield();
+            return [IPAddress.Parse(family == AddressFamily.InterNetwork ? "192.0.2.1" : "2001:db8::1")];
+        });
+        var addresses = await resolver.ResolveAsync("llm.test", default).WithinLimit();
+        Assert.Equal(["192.0.2.1", "2001:db8::1"], addresses.Select(address => address.ToString()));
+    }
+
     [Fact]
     public async Task Server_that_answers_is_asked_once_and_its_order_kept()
     {
