@@ -1,10 +1,11 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.ApacheTests;
 
 /// <summary>npm's <c>openai</c>, unmodified, with its base URL at <c>openai.php</c>.</summary>
-public sealed class OpenAIClientTests(SharedServers servers)
+public sealed partial class OpenAIClientTests(SharedServers servers)
 {
     private const string Hello = """{"messages":[{"role":"user","content":"hello"}]}""";
 
@@ -131,6 +132,25 @@ public sealed class OpenAIClientTests(SharedServers servers)
         Assert.Equal(404, Curl.Status("--json", Hello, apache.Url("/chat/openai.php/models")));
         Assert.Equal(404, Curl.Status("--json", Hello, apache.Url("/chat/openai.php")));
     }
+
+    /// <summary>The client's types name what the API takes.</summary>
+    [Fact]
+    public void Every_parameter_of_the_client_is_in_the_page_about_handoffs()
+    {
+        var types = File.ReadAllText(Path.Combine(Path.GetDirectoryName(s_client.Value)!, "node_modules", "openai",
+            "resources", "chat", "completions", "completions.d.ts"));
+        var body = types[types.IndexOf("interface ChatCompletionCreateParamsBase {", StringComparison.Ordinal)..];
+        var parameters = Parameter().Matches(body[..body.IndexOf("\n}", StringComparison.Ordinal)])
+            .Select(match => match.Groups[1].Value).ToList();
+        Assert.Contains("messages", parameters);
+        Assert.Contains("top_p", parameters);
+
+        var page = File.ReadAllText(Path.Combine(Tools.Repository, "docs", "handoff.md"));
+        Assert.DoesNotContain(parameters, name => !page.Contains($"`{name}`", StringComparison.Ordinal));
+    }
+
+    [GeneratedRegex(@"^    (\w+)\??:", RegexOptions.Multiline)]
+    private static partial Regex Parameter();
 
     private static JsonElement Ask(ApacheServer apache, string request)
     {

@@ -55,6 +55,7 @@ internal static class ChatParameters
         ["max_completion_tokens"] = ParameterKind.Integer,
         ["metadata"] = ParameterKind.Any,
         ["modalities"] = ParameterKind.List,
+        ["moderation"] = ParameterKind.Any,
         ["n"] = ParameterKind.Integer,
         ["parallel_tool_calls"] = ParameterKind.Boolean,
         ["prediction"] = ParameterKind.Any,
