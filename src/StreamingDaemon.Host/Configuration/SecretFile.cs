@@ -60,8 +60,8 @@ internal static class SecretFile
             return "is empty; expected a key";
         if (content.Length > MaxBytes)
             return $"is larger than {MaxBytes} bytes; expected a key";
-        // Any byte that is not ASCII becomes a character that no key may hold.
-        text = Encoding.Latin1.GetString(content);
+        // A byte that is not UTF-8 becomes U+FFFD, which no key may hold either.
+        text = Encoding.UTF8.GetString(content);
         return null;
     }
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Text;
 
@@ -119,13 +120,35 @@ internal sealed class SecretType : OptionType<string>
             return "the value stands in quotes, which would be sent with it";
         if (raw.Text.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase))
             return "the value begins with the word Bearer, which the daemon adds itself";
-        if (raw.Text.Any(c => char.IsWhiteSpace(c) || char.IsControl(c) || c > '~'))
-            return "the value holds a space, a line break or another character that no HTTP header may hold";
+        var at = raw.Text.AsSpan().IndexOfAnyExceptInRange('!', '~');
+        if (at >= 0)
+        {
+            var isEnd = raw.Text.AsSpan(at).IndexOfAnyInRange('!', '~') < 0;
+            var where = at == 0 ? "begins with" : isEnd ? "ends with" : "holds";
+            return $"the value {where} {NameOf(raw.Text[at])}, which no HTTP header may hold";
+        }
+
         value = raw.Text;
         return null;
     }
 
     public override string Format(string value) => value;
+
+    /// <summary>What the reader of the message cannot see. A letter is not shown: it may be the
+    /// key's.</summary>
+    private static string NameOf(char c) => c switch
+    {
+        ' ' => "a space",
+        '\t' => "a tab",
+        '\r' or '\n' => "a line break",
+        '\0' => "a zero byte",
+        '\u00a0' => "a no-break space (U+00A0)",
+        '\u200b' => "a zero-width space (U+200B)",
+        '\ufeff' => "a byte order mark (U+FEFF)",
+        _ when char.IsControl(c) || char.GetUnicodeCategory(c) == UnicodeCategory.Format
+            || char.IsWhiteSpace(c) => $"an invisible character (U+{(int)c:X4})",
+        _ => "a character that is not ASCII",
+    };
 
     private static bool IsQuote(char c) => c is '"' or '\'' or '`';
 }

@@ -170,8 +170,8 @@ public sealed class EnvironmentTests : IDisposable
     [InlineData("OPENAI_API_BASE", "api.example.com",
         "the value is not an absolute URL; expected an http or https URL such as https://api.openai.com/v1")]
     [InlineData("OPENAI_API_KEY", "sk-hidden\n",
-        "the value holds a space, a line break or another character " +
-        "that no HTTP header may hold; expected a key without spaces and line breaks")]
+        "the value ends with a line break, which no HTTP header may hold; " +
+        "expected a key without spaces and line breaks")]
     [InlineData("STREAMING_DAEMON_MAX_CONNECTIONS", "5",
         "unknown variable; did you mean STREAMING_DAEMON_SERVER__MAX_CONNECTIONS?")]
     [InlineData("STREAMING_DAEMON_SERVER__BACKLOK", "5",

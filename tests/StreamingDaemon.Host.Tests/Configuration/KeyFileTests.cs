@@ -38,14 +38,18 @@ public sealed class KeyFileTests : IDisposable
     [Theory]
     [InlineData("", "key: is empty; expected a key")]
     [InlineData("\n", "key: is empty; expected a key")]
-    [InlineData("S3CR3T\n\n", "key: the value holds a space, a line break or another character")]
-    [InlineData(" S3CR3T", "key: the value holds a space")]
+    [InlineData("S3CR3T\n\n", "key: the value ends with a line break, which no HTTP header may hold")]
+    [InlineData(" S3CR3T", "key: the value begins with a space, which")]
+    [InlineData("S3CR3T\tS3CR3T", "key: the value holds a tab, which")]
     [InlineData("\"S3CR3T\"", "key: the value stands in quotes, which would be sent with it")]
     [InlineData("'S3CR3T", "key: the value stands in quotes")]
     [InlineData("Bearer S3CR3T", "key: the value begins with the word Bearer, which the daemon adds itself")]
-    [InlineData("\ufeffS3CR3T", "key: the value holds a space")]
-    [InlineData("S3CR3T\u200b", "key: the value holds a space")]
-    [InlineData("S3CR3T\0", "key: the value holds a space")]
+    [InlineData("\ufeffS3CR3T", "key: the value begins with a byte order mark (U+FEFF), which")]
+    [InlineData("S3CR3T\u200b", "key: the value ends with a zero-width space (U+200B), which")]
+    [InlineData("S3CR3T\u00a0S3CR3T", "key: the value holds a no-break space (U+00A0), which")]
+    [InlineData("S3CR3T\u202c", "key: the value ends with an invisible character (U+202C), which")]
+    [InlineData("S3CR3T\u0435", "key: the value ends with a character that is not ASCII, which")]
+    [InlineData("S3CR3T\0", "key: the value ends with a zero byte, which")]
     public void Content_that_is_no_key_is_refused_by_name_and_not_shown(string content, string problem)
     {
         _sandbox.Environment["OPENAI_API_KEY_FILE"] = _sandbox.Write("key", content);
