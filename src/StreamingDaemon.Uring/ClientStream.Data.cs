@@ -101,7 +101,7 @@ public sealed partial class ClientStream
         _loop.Data.GiveBack();
     }
 
-    /// <summary>What only a stream has whose data came in a descriptor.</summary>
+    /// <summary>Only for streams whose data came in a descriptor, or could not be read.</summary>
     private sealed class PassedData
     {
         public int Fd = NoDescriptor;

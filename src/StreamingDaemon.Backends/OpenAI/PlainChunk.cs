@@ -11,8 +11,8 @@ namespace StreamingDaemon.Backends.OpenAI;
 /// </summary>
 internal static class PlainChunk
 {
-    /// <summary>True if the value after the name, or the value itself, is an object whose first name is a
-    /// whole number. By value: the caller's reader stays where it is.</summary>
+    /// <summary>Is it an object whose first name is a whole number?</summary>
+    /// <param name="reader">At the value. It is a copy: the caller's reader does not move.</param>
     public static bool IsNumbered(Utf8JsonReader reader) => reader.TokenType == JsonTokenType.StartObject
         && reader.Read() && reader.TokenType == JsonTokenType.PropertyName && !reader.ValueSpan.IsEmpty
         && !reader.ValueSpan.ContainsAnyExceptInRange((byte)'0', (byte)'9');

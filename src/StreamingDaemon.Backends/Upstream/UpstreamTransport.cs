@@ -230,7 +230,7 @@ internal sealed class UpstreamTransport : IDisposable
         return handler;
     }
 
-    /// <summary>What stands by has agreed on HTTP/2.</summary>
+    /// <summary>A connection that was opened ahead is for HTTP/2 only.</summary>
     private static ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, Preconnector? standby,
         Dialer dialer, CancellationToken cancellationToken) =>
         standby is not null && context.InitialRequestMessage.Version.Major >= 2

@@ -142,8 +142,8 @@ internal static class DaemonOptionsLoader
         return options;
     }
 
-    /// <summary>Here too, although whoever connects reads it: a file that does not answer is given up only
-    /// here.</summary>
+    /// <summary>Reads a file of authorities, to report what is wrong with it. It is read again for each
+    /// connection, but only this thread can be given up if the file's server does not answer.</summary>
     private static void CheckAuthorities(string option, string? path, ConfigurationErrors errors)
     {
         if (path is not null && RegularFile.TryRead(path, out _) is { } problem)

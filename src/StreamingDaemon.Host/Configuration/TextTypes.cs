@@ -134,8 +134,8 @@ internal sealed class SecretType : OptionType<string>
 
     public override string Format(string value) => value;
 
-    /// <summary>What the reader of the message cannot see. A letter is not shown: it may be the
-    /// key's.</summary>
+    /// <summary>Names a character that cannot be seen. One that can be is not shown: it may belong to the
+    /// key.</summary>
     private static string NameOf(char c) => c switch
     {
         ' ' => "a space",

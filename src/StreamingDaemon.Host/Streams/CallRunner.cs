@@ -95,7 +95,7 @@ internal sealed class CallRunner
         exception is OutOfMemoryException ? StreamOutcome.OverMemory : StreamOutcome.InternalError,
         exception.GetType().Name);
 
-    /// <summary>Delivers the answer if it is delivered, and ends the call.</summary>
+    /// <summary>Ends the call. If its answer is to be delivered, it is on the disk first.</summary>
     private ValueTask<ClientEnd> EndAsync(UpstreamCall call, BackendResult result, ErrorResponse? refusal)
     {
         if (call.Content is not null)

@@ -23,7 +23,7 @@ internal abstract class UpstreamCall : IDeltaSink
     private bool _isWaiting;
     private long _lastActivityMs;
 
-    // Milliseconds after StartedMs; -1 is never. Every stream has one call: a short integer is enough.
+    // Milliseconds after StartedMs; -1 if it has not happened. An int is enough, and keeps a stream small.
     private int _pendingAfterMs = -1;
     private int _cancelSeenAfterMs = -1;
 

@@ -25,7 +25,8 @@ internal sealed class CostWatch
     /// <summary>As a hang's. The first only reads the clock.</summary>
     private const int LooksUntilCostly = 3;
 
-    /// <summary>An average of calls, nanoseconds: hundreds of times that of a send.</summary>
+    /// <summary>CPU time of a call on average, in nanoseconds: hundreds of times that of a usual
+    /// send.</summary>
     private const long CostlyNs = 2_000_000;
 
     /// <summary>More calls between two looks cannot cost that much. The clock is not even read.</summary>
