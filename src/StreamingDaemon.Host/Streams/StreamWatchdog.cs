@@ -22,6 +22,10 @@ internal sealed class StreamWatchdog : IDisposable
     /// <summary>Time between two looks at the thread pool: late work is noticed at most this late.</summary>
     private const int LookMs = 10;
 
+    /// <summary>Looks at no streams before the thread sleeps until there is one: a stream that ends at once
+    /// is often followed by the next, and to wake a thread costs as much as to send its answer.</summary>
+    private const int LooksAtNone = 5;
+
     /// <summary>How long a cancelled backend may take to return. Some awaits ignore their token, and some
     /// backends block.</summary>
     private const int CancelPatienceMs = 1_000;
@@ -39,6 +43,7 @@ internal sealed class StreamWatchdog : IDisposable
     private readonly int _headWaitMs;
     private UpstreamCall[] _snapshot = [];
     private bool _waits;
+    private int _looksAtNone;
     private bool _disposed;
     private int _cancelsAll = -1;
     private long _dueMs;
@@ -111,16 +116,15 @@ internal sealed class StreamWatchdog : IDisposable
     {
         lock (_gate)
         {
-            if (_calls.Count > 0 || _disposed)
+            _looksAtNone = _calls.Count > 0 ? 0 : _looksAtNone + 1;
+            if (_looksAtNone <= LooksAtNone || _disposed)
                 return !_disposed;
+            _snapshot = [];
             _waits = true;
-            while (_calls.Count == 0 && !_disposed)
-            {
-                _snapshot = [];
-                Monitor.Wait(_gate);
-            }
-
+            // Once is enough: the stream that woke it may have ended, and others follow.
+            Monitor.Wait(_gate);
             _waits = false;
+            _looksAtNone = 0;
             _dueMs = Environment.TickCount64 + SweepMs;
             return !_disposed;
         }
