@@ -52,7 +52,11 @@ public sealed class ReloadTests : IDisposable
     {
         var log = _directory.File("log");
         await File.WriteAllTextAsync(_file, "[logging]\nlevel = \"error\"\n");
-        await using var daemon = await LaunchedDaemon.StartAsync($"2>{log}", "--delay", "0", "--config", _file);
+        using var manager = new NotifySocket(_directory, isAbstract: false);
+        await using var daemon = await LaunchedDaemon.StartByAsync(
+            $"NOTIFY_SOCKET={manager.Name} exec \"$@\" 2>{log}", "--delay", "0", "--config", _file);
+        // Its socket listens before it would say so.
+        _ = await manager.NextAsync("READY=1");
 
         await File.WriteAllTextAsync(_file, "[logging]\nlevel = \"information\"\n");
         daemon.Signal(SigHup);

@@ -19,6 +19,8 @@ over repository "$repository" "$bundle/root$repository"
 cp -r "$bundle/seed/." "$bundle/root/"
 # What keeps packages from starting services, where there is one: here they may.
 rm -f "$bundle/root/usr/sbin/policy-rc.d"
+# After an installation nobody searches the index of manual pages.
+rm -f "$bundle/root/var/lib/man-db/auto-update"
 runc --root "$bundle/state" run --bundle "$bundle" "$name" </dev/null &
 cat >/dev/null
 runc --root "$bundle/state" kill "$name" KILL || true
