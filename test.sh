@@ -140,10 +140,13 @@ run_tests() {
   cat "$log"
 }
 
-# Runs functions of this script side by side, and prints what each said when all have ended.
+# Runs functions of this script side by side, at most so many at a time, and prints what each said when all have
+# ended. What takes longest comes first: then none is left alone at the end.
 side_by_side() {
-  local lane
+  local at_once=$1 lane
+  shift
   for lane in "$@"; do
+    while [ "$(jobs -pr | wc -l)" -ge "$at_once" ]; do wait -n; done
     "$lane" >"$work/$lane" 2>&1 &
   done
   wait
@@ -191,7 +194,7 @@ if [ $quick -eq 1 ]; then
     run_tests "StreamingDaemon.FunctionalTests, the quick ones" "$functional_tests" -trait Quick=Yes \
       -trait- Needs=NativeAot "${short[@]}"
   }
-  side_by_side ring_lane daemon_lane
+  side_by_side 2 ring_lane daemon_lane
   finish
 fi
 
@@ -221,7 +224,7 @@ release_lane() {
       -p:UseSharedCompilation=true || : >"$work/unpublished"
   end_compiler
 }
-side_by_side ring_lane other_lane release_lane
+side_by_side 3 ring_lane other_lane release_lane
 
 if [ $aot -eq 0 ]; then
   run_tests StreamingDaemon.FunctionalTests --jobs 3 "$functional_tests" -trait- Needs=NativeAot -trait- Seccomp=No
@@ -238,20 +241,20 @@ fi
 export DAEMON_UNDER_TEST=$published/streaming-daemon
 # The tests of the daemon as a process run once, on the binary that is shipped: under the seccomp profile that
 # is shipped (a test of deploy/ runs them), and by themselves where the profile is in the way.
-daemon_lane() {
+profile_lane() {
   # The test itself repeats the few that fail.
   MOST_RETRIES=0 run_tests "StreamingDaemon.FunctionalTests, under the seccomp profile" "$deploy_tests" \
     -method '*.Functional_tests_pass_under_the_profile'
+}
+deploy_lane() {
   run_tests StreamingDaemon.DeployTests "$deploy_tests" -method- '*.Functional_tests_pass_under_the_profile'
-  # A virtual machine with the lowest kernel that is supported, and one of arm64.
-  run_tests StreamingDaemon.VmTests "$vm_tests"
 }
-site_lane() {
-  run_tests StreamingDaemon.ApacheTests "$apache_tests"
-  run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"
-  run_tests StreamingDaemon.DocsTests "$docs_tests"
-}
-side_by_side daemon_lane site_lane
+# A virtual machine with the lowest kernel that is supported, and one of arm64.
+vm_lane() { run_tests StreamingDaemon.VmTests "$vm_tests"; }
+apache_lane() { run_tests StreamingDaemon.ApacheTests "$apache_tests"; }
+chat_page_lane() { run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"; }
+docs_lane() { run_tests StreamingDaemon.DocsTests "$docs_tests"; }
+side_by_side 2 deploy_lane docs_lane profile_lane vm_lane apache_lane chat_page_lane
 # Some of these measure gaps: nothing runs beside them.
 run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No
 finish
