@@ -69,8 +69,8 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
             "Azure accepts keys only in the header api-key."),
         Named("api_base", new UrlValue(), o => o.ApiBase, (o, v) => o with { ApiBase = v },
             "Base URL of the API, with its version segment",
-            "Any server that offers /chat/completions works. The URL may end with that, and may have a "
-            + "query.") with
+            "Any server that offers /chat/completions works. The URL may end with that, or with another "
+            + "endpoint of the API, and may have a query.") with
         {
             ChoosesBackend = true,
         },
