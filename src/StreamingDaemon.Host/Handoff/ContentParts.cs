@@ -18,9 +18,8 @@ internal static class ContentParts
     {
         if (reader.TokenType != JsonTokenType.StartArray && !PhpArrays.IsList(reader))
         {
-            var isPart = FormOf(reader) is not (PartForm.None or PartForm.Unknown);
+            var isPart = FormOf(ref reader) is not (PartForm.None or PartForm.Unknown);
             isOdd |= isPart;
-            reader.Skip();
             return isPart;
         }
 
@@ -28,10 +27,9 @@ internal static class ContentParts
         var says = false;
         while (PhpArrays.ReadItem(ref reader))
         {
-            var form = FormOf(reader);
+            var form = FormOf(ref reader);
             says |= form != PartForm.None;
             isOdd |= form is not (PartForm.Sound or PartForm.Unknown);
-            reader.Skip();
         }
 
         return says;
@@ -65,7 +63,8 @@ internal static class ContentParts
     private static void WritePart(ref Utf8JsonReader reader, ReadOnlySpan<byte> content,
         ref ReadOnlySpan<byte> separator, IBufferWriter<byte> output)
     {
-        var form = FormOf(reader);
+        var look = reader;
+        var form = FormOf(ref look);
         var isNumber = reader.TokenType == JsonTokenType.Number;
         var json = JsonText.Skip(ref reader, content);
         if (form == PartForm.None)
@@ -128,15 +127,19 @@ internal static class ContentParts
     }
 
     /// <summary>How a part is written.</summary>
-    /// <param name="reader">At the part; a copy, which may end anywhere.</param>
-    private static PartForm FormOf(Utf8JsonReader reader)
+    /// <param name="reader">At the part; then at its last token.</param>
+    private static PartForm FormOf(ref Utf8JsonReader reader)
     {
         if (reader.TokenType == JsonTokenType.Number)
             return PartForm.Text;
         if (reader.TokenType == JsonTokenType.String)
             return reader.ValueSpan.Length > 0 ? PartForm.Text : PartForm.None;
         if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            reader.Skip();
             return PartForm.None;
+        }
+
         bool hasType = false, hasText = false, hasImage = false, isAddress = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
