@@ -25,6 +25,10 @@ internal sealed class CertificateWatch : IHostedService
     private readonly Dictionary<string, string?> _dates = new(StringComparer.Ordinal);
     private OptionTable? _table;
     private int _started;
+
+    /// <summary>Not 0 after a reload: it may have read the files before they changed, and applied them
+    /// after the last look.</summary>
+    private int _again;
     private bool _isStopped;
 
     /// <summary>What the last look found wrong, or null.</summary>
@@ -36,6 +40,7 @@ internal sealed class CertificateWatch : IHostedService
     public CertificateWatch(ReloadableOptions options, ILogger<CertificateWatch> logger)
     {
         (_options, _logger) = (options, logger);
+        options.OnChange(_ => Volatile.Write(ref _again, 1));
         NoteDates(isLogged: false);
     }
 
@@ -62,7 +67,8 @@ internal sealed class CertificateWatch : IHostedService
     internal void Look()
     {
         var current = _options.Current;
-        if (HasChanged(current) || _problem is not null)
+        var isAgain = Interlocked.Exchange(ref _again, 0) != 0;
+        if (HasChanged(current) || isAgain || _problem is not null)
             Renew(current);
         NoteDates(isLogged: true);
     }

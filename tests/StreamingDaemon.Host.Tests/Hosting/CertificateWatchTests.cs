@@ -59,6 +59,24 @@ public sealed class CertificateWatchTests : IDisposable
     }
 
     [Fact]
+    public void Reload_that_read_the_files_before_they_changed_does_not_bring_the_old_ones_back()
+    {
+        var watch = Watch();
+        var before = _options.Current;
+        var (certificate, key) = NewPair();
+        Replace(_certificate, certificate);
+        Replace(_key, key);
+        watch.Look();
+        Assert.Equal(certificate, CertificateOf(Current));
+
+        _options.Apply(before);
+        Assert.NotEqual(certificate, CertificateOf(Current));
+        watch.Look();
+
+        Assert.Equal((certificate, key), (CertificateOf(Current), KeyOf(Current)));
+    }
+
+    [Fact]
     public void Half_of_a_pair_waits_for_the_other_without_a_word()
     {
         var watch = Watch();
