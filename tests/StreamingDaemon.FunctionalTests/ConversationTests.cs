@@ -127,6 +127,32 @@ public sealed class ConversationTests
             upstream.Requests.Select(request => request.Body));
     }
 
+    [Theory]
+    [InlineData("""{"messages":"Hi"}""", """[{"role":"user","content":"Hi"}]""")]
+    [InlineData("""{"messages":{"role":"user","content":"Hi"}}""", """[{"role":"user","content":"Hi"}]""")]
+    [InlineData("""{"messages":["Hi"]}""", """[{"role":"user","content":"Hi"}]""")]
+    [InlineData("""{"messages":[{"role":"user","content":{"type":"text","text":"Hi"}}]}""",
+        """[{"role":"user","content":[{"type":"text","text":"Hi"}]}]""")]
+    [InlineData("""{"messages":[{"role":"user","content":["Hi",{"type":"image_url","image_url":"https://h/a.png"}]}]}""",
+        """[{"role":"user","content":[{"type":"text","text":"Hi"},{"type":"image_url","image_url":{"url":"https://h/a.png"}}]}]""")]
+    [InlineData("""{"system":[{"type":"text","text":"Be brief."},{"type":"text","text":"Be kind."}],"prompt":["Hi","there"]}""",
+        """[{"role":"system","content":"Be brief.\n\nBe kind."},{"role":"user","content":"Hi\n\nthere"}]""")]
+    [InlineData("""{"messages":[{"role":"assistant","tool_calls":{"id":"1","type":"function","function":{"name":"f","arguments":[]}}},{"role":"tool","tool_call_id":"1","content":"x"}]}""",
+        """[{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"1","content":"x"}]""")]
+    public async Task What_can_be_understood_reaches_the_upstream_in_the_form_that_servers_take(
+        string handoff, string messages)
+    {
+        await using var upstream = await FakeLlmServer.StartAsync();
+        await using var daemon = await upstream.StartDaemonAsync();
+
+        Assert.True((await daemon.AskAsync(handoff)).IsDone);
+
+        var body = JsonNode.Parse(Assert.Single(upstream.Requests).Body)!;
+        Assert.Equal(messages, body["messages"]!.ToJsonString(
+            new JsonSerializerOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }));
+        Assert.Empty(daemon.LogLines("ignored"));
+    }
+
     [Fact]
     public async Task Call_whose_result_cannot_be_sent_is_left_out_with_it_and_both_are_named()
     {

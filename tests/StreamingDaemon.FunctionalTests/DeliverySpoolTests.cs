@@ -375,7 +375,7 @@ public sealed partial class DeliverySpoolTests : IDisposable
     }
 
     [Theory]
-    [InlineData("URL", "ftp://127.0.0.1/", "the URL is neither http nor https")]
+    [InlineData("URL", "ftp://127.0.0.1/", "the URL does not begin with http:// or https://")]
     [InlineData("SECRET_FILE", "", "name a file with the secret in delivery.secret_file")]
     [InlineData("SECRET_FILE", "/nonexistent", "cannot be read: No such file or directory")]
     [InlineData("SPOOL_DIR", "/etc/hostname/spool", "deliveries cannot be written there")]

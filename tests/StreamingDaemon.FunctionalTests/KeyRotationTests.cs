@@ -94,6 +94,52 @@ public sealed class KeyRotationTests : IDisposable
         Assert.Equal([first, second, second], seen);
     }
 
+    [Fact]
+    public async Task Certificates_behind_a_swapped_link_are_taken_over_without_a_signal_and_broken_ones_are_not()
+    {
+        await using var upstream = await FakeLlmServer.StartAsync(
+            FakeLlmTransport.Http2Tls, wantsClientCertificate: true);
+        var seen = new System.Collections.Concurrent.ConcurrentQueue<string?>();
+        upstream.Scenario = exchange =>
+        {
+            seen.Enqueue(exchange.Context.Connection.ClientCertificate?.Thumbprint);
+            return FakeLlmScenarios.RunAsync(exchange);
+        };
+        // As a secret of Kubernetes is mounted: its files are links through a link that is swapped.
+        var first = await WriteVersionAsync("1", upstream.CertificatePem);
+        foreach (var name in (string[])["ca.crt", "tls.pem"])
+            File.CreateSymbolicLink(_directory.File(name), Path.Combine("..data", name));
+        var environment = upstream.OpenAIEnvironment(true);
+        environment.Remove("OPENAI_INSECURE_SSL");
+        environment["OPENAI_CA_FILE"] = _directory.File("ca.crt");
+        environment["OPENAI_CLIENT_CERT_FILE"] = _directory.File("tls.pem");
+        await using var daemon = await DaemonProcess.StartAsync(environment, true, "--backend", "openai");
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+
+        var second = await WriteVersionAsync("2", upstream.CertificatePem);
+        await Eventually.TrueAsync(() => daemon.LogLines("CertificatesRenewed").Count == 1, TestClient.Patience);
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+
+        await WriteVersionAsync("3", "torn");
+        await Eventually.TrueAsync(() => daemon.LogLines("CertificatesKept").Count == 1, 2 * TestClient.Patience);
+        Assert.True((await daemon.AskAsync("""{"prompt":"hi"}""")).IsDone);
+
+        Assert.Equal([first, second, second], seen);
+        Assert.Contains("OPENAI_CA_FILE", daemon.LogLines("CertificatesKept")[0], StringComparison.Ordinal);
+    }
+
+    /// <returns>The client certificate's thumbprint.</returns>
+    private async Task<string> WriteVersionAsync(string version, string authorities)
+    {
+        var directory = Directory.CreateDirectory(_directory.File(".." + version)).FullName;
+        await File.WriteAllTextAsync(Path.Combine(directory, "ca.crt"), authorities);
+        var thumbprint = await WriteCertificateAsync(Path.Combine(directory, "tls.pem"));
+        File.CreateSymbolicLink(_directory.File("..new"), ".." + version);
+        // rename(2): File.Move does not take a link to a directory.
+        Posix.Rename(_directory.File("..new"), _directory.File("..data"));
+        return thumbprint;
+    }
+
     /// <returns>The certificate's thumbprint.</returns>
     private static async Task<string> WriteCertificateAsync(string path)
     {

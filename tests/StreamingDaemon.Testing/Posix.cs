@@ -42,6 +42,13 @@ public static unsafe partial class Posix
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     private static partial int KillRaw(int pid, int signal);
 
+    /// <summary>rename(2): also replaces a link to a directory.</summary>
+    public static void Rename(string from, string to) => Check(RenameRaw(from, to), "rename");
+
+    [LibraryImport("libc", EntryPoint = "rename", SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int RenameRaw(string from, string to);
+
     public static int Close(int fd) => CloseRaw(fd);
 
     /// <summary>dup(2): another descriptor of the same open file. Child processes inherit it.</summary>

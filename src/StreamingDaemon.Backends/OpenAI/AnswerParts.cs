@@ -46,6 +46,9 @@ internal struct AnswerParts(DeltaKinds wanted, DeltaKinds unshown) : IDisposable
     /// <summary>The client gets the chunks themselves, and can show whatever is in them.</summary>
     public readonly bool IsChunks { get; } = (wanted & DeltaKinds.Chunk) != 0;
 
+    /// <summary>Null if the stream does not show token counts.</summary>
+    public TokenUsage? Usage { get; } = (wanted & DeltaKinds.Usage) != 0 ? new() : null;
+
     [UnscopedRef]
     public readonly ref readonly DeltaText Text => ref _text;
 

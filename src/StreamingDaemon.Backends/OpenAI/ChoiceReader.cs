@@ -30,8 +30,8 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
     [UnscopedRef]
     public readonly ref readonly DeltaText Reasoning => ref _parts.Reasoning;
 
-    /// <summary>Null if the stream does not show token counts.</summary>
-    public TokenUsage? Usage { get; } = (wanted & DeltaKinds.Usage) != 0 ? new() : null;
+    /// <inheritdoc cref="AnswerParts.Usage"/>
+    public readonly TokenUsage? Usage => _parts.Usage;
 
     /// <summary>The upstream's finish reason, unchecked; null if there was none yet.</summary>
     public string? FinishReason { get; private set; }
@@ -258,7 +258,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         {
             choice.TextAt = JsonValue.SkipNext(ref reader);
         }
-        else if (ErrorSigns.IsErrorName(ref reader))
+        else if (SignWords.IsErrorName(ref reader))
         {
             reader.Read();
             choice.IsFailed |= !JsonValue.IsNoError(ref reader);

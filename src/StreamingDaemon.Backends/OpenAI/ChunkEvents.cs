@@ -25,7 +25,7 @@ internal readonly struct ChunkEvents(ChunkReader chunks) : IEventReader
 
     public EventKind Read(string eventType, ReadOnlySpan<byte> data) => chunks.Read(eventType, data);
 
-    public bool IsError(ReadOnlySpan<byte> data) => ErrorSigns.AreIn(data);
+    public bool IsError(ReadOnlySpan<byte> data) => ErrorWrapper.IsError(data);
 
     public void End(bool isWhole) => chunks.End(isWhole);
 

@@ -74,29 +74,6 @@ internal struct ErrorSigns
         && ((_hasMessage && !_isNotYet && !IsEnd && (EnvelopeAt is null || HasChoicesField))
             || (_isWrapped && !HasChoicesField));
 
-    /// <inheritdoc cref="IEventReader.IsError"/>
-    public static bool AreIn(ReadOnlySpan<byte> data)
-    {
-        try
-        {
-            var reader = new Utf8JsonReader(data, JsonText.Options);
-            var signs = new ErrorSigns();
-            while (reader.Read() && reader.TokenType == JsonTokenType.StartArray)
-            {
-            }
-
-            if (reader.TokenType != JsonTokenType.StartObject)
-                return false;
-            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-                signs.ReadField(ref reader);
-            return signs.IsError;
-        }
-        catch (JsonException)
-        {
-            return false;
-        }
-    }
-
     /// <summary>Reads one field of the event's object. The reader is at its name, and ends after its value.
     /// </summary>
     public void ReadField(ref Utf8JsonReader reader)
@@ -149,7 +126,7 @@ internal struct ErrorSigns
                     || (reader.TokenType == JsonTokenType.Number && JsonValue.IsNothing(ref reader));
                 _isSuccess |= reader.TokenType == JsonTokenType.True;
                 break;
-            case >= 3 when IsErrorName(ref reader):
+            case >= 3 when SignWords.IsErrorName(ref reader):
                 ReadErrorField(ref reader);
                 break;
             default:
@@ -178,6 +155,10 @@ internal struct ErrorSigns
                 reader.Read();
                 IsCertain |= JsonValue.HasErrorCode(ref reader, "status_code"u8);
                 break;
+            case 4 when JsonText.Equals(ref reader, "meta"u8) && JsonValue.IsObjectNext(reader):
+                reader.Read();
+                ReadStatus(ref reader);
+                break;
             case 6 when JsonText.Equals(ref reader, "header"u8):
                 reader.Read();
                 _isLikely |= JsonValue.HasErrorCode(ref reader, "code"u8);
@@ -201,12 +182,6 @@ internal struct ErrorSigns
             reader.Skip();
         }
     }
-
-    /// <summary>Names of an error: error, Error, ERROR, errors, err, errmsg, error_description.</summary>
-    public static bool IsErrorName(ref Utf8JsonReader reader) =>
-        reader.ValueIsEscaped ? JsonText.Equals(ref reader, "error"u8)
-        : reader.ValueSpan.Length >= 3 && (reader.ValueSpan[0] | 0x20) == 'e'
-            && Ascii.EqualsIgnoreCase(reader.ValueSpan[..3], "err"u8);
 
     /// <summary>Bedrock's own stream: <c>{"throttlingException":{"message":…}}</c>. Or <c>is_error</c>, or an
     /// object around an error.</summary>
@@ -277,7 +252,11 @@ internal struct ErrorSigns
 
     private void ReadCode(ref Utf8JsonReader reader)
     {
-        if (reader.TokenType is JsonTokenType.Number or JsonTokenType.String
+        if (reader.TokenType == JsonTokenType.StartObject)
+        {
+            ReadStatus(ref reader);
+        }
+        else if (reader.TokenType is JsonTokenType.Number or JsonTokenType.String
             && Utf8Parser.TryParse(reader.ValueSpan, out long code, out var length)
             && length == reader.ValueSpan.Length)
         {
@@ -293,5 +272,28 @@ internal struct ErrorSigns
             // A message beside it tells people how long the queue is.
             _isNotYet |= FinishReasons.IsNotYet(ref reader);
         }
+    }
+
+    /// <summary>CLOVA's <c>{"status":{"code":"42901","message":…}}</c>: the message counts beside a code
+    /// alone.</summary>
+    private void ReadStatus(ref Utf8JsonReader reader)
+    {
+        Utf8JsonReader message = default;
+        var hasCode = false;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isCode = JsonText.Equals(ref reader, "code"u8);
+            var isMessage = JsonText.Equals(ref reader, "message"u8);
+            reader.Read();
+            if (isMessage)
+                message = reader;
+            hasCode |= isCode;
+            if (isCode && reader.TokenType != JsonTokenType.StartObject)
+                ReadCode(ref reader);
+            reader.Skip();
+        }
+
+        if (hasCode)
+            ReadMessage(ref message, isMessage: true);
     }
 }

@@ -26,7 +26,7 @@ internal static class ErrorWrapper
         var (start, hasError) = ((int)reader.TokenStartIndex, false);
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            var isError = reader.ValueSpan.Length == "error"u8.Length && ErrorSigns.IsErrorName(ref reader);
+            var isError = reader.ValueSpan.Length == "error"u8.Length && SignWords.IsErrorName(ref reader);
             var isChoices = !isError && (JsonText.Equals(ref reader, "choices"u8)
                 || JsonText.Equals(ref reader, "Choices"u8));
             var isType = reader.ValueSpan.Length == "__type"u8.Length
@@ -65,9 +65,32 @@ internal static class ErrorWrapper
     public static ReadOnlySpan<byte> AfterCut(ReadOnlySpan<byte> data)
     {
         var last = data[(data.LastIndexOf((byte)'\n') + 1)..];
-        return last.Length < data.Length && last.StartsWith((byte)'{') && ErrorSigns.AreIn(last)
+        return last.Length < data.Length && last.StartsWith((byte)'{') && IsError(last)
             ? last
             : default;
+    }
+
+    /// <inheritdoc cref="IEventReader.IsError"/>
+    public static bool IsError(ReadOnlySpan<byte> data)
+    {
+        try
+        {
+            var reader = new Utf8JsonReader(data, JsonText.Options);
+            var signs = new ErrorSigns();
+            while (reader.Read() && reader.TokenType == JsonTokenType.StartArray)
+            {
+            }
+
+            if (reader.TokenType != JsonTokenType.StartObject)
+                return false;
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+                signs.ReadField(ref reader);
+            return signs.IsError;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
     }
 
     private static bool IsUsual(ref Utf8JsonReader reader) => reader.ValueSpan.Length switch

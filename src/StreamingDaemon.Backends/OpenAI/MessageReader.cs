@@ -150,12 +150,12 @@ internal static class MessageReader
             reader.Read();
             Hold(ref parts, ref reader, AnswerParts.Held.Other);
         }
-        else if (ErrorSigns.IsErrorName(ref reader))
+        else if (SignWords.IsErrorName(ref reader))
         {
             reader.Read();
             isError |= !JsonValue.IsNoError(ref reader);
         }
-        else if (!TryReadFinish(ref parts, ref reader))
+        else if (!TryReadFinish(ref parts, ref reader) && parts.Usage?.TryReadField(ref reader) != true)
         {
             reader.Skip();
         }

@@ -29,17 +29,17 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
     private static readonly BackendOption<string?> s_ca = NamedFile("ca_file",
         o => o.CaFile, (o, v) => o with { CaFile = v },
         "CA certificates (PEM) to trust for the API, roots or intermediates; empty trusts the system's",
-        "If set, the system's are not trusted. New connections use a new file.");
+        "If set, the system's are not trusted. New connections use a new file within ten seconds.");
 
     private static readonly BackendOption<string?> s_clientCertificate = NamedFile("client_cert_file",
         o => o.ClientCertFile, (o, v) => o with { ClientCertFile = v },
         "Client certificate (PEM) with its chain, for APIs with mutual TLS; empty is none",
-        "New connections use a new file.");
+        "New connections use a new file within ten seconds.");
 
     private static readonly BackendOption<string?> s_clientKey = NamedFile("client_key_file",
         o => o.ClientKeyFile, (o, v) => o with { ClientKeyFile = v },
         "Private key (PEM, not encrypted) of client_cert_file; empty if that file holds it too",
-        "The daemon's user must be able to read it. New connections use a new file.");
+        "The daemon's user must be able to read it. New connections use a new file within ten seconds.");
 
     /// <inheritdoc/>
     public override string Name => "openai";
@@ -69,8 +69,8 @@ public sealed class OpenAIDescriptor : BackendDescriptor<OpenAIOptions>
             "Azure accepts keys only in the header api-key."),
         Named("api_base", new UrlValue(), o => o.ApiBase, (o, v) => o with { ApiBase = v },
             "Base URL of the API, with its version segment",
-            "Any server that offers /chat/completions works. The URL may end with that, and may have a "
-            + "query.") with
+            "Any server that offers /chat/completions works. The URL may end with that, or with another "
+            + "endpoint of the API, and may have a query.") with
         {
             ChoosesBackend = true,
         },

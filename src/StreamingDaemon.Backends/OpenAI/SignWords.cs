@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using System.Text;
 using System.Text.Json;
 
 namespace StreamingDaemon.Backends.OpenAI;
@@ -55,4 +56,10 @@ internal static class SignWords
         11 => JsonText.Equals(ref reader, "is_finished"u8),
         _ => false,
     };
+
+    /// <summary>Names of an error: error, Error, ERROR, errors, err, errmsg, error_description.</summary>
+    public static bool IsErrorName(ref Utf8JsonReader reader) =>
+        reader.ValueIsEscaped ? JsonText.Equals(ref reader, "error"u8)
+        : reader.ValueSpan.Length >= 3 && (reader.ValueSpan[0] | 0x20) == 'e'
+            && Ascii.EqualsIgnoreCase(reader.ValueSpan[..3], "err"u8);
 }

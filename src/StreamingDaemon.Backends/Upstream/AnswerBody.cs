@@ -200,6 +200,10 @@ internal static class AnswerBody
         }
     }
 
+    /// <summary>Whether a JSON body is one string.</summary>
+    public static bool IsText(ReadOnlySpan<byte> json) =>
+        json.TrimStart("\ufeff \t\r\n"u8).StartsWith((byte)'"');
+
     /// <summary>What the first bytes say; null if more are needed.</summary>
     private static BodyKind? KindOf(ReadOnlySpan<byte> begun, bool isEnd)
     {
@@ -208,7 +212,7 @@ internal static class AnswerBody
         begun = begun.TrimStart(" \t\r\n\u001e"u8);
         if (begun.IsEmpty)
             return isEnd ? BodyKind.Empty : null;
-        if (begun[0] is (byte)'{' or (byte)'[')
+        if (begun[0] is (byte)'{' or (byte)'[' or (byte)'"')
             return BodyKind.Json;
         if (begun[0] == (byte)':')
             return BodyKind.Events;

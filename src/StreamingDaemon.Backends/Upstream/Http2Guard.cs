@@ -9,8 +9,9 @@ namespace StreamingDaemon.Backends.Upstream;
 ///   client reads them for ever, each costs nine bytes to send, and no stream gets anything (RFC 9113,
 ///   section 10.5).
 /// - Frames of unknown types are ignored (section 4.1). The client ends the connection and all its streams.
-/// - Data is read before the end that follows it: a reset, a GOAWAY, a FIN. The client throws away what a
-///   stream has not read by then, perhaps the end of a whole answer.
+/// - Data is read before the end that follows it: a reset, a GOAWAY, a FIN, or an error of the peer (a window
+///   of nothing, section 6.9; a push that the client's SETTINGS forbid). The client throws away what a stream
+///   has not read by then, perhaps the end of a whole answer.
 /// </summary>
 /// <param name="inner">The connection.</param>
 /// <param name="onSettings">Called when the peer has sent SETTINGS: it speaks HTTP/2.</param>
@@ -37,8 +38,10 @@ internal sealed class Http2Guard(Stream inner, Action? onSettings = null) : Stre
     private const byte Headers = 1;
     private const byte RstStream = 3;
     private const byte Settings = 4;
+    private const byte PushPromise = 5;
     private const byte Ping = 6;
     private const byte GoAway = 7;
+    private const byte WindowUpdate = 8;
     private const byte Continuation = 9;
     private const byte EndStream = 1;
     private const byte Ack = 1;
@@ -191,12 +194,18 @@ internal sealed class Http2Guard(Stream inner, Action? onSettings = null) : Stre
                 break;
             _headLength = 0;
             OnFrame((int)(BinaryPrimitives.ReadUInt32BigEndian(_head) >> 8), _head[TypeAt], _head[4]);
-            if (_head[TypeAt] is RstStream or GoAway && Environment.TickCount64 - _dataAtMs < SettleMs)
+            var isEnd = _head[TypeAt] is RstStream or GoAway or PushPromise
+                || (_head[TypeAt] == WindowUpdate && IsNothing(bytes[at..]));
+            if (isEnd && Environment.TickCount64 - _dataAtMs < SettleMs)
                 endAt ??= Math.Max(start, 0);
         }
 
         return endAt ?? bytes.Length;
     }
+
+    /// <summary>Whether a window's increment is 0.</summary>
+    private static bool IsNothing(ReadOnlySpan<byte> payload) =>
+        payload.Length >= sizeof(uint) && (BinaryPrimitives.ReadUInt32BigEndian(payload) << 1) == 0;
 
     /// <summary>Makes a frame of an unknown type one that the client ignores.</summary>
     /// <param name="bytes">What was read.</param>

@@ -195,11 +195,14 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
                             .RunAsync(content, json);
                     }
 
+                    if (whole == BodyKind.Json)
+                    {
+                        await abort.DisposeAsync();
+                        return await ReadJsonAsync(json, response, request, sink, cancellationToken);
+                    }
+
                     response.Dispose();
-                    if (whole != BodyKind.Json)
-                        return UpstreamFailures.TooLong(_upstream.MaxEventBytes, status);
-                    return await JsonAnswer.ReadAsync(
-                        json, CreateReader(request), sink, status, cancellationToken);
+                    return UpstreamFailures.TooLong(_upstream.MaxEventBytes, status);
                 case BodyKind.Empty:
                     response.Dispose();
                     return UpstreamFailures.Empty(onlyHeld: null, status);
@@ -216,6 +219,27 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             cancellationToken.ThrowIfCancellationRequested();
             return UpstreamFailures.FromReading(exception, status);
         }
+    }
+
+    /// <summary>A whole JSON body: an answer or an error, or another body inside.</summary>
+    private ValueTask<BackendResult> ReadJsonAsync(ReadOnlyMemory<byte> json, HttpResponseMessage response,
+        StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
+    {
+        var inner = WrappedBody.TryOpen(json.Span);
+        if (inner is not null && WrappedBody.HoldsEvents(inner))
+        {
+            return PumpOf(response, request, sink, cancellationToken).RunAsync(new MemoryStream(inner));
+        }
+
+        if (inner is null && AnswerBody.IsText(json.Span))
+        {
+            return new(RefusedAsync(response, request.Model, AnswerBody.ContentTypeOf(response),
+                content: null, mayBeVersion: false, cancellationToken));
+        }
+
+        response.Dispose();
+        return JsonAnswer.ReadAsync(
+            inner ?? json, CreateReader(request), sink, (int)response.StatusCode, cancellationToken);
     }
 
     private async Task<BackendResult> RefusedAsync(HttpResponseMessage response, string? model,

@@ -35,6 +35,7 @@ internal static class UpstreamErrorCode
     private static readonly string[] s_codeFields =
     [
         "code", "error_code", "errorCode", "status_code", "statusCode", "errorcode", "errcode", "Code",
+        "ErrorCode", "errno", "err_code", "retcode", "ret_code",
     ];
 
     /// <summary>Fields with another object, or the code itself.</summary>
@@ -126,7 +127,9 @@ internal static class UpstreamErrorCode
         // OpenRouter's code is a status, and its metadata name the error.
         var type = First(error, s_typeFields, secret)
             ?? First(Inner(error, "metadata"), ["error_type"], secret);
-        var code = First(error, s_codeFields, secret);
+        var code = First(error, s_codeFields, secret)
+            ?? First(Inner(error, "status"), s_codeFields, secret)
+            ?? First(Inner(error, "meta"), s_codeFields, secret);
         return type is null || code is null || type == code
             ? type ?? code ?? OfException(error, secret) ?? OfWrapper(error, isUsual: false, secret, depth)
             : $"{type}/{code}";

@@ -20,6 +20,9 @@ internal sealed class ConfigurationErrors
     private readonly List<string> _errors = [];
     private int _more;
 
+    /// <summary>The first, or null.</summary>
+    public string? First => _errors.FirstOrDefault();
+
     public void Add(string origin, string problem)
     {
         if (_errors.Count < Most)

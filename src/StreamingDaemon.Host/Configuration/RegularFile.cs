@@ -16,8 +16,13 @@ internal static unsafe partial class RegularFile
     // statx(2): the buffer and its field offsets are the same on every architecture.
     private const int StatxBytes = 256;
     private const int ModeOffset = 28;
+    private const int InodeOffset = 32;
     private const int SizeOffset = 40;
+    private const int ChangeTimeOffset = 96;
+    private const int ModifyTimeOffset = 112;
+    private const int DeviceOffset = 136;
     private const uint StatxTypeAndSize = 0x1 | 0x200;
+    private const uint StatxTimesAndInode = 0x40 | 0x80 | 0x100;
     private const int AtCurrentDirectory = -100;
     private const int AtEmptyPath = 0x1000;
 
@@ -54,6 +59,25 @@ internal static unsafe partial class RegularFile
         using var wait = FileWait.Begin(path);
         return TryStat(AtCurrentDirectory, path, out var mode, out _) && (mode & TypeMask) == TypeDirectory;
     }
+
+    /// <summary>What tells the file at the path from the one that was there before; the default if there is
+    /// none.</summary>
+    public static FileStamp StampOf(string path)
+    {
+        using var wait = FileWait.Begin(path);
+        var buffer = stackalloc byte[StatxBytes];
+        const uint Mask = StatxTypeAndSize | StatxTimesAndInode;
+        if (Statx(AtCurrentDirectory, path, 0, Mask, buffer) != 0)
+            return default;
+        var bytes = new ReadOnlySpan<byte>(buffer, StatxBytes);
+        return new FileStamp(BitConverter.ToUInt64(bytes[DeviceOffset..]),
+            BitConverter.ToUInt64(bytes[InodeOffset..]), BitConverter.ToUInt64(bytes[SizeOffset..]),
+            TimeAt(bytes[ModifyTimeOffset..]), TimeAt(bytes[ChangeTimeOffset..]));
+    }
+
+    /// <summary>Seconds and nanoseconds.</summary>
+    private static Int128 TimeAt(ReadOnlySpan<byte> bytes) =>
+        ((Int128)BitConverter.ToInt64(bytes) << 32) + BitConverter.ToUInt32(bytes[8..]);
 
     /// <summary>Reads all of it.</summary>
     /// <returns>Null, or what is wrong, as it reads after the path.</returns>

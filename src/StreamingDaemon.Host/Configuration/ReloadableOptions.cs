@@ -52,6 +52,22 @@ internal sealed class ReloadableOptions(DaemonOptions options)
         return (changed, needRestart);
     }
 
+    /// <summary>Takes only what is in the backends' files, of those that both name.</summary>
+    /// <returns>The keys whose files changed.</returns>
+    public IReadOnlyList<string> ApplyFiles(DaemonOptions next)
+    {
+        var changed = new List<string>();
+        lock (_gate)
+        {
+            var merged = CarryFiles(next, _current, changed);
+            _current = merged;
+            if (changed.Count > 0)
+                _listeners.ForEach(listener => listener(merged));
+        }
+
+        return changed;
+    }
+
     /// <summary>Takes what is in the files that both name: it may have changed without an option.</summary>
     private static DaemonOptions CarryFiles(DaemonOptions next, DaemonOptions merged, List<string> changed)
     {

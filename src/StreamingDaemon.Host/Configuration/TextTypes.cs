@@ -166,14 +166,30 @@ internal sealed class UrlType : OptionType<Uri>
         value = s_none;
         if (raw.Kind is not (RawKind.String or RawKind.Text))
             return "the value is not a string";
-        if (!Uri.TryCreate(raw.Text.Trim(), UriKind.Absolute, out var uri))
+        var text = raw.Text.Trim();
+        if (text is ['"' or '\'', ..] or [.., '"' or '\''])
+            return "the URL stands in quotes: leave them out";
+        // Before the parser: to it, localhost:11434/v1 is a URL of the scheme localhost.
+        if (!text.StartsWith("http://", StringComparison.OrdinalIgnoreCase)
+            && !text.StartsWith("https://", StringComparison.OrdinalIgnoreCase))
+        {
+            return "the URL does not begin with http:// or https://";
+        }
+
+        if (!Uri.TryCreate(text, UriKind.Absolute, out var uri))
             return "the value is not an absolute URL";
-        if (uri.Scheme != Uri.UriSchemeHttp && uri.Scheme != Uri.UriSchemeHttps)
-            return "the URL is neither http nor https";
+        if (uri.Host is "http" or "https" && uri.AbsolutePath.StartsWith("//", StringComparison.Ordinal))
+            return "the URL has its scheme twice: write http:// or https:// once";
         if (uri.Fragment.Length > 0)
-            return "the URL has a fragment (#…), which no server is sent";
+            return "the URL has a fragment, which no server is sent: leave out # and what follows it";
         if (uri.UserInfo.Length > 0)
-            return "the URL holds a user or a password, which is not sent";
+        {
+            return "the URL holds a user or a password, which is not sent: leave out @ and what is before "
+                + "it; a key has an option of its own";
+        }
+
+        if (uri.Port == 0)
+            return "the URL has port 0, where no server listens";
         value = uri;
         return null;
     }

@@ -21,6 +21,22 @@ internal sealed record ErrorResponse(
     public static readonly ErrorResponse NoPrompt =
         new(ErrorCode.NoPrompt, 400, "The handoff data has no prompt and no messages.");
 
+    /// <summary>What the handoff asks cannot be read.</summary>
+    /// <param name="unusable">The fields that the daemon could not use.</param>
+    public static ErrorResponse NoUsablePrompt(IEnumerable<string> unusable)
+    {
+        // Only these names are the daemon's own words; others are the application's.
+        const int MostNamed = 3;
+        var fields = unusable.Where(field => field == "prompt"
+            || field.StartsWith("messages", StringComparison.Ordinal)).Take(MostNamed).ToArray();
+        return fields.Length == 0
+            ? NoPrompt
+            : NoPrompt with
+            {
+                Message = $"The handoff data has no usable prompt: {string.Join(", ", fields)}.",
+            };
+    }
+
     /// <summary>In PHP, nearly always a failed json_encode().</summary>
     public static readonly ErrorResponse EmptyHandoff =
         new(ErrorCode.NoPrompt, 400, "The handoff is empty: the application set no X-Handoff-Data.");

@@ -20,21 +20,27 @@ internal static class ConversationReader
         reader.Read();
         var start = (int)reader.TokenStartIndex;
         var isArray = reader.TokenType == JsonTokenType.StartArray;
-        if (!isArray && !PhpArrays.IsList(reader))
-        {
-            if (reader.TokenType != JsonTokenType.Null)
-                request.NoteUnusable("messages");
-            reader.Skip();
-            return null;
-        }
-
         var turns = new List<Turn>();
         var isWhole = isArray;
-        while (PhpArrays.ReadItem(ref reader))
+        if (!isArray && !PhpArrays.IsList(reader))
         {
-            var turn = Turn.Read(ref reader);
-            isWhole &= turn.IsSendable && turn.IsSound;
-            turns.Add(turn);
+            // One message, or its text. A text is never read as JSON: what a user wrote must not become
+            // another role's message.
+            var isNull = reader.TokenType == JsonTokenType.Null;
+            var only = Turn.Read(ref reader);
+            if (only.IsSendable)
+                turns.Add(only);
+            else if (!isNull)
+                request.NoteUnusable("messages");
+        }
+        else
+        {
+            while (PhpArrays.ReadItem(ref reader))
+            {
+                var turn = Turn.Read(ref reader);
+                isWhole &= turn.IsSendable && turn.IsSound;
+                turns.Add(turn);
+            }
         }
 
         if (turns.Count == 0)

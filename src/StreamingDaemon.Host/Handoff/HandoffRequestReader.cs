@@ -73,7 +73,7 @@ internal static class HandoffRequestReader
             }
             else if (JsonText.Equals(ref reader, "prompt"u8))
             {
-                request.Prompt = Text(ref reader, "prompt", request) ?? request.Prompt;
+                request.Prompt = Text(ref reader, "prompt", request, isLax: true) ?? request.Prompt;
             }
             else if (JsonText.Equals(ref reader, "messages"u8))
             {
@@ -99,7 +99,7 @@ internal static class HandoffRequestReader
             }
             else if (JsonText.Equals(ref reader, "system"u8))
             {
-                request.System = NotEmpty(Text(ref reader, "system", request));
+                request.System = NotEmpty(Text(ref reader, "system", request, isLax: true));
             }
             else if (JsonText.Equals(ref reader, "request_id"u8))
             {
@@ -152,10 +152,13 @@ internal static class HandoffRequestReader
             request.NoteUnusable("user_id");
     }
 
-    private static string? Text(ref Utf8JsonReader reader, string name, HandoffRequest request)
+    private static string? Text(
+        ref Utf8JsonReader reader, string name, HandoffRequest request, bool isLax = false)
     {
-        var text = ReadString(ref reader);
-        if (text is null && reader.TokenType != JsonTokenType.Null)
+        reader.Read();
+        var isEmpty = reader.TokenType == JsonTokenType.Null;
+        var text = isLax ? LaxText.Read(ref reader) : LaxText.ReadScalar(ref reader);
+        if (text is null && !isEmpty)
             request.NoteUnusable(name);
         return text;
     }
@@ -199,18 +202,6 @@ internal static class HandoffRequestReader
     }
 
     private static string? NotEmpty(string? value) => string.IsNullOrEmpty(value) ? null : value;
-
-    /// <summary>A number is a text that PHP's <c>JSON_NUMERIC_CHECK</c> changed.</summary>
-    private static string? ReadString(ref Utf8JsonReader reader)
-    {
-        reader.Read();
-        if (reader.TokenType == JsonTokenType.String)
-            return JsonText.Read(ref reader);
-        if (reader.TokenType == JsonTokenType.Number)
-            return System.Text.Encoding.UTF8.GetString(reader.ValueSpan);
-        reader.Skip();
-        return null;
-    }
 
     private static long? ReadCount(ref Utf8JsonReader reader, ReadOnlySpan<byte> data)
     {

@@ -5,8 +5,9 @@ using StreamingDaemon.Backends;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>Writes a message anew that servers would refuse for a matter of form. Without a role it is the
-/// user's. Lists become arrays (<see cref="PhpArrays"/>), a number becomes the text it was, a tool's data its
-/// JSON (<see cref="ToolResult"/>), and an empty field counts as absent.</summary>
+/// user's, and so is a text in place of a message. Lists become arrays (<see cref="PhpArrays"/>), a number
+/// the text it was, a tool's data its JSON (<see cref="ToolResult"/>), and an empty field counts as
+/// absent.</summary>
 internal static class MessageWriter
 {
     /// <summary>Whether the current name is of a field that servers accept as absent, but not as null.
@@ -14,10 +15,18 @@ internal static class MessageWriter
     public static bool IsNullRefused(ref Utf8JsonReader reader) => JsonText.Equals(ref reader, "name"u8)
         || JsonText.Equals(ref reader, "tool_call_id"u8);
 
-    /// <param name="message">The message's object.</param>
+    /// <param name="message">The message's object, or a text.</param>
     /// <param name="output">Gets the message.</param>
     public static void Write(ReadOnlySpan<byte> message, IBufferWriter<byte> output)
     {
+        if (message[0] != (byte)'{')
+        {
+            output.Write("{\"role\":\"user\",\"content\":"u8);
+            WriteText(message, output);
+            output.Write("}"u8);
+            return;
+        }
+
         var reader = new Utf8JsonReader(message, HandoffRequestReader.Options);
         output.Write("{\"role\":"u8);
         var role = RoleOf(reader, message);
@@ -29,6 +38,7 @@ internal static class MessageWriter
             var start = (int)reader.TokenStartIndex;
             var isContent = JsonText.Equals(ref reader, "content"u8);
             var isCalls = JsonText.Equals(ref reader, "tool_calls"u8);
+            var isCall = JsonText.Equals(ref reader, "function_call"u8);
             var isLeftOut = JsonText.Equals(ref reader, "role"u8);
             var isNullRefused = IsNullRefused(ref reader);
             reader.Read();
@@ -36,23 +46,21 @@ internal static class MessageWriter
             var token = reader.TokenType;
             var isData = isContent && isToolResult && ToolResult.IsData(reader);
             var json = JsonText.Skip(ref reader, message);
-            if (isContent || isCalls)
-                json = PhpArrays.AsArray(json);
-            isLeftOut |= (isNullRefused && token == JsonTokenType.Null) || (isCalls && IsEmpty(json));
+            isLeftOut |= (isNullRefused && token == JsonTokenType.Null) || (isCalls && !HasCall(json));
             if (isLeftOut)
                 continue;
             output.Write(","u8);
             output.Write(message[start..value]);
             if (isData)
-            {
                 ToolResult.Write(json, output);
-                continue;
-            }
-
-            var isNumber = isContent && token == JsonTokenType.Number;
-            output.Write(isNumber ? "\""u8 : default);
-            output.Write(json);
-            output.Write(isNumber ? "\""u8 : default);
+            else if (isContent && token == JsonTokenType.Number)
+                WriteText(json, output);
+            else if (isContent)
+                ContentParts.Write(json, output);
+            else if (isCalls || isCall)
+                ToolCallRepair.Write(json, isFunctionCall: isCall, output);
+            else
+                output.Write(json);
         }
 
         output.Write("}"u8);
@@ -77,7 +85,19 @@ internal static class MessageWriter
         return role;
     }
 
-    /// <summary>Whether a value cannot be a list of calls.</summary>
-    private static bool IsEmpty(ReadOnlySpan<byte> json) =>
-        json[0] != (byte)'[' || ParameterReader.IsEmptyArray(json);
+    private static void WriteText(ReadOnlySpan<byte> json, IBufferWriter<byte> output)
+    {
+        var quote = json[0] == (byte)'"' ? default : "\""u8;
+        output.Write(quote);
+        output.Write(json);
+        output.Write(quote);
+    }
+
+    private static bool HasCall(ReadOnlySpan<byte> json)
+    {
+        var reader = new Utf8JsonReader(json, HandoffRequestReader.Options);
+        reader.Read();
+        var isOdd = false;
+        return ToolCallRepair.HasCall(ref reader, ref isOdd);
+    }
 }

@@ -77,5 +77,7 @@ internal static class ParameterReader
     private static ReadOnlySpan<byte> ListOf(ParameterKind kind, ReadOnlySpan<byte> json) =>
         kind == ParameterKind.List
             ? PhpArrays.AsArray(json)
-            : SchemaRepair.Repair(json, isList: kind == ParameterKind.Schemas);
+            : kind == ParameterKind.Schemas
+                ? SchemaRepair.Repair(ToolDefinitions.AsArray(json), isList: true)
+                : SchemaRepair.Repair(json, isList: false);
 }

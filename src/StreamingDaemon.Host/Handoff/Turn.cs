@@ -29,8 +29,8 @@ internal enum TurnKind : byte
 /// <param name="Start">Where its JSON begins in the handoff data.</param>
 /// <param name="End">Where its JSON ends there.</param>
 /// <param name="Kind">What the turns beside it depend on.</param>
-/// <param name="IsSound">False if it has to be written anew (<see cref="MessageWriter"/>): it has no role, or
-/// something in it has a form that servers refuse and that says the same in another.</param>
+/// <param name="IsSound">False if it has to be written anew (<see cref="MessageWriter"/>): it has no role, is
+/// only a text, or something in it has a form that servers refuse and that says the same in another.</param>
 /// <param name="IsSendable">True if it says something: a text, a list of parts, calls of tools, a refusal, or
 /// audio. Then it is sent as it is.</param>
 internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool IsSound, bool IsSendable)
@@ -43,8 +43,10 @@ internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool IsS
         var start = (int)reader.TokenStartIndex;
         if (reader.TokenType != JsonTokenType.StartObject)
         {
+            var isText = IsFilledText(reader);
             reader.Skip();
-            return new Turn(start, (int)reader.BytesConsumed, TurnKind.Unreadable, true, false);
+            return new Turn(start, (int)reader.BytesConsumed,
+                isText ? TurnKind.Other : TurnKind.Unreadable, !isText, isText);
         }
 
         var kind = TurnKind.Other;
@@ -68,7 +70,7 @@ internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool IsS
             else if (MessageWriter.IsNullRefused(ref reader))
                 isOdd |= IsNull(ref reader);
             else if (JsonText.Equals(ref reader, "function_call"u8))
-                calls |= IsObject(ref reader);
+                calls |= reader.Read() && ToolCallRepair.IsFunctionCall(ref reader, ref isOdd);
             else if (JsonText.Equals(ref reader, "audio"u8))
                 saysElse |= IsObject(ref reader);
             else if (JsonText.Equals(ref reader, "refusal"u8))
@@ -107,44 +109,28 @@ internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool IsS
         return role.Length > 0;
     }
 
-    /// <summary>True for a text, also an empty one, and for a list with a part. A number is a text that PHP's
+    /// <summary>True for a text, also an empty one, and for parts. A number is a text that PHP's
     /// <c>JSON_NUMERIC_CHECK</c> changed.</summary>
     private static bool HasContent(ref Utf8JsonReader reader, ref bool isOdd)
     {
         isOdd |= reader.TokenType == JsonTokenType.Number;
         return reader.TokenType is JsonTokenType.String or JsonTokenType.Number
-            || HasObject(ref reader, ref isOdd);
+            || ContentParts.Says(ref reader, ref isOdd);
     }
 
     /// <summary>Servers refuse an empty list of calls.</summary>
     private static bool ReadCalls(ref Utf8JsonReader reader, ref bool isOdd)
     {
         reader.Read();
-        var has = HasObject(ref reader, ref isOdd);
+        var has = ToolCallRepair.HasCall(ref reader, ref isOdd);
         isOdd |= !has;
         return has;
     }
 
-    /// <summary>Whether the value is a list that holds an object.</summary>
-    private static bool HasObject(ref Utf8JsonReader reader, ref bool isOdd)
-    {
-        var isList = reader.TokenType == JsonTokenType.StartArray;
-        if (!isList && !PhpArrays.IsList(reader))
-        {
-            reader.Skip();
-            return false;
-        }
-
-        isOdd |= !isList;
-        var has = false;
-        while (PhpArrays.ReadItem(ref reader))
-        {
-            has |= reader.TokenType == JsonTokenType.StartObject;
-            reader.Skip();
-        }
-
-        return has;
-    }
+    /// <summary>Whether the value is a text that says something, or a number that was one.</summary>
+    /// <param name="reader">At the value; a copy.</param>
+    internal static bool IsFilledText(Utf8JsonReader reader) => reader.TokenType == JsonTokenType.Number
+        || (reader.TokenType == JsonTokenType.String && reader.ValueSpan.Length > 0);
 
     private static bool IsNull(ref Utf8JsonReader reader)
     {

@@ -138,6 +138,7 @@ internal static class DaemonHost
         services.AddSingleton<HandoffLoopService>();
         services.AddHostedService(provider => provider.GetRequiredService<HandoffLoopService>());
         services.AddHostedService<MemoryTrimmer>();
+        services.AddHostedService<CertificateWatch>();
         services.AddSingleton<IHostLifetime, DaemonLifetime>();
     }
 

@@ -148,7 +148,9 @@ internal sealed class HandoffDispatcher : IHandoffHandler
             return (ErrorResponse.UnknownFormat, StreamOutcome.BadHandoff);
         if (session.Backend.RequiresPrompt && !request.HasPrompt && !request.NamesAnswer)
         {
-            return (request.IsEmpty ? ErrorResponse.EmptyHandoff : ErrorResponse.NoPrompt,
+            return (request.IsEmpty
+                    ? ErrorResponse.EmptyHandoff
+                    : ErrorResponse.NoUsablePrompt(request.Unusable),
                 StreamOutcome.BadHandoff);
         }
 

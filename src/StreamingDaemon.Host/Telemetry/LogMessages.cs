@@ -243,4 +243,12 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 97, EventName = "BackendWarning", Level = LogLevel.Warning,
         Message = "backend {Backend}: {Problem}")]
     public static partial void BackendWarning(this ILogger logger, string backend, string problem);
+
+    [LoggerMessage(EventId = 98, EventName = "CertificatesRenewed", Level = LogLevel.Information,
+        Message = "{Options} changed on disk: new connections use the new content")]
+    public static partial void CertificatesRenewed(this ILogger logger, string options);
+
+    [LoggerMessage(EventId = 99, EventName = "CertificatesKept", Level = LogLevel.Warning,
+        Message = "certificates not renewed, new connections use the old ones: {Problem}")]
+    public static partial void CertificatesKept(this ILogger logger, string problem);
 }

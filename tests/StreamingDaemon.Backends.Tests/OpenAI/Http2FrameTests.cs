@@ -67,6 +67,96 @@ public sealed class Http2FrameTests
         Assert.Equal((StreamOutcome.Completed, "Hi", 2), (result.Outcome, sink.Whole, server.Connections));
     }
 
+    /// <summary>A server may say goodbye, and cut what it had promised to serve.</summary>
+    [Theory]
+    [InlineData(0, "fin")]
+    [InlineData(2, "fin")]
+    [InlineData(11, "fin")]
+    [InlineData(0, "rst")]
+    [InlineData(11, "reset 11")]
+    public async Task Stream_that_a_goaway_includes_and_that_ends_before_its_head_is_asked_again(int code, string end)
+    {
+        var first = 0;
+        await using var server = new RawHttp2Server(async stream =>
+        {
+            if (Interlocked.Exchange(ref first, 1) != 0)
+            {
+                await AnswerAsync(stream);
+                return;
+            }
+
+            await stream.SendAsync(RawHttp2Stream.GoAwayAt(stream.Id, code));
+            if (end == "fin")
+                stream.CloseConnection();
+            else if (end == "rst")
+                stream.ResetConnection();
+            else
+                await stream.SendAsync(stream.Reset(code));
+        });
+        var (result, sink) = await AskAsync(server);
+        Assert.Equal((StreamOutcome.Completed, "Hi", 2), (result.Outcome, sink.Whole, server.Connections));
+    }
+
+    [Fact]
+    public async Task Server_that_raises_its_limit_of_streams_serves_those_that_waited()
+    {
+        const int Streams = 5;
+        // SETTINGS_MAX_CONCURRENT_STREAMS (3): 0, and a moment later 2.
+        await using var server = new RawHttp2Server(AnswerAsync)
+        {
+            Settings = [0, 3, 0, 0, 0, 0],
+            Greeting = connection => AfterPingAsync(connection),
+        };
+        using var backend = Backend(server);
+        var sinks = Enumerable.Range(0, Streams).Select(_ => new RecordingSink()).ToArray();
+        var results = await Task.WhenAll(sinks.Select(sink => backend.StreamAsync(BackendUnderTest.Prompt, sink, default)))
+            .WithinLimit();
+        Assert.All(results, result => Assert.Equal(StreamOutcome.Completed, result.Outcome));
+        Assert.All(sinks, sink => Assert.Equal("Hi", sink.Whole));
+
+        static async Task AfterPingAsync(RawHttp2Stream connection)
+        {
+            await Task.Delay(300);
+            await connection.SendAsync(connection.Frame(RawHttp2Stream.Settings, [0, 3, 0, 0, 0, 2]));
+        }
+    }
+
+    /// <summary>The client's SETTINGS forbid it, so the connection is at its end (RFC 9113, section 8.4).</summary>
+    [Theory]
+    [InlineData("push", "PROTOCOL_ERROR")]
+    [InlineData("window 0", "PROTOCOL_ERROR")]
+    [InlineData("window 0 of the connection", "PROTOCOL_ERROR")]
+    public async Task Frame_that_breaks_the_protocol_is_an_error_that_names_it(string what, string name)
+    {
+        await using var server = new RawHttp2Server(async stream =>
+        {
+            byte[] frame = what switch
+            {
+                "push" => stream.Frame(5, [0, 0, 0, 2, 0x82, 0x86, 0x84], RawHttp2Stream.EndHeaders),
+                "window 0" => stream.Frame(8, [0, 0, 0, 0]),
+                _ => [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            };
+            await stream.SendAsync(frame);
+        });
+        var (result, _) = await AskAsync(server);
+        Assert.Equal(StreamOutcome.UpstreamError, result.Outcome);
+        Assert.Contains(name, result.Reason, StringComparison.Ordinal);
+    }
+
+    /// <summary>Nothing is lost with a reader that has its text.</summary>
+    [Theory]
+    [InlineData("push")]
+    [InlineData("window 0")]
+    public async Task Answer_with_its_finish_reason_is_whole_whatever_breaks_the_protocol_after_it(string what)
+    {
+        await using var server = new RawHttp2Server(stream => stream.SendAsync(
+            stream.Head, stream.Text("Hi"), stream.Finish, what == "push"
+                ? stream.Frame(5, [0, 0, 0, 2, 0x82, 0x86, 0x84], RawHttp2Stream.EndHeaders)
+                : stream.Frame(8, [0, 0, 0, 0])));
+        var (result, sink) = await AskAsync(server);
+        Assert.Equal((StreamOutcome.Completed, "Hi"), (result.Outcome, sink.Whole));
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(2)]

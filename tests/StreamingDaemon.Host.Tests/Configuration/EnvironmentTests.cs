@@ -168,7 +168,7 @@ public sealed class EnvironmentTests : IDisposable
     [InlineData("STREAMING_DAEMON_TIMEOUTS__SHUTDOWN_TIMEOUT_S", "0",
         "'0' is out of range; expected an integer from 1 to 3600")]
     [InlineData("OPENAI_API_BASE", "api.example.com",
-        "the value is not an absolute URL; expected an http or https URL such as https://api.openai.com/v1")]
+        "the URL does not begin with http:// or https://; expected an http or https URL such as https://api.openai.com/v1")]
     [InlineData("OPENAI_API_KEY", "sk-hidden\n",
         "the value ends with a line break, which no HTTP header may hold; " +
         "expected a key without spaces and line breaks")]

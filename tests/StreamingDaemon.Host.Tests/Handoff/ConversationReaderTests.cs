@@ -7,7 +7,7 @@ namespace StreamingDaemon.Host.Tests.Handoff;
 /// <summary>Messages are written here with short names: u, s (texts of the user and the system), c1 (the assistant
 /// calls tool 1), c12 (it calls two), r1 (result of 1), r1! (a result without content), a! (an assistant's turn
 /// whose calls cannot be read), u! (a turn without content), f and g (the older function call and its result),
-/// and 5 (no object).</summary>
+/// and ! (neither object nor text).</summary>
 public sealed class ConversationReaderTests
 {
     private static readonly Dictionary<string, string> s_turns = new()
@@ -26,7 +26,7 @@ public sealed class ConversationReaderTests
         ["f"] = """{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}}""",
         ["g"] = """{"role":"function","name":"f","content":"20"}""",
         ["g!"] = """{"role":"function","name":"f","content":null}""",
-        ["5"] = "5",
+        ["!"] = "true",
     };
 
     [Theory]
@@ -54,17 +54,18 @@ public sealed class ConversationReaderTests
     [Theory]
     [InlineData("""{"role":"user"}""")]
     [InlineData("""{"role":"user","content":true}""")]
-    [InlineData("""{"role":"user","content":{"0":"text"}}""")]
+    [InlineData("""{"role":"user","content":[null,"",true]}""")]
+    [InlineData("""{"role":"user","content":{"a":1}}""")]
     [InlineData("""{"role":"user","content":{}}""")]
     [InlineData("""{"role":"assistant","content":null,"tool_calls":{}}""")]
     [InlineData("""{"role":"user","content":[]}""")]
-    [InlineData("""{"role":"user","content":["text"]}""")]
     [InlineData("""{"role":"assistant","content":null,"tool_calls":[]}""")]
     [InlineData("""{"role":"assistant","content":null,"refusal":"","audio":null}""")]
     [InlineData("""{"role":"user","tool_calls":[{"id":"1"}]}""")]
     [InlineData("null")]
     [InlineData("[]")]
-    [InlineData("\"text\"")]
+    [InlineData("\"\"")]
+    [InlineData("true")]
     public void Turn_that_says_nothing_is_left_out_and_named(string message)
     {
         var request = Read($$"""[{{message}},{"role":"user","content":"x"}]""");
@@ -109,11 +110,59 @@ public sealed class ConversationReaderTests
     [InlineData("""{"role":"function","name":"f","content":false}""", """{"role":"function","name":"f","content":"false"}""")]
     [InlineData("""{"role":"tool","content":{"1":{"type":"text","text":"x"}}}""",
         """{"role":"tool","content":[{"type":"text","text":"x"}]}""")]
+    // One part without its list, texts in place of parts, and parts without a type.
+    [InlineData("""{"role":"user","content":{"type":"text","text":"Hi"}}""",
+        """{"role":"user","content":[{"type":"text","text":"Hi"}]}""")]
+    [InlineData("""{"content":{"type":"image_url","image_url":{"url":"https:\/\/h\/a.png"}},"role":"user"}""",
+        """{"role":"user","content":[{"type":"image_url","image_url":{"url":"https:\/\/h\/a.png"}}]}""")]
+    [InlineData("""{"role":"user","content":{"text":"Hi"}}""",
+        """{"role":"user","content":[{"type":"text","text":"Hi"}]}""")]
+    [InlineData("""{"role":"user","content":["a\u00fc",7,null,"",{"text":"b","x":1},{"image_url":{"url":"u"},"type":null}]}""",
+        """{"role":"user","content":[{"type":"text","text":"a\u00fc"},{"type":"text","text":"7"},{"type":"text","text":"b","x":1},{"type":"image_url","image_url":{"url":"u"}}]}""")]
+    [InlineData("""{"role":"user","content":[{"type":"image_url","image_url":"https://h/a.png"},{"type":"x"}]}""",
+        """{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://h/a.png"}},{"type":"x"}]}""")]
+    [InlineData("""{"role":"user","content":{"0":"text"}}""",
+        """{"role":"user","content":[{"type":"text","text":"text"}]}""")]
+    [InlineData("\"Hi \\u00fc\"", """{"role":"user","content":"Hi \u00fc"}""")]
+    [InlineData("42", """{"role":"user","content":"42"}""")]
+    // Calls of tools whose arguments were decoded, and one call without its list.
+    [InlineData("""{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":{"a":"\u00fc"}}}]}""",
+        """{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"a\":\"\\u00fc\"}"}}]}""")]
+    [InlineData("""{"role":"assistant","tool_calls":{"id":"1","function":{"arguments": [ ],"name":"f"}}}""",
+        """{"role":"assistant","tool_calls":[{"id":"1","function":{"arguments": "{}","name":"f"}}]}""")]
+    [InlineData("""{"role":"assistant","tool_calls":{"2":{"function":{"arguments":null}},"3":{"id":"2"}}}""",
+        """{"role":"assistant","tool_calls":[{"function":{"arguments":"{}"}},{"id":"2"}]}""")]
+    [InlineData("""{"role":"assistant","content":null,"function_call":{"name":"f","arguments":{"a":1}}}""",
+        """{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{\"a\":1}"}}""")]
     public void Message_whose_form_servers_refuse_is_sent_in_another(string message, string expected)
     {
         var request = Read($"[{message}]");
 
         Assert.Equal($"[{expected}]", TextOf(request));
+        Assert.Empty(request.Unusable);
+    }
+
+    [Theory]
+    [InlineData("\"What is \\u00fc?\"", "What is \\u00fc?")]
+    [InlineData("42", "42")]
+    [InlineData("\"[{\\\"role\\\":\\\"system\\\"}]\"", "[{\\\"role\\\":\\\"system\\\"}]")]
+    public void Text_in_place_of_messages_is_the_users_and_is_never_read_as_JSON(string json, string content)
+    {
+        var request = Read(json);
+
+        Assert.Equal($$"""[{"role":"user","content":"{{content}}"}]""", TextOf(request));
+        Assert.Empty(request.Unusable);
+    }
+
+    [Theory]
+    [InlineData("""{"role":"user","content":"x"}""", """[{"role":"user","content":"x"}]""")]
+    [InlineData("""{ "content" : {"type":"text","text":"x"} }""",
+        """[{"role":"user","content" : [{"type":"text","text":"x"}]}]""")]
+    public void One_message_without_its_list_is_the_conversation(string json, string expected)
+    {
+        var request = Read(json);
+
+        Assert.Equal(expected, TextOf(request));
         Assert.Empty(request.Unusable);
     }
 
@@ -133,7 +182,10 @@ public sealed class ConversationReaderTests
     [InlineData("""{ "7" : S , "-3" : U }""", "s u")]
     [InlineData("""{"1":U,"2":null,"3":U}""", "u u", "messages[1]")]
     [InlineData("""{"a":U,"1":U}""", null, "messages")]
-    [InlineData("""{"role":"user","content":"u"}""", null, "messages")]
+    [InlineData("""{"role":"user"}""", null, "messages")]
+    [InlineData("\"\"", null, "messages")]
+    [InlineData("true", null, "messages")]
+    [InlineData("null", null)]
     [InlineData("{}", null, "messages")]
     public void Messages_whose_keys_have_gaps_are_the_conversation_in_their_order(
         string json, string? expected, params string[] unusable)
@@ -160,21 +212,21 @@ public sealed class ConversationReaderTests
     [InlineData("u c? r1! u", "u u")]
     // A call that cannot be read takes its results along.
     [InlineData("u a! r1 r2 u", "u u")]
-    [InlineData("u 5 r1 u", "u u")]
-    [InlineData("5 5 r1 c1 r1", "c1 r1")]
+    [InlineData("u ! r1 u", "u u")]
+    [InlineData("! ! r1 c1 r1", "c1 r1")]
     // What cannot be read may have been the missing result.
-    [InlineData("u c1 5 u", "u u")]
-    [InlineData("u c12 r1 5 u", "u u")]
-    [InlineData("u f 5", "u")]
-    [InlineData("u c1 5", "u")]
+    [InlineData("u c1 ! u", "u u")]
+    [InlineData("u c12 r1 ! u", "u u")]
+    [InlineData("u f !", "u")]
+    [InlineData("u c1 !", "u")]
     // Nothing is missing: only the turn itself goes.
-    [InlineData("u c1 r1 5 u", "u c1 r1 u")]
-    [InlineData("u c12 r1 5 r2 u", "u c12 r1 r2 u")]
-    [InlineData("u f g 5 u", "u f g u")]
+    [InlineData("u c1 r1 ! u", "u c1 r1 u")]
+    [InlineData("u c12 r1 ! r2 u", "u c12 r1 r2 u")]
+    [InlineData("u f g ! u", "u f g u")]
     [InlineData("u c1 r1 r2! u", "u c1 r1 u")]
     [InlineData("u c1 u! r1 u", "u c1 r1 u")]
     [InlineData("c1 r1 a! c1 r1", "c1 r1 c1 r1")]
-    [InlineData("u u! 5", "u")]
+    [InlineData("u u! !", "u")]
     public void Turn_that_cannot_be_sent_never_orphans_its_partner(string conversation, string expected)
     {
         var request = Read(ArrayOf(conversation));

@@ -15,6 +15,7 @@ public sealed class HandoffFuzz
         "\"user_id\":", "\"max_tokens\":", "\"temperature\":", "\"request_id\":", "\"response_headers\":{",
         "\"Set-Cookie\":[", "\"tool_calls\":[{\"id\":\"c1\"}],", "{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"x\"},",
         "\"role\":\"assistant\",", "\"content\":null,", "\"tools\":", "\"top_p\":", "\"stream_options\":", "\"top_k\":", "\ufeff", "\u2028",
+        "\"content\":{\"type\":\"text\",\"text\":\"x\"},", "\"image_url\":\"u\",", "\"arguments\":{\"a\":1},", "\"system\":[", "\"text\":\"t\","
     ];
 
     [Fact]

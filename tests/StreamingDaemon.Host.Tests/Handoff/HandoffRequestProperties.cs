@@ -60,9 +60,9 @@ public sealed class HandoffRequestProperties
 
         using var document = JsonDocument.Parse(text);
         var root = document.RootElement;
-        Assert.Equal(Text(root, "prompt"), request.Prompt);
+        Assert.Equal(LaxText(root, "prompt"), request.Prompt);
         Assert.Equal(NotEmpty(root, "model"), request.Model);
-        Assert.Equal(NotEmpty(root, "system"), request.System);
+        Assert.Equal(LaxText(root, "system") is { Length: > 0 } system ? system : null, request.System);
         Assert.Equal(NotEmpty(root, "backend"), request.Backend);
         Assert.Equal(NotEmpty(root, "test_pattern"), request.TestPattern);
         Assert.Equal(User(root), request.UserId);
@@ -132,6 +132,21 @@ public sealed class HandoffRequestProperties
             _ => null,
         };
 
+    /// <summary>A text, a number, a part or message that holds one, or a list of these alone.</summary>
+    private static string? LaxText(JsonElement json, string name) => Find(json, name) switch
+    {
+        { ValueKind: JsonValueKind.Array } list => list.EnumerateArray().Select(TextOrPart).ToList() is var texts
+            && texts.Count > 0 && texts.TrueForAll(text => text is not null)
+                ? string.Join("\n\n", texts)
+                : null,
+        { } value => TextOrPart(value),
+        null => null,
+    };
+
+    // No member is named "text" here.
+    private static string? TextOrPart(JsonElement value) =>
+        value.ValueKind == JsonValueKind.Object ? Text(value, "content") : TextOrNull(value);
+
     private static string? NotEmpty(JsonElement json, string name) =>
         Text(json, name) is { Length: > 0 } text ? text : null;
 
@@ -153,25 +168,47 @@ public sealed class HandoffRequestProperties
         _ => default,
     };
 
-    /// <summary>The messages that say something, with a role. None of these calls tools.</summary>
+    /// <summary>The messages that say something, with a role. None of these calls tools, and no part has a
+    /// type.</summary>
     private static List<JsonNode> Turns(JsonElement root)
     {
-        if (Find(root, "messages") is not { ValueKind: JsonValueKind.Array } messages)
-            return [];
-        var turns = messages.EnumerateArray().Where(m => m.ValueKind == JsonValueKind.Object
-            && Find(m, "content") is { } content
-            && (content.ValueKind is JsonValueKind.String or JsonValueKind.Number
-                || (content.ValueKind == JsonValueKind.Array
-                    && content.EnumerateArray().Any(part => part.ValueKind == JsonValueKind.Object))));
-        return [.. turns.Select(m =>
+        var messages = Find(root, "messages") switch
         {
-            var turn = JsonNode.Parse(m.GetRawText())!;
-            turn["role"] = Find(m, "role") is { ValueKind: JsonValueKind.String } ? NotEmpty(m, "role") ?? "user" : "user";
-            if (Find(m, "content") is { ValueKind: JsonValueKind.Number } number)
-                turn["content"] = number.GetRawText();
-            return turn;
-        })];
+            null or { ValueKind: JsonValueKind.Null } => [],
+            { ValueKind: JsonValueKind.Array } list => list.EnumerateArray().ToList(),
+            { } one => [one],
+        };
+        return [.. messages.Select(Turn).OfType<JsonNode>()];
     }
+
+    private static JsonObject? Turn(JsonElement message)
+    {
+        if (TextOrNull(message) is { } text)
+            return text.Length > 0 ? new JsonObject { ["role"] = "user", ["content"] = text } : null;
+        if (message.ValueKind != JsonValueKind.Object || Find(message, "content") is not { } content)
+            return null;
+        var parts = content.ValueKind == JsonValueKind.Array
+            ? content.EnumerateArray().Where(part => part.ValueKind == JsonValueKind.Object
+                || TextOrNull(part) is { Length: > 0 }).ToList()
+            : [];
+        if (parts.Count == 0 && TextOrNull(content) is null)
+            return null;
+        var turn = JsonNode.Parse(message.GetRawText())!.AsObject();
+        turn["role"] = NotEmpty(message, "role") is { } role && Find(message, "role")!.Value.ValueKind
+            == JsonValueKind.String ? role : "user";
+        turn["content"] = TextOrNull(content) ?? (JsonNode)new JsonArray([.. parts.Select(part =>
+            TextOrNull(part) is { } written
+                ? new JsonObject { ["type"] = "text", ["text"] = written }
+                : JsonNode.Parse(part.GetRawText()))]);
+        return turn;
+    }
+
+    private static string? TextOrNull(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.String => value.GetString(),
+        JsonValueKind.Number => value.GetRawText(),
+        _ => null,
+    };
 
     private static List<JsonNode> Messages(HandoffRequest request) => request.Messages is { } messages
         ? [.. JsonNode.Parse(messages.Json.Span)!.AsArray().Select(m => m!.DeepClone())]

@@ -106,7 +106,7 @@ public sealed class HandoffRequestReaderTests
     public void Field_of_a_wrong_type_does_not_cost_the_others()
     {
         var request = Read("""
-            {"model":{"x":[{}]},"prompt":["no"],"messages":{"role":"user"},"response_headers":[1,2],
+            {"model":{"x":[{}]},"prompt":["no",{"type":"image_url"}],"messages":{"role":"user"},"response_headers":[1,2],
              "system":true,"test_pattern":false,"backend":null,"user_id":8}
             """);
 
@@ -115,6 +115,29 @@ public sealed class HandoffRequestReaderTests
         Assert.Null(request.Prompt);
         Assert.Null(request.Messages);
         Assert.False(request.HasPrompt);
+    }
+
+    [Theory]
+    [InlineData("""["a"]""", "a")]
+    [InlineData("""["a\n",7,{"type":"text","text":"b","cache_control":{"type":"ephemeral"}}]""", "a\n\n\n7\n\nb")]
+    [InlineData("""{"1":"a","3":{"text":"b"}}""", "a\n\nb")]
+    [InlineData("""{"type":"text","text":"a"}""", "a")]
+    [InlineData("""{"role":"system","content":"a"}""", "a")]
+    // An image must not vanish from a prompt, nor one text from a list.
+    [InlineData("""["a",{"type":"image_url","image_url":{"url":"u"}}]""", null)]
+    [InlineData("""["a",null]""", null)]
+    [InlineData("""["a",["b"]]""", null)]
+    [InlineData("""[{"type":"text","text":{"a":1}}]""", null)]
+    public void Prompt_and_system_may_be_lists_or_parts_of_texts(string json, string? expected)
+    {
+        foreach (var field in (string[])["prompt", "system"])
+        {
+            var request = Read($$"""{"{{field}}":{{json}},"user_id":7}""");
+
+            Assert.Equal(expected, field == "prompt" ? request.Prompt : request.System);
+            Assert.Equal(expected is null ? [field] : [], request.Unusable);
+            Assert.Equal(7, request.UserId.Number);
+        }
     }
 
     [Fact]
@@ -151,7 +174,7 @@ public sealed class HandoffRequestReaderTests
     public void Messages_of_wrong_types_are_left_out_and_the_others_kept()
     {
         var request = Read("""
-            {"messages":[1,"x",null,[],{"role":"user"},{"role":"user","content":["parts"]},
+            {"messages":[true,"",null,[],{"role":"user"},{"role":"user","content":[["parts"]]},
              {"role":5,"content":"kept","extra":{"a":1}}]}
             """);
 
@@ -162,7 +185,7 @@ public sealed class HandoffRequestReaderTests
     public void Fields_that_cannot_be_used_are_named_once_each_and_the_first_of_many()
     {
         var request = Read("""
-            {"messages":[{"role":"assistant","content":null},{"role":"user","content":"plain"},7],
+            {"messages":[{"role":"assistant","content":null},{"role":"user","content":"plain"},true],
              "max_tokens":0,"user_id":{},"temperature":null,"model":true,"prompt":{},"prompt":[],"backend":"",
              "response_headers":{"X-A":"1","Cache-Control":"no-store"}}
             """);
@@ -170,7 +193,7 @@ public sealed class HandoffRequestReaderTests
         Assert.Equal("""[{"role":"user","content":"plain"}]""", MessagesOf(request));
         Assert.Equal(["messages[0]", "messages[2]", "max_tokens", "user_id", "model", "prompt", "response_headers"],
             request.Unusable);
-        var many = string.Join(",", Enumerable.Repeat("0", 100));
+        var many = string.Join(",", Enumerable.Repeat("false", 100));
         Assert.Equal(HandoffRequest.MostNoted, Read($$"""{"messages":[{{many}}],"model":false}""").Unusable.Count);
     }
 
@@ -253,7 +276,7 @@ public sealed class HandoffRequestReaderTests
     {
         var schema = string.Concat(Enumerable.Repeat("{\"p\":", depth)) + "1" + new string('}', depth);
 
-        var request = Read($$"""{"prompt":"p","response_format":{{schema}},"messages":[{"content":"x","deep":{{schema}}},5]}""");
+        var request = Read($$"""{"prompt":"p","response_format":{{schema}},"messages":[{"content":"x","deep":{{schema}}},true]}""");
 
         Assert.Equal(schema, Encoding.UTF8.GetString(request.Parameters["response_format"].Span));
         Assert.Contains(schema, MessagesOf(request), StringComparison.Ordinal);

@@ -101,6 +101,14 @@ public sealed partial class ParameterReaderTests
     [InlineData("modalities", """{"1":"text"}""", """["text"]""")]
     [InlineData("tools", """{"2":{"type":"function"},"4":{"a":1}}""", """[{"type":"function"},{"a":1}]""")]
     [InlineData("tools", """{"a":{}}""", """{"a":{}}""")]
+    [InlineData("tools", """{"type":"function","function":{"name":"f","parameters":[]}}""",
+        """[{"type":"function","function":{"name":"f","parameters":{}}}]""")]
+    [InlineData("tools", """{"function":{"name":"f"}}""", """[{"function":{"name":"f"}}]""")]
+    [InlineData("tools", """{"f":{"type":"function","function":{"name":"f"}},"function":{"type":"function"}}""",
+        """[{"type":"function","function":{"name":"f"}},{"type":"function"}]""")]
+    [InlineData("functions", """{"name":"f","parameters":{"properties":[]}}""",
+        """[{"name":"f","parameters":{"properties":{}}}]""")]
+    [InlineData("functions", """{"f":{"name":"f"},"g":{"name":"g"}}""", """[{"name":"f"},{"name":"g"}]""")]
     [InlineData("tools", """[{"type":"function","function":{"name":"f","parameters":[]}}]""",
         """[{"type":"function","function":{"name":"f","parameters":{}}}]""")]
     [InlineData("functions", """[{"name":"f","parameters":{"type":"object","properties":[ ],"required":[]}}]""",

@@ -1,0 +1,77 @@
+using System.Text;
+using System.Text.Json;
+using StreamingDaemon.Backends;
+
+namespace StreamingDaemon.Host.Handoff;
+
+/// <summary>
+/// A field that should be a text. PHP applications also send a list of texts, the parts of a text
+/// (<c>{"type":"text","text":…}</c>), as Anthropic's API takes for <c>system</c>, or a whole message.
+/// </summary>
+internal static class LaxText
+{
+    private const string Separator = "\n\n";
+
+    /// <summary>Reads a value. null and what is no text at all is null.</summary>
+    /// <param name="reader">At the value; then at its last token.</param>
+    public static string? Read(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType is not (JsonTokenType.StartArray or JsonTokenType.StartObject))
+            return ReadScalar(ref reader);
+        var text = ReadList(reader);
+        reader.Skip();
+        return text;
+    }
+
+    /// <summary>A number is a text that PHP's <c>JSON_NUMERIC_CHECK</c> changed.</summary>
+    /// <param name="reader">At the value; then at its last token.</param>
+    public static string? ReadScalar(ref Utf8JsonReader reader)
+    {
+        if (reader.TokenType == JsonTokenType.String)
+            return JsonText.Read(ref reader);
+        if (reader.TokenType == JsonTokenType.Number)
+            return Encoding.UTF8.GetString(reader.ValueSpan);
+        reader.Skip();
+        return null;
+    }
+
+    /// <summary>The texts of a list, with a blank line between them. Null if anything in it is no text: an
+    /// image must not vanish from a prompt.</summary>
+    private static string? ReadList(Utf8JsonReader reader)
+    {
+        if (reader.TokenType == JsonTokenType.StartObject && !PhpArrays.IsList(reader))
+            return ReadPart(reader);
+        StringBuilder? all = null;
+        while (PhpArrays.ReadItem(ref reader))
+        {
+            var text = reader.TokenType == JsonTokenType.StartObject
+                ? ReadPart(reader)
+                : ReadScalar(ref reader);
+            if (text is null)
+                return null;
+            all = all is null ? new StringBuilder() : all.Append(Separator);
+            all.Append(text);
+            if (reader.TokenType == JsonTokenType.StartObject)
+                reader.Skip();
+        }
+
+        return all?.ToString();
+    }
+
+    /// <summary>The text of a part, or of a message whose content is a text.</summary>
+    private static string? ReadPart(Utf8JsonReader reader)
+    {
+        string? text = null;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isText = JsonText.Equals(ref reader, "text"u8) || JsonText.Equals(ref reader, "content"u8);
+            reader.Read();
+            if (isText)
+                text = ReadScalar(ref reader);
+            else
+                reader.Skip();
+        }
+
+        return text;
+    }
+}
