@@ -1,3 +1,4 @@
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Loop;
 using StreamingDaemon.Uring.Ring;
@@ -11,6 +12,12 @@ public sealed partial class HandoffServer
 {
     /// <summary>The same on every architecture that .NET runs on.</summary>
     private const int SigIo = 29;
+
+    private readonly object _hungGate = new();
+    private bool _hasEnded;
+
+    /// <summary>Null until some call is costly.</summary>
+    private volatile CostlyCallThread? _costlyCalls;
 
     /// <summary>Another holder of a client's socket may make this process its owner (F_SETOWN, O_ASYNC). The
     /// kernel then sends SIGIO whenever the socket is ready, which ends a process by default.</summary>
@@ -29,6 +36,9 @@ public sealed partial class HandoffServer
             calls += loop.Clients.Calls.HungThreads;
         }
 
+        if (_costlyCalls is { } costly)
+            checks += costly.HungThreads;
+
         return (_threads.Releaser.HungThreads + _threads.OddReleaser.HungThreads, checks, calls);
     }
 
@@ -46,19 +56,40 @@ public sealed partial class HandoffServer
         }
     }
 
-    /// <summary>Calls compute for so long that streams would wait for each other.</summary>
-    private void LeaveCallsToWorkers(EventLoop loop)
+    /// <summary>Calls compute for so long that streams would wait for each other. By the thread that
+    /// watches.</summary>
+    private void MeasureCalls(EventLoop loop)
     {
         try
         {
-            // Workers are threads: if the system gives none, calls that are left to them wait.
-            ServerThread.Start("probe", static () => { }, _options);
-            loop.Clients.Calls.UseWorkers();
+            lock (_hungGate)
+            {
+                if (_hasEnded)
+                    return;
+                if (_costlyCalls is null)
+                {
+                    _costlyCalls = new CostlyCallThread(_options, _threads!.Spares);
+                    _threads.Monitor.Add(_costlyCalls);
+                }
+            }
+
+            loop.Clients.Calls.Measure(_costlyCalls);
         }
         catch (HandoffServerException)
         {
             // No thread is available: the next look tries again.
         }
+    }
+
+    private void EndThreads()
+    {
+        lock (_hungGate)
+        {
+            _hasEnded = true;
+            _costlyCalls?.End();
+        }
+
+        _threads!.End();
     }
 
     private void TakeOver(EventLoop loop, long call, bool isSpare)

@@ -212,7 +212,7 @@ public sealed partial class HandoffServer
         {
             loop = new EventLoop(_options, _handler, _counters[index], _places, _threads!);
             loop.Clients.Calls.Replace = call => ReplaceThread(index, call);
-            loop.Clients.Calls.OnCostly = () => LeaveCallsToWorkers(loop);
+            loop.Clients.Calls.OnCostly = () => MeasureCalls(loop);
         }
         catch (Exception e)
         {
@@ -282,7 +282,7 @@ public sealed partial class HandoffServer
         if (Interlocked.Decrement(ref _running) != 0)
             return;
         // The last threads that release anything have ended.
-        _threads!.End();
+        EndThreads();
         _completion.TrySetResult();
     }
 }

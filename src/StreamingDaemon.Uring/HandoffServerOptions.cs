@@ -63,6 +63,12 @@ public sealed record HandoffServerOptions
     /// <summary>Stands between the loop and a client's socket, for tests.</summary>
     internal ClientCallFault? CallFault { get; init; }
 
+    /// <summary>CPU time that the calls of a costly client may take in all; then it is ended.</summary>
+    internal int MostCostMs { get; init; } = 10_000;
+
+    /// <summary>As <see cref="CallFault"/>, for the calls of costly clients.</summary>
+    internal ClientCallFault? CostlyCallFault { get; init; }
+
     /// <summary>Says in the kernel's place whether it encrypts for a client, by its descriptor, for
     /// tests.</summary>
     internal Func<int, bool>? TlsAnswer { get; init; }

@@ -19,7 +19,8 @@ public enum HungWork
     /// <summary>It closes a descriptor.</summary>
     Release,
 
-    /// <summary>It checks what a handoff brought: the client's socket, or data in a descriptor.</summary>
+    /// <summary>It checks what a handoff brought: the client's socket, or data in a descriptor. Or it makes
+    /// calls that are known to compute for long.</summary>
     Check,
 
     /// <summary>It runs a loop.</summary>

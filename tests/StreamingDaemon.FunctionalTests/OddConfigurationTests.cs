@@ -162,6 +162,29 @@ public sealed class OddConfigurationTests : IDisposable
 
     [Fact]
     [Trait("Needs", "Tools")]
+    public async Task Spool_in_which_nothing_answers_ends_start_and_check_with_a_sentence()
+    {
+        var spool = _directory.File("spool");
+        var pending = Directory.CreateDirectory(Path.Combine(spool, "pending"));
+        Directory.CreateDirectory(Path.Combine(spool, "dead"));
+        using var held = await HeldOpen.OfAsync(_directory, pending.FullName);
+        var environment = new Dictionary<string, string>
+        {
+            ["STREAMING_DAEMON_DELIVERY__URL"] = "http://127.0.0.1:1/",
+            ["STREAMING_DAEMON_DELIVERY__SECRET"] = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0",
+            ["STREAMING_DAEMON_DELIVERY__SPOOL_DIR"] = spool,
+        };
+
+        var (startCode, _, error) = await DaemonProcess.RunAsync(environment, ["--socket", _directory.File("s")]);
+        var (checkCode, table, _) = await DaemonProcess.RunAsync(environment, ["check"]);
+
+        Assert.Equal((1, 1), (startCode, checkCode));
+        Assert.Contains($"{spool}: its file system did not answer", error, StringComparison.Ordinal);
+        Assert.Matches($"failed +deliveries +{spool}: its file system did not answer", table);
+    }
+
+    [Fact]
+    [Trait("Needs", "Tools")]
     public async Task File_that_does_not_answer_ends_start_and_check_with_a_sentence()
     {
         await File.WriteAllTextAsync(_file, "");

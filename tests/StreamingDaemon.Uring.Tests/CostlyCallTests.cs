@@ -17,29 +17,97 @@ public sealed class CostlyCallTests
     /// machine.</summary>
     private const int MostByLoop = 100;
 
+    private static readonly TimeSpan s_cost = TimeSpan.FromMilliseconds(20);
+
     [Fact]
-    public async Task Calls_that_compute_for_long_are_left_to_the_kernels_workers()
+    public async Task Calls_that_compute_for_long_are_made_one_at_a_time_by_another_thread()
     {
-        var byLoop = 0;
+        const int Clients = 5;
+        var (byLoop, byOther, now, most) = (0, 0, 0, 0);
         await using var server = await RunningServer.StartAsync(
             SayAllAsync,
             options => options with
             {
+                CallFault = (in ClientCall call) => Costly(call, () => byLoop++),
+                CostlyCallFault = (in ClientCall call) => Costly(call, () =>
+                {
+                    byOther++;
+                    most = Math.Max(most, Interlocked.Increment(ref now));
+                }, () => Interlocked.Decrement(ref now)),
+            });
+        var clients = Enumerable.Range(0, Clients)
+            .Select(_ => TestClient.HandOverTcp(server.SocketPath, "{}")).ToArray();
+
+        foreach (var client in clients)
+        {
+            Assert.Equal(string.Concat(Enumerable.Range(0, Events)),
+                await TestClient.ReadTextAsync(client, TimeSpan.FromSeconds(60)));
+            client.Dispose();
+        }
+
+        Assert.InRange(byLoop, 1, MostByLoop);
+        Assert.True(byOther > byLoop, $"{byLoop} by the loop, {byOther} by the other thread");
+        Assert.Equal(1, most);
+    }
+
+    [Fact]
+    public async Task Client_whose_calls_are_costly_for_too_long_ends_and_the_others_do_not()
+    {
+        var ends = new List<ClientEnd>();
+        var costly = -1;
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                await SayAllAsync(client);
+                var end = await client.Ended;
+                lock (ends)
+                    ends.Add(end);
+            },
+            options => options with
+            {
+                MostCostMs = 500,
                 CallFault = (in ClientCall call) =>
                 {
-                    if (call.Kind == OperationKind.ClientSend)
-                    {
-                        byLoop++;
-                        Compute(TimeSpan.FromMilliseconds(20));
-                    }
-
-                    return call.Proceed();
+                    Interlocked.CompareExchange(ref costly, call.Fd, -1);
+                    return call.Fd == costly ? Costly(call, () => { }) : call.Proceed();
                 },
+                CostlyCallFault = (in ClientCall call) =>
+                    call.Fd == costly ? Costly(call, () => { }) : call.Proceed(),
             });
-        using var client = TestClient.HandOverTcp(server.SocketPath, "{}");
+        using var victim = TestClient.HandOverTcp(server.SocketPath, "{}");
+        await Eventually.TrueAsync(() => costly >= 0);
+        using var other = TestClient.HandOverTcp(server.SocketPath, "{}");
 
-        Assert.Equal(string.Concat(Enumerable.Range(0, Events)), await TestClient.ReadTextAsync(client));
-        Assert.InRange(byLoop, 1, MostByLoop);
+        Assert.EndsWith($"{Events - 1}", await TestClient.ReadTextAsync(other), StringComparison.Ordinal);
+        _ = await TestClient.ReadTextAsync(victim);
+
+        await Eventually.TrueAsync(() => ends.Count == 2);
+        Assert.Equal([ClientEnd.Completed, ClientEnd.SlowClient], ends.Order());
+    }
+
+    [Fact]
+    public void Client_is_accused_by_most_of_its_calls_and_believed_again_after_quick_ones()
+    {
+        var cost = new ClientCost();
+        cost.Add(20_000_000);
+        Assert.False(cost.IsAccused);
+        cost.Add(20_000_000);
+        Assert.True(cost.IsAccused);
+        for (var i = 0; i < 8; i++)
+            cost.Add(10_000);
+
+        Assert.False(cost.IsAccused);
+        Assert.Equal(0, cost.Ns);
+    }
+
+    [Fact]
+    public void Client_that_is_hit_by_the_packets_of_others_now_and_then_costs_nothing()
+    {
+        var cost = new ClientCost();
+        for (var i = 0; i < 10_000; i++)
+            cost.Add(i % 5 == 0 ? 50_000_000 : 10_000);
+
+        Assert.Equal(0, cost.Ns);
     }
 
     [Fact]
@@ -73,6 +141,16 @@ public sealed class CostlyCallTests
         Assert.Equal(1, server.Server.Statistics.HungCalls.Now);
         Volatile.Write(ref release, true);
         Assert.EndsWith($"{Events - 1}", await TestClient.ReadTextAsync(victim), StringComparison.Ordinal);
+    }
+
+    private static int Costly(in ClientCall call, Action begun, Action? ended = null)
+    {
+        if (call.Kind != OperationKind.ClientSend)
+            return call.Proceed();
+        begun();
+        Compute(s_cost);
+        ended?.Invoke();
+        return call.Proceed();
     }
 
     private static void Compute(TimeSpan time)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Text;
 
 namespace StreamingDaemon.Host.Configuration;
@@ -13,6 +14,9 @@ internal static class SecretFile
     private const string InCredentials = "$CREDENTIALS_DIRECTORY/";
 
     private static readonly SecretType s_type = new();
+
+    /// <summary>By path: as many as the configuration has named.</summary>
+    private static readonly ConcurrentDictionary<string, RepeatedRead<string>> s_again = new();
 
     /// <summary>Reads the key, without one line end after it.</summary>
     /// <returns>Null, or what is wrong: the rest of a sentence that begins with the path.</returns>
@@ -73,6 +77,11 @@ internal static class SecretFile
 
     /// <summary>The key in the file, or null if it holds no usable key.</summary>
     public static string? Read(string path) => TryRead(path, out var key) is null ? key : null;
+
+    /// <summary>As <see cref="Read"/>, while the daemon runs: null too if the file does not answer within a
+    /// second. From any thread.</summary>
+    public static string? ReadAgain(string path) =>
+        s_again.GetOrAdd(path, static path => new RepeatedRead<string>(() => Read(path))).Read();
 
     /// <summary>Sets the keys whose files are named.</summary>
     public static DaemonOptions Fill(DaemonOptions options, OptionTable table, ConfigurationErrors errors)

@@ -15,10 +15,18 @@ internal static class DeliveryCheck
         if (options.Url is not { } url)
             yield break;
         var spool = new DeliverySpool(options.SpoolDir);
-        yield return Problem(options, spool) is { } problem
+        var (waiting, dead) = (0, 0);
+        var problem = SpoolPatience.Look(spool.Directory, () =>
+        {
+            var found = Problem(options, spool);
+            if (found is null)
+                (waiting, dead) = (spool.Pending().Count(), spool.Dead().Count());
+            return found;
+        });
+        yield return problem is not null
             ? new CheckResult(Name, CheckStatus.Failed, problem)
             : new CheckResult(Name, CheckStatus.Ok, $"to {url.GetLeftPart(UriPartial.Authority)}, signed; in "
-                + $"{options.SpoolDir} {spool.Pending().Count()} wait and {spool.Dead().Count()} are dead");
+                + $"{options.SpoolDir} {waiting} wait and {dead} are dead");
     }
 
     private static string? Problem(DeliveryOptions options, DeliverySpool spool)

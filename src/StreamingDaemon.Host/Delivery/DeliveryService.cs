@@ -93,9 +93,15 @@ internal sealed class DeliveryService : IHostedService, IDisposable
     /// <exception cref="HandoffServerException">The system refuses a thread.</exception>
     public Task StartAsync(CancellationToken cancellationToken)
     {
-        if (_spool.Problem() is { } problem)
+        var problem = SpoolPatience.Look(_spool.Directory, () =>
+        {
+            var found = _spool.Problem();
+            if (found is null)
+                SpoolName.StartAfter(_spool.Pending());
+            return found;
+        });
+        if (problem is not null)
             throw new HandoffServerException(problem);
-        SpoolName.StartAfter(_spool.Pending());
         _writer.Start();
         _pump.Start();
         return Task.CompletedTask;

@@ -90,7 +90,7 @@ internal static class DaemonHost
                 kind, settings, new BackendContext
                 {
                     IsDefault = kind.Name == options.Backend.Name,
-                    ReadSecretFile = SecretFile.Read,
+                    ReadSecretFile = SecretFile.ReadAgain,
                 });
         }
 

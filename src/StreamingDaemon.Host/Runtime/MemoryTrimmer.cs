@@ -22,6 +22,14 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
     /// <summary>Number of looks for it in a row that must find the burst over.</summary>
     private const int QuietLooks = 2;
 
+    /// <summary>Handoffs from one look for a burst to the next that are a flood: 200 a second. Fewer leave
+    /// what the next minute's streams use again.</summary>
+    private const int SmallestFlood = 1_000;
+
+    /// <summary>Looks for a burst's end after the end of a flood in which no other one counts: two minutes.
+    /// The streams that go on are paused each time.</summary>
+    private const int LooksBetweenFloods = 24;
+
     /// <summary>Looks after a collection that are not followed by another one.</summary>
     private const int LooksBetweenAlarms = 2;
 
@@ -30,6 +38,10 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
     private int _quiet;
     private int _looks;
     private int _pause;
+    private long _handoffs;
+    private long _flood;
+    private int _quietAfterFlood;
+    private int _untilNextFlood;
 
     /// <summary>Decides whether to trim.</summary>
     /// <param name="active">Streams now.</param>
@@ -44,6 +56,23 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
             return false;
         _quiet = 0;
         _peak = active;
+        return true;
+    }
+
+    /// <summary>Decides whether to trim after many handoffs, although as many streams go on as before: most
+    /// of those handed over were refused, or have ended.</summary>
+    /// <param name="handoffs">All handoffs so far.</param>
+    /// <returns>True if it is time to trim.</returns>
+    internal bool IsFloodOver(long handoffs)
+    {
+        var added = handoffs - _handoffs;
+        _handoffs = handoffs;
+        _untilNextFlood = Math.Max(0, _untilNextFlood - 1);
+        _flood = Math.Max(_flood, added);
+        _quietAfterFlood = _flood >= SmallestFlood && added <= _flood / 8 ? _quietAfterFlood + 1 : 0;
+        if (_quietAfterFlood < QuietLooks || _untilNextFlood > 0)
+            return false;
+        (_quietAfterFlood, _flood, _untilNextFlood) = (0, 0, LooksBetweenFloods);
         return true;
     }
 
@@ -89,7 +118,8 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
             if (++_looks % LooksForBurst != 0)
                 return;
             var statistics = server.Statistics;
-            if (IsBurstOver(statistics.ActiveConnections, statistics.TakeRecentPeak()))
+            var isBurstOver = IsBurstOver(statistics.ActiveConnections, statistics.TakeRecentPeak());
+            if (IsFloodOver(statistics.Accepted) || isBurstOver)
                 Trim();
         }
         catch (OutOfMemoryException)

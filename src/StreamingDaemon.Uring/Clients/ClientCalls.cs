@@ -13,9 +13,10 @@ namespace StreamingDaemon.Uring.Clients;
 /// hold that lock for ever: a send from memory that faults does. Each is a system call of its own, so that
 /// it is known which one hangs. None is part of an enter, which would hang with its whole batch. A thread
 /// that hangs in one, or computes in it, is replaced. For a while after that, the kernel's workers make these
-/// calls (IOSQE_ASYNC): they cost more, but a hang harms only its own client.
+/// calls (IOSQE_ASYNC): they cost more, but a hang harms only its own client. Calls of clients that are known
+/// to compute for long are made by <see cref="CostlyCallThread"/>.
 /// </summary>
-internal sealed unsafe class ClientCalls : IHangWatched
+internal sealed unsafe partial class ClientCalls : IHangWatched
 {
     /// <summary>How long the kernel's workers make the calls after a hang was found.</summary>
     private const int WorkersForMs = 10_000;
@@ -77,7 +78,7 @@ internal sealed unsafe class ClientCalls : IHangWatched
         var cost = _costWatch.Look(call, threadId);
         if (cost == CallCost.OneCall || _hangWatch.Hangs(call, threadId))
             Replace?.Invoke(call);
-        else if (cost == CallCost.Calls)
+        else if (cost == CallCost.Calls || LooksCostly)
             OnCostly?.Invoke();
     }
 
@@ -88,9 +89,18 @@ internal sealed unsafe class ClientCalls : IHangWatched
     /// completion.</summary>
     public void Make(ClientConnection client, OperationKind kind)
     {
-        if (_usesWorkers)
+        if (_usesWorkers || _measures)
         {
-            SubmitToWorker(client, kind);
+            if (TryPostCostly(client, kind))
+                return;
+            if (_usesWorkers)
+            {
+                SubmitToWorker(client, kind);
+                return;
+            }
+        }
+        else if (client.Cost is not null && TryPostCostly(client, kind))
+        {
             return;
         }
 
@@ -113,11 +123,17 @@ internal sealed unsafe class ClientCalls : IHangWatched
     }
 
     /// <summary>A worker has completed it; meanwhile the client's slot was not freed.</summary>
-    public void OnWorkerAnswered() => _workerCalls--;
+    public void OnWorkerAnswered(ClientConnection client)
+    {
+        _workerCalls--;
+        SuspectWorkersCall(client);
+    }
 
     /// <summary>Once a turn: back to plain calls, if no worker's call hangs.</summary>
     public void MayLeaveWorkers()
     {
+        if (_measures && _loop.NowMs >= Volatile.Read(ref _measuresUntilMs))
+            _measures = false;
         if (_usesWorkers && _workerCalls == 0 && _loop.NowMs >= _usesWorkersUntilMs)
             _usesWorkers = false;
     }
@@ -165,7 +181,7 @@ internal sealed unsafe class ClientCalls : IHangWatched
         while (_returned.TryDequeue(out var call))
         {
             // Its slot was not freed meanwhile: the call was in flight.
-            call.Client.OnCall(call.Kind, call.Result);
+            TakeReturned(call);
         }
     }
 
@@ -176,12 +192,15 @@ internal sealed unsafe class ClientCalls : IHangWatched
     private int CallNow(ClientConnection client, OperationKind kind)
     {
         var call = _call + 1;
+        var begunNs = _measures ? ThreadTime.OfThisThread() : 0;
         Volatile.Write(ref _call, call);
         var result = _loop.Options.CallFault is { } fault
             ? fault(new ClientCall(kind, client.Fd, BytesOf(client, kind), LengthOf(client, kind)))
             : ClientCall.Make(kind, client.Fd, BytesOf(client, kind), LengthOf(client, kind));
         if (Interlocked.CompareExchange(ref _call, call + 1, call) != call)
             throw new LoopReplacedException(new ReturnedCall(client, kind, result));
+        if (begunNs > 0)
+            OnMeasured(client, ThreadTime.OfThisThread() - begunNs);
         return result;
     }
 
@@ -194,6 +213,7 @@ internal sealed unsafe class ClientCalls : IHangWatched
     private void SubmitToWorker(ClientConnection client, OperationKind kind)
     {
         var (fd, generation, slot) = (client.Fd, client.Generation, client.Index);
+        (client.Cost ??= new ClientCost()).WorkerSinceMs = _loop.NowMs;
         switch (kind)
         {
             case OperationKind.ClientSend:

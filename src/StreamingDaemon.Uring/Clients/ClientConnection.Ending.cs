@@ -44,11 +44,19 @@ internal sealed partial class ClientConnection
             BeginClose(ClientEnd.ServerStopped);
     }
 
+    /// <summary>Its calls have taken more CPU time than any client's may.</summary>
+    public void EndAsCostly()
+    {
+        if (_state is ClientState.Streaming or ClientState.Lingering)
+            BeginClose(ClientEnd.SlowClient);
+    }
+
     /// <summary>The ring is gone: tells the producer, and closes the socket.</summary>
     public void Abandon()
     {
         if (_state == ClientState.Free)
             return;
+        _table.Calls.CancelCostly(this);
         ReportEnd(ClientEnd.ServerStopped);
         Stream!.OnEnded(_end);
         if (Stream.TryLetGo())
@@ -185,6 +193,7 @@ internal sealed partial class ClientConnection
             Cancel(OperationKind.ClientWatch);
         if (_readOperation != OperationKind.None)
             Cancel(_readOperation);
+        _table.Calls.CancelCostly(this);
         if (HasCallInFlight || isTold)
             _loop.SetTimer(this, LeaveBehindAfterMs);
         if (isTold)
@@ -209,6 +218,7 @@ internal sealed partial class ClientConnection
     {
         if (_isWatched)
             Cancel(OperationKind.ClientWatch);
+        _table.Calls.CancelCostly(this);
         if (HasCallInFlight || !HasOperationInFlight)
             LeaveBehind();
     }

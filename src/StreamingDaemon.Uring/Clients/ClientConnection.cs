@@ -73,6 +73,12 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
     /// <summary>The process that handed it over.</summary>
     public HandoffPeer Peer { get; private set; }
 
+    /// <summary>What its calls cost; null if none was measured. <see cref="ClientCalls"/> sets it.</summary>
+    public ClientCost? Cost { get; set; }
+
+    /// <summary>Its call that another thread makes, or null. <see cref="ClientCalls"/> sets it.</summary>
+    public CostlyCall? CostlyCall { get; set; }
+
     /// <summary>The producer's side; null while the slot is free.</summary>
     public ClientStream? Stream { get; private set; }
 
@@ -108,7 +114,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
                 OnReadable(completion.Result);
                 break;
             default:
-                _table.Calls.OnWorkerAnswered();
+                _table.Calls.OnWorkerAnswered(this);
                 OnCall(kind, completion.Result);
                 break;
         }
@@ -262,7 +268,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         var wasLeftBehind = _isLeftBehind;
         Fd = -1;
         _state = ClientState.Free;
-        Stream = null;
+        (Stream, Cost) = (null, null);
         _isInsideFlush = _isStalled = _seemsGone = _isLeftBehind = _isAllSent = false;
         _hasMetFullBuffer = _isDraining = false;
         _sent = 0;

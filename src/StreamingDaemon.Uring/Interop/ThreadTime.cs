@@ -9,6 +9,7 @@ internal static unsafe partial class ThreadTime
     // pthread_getcpuclockid(3) makes in the same way.
     private const int ThreadClock = 6;
     private const int ThreadShift = 3;
+    private const int OwnClock = 3; // CLOCK_THREAD_CPUTIME_ID
     private const long NanosecondsPerSecond = 1_000_000_000;
 
     [LibraryImport("libc", EntryPoint = "clock_gettime")]
@@ -17,10 +18,14 @@ internal static unsafe partial class ThreadTime
     /// <summary>In user code and in the kernel, nanoseconds.</summary>
     /// <param name="threadId">The kernel's number of a thread of this process, gettid(2).</param>
     /// <returns>0 if there is no such thread.</returns>
-    public static long Of(int threadId)
+    public static long Of(int threadId) => Read((~threadId << ThreadShift) | ThreadClock);
+
+    /// <summary>As <see cref="Of"/>, of the calling thread.</summary>
+    public static long OfThisThread() => Read(OwnClock);
+
+    private static long Read(int clock)
     {
         var time = stackalloc long[2];
-        return ClockGetTime((~threadId << ThreadShift) | ThreadClock, time) == 0
-            ? (time[0] * NanosecondsPerSecond) + time[1] : 0;
+        return ClockGetTime(clock, time) == 0 ? (time[0] * NanosecondsPerSecond) + time[1] : 0;
     }
 }

@@ -8,7 +8,7 @@ internal enum CallCost
     /// <summary>Nothing to speak of, or it is not known yet.</summary>
     Usual,
 
-    /// <summary>They return, but each computes for milliseconds.</summary>
+    /// <summary>They return, but each computes for long.</summary>
     Calls,
 
     /// <summary>One computes and does not return.</summary>
@@ -25,12 +25,12 @@ internal sealed class CostWatch
     /// <summary>As a hang's. The first only reads the clock.</summary>
     private const int LooksUntilCostly = 3;
 
-    /// <summary>CPU time of a call on average, in nanoseconds: hundreds of times that of a usual
+    /// <summary>CPU time of a call on average, in nanoseconds: a hundred times that of a usual
     /// send.</summary>
-    private const long CostlyNs = 2_000_000;
+    private const long CostlyNs = 500_000;
 
     /// <summary>More calls between two looks cannot cost that much. The clock is not even read.</summary>
-    private const int FewCalls = 16;
+    private const int FewCalls = 40;
 
     private long _call;
     private long _first;

@@ -69,6 +69,40 @@ public sealed class MemoryTrimmerTests : IDisposable
     }
 
     [Fact]
+    public void Memory_is_given_back_after_a_flood_of_handoffs_although_streams_go_on()
+    {
+        Assert.False(_trimmer.IsFloodOver(100));
+        Assert.False(_trimmer.IsFloodOver(20_100));
+        Assert.False(_trimmer.IsFloodOver(40_100));
+        Assert.False(_trimmer.IsFloodOver(40_200));
+        Assert.True(_trimmer.IsFloodOver(40_300));
+        Assert.False(_trimmer.IsFloodOver(40_400));
+    }
+
+    [Fact]
+    public void Nothing_is_given_back_during_a_flood_nor_twice_within_two_minutes()
+    {
+        var (handoffs, trims) = (0L, 0);
+        for (var look = 0; look < 24; look++)
+        {
+            // Ten seconds of a flood, and ten of calm.
+            handoffs += look % 4 < 2 ? 10_000 : 0;
+            var isOver = _trimmer.IsFloodOver(handoffs);
+            Assert.False(isOver && look % 4 < 2);
+            trims += isOver ? 1 : 0;
+        }
+
+        Assert.Equal(1, trims);
+    }
+
+    [Fact]
+    public void A_steady_load_is_no_flood()
+    {
+        for (var look = 1; look < 50; look++)
+            Assert.False(_trimmer.IsFloodOver(look * (look % 2 == 0 ? 900 : 899)));
+    }
+
+    [Fact]
     public void Memory_is_short_above_the_alarm_and_then_not_again_for_two_looks()
     {
         var memory = new MemoryBudget(168 << 20, 0);

@@ -1,5 +1,8 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Net.Security;
+using System.Security.Cryptography.X509Certificates;
 using StackExchange.Redis;
+using StreamingDaemon.Backends.Upstream;
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Telemetry;
 
@@ -65,11 +68,14 @@ internal sealed class RedisConnection : IAsyncDisposable
         if (options.RedisTls && options.RedisCaFile is not null)
         {
             // A new one for each connection: the library adds the host to it.
-            _ = AuthorityFile.Read(RedisDiagnosis.CaOption, options.RedisCaFile);
+            var last = AuthorityFile.Read(RedisDiagnosis.CaOption, options.RedisCaFile);
+            var file = new RepeatedRead<X509Certificate2Collection>(
+                () => AuthorityFile.Read(RedisDiagnosis.CaOption, options.RedisCaFile));
             _options.SslClientAuthenticationOptions = host =>
             {
-                var tls = AuthorityFile.TlsOptions(RedisDiagnosis.CaOption, options.RedisCaFile);
-                tls.TargetHost = host;
+                var tls = new SslClientAuthenticationOptions { TargetHost = host };
+                // While the file is replaced, or does not answer, the last one holds.
+                TrustedAuthorities.Set(tls, last = file.Read() ?? last);
                 return tls;
             };
         }

@@ -10,21 +10,24 @@ internal sealed class RedisPassword : DefaultOptionsProvider
     /// <summary>Redis before 6 knows no users: this one is not named to it.</summary>
     private const string DefaultUser = "default";
 
-    private readonly string? _file;
+    private readonly RepeatedRead<string>? _file;
     private readonly string _user;
     private string? _last;
 
     /// <exception cref="IOException">The file holds no usable password.</exception>
     public RedisPassword(AnswerOptions options)
     {
-        (_file, _user) = (options.RedisPasswordFile, options.RedisUser);
-        if (_file is not null && SecretFile.TryRead(_file, out _last) is { } problem)
-            throw new IOException($"answers.redis_password_file: {ShownValue.Of(_file)}: {problem}");
+        _user = options.RedisUser;
+        if (options.RedisPasswordFile is not { } path)
+            return;
+        if (SecretFile.TryRead(path, out _last) is { } problem)
+            throw new IOException($"answers.redis_password_file: {ShownValue.Of(path)}: {problem}");
+        _file = new RepeatedRead<string>(() => SecretFile.Read(path));
     }
 
     public override string? User => _user == DefaultUser ? null : _user;
 
-    /// <remarks>While the file is replaced, the last one holds.</remarks>
+    /// <remarks>While the file is replaced, or does not answer, the last one holds.</remarks>
     public override string? Password => _file is null ? null
-        : SecretFile.Read(_file) is { } key ? _last = key : Volatile.Read(ref _last);
+        : _file.Read() is { } key ? _last = key : Volatile.Read(ref _last);
 }
