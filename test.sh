@@ -140,8 +140,8 @@ run_tests() {
   cat "$log"
 }
 
-# Runs functions of this script side by side, at most so many at a time, and prints what each said when all have
-# ended. What takes longest comes first: then none is left alone at the end.
+# Runs functions of this script side by side, at most $1 at a time, and prints the output of each when all have
+# ended. Name the longest first: then none runs alone at the end.
 side_by_side() {
   local at_once=$1 lane
   shift
@@ -254,7 +254,7 @@ vm_lane() { run_tests StreamingDaemon.VmTests "$vm_tests"; }
 apache_lane() { run_tests StreamingDaemon.ApacheTests "$apache_tests"; }
 chat_page_lane() { run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"; }
 docs_lane() { run_tests StreamingDaemon.DocsTests "$docs_tests"; }
-# These wait more than they compute. Gaps are measured against those of the same machine a moment before.
+# These tests wait more than they compute, and compare gaps with those of the same machine a moment before.
 others_lane() { run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No; }
 side_by_side 2 deploy_lane profile_lane vm_lane docs_lane others_lane apache_lane chat_page_lane
 finish

@@ -9,7 +9,8 @@ public enum StreamOutcome
     /// <summary>The client closed or reset its connection first.</summary>
     ClientGone,
 
-    /// <summary>The client took no byte within the write timeout.</summary>
+    /// <summary>The client took no byte within the write timeout, was behind while memory was short, or the
+    /// calls on its socket took too much CPU time.</summary>
     SlowClient,
 
     /// <summary>The upstream refused, failed, reset, or sent something unreadable.</summary>

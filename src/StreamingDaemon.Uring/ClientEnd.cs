@@ -12,7 +12,8 @@ public enum ClientEnd : byte
     /// <summary>The client closed, half-closed or reset its connection first.</summary>
     ClientGone,
 
-    /// <summary>The client took no byte for the write timeout.</summary>
+    /// <summary>The client took no byte for the write timeout, was behind while memory was short, or its
+    /// calls took too much CPU time.</summary>
     SlowClient,
 
     /// <summary><see cref="ClientStream.Abort"/> was called.</summary>

@@ -56,8 +56,8 @@ public sealed partial class HandoffServer
         }
     }
 
-    /// <summary>Calls compute for so long that streams would wait for each other. By the thread that
-    /// watches.</summary>
+    /// <summary>Has a loop measure its calls: they compute for so long that streams would wait for each
+    /// other. By the thread that watches.</summary>
     private void MeasureCalls(EventLoop loop)
     {
         try

@@ -63,7 +63,8 @@ public sealed record HandoffServerOptions
     /// <summary>Stands between the loop and a client's socket, for tests.</summary>
     internal ClientCallFault? CallFault { get; init; }
 
-    /// <summary>CPU time that the calls of a costly client may take in all; then it is ended.</summary>
+    /// <summary>CPU time that the calls of a costly client may take in all; then the client is
+    /// ended.</summary>
     internal int MostCostMs { get; init; } = 10_000;
 
     /// <summary>As <see cref="CallFault"/>, for the calls of costly clients.</summary>

@@ -19,7 +19,7 @@ public sealed class DeadlinesThreadTests
         for (var i = 0; i < 500; i++)
             Assert.True((await daemon.AskAsync("{}")).IsDone);
 
-        // It looks at regular times, however many streams there are; now and then it may sleep and be woken.
+        // The thread looks at regular times, however many streams there are; now and then it may sleep and be woken.
         Assert.InRange(Wakes(daemon) - before, 0, clock.ElapsedMilliseconds / LookMs + 50);
     }
 
@@ -29,7 +29,7 @@ public sealed class DeadlinesThreadTests
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
         Assert.True((await daemon.AskAsync("{}")).IsDone);
 
-        // Asleep for as long as it would take for a hundred looks.
+        // It sleeps for the time of a hundred looks.
         await Eventually.TrueAsync(async () =>
         {
             var before = Wakes(daemon);

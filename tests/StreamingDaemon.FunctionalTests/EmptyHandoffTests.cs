@@ -10,9 +10,9 @@ public sealed class EmptyHandoffTests
     [InlineData(" \n", "The handoff is empty: the application set no X-Handoff-Data.")]
     [InlineData("{}", "The handoff data has no prompt and no messages.")]
     [InlineData("""{"messages":[{"role":"user","content":true}],"tools":5}""",
-        "The handoff data has no usable prompt: messages[0].")]
+        "The handoff data has no usable prompt. Unusable: messages[0].")]
     [InlineData("""{"messages":false,"prompt":["a",{"type":"image_url"}],"model":{}}""",
-        "The handoff data has no usable prompt: messages, prompt.")]
+        "The handoff data has no usable prompt. Unusable: messages, prompt.")]
     [InlineData("false", "The handoff data is not a JSON object.")]
     public async Task Empty_handoff_is_a_400_that_names_it(string data, string message)
     {

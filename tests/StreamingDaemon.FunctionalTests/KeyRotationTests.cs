@@ -105,7 +105,7 @@ public sealed class KeyRotationTests : IDisposable
             seen.Enqueue(exchange.Context.Connection.ClientCertificate?.Thumbprint);
             return FakeLlmScenarios.RunAsync(exchange);
         };
-        // As a secret of Kubernetes is mounted: its files are links through a link that is swapped.
+        // As Kubernetes mounts a secret: the files are links into a directory that is itself a link, which is swapped.
         var first = await WriteVersionAsync("1", upstream.CertificatePem);
         foreach (var name in (string[])["ca.crt", "tls.pem"])
             File.CreateSymbolicLink(_directory.File(name), Path.Combine("..data", name));

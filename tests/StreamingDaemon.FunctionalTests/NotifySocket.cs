@@ -24,7 +24,7 @@ internal sealed class NotifySocket : IDisposable
 
     public ConcurrentQueue<string> Seen => _seen;
 
-    /// <summary>The next message with this start, after the one returned last.</summary>
+    /// <summary>The next message that begins like this, after the one returned last.</summary>
     public async Task<string> NextAsync(string beginning)
     {
         string? found = null;

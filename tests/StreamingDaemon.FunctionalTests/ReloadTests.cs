@@ -55,7 +55,7 @@ public sealed class ReloadTests : IDisposable
         using var manager = new NotifySocket(_directory, isAbstract: false);
         await using var daemon = await LaunchedDaemon.StartByAsync(
             $"NOTIFY_SOCKET={manager.Name} exec \"$@\" 2>{log}", "--delay", "0", "--config", _file);
-        // Its socket listens before it would say so.
+        // The socket listens before the line about it would be logged.
         _ = await manager.NextAsync("READY=1");
 
         await File.WriteAllTextAsync(_file, "[logging]\nlevel = \"information\"\n");

@@ -193,7 +193,7 @@ internal sealed partial class Machine : IAsyncDisposable
                     $"HOME={Environment.GetFolderPath(Environment.SpecialFolder.UserProfile)}", "LC_ALL=C.UTF-8",
                     "DOTNET_CLI_TELEMETRY_OPTOUT=1", "DOTNET_NOLOGO=1", "MSBUILDDISABLENODEREUSE=1", "NO_COLOR=1",
                     "DEBIAN_FRONTEND=noninteractive", "OPENAI_API_KEY=sk-of-the-test", "container=runc",
-                    // Tests of deploy/ look at the package as it is published; here it is installed, and xz takes long.
+                    // tests/deploy checks the package as it is published. Here it is only installed, and xz takes long.
                     "DPKG_DEB_COMPRESSOR_TYPE=gzip", "DPKG_DEB_COMPRESSOR_LEVEL=1",
                 ],
                 capabilities = new { bounding = all, effective = all, permitted = all },

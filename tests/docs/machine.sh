@@ -19,7 +19,7 @@ over repository "$repository" "$bundle/root$repository"
 cp -r "$bundle/seed/." "$bundle/root/"
 # What keeps packages from starting services, where there is one: here they may.
 rm -f "$bundle/root/usr/sbin/policy-rc.d"
-# After an installation nobody searches the index of manual pages.
+# Nobody searches the index of manual pages here: no package has to renew it.
 rm -f "$bundle/root/var/lib/man-db/auto-update"
 runc --root "$bundle/state" run --bundle "$bundle" "$name" </dev/null &
 cat >/dev/null

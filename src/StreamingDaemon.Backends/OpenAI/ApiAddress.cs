@@ -2,28 +2,28 @@ using System.Text;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
-/// <summary>The addresses below OPENAI_API_BASE. The base may name the endpoint itself, or another one of the
-/// same API. Its query goes with every request: Azure wants
+/// <summary>The API's addresses, from OPENAI_API_BASE. The base may already end with the endpoint, or with
+/// another endpoint of the same API. Its query is sent with every request: Azure wants
 /// <c>…/openai/deployments/NAME?api-version=…</c>.</summary>
 internal static class ApiAddress
 {
     private const string ChatCompletions = "/chat/completions";
 
-    /// <summary>No base ends with these: what stands before them is the base.</summary>
+    /// <summary>These are never part of a base: the base is what comes before them.</summary>
     private static readonly string[] s_endpoints =
     [
         ChatCompletions, "/completions", "/responses", "/embeddings", "/images/generations",
         "/audio/transcriptions", "/audio/speech", "/moderations",
     ];
 
-    /// <summary>A base may end with these (Azure's <c>https://NAME.services.ai.azure.com/models</c>), but not
-    /// after the version.</summary>
+    /// <summary>These may be part of a base (Azure's <c>https://NAME.services.ai.azure.com/models</c>),
+    /// unless they follow a version.</summary>
     private static readonly string[] s_endpointsOfVersions = ["/models", "/chat", "/messages"];
 
     /// <summary>Where chat completions are asked for.</summary>
     public static Uri Completions(Uri apiBase)
     {
-        // As it was written, if it is one: some servers have the endpoint under other letters.
+        // A base that is the endpoint stays as it was written: some servers need its upper case.
         var path = PathOf(apiBase);
         return At(apiBase, EndsWith(path, ChatCompletions) ? path : BaseOf(path) + ChatCompletions);
     }
@@ -48,8 +48,8 @@ internal static class ApiAddress
         return path;
     }
 
-    /// <summary>Still escaped as it was written; without slashes at the end, and without those that were
-    /// written twice, except behind a colon: some proxies take a whole address as their path.</summary>
+    /// <summary>The path as it was escaped, without slashes at its end, and with one slash for two. Two after
+    /// a colon stay: some proxies take a whole URL in their path.</summary>
     private static string PathOf(Uri apiBase)
     {
         var path = apiBase.AbsolutePath.TrimEnd('/');
@@ -69,8 +69,8 @@ internal static class ApiAddress
     private static bool EndsWith(string path, string endpoint) =>
         path.EndsWith(endpoint, StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Whether it ends with a version (<c>/v1</c>, <c>/v1beta</c>), or with the name of this API
-    /// behind one (Gemini's <c>/v1beta/openai</c>).</summary>
+    /// <summary>Whether a path ends with a version (<c>/v1</c>, <c>/v1beta</c>), or with a version and
+    /// <c>/openai</c>, as Gemini's <c>/v1beta/openai</c> does.</summary>
     private static bool EndsWithVersion(ReadOnlySpan<char> path)
     {
         if (path.EndsWith("/openai", StringComparison.OrdinalIgnoreCase))

@@ -274,8 +274,8 @@ internal struct ErrorSigns
         }
     }
 
-    /// <summary>CLOVA's <c>{"status":{"code":"42901","message":…}}</c>: the message counts beside a code
-    /// alone.</summary>
+    /// <summary>An object with a code and a message, as CLOVA's <c>{"status":{"code":"42901",…}}</c>. Without
+    /// a code, the message says nothing about an error.</summary>
     private void ReadStatus(ref Utf8JsonReader reader)
     {
         Utf8JsonReader message = default;

@@ -9,9 +9,9 @@ namespace StreamingDaemon.Backends.Upstream;
 ///   client reads them for ever, each costs nine bytes to send, and no stream gets anything (RFC 9113,
 ///   section 10.5).
 /// - Frames of unknown types are ignored (section 4.1). The client ends the connection and all its streams.
-/// - Data is read before the end that follows it: a reset, a GOAWAY, a FIN, or an error of the peer (a window
-///   of nothing, section 6.9; a push that the client's SETTINGS forbid). The client throws away what a stream
-///   has not read by then, perhaps the end of a whole answer.
+/// - Data is read before the end that follows it: a reset, a GOAWAY, a FIN, or a frame that breaks the
+///   protocol (a WINDOW_UPDATE of 0, section 6.9; a push that the client's SETTINGS forbid). The client
+///   throws away what a stream has not read by then, perhaps the end of a whole answer.
 /// </summary>
 /// <param name="inner">The connection.</param>
 /// <param name="onSettings">Called when the peer has sent SETTINGS: it speaks HTTP/2.</param>
@@ -203,7 +203,7 @@ internal sealed class Http2Guard(Stream inner, Action? onSettings = null) : Stre
         return endAt ?? bytes.Length;
     }
 
-    /// <summary>Whether a window's increment is 0.</summary>
+    /// <summary>Whether the increment of a WINDOW_UPDATE is 0.</summary>
     private static bool IsNothing(ReadOnlySpan<byte> payload) =>
         payload.Length >= sizeof(uint) && (BinaryPrimitives.ReadUInt32BigEndian(payload) << 1) == 0;
 

@@ -221,7 +221,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
         }
     }
 
-    /// <summary>A whole JSON body: an answer or an error, or another body inside.</summary>
+    /// <summary>Reads a whole JSON body: an answer, an error, or JSON around another body.</summary>
     private ValueTask<BackendResult> ReadJsonAsync(ReadOnlyMemory<byte> json, HttpResponseMessage response,
         StreamRequest request, IDeltaSink sink, CancellationToken cancellationToken)
     {

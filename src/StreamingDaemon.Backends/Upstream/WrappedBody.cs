@@ -4,14 +4,14 @@ using System.Text.Json;
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
-/// A whole body inside of JSON. Gateways in front of AWS Lambda send what the function returned,
+/// A whole body inside JSON. Gateways in front of AWS Lambda send what the function returned,
 /// <c>{"statusCode":200,"body":"data: {…}\n\n…"}</c>, perhaps in base64; others encode the body as one
 /// string.
 /// </summary>
 internal static class WrappedBody
 {
     /// <summary>Opens a body that is JSON.</summary>
-    /// <returns>Events or JSON; null if it holds no body.</returns>
+    /// <returns>The body inside, events or JSON; null if there is none.</returns>
     public static byte[]? TryOpen(ReadOnlySpan<byte> json)
     {
         try
@@ -50,7 +50,7 @@ internal static class WrappedBody
         if (body.TokenType != JsonTokenType.String)
             return null;
         var opened = Open(ref body, isEncoded);
-        // The reader of events opens objects in strings itself, and sees what is beside them.
+        // The reader of events opens JSON in strings itself, and sees the fields beside it.
         return isEncoded || (opened is not null && HoldsEvents(opened)) ? opened : null;
     }
 

@@ -20,7 +20,7 @@ internal sealed class ConfigurationErrors
     private readonly List<string> _errors = [];
     private int _more;
 
-    /// <summary>The first, or null.</summary>
+    /// <summary>The first error, or null.</summary>
     public string? First => _errors.FirstOrDefault();
 
     public void Add(string origin, string problem)

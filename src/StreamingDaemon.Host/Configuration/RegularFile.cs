@@ -60,8 +60,8 @@ internal static unsafe partial class RegularFile
         return TryStat(AtCurrentDirectory, path, out var mode, out _) && (mode & TypeMask) == TypeDirectory;
     }
 
-    /// <summary>What tells the file at the path from the one that was there before; the default if there is
-    /// none.</summary>
+    /// <summary>Tells the file at the path from one that was there before; the default if there is no
+    /// file.</summary>
     public static FileStamp StampOf(string path)
     {
         using var wait = FileWait.Begin(path);

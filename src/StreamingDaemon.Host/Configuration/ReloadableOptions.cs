@@ -52,8 +52,9 @@ internal sealed class ReloadableOptions(DaemonOptions options)
         return (changed, needRestart);
     }
 
-    /// <summary>Takes only what is in the backends' files, of those that both name.</summary>
-    /// <returns>The keys whose files changed.</returns>
+    /// <summary>Takes over the content of the backends' files that both configurations name, and nothing
+    /// else.</summary>
+    /// <returns>The keys of the options whose files changed.</returns>
     public IReadOnlyList<string> ApplyFiles(DaemonOptions next)
     {
         var changed = new List<string>();

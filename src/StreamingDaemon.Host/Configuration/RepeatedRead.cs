@@ -3,11 +3,11 @@ using StreamingDaemon.Host.Runtime;
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// Reads a file again while the daemon runs. If its file system does not answer, the read is given up: its
-/// thread is left behind, and there is no second one before it returns. No thread of the pool waits for it
-/// longer than <see cref="Patience"/>. Thread-safe.
+/// Reads a file again while the daemon runs. If its file system does not answer, the caller waits no longer
+/// than <see cref="Patience"/>. The thread that reads is left behind, and no other read begins before it
+/// returns. Thread-safe.
 /// </summary>
-/// <param name="read">Reads it. May hang.</param>
+/// <param name="read">Reads the file. May hang.</param>
 internal sealed class RepeatedRead<T>(Func<T?> read)
     where T : class
 {
@@ -20,14 +20,14 @@ internal sealed class RepeatedRead<T>(Func<T?> read)
     private bool _isReading;
 
     /// <summary>What is in the file now.</summary>
-    /// <returns>Null if it cannot be used, or does not answer.</returns>
+    /// <returns>Null if the file cannot be used, or its file system does not answer.</returns>
     public T? Read()
     {
         lock (_gate)
         {
             if (!_isReading)
             {
-                // Without a thread, what is known holds.
+                // The system refuses a thread: the caller keeps what it has.
                 if (!PreparedThread.TryStart("file", Run, ConfigurationRead.StackBytes))
                     return null;
                 (_isReading, _begunMs) = (true, Environment.TickCount64);
@@ -55,7 +55,7 @@ internal sealed class RepeatedRead<T>(Func<T?> read)
         }
         catch (IOException)
         {
-            // Its next reader may find a better one.
+            // The file cannot be used now; the next read may find it in order.
         }
 
         lock (_gate)

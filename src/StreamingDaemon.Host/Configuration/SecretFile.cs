@@ -15,7 +15,7 @@ internal static class SecretFile
 
     private static readonly SecretType s_type = new();
 
-    /// <summary>By path: as many as the configuration has named.</summary>
+    /// <summary>By path: one for each that the configuration has named.</summary>
     private static readonly ConcurrentDictionary<string, RepeatedRead<string>> s_again = new();
 
     /// <summary>Reads the key, without one line end after it.</summary>
@@ -78,8 +78,8 @@ internal static class SecretFile
     /// <summary>The key in the file, or null if it holds no usable key.</summary>
     public static string? Read(string path) => TryRead(path, out var key) is null ? key : null;
 
-    /// <summary>As <see cref="Read"/>, while the daemon runs: null too if the file does not answer within a
-    /// second. From any thread.</summary>
+    /// <summary>As <see cref="Read"/>, for a daemon that runs: also null if the file system does not answer
+    /// within a second. From any thread.</summary>
     public static string? ReadAgain(string path) =>
         s_again.GetOrAdd(path, static path => new RepeatedRead<string>(() => Read(path))).Read();
 

@@ -168,8 +168,8 @@ internal sealed class UrlType : OptionType<Uri>
             return "the value is not a string";
         var text = raw.Text.Trim();
         if (text is ['"' or '\'', ..] or [.., '"' or '\''])
-            return "the URL stands in quotes: leave them out";
-        // Before the parser: to it, localhost:11434/v1 is a URL of the scheme localhost.
+            return "the URL is in quotes: remove them";
+        // Checked before parsing: the parser takes localhost:11434/v1 for a URL with the scheme localhost.
         if (!text.StartsWith("http://", StringComparison.OrdinalIgnoreCase)
             && !text.StartsWith("https://", StringComparison.OrdinalIgnoreCase))
         {
@@ -181,15 +181,15 @@ internal sealed class UrlType : OptionType<Uri>
         if (uri.Host is "http" or "https" && uri.AbsolutePath.StartsWith("//", StringComparison.Ordinal))
             return "the URL has its scheme twice: write http:// or https:// once";
         if (uri.Fragment.Length > 0)
-            return "the URL has a fragment, which no server is sent: leave out # and what follows it";
+            return "the URL has a fragment, which is sent to no server: remove # and what follows it";
         if (uri.UserInfo.Length > 0)
         {
-            return "the URL holds a user or a password, which is not sent: leave out @ and what is before "
-                + "it; a key has an option of its own";
+            return "the URL holds a user or a password, which is not sent: remove that part and the "
+                + "@ after it; a key has an option of its own";
         }
 
         if (uri.Port == 0)
-            return "the URL has port 0, where no server listens";
+            return "the URL has port 0, on which no server can listen";
         value = uri;
         return null;
     }

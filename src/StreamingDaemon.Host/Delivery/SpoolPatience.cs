@@ -2,15 +2,15 @@ using StreamingDaemon.Host.Runtime;
 
 namespace StreamingDaemon.Host.Delivery;
 
-/// <summary>Gives up a look at the spool if its file system does not answer. Its path was looked at with the
-/// configuration; but a directory may answer while nothing in it does.</summary>
+/// <summary>Looks at the spool, and gives up if its file system does not answer. The path was checked with
+/// the configuration, but a directory may answer while the files in it do not.</summary>
 internal static class SpoolPatience
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1.5);
 
-    /// <param name="directory">The spool's.</param>
+    /// <param name="directory">The spool's directory, for the message.</param>
     /// <param name="look">Returns null, or what is wrong. May hang.</param>
-    /// <returns>What the look returned, or that it did not return.</returns>
+    /// <returns>What the look returned, or a sentence if it did not return in time.</returns>
     public static string? Look(string directory, Func<string?> look)
     {
         var problem = $"{directory}: its file system did not answer within {s_patience.TotalSeconds} s, as "

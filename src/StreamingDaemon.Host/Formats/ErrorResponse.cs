@@ -21,11 +21,11 @@ internal sealed record ErrorResponse(
     public static readonly ErrorResponse NoPrompt =
         new(ErrorCode.NoPrompt, 400, "The handoff data has no prompt and no messages.");
 
-    /// <summary>What the handoff asks cannot be read.</summary>
+    /// <summary>The handoff has a prompt or messages, but none that can be used.</summary>
     /// <param name="unusable">The fields that the daemon could not use.</param>
     public static ErrorResponse NoUsablePrompt(IEnumerable<string> unusable)
     {
-        // Only these names are the daemon's own words; others are the application's.
+        // Only these names are the daemon's own words: other fields may be named by the application.
         const int MostNamed = 3;
         var fields = unusable.Where(field => field == "prompt"
             || field.StartsWith("messages", StringComparison.Ordinal)).Take(MostNamed).ToArray();
@@ -33,7 +33,7 @@ internal sealed record ErrorResponse(
             ? NoPrompt
             : NoPrompt with
             {
-                Message = $"The handoff data has no usable prompt: {string.Join(", ", fields)}.",
+                Message = $"The handoff data has no usable prompt. Unusable: {string.Join(", ", fields)}.",
             };
     }
 

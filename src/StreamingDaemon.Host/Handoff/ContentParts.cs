@@ -5,9 +5,9 @@ using StreamingDaemon.Backends;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// The content of a message that is neither a text nor data of a tool. Servers take a list of parts, each an
-/// object with a type. PHP applications also send one part without its list, texts in place of parts, parts
-/// without a type, and an image's address as a string; these become what servers take.
+/// The content of a message that is neither a text nor a tool's data. Servers take a list of parts, each an
+/// object with a type. PHP applications also send one part without a list, texts in place of parts, parts
+/// without a type, and an image's address as a string: these are rewritten as servers take them.
 /// </summary>
 internal static class ContentParts
 {
@@ -97,8 +97,8 @@ internal static class ContentParts
         }
     }
 
-    /// <summary>The members of a part, and its end. An image's address stands in an object, and a type that
-    /// is no text is left out if another was written.</summary>
+    /// <summary>Writes the members of a part, and its end. An image's address is put into an object, and a
+    /// type that is not a string is left out.</summary>
     private static void WriteMembers(ReadOnlySpan<byte> part, IBufferWriter<byte> output)
     {
         var reader = new Utf8JsonReader(part, HandoffRequestReader.Options);
@@ -169,19 +169,19 @@ internal static class ContentParts
         /// <summary>An object with a type.</summary>
         Sound,
 
-        /// <summary>An object without a type that only its server may know.</summary>
+        /// <summary>An object without a type, which only the server may know.</summary>
         Unknown,
 
         /// <summary>A text, or the number that <c>JSON_NUMERIC_CHECK</c> made of it.</summary>
         Text,
 
-        /// <summary>An object with a text.</summary>
+        /// <summary>An object with a text, but without a type.</summary>
         TextWithoutType,
 
-        /// <summary>An object with an image.</summary>
+        /// <summary>An object with an image, but without a type.</summary>
         ImageWithoutType,
 
-        /// <summary>An image with its address in place of the object around it.</summary>
+        /// <summary>An image whose address is a string, not an object with the string.</summary>
         ImageAddress,
     }
 }

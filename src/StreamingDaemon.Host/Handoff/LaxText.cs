@@ -5,14 +5,14 @@ using StreamingDaemon.Backends;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// A field that should be a text. PHP applications also send a list of texts, the parts of a text
-/// (<c>{"type":"text","text":…}</c>), as Anthropic's API takes for <c>system</c>, or a whole message.
+/// A field that should be a text. PHP applications also send a list of texts, a whole message, or text parts
+/// (<c>{"type":"text","text":…}</c>), which Anthropic's API takes for <c>system</c>.
 /// </summary>
 internal static class LaxText
 {
     private const string Separator = "\n\n";
 
-    /// <summary>Reads a value. null and what is no text at all is null.</summary>
+    /// <summary>Reads a value as a text; null if it is null, or not a text.</summary>
     /// <param name="reader">At the value; then at its last token.</param>
     public static string? Read(ref Utf8JsonReader reader)
     {

@@ -4,9 +4,9 @@ using StreamingDaemon.Backends;
 
 namespace StreamingDaemon.Host.Handoff;
 
-/// <summary>Writes a message anew that servers would refuse for a matter of form. Without a role it is the
-/// user's, and so is a text in place of a message. Lists become arrays (<see cref="PhpArrays"/>), a number
-/// the text it was, a tool's data its JSON (<see cref="ToolResult"/>), and an empty field counts as
+/// <summary>Rewrites a message whose form servers would refuse. A message without a role becomes the user's,
+/// and so does a text in place of a message. Lists become arrays (<see cref="PhpArrays"/>), a number becomes
+/// the text it was, a tool's data becomes its JSON (<see cref="ToolResult"/>), and an empty field counts as
 /// absent.</summary>
 internal static class MessageWriter
 {

@@ -6,8 +6,9 @@ using StreamingDaemon.Backends;
 namespace StreamingDaemon.Host.Handoff;
 
 /// <summary>
-/// Calls of tools as PHP applications send them. Servers take a list of calls, whose <c>arguments</c> are
-/// JSON inside of a text. Applications that decoded them send the data itself, and one call without its list.
+/// Tool calls as PHP applications send them. Servers take a list of calls, whose <c>arguments</c> are JSON in
+/// a string. Applications that decoded the arguments send the data itself, and some send one call without a
+/// list.
 /// </summary>
 internal static class ToolCallRepair
 {
@@ -116,7 +117,7 @@ internal static class ToolCallRepair
         return false;
     }
 
-    /// <summary>Where the last <c>function.arguments</c> of a call are, if they are no text.</summary>
+    /// <summary>Where the <c>function.arguments</c> of a call are, if they are not a string.</summary>
     private static (int Start, int End)? Arguments(Utf8JsonReader call)
     {
         if (call.TokenType != JsonTokenType.StartObject)

@@ -4,11 +4,11 @@ using StreamingDaemon.Backends;
 
 namespace StreamingDaemon.Host.Handoff;
 
-/// <summary>The list of <c>tools</c> or <c>functions</c>. PHP applications also send one of them without its
-/// list, or an object with their names: <c>{"weather":{"type":"function",…}}</c>.</summary>
+/// <summary>The list of <c>tools</c> or <c>functions</c>. PHP applications also send one tool without a list,
+/// or an object with the tools by name: <c>{"weather":{"type":"function",…}}</c>.</summary>
 internal static class ToolDefinitions
 {
-    /// <summary>The definitions as an array; what is none, as it is.</summary>
+    /// <summary>The definitions as an array; any other value as it is.</summary>
     public static ReadOnlySpan<byte> AsArray(ReadOnlySpan<byte> json)
     {
         var reader = new Utf8JsonReader(json, HandoffRequestReader.Options);

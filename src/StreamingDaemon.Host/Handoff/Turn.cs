@@ -9,7 +9,7 @@ internal enum TurnKind : byte
     /// <summary>The user's, or of a role that the daemon does not know.</summary>
     Other,
 
-    /// <summary>Not an object: it may have been anything.</summary>
+    /// <summary>Neither an object nor a text: it may have been anything.</summary>
     Unreadable,
 
     /// <summary>System or developer.</summary>
@@ -29,10 +29,10 @@ internal enum TurnKind : byte
 /// <param name="Start">Where its JSON begins in the handoff data.</param>
 /// <param name="End">Where its JSON ends there.</param>
 /// <param name="Kind">What the turns beside it depend on.</param>
-/// <param name="IsSound">False if it has to be written anew (<see cref="MessageWriter"/>): it has no role, is
-/// only a text, or something in it has a form that servers refuse and that says the same in another.</param>
+/// <param name="IsSound">False if <see cref="MessageWriter"/> has to rewrite it: it has no role, is only a
+/// text, or holds something in a form that servers refuse.</param>
 /// <param name="IsSendable">True if it says something: a text, a list of parts, calls of tools, a refusal, or
-/// audio. Then it is sent as it is.</param>
+/// audio. Then it is sent.</param>
 internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool IsSound, bool IsSendable)
 {
     public ReadOnlySpan<byte> JsonIn(ReadOnlySpan<byte> data) => data[Start..End];
@@ -127,7 +127,7 @@ internal readonly record struct Turn(int Start, int End, TurnKind Kind, bool IsS
         return has;
     }
 
-    /// <summary>Whether the value is a text that says something, or a number that was one.</summary>
+    /// <summary>Whether the value is a string that is not empty, or a number that was one.</summary>
     /// <param name="reader">At the value; a copy.</param>
     internal static bool IsFilledText(Utf8JsonReader reader) => reader.TokenType == JsonTokenType.Number
         || (reader.TokenType == JsonTokenType.String && reader.ValueSpan.Length > 0);

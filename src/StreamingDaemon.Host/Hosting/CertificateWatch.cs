@@ -5,13 +5,13 @@ using StreamingDaemon.Host.Telemetry;
 namespace StreamingDaemon.Host.Hosting;
 
 /// <summary>
-/// Looks every few seconds whether the backends' files, which are certificates, were replaced. Programs
-/// that renew certificates only write: cert-manager, certbot, and Kubernetes, which swaps a symbolic link.
-/// New connections use what is new; a certificate that cannot be used changes nothing. Without such files
-/// there is nothing to look at, and no thread.
+/// Looks every few seconds whether the backends' files, which hold certificates, were replaced. Programs that
+/// renew certificates write files and send no signal: cert-manager, certbot, and Kubernetes, which swaps a
+/// symbolic link. New connections use the new files; a certificate that cannot be used changes nothing.
+/// Without such files there is no thread.
 /// </summary>
-/// <remarks>On a thread of its own: a file system that does not answer holds it up, and nothing else.
-/// </remarks>
+/// <remarks>On a thread of its own: a file system that does not answer holds up that thread, and nothing
+/// else.</remarks>
 internal sealed class CertificateWatch : IHostedService
 {
     private const string ThreadName = "certificates";
@@ -26,8 +26,8 @@ internal sealed class CertificateWatch : IHostedService
     private OptionTable? _table;
     private int _started;
 
-    /// <summary>Not 0 after a reload: it may have read the files before they changed, and applied them
-    /// after the last look.</summary>
+    /// <summary>Not 0 after a reload: the reload may have read the files before they changed, and applied
+    /// them after the last look.</summary>
     private int _again;
     private bool _isStopped;
 
@@ -141,7 +141,7 @@ internal sealed class CertificateWatch : IHostedService
         if (changed.Count == 0)
             return;
         _logger.CertificatesRenewed(string.Join(", ", changed));
-        // Whoever hears of the change has logged these.
+        // The listeners of that change have logged these warnings.
         NoteDates(isLogged: false);
     }
 
@@ -157,7 +157,7 @@ internal sealed class CertificateWatch : IHostedService
         return null;
     }
 
-    /// <summary>Finds certificates that have expired meanwhile.</summary>
+    /// <summary>Finds certificates that have expired since the last look.</summary>
     private void NoteDates(bool isLogged)
     {
         foreach (var setting in _options.Current.Backends.Configured)

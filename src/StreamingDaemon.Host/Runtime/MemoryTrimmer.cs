@@ -22,12 +22,12 @@ internal sealed class MemoryTrimmer(HandoffServer server) : IHostedService, IDis
     /// <summary>Number of looks for it in a row that must find the burst over.</summary>
     private const int QuietLooks = 2;
 
-    /// <summary>Handoffs from one look for a burst to the next that are a flood: 200 a second. Fewer leave
-    /// what the next minute's streams use again.</summary>
+    /// <summary>Handoffs between two looks for a burst that are a flood: 200 a second. The memory of fewer
+    /// is used again by the next minute's streams.</summary>
     private const int SmallestFlood = 1_000;
 
-    /// <summary>Looks for a burst's end after the end of a flood in which no other one counts: two minutes.
-    /// The streams that go on are paused each time.</summary>
+    /// <summary>Looks for a burst after the end of a flood in which no other flood counts: two minutes. Each
+    /// collection pauses the streams that go on.</summary>
     private const int LooksBetweenFloods = 24;
 
     /// <summary>Looks after a collection that are not followed by another one.</summary>

@@ -22,8 +22,8 @@ internal sealed class StreamWatchdog : IDisposable
     /// <summary>Time between two looks at the thread pool: late work is noticed at most this late.</summary>
     private const int LookMs = 10;
 
-    /// <summary>Looks at no streams before the thread sleeps until there is one: a stream that ends at once
-    /// is often followed by the next, and to wake a thread costs as much as to send its answer.</summary>
+    /// <summary>Looks that find no stream before the thread sleeps until there is one. A stream that ends at
+    /// once is often followed by another, and waking a thread costs as much as sending an answer.</summary>
     private const int LooksAtNone = 5;
 
     /// <summary>How long a cancelled backend may take to return. Some awaits ignore their token, and some
@@ -121,7 +121,7 @@ internal sealed class StreamWatchdog : IDisposable
                 return !_disposed;
             _snapshot = [];
             _waits = true;
-            // Once is enough: the stream that woke it may have ended, and others follow.
+            // Not in a loop: the stream that woke this thread may have ended, and others follow.
             Monitor.Wait(_gate);
             _waits = false;
             _looksAtNone = 0;

@@ -249,6 +249,6 @@ internal static partial class LogMessages
     public static partial void CertificatesRenewed(this ILogger logger, string options);
 
     [LoggerMessage(EventId = 99, EventName = "CertificatesKept", Level = LogLevel.Warning,
-        Message = "certificates not renewed, new connections use the old ones: {Problem}")]
+        Message = "certificates not reloaded, new connections use the old ones: {Problem}")]
     public static partial void CertificatesKept(this ILogger logger, string problem);
 }

@@ -4,19 +4,19 @@ using StreamingDaemon.Uring.Shared;
 
 namespace StreamingDaemon.Uring.Clients;
 
-// Calls that compute for long. Once some do, all are measured for a while, and those of clients that were
-// found are made by another thread.
+// Once some calls compute for long, all calls are measured for a while, and another thread makes those of the
+// clients that were found.
 internal sealed unsafe partial class ClientCalls
 {
     /// <summary>How long calls are measured after a costly one.</summary>
     private const int MeasuresForMs = 10_000;
 
-    /// <summary>After a costly call, the calls of clients that nobody knows are made elsewhere: the next may
-    /// be as costly, and one turn may make hundreds.</summary>
+    /// <summary>How long after a costly call the other thread also makes the calls of clients that are not
+    /// known yet: the next may be as costly, and one turn of the loop may make hundreds.</summary>
     private const int CautiousForMs = 50;
 
     /// <summary>A worker's call that takes longer computes, or has waited for a lock or a core: the client's
-    /// next one is measured.</summary>
+    /// next call is measured.</summary>
     private const int SuspectMs = 10;
 
     private volatile CostlyCallThread? _costlyThread;
@@ -25,10 +25,10 @@ internal sealed unsafe partial class ClientCalls
     private long _measuresUntilMs;
     private long _cautiousUntilMs;
 
-    /// <summary>Is somebody suspected whom nobody can measure yet? From any thread.</summary>
+    /// <summary>Is a client suspected while no thread can measure its calls yet? From any thread.</summary>
     private bool LooksCostly => _hasSuspects && _costlyThread is null;
 
-    /// <summary>Measures calls for a while, and has that thread make the costly ones. From any thread.
+    /// <summary>Measures calls for a while, and has the given thread make the costly ones. From any thread.
     /// </summary>
     public void Measure(CostlyCallThread thread)
     {
@@ -36,11 +36,11 @@ internal sealed unsafe partial class ClientCalls
         ExtendMeasuring();
     }
 
-    /// <summary>Makes it. By the thread of costly calls.</summary>
+    /// <summary>Makes the call. By the thread of costly calls.</summary>
     public int Make(CostlyCall call)
     {
         var (client, kind) = (call.Client, call.Kind);
-        // Bytes that are read are looked at by nobody: the loop may read others into the same buffer.
+        // Nobody looks at the bytes that are read, so the loop may read others into the same buffer.
         var bytes = BytesOf(client, kind);
         var length = LengthOf(client, kind);
         return _loop.Options.CostlyCallFault is { } fault
@@ -48,7 +48,7 @@ internal sealed unsafe partial class ClientCalls
             : ClientCall.Make(kind, client.Fd, bytes, length);
     }
 
-    /// <summary>It has returned. By the thread of costly calls, as its last act for the call.</summary>
+    /// <summary>The call has returned. By the thread of costly calls, as its last act for the call.</summary>
     public void OnCostlyReturned(CostlyCall call, int result)
     {
         _returned.Enqueue(new ReturnedCall(call.Client, call.Kind, result));
@@ -62,8 +62,8 @@ internal sealed unsafe partial class ClientCalls
             _returned.Enqueue(new ReturnedCall(client, call.Kind, -Errno.Canceled));
     }
 
-    /// <summary>Has the thread of costly calls make it, if the client is known or suspected to be costly.
-    /// </summary>
+    /// <summary>Leaves the call to the thread of costly calls, if the client is known or suspected to be
+    /// costly.</summary>
     private bool TryPostCostly(ClientConnection client, OperationKind kind)
     {
         if (_costlyThread is not { IsFull: false } thread || client.CostlyCall is not null)
@@ -106,7 +106,7 @@ internal sealed unsafe partial class ClientCalls
         var client = call.Client;
         if (client.CostlyCall?.Kind == call.Kind)
             client.CostlyCall = null;
-        // While there are costly calls, those of new clients are found by their first.
+        // While there are costly calls, the first one of a new client has to be found too.
         if (client.Cost is { IsAccused: true })
             ExtendMeasuring();
         client.OnCall(call.Kind, call.Result);

@@ -1,15 +1,15 @@
 namespace StreamingDaemon.Uring.Clients;
 
-/// <summary>What is known of the CPU time that one client's calls take. Of a client whose calls were never
-/// measured there is none.</summary>
+/// <summary>What is known of the CPU time that one client's calls take. A client whose calls were never
+/// measured has none.</summary>
 internal sealed class ClientCost
 {
-    /// <summary>A call that computes for longer is costly: a hundred times the usual.</summary>
+    /// <summary>CPU time of a costly call: a hundred times that of a usual one.</summary>
     private const long CostlyNs = 500_000;
 
-    // Shares of the last few calls that were costly. The time of a call may be that of somebody else's
-    // packets: the kernel handles those that wait on a core in the thread that sends next. So one costly call
-    // is no sign, and a client whose calls are costly now and then is not ended.
+    // Shares of the last few calls that were costly. A call's time may be that of other sockets' packets: a
+    // thread that sends also handles the packets that wait on its core. So one costly call proves nothing,
+    // and a client whose calls are costly now and then is not ended.
     private const float Weight = 0.25f;
     private const float AccusedFrom = 0.4f;
     private const float BelievedBelow = 0.15f;
@@ -19,25 +19,25 @@ internal sealed class ClientCost
     private long _ns;
     private bool _isAccused;
 
-    /// <summary>The CPU time of its calls since nearly all of them were costly. From any thread.</summary>
+    /// <summary>CPU time of its calls while nearly all of them were costly. From any thread.</summary>
     public long Ns => Volatile.Read(ref _ns);
 
     /// <summary>Its calls are made on <see cref="CostlyCallThread"/>. From any thread.</summary>
     public bool IsAccused => Volatile.Read(ref _isAccused);
 
-    /// <summary>A call of it took no time. From any thread.</summary>
+    /// <summary>One of its calls was quick. From any thread.</summary>
     public bool IsProven { get; private set; }
 
     /// <summary>When a worker was given its call, ms of the loop's clock. Loop-owned.</summary>
     public long WorkerSinceMs { get; set; }
 
-    /// <summary>Something looks as if its calls were costly: the next is made where that does no harm, and is
-    /// measured.</summary>
+    /// <summary>Its calls seem to be costly: the next one is made and measured where it holds up no
+    /// loop.</summary>
     public void Accuse() => Volatile.Write(ref _isAccused, true);
 
-    /// <summary>A call of it has taken that much CPU time. By the thread that made it; no other makes one
-    /// for the same client.</summary>
-    /// <returns>True if that was costly.</returns>
+    /// <summary>One of its calls has taken so much CPU time. By the thread that made the call; no other
+    /// thread makes one for the same client.</summary>
+    /// <returns>True if the call was costly.</returns>
     public bool Add(long ns)
     {
         var isCostly = ns >= CostlyNs;

@@ -24,8 +24,9 @@ internal sealed class CostlyCall(ClientCalls calls, ClientConnection client, Ope
 /// <summary>
 /// Makes the calls that compute for milliseconds, one at a time, and measures them. On the kernel's workers
 /// they would take as many cores as there are such sockets, and all other streams would wait for one. The
-/// client that has cost least is next, and of two the one of which a call was quick before: one that was
-/// wrongly accused waits for few of them. All loops share it. It is made when it is needed.
+/// client that has cost least is next; of two that have cost the same, one that has made a quick call. So a
+/// client that was wrongly accused waits for few others. All loops share the thread, which is started when it
+/// is first needed.
 /// </summary>
 /// <param name="options">What the server was told.</param>
 /// <param name="spares">Take over if the system gives no thread.</param>
@@ -33,8 +34,8 @@ internal sealed class CostlyCallThread(HandoffServerOptions options, SpareThread
     : ReplaceableThread<PriorityQueue<CostlyCall, (long Ns, bool IsUnknown, long Number)>>(
         "costly calls", HungWork.Check, MostHung, options, spares)
 {
-    /// <summary>Such a call may find a held lock too. If more of them do, the loop makes the calls, as for
-    /// any other client.</summary>
+    /// <summary>Such a call may also wait for a held lock. While as many threads as this hang, the loop makes
+    /// the calls itself, as for any other client.</summary>
     private const int MostHung = 64;
 
     private readonly PriorityQueue<CostlyCall, (long Ns, bool IsUnknown, long Number)> _calls = new();

@@ -30,7 +30,7 @@ public sealed class AddressTests
     [InlineData("https://h/openai/deployments/x/embeddings?api-version=1",
         "https://h/openai/deployments/x/chat/completions?api-version=1",
         "https://h/openai/deployments/x/models?api-version=1")]
-    // Azure AI's base ends so.
+    // Azure AI's base ends with /models.
     [InlineData("https://h.services.ai.azure.com/models?api-version=1",
         "https://h.services.ai.azure.com/models/chat/completions?api-version=1",
         "https://h.services.ai.azure.com/models/models?api-version=1")]

@@ -67,7 +67,7 @@ public sealed class Http2FrameTests
         Assert.Equal((StreamOutcome.Completed, "Hi", 2), (result.Outcome, sink.Whole, server.Connections));
     }
 
-    /// <summary>A server may say goodbye, and cut what it had promised to serve.</summary>
+    /// <summary>A server may send GOAWAY, and then cut a stream that it had promised to serve.</summary>
     [Theory]
     [InlineData(0, "fin")]
     [InlineData(2, "fin")]
@@ -121,7 +121,7 @@ public sealed class Http2FrameTests
         }
     }
 
-    /// <summary>The client's SETTINGS forbid it, so the connection is at its end (RFC 9113, section 8.4).</summary>
+    /// <summary>The client's SETTINGS forbid a push, and no window grows by 0 (RFC 9113, sections 8.4 and 6.9).</summary>
     [Theory]
     [InlineData("push", "PROTOCOL_ERROR")]
     [InlineData("window 0", "PROTOCOL_ERROR")]
@@ -143,7 +143,7 @@ public sealed class Http2FrameTests
         Assert.Contains(name, result.Reason, StringComparison.Ordinal);
     }
 
-    /// <summary>Nothing is lost with a reader that has its text.</summary>
+    /// <summary>The reader has its text: nothing is lost.</summary>
     [Theory]
     [InlineData("push")]
     [InlineData("window 0")]

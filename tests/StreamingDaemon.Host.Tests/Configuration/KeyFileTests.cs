@@ -124,14 +124,14 @@ public sealed class KeyFileTests : IDisposable
 
     [Theory]
     [InlineData("https://host/v1#S3CR3T",
-        "the URL has a fragment, which no server is sent: leave out # and what follows it")]
+        "the URL has a fragment, which is sent to no server: remove # and what follows it")]
     [InlineData("https://user:S3CR3T@host/v1", "the URL holds a user or a password, which is not sent: "
-        + "leave out @ and what is before it; a key has an option of its own")]
-    [InlineData("\"https://host/v1\"", "the URL stands in quotes: leave them out")]
+        + "remove that part and the @ after it; a key has an option of its own")]
+    [InlineData("\"https://host/v1\"", "the URL is in quotes: remove them")]
     [InlineData("localhost:11434/v1", "the URL does not begin with http:// or https://")]
     [InlineData("//host/v1", "the URL does not begin with http:// or https://")]
     [InlineData("https://https://host/v1", "the URL has its scheme twice: write http:// or https:// once")]
-    [InlineData("http://host:0/v1", "the URL has port 0, where no server listens")]
+    [InlineData("http://host:0/v1", "the URL has port 0, on which no server can listen")]
     [InlineData("https://ho st/v1", "the value is not an absolute URL")]
     public void Address_that_cannot_be_meant_is_refused_with_what_to_write(string text, string problem)
     {

@@ -10,7 +10,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Hosting;
 
-/// <summary>Each look is made by the test; <c>CertificateRenewalTests</c> has the whole daemon.</summary>
+/// <summary>Each look is made by the test; <c>KeyRotationTests</c> has the whole daemon.</summary>
 public sealed class CertificateWatchTests : IDisposable
 {
     private static readonly IReadOnlyList<FileOption> s_files = new OpenAIDescriptor().Files;
@@ -109,7 +109,7 @@ public sealed class CertificateWatchTests : IDisposable
 
         Assert.Equal(before, Current);
         var line = Assert.Single(_log);
-        Assert.StartsWith("CertificatesKept: certificates not renewed, new connections use the old ones: ", line,
+        Assert.StartsWith("CertificatesKept: certificates not reloaded, new connections use the old ones: ", line,
             StringComparison.Ordinal);
         Assert.EndsWith(string.Format(null, problem, _key), line, StringComparison.Ordinal);
 

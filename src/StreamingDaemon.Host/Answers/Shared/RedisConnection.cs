@@ -74,7 +74,7 @@ internal sealed class RedisConnection : IAsyncDisposable
             _options.SslClientAuthenticationOptions = host =>
             {
                 var tls = new SslClientAuthenticationOptions { TargetHost = host };
-                // While the file is replaced, or does not answer, the last one holds.
+                // If the file cannot be read at the moment, its last certificates are used.
                 TrustedAuthorities.Set(tls, last = file.Read() ?? last);
                 return tls;
             };

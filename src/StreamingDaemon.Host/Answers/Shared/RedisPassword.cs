@@ -27,7 +27,7 @@ internal sealed class RedisPassword : DefaultOptionsProvider
 
     public override string? User => _user == DefaultUser ? null : _user;
 
-    /// <remarks>While the file is replaced, or does not answer, the last one holds.</remarks>
+    /// <remarks>If the file cannot be read at the moment, its last password is used.</remarks>
     public override string? Password => _file is null ? null
         : _file.Read() is { } key ? _last = key : Volatile.Read(ref _last);
 }
