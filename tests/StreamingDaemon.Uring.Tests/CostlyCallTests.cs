@@ -111,6 +111,23 @@ public sealed class CostlyCallTests
     }
 
     [Fact]
+    public void Client_that_was_costly_once_waits_for_those_that_were_not()
+    {
+        var costly = new ClientCost();
+        costly.Add(20_000_000);
+        Assert.Equal(20_000_000, costly.SpentNs);
+
+        // Quick calls in between are no way around it.
+        for (var i = 0; i < 100; i++)
+            costly.Add(i % 2 == 0 ? 10_000 : 20_000_000);
+        Assert.True(costly.SpentNs >= 20_000_000);
+
+        for (var i = 0; i < 30; i++)
+            costly.Add(10_000);
+        Assert.Equal(0, costly.SpentNs);
+    }
+
+    [Fact]
     public async Task Loop_goes_on_on_another_thread_while_one_call_computes()
     {
         var release = false;

@@ -157,6 +157,8 @@ internal struct ErrorSigns
                 break;
             case 4 when JsonText.Equals(ref reader, "meta"u8) && JsonValue.IsObjectNext(reader):
                 reader.Read();
+                var look = reader;
+                _isWrapped |= ErrorWrapper.Read(ref look, ref _envelopeAt);
                 ReadStatus(ref reader);
                 break;
             case 6 when JsonText.Equals(ref reader, "header"u8):
@@ -285,8 +287,7 @@ internal struct ErrorSigns
             var isCode = JsonText.Equals(ref reader, "code"u8);
             var isMessage = JsonText.Equals(ref reader, "message"u8);
             reader.Read();
-            if (isMessage)
-                message = reader;
+            message = isMessage ? reader : message;
             hasCode |= isCode;
             if (isCode && reader.TokenType != JsonTokenType.StartObject)
                 ReadCode(ref reader);

@@ -12,6 +12,7 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
     private readonly OpenAIOptions _options;
     private readonly UpstreamKey _key;
     private readonly ChatRequestWriter _writer;
+    private (string Key, string? File) _appliedKey;
 
     /// <exception cref="ArgumentException">There is no key, or the proxy's address is wrong.</exception>
     public OpenAIBackend(OpenAIOptions options, BackendContext context)
@@ -32,6 +33,7 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
     {
         _options = options;
         _key = key;
+        _appliedKey = (options.ApiKey, options.ApiKeyFile);
         _writer = new ChatRequestWriter(options, key);
     }
 
@@ -52,7 +54,13 @@ internal sealed class OpenAIBackend : HttpBackend<ChatRequestBody, ChunkEvents>
     public override void Apply(object options)
     {
         var changed = (OpenAIOptions)options;
-        _key.Set(changed.ApiKey, changed.ApiKeyFile);
+        // What did not change may be older than what was read from the file after a 401.
+        if (_appliedKey != (changed.ApiKey, changed.ApiKeyFile))
+        {
+            _appliedKey = (changed.ApiKey, changed.ApiKeyFile);
+            _key.Set(changed.ApiKey, changed.ApiKeyFile);
+        }
+
         Renew(changed.TlsFiles);
     }
 

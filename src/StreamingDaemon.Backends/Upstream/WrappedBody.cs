@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Text;
 using System.Text.Json;
 
@@ -60,7 +61,8 @@ internal static class WrappedBody
         if (isEncoded)
         {
             var bytes = new byte[Base64.GetMaxDecodedFromUtf8Length(text.Length)];
-            Base64.DecodeFromUtf8(text, bytes, out _, out var length);
+            if (Base64.DecodeFromUtf8(text, bytes, out _, out var length) != OperationStatus.Done)
+                return null;
             text = bytes.AsSpan(0, length);
         }
 

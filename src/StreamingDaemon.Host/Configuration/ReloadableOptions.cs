@@ -1,3 +1,5 @@
+using StreamingDaemon.Backends;
+
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
@@ -43,10 +45,7 @@ internal sealed class ReloadableOptions(DaemonOptions options)
                 (isTaken ? changed : needRestart).Add(spec.DottedKey);
             }
 
-            merged = CarryFiles(next, merged, changed);
-            _current = merged;
-            if (changed.Count > 0)
-                _listeners.ForEach(listener => listener(merged));
+            Take(CarryFiles(next, merged, changed), changed.Count > 0);
         }
 
         return (changed, needRestart);
@@ -60,33 +59,65 @@ internal sealed class ReloadableOptions(DaemonOptions options)
         var changed = new List<string>();
         lock (_gate)
         {
-            var merged = CarryFiles(next, _current, changed);
-            _current = merged;
-            if (changed.Count > 0)
-                _listeners.ForEach(listener => listener(merged));
+            var merged = _current;
+            // A certificate and its key are of one time: not where a reload names another file meanwhile.
+            foreach (var kind in merged.Backends.Kinds)
+            {
+                if (kind.Files.All(file => file.Path.Get(_current.Backends.Of(kind.Name).Options)
+                    == file.Path.Get(next.Backends.Of(kind.Name).Options)))
+                {
+                    merged = CarryFiles(kind, next, merged, changed);
+                }
+            }
+
+            Take(merged, changed.Count > 0);
         }
 
         return changed;
+    }
+
+    /// <summary>If a listener fails, the options stay what they were: the next reload finds the change again.
+    /// </summary>
+    private void Take(DaemonOptions merged, bool hasChanged)
+    {
+        var before = _current;
+        _current = merged;
+        if (!hasChanged)
+            return;
+        try
+        {
+            _listeners.ForEach(listener => listener(merged));
+        }
+        catch
+        {
+            _current = before;
+            throw;
+        }
     }
 
     /// <summary>Takes what is in the files that both name: it may have changed without an option.</summary>
     private static DaemonOptions CarryFiles(DaemonOptions next, DaemonOptions merged, List<string> changed)
     {
         foreach (var kind in merged.Backends.Kinds)
+            merged = CarryFiles(kind, next, merged, changed);
+        return merged;
+    }
+
+    private static DaemonOptions CarryFiles(
+        BackendDescriptor kind, DaemonOptions next, DaemonOptions merged, List<string> changed)
+    {
+        foreach (var file in kind.Files)
         {
-            foreach (var file in kind.Files)
+            var (to, from) = (merged.Backends.Of(kind.Name).Options, next.Backends.Of(kind.Name).Options);
+            var content = file.Content.Get(from);
+            if (file.Path.Get(to) != file.Path.Get(from) || file.Content.Get(to) == content)
+                continue;
+            merged = merged with
             {
-                var (to, from) = (merged.Backends.Of(kind.Name).Options, next.Backends.Of(kind.Name).Options);
-                var content = file.Content.Get(from);
-                if (file.Path.Get(to) != file.Path.Get(from) || file.Content.Get(to) == content)
-                    continue;
-                merged = merged with
-                {
-                    Backends = merged.Backends.With(kind.Name, file.Content.Set(to, content)),
-                };
-                if (!changed.Contains($"{kind.Name}.{file.Path.Name}"))
-                    changed.Add($"{kind.Name}.{file.Path.Name}");
-            }
+                Backends = merged.Backends.With(kind.Name, file.Content.Set(to, content)),
+            };
+            if (!changed.Contains($"{kind.Name}.{file.Path.Name}"))
+                changed.Add($"{kind.Name}.{file.Path.Name}");
         }
 
         return merged;

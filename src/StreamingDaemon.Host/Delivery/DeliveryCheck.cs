@@ -16,17 +16,29 @@ internal static class DeliveryCheck
             yield break;
         var spool = new DeliverySpool(options.SpoolDir);
         var (waiting, dead) = (0, 0);
-        var problem = SpoolPatience.Look(spool.Directory, () =>
+        var problem = SpoolPatience.Look(spool, onAnswer =>
         {
             var found = Problem(options, spool);
             if (found is null)
-                (waiting, dead) = (spool.Pending().Count(), spool.Dead().Count());
+                (waiting, dead) = (Count(spool.Pending(), onAnswer), Count(spool.Dead(), onAnswer));
             return found;
         });
         yield return problem is not null
             ? new CheckResult(Name, CheckStatus.Failed, problem)
             : new CheckResult(Name, CheckStatus.Ok, $"to {url.GetLeftPart(UriPartial.Authority)}, signed; in "
                 + $"{options.SpoolDir} {waiting} wait and {dead} are dead");
+    }
+
+    private static int Count(IEnumerable<SpoolName> names, Action onAnswer)
+    {
+        var count = 0;
+        foreach (var _ in names)
+        {
+            count++;
+            onAnswer();
+        }
+
+        return count;
     }
 
     private static string? Problem(DeliveryOptions options, DeliverySpool spool)

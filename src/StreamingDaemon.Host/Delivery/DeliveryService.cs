@@ -93,11 +93,11 @@ internal sealed class DeliveryService : IHostedService, IDisposable
     /// <exception cref="HandoffServerException">The system refuses a thread.</exception>
     public Task StartAsync(CancellationToken cancellationToken)
     {
-        var problem = SpoolPatience.Look(_spool.Directory, () =>
+        var problem = SpoolPatience.Look(_spool, onAnswer =>
         {
             var found = _spool.Problem();
             if (found is null)
-                SpoolName.StartAfter(_spool.Pending());
+                SpoolName.StartAfter(_spool.Pending().Select(name => Answered(name, onAnswer)));
             return found;
         });
         if (problem is not null)
@@ -105,6 +105,12 @@ internal sealed class DeliveryService : IHostedService, IDisposable
         _writer.Start();
         _pump.Start();
         return Task.CompletedTask;
+    }
+
+    private static SpoolName Answered(SpoolName name, Action onAnswer)
+    {
+        onAnswer();
+        return name;
     }
 
     public Task StopAsync(CancellationToken cancellationToken) => _pump.StopAsync(s_stopPatience);

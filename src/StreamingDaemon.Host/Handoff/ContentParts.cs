@@ -18,7 +18,7 @@ internal static class ContentParts
     {
         if (reader.TokenType != JsonTokenType.StartArray && !PhpArrays.IsList(reader))
         {
-            var isPart = FormOf(ref reader) is not (PartForm.None or PartForm.Unknown);
+            var isPart = FormOf(ref reader) is not (PartForm.None or PartForm.Unknown or PartForm.Foreign);
             isOdd |= isPart;
             return isPart;
         }
@@ -28,8 +28,8 @@ internal static class ContentParts
         while (PhpArrays.ReadItem(ref reader))
         {
             var form = FormOf(ref reader);
-            says |= form != PartForm.None;
-            isOdd |= form is not (PartForm.Sound or PartForm.Unknown);
+            says |= form is not (PartForm.None or PartForm.Foreign);
+            isOdd |= form is not (PartForm.Sound or PartForm.Unknown or PartForm.Foreign);
         }
 
         return says;
@@ -136,8 +136,9 @@ internal static class ContentParts
             return reader.ValueSpan.Length > 0 ? PartForm.Text : PartForm.None;
         if (reader.TokenType != JsonTokenType.StartObject)
         {
+            var isNull = reader.TokenType == JsonTokenType.Null;
             reader.Skip();
-            return PartForm.None;
+            return isNull ? PartForm.None : PartForm.Foreign;
         }
 
         bool hasType = false, hasText = false, hasImage = false, isAddress = false;
@@ -165,6 +166,10 @@ internal static class ContentParts
     {
         /// <summary>Nothing that could be sent.</summary>
         None,
+
+        /// <summary>A list or a truth value. It is sent as it is: the server refuses it, and nothing in it
+        /// vanishes.</summary>
+        Foreign,
 
         /// <summary>An object with a type.</summary>
         Sound,

@@ -73,7 +73,7 @@ internal static class HandoffRequestReader
             }
             else if (JsonText.Equals(ref reader, "prompt"u8))
             {
-                request.Prompt = Text(ref reader, "prompt", request, isLax: true) ?? request.Prompt;
+                request.Prompt = Text(ref reader, "prompt", request, "user"u8) ?? request.Prompt;
             }
             else if (JsonText.Equals(ref reader, "messages"u8))
             {
@@ -99,7 +99,7 @@ internal static class HandoffRequestReader
             }
             else if (JsonText.Equals(ref reader, "system"u8))
             {
-                request.System = NotEmpty(Text(ref reader, "system", request, isLax: true));
+                request.System = NotEmpty(Text(ref reader, "system", request, "system"u8));
             }
             else if (JsonText.Equals(ref reader, "request_id"u8))
             {
@@ -153,11 +153,11 @@ internal static class HandoffRequestReader
     }
 
     private static string? Text(
-        ref Utf8JsonReader reader, string name, HandoffRequest request, bool isLax = false)
+        ref Utf8JsonReader reader, string name, HandoffRequest request, ReadOnlySpan<byte> role = default)
     {
         reader.Read();
         var isEmpty = reader.TokenType == JsonTokenType.Null;
-        var text = isLax ? LaxText.Read(ref reader) : LaxText.ReadScalar(ref reader);
+        var text = role.IsEmpty ? LaxText.ReadScalar(ref reader) : LaxText.Read(ref reader, role);
         if (text is null && !isEmpty)
             request.NoteUnusable(name);
         return text;

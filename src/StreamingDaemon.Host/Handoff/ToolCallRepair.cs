@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using StreamingDaemon.Backends;
 
@@ -89,14 +88,11 @@ internal static class ToolCallRepair
         }
 
         output.Write(call[..at.Start]);
-        output.Write("\""u8);
         var data = call[at.Start..at.End];
         // PHP's empty object, and a call without arguments.
         if (data.SequenceEqual("null"u8) || (data[0] == (byte)'[' && ParameterReader.IsEmptyArray(data)))
             data = "{}"u8;
-        output.Write(
-            JsonEncodedText.Encode(data, JavaScriptEncoder.UnsafeRelaxedJsonEscaping).EncodedUtf8Bytes);
-        output.Write("\""u8);
+        EncodedText.Write(data, output);
         output.Write(call[at.End..]);
     }
 

@@ -61,12 +61,21 @@ internal static class ToolExchanges
 
         using var calling = Parse(turns[start].JsonIn(data));
         return (!calling.RootElement.TryGetProperty("tool_calls", out var calls)
-                || calls.ValueKind != JsonValueKind.Array
-                || calls.EnumerateArray().All(call => IsAnswered(call, "id", answers)))
+                || CallsIn(calls).All(call => IsAnswered(call, "id", answers)))
             && (!calling.RootElement.TryGetProperty("function_call", out var function)
                 || function.ValueKind != JsonValueKind.Object
                 || IsAnswered(function, "name", answers));
     }
+
+    /// <summary>The calls of a list, of PHP's object in place of one, or one call without a list.</summary>
+    private static IEnumerable<JsonElement> CallsIn(JsonElement calls) => calls.ValueKind switch
+    {
+        JsonValueKind.Array => calls.EnumerateArray(),
+        JsonValueKind.Object when calls.TryGetProperty("function", out _)
+            || calls.TryGetProperty("custom", out _) => [calls],
+        JsonValueKind.Object => calls.EnumerateObject().Select(call => call.Value),
+        _ => [],
+    };
 
     private static bool IsAnswered(JsonElement call, string key, HashSet<string> answers) =>
         call.ValueKind == JsonValueKind.Object && TextOf(call, key) is { } text

@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using StreamingDaemon.Backends;
 
@@ -20,13 +19,8 @@ internal static class ToolResult
     };
 
     /// <summary>Writes data as a text.</summary>
-    public static void Write(ReadOnlySpan<byte> data, IBufferWriter<byte> output)
-    {
-        output.Write("\""u8);
-        output.Write(
-            JsonEncodedText.Encode(data, JavaScriptEncoder.UnsafeRelaxedJsonEscaping).EncodedUtf8Bytes);
-        output.Write("\""u8);
-    }
+    public static void Write(ReadOnlySpan<byte> data, IBufferWriter<byte> output) =>
+        EncodedText.Write(data, output);
 
     private static bool HasParts(Utf8JsonReader reader)
     {

@@ -1,6 +1,7 @@
 using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Host.Telemetry;
+using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Hosting;
 
@@ -91,7 +92,9 @@ internal sealed class CertificateWatch : IHostedService
             }
             catch (OutOfMemoryException)
             {
-                // The next look may find memory.
+                // The next look may find memory. It must not take this change for known.
+                Volatile.Write(ref _again, 1);
+                OutOfMemory.Survive();
             }
         }
     }

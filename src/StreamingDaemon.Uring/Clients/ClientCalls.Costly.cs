@@ -55,11 +55,16 @@ internal sealed unsafe partial class ClientCalls
         _loop.Mailbox.Wake();
     }
 
-    /// <summary>The client ends: a call that waits for its turn is not made.</summary>
-    public void CancelCostly(ClientConnection client)
+    /// <summary>The client ends: its call, if it still waits for its turn, is not made.</summary>
+    /// <returns>False if another thread makes it just now.</returns>
+    public bool TryCancelCostly(ClientConnection client)
     {
-        if (client.CostlyCall is { } call && call.TryTake())
-            _returned.Enqueue(new ReturnedCall(client, call.Kind, -Errno.Canceled));
+        if (client.CostlyCall is not { } call)
+            return true;
+        if (!call.TryTake())
+            return false;
+        _returned.Enqueue(new ReturnedCall(client, call.Kind, -Errno.Canceled));
+        return true;
     }
 
     /// <summary>Leaves the call to the thread of costly calls, if the client is known or suspected to be

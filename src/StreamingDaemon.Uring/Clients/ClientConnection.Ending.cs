@@ -56,10 +56,11 @@ internal sealed partial class ClientConnection
     {
         if (_state == ClientState.Free)
             return;
-        _table.Calls.CancelCostly(this);
+        var isInUse = !_table.Calls.TryCancelCostly(this);
         ReportEnd(ClientEnd.ServerStopped);
         Stream!.OnEnded(_end);
-        if (Stream.TryLetGo())
+        // Another client may get a number that is closed, and who still uses it would send to that client.
+        if (!isInUse && Stream.TryLetGo())
             _loop.Releases.Add(Fd, HowToRelease);
         HoldInKernel(_inKernelAtMost = 0);
         _state = ClientState.Free;
@@ -193,7 +194,7 @@ internal sealed partial class ClientConnection
             Cancel(OperationKind.ClientWatch);
         if (_readOperation != OperationKind.None)
             Cancel(_readOperation);
-        _table.Calls.CancelCostly(this);
+        _ = _table.Calls.TryCancelCostly(this);
         if (HasCallInFlight || isTold)
             _loop.SetTimer(this, LeaveBehindAfterMs);
         if (isTold)
@@ -218,7 +219,7 @@ internal sealed partial class ClientConnection
     {
         if (_isWatched)
             Cancel(OperationKind.ClientWatch);
-        _table.Calls.CancelCostly(this);
+        _ = _table.Calls.TryCancelCostly(this);
         if (HasCallInFlight || !HasOperationInFlight)
             LeaveBehind();
     }

@@ -81,7 +81,8 @@ internal sealed partial class ClientConnection
     private void ProbeDrain()
     {
         var unsent = Math.Max(0, LinuxNative.GetUnsentBytes(Fd));
-        if (unsent == 0 && _unsentInKernel == 0)
+        // One call on a socket at a time: another thread may still be making one.
+        if (unsent == 0 && _unsentInKernel == 0 && CostlyCall is null)
         {
             _isDraining = false;
             SendFin();

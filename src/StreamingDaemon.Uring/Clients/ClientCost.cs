@@ -17,10 +17,15 @@ internal sealed class ClientCost
 
     private float _share;
     private long _ns;
+    private long _spentNs;
     private bool _isAccused;
 
     /// <summary>CPU time of its calls while nearly all of them were costly. From any thread.</summary>
     public long Ns => Volatile.Read(ref _ns);
+
+    /// <summary>CPU time of its costly calls, halved by each quick one: whose next call waits for whose. From
+    /// any thread.</summary>
+    public long SpentNs => Volatile.Read(ref _spentNs);
 
     /// <summary>Its calls are made on <see cref="CostlyCallThread"/>. From any thread.</summary>
     public bool IsAccused => Volatile.Read(ref _isAccused);
@@ -42,6 +47,7 @@ internal sealed class ClientCost
     {
         var isCostly = ns >= CostlyNs;
         _share += ((isCostly ? 1 : 0) - _share) * Weight;
+        Volatile.Write(ref _spentNs, isCostly ? _spentNs + ns : _spentNs / 2);
         if (!isCostly)
             IsProven = true;
         if (_share >= AccusedFrom)

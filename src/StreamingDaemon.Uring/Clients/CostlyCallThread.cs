@@ -31,14 +31,14 @@ internal sealed class CostlyCall(ClientCalls calls, ClientConnection client, Ope
 /// <param name="options">What the server was told.</param>
 /// <param name="spares">Take over if the system gives no thread.</param>
 internal sealed class CostlyCallThread(HandoffServerOptions options, SpareThreads spares)
-    : ReplaceableThread<PriorityQueue<CostlyCall, (long Ns, bool IsUnknown, long Number)>>(
+    : ReplaceableThread<PriorityQueue<CostlyCall, (long SpentNs, bool IsUnknown, long Number)>>(
         "costly calls", HungWork.Check, MostHung, options, spares)
 {
     /// <summary>Such a call may also wait for a held lock. While as many threads as this hang, the loop makes
     /// the calls itself, as for any other client.</summary>
     private const int MostHung = 64;
 
-    private readonly PriorityQueue<CostlyCall, (long Ns, bool IsUnknown, long Number)> _calls = new();
+    private readonly PriorityQueue<CostlyCall, (long SpentNs, bool IsUnknown, long Number)> _calls = new();
     private long _number;
 
     /// <summary>Would a further call wait for others that hang? From any thread.</summary>
@@ -48,12 +48,12 @@ internal sealed class CostlyCallThread(HandoffServerOptions options, SpareThread
     public void Post(CostlyCall call)
     {
         lock (_calls)
-            _calls.Enqueue(call, (call.Cost.Ns, !call.Cost.IsProven, _number++));
+            _calls.Enqueue(call, (call.Cost.SpentNs, !call.Cost.IsProven, _number++));
         Post(_calls);
     }
 
     protected override void Process(
-        PriorityQueue<CostlyCall, (long Ns, bool IsUnknown, long Number)> item, Worker worker)
+        PriorityQueue<CostlyCall, (long SpentNs, bool IsUnknown, long Number)> item, Worker worker)
     {
         CostlyCall? call;
         lock (item)

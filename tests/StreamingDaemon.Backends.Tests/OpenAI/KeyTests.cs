@@ -79,6 +79,20 @@ public sealed class KeyTests
     }
 
     [Fact]
+    public async Task Reload_that_does_not_change_the_key_keeps_the_one_that_was_read_after_a_401()
+    {
+        await using var server = await ServerThatTakesAsync(New);
+        using var backend = BackendOf(server, _ => New);
+        _ = await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit();
+
+        // As when a certificate is renewed.
+        backend.Apply(OptionsOf(server));
+
+        _ = await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit();
+        Assert.Equal([BackendUnderTest.ApiKey, New, New], KeysSeen(server));
+    }
+
+    [Fact]
     public async Task Error_quotes_neither_the_new_key_nor_the_one_before_it()
     {
         await using var server = await FakeLlmServer.StartAsync(FakeLlmTransport.H2c);

@@ -6,7 +6,7 @@ namespace StreamingDaemon.Host.Tests.Handoff;
 
 /// <summary>Messages are written here with short names: u, s (texts of the user and the system), c1 (the assistant
 /// calls tool 1), c12 (it calls two), r1 (result of 1), r1! (a result without content), a! (an assistant's turn
-/// whose calls cannot be read), u! (a turn without content), f and g (the older function call and its result),
+/// whose calls cannot be read), u! (a turn without content), f and g (the older function call and its result), o (call 1 without its list),
 /// and ! (neither object nor text).</summary>
 public sealed class ConversationReaderTests
 {
@@ -26,6 +26,7 @@ public sealed class ConversationReaderTests
         ["f"] = """{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}}""",
         ["g"] = """{"role":"function","name":"f","content":"20"}""",
         ["g!"] = """{"role":"function","name":"f","content":null}""",
+        ["o"] = """{"role":"assistant","tool_calls":{"id":"1","function":{"name":"f","arguments":"{}"}}}""",
         ["!"] = "true",
     };
 
@@ -121,6 +122,9 @@ public sealed class ConversationReaderTests
         """{"role":"user","content":[{"type":"text","text":"a\u00fc"},{"type":"text","text":"7"},{"type":"text","text":"b","x":1},{"type":"image_url","image_url":{"url":"u"}}]}""")]
     [InlineData("""{"role":"user","content":[{"type":"image_url","image_url":"https://h/a.png"},{"type":"x"}]}""",
         """{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://h/a.png"}},{"type":"x"}]}""")]
+    // What no server takes is left to the server: nothing in it vanishes.
+    [InlineData("""{"role":"user","content":["a",[{"type":"image_url"}],true]}""",
+        """{"role":"user","content":[{"type":"text","text":"a"},[{"type":"image_url"}],true]}""")]
     [InlineData("""{"role":"user","content":{"0":"text"}}""",
         """{"role":"user","content":[{"type":"text","text":"text"}]}""")]
     [InlineData("\"Hi \\u00fc\"", """{"role":"user","content":"Hi \u00fc"}""")]
@@ -218,6 +222,7 @@ public sealed class ConversationReaderTests
     [InlineData("u c1 ! u", "u u")]
     [InlineData("u c12 r1 ! u", "u u")]
     [InlineData("u f !", "u")]
+    [InlineData("u o ! u", "u u")]
     [InlineData("u c1 !", "u")]
     // Nothing is missing: only the turn itself goes.
     [InlineData("u c1 r1 ! u", "u c1 r1 u")]

@@ -60,9 +60,9 @@ public sealed class HandoffRequestProperties
 
         using var document = JsonDocument.Parse(text);
         var root = document.RootElement;
-        Assert.Equal(LaxText(root, "prompt"), request.Prompt);
+        Assert.Equal(LaxText(root, "prompt", "user"), request.Prompt);
         Assert.Equal(NotEmpty(root, "model"), request.Model);
-        Assert.Equal(LaxText(root, "system") is { Length: > 0 } system ? system : null, request.System);
+        Assert.Equal(LaxText(root, "system", "system") is { Length: > 0 } system ? system : null, request.System);
         Assert.Equal(NotEmpty(root, "backend"), request.Backend);
         Assert.Equal(NotEmpty(root, "test_pattern"), request.TestPattern);
         Assert.Equal(User(root), request.UserId);
@@ -133,19 +133,30 @@ public sealed class HandoffRequestProperties
         };
 
     /// <summary>A text, a number, a part or message that holds one, or a list of these alone.</summary>
-    private static string? LaxText(JsonElement json, string name) => Find(json, name) switch
+    private static string? LaxText(JsonElement json, string name, string role) => Find(json, name) switch
     {
-        { ValueKind: JsonValueKind.Array } list => list.EnumerateArray().Select(TextOrPart).ToList() is var texts
+        { ValueKind: JsonValueKind.Array } list => list.EnumerateArray().Select(part => TextOrPart(part, role)).ToList() is var texts
             && texts.Count > 0 && texts.TrueForAll(text => text is not null)
                 ? string.Join("\n\n", texts)
                 : null,
-        { } value => TextOrPart(value),
+        { } value => TextOrPart(value, role),
         null => null,
     };
 
     // No member is named "text" here.
-    private static string? TextOrPart(JsonElement value) =>
-        value.ValueKind == JsonValueKind.Object ? Text(value, "content") : TextOrNull(value);
+    private static string? TextOrPart(JsonElement value, string role) =>
+        value.ValueKind != JsonValueKind.Object ? TextOrNull(value)
+        : value.EnumerateObject().All(member => IsOfText(member, role)) ? Text(value, "content")
+        : null;
+
+    private static bool IsOfText(JsonProperty member, string role) => member.Name switch
+    {
+        "content" or "cache_control" or "annotations" => true,
+        _ when member.Value.ValueKind == JsonValueKind.Null => true,
+        "type" => member.Value.ValueKind == JsonValueKind.String && member.Value.GetString() is "text" or "input_text",
+        "role" => member.Value.ValueKind == JsonValueKind.String && member.Value.GetString() == role,
+        _ => false,
+    };
 
     private static string? NotEmpty(JsonElement json, string name) =>
         Text(json, name) is { Length: > 0 } text ? text : null;
@@ -188,11 +199,15 @@ public sealed class HandoffRequestProperties
         if (message.ValueKind != JsonValueKind.Object || Find(message, "content") is not { } content)
             return null;
         var parts = content.ValueKind == JsonValueKind.Array
-            ? content.EnumerateArray().Where(part => part.ValueKind == JsonValueKind.Object
-                || TextOrNull(part) is { Length: > 0 }).ToList()
+            ? content.EnumerateArray().Where(part => part.ValueKind != JsonValueKind.Null
+                && TextOrNull(part) is not { Length: 0 }).ToList()
             : [];
-        if (parts.Count == 0 && TextOrNull(content) is null)
+        if (!parts.Exists(part => part.ValueKind == JsonValueKind.Object || TextOrNull(part) is not null)
+            && TextOrNull(content) is null)
+        {
             return null;
+        }
+
         var turn = JsonNode.Parse(message.GetRawText())!.AsObject();
         turn["role"] = NotEmpty(message, "role") is { } role && Find(message, "role")!.Value.ValueKind
             == JsonValueKind.String ? role : "user";

@@ -32,6 +32,28 @@ public sealed class HandoffRequestReaderTests
         Assert.Equal("X-One: 1\r\n", Encoding.UTF8.GetString(request.ResponseHeaders.Span));
     }
 
+    [Theory]
+    [InlineData("""{"prompt":["a",{"type":"text","text":"b"},{"role":"user","content":"c"}]}""", "a\n\nb\n\nc")]
+    [InlineData("""{"prompt":{"content":"a","role":null,"annotations":[]}}""", "a")]
+    // An image or a role must not vanish.
+    [InlineData("""{"prompt":[{"text":"describe","image_url":"https://h/a.png"}]}""", null)]
+    [InlineData("""{"prompt":[{"type":"input_image","text":"x"}]}""", null)]
+    [InlineData("""{"prompt":[{"role":"system","content":"s"},{"role":"user","content":"u"}]}""", null)]
+    public void Prompt_of_parts_is_their_text_if_they_hold_nothing_else(string json, string? expected)
+    {
+        var request = Read(json);
+
+        Assert.Equal(expected, request.Prompt);
+        Assert.Equal(expected is null ? ["prompt"] : [], request.Unusable);
+    }
+
+    [Theory]
+    [InlineData("""{"system":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}]}""", "a")]
+    [InlineData("""{"system":{"role":"system","content":"a"}}""", "a")]
+    [InlineData("""{"system":{"role":"user","content":"a"}}""", null)]
+    public void System_text_of_parts_is_read_as_the_prompt_is(string json, string? expected) =>
+        Assert.Equal(expected, Read(json).System);
+
     /// <summary>The stream holds them until its end, and its memory budget does not count them.</summary>
     [Theory]
     [InlineData("model")]
@@ -122,7 +144,7 @@ public sealed class HandoffRequestReaderTests
     [InlineData("""["a\n",7,{"type":"text","text":"b","cache_control":{"type":"ephemeral"}}]""", "a\n\n\n7\n\nb")]
     [InlineData("""{"1":"a","3":{"text":"b"}}""", "a\n\nb")]
     [InlineData("""{"type":"text","text":"a"}""", "a")]
-    [InlineData("""{"role":"system","content":"a"}""", "a")]
+    [InlineData("""{"role":null,"content":"a"}""", "a")]
     // An image must not vanish from a prompt, nor one text from a list.
     [InlineData("""["a",{"type":"image_url","image_url":{"url":"u"}}]""", null)]
     [InlineData("""["a",null]""", null)]
