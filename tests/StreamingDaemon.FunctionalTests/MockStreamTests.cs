@@ -27,7 +27,7 @@ public sealed class MockStreamTests
     [InlineData("")]
     [InlineData("\0")]
     [InlineData(" {} \n\0")]
-    [InlineData("""{"user_id":[],"prompt":{},"messages":"x","temperature":{},"unknown":{"a":[1]},"backend":"none"}""")]
+    [InlineData("""{"user_id":[],"prompt":{},"messages":true,"temperature":{},"unknown":{"a":[1]},"backend":"none"}""")]
     public async Task Handoff_without_usable_fields_is_served_with_defaults(string data)
     {
         await using var daemon = await DaemonProcess.StartAsync("--delay", "0");
