@@ -100,7 +100,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         if (FinishReasons.Read(ref reader) is not { } reason)
             return true;
         MayGoOnAfterFinish |= FinishReason is null && _parts.Count <= 1;
-        FinishReason = reason;
+        FinishReason = FinishReasons.Later(FinishReason, reason);
         IsFailed |= FinishReasons.IsFailure(reason);
         _ends.AddAll();
         return true;
@@ -122,7 +122,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
                 return true;
             case 11 when JsonText.Equals(ref reader, "done_reason"u8):
                 reader.Read();
-                FinishReason = FinishReasons.Read(ref reader) ?? FinishReason;
+                FinishReason = FinishReasons.Later(FinishReason, FinishReasons.Read(ref reader));
                 return true;
             case 7 when JsonText.Equals(ref reader, "message"u8) && JsonValue.IsObjectNext(reader):
                 var count = _parts.Count;
@@ -228,7 +228,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         MayGoOnAfterFinish |= FinishReason is not null
             ? _parts.Count > before.Count
             : choice.FinishReason is not null && choice.HasDelta && before.Count == 0;
-        FinishReason = choice.FinishReason ?? FinishReason;
+        FinishReason = FinishReasons.Later(FinishReason, choice.FinishReason);
         if (_parts.IsChunks)
             _ends.Add(choice.Index, choice.FinishReason is not null);
         NativeFinishReason = choice.NativeFinishReason ?? NativeFinishReason;

@@ -33,6 +33,14 @@ internal static class FinishReasons
         "in_queue", "waiting", "loading", "starting",
     };
 
+    /// <summary>What counts of two reasons: the later one. But a "stop" takes nothing back: an answer that
+    /// was cut stays cut, and one that calls tools still calls them.</summary>
+    public static string? Later(string? before, string? after)
+    {
+        var isMore = before is "length" or "content_filter" or "tool_calls" or "function_call";
+        return after is null || (isMore && after == "stop") ? before : after;
+    }
+
     /// <summary>The reader's current value as a finish reason: a string, the first of several, or an
     /// object with a type. Null, an empty string, a word for "not yet" and anything else mean "not yet".
     /// Reads to the value's end.</summary>
