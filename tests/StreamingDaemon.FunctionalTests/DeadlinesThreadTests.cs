@@ -38,6 +38,21 @@ public sealed class DeadlinesThreadTests
         });
     }
 
+    [Fact]
+    public async Task First_stream_after_the_start_has_no_more_time_than_the_next()
+    {
+        await using var daemon = await DaemonProcess.StartAsync(
+            new Dictionary<string, string>
+            {
+                ["STREAMING_DAEMON_MOCK__LATENCY_MS"] = "60000",
+                ["STREAMING_DAEMON_TIMEOUTS__FIRST_TOKEN_TIMEOUT_MS"] = "200",
+                ["STREAMING_DAEMON_STREAMING__HEAD_WAIT_MS"] = "800",
+            }, false);
+
+        // With more time, its head would have left before it timed out.
+        Assert.StartsWith("HTTP/1.1 504 ", (await daemon.AskAsync("{}")).StatusLine, StringComparison.Ordinal);
+    }
+
     /// <summary>How often the thread has given up its core to wait (proc_pid_status(5)).</summary>
     private static long Wakes(DaemonProcess daemon)
     {

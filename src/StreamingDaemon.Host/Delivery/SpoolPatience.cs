@@ -13,7 +13,7 @@ internal static class SpoolPatience
     private static readonly TimeSpan s_slow = TimeSpan.FromSeconds(30);
 
     /// <summary>Looks on a thread of its own.</summary>
-    /// <param name="spool">Is first asked for a name that is not in it.</param>
+    /// <param name="spool">Is first asked what is in it.</param>
     /// <param name="look">Returns null, or what is wrong. May hang. It calls its argument for each answer of
     /// the file system.</param>
     /// <returns>What the look returned, or that it did not return.</returns>
@@ -32,13 +32,26 @@ internal static class SpoolPatience
     {
         try
         {
-            _ = Path.Exists(Path.Combine(spool.Directory, "pending", "none"));
+            Open(Path.Combine(spool.Directory, "pending"));
             onAnswer();
             return look(onAnswer);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return e.Message;
+        }
+    }
+
+    /// <summary>A file system that answers opens a directory at once, and says what is in it first.</summary>
+    private static void Open(string directory)
+    {
+        try
+        {
+            _ = Directory.EnumerateFileSystemEntries(directory).Any();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // That is an answer too. The look says what is wrong.
         }
     }
 

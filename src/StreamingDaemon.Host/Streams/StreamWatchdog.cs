@@ -56,6 +56,8 @@ internal sealed class StreamWatchdog : IDisposable
         _options = options;
         _pool = pool;
         _headWaitMs = options.Current.Streaming.HeadWaitMs;
+        // Else the first sweep would seem late, and the first streams get time that they do not need.
+        _dueMs = Environment.TickCount64 + SweepMs;
         var thread = new Thread(Run, maxStackSize: 256 * 1024) { Name = "deadlines", IsBackground = true };
         thread.UnsafeStart();
     }
