@@ -60,7 +60,7 @@ internal sealed class ReloadableOptions(DaemonOptions options)
         lock (_gate)
         {
             var merged = _current;
-            // A certificate and its key are of one time: not where a reload names another file meanwhile.
+            // A certificate and its key belong together: neither is taken if a reload has named another file.
             foreach (var kind in merged.Backends.Kinds)
             {
                 if (kind.Files.All(file => file.Path.Get(_current.Backends.Of(kind.Name).Options)

@@ -4,8 +4,8 @@ namespace StreamingDaemon.Host.Delivery;
 
 /// <summary>
 /// Gives up a look at the spool if its file system does not answer. Its path was looked at with the
-/// configuration, but a directory may answer while nothing in it does. One that answers may still be slow: on
-/// a busy disk fsync(2) takes seconds, and so does the list of a long spool.
+/// configuration, but a directory may answer while nothing in it does. One that answers may be slow: on a
+/// busy disk fsync(2) takes seconds, and so does listing many deliveries.
 /// </summary>
 internal static class SpoolPatience
 {

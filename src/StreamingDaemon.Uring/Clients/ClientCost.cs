@@ -23,8 +23,8 @@ internal sealed class ClientCost
     /// <summary>CPU time of its calls while nearly all of them were costly. From any thread.</summary>
     public long Ns => Volatile.Read(ref _ns);
 
-    /// <summary>CPU time of its costly calls, halved by each quick one: whose next call waits for whose. From
-    /// any thread.</summary>
+    /// <summary>CPU time of its costly calls, halved by each quick one. The client with the least is next.
+    /// From any thread.</summary>
     public long SpentNs => Volatile.Read(ref _spentNs);
 
     /// <summary>Its calls are made on <see cref="CostlyCallThread"/>. From any thread.</summary>
@@ -36,8 +36,8 @@ internal sealed class ClientCost
     /// <summary>When a worker was given its call, ms of the loop's clock. Loop-owned.</summary>
     public long WorkerSinceMs { get; set; }
 
-    /// <summary>Its calls seem to be costly: the next one is made and measured where it holds up no
-    /// loop.</summary>
+    /// <summary>Its calls seem to be costly. <see cref="CostlyCallThread"/> makes the next one, and measures
+    /// it.</summary>
     public void Accuse() => Volatile.Write(ref _isAccused, true);
 
     /// <summary>One of its calls has taken so much CPU time. By the thread that made the call; no other
