@@ -12,8 +12,6 @@ public record StreamRequest
 
     private string? _requestId;
     private RareFields? _rare;
-    private long _maxTokens;
-    private double _temperature = double.NaN;
 
     /// <summary>Correlates logs, error events and the upstream's own logs. If unset, it is made on first read
     /// and then kept.</summary>
@@ -62,15 +60,15 @@ public record StreamRequest
     /// <summary>Maximum tokens of the answer, or null for the upstream's default. Above 0.</summary>
     public long? MaxTokens
     {
-        get => _maxTokens > 0 ? _maxTokens : null;
-        set => _maxTokens = value ?? 0;
+        get => _rare?.MaxTokens;
+        set => _rare = Rare with { MaxTokens = value > 0 ? value : null };
     }
 
     /// <summary>Sampling temperature, or null for the upstream's default.</summary>
     public double? Temperature
     {
-        get => double.IsNaN(_temperature) ? null : _temperature;
-        set => _temperature = value ?? double.NaN;
+        get => _rare?.Temperature;
+        set => _rare = Rare with { Temperature = value is { } t && double.IsNaN(t) ? null : value };
     }
 
     /// <summary>The other parameters of the chat completions API, by name: valid JSON, as the application
@@ -179,6 +177,10 @@ public record StreamRequest
         public IReadOnlyDictionary<string, ReadOnlyMemory<byte>>? UnknownParameters { get; init; }
 
         public string? TestPattern { get; init; }
+
+        public long? MaxTokens { get; init; }
+
+        public double? Temperature { get; init; }
 
         public RareFields? WithoutTexts() => Traceparent is null && TestPattern is null
             ? null

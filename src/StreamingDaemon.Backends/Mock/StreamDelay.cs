@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Threading.Tasks.Sources;
 
 namespace StreamingDaemon.Backends.Mock;
@@ -14,7 +15,9 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
 
     private readonly DelayWheel _wheel;
     private readonly CancellationToken _cancellationToken;
-    private CancellationTokenRegistration _registration;
+
+    // As an object: few streams have one, and the struct would take sixteen bytes of each.
+    private StrongBox<CancellationTokenRegistration>? _registration;
     private ManualResetValueTaskSourceCore<bool> _source;
 
     internal StreamDelay(DelayWheel wheel, CancellationToken cancellationToken)
@@ -47,10 +50,10 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
             return ValueTask.FromCanceled(_cancellationToken);
         if (milliseconds <= 0)
             return ValueTask.CompletedTask;
-        if (milliseconds > Short && _registration == default)
+        if (milliseconds > Short && _registration is null)
         {
-            _registration = _cancellationToken.UnsafeRegister(
-                static state => ((StreamDelay)state!).OnCancelled(), this);
+            _registration = new StrongBox<CancellationTokenRegistration>(_cancellationToken.UnsafeRegister(
+                static state => ((StreamDelay)state!).OnCancelled(), this));
         }
 
         _source.Reset();
@@ -59,7 +62,7 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
             : ValueTask.FromException(new OperationCanceledException(_cancellationToken));
     }
 
-    public void Dispose() => _registration.Dispose();
+    public void Dispose() => _registration?.Value.Dispose();
 
     void IThreadPoolWorkItem.Execute()
     {

@@ -15,6 +15,9 @@ internal sealed class BackendConcurrencyLimiter(DaemonOptions options) : IDispos
     /// <summary>For tests: awaited after a slot was taken and before it is returned to the caller.</summary>
     internal Func<Task>? Given { get; init; }
 
+    /// <summary>False without <c>--thread-pool</c>: no call needs a slot.</summary>
+    public bool IsLimited => _slots is not null;
+
     /// <summary>Waits for a slot.</summary>
     /// <returns>The slot; dispose it to free it. Null without <c>--thread-pool</c>.</returns>
     /// <exception cref="OperationCanceledException">The stream ended while it waited.</exception>

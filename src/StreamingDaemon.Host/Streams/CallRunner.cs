@@ -60,12 +60,7 @@ internal sealed class CallRunner
             // Frees the thread that delivers handoffs for the next one: backends run on the thread pool.
             if (!call.Backend.BeginsAtOnce)
                 await Task.Yield();
-            call.Worker = await _workers.EnterAsync(call.Cancelled).ConfigureAwait(false);
-            // In a full thread pool, the call may be over before this line runs.
-            call.Cancelled.ThrowIfCancellationRequested();
-            call.MarkPending();
-            call.Request.RetryWindow = RetryWindow(call);
-            result = await call.Backend.StreamAsync(call.Request, call, call.Cancelled)
+            result = await (_workers.IsLimited ? CallWithWorkerAsync(call) : CallBackend(call))
                 .ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (call.CancelOutcome is not null)
@@ -81,6 +76,23 @@ internal sealed class CallRunner
         // Not ConcludeAsync: a second async method would allocate one more object for each stream.
         if (call.TryConclude())
             call.Report(result, await EndAsync(call, result, null).ConfigureAwait(false));
+    }
+
+    /// <summary>Waits for a worker slot, and calls the backend. Only with a limit: otherwise its awaiter would
+    /// take memory in each stream.</summary>
+    private async Task<BackendResult> CallWithWorkerAsync(UpstreamCall call)
+    {
+        call.Worker = await _workers.EnterAsync(call.Cancelled).ConfigureAwait(false);
+        return await CallBackend(call).ConfigureAwait(false);
+    }
+
+    private Task<BackendResult> CallBackend(UpstreamCall call)
+    {
+        // In a full thread pool, the call may be over before this line runs.
+        call.Cancelled.ThrowIfCancellationRequested();
+        call.MarkPending();
+        call.Request.RetryWindow = RetryWindow(call);
+        return call.Backend.StreamAsync(call.Request, call, call.Cancelled);
     }
 
     /// <summary>Ends a call that did not run, or whose backend does not return.</summary>

@@ -21,6 +21,10 @@ internal sealed class StreamSession(ClientStream client, HandoffRequest request,
 
     private TimeSpan _timeToFirstToken;
     private ushort _status;
+
+    // Not a nullable ErrorCode: the runtime gives each struct in a class eight bytes of its own.
+    private ErrorCode _error;
+    private bool _hasError;
     private bool _headSent;
     private bool _finished;
     private bool _lacksFinishReason;
@@ -40,7 +44,11 @@ internal sealed class StreamSession(ClientStream client, HandoffRequest request,
     public int Status => _status != 0 ? _status : HeadSent ? 200 : 0;
 
     /// <summary>The error that the client was sent, or null.</summary>
-    public ErrorCode? Error { get; private set; }
+    public ErrorCode? Error
+    {
+        get => _hasError ? _error : null;
+        private set => (_hasError, _error) = (value is not null, value.GetValueOrDefault());
+    }
 
     /// <summary>What the handoff asks of a kept answer; none for a plain stream.</summary>
     public AnswerUse Use { get; set; }
