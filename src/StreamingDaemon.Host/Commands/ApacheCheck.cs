@@ -50,7 +50,8 @@ internal sealed class ApacheCheck(HttpClient client, Uri address)
         {
             // An answer that breaks off is an IOException.
             check._results.Add(Failed("address",
-                $"{address.Authority}: {PrintedText.Sentence(e.Message).TrimEnd('.')}. Is httpd running there?"));
+                $"{address.Authority}: {PrintedText.Sentence(e.Message).TrimEnd('.')}. "
+                + "Is httpd running there?"));
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {

@@ -22,7 +22,8 @@ internal static unsafe partial class FileProcess
     private const int ReadWrite = 2; // O_RDWR
     private const int Eintr = 4;
 
-    /// <summary>The arguments that run this program; null if another program hosts it, as a test does.</summary>
+    /// <summary>The arguments that run this program; null if another program hosts it, as a test does.
+    /// </summary>
     private static string[]? s_command;
 
     [LibraryImport("libc", EntryPoint = "pipe2")]
@@ -73,8 +74,12 @@ internal static unsafe partial class FileProcess
     /// <returns>The exit code; other than 0 is no answer.</returns>
     public static int Serve(ReadOnlySpan<string> arguments)
     {
-        if (arguments is not [var question, var path] || FileQuestion.Answer(question, path) is not { } answer)
+        if (arguments is not [var question, var path]
+            || FileQuestion.Answer(question, path) is not { } answer)
+        {
             return Runtime.ExitCode.Usage;
+        }
+
         using var output = Console.OpenStandardOutput();
         output.Write(answer);
         return Runtime.ExitCode.Success;

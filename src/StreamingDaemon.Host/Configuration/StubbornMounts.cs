@@ -3,8 +3,8 @@ using System.Text;
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// Finds out which paths are on a file system whose server may keep a call for ever, even from SIGKILL. Nothing
-/// on such a file system is touched for it.
+/// Finds out which paths are on a file system whose server may keep a call for ever, even from SIGKILL.
+/// Nothing on such a file system is touched for it.
 /// </summary>
 /// <remarks>
 /// FUSE and virtiofs wait uninterruptibly once the server has taken the request (fs/fuse/dev.c,
@@ -51,7 +51,8 @@ internal static class StubbornMounts
     }
 
     private static bool IsStubborn(string type) =>
-        type is "fuse" or "fuseblk" or "virtiofs" or "9p" || type.StartsWith("fuse.", StringComparison.Ordinal);
+        type is "fuse" or "fuseblk" or "virtiofs" or "9p"
+        || type.StartsWith("fuse.", StringComparison.Ordinal);
 
     /// <summary>Follows the path name by name, as the kernel does, but never onto a stubborn mount.</summary>
     internal static bool Hold(string path, Dictionary<string, bool> mounts)
