@@ -1,8 +1,12 @@
 using StreamingDaemon.Host.Cli;
 using StreamingDaemon.Host.Commands;
+using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Uring;
 
+// Before everything else: the child's parent waits for one file.
+if (args is [FileProcess.Argument, .. var question])
+    return FileProcess.Serve(question);
 AppDomain.CurrentDomain.UnhandledException += LastWords.OnUnhandled;
 try
 {
@@ -11,6 +15,7 @@ try
     StandardStreams.OutliveFullFiles();
     // With a JIT the runtime raises the limit by itself; under Native AOT it does not.
     StartChecks.RaiseDescriptorLimit();
+    FileProcess.Enable();
     return await CommandLine.InvokeAsync(args, new CliActions());
 }
 catch (Exception e) when (LastWords.Explain(e) is not null)

@@ -33,7 +33,7 @@ internal sealed record ModelList(IReadOnlyList<string> Ids, IReadOnlyCollection<
         }
         catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
         {
-            cancellationToken.ThrowIfCancellationRequested();
+            // Also if the time for all of it is up: what was found before still counts.
             return None;
         }
     }

@@ -10,6 +10,11 @@ namespace StreamingDaemon.Host.Cli;
 /// <summary>Prints the results of <c>check</c>: a table for people, or JSON.</summary>
 internal static class CheckReport
 {
+    private const int MaxName = 60;
+
+    /// <summary>More than any sentence of the daemon has, with two paths in it.</summary>
+    private const int MaxDetail = 10_000;
+
     /// <summary>Findings for an unusable configuration: nothing else can be tested.</summary>
     public static IReadOnlyList<CheckResult> Of(ConfigurationException refused) =>
         [.. refused.Errors.Select(error => new CheckResult("configuration", CheckStatus.Failed, error))];
@@ -27,11 +32,7 @@ internal static class CheckReport
         limit.CancelAfter(timeouts.ConnectTimeoutMs + timeouts.FirstTokenTimeoutMs);
         var results = new List<CheckResult>();
         foreach (var (kind, settings) in options.Backends.Configured)
-        {
-            results.AddRange((await kind.ProbeAsync(settings, limit.Token)).Select(finding => new CheckResult(
-                finding.Name, finding.IsGood ? CheckStatus.Ok : CheckStatus.Failed,
-                PrintedText.Harmless(finding.Detail).ReplaceLineEndings(" "))));
-        }
+            results.AddRange(await OfUpstreamAsync(kind, settings, limit.Token));
 
         if (results.Count == 0)
         {
@@ -42,6 +43,23 @@ internal static class CheckReport
         return results;
     }
 
+    /// <summary>A defect is a finding too: the rest of the report is still worth reading.</summary>
+    private static async Task<IEnumerable<CheckResult>> OfUpstreamAsync(
+        BackendDescriptor kind, object settings, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (await kind.ProbeAsync(settings, cancellationToken)).Select(finding => new CheckResult(
+                finding.Name, finding.IsGood ? CheckStatus.Ok : CheckStatus.Failed, finding.Detail));
+        }
+        catch (Exception e) when (LastWords.Explain(e) is null)
+        {
+            // The exception's message may quote the upstream, or the key.
+            return [new CheckResult("upstream", CheckStatus.Failed,
+                $"backend {kind.Name} cannot be asked; please report this fault ({e.GetType().Name})")];
+        }
+    }
+
     /// <param name="output">Gets the report.</param>
     /// <param name="results">What a start needs.</param>
     /// <param name="json">True for JSON, false for a table.</param>
@@ -50,11 +68,20 @@ internal static class CheckReport
     public static void Write(TextWriter output, IReadOnlyList<CheckResult> results, bool json,
         IReadOnlyList<CheckResult>? upstream = null, IReadOnlyList<CheckResult>? site = null)
     {
+        IReadOnlyList<CheckResult>[] all = [Shown(results), Shown(upstream ?? []), Shown(site ?? [])];
         if (json)
-            output.WriteLine(ToJson([.. results, .. upstream ?? [], .. site ?? []]));
+            output.WriteLine(ToJson([.. all.SelectMany(list => list)]));
         else
-            WriteTable(output, results, upstream ?? [], site ?? []);
+            WriteTable(output, all[0], all[1], all[2]);
     }
+
+    /// <summary>Some of the text is from servers: one line each, of bounded length.</summary>
+    private static List<CheckResult> Shown(IReadOnlyList<CheckResult> results) => [.. results.Select(
+        result => result with
+        {
+            Name = PrintedText.Sentence(result.Name, MaxName),
+            Detail = PrintedText.Sentence(result.Detail, MaxDetail),
+        })];
 
     /// <summary>A test that hangs is a finding too.</summary>
     private static CheckResult Look(BackendCheck check)

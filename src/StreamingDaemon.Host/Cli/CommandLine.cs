@@ -165,7 +165,8 @@ internal static class CommandLine
     {
         try
         {
-            error.WriteLine($"{ProgramName}: {problem}");
+            // It may quote a path or a server.
+            error.WriteLine($"{ProgramName}: {PrintedText.Harmless(problem)}");
         }
         catch (Exception e) when (LastWords.Explain(e) is not null)
         {

@@ -8,16 +8,24 @@ internal static class PrintedText
 {
     private const int MaxSentence = 200;
 
+    private const char Replacement = '\uFFFD';
+
     /// <summary>Unchanged for a file or a pipe; without control characters for a terminal.</summary>
     public static string ForOutput(string text) => Console.IsOutputRedirected ? text : Harmless(text);
 
-    /// <summary>A sentence that contains text from others.</summary>
-    public static string Sentence(string text) =>
-        Harmless(text.Length <= MaxSentence ? text : text[..MaxSentence] + "…").ReplaceLineEndings(" ");
+    /// <summary>A sentence that contains text from others: one line, of bounded length, which changes no
+    /// direction of writing.</summary>
+    public static string Sentence(string text, int most = MaxSentence)
+    {
+        var line = Harmless(text.Length <= most ? text : text[..most] + "…").ReplaceLineEndings(" ");
+        return line.Any(IsFormat) ? string.Concat(line.Select(c => IsFormat(c) ? Replacement : c)) : line;
+    }
 
     /// <summary>Removes control characters, except tabs and line ends.</summary>
     public static string Harmless(string text) =>
-        text.Any(IsCommand) ? string.Concat(text.Select(c => IsCommand(c) ? '\uFFFD' : c)) : text;
+        text.Any(IsCommand) ? string.Concat(text.Select(c => IsCommand(c) ? Replacement : c)) : text;
+
+    private static bool IsFormat(char c) => char.GetUnicodeCategory(c) is UnicodeCategory.Format;
 
     private static bool IsCommand(char c) => c is not ('\t' or '\n')
         && char.GetUnicodeCategory(c) is UnicodeCategory.Control;

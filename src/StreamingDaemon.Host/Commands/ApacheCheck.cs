@@ -16,6 +16,11 @@ internal sealed class ApacheCheck(HttpClient client, Uri address)
     /// <summary>More than a report or an error page has.</summary>
     private const int MostBytes = 64 * 1024;
 
+    private const int MostText = 1000;
+
+    /// <summary>More than doctor.php looks at.</summary>
+    private const int MostChecks = 100;
+
     private readonly List<CheckResult> _results = [];
 
     /// <param name="url">Address of doctor.php, with its key.</param>
@@ -41,10 +46,12 @@ internal sealed class ApacheCheck(HttpClient client, Uri address)
             if (await check.AskPhpAsync(limit.Token))
                 await check.StreamAsync(limit.Token);
         }
-        catch (HttpRequestException e)
+        catch (Exception e) when (e is HttpRequestException or IOException)
         {
+            // An answer that breaks off is an IOException.
             check._results.Add(Failed("address",
-                $"{address.Authority}: {PrintedText.Harmless(e.Message)}. Is httpd running there?"));
+                $"{address.Authority}: {PrintedText.Sentence(e.Message).TrimEnd('.')}. "
+                + "Is httpd running there?"));
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
@@ -84,7 +91,7 @@ internal sealed class ApacheCheck(HttpClient client, Uri address)
         try
         {
             using var report = JsonDocument.Parse(text);
-            foreach (var check in report.RootElement.GetProperty("checks").EnumerateArray())
+            foreach (var check in report.RootElement.GetProperty("checks").EnumerateArray().Take(MostChecks))
             {
                 _results.Add(new CheckResult($"apache {Word(check, "name")}", Word(check, "status") switch
                 {
@@ -194,7 +201,7 @@ internal sealed class ApacheCheck(HttpClient client, Uri address)
     }
 
     private static string Word(JsonElement of, string name) =>
-        PrintedText.Harmless(of.GetProperty(name).GetString() ?? "").ReplaceLineEndings(" ");
+        PrintedText.Sentence(of.GetProperty(name).GetString() ?? "", MostText);
 
     private static async Task<string> ReadAsync(
         HttpResponseMessage response, CancellationToken cancellationToken)

@@ -4,7 +4,7 @@ namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
 /// Reads a configuration file if it is a regular file. A FIFO, a device or an endless file in its place is
-/// reported and not read.
+/// reported and not read. A file whose server may keep this process from ending is read by another process.
 /// </summary>
 internal static unsafe partial class RegularFile
 {
@@ -51,12 +51,16 @@ internal static unsafe partial class RegularFile
     public static bool Exists(string path)
     {
         using var wait = FileWait.Begin(path);
+        if (TryAskOther(FileQuestion.Exists, path) is { } answer)
+            return FileQuestion.IsYes(answer);
         return path.Length > 0 && TryStat(AtCurrentDirectory, path, out _, out _);
     }
 
     public static bool IsDirectory(string path)
     {
         using var wait = FileWait.Begin(path);
+        if (TryAskOther(FileQuestion.IsDirectory, path) is { } answer)
+            return FileQuestion.IsYes(answer);
         return TryStat(AtCurrentDirectory, path, out var mode, out _) && (mode & TypeMask) == TypeDirectory;
     }
 
@@ -65,6 +69,8 @@ internal static unsafe partial class RegularFile
     public static FileStamp StampOf(string path)
     {
         using var wait = FileWait.Begin(path);
+        if (TryAskOther(FileQuestion.Stamp, path) is { } answer)
+            return FileQuestion.StampIn(answer);
         var buffer = stackalloc byte[StatxBytes];
         const uint Mask = StatxTypeAndSize | StatxTimesAndInode;
         if (Statx(AtCurrentDirectory, path, 0, Mask, buffer) != 0)
@@ -85,6 +91,8 @@ internal static unsafe partial class RegularFile
     {
         content = [];
         using var wait = FileWait.Begin(path);
+        if (TryAskOther(FileQuestion.Content, path) is { } answer)
+            return FileQuestion.ContentIn(answer, out content);
         // Checked first: just opening a device may have effects, as with a watchdog or a tape.
         if (!TryStat(AtCurrentDirectory, path, out var mode, out var size))
             return LastError();
@@ -104,6 +112,11 @@ internal static unsafe partial class RegularFile
             _ = Close(fd);
         }
     }
+
+    /// <returns>Null if the call is to be made here: its thread can be ended, or there is no other
+    /// process.</returns>
+    private static byte[]? TryAskOther(string question, string path) =>
+        path.Length > 0 && FileProcess.IsFor(path) ? FileProcess.Ask(question, path) : null;
 
     /// <summary>Files of /proc have size 0, and any file may grow meanwhile: the size is no bound.</summary>
     private static string? TryReadAll(int fd, out byte[] content)

@@ -46,7 +46,8 @@ internal sealed class StreamMetrics
         _draining = factory.CreateGauge("streaming_daemon_draining",
             "1 while the daemon stops and waits for its streams to end, else 0.");
         _hung = factory.CreateGauge("streaming_daemon_hung_threads",
-            "Threads that hang in a system call on a handed-over descriptor, by their work.", "work");
+            "Threads that hang in a system call on a handed-over descriptor, by their work: release, check "
+            + "(also calls that compute for long), loop.", "work");
         _replaced = factory.CreateCounter("streaming_daemon_replaced_threads_total",
             "Threads that were replaced because they hung in such a call, by their work.", "work");
         _requests = factory.CreateCounter("streaming_daemon_requests_total",

@@ -105,15 +105,15 @@ internal static class RedisDiagnosis
         {
             string[] login = password.User is { } user ? ["AUTH", user, secret] : ["AUTH", secret];
             var entered = await AskAsync(stream, cancellationToken, login).ConfigureAwait(false);
-            if (entered[0] == '-')
-                return RedisRefusal.Of(entered[1..]).Text;
+            if (Refusal(entered, secret) is { } refused)
+                return refused;
             if (entered != "+OK")
                 return NoRedis(entered);
         }
 
         var alive = await AskAsync(stream, cancellationToken, "PING").ConfigureAwait(false);
-        if (alive[0] == '-')
-            return RedisRefusal.Of(alive[1..]).Text;
+        if (Refusal(alive, password.Password) is { } problem)
+            return problem;
         if (alive != "+PONG")
             return NoRedis(alive);
         var about = await AskAsync(stream, cancellationToken, "INFO", "server").ConfigureAwait(false);
@@ -121,11 +121,20 @@ internal static class RedisDiagnosis
             return "it is a sentinel. Name the primary, or a proxy that leads to it";
         // The library begins with it: a user that may not is one without a connection.
         var echo = await AskAsync(stream, cancellationToken, "ECHO", "daemon").ConfigureAwait(false);
-        return echo[0] == '-' ? RedisRefusal.Of(echo[1..]).Text : null;
+        return Refusal(echo, password.Password);
+    }
+
+    /// <returns>Null if it is none. The password is not repeated, even if the server does so.</returns>
+    private static string? Refusal(string reply, string? password)
+    {
+        if (reply is not ['-', .. var error])
+            return null;
+        return password is not null && error.Contains(password, StringComparison.Ordinal)
+            ? "it refuses, and repeats the password" : RedisRefusal.Of(error).Text;
     }
 
     private static string NoRedis(string reply) =>
-        reply[0] == TlsAlert ? TlsIsOff : "what answers there is no Redis";
+        reply is [TlsAlert, ..] ? TlsIsOff : "what answers there is no Redis";
 
     /// <summary>Whether a TLS handshake gets as far as the server's certificate.</summary>
     private static async Task<bool> SpeaksTlsAsync(AnswerOptions options)

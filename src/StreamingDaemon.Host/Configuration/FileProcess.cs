@@ -1,0 +1,171 @@
+using System.Runtime.InteropServices;
+
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>
+/// Asks about a file in a short-lived child process. A thread whose call never returns, even after SIGKILL,
+/// would keep this process from disappearing; so it is in the child, and the child is left behind.
+/// </summary>
+/// <remarks>The child is this program again, and runs <see cref="Serve"/>. If the system gives no child (the
+/// seccomp profile allows none), the caller makes the call itself.</remarks>
+internal static unsafe partial class FileProcess
+{
+    /// <summary>The first argument of the child. For nobody else.</summary>
+    public const string Argument = "file-for-parent";
+
+    private const string Program = "/proc/self/exe";
+
+    /// <summary>posix_spawn_file_actions_t has 80 bytes.</summary>
+    private const int ActionsBytes = 256;
+
+    private const int CloseOnExec = 0x80000; // O_CLOEXEC
+    private const int ReadWrite = 2; // O_RDWR
+    private const int Eintr = 4;
+
+    /// <summary>The arguments that run this program; null if another program hosts it, as a test does.
+    /// </summary>
+    private static string[]? s_command;
+
+    [LibraryImport("libc", EntryPoint = "pipe2")]
+    private static partial int Pipe(int* ends, int flags);
+
+    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
+    private static partial nint Read(int fd, byte* buffer, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "close")]
+    private static partial int Close(int fd);
+
+    [LibraryImport("libc", EntryPoint = "waitpid", SetLastError = true)]
+    private static partial int WaitPid(int pid, int* status, int options);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_init")]
+    private static partial int InitActions(byte* actions);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_destroy")]
+    private static partial int DestroyActions(byte* actions);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_adddup2")]
+    private static partial int AddDuplicate(byte* actions, int fd, int number);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_addopen",
+        StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int AddOpen(byte* actions, int number, string path, int flags, int mode);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn_file_actions_addclosefrom_np")]
+    private static partial int AddCloseFrom(byte* actions, int number);
+
+    [LibraryImport("libc", EntryPoint = "posix_spawn", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Spawn(int* pid, string path, byte* actions, void* attributes,
+        nint* arguments, nint* environment);
+
+    /// <summary>From now on this process may start itself as a child. Call it in Main.</summary>
+    public static void Enable()
+    {
+        var first = Environment.GetCommandLineArgs()[0];
+        // With a JIT, the program is dotnet and its first argument this assembly.
+        s_command = first.EndsWith(".dll", StringComparison.Ordinal)
+            ? ["dotnet", Path.GetFullPath(first)] : ["streaming-daemon"];
+    }
+
+    /// <summary>Whether the path is one to ask a child about.</summary>
+    public static bool IsFor(string path) => s_command is not null && StubbornMounts.Hold(path);
+
+    /// <summary>In the child: answers on standard output.</summary>
+    /// <returns>The exit code; other than 0 is no answer.</returns>
+    public static int Serve(ReadOnlySpan<string> arguments)
+    {
+        if (arguments is not [var question, var path]
+            || FileQuestion.Answer(question, path) is not { } answer)
+        {
+            return Runtime.ExitCode.Usage;
+        }
+
+        using var output = Console.OpenStandardOutput();
+        output.Write(answer);
+        return Runtime.ExitCode.Success;
+    }
+
+    /// <summary>Asks a child. Returns when the child answers, however long that takes.</summary>
+    /// <returns>Null if there is no child, or no answer from it.</returns>
+    public static byte[]? Ask(string question, string path)
+    {
+        var ends = stackalloc int[2];
+        if (Pipe(ends, CloseOnExec) != 0)
+            return null;
+        var pid = TrySpawn([.. s_command!, Argument, question, path], ends[1]);
+        _ = Close(ends[1]);
+        var answer = pid > 0 ? ReadAll(ends[0]) : null;
+        _ = Close(ends[0]);
+        if (pid <= 0)
+            return null;
+        var status = 0;
+        int ended;
+        do
+        {
+            ended = WaitPid(pid, &status, 0);
+        }
+        while (ended < 0 && Marshal.GetLastPInvokeError() == Eintr);
+        return ended == pid && status == 0 ? answer : null;
+    }
+
+    private static byte[] ReadAll(int fd)
+    {
+        var answer = new byte[RegularFile.MaxBytes + 4096];
+        var length = 0;
+        while (length < answer.Length)
+        {
+            nint read;
+            fixed (byte* free = &answer[length])
+                read = Read(fd, free, (nuint)(answer.Length - length));
+            if (read > 0)
+                length += (int)read;
+            else if (read == 0 || Marshal.GetLastPInvokeError() != Eintr)
+                break;
+        }
+
+        return answer[..length];
+    }
+
+    /// <returns>The child, or 0.</returns>
+    private static int TrySpawn(string[] command, int output)
+    {
+        var actions = stackalloc byte[ActionsBytes];
+        var environment = Environment.GetEnvironmentVariables().Cast<System.Collections.DictionaryEntry>()
+            .Select(variable => $"{variable.Key}={variable.Value}");
+        var (arguments, variables) = (new Strings(command), new Strings(environment));
+        if (InitActions(actions) != 0)
+            return 0;
+        try
+        {
+            // It holds neither a client's socket nor anybody's pipe: the child may stay for long.
+            if (AddOpen(actions, 0, "/dev/null", ReadWrite, 0) != 0 || AddDuplicate(actions, output, 1) != 0
+                || AddDuplicate(actions, 0, 2) != 0 || AddCloseFrom(actions, 3) != 0)
+            {
+                return 0;
+            }
+
+            int pid;
+            fixed (nint* firstArgument = arguments.Pointers, firstVariable = variables.Pointers)
+                return Spawn(&pid, Program, actions, null, firstArgument, firstVariable) == 0 ? pid : 0;
+        }
+        catch (EntryPointNotFoundException)
+        {
+            // addclosefrom_np came with glibc 2.34.
+            return 0;
+        }
+        finally
+        {
+            _ = DestroyActions(actions);
+            arguments.Free();
+            variables.Free();
+        }
+    }
+
+    /// <summary>Strings of C, with the null pointer at the end.</summary>
+    private readonly struct Strings(IEnumerable<string> texts)
+    {
+        public nint[] Pointers { get; } = [.. texts.Select(Marshal.StringToCoTaskMemUTF8), 0];
+
+        public void Free() => Array.ForEach(Pointers, Marshal.FreeCoTaskMem);
+    }
+}

@@ -1,0 +1,45 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace StreamingDaemon.Host.Configuration;
+
+/// <summary>What one process asks another about a file (<see cref="FileProcess"/>), and the bytes of the
+/// answer.</summary>
+internal static class FileQuestion
+{
+    public const string Exists = "exists";
+    public const string IsDirectory = "directory";
+    public const string Stamp = "stamp";
+    public const string Content = "content";
+
+    private const byte No = 0;
+    private const byte Yes = 1;
+
+    /// <returns>Null if it is no such question.</returns>
+    public static byte[]? Answer(string question, string path) => question switch
+    {
+        Exists => [RegularFile.Exists(path) ? Yes : No],
+        IsDirectory => [RegularFile.IsDirectory(path) ? Yes : No],
+        Stamp => MemoryMarshal.AsBytes([RegularFile.StampOf(path)]).ToArray(),
+        Content => RegularFile.TryRead(path, out var content) is { } problem
+            ? [No, .. Encoding.UTF8.GetBytes(problem)] : [Yes, .. content],
+        _ => null,
+    };
+
+    public static bool IsYes(byte[] answer) => answer is [Yes];
+
+    public static FileStamp StampIn(byte[] answer) =>
+        MemoryMarshal.TryRead<FileStamp>(answer, out var stamp) ? stamp : default;
+
+    /// <returns>Null, or what is wrong with the file.</returns>
+    public static string? ContentIn(byte[] answer, out byte[] content)
+    {
+        content = answer is [Yes, ..] ? answer[1..] : [];
+        return answer switch
+        {
+            [Yes, ..] => null,
+            [No, .. var problem] => Encoding.UTF8.GetString(problem),
+            _ => "cannot be read",
+        };
+    }
+}
