@@ -77,7 +77,8 @@ public sealed partial class HandoffServer
         }
         catch (HandoffServerException)
         {
-            // No thread is available: the next look tries again.
+            // No thread is available: the loop makes the calls itself until a look finds one.
+            loop.Clients.Calls.Measure(null);
         }
     }
 

@@ -51,6 +51,37 @@ public sealed class CostlyCallTests
     }
 
     [Fact]
+    public async Task Of_costly_sockets_that_come_together_the_loop_meets_one_and_not_each()
+    {
+        const int Clients = 50;
+        const int Few = 5;
+        var (byLoop, byOther) = (0, 0);
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                Encoding.UTF8.GetBytes("all", client);
+                await client.FlushAsync();
+                client.Complete();
+            },
+            options => options with
+            {
+                CallFault = (in ClientCall call) => Costly(call, () => byLoop++),
+                CostlyCallFault = (in ClientCall call) => Costly(call, () => byOther++),
+            });
+        var clients = Enumerable.Range(0, Clients)
+            .Select(_ => TestClient.HandOverTcp(server.SocketPath, "{}")).ToArray();
+
+        foreach (var client in clients)
+        {
+            Assert.Equal("all", await TestClient.ReadTextAsync(client));
+            client.Dispose();
+        }
+
+        Assert.InRange(byLoop, 1, Few);
+        Assert.Equal(Clients, byLoop + byOther);
+    }
+
+    [Fact]
     public async Task Client_whose_calls_are_costly_for_too_long_ends_and_the_others_do_not()
     {
         var ends = new List<ClientEnd>();
