@@ -32,7 +32,7 @@ public sealed partial class HandoffServer
         var (checks, calls) = (_threads!.Data.HungThreads, default(HungThreads));
         foreach (var loop in _loops)
         {
-            checks += loop.Context.Handlers.Thread.HungThreads;
+            checks += loop.Context.Handlers.Thread.AllHungThreads;
             calls += loop.Clients.Calls.HungThreads;
         }
 

@@ -117,6 +117,56 @@ public sealed class CostlyCallTests
     }
 
     [Fact]
+    public async Task Call_that_waits_behind_hung_ones_for_all_threads_is_taken_back_at_once()
+    {
+        // 64 that are left behind, and the one after them.
+        const int Threads = 65;
+        const int Clients = Threads + 10;
+        var ends = new List<ClientEnd>();
+        var hung = 0;
+        using var release = new ManualResetEventSlim();
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                Encoding.UTF8.GetBytes("all", client);
+                await client.FlushAsync();
+                client.Complete();
+                var end = await client.Ended;
+                lock (ends)
+                    ends.Add(end);
+            },
+            options => options with
+            {
+                WriteTimeoutMs = (int)TestClient.Patience.TotalMilliseconds * 10,
+                CallFault = (in ClientCall call) => Costly(call, () => { }),
+                CostlyCallFault = (in ClientCall call) =>
+                {
+                    if (Interlocked.Increment(ref hung) <= Threads)
+                        release.Wait();
+                    return Costly(call, () => { });
+                },
+            });
+        try
+        {
+            var clients = Enumerable.Range(0, Clients)
+                .Select(_ => TestClient.HandOverTcp(server.SocketPath, "{}")).ToArray();
+            await Eventually.TrueAsync(() => Volatile.Read(ref hung) >= Threads);
+
+            await Eventually.TrueAsync(() =>
+            {
+                lock (ends)
+                    return ends.Count >= Clients - Threads - 1;
+            });
+            foreach (var client in clients)
+                client.Dispose();
+        }
+        finally
+        {
+            release.Set();
+        }
+    }
+
+    [Fact]
     public void Client_is_accused_by_most_of_its_calls_and_believed_again_after_quick_ones()
     {
         var cost = new ClientCost();

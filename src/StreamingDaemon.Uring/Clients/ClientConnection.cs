@@ -97,6 +97,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         _checkWasSeen = false;
         Stream = new ClientStream(_loop, this, received);
         Network = _table.Calls.Enter(this);
+        Stream.NetworkCookie = Network.Cookie;
         ArmWatch();
         // Until its socket is checked, which another process may hold up.
         _loop.SetTimer(this, _loop.Options.HandoffTimeoutMs);
