@@ -234,8 +234,7 @@ internal sealed unsafe partial class ClientCalls
 
     private void SuspectWorkersCall(ClientConnection client)
     {
-        var cost = client.Cost!;
-        if (_loop.NowMs - cost.WorkerSinceMs < SuspectMs)
+        if (client.Cost is not { } cost || _loop.NowMs - cost.WorkerSinceMs < SuspectMs)
             return;
         cost.Accuse();
         _hasSuspects = true;

@@ -22,7 +22,7 @@ public sealed unsafe partial class CostlyNetwork : IDisposable
     private const short InterfaceIsUp = 0x41; // IFF_UP | IFF_RUNNING
     private const int FlagsOffset = 16; // in struct ifreq
     private const int RequestBytes = 40;
-    private const int AtATime = 2;
+    private const int First = 8;
     private const int MostFilters = 2_000;
     private const int ThreadClock = 3; // CLOCK_THREAD_CPUTIME_ID
 
@@ -84,8 +84,9 @@ public sealed unsafe partial class CostlyNetwork : IDisposable
         {
             before?.Invoke(_pairs);
             server.NoDelay = true;
-            while (CostOfSend(server) < cost && _filters.Count < MostFilters)
-                AddFilters(AtATime);
+            AddFilters(First);
+            var each = CostOfSend(server) / First;
+            AddFilters(Math.Clamp((int)(cost / each), First, MostFilters) - First);
         }
     }
 

@@ -26,7 +26,7 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(LingerWithAnUrgentByte), nameof(LockHeldOfItsEpoll),
         nameof(SignalsForTheDaemon), nameof(SameDescriptor250Times), nameof(SocketsInSockets),
         nameof(LockHeldOfMultipath), nameof(PacketsThatCompute), nameof(PacketsThatComputeLater),
-        nameof(PacketOfTheCheckComputes), nameof(SurplusOfEveryKind), nameof(GarbageOfSockets),
+        nameof(SurplusOfEveryKind), nameof(GarbageOfSockets),
     ];
 
     /// <summary>Called before each handoff of an act but its first.</summary>
@@ -59,7 +59,6 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(LockHeldOfMultipath) => LockHeldOfMultipath(),
         nameof(PacketsThatCompute) => PacketsThatCompute(),
         nameof(PacketsThatComputeLater) => PacketsThatComputeLater(),
-        nameof(PacketOfTheCheckComputes) => PacketOfTheCheckComputes(),
         nameof(SurplusOfEveryKind) => SurplusOfEveryKind(),
         nameof(GarbageOfSockets) => GarbageOfSockets(),
         _ => throw new ArgumentException(act),
