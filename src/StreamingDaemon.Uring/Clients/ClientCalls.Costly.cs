@@ -1,6 +1,7 @@
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 using StreamingDaemon.Uring.Shared;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Clients;
 
@@ -20,6 +21,10 @@ internal sealed unsafe partial class ClientCalls
     /// <summary>A worker's call that takes longer computes, or has waited for a lock or a core: the client's
     /// next call is measured.</summary>
     private const int SuspectMs = 10;
+
+    /// <summary>CPU time of a call that begins an alert by itself. The first call of a process also loads
+    /// code: less is left to <see cref="CostWatch"/>, which looks at several.</summary>
+    private const long AlarmingNs = 5_000_000;
 
     private readonly Networks _networks = new();
 
@@ -71,7 +76,7 @@ internal sealed unsafe partial class ClientCalls
         // Nobody looks at the bytes that are read, so the loop may read others into the same buffer.
         var bytes = BytesOf(client, kind);
         var length = LengthOf(client, kind);
-        return _loop.Options.CostlyCallFault is { } fault
+        return (_loop.Options.CostlyCallFault ?? _loop.Options.CallFault) is { } fault
             ? fault(new ClientCall(kind, client.Fd, bytes, length))
             : ClientCall.Make(kind, client.Fd, bytes, length);
     }
@@ -179,7 +184,7 @@ internal sealed unsafe partial class ClientCalls
 
     private void OnMeasured(ClientConnection client, long ns)
     {
-        if (!(client.Cost ??= new ClientCost()).Add(ns))
+        if ((!_measures && ns < AlarmingNs) || !(client.Cost ??= new ClientCost()).Add(ns))
         {
             client.Network!.AddQuick(_alert);
             return;
