@@ -12,6 +12,8 @@ using StreamingDaemon.Testing.Chaos;
 //   chaos --answers [--redis] [--seconds N] [--at-once N] [--seed N]
 // Or a peer that holds the locks of N sockets, and what 200 others notice. Needs root:
 //   chaos --held N [--readers N]
+// Or a peer that hands over N sockets whose packets cost X microseconds of CPU each, out of M network namespaces:
+//   chaos --costly N [--cost-us X] [--networks M] [--readers N]
 long Option(string name, long otherwise) => Array.IndexOf(args, name) is >= 0 and var at && at + 1 < args.Length
     ? long.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;
 
@@ -20,6 +22,12 @@ if (Option("--deliveries", 0) is > 0 and var answers)
 
 if (Option("--held", 0) is > 0 and var held)
     return await HeldChaos.RunAsync((int)held, (int)Option("--readers", 200));
+
+if (Option("--costly", 0) is > 0 and var costly)
+{
+    return await CostlyChaos.RunAsync((int)costly, Option("--cost-us", 20_000) / 1e3, (int)Option("--networks", 1),
+        (int)Option("--readers", 200));
+}
 
 if (args.Contains("--answers"))
 {

@@ -1,4 +1,5 @@
 using StreamingDaemon.Uring.Handoff;
+using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring;
@@ -23,25 +24,33 @@ public sealed partial class ClientStream
 
     private int _check;
 
+    /// <summary>Names the network namespace of its socket; 0 if the kernel does not tell.</summary>
+    internal ulong NetworkCookie { get; set; }
+
     /// <summary>Checks the socket and calls the handler. On the handler's thread.</summary>
     /// <param name="worker">The thread, which may be replaced during the check.</param>
     /// <param name="mayWait">False if too many threads hang in checks already: then the socket is left
     /// unchanged.</param>
-    internal void Begin(ReplaceableThread<ClientStream>.Worker worker, bool mayWait)
+    /// <returns>CPU time of the check, nanoseconds; 0 if there was none.</returns>
+    internal long Begin(ReplaceableThread<ClientStream>.Worker worker, bool mayWait)
     {
         if (!TryBeginCheck())
         {
             BeginHandling();
-            return;
+            return 0;
         }
+
+        var ns = 0L;
 
         HandoffRejection? rejection = null;
         var peer = Connection.Peer;
         if (mayWait)
         {
             worker.BeginCall();
+            var begunNs = ThreadTime.OfThisThread();
             rejection = ClientSocket.Prepare(Connection.Fd, out var isTls);
             IsTls = _loop.Options.TlsAnswer?.Invoke(Connection.Fd) ?? isTls;
+            ns = ThreadTime.OfThisThread() - begunNs;
             worker.EndCall();
         }
 
@@ -60,6 +69,8 @@ public sealed partial class ClientStream
         {
             BeginHandling();
         }
+
+        return ns;
     }
 
     private bool TryBeginCheck()

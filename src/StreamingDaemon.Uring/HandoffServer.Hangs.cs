@@ -32,7 +32,7 @@ public sealed partial class HandoffServer
         var (checks, calls) = (_threads!.Data.HungThreads, default(HungThreads));
         foreach (var loop in _loops)
         {
-            checks += loop.Context.Handlers.Thread.HungThreads;
+            checks += loop.Context.Handlers.Thread.AllHungThreads;
             calls += loop.Clients.Calls.HungThreads;
         }
 
@@ -77,7 +77,8 @@ public sealed partial class HandoffServer
         }
         catch (HandoffServerException)
         {
-            // No thread is available: the next look tries again.
+            // No thread is available: the loop makes the calls itself until a look finds one.
+            loop.Clients.Calls.Measure(null);
         }
     }
 

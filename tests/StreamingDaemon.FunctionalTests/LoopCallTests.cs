@@ -19,7 +19,7 @@ public sealed partial class LoopCallTests : IDisposable
         // On the daemon's objects: ring, wake-ups of other threads, locks, memory, signal mask, thread end.
         "io_uring_enter", "write", "futex", "madvise", "mmap", "munmap", "mprotect", "clock_nanosleep",
         "nanosleep", "sched_yield", "gettid", "getpid", "restart_syscall", "rt_sigprocmask", "rt_sigreturn",
-        "tgkill", "exit", "membarrier", "brk", "getrandom", "set_robust_list", "sigaltstack",
+        "tgkill", "exit", "membarrier", "brk", "getrandom", "set_robust_list", "sigaltstack", "clock_gettime",
         // On handed-over descriptors: the page has a table of them.
         "getsockopt", "setsockopt", "ioctl", "poll", "sendto", "sendmsg", "shutdown", "recvfrom",
         // At the drain, on the socket's path and its lock; the accept queue is emptied then.

@@ -51,6 +51,37 @@ public sealed class CostlyCallTests
     }
 
     [Fact]
+    public async Task Of_costly_sockets_that_come_together_the_loop_meets_one_and_not_each()
+    {
+        const int Clients = 50;
+        const int Few = 5;
+        var (byLoop, byOther) = (0, 0);
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                Encoding.UTF8.GetBytes("all", client);
+                await client.FlushAsync();
+                client.Complete();
+            },
+            options => options with
+            {
+                CallFault = (in ClientCall call) => Costly(call, () => byLoop++),
+                CostlyCallFault = (in ClientCall call) => Costly(call, () => byOther++),
+            });
+        var clients = Enumerable.Range(0, Clients)
+            .Select(_ => TestClient.HandOverTcp(server.SocketPath, "{}")).ToArray();
+
+        foreach (var client in clients)
+        {
+            Assert.Equal("all", await TestClient.ReadTextAsync(client));
+            client.Dispose();
+        }
+
+        Assert.InRange(byLoop, 1, Few);
+        Assert.Equal(Clients, byLoop + byOther);
+    }
+
+    [Fact]
     public async Task Client_whose_calls_are_costly_for_too_long_ends_and_the_others_do_not()
     {
         var ends = new List<ClientEnd>();
@@ -83,6 +114,56 @@ public sealed class CostlyCallTests
 
         await Eventually.TrueAsync(() => ends.Count == 2);
         Assert.Equal([ClientEnd.Completed, ClientEnd.SlowClient], ends.Order());
+    }
+
+    [Fact]
+    public async Task Call_that_waits_behind_hung_ones_for_all_threads_is_taken_back_at_once()
+    {
+        // 64 that are left behind, and the one after them.
+        const int Threads = 65;
+        const int Clients = Threads + 10;
+        var ends = new List<ClientEnd>();
+        var hung = 0;
+        using var release = new ManualResetEventSlim();
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                Encoding.UTF8.GetBytes("all", client);
+                await client.FlushAsync();
+                client.Complete();
+                var end = await client.Ended;
+                lock (ends)
+                    ends.Add(end);
+            },
+            options => options with
+            {
+                WriteTimeoutMs = (int)TestClient.Patience.TotalMilliseconds * 10,
+                CallFault = (in ClientCall call) => Costly(call, () => { }),
+                CostlyCallFault = (in ClientCall call) =>
+                {
+                    if (Interlocked.Increment(ref hung) <= Threads)
+                        release.Wait();
+                    return Costly(call, () => { });
+                },
+            });
+        try
+        {
+            var clients = Enumerable.Range(0, Clients)
+                .Select(_ => TestClient.HandOverTcp(server.SocketPath, "{}")).ToArray();
+            await Eventually.TrueAsync(() => Volatile.Read(ref hung) >= Threads);
+
+            await Eventually.TrueAsync(() =>
+            {
+                lock (ends)
+                    return ends.Count >= Clients - Threads - 1;
+            });
+            foreach (var client in clients)
+                client.Dispose();
+        }
+        finally
+        {
+            release.Set();
+        }
     }
 
     [Fact]

@@ -78,6 +78,7 @@ internal sealed record Excuse(string Page, string Name, string Why)
         new("bench/README.md", "bench/why.sh", Minutes),
         new("bench/README.md", "dotnet run -c Release --project bench/Chaos", Minutes),
         new("bench/README.md", "dotnet run -c Release --project bench/Chaos -- --answers", Minutes),
+        new("bench/README.md", "dotnet run -c Release --project bench/Chaos -- --costly 100", Minutes),
         new("bench/README.md", "dotnet run -c Release --project bench/Chaos -- --held 400", Minutes),
         new("docs/faults.md", "dotnet run -c Release --project bench/Chaos -- --held 400", Minutes),
         new("bench/README.md", "dotnet run -c Release --project bench/HandoffBench -- --daemon \"…\"", Minutes),

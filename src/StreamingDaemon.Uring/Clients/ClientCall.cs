@@ -33,8 +33,14 @@ internal readonly unsafe struct ClientCall(OperationKind kind, int fd, byte* byt
     };
 }
 
-/// <summary>A call returned to a thread that had been replaced meanwhile.</summary>
-internal readonly record struct ReturnedCall(ClientConnection Client, OperationKind Kind, int Result);
+/// <summary>A call that another thread has made, or that was not made.</summary>
+/// <param name="Client">Whose socket.</param>
+/// <param name="Kind">What call.</param>
+/// <param name="Result">Its result.</param>
+/// <param name="Ns">CPU time that it took, or 0 if that was not measured.</param>
+/// <param name="EndsClient">Nobody may make it: its client ends.</param>
+internal readonly record struct ReturnedCall(
+    ClientConnection Client, OperationKind Kind, int Result, long Ns = 0, bool EndsClient = false);
 
 /// <summary>Ends a loop's thread that was replaced while it hung in a call. The thread must do nothing
 /// else.</summary>

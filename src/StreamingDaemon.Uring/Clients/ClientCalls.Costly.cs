@@ -1,40 +1,73 @@
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 using StreamingDaemon.Uring.Shared;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Clients;
 
-// Once some calls compute for long, all calls are measured for a while, and another thread makes those of the
-// clients that were found.
+// Once a call computes for long, all calls are measured for a while: that is an alert. Another thread then
+// makes the calls of the clients that were found, and those on sockets of every network namespace that has
+// not made a quick call since the loop last met a costly one. So the loop meets one costly call, and not one
+// from each socket that is handed over. Outside an alert, only the first calls of a new network are measured.
 internal sealed unsafe partial class ClientCalls
 {
     /// <summary>How long calls are measured after a costly one.</summary>
     private const int MeasuresForMs = 10_000;
 
-    /// <summary>How long after a costly call the other thread also makes the calls of clients that are not
-    /// known yet: the next may be as costly, and one turn of the loop may make hundreds.</summary>
+    /// <summary>How long after a costly call by the loop the other thread also makes the calls of clients of
+    /// the same network that are not known yet: one turn of the loop may make hundreds.</summary>
     private const int CautiousForMs = 50;
 
     /// <summary>A worker's call that takes longer computes, or has waited for a lock or a core: the client's
     /// next call is measured.</summary>
     private const int SuspectMs = 10;
 
+    /// <summary>CPU time of a call that begins an alert by itself. The first call of a process also loads
+    /// code: less is left to <see cref="CostWatch"/>, which looks at several.</summary>
+    private const long AlarmingNs = 5_000_000;
+
+    private readonly Networks _networks = new();
+
+    /// <summary>Calls for the other thread, which is not started yet.</summary>
+    private readonly Queue<CostlyCall> _held = new();
+
     private volatile CostlyCallThread? _costlyThread;
     private volatile bool _measures;
     private volatile bool _hasSuspects;
+    private volatile bool _hasNoThread;
     private long _measuresUntilMs;
-    private long _cautiousUntilMs;
 
-    /// <summary>Is a client suspected while no thread can measure its calls yet? From any thread.</summary>
+    /// <summary>Raised when the loop meets a costly call, and when an alert ends: what was known of networks
+    /// no longer counts.</summary>
+    private long _alert = 1;
+
+    /// <summary>Is there a call for the other thread, which is not started yet? From any thread.</summary>
     private bool LooksCostly => _hasSuspects && _costlyThread is null;
 
     /// <summary>Measures calls for a while, and has the given thread make the costly ones. From any thread.
     /// </summary>
-    public void Measure(CostlyCallThread thread)
+    /// <param name="thread">Null if the system gives none.</param>
+    public void Measure(CostlyCallThread? thread)
     {
+        _hasNoThread = thread is null;
         _costlyThread = thread;
-        ExtendMeasuring();
+        if (thread is not null)
+            ExtendMeasuring();
+        // It may hold calls for the thread.
+        _loop.Mailbox.Wake();
     }
+
+    /// <summary>A client begins. The first calls of a network that is not known are measured.</summary>
+    public NetworkCost Enter(ClientConnection client)
+    {
+        var network = _networks.Enter(client.Fd);
+        if (!network.IsProven)
+            client.Cost = new ClientCost();
+        return network;
+    }
+
+    /// <summary>A client has ended.</summary>
+    public void Leave(NetworkCost network) => _networks.Leave(network);
 
     /// <summary>Makes the call. By the thread of costly calls.</summary>
     public int Make(CostlyCall call)
@@ -43,15 +76,15 @@ internal sealed unsafe partial class ClientCalls
         // Nobody looks at the bytes that are read, so the loop may read others into the same buffer.
         var bytes = BytesOf(client, kind);
         var length = LengthOf(client, kind);
-        return _loop.Options.CostlyCallFault is { } fault
+        return (_loop.Options.CostlyCallFault ?? _loop.Options.CallFault) is { } fault
             ? fault(new ClientCall(kind, client.Fd, bytes, length))
             : ClientCall.Make(kind, client.Fd, bytes, length);
     }
 
     /// <summary>The call has returned. By the thread of costly calls, as its last act for the call.</summary>
-    public void OnCostlyReturned(CostlyCall call, int result)
+    public void OnCostlyReturned(CostlyCall call, int result, long ns)
     {
-        _returned.Enqueue(new ReturnedCall(call.Client, call.Kind, result));
+        _returned.Enqueue(new ReturnedCall(call.Client, call.Kind, result, ns));
         _loop.Mailbox.Wake();
     }
 
@@ -67,42 +100,118 @@ internal sealed unsafe partial class ClientCalls
         return true;
     }
 
-    /// <summary>Leaves the call to the thread of costly calls, if the client is known or suspected to be
-    /// costly.</summary>
+    /// <summary>Its call waits for its turn, and those before it hang: takes it back.</summary>
+    public void RescueCostly(ClientConnection client)
+    {
+        if (_costlyThread is { IsFull: true } && client.CostlyCall is { } call && call.TryTake())
+        {
+            client.CostlyCall = null;
+            MakeElsewhere(client, call.Kind);
+        }
+    }
+
+    /// <summary>Leaves the call to the thread of costly calls, if it is or may be costly.</summary>
     private bool TryPostCostly(ClientConnection client, OperationKind kind)
     {
-        if (_costlyThread is not { IsFull: false } thread || client.CostlyCall is not null)
+        if (client.CostlyCall is not null || _hasNoThread)
             return false;
-        if (client.Cost is not { IsAccused: true })
+        if (!MayBeCostly(client))
         {
-            var isKnown = client.Cost is { IsProven: true };
-            if (isKnown || !_measures || _loop.NowMs >= _cautiousUntilMs)
-                return false;
-            client.Cost ??= new ClientCost();
+            // Not measured any more.
+            if (!_measures && client.Cost is { IsClean: true } && client.Network!.IsProven)
+                client.Cost = null;
+            return false;
+        }
+
+        client.Cost ??= new ClientCost();
+        if (_costlyThread is { IsFull: true })
+        {
+            MakeElsewhere(client, kind);
+            return true;
         }
 
         client.CostlyCall = new CostlyCall(this, client, kind);
-        thread.Post(client.CostlyCall);
+        if (_costlyThread is { } thread)
+        {
+            thread.Post(client.CostlyCall);
+        }
+        else
+        {
+            _held.Enqueue(client.CostlyCall);
+            _hasSuspects = true;
+        }
+
         return true;
+    }
+
+    private bool MayBeCostly(ClientConnection client)
+    {
+        var (cost, network) = (client.Cost, client.Network!);
+        if (cost is { IsAccused: true } || network.IsAccused(_loop.NowMs))
+            return true;
+        return _measures && (!network.IsProvenIn(_alert)
+            || (cost is not { IsProven: true } && network.IsCautious(_loop.NowMs)));
+    }
+
+    /// <summary>As many threads as may hang, hang. A kernel's worker makes the call of a client against which
+    /// nothing speaks. Those that compute would take all cores there: they end.</summary>
+    private void MakeElsewhere(ClientConnection client, OperationKind kind)
+    {
+        if (client.Cost!.IsClean && !client.Network!.IsAccused(_loop.NowMs))
+            SubmitToWorker(client, kind);
+        else
+            _returned.Enqueue(new ReturnedCall(client, kind, -Errno.Canceled, EndsClient: true));
+    }
+
+    /// <summary>Once a turn: the thread for which these calls wait was started, or there is none.</summary>
+    private void PostHeld()
+    {
+        if (_held.Count == 0 || (_costlyThread is null && !_hasNoThread))
+            return;
+        while (_held.TryDequeue(out var call))
+        {
+            if (_costlyThread is { } thread)
+            {
+                thread.Post(call);
+            }
+            else if (call.TryTake())
+            {
+                call.Client.CostlyCall = null;
+                Make(call.Client, call.Kind);
+            }
+        }
     }
 
     private void OnMeasured(ClientConnection client, long ns)
     {
-        if ((client.Cost ??= new ClientCost()).Add(ns))
-            OnCostlyCall();
+        if ((!_measures && ns < AlarmingNs) || !(client.Cost ??= new ClientCost()).Add(ns))
+        {
+            client.Network!.AddQuick(_alert);
+            return;
+        }
+
+        var nowMs = LoopContext.ClockMs();
+        client.Network!.AddCostly(ns, nowMs);
+        client.Network.BeCautiousUntil(nowMs + CautiousForMs);
+        BeginAlert();
     }
 
-    private void OnCostlyCall()
+    private void BeginAlert()
     {
-        _cautiousUntilMs = LoopContext.ClockMs() + CautiousForMs;
+        _alert++;
         ExtendMeasuring();
+    }
+
+    private void EndAlert()
+    {
+        _measures = false;
+        _alert++;
     }
 
     private void ExtendMeasuring()
     {
         Volatile.Write(ref _measuresUntilMs, LoopContext.ClockMs() + MeasuresForMs);
-        if (_costlyThread is not null)
-            _measures = true;
+        _measures = true;
     }
 
     /// <summary>A call has returned that another thread made: ends a client that costs too much.</summary>
@@ -111,9 +220,18 @@ internal sealed unsafe partial class ClientCalls
         var client = call.Client;
         if (client.CostlyCall?.Kind == call.Kind)
             client.CostlyCall = null;
-        // While there are costly calls, the first one of a new client has to be found too.
-        if (client.Cost is { IsAccused: true })
+        if (call.Ns >= ClientCost.CostlyNs)
+        {
+            client.Network?.AddCostly(call.Ns, _loop.NowMs);
             ExtendMeasuring();
+        }
+        else if (call.Ns > 0)
+        {
+            client.Network?.AddQuick(_alert);
+        }
+
+        if (call.EndsClient)
+            client.EndAsCostly();
         client.OnCall(call.Kind, call.Result);
         if (client.Cost is { } cost && cost.Ns >= _loop.Options.MostCostMs * 1_000_000L)
             client.EndAsCostly();
@@ -121,8 +239,7 @@ internal sealed unsafe partial class ClientCalls
 
     private void SuspectWorkersCall(ClientConnection client)
     {
-        var cost = client.Cost!;
-        if (_loop.NowMs - cost.WorkerSinceMs < SuspectMs)
+        if (client.Cost is not { } cost || _loop.NowMs - cost.WorkerSinceMs < SuspectMs)
             return;
         cost.Accuse();
         _hasSuspects = true;

@@ -13,8 +13,8 @@ namespace StreamingDaemon.Uring.Clients;
 /// hold that lock for ever: a send from memory that faults does. Each is a system call of its own, so that
 /// it is known which one hangs. None is part of an enter, which would hang with its whole batch. A thread
 /// that hangs in one, or computes in it, is replaced. For a while after that, the kernel's workers make these
-/// calls (IOSQE_ASYNC): they cost more, but a hang harms only its own client. Calls of clients that are known
-/// to compute for long are made by <see cref="CostlyCallThread"/>.
+/// calls (IOSQE_ASYNC): they cost more, but a hang harms only its own client. Calls that are known to compute
+/// for long, or may do so, are made by <see cref="CostlyCallThread"/>.
 /// </summary>
 internal sealed unsafe partial class ClientCalls : IHangWatched
 {
@@ -133,7 +133,7 @@ internal sealed unsafe partial class ClientCalls : IHangWatched
     public void MayLeaveWorkers()
     {
         if (_measures && _loop.NowMs >= Volatile.Read(ref _measuresUntilMs))
-            _measures = false;
+            EndAlert();
         if (_usesWorkers && _workerCalls == 0 && _loop.NowMs >= _usesWorkersUntilMs)
             _usesWorkers = false;
     }
@@ -163,6 +163,8 @@ internal sealed unsafe partial class ClientCalls : IHangWatched
         if (!mayUseWorkers)
             return true;
         UseWorkers();
+        // It may compute, and the next as well: workers would make those all at once.
+        BeginAlert();
         return true;
     }
 
@@ -178,6 +180,7 @@ internal sealed unsafe partial class ClientCalls : IHangWatched
     /// <summary>Once a turn.</summary>
     public void TakeReturned()
     {
+        PostHeld();
         while (_returned.TryDequeue(out var call))
         {
             // Its slot was not freed meanwhile: the call was in flight.
@@ -192,7 +195,7 @@ internal sealed unsafe partial class ClientCalls : IHangWatched
     private int CallNow(ClientConnection client, OperationKind kind)
     {
         var call = _call + 1;
-        var begunNs = _measures ? ThreadTime.OfThisThread() : 0;
+        var begunNs = _measures || client.Cost is not null ? ThreadTime.OfThisThread() : 0;
         Volatile.Write(ref _call, call);
         var result = _loop.Options.CallFault is { } fault
             ? fault(new ClientCall(kind, client.Fd, BytesOf(client, kind), LengthOf(client, kind)))

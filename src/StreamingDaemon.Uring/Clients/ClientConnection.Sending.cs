@@ -33,8 +33,7 @@ internal sealed unsafe partial class ClientConnection
     /// <summary>What is in flight: the send, the wait until one is possible, or nothing.</summary>
     private OperationKind _sendOperation;
 
-    /// <summary>The bytes in <see cref="_sending"/> are the loop's own; the producer does not know of
-    /// them.</summary>
+    /// <summary>The bytes in <see cref="_sending"/> are the loop's own, and not the producer's.</summary>
     private bool _isSendingKeepAlive;
 
     /// <summary>The last bytes sent end inside a flush: nothing may come between.</summary>
@@ -242,11 +241,12 @@ internal sealed unsafe partial class ClientConnection
     /// </summary>
     private void ProbeProgress()
     {
+        _table.Calls.RescueCostly(this);
         // Multipath TCP would take the socket's lock for the answer (mptcp_ioctl).
         var isAsked = LinuxNative.GetSockOpt(Fd, SolSocket, SoProtocol, out var protocol) == 0
             && protocol != IpProtoMpTcp;
         var unsent = isAsked ? LinuxNative.GetUnsentBytes(Fd) : -1;
-        // The first look only takes the starting value; it does not count against the client.
+        // The first look takes the starting value, and does not count.
         if (_unsentInKernel < 0 || (unsent >= 0 && unsent < _unsentInKernel))
             _progressMs = _loop.NowMs;
         _unsentInKernel = Math.Max(0, unsent);

@@ -76,6 +76,9 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
     /// <summary>What its calls cost; null if none was measured. <see cref="ClientCalls"/> sets it.</summary>
     public ClientCost? Cost { get; set; }
 
+    /// <summary>What the calls of its network namespace cost.</summary>
+    public NetworkCost? Network { get; private set; }
+
     /// <summary>Its call that another thread makes, or null. <see cref="ClientCalls"/> sets it.</summary>
     public CostlyCall? CostlyCall { get; set; }
 
@@ -93,6 +96,8 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         _isUnix = received.IsUnix;
         _checkWasSeen = false;
         Stream = new ClientStream(_loop, this, received);
+        Network = _table.Calls.Enter(this);
+        Stream.NetworkCookie = Network.Cookie;
         ArmWatch();
         // Until its socket is checked, which another process may hold up.
         _loop.SetTimer(this, _loop.Options.HandoffTimeoutMs);
@@ -268,7 +273,8 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         var wasLeftBehind = _isLeftBehind;
         Fd = -1;
         _state = ClientState.Free;
-        (Stream, Cost) = (null, null);
+        _table.Calls.Leave(Network!);
+        (Stream, Cost, Network) = (null, null, null);
         _isInsideFlush = _isStalled = _seemsGone = _isLeftBehind = _isAllSent = false;
         _hasMetFullBuffer = _isDraining = false;
         _sent = 0;

@@ -5,7 +5,7 @@ namespace StreamingDaemon.Uring.Clients;
 internal sealed class ClientCost
 {
     /// <summary>CPU time of a costly call: a hundred times that of a usual one.</summary>
-    private const long CostlyNs = 500_000;
+    public const long CostlyNs = 500_000;
 
     // Shares of the last few calls that were costly. A call's time may be that of other sockets' packets: a
     // thread that sends also handles the packets that wait on its core. So one costly call proves nothing,
@@ -33,6 +33,12 @@ internal sealed class ClientCost
     /// <summary>One of its calls was quick. From any thread.</summary>
     public bool IsProven { get; private set; }
 
+    /// <summary>The time of one of its calls is known. From any thread.</summary>
+    public bool IsMeasured { get; private set; }
+
+    /// <summary>Nothing speaks against it. Then its calls need not be measured.</summary>
+    public bool IsClean => !IsAccused && SpentNs == 0 && Ns == 0;
+
     /// <summary>When a worker was given its call, ms of the loop's clock. Loop-owned.</summary>
     public long WorkerSinceMs { get; set; }
 
@@ -46,6 +52,7 @@ internal sealed class ClientCost
     public bool Add(long ns)
     {
         var isCostly = ns >= CostlyNs;
+        IsMeasured = true;
         _share += ((isCostly ? 1 : 0) - _share) * Weight;
         Volatile.Write(ref _spentNs, isCostly ? _spentNs + ns : _spentNs / 2);
         if (!isCostly)

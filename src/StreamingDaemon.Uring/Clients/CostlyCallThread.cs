@@ -17,6 +17,13 @@ internal sealed class CostlyCall(ClientCalls calls, ClientConnection client, Ope
 
     public ClientCost Cost { get; } = client.Cost!;
 
+    /// <summary>What it may cost: what its client's calls have, or those of the same network.</summary>
+    public long ExpectedNs { get; } = client.Cost!.IsMeasured ? client.Cost.SpentNs : client.Network!.SpentNs;
+
+    /// <summary>The network that most clients are in is next: of two that are not known, that of a site.
+    /// </summary>
+    public int Others { get; } = client.Network!.Clients;
+
     /// <summary>Takes the right to make it, or to cancel it. From any thread.</summary>
     public bool TryTake() => Interlocked.Exchange(ref _isTaken, 1) == 0;
 }
@@ -25,20 +32,21 @@ internal sealed class CostlyCall(ClientCalls calls, ClientConnection client, Ope
 /// Makes the calls that compute for milliseconds, one at a time, and measures them. On the kernel's workers
 /// they would take as many cores as there are such sockets, and all other streams would wait for one. The
 /// client that has cost least is next; of two that have cost the same, one that has made a quick call. So a
-/// client that was wrongly accused waits for few others. All loops share the thread, which is started when it
+/// client that was wrongly accused waits for few others. Of a client that is not known, its network
+/// speaks. All loops share the thread, which is started when it
 /// is first needed.
 /// </summary>
 /// <param name="options">What the server was told.</param>
 /// <param name="spares">Take over if the system gives no thread.</param>
 internal sealed class CostlyCallThread(HandoffServerOptions options, SpareThreads spares)
-    : ReplaceableThread<PriorityQueue<CostlyCall, (long SpentNs, bool IsUnknown, long Number)>>(
+    : ReplaceableThread<PriorityQueue<CostlyCall, CallRank>>(
         "costly calls", HungWork.Check, MostHung, options, spares)
 {
     /// <summary>Such a call may also wait for a held lock. While as many threads as this hang, the loop makes
     /// the calls itself, as for any other client.</summary>
     private const int MostHung = 64;
 
-    private readonly PriorityQueue<CostlyCall, (long SpentNs, bool IsUnknown, long Number)> _calls = new();
+    private readonly PriorityQueue<CostlyCall, CallRank> _calls = new();
     private long _number;
 
     /// <summary>Would a further call wait for others that hang? From any thread.</summary>
@@ -48,12 +56,12 @@ internal sealed class CostlyCallThread(HandoffServerOptions options, SpareThread
     public void Post(CostlyCall call)
     {
         lock (_calls)
-            _calls.Enqueue(call, (call.Cost.SpentNs, !call.Cost.IsProven, _number++));
+            _calls.Enqueue(call, new CallRank(call.ExpectedNs, !call.Cost.IsProven, -call.Others, _number++));
         Post(_calls);
     }
 
     protected override void Process(
-        PriorityQueue<CostlyCall, (long SpentNs, bool IsUnknown, long Number)> item, Worker worker)
+        PriorityQueue<CostlyCall, CallRank> item, Worker worker)
     {
         CostlyCall? call;
         lock (item)
@@ -67,8 +75,17 @@ internal sealed class CostlyCallThread(HandoffServerOptions options, SpareThread
         worker.BeginCall();
         var begunNs = ThreadTime.OfThisThread();
         var result = call.Calls.Make(call);
-        call.Cost.Add(ThreadTime.OfThisThread() - begunNs);
+        var ns = ThreadTime.OfThisThread() - begunNs;
+        call.Cost.Add(ns);
         worker.EndCall();
-        call.Calls.OnCostlyReturned(call, result);
+        call.Calls.OnCostlyReturned(call, result, ns);
     }
+}
+
+/// <summary>Whose turn it is; the least is first.</summary>
+internal readonly record struct CallRank(long ExpectedNs, bool IsUnknown, int FewerClients, long Number)
+    : IComparable<CallRank>
+{
+    public int CompareTo(CallRank other) => (ExpectedNs, IsUnknown, FewerClients, Number).CompareTo(
+        (other.ExpectedNs, other.IsUnknown, other.FewerClients, other.Number));
 }

@@ -102,6 +102,17 @@ internal static unsafe partial class LinuxNative
         return result;
     }
 
+    /// <summary>Names the network namespace of a socket (SO_NETNS_COOKIE, from 5.14).</summary>
+    /// <returns>0 if the kernel does not tell.</returns>
+    public static ulong GetNetworkCookie(int fd)
+    {
+        ulong cookie = 0;
+        uint length = sizeof(ulong);
+        var result = Result(
+            GetSockOptRaw(fd, SocketConstants.SolSocket, SocketConstants.SoNetNsCookie, &cookie, &length));
+        return result == 0 ? cookie : 0;
+    }
+
     /// <summary>The process that connected, as it was then (unix(7), SO_PEERCRED).</summary>
     /// <returns>0 or a negative errno.</returns>
     public static int GetPeerCredentials(int fd, out PeerCredentials credentials)

@@ -89,6 +89,7 @@ internal static class SocketConstants
     public const int SoSndTimeO = 21;
     public const int SoDomain = 39;
     public const int SoPeekOff = 42;
+    public const int SoNetNsCookie = 71;
 
     /// <summary>6.5.</summary>
     public const int SoPassPidFd = 76;

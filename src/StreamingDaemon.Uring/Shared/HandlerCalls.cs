@@ -11,11 +11,11 @@ internal sealed class HandlerCalls
 
     /// <exception cref="HandoffServerException">The system refuses another thread.</exception>
     public HandlerCalls(IHandoffHandler handler, LoopStatistics statistics, HandoffServerOptions options,
-        SpareThreads spares)
+        ServerThreads threads)
     {
         Handler = handler;
         _statistics = statistics;
-        Thread = new HandlerThread(options, spares);
+        Thread = new HandlerThread(options, threads.Spares, threads.Monitor);
     }
 
     public IHandoffHandler Handler { get; }

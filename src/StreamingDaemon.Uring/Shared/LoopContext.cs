@@ -35,7 +35,7 @@ internal sealed class LoopContext : IDisposable
         try
         {
             Operations = new Operations(CreateRing());
-            Handlers = new HandlerCalls(handler, statistics, options, threads.Spares);
+            Handlers = new HandlerCalls(handler, statistics, options, threads);
         }
         catch
         {

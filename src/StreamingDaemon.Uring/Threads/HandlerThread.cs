@@ -1,3 +1,4 @@
+using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
 
 namespace StreamingDaemon.Uring.Threads;
@@ -6,23 +7,50 @@ namespace StreamingDaemon.Uring.Threads;
 /// The thread that checks each new client's socket and begins every call of the handler. In the thread pool's
 /// queue, a new client's head would wait behind the tokens of all others.
 /// </summary>
+/// <remarks>
+/// A check can compute for long: it sends what the holder of the socket has left in it (TCP_CORK), and each
+/// packet may pass thousands of filters. Sockets of network namespaces whose checks do so go to a second
+/// thread.
+/// </remarks>
 /// <param name="options">What the server was told.</param>
 /// <param name="spares">Take over if the system gives no thread.</param>
-internal sealed class HandlerThread(HandoffServerOptions options, SpareThreads spares)
-    : ReplaceableThread<ClientStream>("handoffs", HungWork.Check, MostHung, options, spares)
+/// <param name="monitor">Watches the second thread, too; null if this is it.</param>
+internal sealed class HandlerThread(HandoffServerOptions options, SpareThreads spares, HangMonitor? monitor)
+    : ReplaceableThread<ClientStream>(
+        monitor is null ? "costly handoffs" : "handoffs", HungWork.Check, MostHung, options, spares)
 {
     /// <summary>Checks that may hang at a time, each on its own thread, and each because another process
     /// holds the client's socket. Beyond them sockets are not checked.</summary>
     private const int MostHung = 16;
 
-    protected override void OnStarted() => SchedulingSlice.ShortenForThisThread();
+    private readonly HandoffServerOptions _serverOptions = options;
+    private readonly SpareThreads _spareThreads = spares;
+    private readonly CheckCosts _costs = new();
+    private volatile HandlerThread? _costly;
+
+    /// <summary>Threads that were left behind, of the second one too. From any thread.</summary>
+    public HungThreads AllHungThreads => HungThreads + (_costly?.HungThreads ?? default);
+
+    protected override void OnStarted()
+    {
+        if (monitor is null)
+            SchedulingSlice.YieldToOthers();
+        else
+            SchedulingSlice.ShortenForThisThread();
+    }
+
+    protected override void OnEnded() => _costly?.End();
 
     protected override void Process(ClientStream item, Worker worker)
     {
+        if (monitor is not null && _costs.MayBeCostly(item.NetworkCookie) && TryPassOn(item))
+            return;
         WakeBatch.Begin();
         try
         {
-            item.Begin(worker, mayWait: Hung < MostHung);
+            var ns = item.Begin(worker, mayWait: Hung < MostHung);
+            if (monitor is not null && ns > 0)
+                _costs.Add(item.NetworkCookie, ns);
         }
         catch (OutOfMemoryException)
         {
@@ -34,6 +62,26 @@ internal sealed class HandlerThread(HandoffServerOptions options, SpareThreads s
         {
             // An answer that is there at once leaves whole: head, events, end.
             WakeBatch.End();
+        }
+    }
+
+    /// <returns>False if the system gives no second thread.</returns>
+    private bool TryPassOn(ClientStream item)
+    {
+        try
+        {
+            if (_costly is null)
+            {
+                _costly = new HandlerThread(_serverOptions, _spareThreads, null);
+                monitor!.Add(_costly);
+            }
+
+            _costly.Post(item);
+            return true;
+        }
+        catch (HandoffServerException)
+        {
+            return false;
         }
     }
 }

@@ -122,4 +122,38 @@ public sealed partial class HostilePeer
         await ReadSomeAsync(browser);
         _held.Add(new HeldLock(far));
     }
+
+    /// <summary>As many surplus descriptors as a message takes, of every kind.</summary>
+    private Task SurplusOfEveryKind()
+    {
+        const int Most = 253; // SCM_MAX_FD
+        var (left, right) = Posix.SocketPair();
+        Hold(Posix.ToSocket(left));
+        int[] kinds = [.. OddClients.All()];
+        int[] surplus = [.. Enumerable.Range(0, Most - 1).Select(i => kinds[i % kinds.Length])];
+        HandOver(s_prompt, [right, .. surplus]);
+        CloseAll([right, .. kinds]);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Hundreds of sockets that only messages in their own queues hold: the kernel's collector looks
+    /// through all of them when a Unix socket is closed. Some of them hold the client as well.</summary>
+    private async Task GarbageOfSockets()
+    {
+        const int Pairs = 500;
+        var (browserFd, client) = Posix.SocketPair();
+        var browser = Posix.ToSocket(browserFd);
+        Hold(browser);
+        for (var i = 0; i < Pairs; i++)
+        {
+            var (left, right) = Posix.SocketPair();
+            Try(() => Posix.SendDescriptors(left, "x"u8, left, right, client));
+            _ = Posix.Close(left);
+            _ = Posix.Close(right);
+        }
+
+        HandOver(s_prompt, client);
+        _ = Posix.Close(client);
+        await ReadSomeAsync(browser);
+    }
 }

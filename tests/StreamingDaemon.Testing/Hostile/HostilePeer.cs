@@ -25,7 +25,8 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(OddData), nameof(OddClient), nameof(OptionSetLater), nameof(DescriptorsFromAUnixClient),
         nameof(LingerWithAnUrgentByte), nameof(LockHeldOfItsEpoll),
         nameof(SignalsForTheDaemon), nameof(SameDescriptor250Times), nameof(SocketsInSockets),
-        nameof(LockHeldOfMultipath),
+        nameof(LockHeldOfMultipath), nameof(PacketsThatCompute), nameof(PacketsThatComputeLater),
+        nameof(SurplusOfEveryKind), nameof(GarbageOfSockets),
     ];
 
     /// <summary>Called before each handoff of an act but its first.</summary>
@@ -56,6 +57,10 @@ public sealed partial class HostilePeer(string socketPath, int type = Posix.Sock
         nameof(SameDescriptor250Times) => SameDescriptor250Times(),
         nameof(SocketsInSockets) => SocketsInSockets(),
         nameof(LockHeldOfMultipath) => LockHeldOfMultipath(),
+        nameof(PacketsThatCompute) => PacketsThatCompute(),
+        nameof(PacketsThatComputeLater) => PacketsThatComputeLater(),
+        nameof(SurplusOfEveryKind) => SurplusOfEveryKind(),
+        nameof(GarbageOfSockets) => GarbageOfSockets(),
         _ => throw new ArgumentException(act),
     };
 

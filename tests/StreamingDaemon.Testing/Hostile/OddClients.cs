@@ -41,6 +41,8 @@ internal static class OddClients
         reset.Dispose();
         foreach (var fd in OfOtherFamilies())
             yield return fd;
+        foreach (var fd in KernelObjects.All())
+            yield return fd;
     }
 
     /// <summary>Sockets of families and protocols that are no clients'; not every kernel has each.</summary>

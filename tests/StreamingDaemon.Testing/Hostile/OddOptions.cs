@@ -27,7 +27,7 @@ internal static class OddOptions
 
     private static readonly Action<Socket, Socket>[] s_changes =
     [
-        (_, server) => Set(server, IpProtoTcp, TcpCork, 1),
+        (_, server) => Cork(server),
         (_, server) => server.SendBufferSize = 1,
         (browser, server) =>
         {
@@ -82,6 +82,9 @@ internal static class OddOptions
             // No such option here, or not for this user.
         }
     }
+
+    /// <summary>What is sent in less than a packet waits.</summary>
+    public static void Cork(Socket socket) => Set(socket, IpProtoTcp, TcpCork, 1);
 
     /// <summary>A filter that drops every packet, also the client's acknowledgements.</summary>
     private static void DropAll(Socket server)

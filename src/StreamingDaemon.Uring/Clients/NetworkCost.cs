@@ -1,0 +1,75 @@
+namespace StreamingDaemon.Uring.Clients;
+
+/// <summary>
+/// What is known of the CPU time that calls on the sockets of one network namespace take. Who may make a
+/// namespace decides what each of its packets costs: what one of its sockets has shown, the others can do
+/// too. Loop-owned.
+/// </summary>
+internal sealed class NetworkCost(ulong cookie)
+{
+    /// <summary>From that much on, another thread makes all calls. Less may be the packets of others: a
+    /// thread that sends also handles those that wait on its core.</summary>
+    private const long AccusedFromNs = 40_000_000;
+
+    private const long BelievedBelowNs = 5_000_000;
+
+    /// <summary>With <see cref="ForgottenNsPerMs"/>, a network is believed again after 20 s.</summary>
+    private const long MostNs = 200_000_000;
+
+    /// <summary>So quick calls in between, however many, are no way around it.</summary>
+    private const long ForgottenNsPerMs = 10_000;
+
+    private long _spentNs;
+    private long _atMs;
+    private bool _isAccused;
+    private long _provenIn;
+    private long _cautiousUntilMs;
+
+    /// <summary>SO_NETNS_COOKIE, or 0 if the kernel has none.</summary>
+    public ulong Cookie => cookie;
+
+    /// <summary>Clients that are served.</summary>
+    public int Clients { get; set; }
+
+    /// <summary>A call on one of its sockets was quick, at some time.</summary>
+    public bool IsProven => _provenIn > 0;
+
+    /// <summary>CPU time of its costly calls of late.</summary>
+    public long SpentNs => _spentNs;
+
+    /// <summary>Was a call quick since the loop last met a costly one?</summary>
+    public bool IsProvenIn(long alert) => _provenIn == alert;
+
+    /// <summary>Do its calls cost too much for the loop?</summary>
+    public bool IsAccused(long nowMs)
+    {
+        if (_spentNs == 0)
+            return false;
+        Forget(nowMs);
+        if (_spentNs >= AccusedFromNs)
+            _isAccused = true;
+        else if (_spentNs < BelievedBelowNs)
+            _isAccused = false;
+        return _isAccused;
+    }
+
+    /// <summary>Has the loop just met one of its sockets whose call was costly?</summary>
+    public bool IsCautious(long nowMs) => nowMs < _cautiousUntilMs;
+
+    /// <summary>The loop met one: the next socket of which nothing is known may be as costly.</summary>
+    public void BeCautiousUntil(long atMs) => _cautiousUntilMs = atMs;
+
+    public void AddQuick(long alert) => _provenIn = alert;
+
+    public void AddCostly(long ns, long nowMs)
+    {
+        Forget(nowMs);
+        _spentNs = Math.Min(MostNs, _spentNs + ns);
+    }
+
+    private void Forget(long nowMs)
+    {
+        _spentNs = Math.Max(0, _spentNs - (Math.Max(0, nowMs - _atMs) * ForgottenNsPerMs));
+        _atMs = nowMs;
+    }
+}
