@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -60,8 +61,12 @@ static int receive_descriptor(int over)
 static void supervise(int listener, const char *trigger, int error)
 {
     while (1) {
+        struct pollfd wait = {.fd = listener, .events = POLLIN};
         struct seccomp_notif call = {0};
         struct seccomp_notif_resp answer = {0};
+        /* POLLHUP: the command has ended, and from now on the receive below returns at once. */
+        if (poll(&wait, 1, -1) > 0 && wait.revents & POLLHUP)
+            return;
         if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call)) {
             if (errno == EINTR || errno == ENOENT)
                 continue;
