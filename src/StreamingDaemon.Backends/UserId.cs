@@ -5,8 +5,8 @@ namespace StreamingDaemon.Backends;
 /// <summary>The application's user: an integer, any other text, or none. 0 is a user too.</summary>
 public readonly record struct UserId
 {
-    /// <summary>Stands in the place of a text if the user is an integer: a flag beside it would take eight
-    /// bytes of each stream.</summary>
+    /// <summary>Takes the text's place if the user is an integer. A flag of its own would take eight bytes in
+    /// each stream.</summary>
     private static readonly string s_number = new('0', 1);
 
     private readonly string? _text;

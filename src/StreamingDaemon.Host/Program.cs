@@ -4,7 +4,7 @@ using StreamingDaemon.Host.Configuration;
 using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Uring;
 
-// Before everything else: the child's parent waits for one file.
+// A child does this before everything else: its parent waits for the answer.
 if (args is [FileProcess.Argument, .. var question])
     return FileProcess.Serve(question);
 AppDomain.CurrentDomain.UnhandledException += LastWords.OnUnhandled;

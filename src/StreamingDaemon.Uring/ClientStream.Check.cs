@@ -24,14 +24,14 @@ public sealed partial class ClientStream
 
     private int _check;
 
-    /// <summary>Names the network namespace of its socket; 0 if the kernel does not tell.</summary>
+    /// <summary>The number of its socket's network namespace; 0 if the kernel does not tell.</summary>
     internal ulong NetworkCookie { get; set; }
 
     /// <summary>Checks the socket and calls the handler. On the handler's thread.</summary>
     /// <param name="worker">The thread, which may be replaced during the check.</param>
     /// <param name="mayWait">False if too many threads hang in checks already: then the socket is left
     /// unchanged.</param>
-    /// <returns>CPU time of the check, nanoseconds; 0 if there was none.</returns>
+    /// <returns>CPU time of the check, nanoseconds; 0 if there was no check.</returns>
     internal long Begin(ReplaceableThread<ClientStream>.Worker worker, bool mayWait)
     {
         if (!TryBeginCheck())

@@ -77,7 +77,7 @@ public sealed partial class HandoffServer
         }
         catch (HandoffServerException)
         {
-            // No thread is available: the loop makes the calls itself until a look finds one.
+            // No thread is available: the loop makes the calls itself, until a later look gets one.
             loop.Clients.Calls.Measure(null);
         }
     }

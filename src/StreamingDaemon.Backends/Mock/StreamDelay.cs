@@ -16,7 +16,7 @@ internal sealed class StreamDelay : IValueTaskSource, IThreadPoolWorkItem, IDisp
     private readonly DelayWheel _wheel;
     private readonly CancellationToken _cancellationToken;
 
-    // As an object: few streams have one, and the struct would take sixteen bytes of each.
+    // An object: few streams have one, and the struct would take sixteen bytes in every stream.
     private StrongBox<CancellationTokenRegistration>? _registration;
     private ManualResetValueTaskSourceCore<bool> _source;
 

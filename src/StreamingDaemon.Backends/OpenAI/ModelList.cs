@@ -33,7 +33,7 @@ internal sealed record ModelList(IReadOnlyList<string> Ids, IReadOnlyCollection<
         }
         catch (Exception exception) when (UpstreamFailures.IsUpstreams(exception))
         {
-            // Also if the time for all of it is up: what was found before still counts.
+            // Also if the time for the whole check is up: what was found before still counts.
             return None;
         }
     }

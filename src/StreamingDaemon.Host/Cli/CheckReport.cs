@@ -12,7 +12,7 @@ internal static class CheckReport
 {
     private const int MaxName = 60;
 
-    /// <summary>More than any sentence of the daemon has, with two paths in it.</summary>
+    /// <summary>Longer than any sentence of the daemon, even with two paths in it.</summary>
     private const int MaxDetail = 10_000;
 
     /// <summary>Findings for an unusable configuration: nothing else can be tested.</summary>
@@ -43,7 +43,7 @@ internal static class CheckReport
         return results;
     }
 
-    /// <summary>A defect is a finding too: the rest of the report is still worth reading.</summary>
+    /// <summary>A backend's defect is a finding too: the rest of the report is still worth reading.</summary>
     private static async Task<IEnumerable<CheckResult>> OfUpstreamAsync(
         BackendDescriptor kind, object settings, CancellationToken cancellationToken)
     {
@@ -56,7 +56,7 @@ internal static class CheckReport
         {
             // The exception's message may quote the upstream, or the key.
             return [new CheckResult("upstream", CheckStatus.Failed,
-                $"backend {kind.Name} cannot be asked; please report this fault ({e.GetType().Name})")];
+                $"backend {kind.Name} fails in this test; please report this fault ({e.GetType().Name})")];
         }
     }
 
@@ -75,7 +75,7 @@ internal static class CheckReport
             WriteTable(output, all[0], all[1], all[2]);
     }
 
-    /// <summary>Some of the text is from servers: one line each, of bounded length.</summary>
+    /// <summary>Some texts are from servers: each becomes one line of bounded length.</summary>
     private static List<CheckResult> Shown(IReadOnlyList<CheckResult> results) => [.. results.Select(
         result => result with
         {

@@ -165,7 +165,7 @@ internal static class CommandLine
     {
         try
         {
-            // It may quote a path or a server.
+            // The problem may quote a path or a server.
             error.WriteLine($"{ProgramName}: {PrintedText.Harmless(problem)}");
         }
         catch (Exception e) when (LastWords.Explain(e) is not null)

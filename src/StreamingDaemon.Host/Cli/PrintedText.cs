@@ -13,8 +13,8 @@ internal static class PrintedText
     /// <summary>Unchanged for a file or a pipe; without control characters for a terminal.</summary>
     public static string ForOutput(string text) => Console.IsOutputRedirected ? text : Harmless(text);
 
-    /// <summary>A sentence that contains text from others: one line, of bounded length, which changes no
-    /// direction of writing.</summary>
+    /// <summary>Makes a sentence with text from others safe to print: one line of bounded length, without
+    /// characters that change the direction of writing.</summary>
     public static string Sentence(string text, int most = MaxSentence)
     {
         var line = Harmless(text.Length <= most ? text : text[..most] + "…").ReplaceLineEndings(" ");

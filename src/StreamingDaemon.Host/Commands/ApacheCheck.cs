@@ -18,7 +18,7 @@ internal sealed class ApacheCheck(HttpClient client, Uri address)
 
     private const int MostText = 1000;
 
-    /// <summary>More than doctor.php looks at.</summary>
+    /// <summary>More than the checks of doctor.php.</summary>
     private const int MostChecks = 100;
 
     private readonly List<CheckResult> _results = [];

@@ -3,14 +3,14 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
-/// Asks about a file in a short-lived child process. A thread whose call never returns, even after SIGKILL,
-/// would keep this process from disappearing; so it is in the child, and the child is left behind.
+/// Asks about a file in a short-lived child process. A call that never returns, even after SIGKILL, would
+/// keep this process from disappearing. So the child makes the call, and is left behind if it hangs.
 /// </summary>
 /// <remarks>The child is this program again, and runs <see cref="Serve"/>. If the system gives no child (the
 /// seccomp profile allows none), the caller makes the call itself.</remarks>
 internal static unsafe partial class FileProcess
 {
-    /// <summary>The first argument of the child. For nobody else.</summary>
+    /// <summary>The first argument of the child. Users never pass it.</summary>
     public const string Argument = "file-for-parent";
 
     private const string Program = "/proc/self/exe";
@@ -58,20 +58,20 @@ internal static unsafe partial class FileProcess
     private static partial int Spawn(int* pid, string path, byte* actions, void* attributes,
         nint* arguments, nint* environment);
 
-    /// <summary>From now on this process may start itself as a child. Call it in Main.</summary>
+    /// <summary>Allows this process to start itself as a child. Call it in Main.</summary>
     public static void Enable()
     {
         var first = Environment.GetCommandLineArgs()[0];
-        // With a JIT, the program is dotnet and its first argument this assembly.
+        // With a JIT, the program is dotnet, and its first argument is this assembly.
         s_command = first.EndsWith(".dll", StringComparison.Ordinal)
             ? ["dotnet", Path.GetFullPath(first)] : ["streaming-daemon"];
     }
 
-    /// <summary>Whether the path is one to ask a child about.</summary>
+    /// <summary>Whether a child should make the calls on this path.</summary>
     public static bool IsFor(string path) => s_command is not null && StubbornMounts.Hold(path);
 
     /// <summary>In the child: answers on standard output.</summary>
-    /// <returns>The exit code; other than 0 is no answer.</returns>
+    /// <returns>The exit code. If it is not 0, there is no answer.</returns>
     public static int Serve(ReadOnlySpan<string> arguments)
     {
         if (arguments is not [var question, var path]
@@ -137,7 +137,7 @@ internal static unsafe partial class FileProcess
             return 0;
         try
         {
-            // It holds neither a client's socket nor anybody's pipe: the child may stay for long.
+            // The child may stay for long, so it gets no client's socket and only its own pipe.
             if (AddOpen(actions, 0, "/dev/null", ReadWrite, 0) != 0 || AddDuplicate(actions, output, 1) != 0
                 || AddDuplicate(actions, 0, 2) != 0 || AddCloseFrom(actions, 3) != 0)
             {
@@ -161,7 +161,7 @@ internal static unsafe partial class FileProcess
         }
     }
 
-    /// <summary>Strings of C, with the null pointer at the end.</summary>
+    /// <summary>C strings, with a null pointer after the last.</summary>
     private readonly struct Strings(IEnumerable<string> texts)
     {
         public nint[] Pointers { get; } = [.. texts.Select(Marshal.StringToCoTaskMemUTF8), 0];

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace StreamingDaemon.Host.Configuration;
 
-/// <summary>What one process asks another about a file (<see cref="FileProcess"/>), and the bytes of the
+/// <summary>What a process asks its child about a file (<see cref="FileProcess"/>), and the bytes of each
 /// answer.</summary>
 internal static class FileQuestion
 {
@@ -15,7 +15,7 @@ internal static class FileQuestion
     private const byte No = 0;
     private const byte Yes = 1;
 
-    /// <returns>Null if it is no such question.</returns>
+    /// <returns>Null if the question is unknown.</returns>
     public static byte[]? Answer(string question, string path) => question switch
     {
         Exists => [RegularFile.Exists(path) ? Yes : No],

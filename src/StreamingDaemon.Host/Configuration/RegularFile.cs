@@ -4,7 +4,7 @@ namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
 /// Reads a configuration file if it is a regular file. A FIFO, a device or an endless file in its place is
-/// reported and not read. A file whose server may keep this process from ending is read by another process.
+/// reported and not read. If a file's server may keep this process from ending, a child process reads it.
 /// </summary>
 internal static unsafe partial class RegularFile
 {
@@ -113,8 +113,8 @@ internal static unsafe partial class RegularFile
         }
     }
 
-    /// <returns>Null if the call is to be made here: its thread can be ended, or there is no other
-    /// process.</returns>
+    /// <returns>Null if this process has to make the call: its thread can be ended, or there is no
+    /// child.</returns>
     private static byte[]? TryAskOther(string question, string path) =>
         path.Length > 0 && FileProcess.IsFor(path) ? FileProcess.Ask(question, path) : null;
 

@@ -4,12 +4,12 @@ namespace StreamingDaemon.Host.Configuration;
 
 /// <summary>
 /// Finds out which paths are on a file system whose server may keep a call for ever, even from SIGKILL.
-/// Nothing on such a file system is touched for it.
+/// It touches nothing on such a file system.
 /// </summary>
 /// <remarks>
 /// FUSE and virtiofs wait uninterruptibly once the server has taken the request (fs/fuse/dev.c,
-/// request_wait_answer), 9P while it cancels one. NFS, SMB and Ceph wait killably: their threads end with the
-/// process.
+/// request_wait_answer). 9P does so while it cancels a request. NFS, SMB and Ceph wait killably: their
+/// threads end with the process.
 /// </remarks>
 internal static class StubbornMounts
 {
@@ -32,9 +32,9 @@ internal static class StubbornMounts
         }
     }
 
-    /// <summary>The mount points that hide or hold something stubborn: empty on most machines.</summary>
+    /// <summary>All mount points, if one of them is stubborn. Empty otherwise, as on most machines.</summary>
     /// <param name="text">The content of /proc/self/mountinfo, see proc_pid_mountinfo(5).</param>
-    /// <returns>By mount point; the last mount at a point hides those before it.</returns>
+    /// <returns>Whether each is stubborn. The last mount at a point hides those before it.</returns>
     internal static Dictionary<string, bool> Read(string text)
     {
         var mounts = new Dictionary<string, bool>(StringComparer.Ordinal);
@@ -61,7 +61,7 @@ internal static class StubbornMounts
         Push(left, Path.Combine(Environment.CurrentDirectory, path));
         var reached = "/";
         var isStubborn = mounts.GetValueOrDefault(reached);
-        // The mount that each directory on the way is on, for "..".
+        // The directories on the way, and whether the mount of each is stubborn: for "..".
         var above = new Stack<(string Path, bool IsStubborn)>();
         for (var links = 0; !isStubborn && left.TryPop(out var name);)
         {

@@ -78,8 +78,8 @@ internal sealed class CallRunner
             call.Report(result, await EndAsync(call, result, null).ConfigureAwait(false));
     }
 
-    /// <summary>Waits for a worker slot, and calls the backend. Only with a limit: otherwise its awaiter
-    /// would take memory in each stream.</summary>
+    /// <summary>Waits for a worker slot, and calls the backend. Used only if there is a limit: its awaiter
+    /// takes memory in each stream.</summary>
     private async Task<BackendResult> CallWithWorkerAsync(UpstreamCall call)
     {
         call.Worker = await _workers.EnterAsync(call.Cancelled).ConfigureAwait(false);

@@ -38,7 +38,7 @@ internal readonly unsafe struct ClientCall(OperationKind kind, int fd, byte* byt
 /// <param name="Kind">What call.</param>
 /// <param name="Result">Its result.</param>
 /// <param name="Ns">CPU time that it took, or 0 if that was not measured.</param>
-/// <param name="EndsClient">Nobody may make it: its client ends.</param>
+/// <param name="EndsClient">True if no thread may make the call, so its client ends.</param>
 internal readonly record struct ReturnedCall(
     ClientConnection Client, OperationKind Kind, int Result, long Ns = 0, bool EndsClient = false);
 

@@ -5,30 +5,31 @@ using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Clients;
 
-// Once a call computes for long, all calls are measured for a while: that is an alert. Another thread then
-// makes the calls of the clients that were found, and those on sockets of every network namespace that has
-// not made a quick call since the loop last met a costly one. So the loop meets one costly call, and not one
-// from each socket that is handed over. Outside an alert, only the first calls of a new network are measured.
+// A call that computes for long begins an alert: for a while, all calls are measured. Another thread then
+// makes the calls of the clients that were found to be costly. It also makes the calls of a network namespace
+// that made no quick call since the loop last met a costly one. So the loop meets one costly call, and not
+// one for each socket that is handed over. Outside an alert, only the first calls of a new network are
+// measured.
 internal sealed unsafe partial class ClientCalls
 {
     /// <summary>How long calls are measured after a costly one.</summary>
     private const int MeasuresForMs = 10_000;
 
-    /// <summary>How long after a costly call by the loop the other thread also makes the calls of clients of
-    /// the same network that are not known yet: one turn of the loop may make hundreds.</summary>
+    /// <summary>How long the other thread also makes the calls of the network's unproven clients, after the
+    /// loop met a costly call there: one turn of the loop may make hundreds of calls.</summary>
     private const int CautiousForMs = 50;
 
     /// <summary>A worker's call that takes longer computes, or has waited for a lock or a core: the client's
     /// next call is measured.</summary>
     private const int SuspectMs = 10;
 
-    /// <summary>CPU time of a call that begins an alert by itself. The first call of a process also loads
-    /// code: less is left to <see cref="CostWatch"/>, which looks at several.</summary>
+    /// <summary>One call with this CPU time begins an alert. The first call of a process also loads code, so
+    /// cheaper calls are left to <see cref="CostWatch"/>, which judges several together.</summary>
     private const long AlarmingNs = 5_000_000;
 
     private readonly Networks _networks = new();
 
-    /// <summary>Calls for the other thread, which is not started yet.</summary>
+    /// <summary>Calls that wait until the other thread is started.</summary>
     private readonly Queue<CostlyCall> _held = new();
 
     private volatile CostlyCallThread? _costlyThread;
@@ -37,11 +38,11 @@ internal sealed unsafe partial class ClientCalls
     private volatile bool _hasNoThread;
     private long _measuresUntilMs;
 
-    /// <summary>Raised when the loop meets a costly call, and when an alert ends: what was known of networks
-    /// no longer counts.</summary>
+    /// <summary>Increased when the loop meets a costly call, and when an alert ends. A network's earlier
+    /// quick calls then no longer count.</summary>
     private long _alert = 1;
 
-    /// <summary>Is there a call for the other thread, which is not started yet? From any thread.</summary>
+    /// <summary>Does a call wait until the other thread is started? From any thread.</summary>
     private bool LooksCostly => _hasSuspects && _costlyThread is null;
 
     /// <summary>Measures calls for a while, and has the given thread make the costly ones. From any thread.
@@ -53,7 +54,7 @@ internal sealed unsafe partial class ClientCalls
         _costlyThread = thread;
         if (thread is not null)
             ExtendMeasuring();
-        // It may hold calls for the thread.
+        // The loop may hold calls for the thread.
         _loop.Mailbox.Wake();
     }
 
@@ -100,7 +101,7 @@ internal sealed unsafe partial class ClientCalls
         return true;
     }
 
-    /// <summary>Its call waits for its turn, and those before it hang: takes it back.</summary>
+    /// <summary>Takes the client's call back, if it waits and all threads of costly calls hang.</summary>
     public void RescueCostly(ClientConnection client)
     {
         if (_costlyThread is { IsFull: true } && client.CostlyCall is { } call && call.TryTake())
@@ -117,7 +118,7 @@ internal sealed unsafe partial class ClientCalls
             return false;
         if (!MayBeCostly(client))
         {
-            // Not measured any more.
+            // Nothing speaks against it: its calls are no longer measured.
             if (!_measures && client.Cost is { IsClean: true } && client.Network!.IsProven)
                 client.Cost = null;
             return false;
@@ -153,8 +154,8 @@ internal sealed unsafe partial class ClientCalls
             || (cost is not { IsProven: true } && network.IsCautious(_loop.NowMs)));
     }
 
-    /// <summary>As many threads as may hang, hang. A kernel's worker makes the call of a client against which
-    /// nothing speaks. Those that compute would take all cores there: they end.</summary>
+    /// <summary>All threads that may hang do hang. If nothing speaks against the client, a kernel's worker
+    /// makes its call. Otherwise the client ends: on workers, such calls would take all cores.</summary>
     private void MakeElsewhere(ClientConnection client, OperationKind kind)
     {
         if (client.Cost!.IsClean && !client.Network!.IsAccused(_loop.NowMs))
@@ -163,7 +164,7 @@ internal sealed unsafe partial class ClientCalls
             _returned.Enqueue(new ReturnedCall(client, kind, -Errno.Canceled, EndsClient: true));
     }
 
-    /// <summary>Once a turn: the thread for which these calls wait was started, or there is none.</summary>
+    /// <summary>Once a turn: posts the held calls, or makes them if the system gives no thread.</summary>
     private void PostHeld()
     {
         if (_held.Count == 0 || (_costlyThread is null && !_hasNoThread))

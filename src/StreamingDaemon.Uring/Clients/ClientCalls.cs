@@ -13,8 +13,8 @@ namespace StreamingDaemon.Uring.Clients;
 /// hold that lock for ever: a send from memory that faults does. Each is a system call of its own, so that
 /// it is known which one hangs. None is part of an enter, which would hang with its whole batch. A thread
 /// that hangs in one, or computes in it, is replaced. For a while after that, the kernel's workers make these
-/// calls (IOSQE_ASYNC): they cost more, but a hang harms only its own client. Calls that are known to compute
-/// for long, or may do so, are made by <see cref="CostlyCallThread"/>.
+/// calls (IOSQE_ASYNC): they cost more, but a hang harms only its own client.
+/// <see cref="CostlyCallThread"/> makes the calls that compute for long, or may do so.
 /// </summary>
 internal sealed unsafe partial class ClientCalls : IHangWatched
 {
@@ -163,7 +163,7 @@ internal sealed unsafe partial class ClientCalls : IHangWatched
         if (!mayUseWorkers)
             return true;
         UseWorkers();
-        // It may compute, and the next as well: workers would make those all at once.
+        // The call may compute, and so may the next ones: workers would make those all at once.
         BeginAlert();
         return true;
     }

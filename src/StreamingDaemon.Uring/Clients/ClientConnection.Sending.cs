@@ -246,7 +246,7 @@ internal sealed unsafe partial class ClientConnection
         var isAsked = LinuxNative.GetSockOpt(Fd, SolSocket, SoProtocol, out var protocol) == 0
             && protocol != IpProtoMpTcp;
         var unsent = isAsked ? LinuxNative.GetUnsentBytes(Fd) : -1;
-        // The first look takes the starting value, and does not count.
+        // The first look only takes the starting value, and starts the clock.
         if (_unsentInKernel < 0 || (unsent >= 0 && unsent < _unsentInKernel))
             _progressMs = _loop.NowMs;
         _unsentInKernel = Math.Max(0, unsent);

@@ -33,10 +33,10 @@ internal sealed class ClientCost
     /// <summary>One of its calls was quick. From any thread.</summary>
     public bool IsProven { get; private set; }
 
-    /// <summary>The time of one of its calls is known. From any thread.</summary>
+    /// <summary>One of its calls was measured. From any thread.</summary>
     public bool IsMeasured { get; private set; }
 
-    /// <summary>Nothing speaks against it. Then its calls need not be measured.</summary>
+    /// <summary>Nothing speaks against it, so its calls need not be measured.</summary>
     public bool IsClean => !IsAccused && SpentNs == 0 && Ns == 0;
 
     /// <summary>When a worker was given its call, ms of the loop's clock. Loop-owned.</summary>

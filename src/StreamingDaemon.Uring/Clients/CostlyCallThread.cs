@@ -17,11 +17,12 @@ internal sealed class CostlyCall(ClientCalls calls, ClientConnection client, Ope
 
     public ClientCost Cost { get; } = client.Cost!;
 
-    /// <summary>What it may cost: what its client's calls have, or those of the same network.</summary>
+    /// <summary>What it may cost: as much as its client's earlier calls did. If none of those was measured,
+    /// as much as those of its network.</summary>
     public long ExpectedNs { get; } = client.Cost!.IsMeasured ? client.Cost.SpentNs : client.Network!.SpentNs;
 
-    /// <summary>The network that most clients are in is next: of two that are not known, that of a site.
-    /// </summary>
+    /// <summary>Clients of its network. Of two networks that are not known, the one with more clients is
+    /// next: it is likely the site's.</summary>
     public int Others { get; } = client.Network!.Clients;
 
     /// <summary>Takes the right to make it, or to cancel it. From any thread.</summary>
@@ -32,9 +33,8 @@ internal sealed class CostlyCall(ClientCalls calls, ClientConnection client, Ope
 /// Makes the calls that compute for milliseconds, one at a time, and measures them. On the kernel's workers
 /// they would take as many cores as there are such sockets, and all other streams would wait for one. The
 /// client that has cost least is next; of two that have cost the same, one that has made a quick call. So a
-/// client that was wrongly accused waits for few others. Of a client that is not known, its network
-/// speaks. All loops share the thread, which is started when it
-/// is first needed.
+/// client that was wrongly accused waits for few others. If no call of a client was measured yet, the cost of
+/// its network counts. All loops share the thread, which is started when it is first needed.
 /// </summary>
 /// <param name="options">What the server was told.</param>
 /// <param name="spares">Take over if the system gives no thread.</param>
@@ -42,8 +42,8 @@ internal sealed class CostlyCallThread(HandoffServerOptions options, SpareThread
     : ReplaceableThread<PriorityQueue<CostlyCall, CallRank>>(
         "costly calls", HungWork.Check, MostHung, options, spares)
 {
-    /// <summary>Such a call may also wait for a held lock. While as many threads as this hang, the loop makes
-    /// the calls itself, as for any other client.</summary>
+    /// <summary>Such a call may also wait for a held lock. While this many threads hang, no call is left to
+    /// them: a kernel's worker makes it, or its client ends.</summary>
     private const int MostHung = 64;
 
     private readonly PriorityQueue<CostlyCall, CallRank> _calls = new();
@@ -82,7 +82,7 @@ internal sealed class CostlyCallThread(HandoffServerOptions options, SpareThread
     }
 }
 
-/// <summary>Whose turn it is; the least is first.</summary>
+/// <summary>Orders the calls that wait: the one with the lowest rank is next.</summary>
 internal readonly record struct CallRank(long ExpectedNs, bool IsUnknown, int FewerClients, long Number)
     : IComparable<CallRank>
 {

@@ -1,14 +1,14 @@
 namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>
-/// What is known of the CPU time that calls on the sockets of one network namespace take. Who may make a
-/// namespace decides what each of its packets costs: what one of its sockets has shown, the others can do
-/// too. Loop-owned.
+/// What is known of the CPU time that calls on the sockets of one network namespace take. The process that
+/// made the namespace decides what each of its packets costs. So what one of its sockets costs, the others
+/// can cost too. Loop-owned.
 /// </summary>
 internal sealed class NetworkCost(ulong cookie)
 {
-    /// <summary>From that much on, another thread makes all calls. Less may be the packets of others: a
-    /// thread that sends also handles those that wait on its core.</summary>
+    /// <summary>From this much on, another thread makes all calls. Less may come from packets of others: a
+    /// thread that sends also handles the packets that wait on its core.</summary>
     private const long AccusedFromNs = 40_000_000;
 
     private const long BelievedBelowNs = 5_000_000;
@@ -16,7 +16,7 @@ internal sealed class NetworkCost(ulong cookie)
     /// <summary>With <see cref="ForgottenNsPerMs"/>, a network is believed again after 20 s.</summary>
     private const long MostNs = 200_000_000;
 
-    /// <summary>So quick calls in between, however many, are no way around it.</summary>
+    /// <summary>Only time lowers the cost: quick calls in between, however many, do not.</summary>
     private const long ForgottenNsPerMs = 10_000;
 
     private long _spentNs;
@@ -31,13 +31,13 @@ internal sealed class NetworkCost(ulong cookie)
     /// <summary>Clients that are served.</summary>
     public int Clients { get; set; }
 
-    /// <summary>A call on one of its sockets was quick, at some time.</summary>
+    /// <summary>Some call on one of its sockets was quick.</summary>
     public bool IsProven => _provenIn > 0;
 
-    /// <summary>CPU time of its costly calls of late.</summary>
+    /// <summary>CPU time of its recent costly calls.</summary>
     public long SpentNs => _spentNs;
 
-    /// <summary>Was a call quick since the loop last met a costly one?</summary>
+    /// <summary>Was one of its calls quick since the loop last met a costly one?</summary>
     public bool IsProvenIn(long alert) => _provenIn == alert;
 
     /// <summary>Do its calls cost too much for the loop?</summary>
@@ -53,10 +53,10 @@ internal sealed class NetworkCost(ulong cookie)
         return _isAccused;
     }
 
-    /// <summary>Has the loop just met one of its sockets whose call was costly?</summary>
+    /// <summary>Did the loop meet a costly call of this network a moment ago?</summary>
     public bool IsCautious(long nowMs) => nowMs < _cautiousUntilMs;
 
-    /// <summary>The loop met one: the next socket of which nothing is known may be as costly.</summary>
+    /// <summary>The loop met a costly call. The next unproven socket may be as costly.</summary>
     public void BeCautiousUntil(long atMs) => _cautiousUntilMs = atMs;
 
     public void AddQuick(long alert) => _provenIn = alert;

@@ -5,7 +5,7 @@ namespace StreamingDaemon.Uring.Clients;
 /// <summary>The network namespaces of one loop's clients. Loop-owned.</summary>
 internal sealed class Networks
 {
-    /// <summary>Namespaces without a client that stay known: usually there is one, Apache's.</summary>
+    /// <summary>How many namespaces without a client stay known. Usually it is one, Apache's.</summary>
     private const int MostIdle = 64;
 
     private readonly Dictionary<ulong, NetworkCost> _networks = [];
@@ -34,7 +34,7 @@ internal sealed class Networks
     {
         if (--network.Clients > 0)
             return;
-        // One that cost something begins anew as one that is not known.
+        // A namespace that cost something is forgotten: if it returns, its calls are measured again.
         if (_idle < MostIdle && network is { IsProven: true, SpentNs: 0 })
             _idle++;
         else

@@ -102,7 +102,7 @@ internal static unsafe partial class LinuxNative
         return result;
     }
 
-    /// <summary>Names the network namespace of a socket (SO_NETNS_COOKIE, from 5.14).</summary>
+    /// <summary>The number of a socket's network namespace (SO_NETNS_COOKIE, from 5.14).</summary>
     /// <returns>0 if the kernel does not tell.</returns>
     public static ulong GetNetworkCookie(int fd)
     {

@@ -2,19 +2,19 @@ using StreamingDaemon.Uring.Clients;
 
 namespace StreamingDaemon.Uring.Threads;
 
-/// <summary>What checks of new sockets cost, by network namespace.</summary>
+/// <summary>What the checks of new sockets cost, by network namespace.</summary>
 internal sealed class CheckCosts
 {
-    /// <summary>How long after a costly check a namespace that is not known counts as costly.</summary>
+    /// <summary>How long after any costly check a namespace that is not known counts as costly.</summary>
     private const int CautiousForMs = 1_000;
 
-    /// <summary>How long a namespace counts as costly after its last costly check: what its later ones cost
-    /// is not known.</summary>
+    /// <summary>How long a namespace counts as costly after its last costly check. The second thread makes
+    /// its later checks, and does not measure them.</summary>
     private const int CostlyForMs = 10_000;
 
     private const int MostKnown = 256;
 
-    /// <summary>One costly check proves nothing: it may be the packets of others that wait on the
+    /// <summary>One costly check proves nothing: its thread also handles packets of others that wait on its
     /// core.</summary>
     private const int CostlyInARow = 2;
 
@@ -26,7 +26,7 @@ internal sealed class CheckCosts
     {
         lock (_gate)
         {
-            // Read only if something was costly.
+            // The clock is read only if some check was costly.
             if (_cautiousUntilMs == 0)
                 return false;
             var nowMs = Environment.TickCount64;
@@ -41,7 +41,7 @@ internal sealed class CheckCosts
         }
     }
 
-    /// <summary>A check has taken so much CPU time. From any thread: one that was replaced may still return.
+    /// <summary>A check took this much CPU time. From any thread: one that was replaced may still return.
     /// </summary>
     public void Add(ulong network, long ns)
     {

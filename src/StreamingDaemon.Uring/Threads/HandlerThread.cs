@@ -8,13 +8,13 @@ namespace StreamingDaemon.Uring.Threads;
 /// queue, a new client's head would wait behind the tokens of all others.
 /// </summary>
 /// <remarks>
-/// A check can compute for long: it sends what the holder of the socket has left in it (TCP_CORK), and each
-/// packet may pass thousands of filters. Sockets of network namespaces whose checks do so go to a second
-/// thread.
+/// A check can compute for long: it sends what the holder of the socket left in it (TCP_CORK), and each
+/// packet may pass thousands of filters. If the checks of a network namespace do so, a second thread makes
+/// them.
 /// </remarks>
 /// <param name="options">What the server was told.</param>
 /// <param name="spares">Take over if the system gives no thread.</param>
-/// <param name="monitor">Watches the second thread, too; null if this is it.</param>
+/// <param name="monitor">Watches the second thread too; null if this is the second thread.</param>
 internal sealed class HandlerThread(HandoffServerOptions options, SpareThreads spares, HangMonitor? monitor)
     : ReplaceableThread<ClientStream>(
         monitor is null ? "costly handoffs" : "handoffs", HungWork.Check, MostHung, options, spares)
@@ -28,7 +28,7 @@ internal sealed class HandlerThread(HandoffServerOptions options, SpareThreads s
     private readonly CheckCosts _costs = new();
     private volatile HandlerThread? _costly;
 
-    /// <summary>Threads that were left behind, of the second one too. From any thread.</summary>
+    /// <summary>Threads left behind by this thread and by the second one. From any thread.</summary>
     public HungThreads AllHungThreads => HungThreads + (_costly?.HungThreads ?? default);
 
     protected override void OnStarted()

@@ -124,7 +124,7 @@ internal static class RedisDiagnosis
         return Refusal(echo, password.Password);
     }
 
-    /// <returns>Null if it is none. The password is not repeated, even if the server does so.</returns>
+    /// <returns>Null if the reply is no refusal. Never the password, even if the server repeats it.</returns>
     private static string? Refusal(string reply, string? password)
     {
         if (reply is not ['-', .. var error])
