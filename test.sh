@@ -238,7 +238,7 @@ if [ $aot -eq 0 ]; then
   finish
 fi
 
-# Waits until the binary is published. Fails if it could not be.
+# Waits until the binary is published. Fails if publishing failed.
 has_binary() {
   until [ -e "$work/released" ]; do sleep 1; done
   export DAEMON_UNDER_TEST=$published/streaming-daemon
@@ -263,7 +263,7 @@ chat_page_lane() { has_binary && run_tests StreamingDaemon.ChatPageTests "$chat_
 docs_lane() { has_binary && run_tests StreamingDaemon.DocsTests "$docs_tests"; }
 # These tests wait more than they compute, and compare gaps with those of the same machine a moment before.
 others_lane() { has_binary && run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No; }
-# Half of the time the tests wait, so three places keep two cores busy.
+# The tests wait half of their time, so three lanes keep two cores busy.
 side_by_side 3 release_lane ring_lane other_lane profile_lane deploy_lane vm_lane others_lane docs_lane apache_lane \
   chat_page_lane
 [ -e "$work/unpublished" ] && fail "Native AOT publishing failed"

@@ -2,7 +2,7 @@ using System.Globalization;
 using StreamingDaemon.Testing;
 using StreamingDaemon.Testing.Hostile;
 
-/// <summary>The gaps of other streams while sockets are served whose packets cost milliseconds of CPU.</summary>
+/// <summary>Measures the gaps of other streams while a peer's packets cost milliseconds of CPU each.</summary>
 internal static class CostlyChaos
 {
     private const int LongestGapMs = 300;

@@ -12,7 +12,7 @@ using StreamingDaemon.Testing.Chaos;
 //   chaos --answers [--redis] [--seconds N] [--at-once N] [--seed N]
 // Or a peer that holds the locks of N sockets, and what 200 others notice. Needs root:
 //   chaos --held N [--readers N]
-// Or a peer that hands over N sockets whose packets cost X microseconds of CPU each, out of M network namespaces:
+// Or a peer that hands over N sockets from M network namespaces; each packet costs X microseconds of CPU. Needs root:
 //   chaos --costly N [--cost-us X] [--networks M] [--readers N]
 long Option(string name, long otherwise) => Array.IndexOf(args, name) is >= 0 and var at && at + 1 < args.Length
     ? long.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;

@@ -3,8 +3,8 @@ using StreamingDaemon.Testing.Hostile;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>The system begins to refuse calls while the daemon runs: it has made what it needs at the start. For the
-/// Native AOT binary only: a JIT needs memory and files for each method that runs for the first time.</summary>
+/// <summary>The system begins to refuse calls while the daemon runs. The daemon has made what it needs at the start.
+/// Native AOT only: a JIT needs memory and files for each method that runs for the first time.</summary>
 [Trait("Takes", "Long")]
 [Trait("Needs", "NativeAot")]
 [Trait("Seccomp", "No")]

@@ -17,8 +17,8 @@ internal sealed class SilentFuse : IDisposable
     public string Path { get; }
 
     /// <param name="directory">Holds the mount point.</param>
-    /// <param name="content">What the file has.</param>
-    /// <param name="kind">The request: lookup, getattr, open, read, flush, release or none.</param>
+    /// <param name="content">The file's content.</param>
+    /// <param name="kind">The request that gets no answer: lookup, getattr, open, read, flush, release or none.</param>
     public static async Task<SilentFuse> MountAsync(TempDirectory directory, string content, string kind)
     {
         var mount = directory.File("mount");

@@ -3,8 +3,8 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary><c>check</c> asks servers that are not what the configuration calls them, or that mean harm. It ends
-/// with a report, in bounded time, and repeats no secret.</summary>
+/// <summary><c>check</c> asks servers that are hostile, or not what the configuration calls them. It ends with a
+/// report, in bounded time, and repeats no secret.</summary>
 [Trait("Takes", "Long")]
 public sealed class StrangerCheckTests
 {
@@ -58,7 +58,7 @@ public sealed class StrangerCheckTests
     [Fact]
     public async Task Check_whose_time_is_up_while_it_asks_for_models_reports_what_it_found()
     {
-        // Refused at once; then the list of models has no end.
+        // The answer is refused at once. The list of models then has no end.
         using var stranger = Stranger.OnPort(Sse + "data: " + new string('[', 100_000) + "\n\n", holds: true);
         var environment = Environment();
         environment["OPENAI_API_BASE"] = $"http://127.0.0.1:{stranger.Port}/v1";

@@ -2,8 +2,8 @@ using StreamingDaemon.Testing;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>Files on a file system that keeps a call from ending, even after SIGKILL. The daemon asks about them in
-/// a child process, which the seccomp profile does not allow.</summary>
+/// <summary>Files on a file system where a call does not end, even after SIGKILL. A child process of the daemon asks
+/// about them, which the seccomp profile does not allow.</summary>
 [Trait("Needs", "Tools")]
 [Trait("Seccomp", "No")]
 public sealed class StubbornFileTests : IDisposable
@@ -11,7 +11,7 @@ public sealed class StubbornFileTests : IDisposable
     private const int SigHup = 1;
     private const int SigTerm = 15;
 
-    /// <summary>What a file may take, and a busy machine.</summary>
+    /// <summary>The time limit of a file, and more for a busy machine.</summary>
     private static readonly TimeSpan s_soon = TimeSpan.FromSeconds(10);
 
     private readonly TempDirectory _directory = new();
@@ -99,7 +99,7 @@ public sealed class StubbornFileTests : IDisposable
         Assert.Contains($"{fuse.Path}:2: mock.delay_ms", error, StringComparison.Ordinal);
     }
 
-    /// <summary>Also those that have ended and that nobody has waited for.</summary>
+    /// <summary>Also children that have ended, if nobody has waited for them.</summary>
     private static string[] ChildrenOf(int pid) => [.. Directory.GetDirectories($"/proc/{pid}/task")
         .SelectMany(task => File.ReadAllText(Path.Combine(task, "children"))
             .Split(' ', StringSplitOptions.RemoveEmptyEntries))];

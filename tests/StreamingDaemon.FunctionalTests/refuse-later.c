@@ -94,7 +94,8 @@ int main(int argc, char **argv)
     }
     filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     if (fork() == 0) {
-        /* Nobody waits for this process: the command keeps its id, and its pipes end with it. */
+        /* This is the child, so the command keeps the process id that the test knows. Nobody waits for the
+         * child, and it closes its copies of the command's pipes: so they end with the command. */
         close(0);
         close(1);
         close(2);

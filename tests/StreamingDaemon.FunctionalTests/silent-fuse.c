@@ -1,7 +1,7 @@
-/* A FUSE file system with one file that stops answering: it takes a request of the named kind, and never replies.
+/* A FUSE file system with one file. Its server takes requests of the named kind, and never replies to them.
  * usage: silent-fuse DIRECTORY FILE-WITH-THE-CONTENT KIND (lookup getattr open read flush release, none)
- * The file is DIRECTORY/file. Prints "mounted", then "silent" for each request that it keeps, until standard input
- * ends: then every request fails, and the mount is gone. */
+ * The file is DIRECTORY/file. Prints "mounted", then "silent" for each request that it keeps. When standard input
+ * ends, every request fails, and the mount is gone. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

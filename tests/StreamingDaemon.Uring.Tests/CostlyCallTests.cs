@@ -119,7 +119,7 @@ public sealed class CostlyCallTests
     [Fact]
     public async Task Call_that_waits_behind_hung_ones_for_all_threads_is_taken_back_at_once()
     {
-        // 64 that are left behind, and the one after them.
+        // 64 threads that are left behind, and one more.
         const int Threads = 65;
         const int Clients = Threads + 10;
         var ends = new List<ClientEnd>();

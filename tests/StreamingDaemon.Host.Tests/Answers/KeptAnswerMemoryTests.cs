@@ -27,8 +27,8 @@ public sealed class KeptAnswerMemoryTests
             });
         var bytes = await AskAsync(daemon, Answers / 30);
 
-        // What other tests left behind may be released meanwhile, and the shared array pool gives back some of
-        // its arrays at each collection: a figure that is too small is taken again.
+        // Leftovers of other tests may be released meanwhile, and the shared array pool frees some of its arrays
+        // at each collection. So a figure that is too small is measured again.
         long each = 0;
         for (var attempt = 0; attempt < 5 && each < bytes - 512; attempt++)
         {

@@ -4,7 +4,7 @@ using Xunit;
 
 namespace StreamingDaemon.Host.Tests.Configuration;
 
-/// <summary>Files that somebody has damaged by mistake: no message quotes a secret, wherever it ends up.</summary>
+/// <summary>Files that were damaged by mistake: no message quotes a secret, wherever in the file it ends up.</summary>
 public sealed class SecretMutationTests : IDisposable
 {
     private const string Marker = "S3CR3T";

@@ -4,9 +4,9 @@ using System.Runtime.InteropServices;
 namespace StreamingDaemon.Testing.Hostile;
 
 /// <summary>
-/// A network namespace in which each packet costs its sender milliseconds of CPU: packet sockets look at all that
-/// is sent, each with a filter of thousands of instructions. Whoever may make a user namespace may do so. It
-/// lives as long as its sockets. Needs root, because the test's process has several threads.
+/// A network namespace in which each packet costs its sender milliseconds of CPU: packet sockets look at every
+/// packet, each with a filter of thousands of instructions. Any process that may make a user namespace can do
+/// this. The namespace lives as long as its sockets. Needs root, because the test's process has several threads.
 /// </summary>
 public sealed unsafe partial class CostlyNetwork : IDisposable
 {
@@ -59,7 +59,7 @@ public sealed unsafe partial class CostlyNetwork : IDisposable
     /// <summary>Sockets that look at each packet.</summary>
     public int Filters => _filters.Count;
 
-    /// <summary>First the filters: what is still sent then costs nothing.</summary>
+    /// <summary>Closes the filters first: packets that are sent later cost nothing.</summary>
     public void Dispose()
     {
         foreach (var filter in _filters)
@@ -90,7 +90,7 @@ public sealed unsafe partial class CostlyNetwork : IDisposable
         }
     }
 
-    /// <summary>The least of three: a send also handles what waits on its core.</summary>
+    /// <summary>The least of three: a send also handles the packets that wait on its core.</summary>
     private static TimeSpan CostOfSend(Socket socket)
     {
         const int Sends = 3;

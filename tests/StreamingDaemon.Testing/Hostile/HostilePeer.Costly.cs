@@ -2,11 +2,11 @@ using System.Net.Sockets;
 
 namespace StreamingDaemon.Testing.Hostile;
 
-// Acts whose calls wait for nothing and compute: each packet costs its sender 20 ms of CPU.
+// Acts whose calls compute and do not wait: each packet costs its sender 20 ms of CPU.
 public sealed partial class HostilePeer
 {
-    /// <summary>Of one act, all in one network namespace. With many more, the kernel's own packets of these
-    /// connections, in its timers, hold up whatever runs on that core, and the end of the process.</summary>
+    /// <summary>Sockets of one act, all in one network namespace. The kernel's timers also send packets of these
+    /// connections. With many more, these would hold up their core, and the end of the process.</summary>
     private const int CostlySockets = 4;
 
     private static readonly TimeSpan s_costOfPacket = TimeSpan.FromMilliseconds(20);
@@ -19,7 +19,7 @@ public sealed partial class HostilePeer
         return Task.CompletedTask;
     }
 
-    /// <summary>The namespace behaves until its streams have begun.</summary>
+    /// <summary>The packets become costly only after the streams have begun.</summary>
     private Task PacketsThatComputeLater()
     {
         Hold(new CostlyNetwork(CostlySockets, s_costOfPacket, pairs =>

@@ -123,7 +123,7 @@ public sealed partial class HostilePeer
         _held.Add(new HeldLock(far));
     }
 
-    /// <summary>As many surplus descriptors as a message takes, of every kind.</summary>
+    /// <summary>As many surplus descriptors of every kind as a message takes.</summary>
     private Task SurplusOfEveryKind()
     {
         const int Most = 253; // SCM_MAX_FD
@@ -136,8 +136,8 @@ public sealed partial class HostilePeer
         return Task.CompletedTask;
     }
 
-    /// <summary>Hundreds of sockets that only messages in their own queues hold: the kernel's collector looks
-    /// through all of them when a Unix socket is closed. Some of them hold the client as well.</summary>
+    /// <summary>Hundreds of sockets that are held only by messages in their own queues. If a Unix socket is
+    /// closed, the kernel's garbage collector looks through all of them. The messages hold the client too.</summary>
     private async Task GarbageOfSockets()
     {
         const int Pairs = 500;

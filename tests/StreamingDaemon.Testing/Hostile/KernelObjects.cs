@@ -2,8 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace StreamingDaemon.Testing.Hostile;
 
-/// <summary>Descriptors of what the kernel itself makes. Not every kernel has each, and not every user may make
-/// each.</summary>
+/// <summary>Descriptors of objects that the kernel makes. Some kernels lack some of them, and some users may not
+/// make all.</summary>
 internal static unsafe partial class KernelObjects
 {
     private const int CloExec = 0x80000;
@@ -64,7 +64,7 @@ internal static unsafe partial class KernelObjects
         return descriptors.FindAll(CanBePassed);
     }
 
-    /// <summary>From 6.7 on, a ring cannot. One that an epoll watches still comes with it.</summary>
+    /// <summary>From 6.7 on, a ring cannot be passed. A ring that an epoll watches still comes with the epoll.</summary>
     private static bool CanBePassed(int fd)
     {
         var (left, right) = Posix.SocketPair();
@@ -84,7 +84,7 @@ internal static unsafe partial class KernelObjects
         }
     }
 
-    /// <summary>One that watches the others, and a chain of those, as deep as the kernel lets it be.</summary>
+    /// <summary>An epoll that watches the others, and a chain of epolls, as deep as the kernel allows.</summary>
     private static List<int> Epolls(List<int> watched)
     {
         const int Deepest = 5;

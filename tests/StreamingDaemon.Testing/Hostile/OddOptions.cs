@@ -83,7 +83,7 @@ internal static class OddOptions
         }
     }
 
-    /// <summary>What is sent in less than a packet waits.</summary>
+    /// <summary>Data waits in the socket until it fills a packet.</summary>
     public static void Cork(Socket socket) => Set(socket, IpProtoTcp, TcpCork, 1);
 
     /// <summary>A filter that drops every packet, also the client's acknowledgements.</summary>
