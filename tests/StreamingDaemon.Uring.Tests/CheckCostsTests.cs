@@ -14,13 +14,15 @@ public sealed class CheckCostsTests
     private readonly CheckCosts _costs = new();
 
     [Fact]
-    public void Namespace_is_checked_elsewhere_after_two_costly_checks_in_a_row()
+    public void Namespace_is_checked_elsewhere_after_two_costly_checks_and_quick_ones_between_are_no_way_around_it()
     {
         _costs.Add(Hostile, CostlyNs);
         _costs.Add(Hostile, QuickNs);
-        _costs.Add(Hostile, CostlyNs);
         Assert.False(_costs.MayBeCostly(Hostile));
+
         _costs.Add(Hostile, CostlyNs);
+        _costs.Add(Hostile, QuickNs);
+
         Assert.True(_costs.MayBeCostly(Hostile));
     }
 
@@ -33,6 +35,22 @@ public sealed class CheckCostsTests
         _costs.Add(Hostile, CostlyNs);
 
         Assert.True(_costs.MayBeCostly(Unknown));
+        Assert.False(_costs.MayBeCostly(Site));
+
+        // The second thread has checked one of its sockets.
+        _costs.Add(Unknown, QuickNs);
+        Assert.False(_costs.MayBeCostly(Unknown));
+    }
+
+    [Fact]
+    public void Any_number_of_namespaces_makes_that_of_the_site_no_unknown_one()
+    {
+        for (var i = 0UL; i < 1000; i++)
+        {
+            _costs.Add(Site, QuickNs);
+            _costs.Add(1000 + i, CostlyNs);
+        }
+
         Assert.False(_costs.MayBeCostly(Site));
     }
 }

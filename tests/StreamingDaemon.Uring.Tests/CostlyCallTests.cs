@@ -167,6 +167,68 @@ public sealed class CostlyCallTests
     }
 
     [Fact]
+    public async Task Client_whose_calls_were_quick_goes_on_while_costly_ones_hang_in_all_threads()
+    {
+        const int Returning = 5;
+        const int Threads = 65;
+        var (made, quick) = (0, -1);
+        var end = new TaskCompletionSource<ClientEnd>();
+        using var release = new ManualResetEventSlim();
+        using var goOn = new SemaphoreSlim(0);
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                var isQuick = client.HandoffData.Length > 2;
+                Encoding.UTF8.GetBytes("all", client);
+                await client.FlushAsync();
+                if (isQuick)
+                {
+                    await goOn.WaitAsync(TestClient.Patience);
+                    Encoding.UTF8.GetBytes(" and more", client);
+                }
+
+                client.Complete();
+                if (isQuick)
+                    end.SetResult(await client.Ended);
+            },
+            options => options with
+            {
+                WriteTimeoutMs = (int)TestClient.Patience.TotalMilliseconds * 10,
+                CallFault = (in ClientCall call) =>
+                {
+                    Interlocked.CompareExchange(ref quick, call.Fd, -1);
+                    return call.Fd == quick ? call.Proceed() : Costly(call, () => { });
+                },
+                // Some return, so that the network is known to be costly.
+                CostlyCallFault = (in ClientCall call) =>
+                {
+                    if (Interlocked.Increment(ref made) is > Returning and <= Returning + Threads)
+                        release.Wait();
+                    return Costly(call, () => { });
+                },
+            });
+        try
+        {
+            using var client = TestClient.HandOverTcp(server.SocketPath, """{"prompt":"quick"}""");
+            Assert.Equal("all", await TestClient.ReadUntilAsync(client, "all"));
+            var others = Enumerable.Range(0, Returning + Threads + 10)
+                .Select(_ => TestClient.HandOverTcp(server.SocketPath, "{}")).ToArray();
+            await Eventually.TrueAsync(() => Volatile.Read(ref made) >= Returning + Threads);
+
+            goOn.Release();
+
+            Assert.Equal(" and more", await TestClient.ReadTextAsync(client));
+            Assert.Equal(ClientEnd.Completed, await end.Task.WaitAsync(TestClient.Patience));
+            foreach (var other in others)
+                other.Dispose();
+        }
+        finally
+        {
+            release.Set();
+        }
+    }
+
+    [Fact]
     public void Client_is_accused_by_most_of_its_calls_and_believed_again_after_quick_ones()
     {
         var cost = new ClientCost();

@@ -114,8 +114,15 @@ internal sealed unsafe partial class ClientCalls
     /// <summary>Leaves the call to the thread of costly calls, if it is or may be costly.</summary>
     private bool TryPostCostly(ClientConnection client, OperationKind kind)
     {
-        if (client.CostlyCall is not null || _hasNoThread)
+        if (_hasNoThread)
             return false;
+        if (client.CostlyCall is not null)
+        {
+            // The loop would wait for that call: both take the socket's lock.
+            SubmitToWorker(client, kind);
+            return true;
+        }
+
         if (!MayBeCostly(client))
         {
             // Nothing speaks against it: its calls are no longer measured.
@@ -154,14 +161,17 @@ internal sealed unsafe partial class ClientCalls
             || (cost is not { IsProven: true } && network.IsCautious(_loop.NowMs)));
     }
 
-    /// <summary>All threads that may hang do hang. If nothing speaks against the client, a kernel's worker
-    /// makes its call. Otherwise the client ends: on workers, such calls would take all cores.</summary>
+    /// <summary>All threads that may hang do hang. A kernel's worker makes the call of a client whose calls
+    /// are quick. A costly client ends, and one of which nothing is known in a costly network: on workers,
+    /// such calls would take all cores.</summary>
     private void MakeElsewhere(ClientConnection client, OperationKind kind)
     {
-        if (client.Cost!.IsClean && !client.Network!.IsAccused(_loop.NowMs))
-            SubmitToWorker(client, kind);
-        else
+        var cost = client.Cost!;
+        var isKnown = cost.IsMeasured ? cost.IsProven : client.Stream!.BytesSent > 0;
+        if (cost.IsAccused || (!isKnown && client.Network!.IsAccused(_loop.NowMs)))
             _returned.Enqueue(new ReturnedCall(client, kind, -Errno.Canceled, EndsClient: true));
+        else
+            SubmitToWorker(client, kind);
     }
 
     /// <summary>Once a turn: posts the held calls, or makes them if the system gives no thread.</summary>
@@ -200,6 +210,8 @@ internal sealed unsafe partial class ClientCalls
     private void BeginAlert()
     {
         _alert++;
+        // The site need not wait behind a call of the network that is to blame.
+        _networks.LargestTrusted(_loop.NowMs)?.AddQuick(_alert);
         ExtendMeasuring();
     }
 

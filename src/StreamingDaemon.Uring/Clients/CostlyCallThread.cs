@@ -18,8 +18,9 @@ internal sealed class CostlyCall(ClientCalls calls, ClientConnection client, Ope
     public ClientCost Cost { get; } = client.Cost!;
 
     /// <summary>What it may cost: as much as its client's earlier calls did. If none of those was measured,
-    /// as much as those of its network.</summary>
-    public long ExpectedNs { get; } = client.Cost!.IsMeasured ? client.Cost.SpentNs : client.Network!.SpentNs;
+    /// as much as those of its network did for each client.</summary>
+    public long ExpectedNs { get; } =
+        client.Cost!.IsMeasured ? client.Cost.SpentNs : client.Network!.SpentNsPerClient;
 
     /// <summary>Clients of its network. Of two networks that are not known, the one with more clients is
     /// next: it is likely the site's.</summary>

@@ -3,13 +3,16 @@ namespace StreamingDaemon.Uring.Clients;
 /// <summary>
 /// What is known of the CPU time that calls on the sockets of one network namespace take. The process that
 /// made the namespace decides what each of its packets costs. So what one of its sockets costs, the others
-/// can cost too. Loop-owned.
+/// can cost too. Not thread-safe.
 /// </summary>
 internal sealed class NetworkCost(ulong cookie)
 {
     /// <summary>From this much on, another thread makes all calls. Less may come from packets of others: a
-    /// thread that sends also handles the packets that wait on its core.</summary>
-    private const long AccusedFromNs = 40_000_000;
+    /// thread that sends also handles the packets that wait on its core. They hit a network with many clients
+    /// more often, so it may cost more: half a millisecond for each client.</summary>
+    private const long LeastAccusedFromNs = 40_000_000;
+
+    private const long MostAccusedFromNs = 150_000_000;
 
     private const long BelievedBelowNs = 5_000_000;
 
@@ -28,7 +31,7 @@ internal sealed class NetworkCost(ulong cookie)
     /// <summary>SO_NETNS_COOKIE, or 0 if the kernel has none.</summary>
     public ulong Cookie => cookie;
 
-    /// <summary>Clients that are served.</summary>
+    /// <summary>Clients that are served; 0 if nobody counts them.</summary>
     public int Clients { get; set; }
 
     /// <summary>Some call on one of its sockets was quick.</summary>
@@ -36,6 +39,9 @@ internal sealed class NetworkCost(ulong cookie)
 
     /// <summary>CPU time of its recent costly calls.</summary>
     public long SpentNs => _spentNs;
+
+    /// <summary>The same, for each of its clients.</summary>
+    public long SpentNsPerClient => _spentNs / Math.Max(1, Clients);
 
     /// <summary>Was one of its calls quick since the loop last met a costly one?</summary>
     public bool IsProvenIn(long alert) => _provenIn == alert;
@@ -46,12 +52,22 @@ internal sealed class NetworkCost(ulong cookie)
         if (_spentNs == 0)
             return false;
         Forget(nowMs);
-        if (_spentNs >= AccusedFromNs)
+        if (_spentNs >= Math.Clamp(
+            Clients * ClientCost.CostlyNs, LeastAccusedFromNs, MostAccusedFromNs))
+        {
             _isAccused = true;
+        }
         else if (_spentNs < BelievedBelowNs)
+        {
             _isAccused = false;
+        }
+
         return _isAccused;
     }
+
+    /// <summary>Has it made quick calls, and no more than a costly one for each client?</summary>
+    public bool IsTrusted(long nowMs) =>
+        IsProven && !IsAccused(nowMs) && SpentNsPerClient < ClientCost.CostlyNs;
 
     /// <summary>Did the loop meet a costly call of this network a moment ago?</summary>
     public bool IsCautious(long nowMs) => nowMs < _cautiousUntilMs;

@@ -29,6 +29,20 @@ internal sealed class Networks
         return network;
     }
 
+    /// <summary>The trusted network that most clients are in, which is likely the site's.</summary>
+    /// <returns>Null if there is none.</returns>
+    public NetworkCost? LargestTrusted(long nowMs)
+    {
+        NetworkCost? largest = null;
+        foreach (var network in _networks.Values)
+        {
+            if (network.Clients > (largest?.Clients ?? 0) && network.IsTrusted(nowMs))
+                largest = network;
+        }
+
+        return largest;
+    }
+
     /// <summary>A client has ended.</summary>
     public void Leave(NetworkCost network)
     {

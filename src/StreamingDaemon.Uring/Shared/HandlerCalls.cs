@@ -15,7 +15,7 @@ internal sealed class HandlerCalls
     {
         Handler = handler;
         _statistics = statistics;
-        Thread = new HandlerThread(options, threads.Spares, threads.Monitor);
+        Thread = new HandlerThread(options, threads.Spares, new CheckCosts(), threads.Monitor);
     }
 
     public IHandoffHandler Handler { get; }

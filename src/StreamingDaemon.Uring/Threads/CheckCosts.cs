@@ -8,19 +8,12 @@ internal sealed class CheckCosts
     /// <summary>How long after any costly check a namespace that is not known counts as costly.</summary>
     private const int CautiousForMs = 1_000;
 
-    /// <summary>How long a namespace counts as costly after its last costly check. The second thread makes
-    /// its later checks, and does not measure them.</summary>
-    private const int CostlyForMs = 10_000;
-
     private const int MostKnown = 256;
 
-    /// <summary>One costly check proves nothing: its thread also handles packets of others that wait on its
-    /// core.</summary>
-    private const int CostlyInARow = 2;
-
     private readonly object _gate = new();
-    private readonly Dictionary<ulong, (int InARow, long AtMs)> _networks = [];
+    private readonly Dictionary<ulong, (NetworkCost Cost, long Use)> _networks = [];
     private long _cautiousUntilMs;
+    private long _uses;
 
     public bool MayBeCostly(ulong network)
     {
@@ -30,14 +23,9 @@ internal sealed class CheckCosts
             if (_cautiousUntilMs == 0)
                 return false;
             var nowMs = Environment.TickCount64;
-            if (!_networks.TryGetValue(network, out var known))
-                return nowMs < _cautiousUntilMs;
-            if (known.InARow < CostlyInARow)
-                return false;
-            if (nowMs - known.AtMs < CostlyForMs)
-                return true;
-            _networks.Remove(network);
-            return false;
+            return _networks.TryGetValue(network, out var known)
+                ? known.Cost.IsAccused(nowMs)
+                : nowMs < _cautiousUntilMs;
         }
     }
 
@@ -45,20 +33,36 @@ internal sealed class CheckCosts
     /// </summary>
     public void Add(ulong network, long ns)
     {
-        lock (_gate)
+        try
         {
-            _networks.TryGetValue(network, out var known);
-            if (_networks.Count >= MostKnown)
-                _networks.Clear();
-            if (ns < ClientCost.CostlyNs)
-            {
-                _networks[network] = default;
-                return;
-            }
-
-            var nowMs = Environment.TickCount64;
-            _cautiousUntilMs = nowMs + CautiousForMs;
-            _networks[network] = (known.InARow + 1, nowMs);
+            lock (_gate)
+                AddLocked(network, ns, Environment.TickCount64);
         }
+        catch (OutOfMemoryException)
+        {
+            // The namespace stays unknown.
+            OutOfMemory.Survive();
+        }
+    }
+
+    private void AddLocked(ulong network, long ns, long nowMs)
+    {
+        if (_networks.TryGetValue(network, out var known))
+        {
+            _networks[network] = known with { Use = ++_uses };
+        }
+        else
+        {
+            // Sockets of the site come all the time, so the least recently used one is not the site's.
+            if (_networks.Count >= MostKnown)
+                _networks.Remove(_networks.MinBy(entry => entry.Value.Use).Key);
+            known = (new NetworkCost(network), ++_uses);
+            _networks.Add(network, known);
+        }
+
+        if (ns < ClientCost.CostlyNs)
+            return;
+        _cautiousUntilMs = nowMs + CautiousForMs;
+        known.Cost.AddCostly(ns, nowMs);
     }
 }

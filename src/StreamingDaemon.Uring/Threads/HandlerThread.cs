@@ -14,8 +14,10 @@ namespace StreamingDaemon.Uring.Threads;
 /// </remarks>
 /// <param name="options">What the server was told.</param>
 /// <param name="spares">Take over if the system gives no thread.</param>
+/// <param name="costs">What checks have cost; the second thread shares them.</param>
 /// <param name="monitor">Watches the second thread too; null if this is the second thread.</param>
-internal sealed class HandlerThread(HandoffServerOptions options, SpareThreads spares, HangMonitor? monitor)
+internal sealed class HandlerThread(
+    HandoffServerOptions options, SpareThreads spares, CheckCosts costs, HangMonitor? monitor)
     : ReplaceableThread<ClientStream>(
         monitor is null ? "costly handoffs" : "handoffs", HungWork.Check, MostHung, options, spares)
 {
@@ -25,7 +27,6 @@ internal sealed class HandlerThread(HandoffServerOptions options, SpareThreads s
 
     private readonly HandoffServerOptions _serverOptions = options;
     private readonly SpareThreads _spareThreads = spares;
-    private readonly CheckCosts _costs = new();
     private volatile HandlerThread? _costly;
 
     /// <summary>Threads left behind by this thread and by the second one. From any thread.</summary>
@@ -43,14 +44,13 @@ internal sealed class HandlerThread(HandoffServerOptions options, SpareThreads s
 
     protected override void Process(ClientStream item, Worker worker)
     {
-        if (monitor is not null && _costs.MayBeCostly(item.NetworkCookie) && TryPassOn(item))
+        if (monitor is not null && costs.MayBeCostly(item.NetworkCookie) && TryPassOn(item))
             return;
+        var ns = 0L;
         WakeBatch.Begin();
         try
         {
-            var ns = item.Begin(worker, mayWait: Hung < MostHung);
-            if (monitor is not null && ns > 0)
-                _costs.Add(item.NetworkCookie, ns);
+            ns = item.Begin(worker, mayWait: Hung < MostHung);
         }
         catch (OutOfMemoryException)
         {
@@ -63,6 +63,9 @@ internal sealed class HandlerThread(HandoffServerOptions options, SpareThreads s
             // An answer that is there at once leaves whole: head, events, end.
             WakeBatch.End();
         }
+
+        if (ns > 0)
+            costs.Add(item.NetworkCookie, ns);
     }
 
     /// <returns>False if the system gives no second thread.</returns>
@@ -72,14 +75,14 @@ internal sealed class HandlerThread(HandoffServerOptions options, SpareThreads s
         {
             if (_costly is null)
             {
-                _costly = new HandlerThread(_serverOptions, _spareThreads, null);
+                _costly = new HandlerThread(_serverOptions, _spareThreads, costs, null);
                 monitor!.Add(_costly);
             }
 
             _costly.Post(item);
             return true;
         }
-        catch (HandoffServerException)
+        catch (Exception e) when (e is HandoffServerException or OutOfMemoryException)
         {
             return false;
         }
