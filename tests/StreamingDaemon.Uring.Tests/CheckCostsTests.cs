@@ -14,7 +14,7 @@ public sealed class CheckCostsTests
     private readonly CheckCosts _costs = new();
 
     [Fact]
-    public void Namespace_is_checked_elsewhere_after_two_costly_checks_and_quick_ones_between_are_no_way_around_it()
+    public void Namespace_is_checked_elsewhere_after_two_costly_checks_even_with_quick_ones_between()
     {
         _costs.Add(Hostile, CostlyNs);
         _costs.Add(Hostile, QuickNs);
