@@ -7,8 +7,8 @@ namespace StreamingDaemon.Host.Configuration;
 /// keep this process from disappearing. So the child makes the call, and is left behind if it hangs.
 /// </summary>
 /// <remarks>The child is this program again, and runs <see cref="Serve"/>. If the system gives no child (the
-/// seccomp profile allows none), the caller makes the call itself. It never does so after a child was started:
-/// what stopped that child would keep this process too.</remarks>
+/// seccomp profile allows none), the caller makes the call itself. It never does so once a child was
+/// started: what stopped that child would keep this process too.</remarks>
 internal static unsafe partial class FileProcess
 {
     /// <summary>The first argument of the child. Users never pass it.</summary>

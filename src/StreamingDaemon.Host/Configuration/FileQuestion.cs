@@ -26,7 +26,7 @@ internal static class FileQuestion
         _ => null,
     };
 
-    /// <summary>The answer with its length in front. A child that dies may have written only a part.</summary>
+    /// <summary>The answer with its length in front. A child may die after a part of it.</summary>
     public static byte[] Framed(byte[] answer) => [.. BitConverter.GetBytes(answer.Length), .. answer];
 
     /// <returns>Empty if any of it is missing: as an answer to each question, that is the worst.</returns>
