@@ -9,6 +9,9 @@ namespace StreamingDaemon.FunctionalTests;
 /// </summary>
 internal sealed class SilentFuse : IDisposable
 {
+    private const int SigCont = 18;
+    private const int SigStop = 19;
+
     private readonly Process _server;
 
     private SilentFuse(Process server, string path) => (_server, Path) = (server, path);
@@ -18,7 +21,8 @@ internal sealed class SilentFuse : IDisposable
 
     /// <param name="directory">Holds the mount point.</param>
     /// <param name="content">The file's content.</param>
-    /// <param name="kind">The request that gets no answer: lookup, getattr, open, read, flush, release or none.</param>
+    /// <param name="kind">The request that gets no answer: lookup, getattr, open, reopen (each open but the first), read,
+    /// flush, release or none.</param>
     public static async Task<SilentFuse> MountAsync(TempDirectory directory, string content, string kind)
     {
         var mount = directory.File("mount");
@@ -35,9 +39,15 @@ internal sealed class SilentFuse : IDisposable
     public async Task AskedAsync() =>
         Assert.Equal("silent", await _server.StandardOutput.ReadLineAsync().WaitAsync(TestClient.Patience));
 
+    /// <summary>Takes no request. A thread that waits for that ends with its process.</summary>
+    public void Stop() => Posix.Kill(_server.Id, SigStop);
+
+    public void Continue() => Posix.Kill(_server.Id, SigCont);
+
     /// <summary>Lets every request fail, and unmounts.</summary>
     public void Dispose()
     {
+        Continue();
         _server.StandardInput.Close();
         _server.WaitForExit();
         _server.Dispose();

@@ -1,6 +1,6 @@
 /* A FUSE file system with one file. Its server takes requests of the named kind, and never replies to them.
- * usage: silent-fuse DIRECTORY FILE-WITH-THE-CONTENT KIND (lookup getattr open read flush release, none)
- * The file is DIRECTORY/file. Prints "mounted", then "silent" for each request that it keeps. When standard input
+ * usage: silent-fuse DIRECTORY FILE-WITH-THE-CONTENT KIND (lookup getattr open reopen read flush release none)
+ * reopen is each open but the first. The file is DIRECTORY/file. Prints "mounted", then "silent" for each request that it keeps. When standard input
  * ends, every request fails, and the mount is gone. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 static const struct { const char *name; unsigned opcode; } kinds[] = {
-    {"none", 0}, {"lookup", FUSE_LOOKUP}, {"getattr", FUSE_GETATTR}, {"open", FUSE_OPEN}, {"read", FUSE_READ},
-    {"flush", FUSE_FLUSH}, {"release", FUSE_RELEASE},
+    {"none", 0}, {"lookup", FUSE_LOOKUP}, {"getattr", FUSE_GETATTR}, {"open", FUSE_OPEN}, {"reopen", FUSE_OPEN},
+    {"read", FUSE_READ}, {"flush", FUSE_FLUSH}, {"release", FUSE_RELEASE},
 };
 
 static int device;
@@ -89,7 +89,7 @@ int main(int argc, char **argv)
 {
     char options[128];
     static char request[FUSE_MIN_READ_BUFFER + 65536];
-    unsigned silent = 0;
+    unsigned silent = 0, answered = argc == 4 && !strcmp(argv[3], "reopen");
     for (size_t i = 0; argc == 4 && i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(argv[3], kinds[i].name))
             silent = kinds[i].opcode;
@@ -114,10 +114,11 @@ int main(int argc, char **argv)
         if (got < (ssize_t)sizeof(struct fuse_in_header))
             continue;
         const struct fuse_in_header *in = (const void *)request;
-        if (silent && in->opcode == silent) {
+        if (silent && in->opcode == silent && !answered) {
             puts("silent");
             fflush(stdout);
         } else {
+            answered -= answered && in->opcode == silent;
             answer(in, request + sizeof *in);
         }
     }

@@ -182,11 +182,16 @@ public sealed class DaemonProcess : IAsyncDisposable
         var binary = Environment.GetEnvironmentVariable("DAEMON_UNDER_TEST");
         if (!string.IsNullOrEmpty(binary))
             return [binary];
-        // The build made together with the tests, in the same configuration.
+        return ["dotnet", DevelopmentBuild()];
+    }
+
+    /// <summary>The assembly that was built together with the tests, in the same configuration.</summary>
+    public static string DevelopmentBuild()
+    {
         var configuration = AppContext.BaseDirectory.Contains("/Release/", StringComparison.Ordinal)
             ? "Release" : "Debug";
-        return ["dotnet", Path.Combine(RepositoryRoot(), "src", "StreamingDaemon.Host", "bin",
-            configuration, "net10.0", "streaming-daemon.dll")];
+        return Path.Combine(RepositoryRoot(), "src", "StreamingDaemon.Host", "bin",
+            configuration, "net10.0", "streaming-daemon.dll");
     }
 
     /// <summary>How to start the daemon, or a launcher that gets the daemon's command line.</summary>

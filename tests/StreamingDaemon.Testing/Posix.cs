@@ -65,6 +65,9 @@ public static unsafe partial class Posix
 
     public static void Kill(int pid, int signal) => Check(KillRaw(pid, signal), "kill");
 
+    /// <summary>As above, for a process that may have ended.</summary>
+    public static bool TryKill(int pid, int signal) => KillRaw(pid, signal) == 0;
+
     /// <summary>A connected pair of Unix sockets.</summary>
     public static (int Left, int Right) SocketPair(int type = SockStream)
     {

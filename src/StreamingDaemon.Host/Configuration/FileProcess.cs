@@ -7,7 +7,8 @@ namespace StreamingDaemon.Host.Configuration;
 /// keep this process from disappearing. So the child makes the call, and is left behind if it hangs.
 /// </summary>
 /// <remarks>The child is this program again, and runs <see cref="Serve"/>. If the system gives no child (the
-/// seccomp profile allows none), the caller makes the call itself.</remarks>
+/// seccomp profile allows none), the caller makes the call itself. It never does so once a child was
+/// started: what stopped that child would keep this process too.</remarks>
 internal static unsafe partial class FileProcess
 {
     /// <summary>The first argument of the child. Users never pass it.</summary>
@@ -62,8 +63,9 @@ internal static unsafe partial class FileProcess
     public static void Enable()
     {
         var first = Environment.GetCommandLineArgs()[0];
-        // With a JIT, the program is dotnet, and its first argument is this assembly.
-        s_command = first.EndsWith(".dll", StringComparison.Ordinal)
+        // With a JIT, first is the assembly. Only the program dotnet needs it as an argument: the host that a
+        // build puts beside the assembly finds it by its own name.
+        s_command = Path.GetFileName(Environment.ProcessPath) == "dotnet"
             ? ["dotnet", Path.GetFullPath(first)] : ["streaming-daemon"];
     }
 
@@ -81,12 +83,12 @@ internal static unsafe partial class FileProcess
         }
 
         using var output = Console.OpenStandardOutput();
-        output.Write(answer);
+        output.Write(FileQuestion.Framed(answer));
         return Runtime.ExitCode.Success;
     }
 
     /// <summary>Asks a child. Returns when the child answers, however long that takes.</summary>
-    /// <returns>Null if there is no child, or no answer from it.</returns>
+    /// <returns>Null if there is no child. Empty if the child ended without an answer.</returns>
     public static byte[]? Ask(string question, string path)
     {
         var ends = stackalloc int[2];
@@ -94,18 +96,14 @@ internal static unsafe partial class FileProcess
             return null;
         var pid = TrySpawn([.. s_command!, Argument, question, path], ends[1]);
         _ = Close(ends[1]);
-        var answer = pid > 0 ? ReadAll(ends[0]) : null;
+        var answer = pid > 0 ? FileQuestion.Unframed(ReadAll(ends[0])) : null;
         _ = Close(ends[0]);
-        if (pid <= 0)
-            return null;
-        var status = 0;
-        int ended;
-        do
+        // Its status says nothing. If SIGCHLD is ignored, there is none.
+        while (pid > 0 && WaitPid(pid, null, 0) < 0 && Marshal.GetLastPInvokeError() == Eintr)
         {
-            ended = WaitPid(pid, &status, 0);
         }
-        while (ended < 0 && Marshal.GetLastPInvokeError() == Eintr);
-        return ended == pid && status == 0 ? answer : null;
+
+        return answer;
     }
 
     private static byte[] ReadAll(int fd)
@@ -147,11 +145,6 @@ internal static unsafe partial class FileProcess
             int pid;
             fixed (nint* firstArgument = arguments.Pointers, firstVariable = variables.Pointers)
                 return Spawn(&pid, Program, actions, null, firstArgument, firstVariable) == 0 ? pid : 0;
-        }
-        catch (EntryPointNotFoundException)
-        {
-            // addclosefrom_np came with glibc 2.34.
-            return 0;
         }
         finally
         {

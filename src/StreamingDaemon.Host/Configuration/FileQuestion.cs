@@ -26,6 +26,14 @@ internal static class FileQuestion
         _ => null,
     };
 
+    /// <summary>The answer with its length in front. A child may die after a part of it.</summary>
+    public static byte[] Framed(byte[] answer) => [.. BitConverter.GetBytes(answer.Length), .. answer];
+
+    /// <returns>Empty if any of it is missing: as an answer to each question, that is the worst.</returns>
+    public static byte[] Unframed(byte[] frame) =>
+        frame.Length >= sizeof(int) && BitConverter.ToInt32(frame) == frame.Length - sizeof(int)
+            ? frame[sizeof(int)..] : [];
+
     public static bool IsYes(byte[] answer) => answer is [Yes];
 
     public static FileStamp StampIn(byte[] answer) =>

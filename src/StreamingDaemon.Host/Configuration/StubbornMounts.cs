@@ -9,7 +9,7 @@ namespace StreamingDaemon.Host.Configuration;
 /// <remarks>
 /// FUSE and virtiofs wait uninterruptibly once the server has taken the request (fs/fuse/dev.c,
 /// request_wait_answer). 9P does so while it cancels a request. NFS, SMB and Ceph wait killably: their
-/// threads end with the process.
+/// threads end with the process. What autofs will mount is unknown until a call makes it do so.
 /// </remarks>
 internal static class StubbornMounts
 {
@@ -18,7 +18,8 @@ internal static class StubbornMounts
     /// <summary>As in the kernel: ELOOP.</summary>
     private const int MostLinks = 40;
 
-    /// <summary>Whether a call on the path may never return.</summary>
+    /// <summary>Whether a child should make the calls on this path: they may never return, and the path means
+    /// the same file in each process.</summary>
     public static bool Hold(string path)
     {
         try
@@ -32,7 +33,7 @@ internal static class StubbornMounts
         }
     }
 
-    /// <summary>All mount points, if one of them is stubborn. Empty otherwise, as on most machines.</summary>
+    /// <summary>All mount points, if one of them is stubborn. Empty otherwise.</summary>
     /// <param name="text">The content of /proc/self/mountinfo, see proc_pid_mountinfo(5).</param>
     /// <returns>Whether each is stubborn. The last mount at a point hides those before it.</returns>
     internal static Dictionary<string, bool> Read(string text)
@@ -51,10 +52,11 @@ internal static class StubbornMounts
     }
 
     private static bool IsStubborn(string type) =>
-        type is "fuse" or "fuseblk" or "virtiofs" or "9p"
+        type is "fuse" or "fuseblk" or "virtiofs" or "9p" or "autofs"
         || type.StartsWith("fuse.", StringComparison.Ordinal);
 
     /// <summary>Follows the path name by name, as the kernel does, but never onto a stubborn mount.</summary>
+    /// <returns>False also for a path like /dev/stdin: in a child, it is the child's own file.</returns>
     internal static bool Hold(string path, Dictionary<string, bool> mounts)
     {
         var left = new Stack<string>();
@@ -72,6 +74,8 @@ internal static class StubbornMounts
             }
 
             var next = reached == "/" ? "/" + name : $"{reached}/{name}";
+            if (next is "/proc/self" or "/proc/thread-self")
+                return false;
             var isMount = mounts.TryGetValue(next, out var kind);
             if (!isMount && new FileInfo(next).LinkTarget is { } target && ++links <= MostLinks)
             {

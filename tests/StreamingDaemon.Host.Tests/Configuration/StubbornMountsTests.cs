@@ -16,6 +16,7 @@ public sealed class StubbornMountsTests : IDisposable
     [InlineData("fuseblk", true)]
     [InlineData("virtiofs", true)]
     [InlineData("9p", true)]
+    [InlineData("autofs", true)]
     [InlineData("fusectl", false)]
     [InlineData("nfs4", false)]
     [InlineData("ext4", false)]
@@ -31,11 +32,12 @@ public sealed class StubbornMountsTests : IDisposable
     public void Last_mount_at_a_point_hides_those_before_it()
     {
         var mounts = StubbornMounts.Read(Line("/x", "fuse") + Line("/y", "ext4") + Line("/x", "ext4") + Line("/y", "fuse")
-            + Line("/y/inner", "tmpfs"));
+            + Line("/y/inner", "tmpfs") + Line("/auto", "autofs") + Line("/auto", "nfs4"));
 
         Assert.False(StubbornMounts.Hold("/x/file", mounts));
         Assert.True(StubbornMounts.Hold("/y/file", mounts));
         Assert.True(StubbornMounts.Hold("/y", mounts));
+        Assert.False(StubbornMounts.Hold("/auto/file", mounts));
     }
 
     [Theory]
@@ -61,6 +63,24 @@ public sealed class StubbornMountsTests : IDisposable
         var mounts = new Dictionary<string, bool> { ["/"] = false, [mount] = true };
 
         Assert.Equal(isStubborn, StubbornMounts.Hold(_directory.File(path), mounts));
+    }
+
+    [Theory]
+    [InlineData("/proc/self/fd", false)]
+    [InlineData("/proc/thread-self/fd", false)]
+    [InlineData("/dev/fd", false)]
+    [InlineData("by-link", false)]
+    [InlineData("/proc/PID/fd", true)]
+    public void Path_that_means_another_file_in_a_child_is_not_for_a_child(string directory, bool isForChild)
+    {
+        Directory.CreateDirectory(_directory.File("mount"));
+        File.CreateSymbolicLink(_directory.File("by-link"), "/dev/fd");
+        using var file = File.Create(_directory.File("mount/file"));
+        var mounts = new Dictionary<string, bool> { ["/"] = false, [_directory.File("mount")] = true };
+        var path = Path.Combine(_directory.Path, directory.Replace("PID", $"{Environment.ProcessId}", StringComparison.Ordinal),
+            $"{file.SafeFileHandle.DangerousGetHandle()}");
+
+        Assert.Equal(isForChild, StubbornMounts.Hold(path, mounts));
     }
 
     private static string Line(string point, string type, string optional = "") =>
