@@ -213,6 +213,12 @@ backends_tests=tests/StreamingDaemon.Backends.Tests
 published=$PWD/artifacts/aot
 # Both build the release configuration, so one after the other.
 release_lane() {
+  # First, because other lanes wait for it. Warnings are errors in our own projects, those of trimming and AOT
+  # included.
+  [ $aot -eq 0 ] ||
+    TMPDIR=$work/sdk dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -v quiet \
+      -p:UseSharedCompilation=true || : >"$work/unpublished"
+  : >"$work/released"
   # What a token allocates is a promise of the release build: a debug build makes objects of async methods.
   if sdk build $backends_tests -c Release; then
     run_tests "StreamingDaemon.Backends.Tests, Release" \
@@ -220,11 +226,6 @@ release_lane() {
   else
     note 0 1 0
   fi
-  # Warnings are errors in our own projects, those of trimming and AOT included.
-  [ $aot -eq 0 ] ||
-    TMPDIR=$work/sdk dotnet publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -v quiet \
-      -p:UseSharedCompilation=true || : >"$work/unpublished"
-  : >"$work/released"
   end_compiler
 }
 
@@ -265,8 +266,8 @@ chat_page_lane() { has_binary && run_tests StreamingDaemon.ChatPageTests "$chat_
 docs_lane() { has_binary && run_tests StreamingDaemon.DocsTests "$docs_tests"; }
 # These tests wait more than they compute, and compare gaps with those of the same machine a moment before.
 others_lane() { has_binary && run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No; }
-# The tests wait half of their time, so three lanes keep two cores busy.
-side_by_side 3 release_lane ring_lane other_lane profile_lane deploy_lane vm_lane others_lane docs_lane apache_lane \
+# The tests wait more than half of their time, so four lanes keep two cores busy.
+side_by_side 4 release_lane ring_lane other_lane profile_lane deploy_lane vm_lane others_lane docs_lane apache_lane \
   chat_page_lane
 has_binary || fail "Native AOT publishing failed"
 finish

@@ -92,7 +92,7 @@ public sealed class SeccompTests(ITestOutputHelper output) : IDisposable
         // run as another user, which may not enter the directory of this test's profile. Nor tests that
         // measure gaps. Their trait says so, and test.sh runs them by themselves.
         var start = new ProcessStartInfo(Tool.InRepository("tests", "run.sh"),
-            ["--jobs", "2", Tool.BesideTheseTests("StreamingDaemon.FunctionalTests"), "-trait-", "Seccomp=No"])
+            ["--jobs", "3", Tool.BesideTheseTests("StreamingDaemon.FunctionalTests"), "-trait-", "Seccomp=No"])
         { RedirectStandardOutput = true };
         start.Environment["DAEMON_UNDER_TEST"] = wrapper;
         start.Environment.Remove("MOST_RETRIES");

@@ -30,9 +30,6 @@ internal static unsafe partial class FileProcess
     [LibraryImport("libc", EntryPoint = "pipe2")]
     private static partial int Pipe(int* ends, int flags);
 
-    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
-    private static partial nint Read(int fd, byte* buffer, nuint count);
-
     [LibraryImport("libc", EntryPoint = "close")]
     private static partial int Close(int fd);
 
@@ -96,7 +93,13 @@ internal static unsafe partial class FileProcess
             return null;
         var pid = TrySpawn([.. s_command!, Argument, question, path], ends[1]);
         _ = Close(ends[1]);
-        var answer = pid > 0 ? FileQuestion.Unframed(ReadAll(ends[0])) : null;
+        byte[]? answer = null;
+        if (pid > 0)
+        {
+            _ = RegularFile.TryReadAll(ends[0], FileQuestion.MaxBytes, out var said);
+            answer = FileQuestion.Unframed(said);
+        }
+
         _ = Close(ends[0]);
         // Its status says nothing. If SIGCHLD is ignored, there is none.
         while (pid > 0 && WaitPid(pid, null, 0) < 0 && Marshal.GetLastPInvokeError() == Eintr)
@@ -104,24 +107,6 @@ internal static unsafe partial class FileProcess
         }
 
         return answer;
-    }
-
-    private static byte[] ReadAll(int fd)
-    {
-        var answer = new byte[RegularFile.MaxBytes + 4096];
-        var length = 0;
-        while (length < answer.Length)
-        {
-            nint read;
-            fixed (byte* free = &answer[length])
-                read = Read(fd, free, (nuint)(answer.Length - length));
-            if (read > 0)
-                length += (int)read;
-            else if (read == 0 || Marshal.GetLastPInvokeError() != Eintr)
-                break;
-        }
-
-        return answer[..length];
     }
 
     /// <returns>The child, or 0.</returns>

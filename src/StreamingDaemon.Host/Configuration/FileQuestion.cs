@@ -12,6 +12,9 @@ internal static class FileQuestion
     public const string Stamp = "stamp";
     public const string Content = "content";
 
+    /// <summary>Longest framed answer: a file with a byte and a length in front.</summary>
+    public const int MaxBytes = RegularFile.MaxBytes + sizeof(byte) + sizeof(int);
+
     private const byte No = 0;
     private const byte Yes = 1;
 

@@ -105,7 +105,7 @@ internal static unsafe partial class RegularFile
         {
             // The file may have been replaced in between.
             return !TryStat(fd, "", out mode, out size) ? LastError()
-                : Refuse(mode, size) ?? TryReadAll(fd, out content);
+                : Refuse(mode, size) ?? TryReadAll(fd, MaxBytes, out content);
         }
         finally
         {
@@ -118,34 +118,40 @@ internal static unsafe partial class RegularFile
     private static byte[]? TryAskOther(string question, string path) =>
         path.Length > 0 && FileProcess.IsFor(path) ? FileProcess.Ask(question, path) : null;
 
-    /// <summary>Files of /proc have size 0, and any file may grow meanwhile: the size is no bound.</summary>
-    private static string? TryReadAll(int fd, out byte[] content)
+    /// <summary>Reads to the end. Files of /proc have size 0, and any file may grow meanwhile: the size is no
+    /// bound.</summary>
+    /// <returns>Null, or what is wrong.</returns>
+    internal static string? TryReadAll(int fd, int most, out byte[] content)
     {
         content = [];
-        // Some files of /proc take whole words or pages only.
-        var buffer = new byte[MaxBytes + 4096];
-        var length = 0;
-        while (length < buffer.Length)
+        // Some files of /proc take whole words or pages only. Not an array: so large a one is collected late,
+        // and a few of them make the collector walk the whole heap.
+        var room = most + 4096;
+        var buffer = (byte*)NativeMemory.Alloc((nuint)room);
+        try
         {
-            nint read;
-            fixed (byte* free = &buffer[length])
-                read = Read(fd, free, (nuint)(buffer.Length - length));
-            if (read == 0 && length <= MaxBytes)
+            var length = 0;
+            while (length < room)
             {
-                content = buffer[..length];
-                return null;
+                var read = Read(fd, buffer + length, (nuint)(room - length));
+                if (read == 0)
+                {
+                    content = length <= most ? new ReadOnlySpan<byte>(buffer, length).ToArray() : [];
+                    return length <= most ? null : TooLarge;
+                }
+
+                if (read > 0)
+                    length += (int)read;
+                else if (Marshal.GetLastPInvokeError() != Eintr)
+                    return LastError();
             }
 
-            if (read == 0)
-                break;
-
-            if (read > 0)
-                length += (int)read;
-            else if (Marshal.GetLastPInvokeError() != Eintr)
-                return LastError();
+            return TooLarge;
         }
-
-        return TooLarge;
+        finally
+        {
+            NativeMemory.Free(buffer);
+        }
     }
 
     private const string TooLarge = "is larger than 1 MiB, the most that is read";
