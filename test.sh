@@ -266,8 +266,8 @@ chat_page_lane() { has_binary && run_tests StreamingDaemon.ChatPageTests "$chat_
 docs_lane() { has_binary && run_tests StreamingDaemon.DocsTests "$docs_tests"; }
 # These tests wait more than they compute, and compare gaps with those of the same machine a moment before.
 others_lane() { has_binary && run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No; }
-# The tests wait more than half of their time, so four lanes keep two cores busy.
-side_by_side 4 release_lane ring_lane other_lane profile_lane deploy_lane vm_lane others_lane docs_lane apache_lane \
+# The tests wait half of their time, so three lanes keep two cores busy.
+side_by_side 3 release_lane ring_lane other_lane profile_lane deploy_lane vm_lane others_lane docs_lane apache_lane \
   chat_page_lane
 has_binary || fail "Native AOT publishing failed"
 finish

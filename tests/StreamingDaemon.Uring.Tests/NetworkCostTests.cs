@@ -1,4 +1,4 @@
-using StreamingDaemon.Uring.Clients;
+using StreamingDaemon.Uring.Threads;
 using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;

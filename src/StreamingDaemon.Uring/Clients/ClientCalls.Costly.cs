@@ -233,7 +233,7 @@ internal sealed unsafe partial class ClientCalls
         var client = call.Client;
         if (client.CostlyCall?.Kind == call.Kind)
             client.CostlyCall = null;
-        if (call.Ns >= ClientCost.CostlyNs)
+        if (call.Ns >= NetworkCost.CostlyNs)
         {
             client.Network?.AddCostly(call.Ns, _loop.NowMs);
             ExtendMeasuring();

@@ -1,12 +1,11 @@
+using StreamingDaemon.Uring.Threads;
+
 namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>What is known of the CPU time that one client's calls take. A client whose calls were never
 /// measured has none.</summary>
 internal sealed class ClientCost
 {
-    /// <summary>CPU time of a costly call: a hundred times that of a usual one.</summary>
-    public const long CostlyNs = 500_000;
-
     // Shares of the last few calls that were costly. A call's time may be that of other sockets' packets: a
     // thread that sends also handles the packets that wait on its core. So one costly call proves nothing,
     // and a client whose calls are costly now and then is not ended.
@@ -51,7 +50,7 @@ internal sealed class ClientCost
     /// <returns>True if the call was costly.</returns>
     public bool Add(long ns)
     {
-        var isCostly = ns >= CostlyNs;
+        var isCostly = ns >= NetworkCost.CostlyNs;
         IsMeasured = true;
         _share += ((isCostly ? 1 : 0) - _share) * Weight;
         Volatile.Write(ref _spentNs, isCostly ? _spentNs + ns : _spentNs / 2);

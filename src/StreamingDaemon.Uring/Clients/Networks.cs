@@ -1,4 +1,5 @@
 using StreamingDaemon.Uring.Interop;
+using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Clients;
 

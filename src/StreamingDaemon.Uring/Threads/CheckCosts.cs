@@ -1,5 +1,3 @@
-using StreamingDaemon.Uring.Clients;
-
 namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>What the checks of new sockets cost, by network namespace.</summary>
@@ -60,7 +58,7 @@ internal sealed class CheckCosts
             _networks.Add(network, known);
         }
 
-        if (ns < ClientCost.CostlyNs)
+        if (ns < NetworkCost.CostlyNs)
             return;
         _cautiousUntilMs = nowMs + CautiousForMs;
         known.Cost.AddCostly(ns, nowMs);

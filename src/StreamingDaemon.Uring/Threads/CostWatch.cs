@@ -25,10 +25,6 @@ internal sealed class CostWatch
     /// <summary>As a hang's. The first only reads the clock.</summary>
     private const int LooksUntilCostly = 3;
 
-    /// <summary>CPU time of a call on average, in nanoseconds: a hundred times that of a usual
-    /// send.</summary>
-    private const long CostlyNs = 500_000;
-
     /// <summary>More calls between two looks cannot cost that much. The clock is not even read.</summary>
     private const int FewCalls = 40;
 
@@ -52,7 +48,7 @@ internal sealed class CostWatch
 
         // Time on a core, not time: a thread that waits for a core computes nothing.
         var ranNs = ThreadTime.Of(threadId);
-        var isCostly = _looks > 0 && ranNs - _ranNs >= CostlyNs * calls;
+        var isCostly = _looks > 0 && ranNs - _ranNs >= NetworkCost.CostlyNs * calls;
         _ranNs = ranNs;
         if (!isCostly)
             (_looks, _first) = (0, call);

@@ -1,4 +1,3 @@
-using StreamingDaemon.Uring.Clients;
 using StreamingDaemon.Uring.Interop;
 
 namespace StreamingDaemon.Uring.Threads;

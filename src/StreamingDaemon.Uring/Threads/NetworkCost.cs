@@ -1,4 +1,4 @@
-namespace StreamingDaemon.Uring.Clients;
+namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>
 /// What is known of the CPU time that calls on the sockets of one network namespace take. The process that
@@ -7,6 +7,9 @@ namespace StreamingDaemon.Uring.Clients;
 /// </summary>
 internal sealed class NetworkCost(ulong cookie)
 {
+    /// <summary>CPU time of a costly call: a hundred times that of a usual one.</summary>
+    public const long CostlyNs = 500_000;
+
     /// <summary>From this much on, another thread makes all calls. Less may come from packets of others: a
     /// thread that sends also handles the packets that wait on its core. They hit a network with many clients
     /// more often, so it may cost more: half a millisecond for each client.</summary>
@@ -53,7 +56,7 @@ internal sealed class NetworkCost(ulong cookie)
             return false;
         Forget(nowMs);
         if (_spentNs >= Math.Clamp(
-            Clients * ClientCost.CostlyNs, LeastAccusedFromNs, MostAccusedFromNs))
+            Clients * CostlyNs, LeastAccusedFromNs, MostAccusedFromNs))
         {
             _isAccused = true;
         }
@@ -67,7 +70,7 @@ internal sealed class NetworkCost(ulong cookie)
 
     /// <summary>Has it made quick calls, and no more than a costly one for each client?</summary>
     public bool IsTrusted(long nowMs) =>
-        IsProven && !IsAccused(nowMs) && SpentNsPerClient < ClientCost.CostlyNs;
+        IsProven && !IsAccused(nowMs) && SpentNsPerClient < CostlyNs;
 
     /// <summary>Did the loop meet a costly call of this network a moment ago?</summary>
     public bool IsCautious(long nowMs) => nowMs < _cautiousUntilMs;
