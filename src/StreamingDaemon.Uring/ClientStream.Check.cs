@@ -41,7 +41,6 @@ public sealed partial class ClientStream
         }
 
         var ns = 0L;
-
         HandoffRejection? rejection = null;
         var peer = Connection.Peer;
         if (mayWait)
