@@ -162,8 +162,8 @@ internal sealed unsafe partial class ClientCalls
     }
 
     /// <summary>All threads that may hang do hang. A kernel's worker makes the call of a client whose calls
-    /// are quick. A costly client ends, and one of which nothing is known in a costly network: on workers,
-    /// such calls would take all cores.</summary>
+    /// are quick. A costly client ends. In a costly network, a client without a quick call ends too. On
+    /// workers, such calls would take all cores.</summary>
     private void MakeElsewhere(ClientConnection client, OperationKind kind)
     {
         var cost = client.Cost!;
