@@ -123,35 +123,18 @@ public static class HandoffClient
     private static unsafe void SendMessage(
         int fd, int client, int memory, byte* bytes, int length, string socketPath)
     {
-        var vector = new IoVector { Base = bytes, Length = (nuint)length };
-        var control = stackalloc byte[24];
-        *(ControlHeader*)control = new ControlHeader
+        ReadOnlySpan<int> descriptors = memory < 0 ? [client] : [client, memory];
+        for (var done = 0; done < length;)
         {
-            Length = (nuint)(sizeof(ControlHeader) + (memory < 0 ? sizeof(int) : 2 * sizeof(int))),
-            Level = SolSocket,
-            Type = ScmRights,
-        };
-        ((int*)(control + sizeof(ControlHeader)))[0] = client;
-        ((int*)(control + sizeof(ControlHeader)))[1] = memory;
-        var message = new MessageHeader
-        {
-            Vectors = &vector,
-            VectorCount = 1,
-            Control = control,
-            ControlLength = 24,
-        };
-        while (vector.Length > 0)
-        {
-            var sent = LinuxNative.SendMsg(fd, &message, MsgNoSignal);
+            // A stream socket may take a part; the descriptors left with its first byte.
+            var sent = done == 0
+                ? LinuxNative.SendDescriptors(fd, bytes, length, descriptors, MsgNoSignal)
+                : LinuxNative.Send(fd, bytes + done, length - done, MsgNoSignal);
             if (sent == -Errno.Intr)
                 continue;
             if (sent < 0)
                 throw Failure("sendmsg", socketPath, sent);
-            // A stream socket may take a part; the descriptor left with its first byte.
-            vector.Base += sent;
-            vector.Length -= (nuint)sent;
-            message.Control = null;
-            message.ControlLength = 0;
+            done += sent;
         }
     }
 

@@ -23,6 +23,11 @@ public sealed partial class HandoffServer
     /// kernel then sends SIGIO whenever the socket is ready, which ends a process by default.</summary>
     private static void IgnoreOwnersSignal() => LinuxNative.IgnoreSignal(SigIo);
 
+    /// <summary>Leaves sockets that are slow to close to the kernel. Right before the end of the process, from
+    /// any thread. It may wait for the lock of a socket: call it where that harms nobody.</summary>
+    /// <exception cref="IOException">There is no /proc, or no free descriptor to read it with.</exception>
+    public void LeaveSlowSockets() => _threads?.ExitReleases.LeaveToKernel();
+
     private void ReportReplacement(HungWork work) => ThreadPool.UnsafeQueueUserWorkItem(
         static report => report.Handler.OnThreadReplaced(report.Work), (Handler: _handler, Work: work),
         preferLocal: false);

@@ -11,7 +11,7 @@ public sealed class CheckCostsTests
     private const ulong Site = 1;
     private const ulong Hostile = 2;
 
-    private readonly CheckCosts _costs = new();
+    private readonly CheckCosts _costs = new(new ExitReleases());
 
     [Fact]
     public void Namespace_is_checked_elsewhere_after_two_costly_checks_even_with_quick_ones_between()

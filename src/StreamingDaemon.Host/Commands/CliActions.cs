@@ -23,7 +23,9 @@ internal sealed class CliActions : ICliActions
             // Before this, a lack of memory is most likely one of threads or address space. LastWords reports
             // that.
             OutOfMemory.Watch();
-            return await daemon.WaitAsync(cancellationToken);
+            var result = await daemon.WaitAsync(cancellationToken);
+            daemon.LeaveSlowSockets();
+            return result;
         });
 
     public Task<int> CheckAsync(DaemonOptions options, bool json, bool upstream, string? apache,

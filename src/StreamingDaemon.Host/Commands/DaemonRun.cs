@@ -35,6 +35,9 @@ internal sealed class DaemonRun : IDisposable
     /// <summary>How long the summary may take, in case nobody reads standard error.</summary>
     private static readonly TimeSpan s_summaryTimeout = TimeSpan.FromSeconds(2);
 
+    /// <summary>How long the kernel may take to say whose sockets are open.</summary>
+    private static readonly TimeSpan s_exitTimeout = TimeSpan.FromMilliseconds(200);
+
     public IServiceProvider Services => _host.Services;
 
     public DrainSignal Drain => Services.GetRequiredService<DrainSignal>();
@@ -70,6 +73,11 @@ internal sealed class DaemonRun : IDisposable
 
         return Services.GetRequiredService<HandoffLoopService>().Result;
     }
+
+    /// <summary>Right before the end of the process: the kernel closes then what is open, and nothing that was
+    /// handed over may hold that up.</summary>
+    public void LeaveSlowSockets() => RunWithTimeout.Invoke(
+        Services.GetRequiredService<HandoffServer>().LeaveSlowSockets, s_exitTimeout);
 
     public void Dispose()
     {

@@ -1,6 +1,8 @@
 using System.Runtime.InteropServices;
+using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Host.Streams;
 using StreamingDaemon.Host.Telemetry;
+using StreamingDaemon.Uring;
 
 namespace StreamingDaemon.Host.Hosting;
 
@@ -11,8 +13,8 @@ namespace StreamingDaemon.Host.Hosting;
 /// </summary>
 /// <param name="signals">Null if the daemon must not handle the process's signals, as in a test.</param>
 internal sealed class DaemonLifetime(
-    DrainSignal drain, OptionsReloader reloader, DaemonLog log, ILogger<DaemonLifetime> logger,
-    ProcessSignals? signals = null) : IHostLifetime
+    DrainSignal drain, OptionsReloader reloader, HandoffServer server, DaemonLog log,
+    ILogger<DaemonLifetime> logger, ProcessSignals? signals = null) : IHostLifetime
 {
     /// <summary>A signal this soon after the first is a copy of it, and is ignored.</summary>
     private const int EchoMs = 250;
@@ -58,6 +60,7 @@ internal sealed class DaemonLifetime(
             return;
         _logger.SignalEnds(signal);
         log.Flush(TimeSpan.FromMilliseconds(200));
+        RunWithTimeout.Invoke(server.LeaveSlowSockets, TimeSpan.FromMilliseconds(200));
         Environment.Exit(128 + (signal == PosixSignal.SIGINT ? 2 : 15));
     }
 }

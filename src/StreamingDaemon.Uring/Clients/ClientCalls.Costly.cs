@@ -202,9 +202,16 @@ internal sealed unsafe partial class ClientCalls
         }
 
         var nowMs = LoopContext.ClockMs();
-        client.Network!.AddCostly(ns, nowMs);
-        client.Network.BeCautiousUntil(nowMs + CautiousForMs);
+        AddCostly(client.Network!, ns, nowMs);
+        client.Network!.BeCautiousUntil(nowMs + CautiousForMs);
         BeginAlert();
+    }
+
+    private void AddCostly(NetworkCost network, long ns, long nowMs)
+    {
+        network.AddCostly(ns, nowMs);
+        if (network.IsAccused(nowMs))
+            _loop.ExitReleases.Add(network.Cookie);
     }
 
     private void BeginAlert()
@@ -235,7 +242,8 @@ internal sealed unsafe partial class ClientCalls
             client.CostlyCall = null;
         if (call.Ns >= NetworkCost.CostlyNs)
         {
-            client.Network?.AddCostly(call.Ns, _loop.NowMs);
+            if (client.Network is { } network)
+                AddCostly(network, call.Ns, _loop.NowMs);
             ExtendMeasuring();
         }
         else if (call.Ns > 0)

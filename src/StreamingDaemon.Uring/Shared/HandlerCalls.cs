@@ -15,7 +15,8 @@ internal sealed class HandlerCalls
     {
         Handler = handler;
         _statistics = statistics;
-        Thread = new HandlerThread(options, threads.Spares, new CheckCosts(), threads.Monitor);
+        Thread = new HandlerThread(
+            options, threads.Spares, new CheckCosts(threads.ExitReleases), threads.Monitor);
     }
 
     public IHandoffHandler Handler { get; }

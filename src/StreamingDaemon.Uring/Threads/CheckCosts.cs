@@ -1,7 +1,8 @@
 namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>What the checks of new sockets cost, by network namespace.</summary>
-internal sealed class CheckCosts
+/// <param name="exit">Is told of each namespace whose checks cost much.</param>
+internal sealed class CheckCosts(ExitReleases exit)
 {
     /// <summary>How long after any costly check a namespace that is not known counts as costly.</summary>
     private const int CautiousForMs = 1_000;
@@ -62,5 +63,7 @@ internal sealed class CheckCosts
             return;
         _cautiousUntilMs = nowMs + CautiousForMs;
         known.Cost.AddCostly(ns, nowMs);
+        if (known.Cost.IsAccused(nowMs))
+            exit.Add(network);
     }
 }

@@ -100,22 +100,6 @@ internal sealed unsafe class Exile
     private static int Send(int writer, int fd)
     {
         byte mark = 0;
-        var vector = new IoVector { Base = &mark, Length = 1 };
-        var control = stackalloc ulong[(sizeof(ControlHeader) / sizeof(ulong)) + 1];
-        *(ControlHeader*)control = new ControlHeader
-        {
-            Length = (nuint)(sizeof(ControlHeader) + sizeof(int)),
-            Level = SolSocket,
-            Type = ScmRights,
-        };
-        *(int*)((byte*)control + sizeof(ControlHeader)) = fd;
-        var header = new MessageHeader
-        {
-            Vectors = &vector,
-            VectorCount = 1,
-            Control = control,
-            ControlLength = (nuint)(sizeof(ControlHeader) + sizeof(ulong)),
-        };
-        return LinuxNative.SendMsg(writer, &header, MsgDontWait | MsgNoSignal);
+        return LinuxNative.SendDescriptors(writer, &mark, 1, [fd], MsgDontWait | MsgNoSignal);
     }
 }

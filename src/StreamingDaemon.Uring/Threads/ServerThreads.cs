@@ -42,6 +42,9 @@ internal sealed class ServerThreads
     /// lingering sockets, unread messages. No other close waits behind these.</summary>
     public DescriptorReleaser OddReleaser { get; }
 
+    /// <summary>What is left to the kernel when the process ends.</summary>
+    public ExitReleases ExitReleases { get; } = new();
+
     /// <summary>Reads handoff data that came in descriptors.</summary>
     public HandoffDataThread Data { get; }
 
