@@ -23,8 +23,8 @@ public sealed partial class HandoffServer
     /// kernel then sends SIGIO whenever the socket is ready, which ends a process by default.</summary>
     private static void IgnoreOwnersSignal() => LinuxNative.IgnoreSignal(SigIo);
 
-    /// <summary>Leaves sockets that are slow to close to the kernel. Right before the end of the process, from
-    /// any thread. It may wait for the lock of a socket: call it where that harms nobody.</summary>
+    /// <summary>Leaves sockets that are slow to close to the kernel. Right before the end of the process,
+    /// from any thread. It may wait for the lock of a socket: call it where that harms nobody.</summary>
     /// <exception cref="IOException">There is no /proc, or no free descriptor to read it with.</exception>
     public void LeaveSlowSockets() => _threads?.ExitReleases.LeaveToKernel();
 

@@ -74,8 +74,8 @@ internal sealed class DaemonRun : IDisposable
         return Services.GetRequiredService<HandoffLoopService>().Result;
     }
 
-    /// <summary>Right before the end of the process: the kernel closes then what is open, and nothing that was
-    /// handed over may hold that up.</summary>
+    /// <summary>Right before the end of the process: the kernel closes then what is open, and nothing that
+    /// was handed over may hold that up.</summary>
     public void LeaveSlowSockets() => RunWithTimeout.Invoke(
         Services.GetRequiredService<HandoffServer>().LeaveSlowSockets, s_exitTimeout);
 

@@ -9,8 +9,8 @@ namespace StreamingDaemon.Uring.Threads;
 /// packet costs milliseconds (<see cref="NetworkCost"/>).
 /// </summary>
 /// <remarks>
-/// Right before the end, such sockets are sent (unix(7), SCM_RIGHTS) into the queue of a socket that is itself
-/// in that queue. When the process has closed all its descriptors, only the queue refers to the queue. Then
+/// Right before the end, such sockets are sent (unix(7), SCM_RIGHTS) into the queue of a socket that is
+/// itself in that queue. When the process has closed all its descriptors, only the queue refers to the queue. Then
 /// the kernel's collector of such cycles releases it. From Linux 6.9 on, a kernel thread does that. Before,
 /// the process that ends does it, so nothing is gained and nothing is lost.
 /// </remarks>
@@ -47,8 +47,9 @@ internal sealed unsafe class ExitReleases
         }
     }
 
-    /// <summary>Leaves the sockets of these namespaces to the kernel. They are closed some time after the end
-    /// of the process. From any thread, right before that end; it may wait for the lock of a socket.</summary>
+    /// <summary>Leaves the sockets of these namespaces to the kernel. They are closed some time after the
+    /// end of the process. From any thread, right before that end; it may wait for the lock of a
+    /// socket.</summary>
     /// <exception cref="IOException">There is no /proc, or no free descriptor to read it with.</exception>
     public void LeaveToKernel()
     {
@@ -68,8 +69,8 @@ internal sealed unsafe class ExitReleases
             }
 
             Send();
-            // The collector's thread would wait for the reader of a lingering socket, and other sockets of the
-            // whole system behind it. The kernel does not wait for it at the end of a process.
+            // The collector's thread would wait for the reader of a lingering socket, and other sockets of
+            // the whole system behind it. The kernel does not wait for it at the end of a process.
             foreach (var fd in lingering)
             {
                 _ = LinuxNative.SetNoLinger(fd);
