@@ -10,9 +10,9 @@ namespace StreamingDaemon.Uring.Threads;
 /// </summary>
 /// <remarks>
 /// Right before the end, such sockets are sent (unix(7), SCM_RIGHTS) into the queue of a socket that is
-/// itself in that queue. When the process has closed all its descriptors, only the queue refers to the queue. Then
-/// the kernel's collector of such cycles releases it. From Linux 6.9 on, a kernel thread does that. Before,
-/// the process that ends does it, so nothing is gained and nothing is lost.
+/// itself in that queue. When the process has closed all its descriptors, only the queue refers to the queue.
+/// Then the kernel's collector of such cycles releases it. From Linux 6.9 on, a kernel thread does that.
+/// Before, the process that ends does it, so nothing is gained and nothing is lost.
 /// </remarks>
 internal sealed unsafe class ExitReleases
 {
