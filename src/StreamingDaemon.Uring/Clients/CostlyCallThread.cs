@@ -53,8 +53,8 @@ internal sealed class CostlyCall
 
     private bool IsBlamed => Network.WasBlamedSince(LoopContext.ClockMs() - BlamedForMs);
 
-    /// <summary>Does not count as quick any more if no call of its client was measured to be quick, and one of
-    /// its network has computed meanwhile. By the thread of quick calls.</summary>
+    /// <summary>Does not count as quick any more if no call of its client was measured to be quick, and one
+    /// of its network has computed meanwhile. By the thread of quick calls.</summary>
     public bool TryDemote()
     {
         if (Cost.IsProven || !IsBlamed)
