@@ -19,6 +19,10 @@ public sealed partial class HandoffServer
     /// <summary>Null until some call is costly.</summary>
     private volatile CostlyCallThread? _costlyCalls;
 
+    /// <summary>Makes the calls of clients whose calls were quick, and leaves the others to that one.
+    /// </summary>
+    private volatile CostlyCallThread? _quickCalls;
+
     /// <summary>Another holder of a client's socket may make this process its owner (F_SETOWN, O_ASYNC). The
     /// kernel then sends SIGIO whenever the socket is ready, which ends a process by default.</summary>
     private static void IgnoreOwnersSignal() => LinuxNative.IgnoreSignal(SigIo);
@@ -43,6 +47,8 @@ public sealed partial class HandoffServer
 
         if (_costlyCalls is { } costly)
             checks += costly.HungThreads;
+        if (_quickCalls is { } quick)
+            checks += quick.HungThreads;
 
         return (_threads.Releaser.HungThreads + _threads.OddReleaser.HungThreads, checks, calls);
     }
@@ -73,12 +79,18 @@ public sealed partial class HandoffServer
                     return;
                 if (_costlyCalls is null)
                 {
-                    _costlyCalls = new CostlyCallThread(_options, _threads!.Spares);
+                    _costlyCalls = new CostlyCallThread(null, _options, _threads!.Spares);
                     _threads.Monitor.Add(_costlyCalls);
+                }
+
+                if (_quickCalls is null)
+                {
+                    _quickCalls = new CostlyCallThread(_costlyCalls, _options, _threads!.Spares);
+                    _threads.Monitor.Add(_quickCalls);
                 }
             }
 
-            loop.Clients.Calls.Measure(_costlyCalls);
+            loop.Clients.Calls.Measure(_quickCalls);
         }
         catch (HandoffServerException)
         {
@@ -92,6 +104,7 @@ public sealed partial class HandoffServer
         lock (_hungGate)
         {
             _hasEnded = true;
+            _quickCalls?.End();
             _costlyCalls?.End();
         }
 

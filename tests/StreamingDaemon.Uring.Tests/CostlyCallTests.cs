@@ -236,6 +236,7 @@ public sealed class CostlyCallTests
         Assert.False(cost.IsAccused);
         cost.Add(20_000_000);
         Assert.True(cost.IsAccused);
+        Assert.False(cost.IsMostlyQuick);
         for (var i = 0; i < 8; i++)
             cost.Add(10_000);
 
@@ -251,6 +252,7 @@ public sealed class CostlyCallTests
             cost.Add(i % 5 == 0 ? 50_000_000 : 10_000);
 
         Assert.Equal(0, cost.Ns);
+        Assert.True(cost.IsMostlyQuick);
     }
 
     [Fact]

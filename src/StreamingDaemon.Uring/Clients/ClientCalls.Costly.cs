@@ -104,7 +104,7 @@ internal sealed unsafe partial class ClientCalls
     /// <summary>Takes the client's call back, if it waits and all threads of costly calls hang.</summary>
     public void RescueCostly(ClientConnection client)
     {
-        if (_costlyThread is { IsFull: true } && client.CostlyCall is { } call && call.TryTake())
+        if (client.CostlyCall is { } call && _costlyThread?.IsFullFor(call) == true && call.TryTake())
         {
             client.CostlyCall = null;
             MakeElsewhere(client, call.Kind);
@@ -131,21 +131,22 @@ internal sealed unsafe partial class ClientCalls
             return false;
         }
 
-        client.Cost ??= new ClientCost();
-        if (_costlyThread is { IsFull: true })
+        client.Cost ??= NewCost(client);
+        var call = new CostlyCall(this, client, kind);
+        if (_costlyThread?.IsFullFor(call) == true)
         {
             MakeElsewhere(client, kind);
             return true;
         }
 
-        client.CostlyCall = new CostlyCall(this, client, kind);
+        client.CostlyCall = call;
         if (_costlyThread is { } thread)
         {
-            thread.Post(client.CostlyCall);
+            thread.Post(call);
         }
         else
         {
-            _held.Enqueue(client.CostlyCall);
+            _held.Enqueue(call);
             _hasSuspects = true;
         }
 
@@ -195,7 +196,14 @@ internal sealed unsafe partial class ClientCalls
 
     private void OnMeasured(ClientConnection client, long ns)
     {
-        if ((!_measures && ns < AlarmingNs) || !(client.Cost ??= new ClientCost()).Add(ns))
+        if (!_measures && ns < AlarmingNs)
+        {
+            client.Cost?.WasServed = true;
+            client.Network!.AddQuick(_alert);
+            return;
+        }
+
+        if (!(client.Cost ??= NewCost(client)).Add(ns))
         {
             client.Network!.AddQuick(_alert);
             return;
@@ -257,6 +265,9 @@ internal sealed unsafe partial class ClientCalls
         if (client.Cost is { } cost && cost.Ns >= _loop.Options.MostCostMs * 1_000_000L)
             client.EndAsCostly();
     }
+
+    private static ClientCost NewCost(ClientConnection client) =>
+        new() { WasServed = client.Stream!.BytesSent > 0 };
 
     private void SuspectWorkersCall(ClientConnection client)
     {

@@ -216,7 +216,7 @@ internal sealed unsafe partial class ClientCalls : IHangWatched
     private void SubmitToWorker(ClientConnection client, OperationKind kind)
     {
         var (fd, generation, slot) = (client.Fd, client.Generation, client.Index);
-        (client.Cost ??= new ClientCost()).WorkerSinceMs = _loop.NowMs;
+        (client.Cost ??= NewCost(client)).WorkerSinceMs = _loop.NowMs;
         switch (kind)
         {
             case OperationKind.ClientSend:

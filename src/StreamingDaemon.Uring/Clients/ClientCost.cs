@@ -35,6 +35,14 @@ internal sealed class ClientCost
     /// <summary>One of its calls was measured. From any thread.</summary>
     public bool IsMeasured { get; private set; }
 
+    /// <summary>The client was sent something before the alert, and nothing spoke against it. Loop-owned.
+    /// </summary>
+    public bool WasServed { get; set; }
+
+    /// <summary>Few of its recent calls were costly: it may have been hit by the packets of others. From any
+    /// thread, while none makes a call for the client.</summary>
+    public bool IsMostlyQuick => _share < AccusedFrom;
+
     /// <summary>Nothing speaks against it, so its calls need not be measured.</summary>
     public bool IsClean => !IsAccused && SpentNs == 0 && Ns == 0;
 

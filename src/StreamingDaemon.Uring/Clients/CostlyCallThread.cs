@@ -1,30 +1,67 @@
 using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
+using StreamingDaemon.Uring.Shared;
 using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>A call on the socket of a client whose calls are costly. It is made once, or cancelled.</summary>
-internal sealed class CostlyCall(ClientCalls calls, ClientConnection client, OperationKind kind)
+internal sealed class CostlyCall
 {
+    /// <summary>How long after a call that computed no client of the same network counts as quick without a
+    /// measured call.</summary>
+    private const int BlamedForMs = 1_000;
+
     private int _isTaken;
 
-    public ClientConnection Client => client;
+    public CostlyCall(ClientCalls calls, ClientConnection client, OperationKind kind)
+    {
+        (Calls, Client, Kind) = (calls, client, kind);
+        (Cost, Network) = (client.Cost!, client.Network!);
+        Others = Network.Clients;
+        IsKnown = Cost.IsProven || Cost.WasServed;
+        ExpectedNs = Cost.IsMeasured ? Cost.SpentNs
+            : IsKnown ? Math.Min(NetworkCost.CostlyNs, Network.SpentNsPerClient)
+            : Math.Max(NetworkCost.CostlyNs, Network.SpentNsPerClient);
+        IsQuick = IsKnown && Cost.IsMostlyQuick && (Cost.IsProven || !IsBlamed);
+    }
 
-    public OperationKind Kind => kind;
+    public ClientCalls Calls { get; }
 
-    public ClientCalls Calls => calls;
+    public ClientConnection Client { get; }
 
-    public ClientCost Cost { get; } = client.Cost!;
+    public OperationKind Kind { get; }
+
+    public ClientCost Cost { get; }
+
+    public NetworkCost Network { get; }
 
     /// <summary>What it may cost: as much as its client's earlier calls did. If none of those was measured,
-    /// as much as those of its network did for each client.</summary>
-    public long ExpectedNs { get; } =
-        client.Cost!.IsMeasured ? client.Cost.SpentNs : client.Network!.SpentNsPerClient;
+    /// what those of its network did for each client. But a client that was already sent something comes
+    /// before one that was not.</summary>
+    public long ExpectedNs { get; }
 
     /// <summary>Clients of its network. Of two networks that are not known, the one with more clients is
     /// next: it is likely the site's.</summary>
-    public int Others { get; } = client.Network!.Clients;
+    public int Others { get; }
+
+    /// <summary>A call of its client was quick, or none was found to be costly.</summary>
+    public bool IsKnown { get; }
+
+    /// <summary>Its client's calls were quick, so it need not wait for those that compute.</summary>
+    public bool IsQuick { get; private set; }
+
+    private bool IsBlamed => Network.WasBlamedSince(LoopContext.ClockMs() - BlamedForMs);
+
+    /// <summary>Does not count as quick any more if no call of its client was measured to be quick, and one
+    /// of its network has computed meanwhile. By the thread of quick calls.</summary>
+    public bool TryDemote()
+    {
+        if (Cost.IsProven || !IsBlamed)
+            return false;
+        IsQuick = false;
+        return true;
+    }
 
     /// <summary>Takes the right to make it, or to cancel it. From any thread.</summary>
     public bool TryTake() => Interlocked.Exchange(ref _isTaken, 1) == 0;
@@ -37,27 +74,45 @@ internal sealed class CostlyCall(ClientCalls calls, ClientConnection client, Ope
 /// client that was wrongly accused waits for few others. If no call of a client was measured yet, the cost of
 /// its network counts. All loops share the thread, which is started when it is first needed.
 /// </summary>
+/// <remarks>
+/// A single call may compute for seconds, and nothing interrupts it. So there are two such threads: one makes
+/// the calls of clients whose calls were quick, although their network is suspected, and the other makes the
+/// rest.
+/// </remarks>
+/// <param name="slow">Makes the calls that are not known to be quick; null if this thread makes all that it
+/// is given.</param>
 /// <param name="options">What the server was told.</param>
 /// <param name="spares">Take over if the system gives no thread.</param>
-internal sealed class CostlyCallThread(HandoffServerOptions options, SpareThreads spares)
+internal sealed class CostlyCallThread(
+    CostlyCallThread? slow, HandoffServerOptions options, SpareThreads spares)
     : ReplaceableThread<PriorityQueue<CostlyCall, CallRank>>(
-        "costly calls", HungWork.Check, MostHung, options, spares)
+        slow is null ? "costly calls" : "quick calls", HungWork.Check, MostHung, options, spares)
 {
     /// <summary>Such a call may also wait for a held lock. While this many threads hang, no call is left to
     /// them: a kernel's worker makes it, or its client ends.</summary>
     private const int MostHung = 64;
 
+    /// <summary>The first call of a thread also loads code, so it may cost more than a usual one.</summary>
+    private const long BlamedFromNs = 5_000_000;
+
     private readonly PriorityQueue<CostlyCall, CallRank> _calls = new();
     private long _number;
 
-    /// <summary>Would a further call wait for others that hang? From any thread.</summary>
-    public bool IsFull => IsJammed;
+    /// <summary>Would the call wait for others that hang? From any thread.</summary>
+    public bool IsFullFor(CostlyCall call) =>
+        slow is not null && !call.IsQuick ? slow.IsFullFor(call) : IsJammed;
 
     /// <summary>By a loop.</summary>
     public void Post(CostlyCall call)
     {
+        if (slow is not null && !call.IsQuick)
+        {
+            slow.Post(call);
+            return;
+        }
+
         lock (_calls)
-            _calls.Enqueue(call, new CallRank(call.ExpectedNs, !call.Cost.IsProven, -call.Others, _number++));
+            _calls.Enqueue(call, new CallRank(call.ExpectedNs, !call.IsKnown, -call.Others, _number++));
         Post(_calls);
     }
 
@@ -71,6 +126,12 @@ internal sealed class CostlyCallThread(HandoffServerOptions options, SpareThread
                 return;
         }
 
+        if (slow is not null && call.TryDemote())
+        {
+            slow.Post(call);
+            return;
+        }
+
         if (!call.TryTake())
             return;
         worker.BeginCall();
@@ -78,6 +139,8 @@ internal sealed class CostlyCallThread(HandoffServerOptions options, SpareThread
         var result = call.Calls.Make(call);
         var ns = ThreadTime.OfThisThread() - begunNs;
         call.Cost.Add(ns);
+        if (ns >= BlamedFromNs)
+            call.Network.Blame(LoopContext.ClockMs());
         worker.EndCall();
         call.Calls.OnCostlyReturned(call, result, ns);
     }

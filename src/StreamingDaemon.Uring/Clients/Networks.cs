@@ -4,7 +4,8 @@ using StreamingDaemon.Uring.Threads;
 namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>The network namespaces of one loop's clients. Loop-owned.</summary>
-internal sealed class Networks
+/// <param name="cookieOf">Asks a socket for its namespace; the kernel answers unless a test does.</param>
+internal sealed class Networks(Func<int, ulong>? cookieOf = null)
 {
     /// <summary>How many namespaces without a client stay known. Usually it is one, Apache's.</summary>
     private const int MostIdle = 64;
@@ -15,7 +16,7 @@ internal sealed class Networks
     /// <summary>A client begins.</summary>
     public NetworkCost Enter(int fd)
     {
-        var cookie = LinuxNative.GetNetworkCookie(fd);
+        var cookie = cookieOf is null ? LinuxNative.GetNetworkCookie(fd) : cookieOf(fd);
         if (!_networks.TryGetValue(cookie, out var network))
         {
             network = new NetworkCost(cookie);

@@ -3,7 +3,7 @@ namespace StreamingDaemon.Uring.Threads;
 /// <summary>
 /// What is known of the CPU time that calls on the sockets of one network namespace take. The process that
 /// made the namespace decides what each of its packets costs. So what one of its sockets costs, the others
-/// can cost too. Not thread-safe.
+/// can cost too. Not thread-safe, but for <see cref="Blame"/> and <see cref="WasBlamedSince"/>.
 /// </summary>
 internal sealed class NetworkCost(ulong cookie)
 {
@@ -30,6 +30,7 @@ internal sealed class NetworkCost(ulong cookie)
     private bool _isAccused;
     private long _provenIn;
     private long _cautiousUntilMs;
+    private long _blamedAtMs = long.MinValue;
 
     /// <summary>SO_NETNS_COOKIE, or 0 if the kernel has none.</summary>
     public ulong Cookie => cookie;
@@ -77,6 +78,13 @@ internal sealed class NetworkCost(ulong cookie)
 
     /// <summary>The loop met a costly call. The next unproven socket may be as costly.</summary>
     public void BeCautiousUntil(long atMs) => _cautiousUntilMs = atMs;
+
+    /// <summary>Another thread met a costly call; the network's owner has not heard of it yet. From any
+    /// thread.</summary>
+    public void Blame(long nowMs) => Volatile.Write(ref _blamedAtMs, nowMs);
+
+    /// <summary>Did another thread meet a costly call since then? From any thread.</summary>
+    public bool WasBlamedSince(long ms) => Volatile.Read(ref _blamedAtMs) >= ms;
 
     public void AddQuick(long alert) => _provenIn = alert;
 
