@@ -16,7 +16,6 @@ public sealed partial class ClientStream
     private const int EndReserve = 1024;
 
     // One waiter. The loop wakes it once the client took enough of the unsent bytes.
-    private RoomSource? _room;
     private int _waiting;
 
     private long Limit =>
@@ -91,12 +90,12 @@ public sealed partial class ClientStream
             return new ValueTask<bool>(!IsClosed);
 
         // Most clients are never behind, and need none.
-        _room ??= new RoomSource();
-        var room = _room.Reset();
+        var source = Rare.Room ??= new RoomSource();
+        var room = source.Reset();
         // Not at the first free byte: a producer that is far ahead is woken once, for a good part of the
         // limit.
         var wakeAt = _loop.Options.Memory.IsTight ? 0 : Math.Min(Limit / 2, Limit - bytes);
-        _room.WakeAtUnsent = wakeAt;
+        source.WakeAtUnsent = wakeAt;
         Interlocked.Exchange(ref _waiting, 1);
         // The loop may have made room, or closed, between the check above and the flag: then nobody wakes us.
         if ((_outbox.Unsent <= wakeAt || IsClosed) && Interlocked.Exchange(ref _waiting, 0) == 1)
@@ -117,7 +116,7 @@ public sealed partial class ClientStream
     private void CancelWait(CancellationToken token)
     {
         if (Interlocked.Exchange(ref _waiting, 0) == 1)
-            _room!.SetException(new OperationCanceledException(token));
+            _rare!.Room!.SetException(new OperationCanceledException(token));
     }
 
     // The loop calls everything below.
@@ -129,14 +128,14 @@ public sealed partial class ClientStream
         if (!ofProducer)
             return;
         var unsent = _outbox.OnSent(bytes);
-        if (Volatile.Read(ref _waiting) == 1 && unsent <= _room!.WakeAtUnsent)
+        if (Volatile.Read(ref _waiting) == 1 && unsent <= _rare!.Room!.WakeAtUnsent)
             WakeWaiter();
     }
 
     private void WakeWaiter()
     {
         if (Interlocked.Exchange(ref _waiting, 0) == 1)
-            _room!.SetResult(!IsClosed);
+            _rare!.Room!.SetResult(!IsClosed);
     }
 
     /// <summary>The producer awaits this one object again and again.</summary>

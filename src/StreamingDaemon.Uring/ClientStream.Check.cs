@@ -24,8 +24,9 @@ public sealed partial class ClientStream
 
     private int _check;
 
-    /// <summary>The number of its socket's network namespace; 0 if the kernel does not tell.</summary>
-    internal ulong NetworkCookie { get; set; }
+    /// <summary>What the calls of its socket's network namespace cost. Loop-owned; other threads read its
+    /// number.</summary>
+    internal NetworkCost? Network { get; set; }
 
     /// <summary>Checks the socket and calls the handler. On the handler's thread.</summary>
     /// <param name="worker">The thread, which may be replaced during the check.</param>

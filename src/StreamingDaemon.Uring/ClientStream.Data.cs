@@ -12,19 +12,21 @@ public sealed partial class ClientStream
 {
     private const int NoDescriptor = -1;
 
-    private PassedData? _passedData;
+    private RareParts? _rare;
 
     /// <summary>Why the handoff data cannot be read, for the log and the client; null if it can.</summary>
     public string? DataProblem
     {
-        get => _passedData?.Problem;
-        private set => (_passedData ??= new PassedData()).Problem = value;
+        get => _rare?.DataProblem;
+        private set => Rare.DataProblem = value;
     }
+
+    private RareParts Rare => _rare ??= new RareParts();
 
     /// <summary>Reads the data, and calls the handler. On the thread of the handoffs' data.</summary>
     internal void BeginWithData(ReplaceableThread<ClientStream>.Worker worker)
     {
-        var data = new SealedMemory(TakeDataDescriptor(), _passedData!.Length);
+        var data = new SealedMemory(TakeDataDescriptor(), _rare!.DataLength);
         if (!SealedMemory.IsSealed(data.Fd))
         {
             DataProblem = DataDescriptor.NotSealed;
@@ -64,20 +66,20 @@ public sealed partial class ClientStream
     private void Take(in ReceivedClient received)
     {
         if (received.Memory is { } data)
-            _passedData = new PassedData { Fd = data.Fd, Length = data.Length };
+            _rare = new RareParts { DataFd = data.Fd, DataLength = data.Length };
         if (received.DataProblem is { } problem)
             DataProblem = problem;
     }
 
     /// <summary>Whoever takes it closes it.</summary>
-    private int TakeDataDescriptor() => _passedData is { } data
-        ? Interlocked.Exchange(ref data.Fd, NoDescriptor)
+    private int TakeDataDescriptor() => _rare is { } rare
+        ? Interlocked.Exchange(ref rare.DataFd, NoDescriptor)
         : NoDescriptor;
 
     /// <summary>Calls the handler, once the data is here.</summary>
     private void BeginHandling()
     {
-        if (_passedData is not { Fd: >= 0 })
+        if (_rare is not { DataFd: >= 0 })
         {
             CallHandler();
         }
@@ -101,13 +103,16 @@ public sealed partial class ClientStream
         _loop.Data.GiveBack();
     }
 
-    /// <summary>Only for streams whose data came in a descriptor, or could not be read.</summary>
-    private sealed class PassedData
+    /// <summary>What most streams lack: data that came in a descriptor or could not be read, and a client
+    /// that is behind.</summary>
+    private sealed class RareParts
     {
-        public int Fd = NoDescriptor;
+        public int DataFd = NoDescriptor;
 
-        public int Length { get; init; }
+        public int DataLength { get; init; }
 
-        public string? Problem { get; set; }
+        public string? DataProblem { get; set; }
+
+        public RoomSource? Room { get; set; }
     }
 }

@@ -60,8 +60,9 @@ internal sealed class CallRunner
             // Frees the thread that delivers handoffs for the next one: backends run on the thread pool.
             if (!call.Backend.BeginsAtOnce)
                 await Task.Yield();
-            result = await (_workers.IsLimited ? CallWithWorkerAsync(call) : CallBackend(call))
-                .ConfigureAwait(false);
+            // The awaiter of ConfigureAwait would take eight bytes more in each stream, and changes nothing:
+            // these threads have no context.
+            result = await (_workers.IsLimited ? CallWithWorkerAsync(call) : CallBackend(call));
         }
         catch (OperationCanceledException) when (call.CancelOutcome is not null)
         {
@@ -74,8 +75,11 @@ internal sealed class CallRunner
         }
 
         // Not ConcludeAsync: a second async method would allocate one more object for each stream.
-        if (call.TryConclude())
-            call.Report(result, await EndAsync(call, result, null).ConfigureAwait(false));
+        if (!call.TryConclude())
+            return;
+        // Not within the call of Report: the object would hold the call and the result twice.
+        var end = await EndAsync(call, result, null);
+        call.Report(result, end);
     }
 
     /// <summary>Waits for a worker slot, and calls the backend. Used only if there is a limit: its awaiter

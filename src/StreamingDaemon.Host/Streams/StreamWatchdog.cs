@@ -41,7 +41,7 @@ internal sealed class StreamWatchdog : IDisposable
     private readonly CollectorOverhead _collector = new(OutOfMemory.End);
     private readonly ReloadableOptions _options;
     private readonly int _headWaitMs;
-    private UpstreamCall[] _snapshot = [];
+    private readonly UpstreamCall[] _batch = new UpstreamCall[256];
     private bool _waits;
     private int _looksAtNone;
     private bool _disposed;
@@ -121,7 +121,6 @@ internal sealed class StreamWatchdog : IDisposable
             _looksAtNone = _calls.Count > 0 ? 0 : _looksAtNone + 1;
             if (_looksAtNone <= LooksAtNone || _disposed)
                 return !_disposed;
-            _snapshot = [];
             _waits = true;
             // Not in a loop: the stream that woke this thread may have ended, and others follow.
             Monitor.Wait(_gate);
@@ -185,24 +184,33 @@ internal sealed class StreamWatchdog : IDisposable
 
     private void Sweep()
     {
-        int count;
-        lock (_gate)
-        {
-            count = _calls.Count;
-            if (_snapshot.Length < count)
-                _snapshot = new UpstreamCall[count * 2];
-            _calls.CopyTo(_snapshot);
-        }
-
-        // Outside the lock: sending a head takes time.
         var now = Environment.TickCount64;
         if (now - _dueMs > LateMs)
             _graceEndsMs = now + GraceMs;
         var timeouts = _options.Current.Timeouts;
-        foreach (var call in _snapshot.AsSpan(0, count))
-            Look(call, now, timeouts);
+        var end = int.MaxValue;
+        while (TakeBatch(ref end) is > 0 and var count)
+        {
+            // Outside the lock: sending a head takes time.
+            foreach (var call in _batch.AsSpan(0, count))
+                Look(call, now, timeouts);
+            _batch.AsSpan(0, count).Clear();
+        }
+    }
 
-        _snapshot.AsSpan(0, count).Clear();
+    /// <summary>Copies the calls that are looked at next: an array for all of them would grow with each
+    /// burst. From the last call to the first: one that moves meanwhile was looked at, or will be.</summary>
+    /// <param name="end">Those from here on were looked at.</param>
+    /// <returns>How many they are.</returns>
+    private int TakeBatch(ref int end)
+    {
+        lock (_gate)
+        {
+            var last = Math.Min(end, _calls.Count);
+            end = Math.Max(0, last - _batch.Length);
+            _calls.CopyTo(end, _batch, 0, last - end);
+            return last - end;
+        }
     }
 
     private void Look(UpstreamCall call, long now, TimeoutOptions timeouts)

@@ -61,10 +61,10 @@ internal sealed partial class ClientConnection
         Stream!.OnEnded(_end);
         // Another client may get a number that is closed, and who still uses it would send to that client.
         if (!isInUse && Stream.TryLetGo())
-            _loop.Releases.Add(Fd, HowToRelease);
+            Loop.Releases.Add(Fd, HowToRelease);
         HoldInKernel(_inKernelAtMost = 0);
         _state = ClientState.Free;
-        _loop.Places.Return(_isAdmitted);
+        Loop.Places.Return(_isAdmitted);
     }
 
     /// <summary>Everything is sent: FIN, then read what the client still sends until it closes.</summary>
@@ -77,11 +77,11 @@ internal sealed partial class ClientConnection
 
     private void SendFin()
     {
-        var patienceMs = _loop.Options.LingerTimeoutMs;
+        var patienceMs = Loop.Options.LingerTimeoutMs;
         // A client that is only refused makes room for the next one that waits for its refusal.
-        if (!_isAdmitted && _loop.Places.Waiting > 0)
+        if (!_isAdmitted && Loop.Places.Waiting > 0)
             patienceMs = Math.Min(patienceMs, CrowdedLingerTimeoutMs);
-        _loop.SetTimer(this, patienceMs);
+        Loop.SetTimer(this, patienceMs);
         _isShuttingDown = true;
         _table.Calls.Make(this, OperationKind.ClientShutdown);
     }
@@ -100,9 +100,9 @@ internal sealed partial class ClientConnection
     private void AwaitReadable()
     {
         if (_isUnix)
-            _loop.Operations.PollForEndOfRead(Fd, Generation, Index);
+            Loop.Operations.PollForEndOfRead(Fd, Generation, Index);
         else
-            _loop.Operations.PollReadable(Fd, Generation, Index);
+            Loop.Operations.PollReadable(Fd, Generation, Index);
         _readOperation = OperationKind.ClientReadable;
     }
 
@@ -141,12 +141,12 @@ internal sealed partial class ClientConnection
             FinishCloseIfIdle();
         }
         else if ((result > 0 || result is -Errno.Again or -Errno.Intr)
-                 && _lingeredBytes < _loop.Options.MaxLingerBytes)
+                 && _lingeredBytes < Loop.Options.MaxLingerBytes)
         {
             if (MayReadAgain(result))
                 AwaitReadable();
         }
-        else if (_isDraining && result >= 0 && (result > 0 || _loop.Options.KeepHalfClosed))
+        else if (_isDraining && result >= 0 && (result > 0 || Loop.Options.KeepHalfClosed))
         {
             // It has said enough, or all, and still reads.
         }
@@ -171,7 +171,7 @@ internal sealed partial class ClientConnection
     private void OnEndOfRead()
     {
         // The watch waits for the same end: it ends by itself, and needs no cancel.
-        if (_isWatched && !_loop.Options.KeepHalfClosed)
+        if (_isWatched && !Loop.Options.KeepHalfClosed)
             _state = ClientState.Closing;
         else
             BeginClose(ClientEnd.Completed);
@@ -196,14 +196,14 @@ internal sealed partial class ClientConnection
             Cancel(_readOperation);
         _ = _table.Calls.TryCancelCostly(this);
         if (HasCallInFlight || isTold)
-            _loop.SetTimer(this, LeaveBehindAfterMs);
+            Loop.SetTimer(this, LeaveBehindAfterMs);
         if (isTold)
             NotifyClose();
         else
             FinishCloseIfIdle();
     }
 
-    private void Cancel(OperationKind kind) => _loop.Operations.Cancel(kind, Generation, Index);
+    private void Cancel(OperationKind kind) => Loop.Operations.Cancel(kind, Generation, Index);
 
     private void FinishCloseIfIdle()
     {
@@ -212,7 +212,7 @@ internal sealed partial class ClientConnection
         if (Stream!.TryLetGo())
             Free();
         else
-            _loop.SetTimer(this, LeaveBehindAfterMs);
+            Loop.SetTimer(this, LeaveBehindAfterMs);
     }
 
     private void OnCloseTooLong()

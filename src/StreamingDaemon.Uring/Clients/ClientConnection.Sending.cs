@@ -65,7 +65,7 @@ internal sealed unsafe partial class ClientConnection
 
     private bool IsSending => _sendOperation != OperationKind.None || _isNotifying;
 
-    private int ProbeMs => Math.Min(LongestProbeMs, Math.Max(1, _loop.Options.WriteTimeoutMs / 4));
+    private int ProbeMs => Math.Min(LongestProbeMs, Math.Max(1, Loop.Options.WriteTimeoutMs / 4));
 
     /// <summary>Not before the first flush was sent: the timer of the check may still run.</summary>
     private bool MayKeepAlive =>
@@ -99,7 +99,7 @@ internal sealed unsafe partial class ClientConnection
         else if (outbox.TryTake(ref _sending, out _isInsideFlush))
         {
             _sent = 0;
-            LastSendMs = _loop.NowMs;
+            LastSendMs = Loop.NowMs;
             ExpectProgress();
             Send();
         }
@@ -121,7 +121,7 @@ internal sealed unsafe partial class ClientConnection
         if (_isUnix && !HasRoomInKernel())
             return;
         _sendOperation = OperationKind.ClientSend;
-        _loop.Statistics.OnSendSubmitted();
+        Loop.Statistics.OnSendSubmitted();
         _table.Calls.Make(this, OperationKind.ClientSend);
     }
 
@@ -132,7 +132,7 @@ internal sealed unsafe partial class ClientConnection
         {
             _sent += result;
             _fruitlessSends = 0;
-            _loop.Statistics.OnBytesSent(result);
+            Loop.Statistics.OnBytesSent(result);
             Stream!.OnSent(result, ofProducer: !_isSendingKeepAlive);
         }
 
@@ -193,7 +193,7 @@ internal sealed unsafe partial class ClientConnection
 
     private void AwaitWritable()
     {
-        _loop.Operations.PollWritable(Fd, Generation, Index);
+        Loop.Operations.PollWritable(Fd, Generation, Index);
         _sendOperation = OperationKind.ClientWritable;
     }
 
@@ -211,16 +211,16 @@ internal sealed unsafe partial class ClientConnection
     /// <summary>A send was submitted: within the write timeout the client must take something.</summary>
     private void ExpectProgress()
     {
-        _progressMs = _loop.NowMs;
+        _progressMs = Loop.NowMs;
         _unsentInKernel = -1;
-        _loop.SetTimer(this, ProbeMs);
+        Loop.SetTimer(this, ProbeMs);
     }
 
     /// <summary>Everything was sent: the next thing is a token, or the keep-alive in its place.</summary>
     private void ExpectSilence()
     {
         if (MayKeepAlive)
-            _loop.SetTimer(this, _loop.Options.KeepAliveIntervalMs);
+            Loop.SetTimer(this, Loop.Options.KeepAliveIntervalMs);
         else
             TimerWheel.Clear(this);
     }
@@ -248,20 +248,20 @@ internal sealed unsafe partial class ClientConnection
         var unsent = isAsked ? LinuxNative.GetUnsentBytes(Fd) : -1;
         // The first look only takes the starting value, and starts the clock.
         if (_unsentInKernel < 0 || (unsent >= 0 && unsent < _unsentInKernel))
-            _progressMs = _loop.NowMs;
+            _progressMs = Loop.NowMs;
         _unsentInKernel = Math.Max(0, unsent);
-        var leftMs = _progressMs + _loop.Options.WriteTimeoutMs - _loop.NowMs;
-        if (leftMs <= 0 || _loop.Options.Memory.IsExceeded)
+        var leftMs = _progressMs + Loop.Options.WriteTimeoutMs - Loop.NowMs;
+        if (leftMs <= 0 || Loop.Options.Memory.IsExceeded)
             BeginClose(ClientEnd.SlowClient);
         else
-            _loop.SetTimer(this, Math.Min(leftMs, ProbeMs));
+            Loop.SetTimer(this, Math.Min(leftMs, ProbeMs));
     }
 
     /// <summary>Waits a moment, but no longer than for a client.</summary>
     private void Stall(ClientEnd end)
     {
-        var longestMs = _loop.Options.Memory.IsExceeded ? ProbeMs : _loop.Options.WriteTimeoutMs;
-        if (_loop.NowMs - _progressMs >= longestMs)
+        var longestMs = Loop.Options.Memory.IsExceeded ? ProbeMs : Loop.Options.WriteTimeoutMs;
+        if (Loop.NowMs - _progressMs >= longestMs)
         {
             BeginClose(end);
             return;
@@ -269,13 +269,13 @@ internal sealed unsafe partial class ClientConnection
 
         _fruitlessSends = 0;
         _isStalled = true;
-        _loop.SetTimer(this, StallMs);
+        Loop.SetTimer(this, StallMs);
     }
 
     private void SendAgain()
     {
         _isStalled = false;
-        _loop.SetTimer(this, ProbeMs);
+        Loop.SetTimer(this, ProbeMs);
         Send();
     }
 
@@ -294,7 +294,7 @@ internal sealed unsafe partial class ClientConnection
         if (_isSendingKeepAlive)
             _sending = default;
         else
-            _loop.Buffers.Return(ref _sending);
+            Loop.Buffers.Return(ref _sending);
         _isSendingKeepAlive = false;
     }
 }

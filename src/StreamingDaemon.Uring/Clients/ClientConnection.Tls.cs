@@ -72,9 +72,9 @@ internal sealed partial class ClientConnection
         _state = ClientState.Lingering;
         ReportEnd(ClientEnd.Completed);
         _isDraining = true;
-        _progressMs = _loop.NowMs;
+        _progressMs = Loop.NowMs;
         _unsentInKernel = -1;
-        _loop.SetTimer(this, DrainProbeMs);
+        Loop.SetTimer(this, DrainProbeMs);
         AwaitReadable();
     }
 
@@ -91,12 +91,12 @@ internal sealed partial class ClientConnection
 
         // What the client takes makes room for the next record: the number may also stay or grow.
         if (unsent != _unsentInKernel)
-            _progressMs = _loop.NowMs;
+            _progressMs = Loop.NowMs;
         _unsentInKernel = unsent;
-        if (_loop.NowMs - _progressMs >= _loop.Options.WriteTimeoutMs)
+        if (Loop.NowMs - _progressMs >= Loop.Options.WriteTimeoutMs)
             BeginClose(ClientEnd.Completed);
         else
-            _loop.SetTimer(this, DrainProbeMs);
+            Loop.SetTimer(this, DrainProbeMs);
     }
 
     /// <summary>We end it early: it is told once, if its socket takes that now.</summary>

@@ -67,7 +67,7 @@ internal sealed partial class ClientConnection
     {
         if (bytes == _heldInKernel)
             return;
-        _loop.Options.Memory.HoldInKernel(bytes - _heldInKernel);
+        Loop.Options.Memory.HoldInKernel(bytes - _heldInKernel);
         _heldInKernel = bytes;
     }
 }

@@ -44,7 +44,6 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
     private const int LongestCheckMs = 100;
 
     private readonly ClientTable _table = table;
-    private readonly LoopContext _loop = table.Loop;
 
     private ClientState _state;
     private bool _isWatched;
@@ -77,13 +76,24 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
     public ClientCost? Cost { get; set; }
 
     /// <summary>What the calls of its network namespace cost.</summary>
-    public NetworkCost? Network { get; private set; }
+    public NetworkCost? Network => Stream?.Network;
 
-    /// <summary>Its call that another thread makes, or null. <see cref="ClientCalls"/> sets it.</summary>
-    public CostlyCall? CostlyCall { get; set; }
+    /// <summary>Its call that another thread makes, or null. Only a client with a <see cref="Cost"/> has one.
+    /// <see cref="ClientCalls"/> sets it.</summary>
+    public CostlyCall? CostlyCall
+    {
+        get => Cost?.Call;
+        set
+        {
+            if (Cost is { } cost)
+                cost.Call = value;
+        }
+    }
 
     /// <summary>The producer's side; null while the slot is free.</summary>
     public ClientStream? Stream { get; private set; }
+
+    private LoopContext Loop => _table.Loop;
 
     public void Start(in ReceivedClient received)
     {
@@ -95,13 +105,12 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         _isAdmitted = received.Admission != HandoffAdmission.OverCapacity;
         _isUnix = received.IsUnix;
         _checkWasSeen = false;
-        Stream = new ClientStream(_loop, this, received);
-        Network = _table.Calls.Enter(this);
-        Stream.NetworkCookie = Network.Cookie;
+        Stream = new ClientStream(Loop, this, received);
+        Stream.Network = _table.Calls.Enter(this);
         ArmWatch();
         // Until its socket is checked, which another process may hold up.
-        _loop.SetTimer(this, _loop.Options.HandoffTimeoutMs);
-        _loop.Handlers.Begin(Stream);
+        Loop.SetTimer(this, Loop.Options.HandoffTimeoutMs);
+        Loop.Handlers.Begin(Stream);
     }
 
     /// <summary>What was in flight for it has completed. Its generation is checked.</summary>
@@ -166,7 +175,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
     public void OnDeadline()
     {
         if (Stream?.AwaitsCheck == true)
-            _loop.SetTimer(this, _loop.Options.HandoffTimeoutMs);
+            Loop.SetTimer(this, Loop.Options.HandoffTimeoutMs);
         else if (_state != ClientState.Closing && Stream?.IsBeingChecked == true)
             OnCheckDeadline();
         else if (_isDraining && _state == ClientState.Lingering)
@@ -214,7 +223,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
 
     private void ArmWatch()
     {
-        _loop.Operations.PollForEnd(Fd, _loop.Options.KeepHalfClosed, Generation, Index);
+        Loop.Operations.PollForEnd(Fd, Loop.Options.KeepHalfClosed, Generation, Index);
         _isWatched = true;
     }
 
@@ -227,7 +236,7 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
             ArmWatch();
         else if (completion.Result < 0)
             BeginClose(ClientEnd.SocketError);
-        else if (!_loop.Options.KeepHalfClosed || (completion.Result & (PollHup | PollErr)) != 0)
+        else if (!Loop.Options.KeepHalfClosed || (completion.Result & (PollHup | PollErr)) != 0)
             OnGone();
         else if (!_isWatched)
             ArmWatch();
@@ -249,11 +258,11 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         if (!_checkWasSeen)
         {
             _checkWasSeen = true;
-            _loop.SetTimer(this, Math.Min(LongestCheckMs, _loop.Options.HandoffTimeoutMs));
+            Loop.SetTimer(this, Math.Min(LongestCheckMs, Loop.Options.HandoffTimeoutMs));
         }
         else if (Stream!.TryTimeOutCheck())
         {
-            _loop.Handlers.ReportRejection(HandoffRejection.CheckTimedOut, Peer);
+            Loop.Handlers.ReportRejection(HandoffRejection.CheckTimedOut, Peer);
             BeginClose(ClientEnd.SocketError);
         }
     }
@@ -265,16 +274,16 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
     private void Free()
     {
         Debug.Assert(!HasOperationInFlight, "the kernel still points into this slot's memory");
-        _loop.Timers.Remove(this);
+        Loop.Timers.Remove(this);
         Stream!.OnEnded(_end);
-        _loop.Releases.Add(Fd, HowToRelease);
+        Loop.Releases.Add(Fd, HowToRelease);
         ReleaseSending();
         HoldInKernel(_inKernelAtMost = 0);
         var wasLeftBehind = _isLeftBehind;
         Fd = -1;
         _state = ClientState.Free;
         _table.Calls.Leave(Network!);
-        (Stream, Cost, Network) = (null, null, null);
+        (Stream, Cost) = (null, null);
         _isInsideFlush = _isStalled = _seemsGone = _isLeftBehind = _isAllSent = false;
         _hasMetFullBuffer = _isDraining = false;
         _sent = 0;
@@ -283,6 +292,6 @@ internal sealed partial class ClientConnection(int index, ClientTable table) : L
         _end = ClientEnd.None;
         Generation++;
         _table.OnFree(this, wasLeftBehind);
-        _loop.Places.Return(_isAdmitted);
+        Loop.Places.Return(_isAdmitted);
     }
 }

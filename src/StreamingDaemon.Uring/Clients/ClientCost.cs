@@ -46,6 +46,9 @@ internal sealed class ClientCost
     /// <summary>Nothing speaks against it, so its calls need not be measured.</summary>
     public bool IsClean => !IsAccused && SpentNs == 0 && Ns == 0;
 
+    /// <summary>Its call that another thread makes, or null. Loop-owned.</summary>
+    public CostlyCall? Call { get; set; }
+
     /// <summary>When a worker was given its call, ms of the loop's clock. Loop-owned.</summary>
     public long WorkerSinceMs { get; set; }
 

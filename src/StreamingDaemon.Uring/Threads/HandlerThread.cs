@@ -43,7 +43,9 @@ internal sealed class HandlerThread(
 
     protected override void Process(ClientStream item, Worker worker)
     {
-        if (monitor is not null && costs.MayBeCostly(item.NetworkCookie) && TryPassOn(item))
+        // 0 if the kernel does not tell it.
+        var network = item.Network?.Cookie ?? 0;
+        if (monitor is not null && costs.MayBeCostly(network) && TryPassOn(item))
             return;
         var ns = 0L;
         WakeBatch.Begin();
@@ -64,7 +66,7 @@ internal sealed class HandlerThread(
         }
 
         if (ns > 0)
-            costs.Add(item.NetworkCookie, ns);
+            costs.Add(network, ns);
     }
 
     /// <returns>False if the system gives no second thread.</returns>
