@@ -114,7 +114,7 @@ trap 'end_compiler; rm -rf "$work"' EXIT
 
 # Each command of the SDK leaves two empty directories in TMPDIR: they go with their parent. So does the compiler's
 # socket, which makes the server that compiles one project after another this script's own. A compiler that lives for
-# a minute does not earn back the instrumented code of dynamic PGO: the whole build takes half of the CPU time without.
+# a minute does not earn back the instrumented code of dynamic PGO.
 mkdir "$work/sdk"
 sdk() { TMPDIR=$work/sdk DOTNET_TieredPGO=0 dotnet "$@" -v quiet -p:UseSharedCompilation=true; }
 end_compiler() { TMPDIR=$work/sdk dotnet build-server shutdown --vbcscompiler >/dev/null 2>&1; }
