@@ -70,6 +70,8 @@ Console.WriteLine($"\nhandoffs {run.Handoffs}, outcomes {sum}; sockets {sockets}
     + $"complaints {run.Complaints.Values.Sum()}");
 foreach (var (complaint, count) in run.Complaints.OrderByDescending(c => c.Value).Take(40))
     Console.WriteLine($"  {count,6}  {complaint}");
+if (run.Daemon.LogLines("handoff dropped: CheckTimedOut") is [var check, ..])
+    Console.WriteLine($"a client's socket was given up in its check: {check}");
 if (run.Daemon.LogLines("\"@l\":\"Error\"").FirstOrDefault(l => !ChaosOperator.IsOfMaking(l)) is { } error)
     Console.WriteLine($"the daemon's first error: {error}");
 var growth = MemoryCurve.Judge(memory);

@@ -27,9 +27,8 @@ public sealed partial class HandoffServer
     /// kernel then sends SIGIO whenever the socket is ready, which ends a process by default.</summary>
     private static void IgnoreOwnersSignal() => LinuxNative.IgnoreSignal(SigIo);
 
-    /// <summary>Leaves sockets that are slow to close to the kernel. Right before the end of the process,
-    /// from any thread. It may wait for the lock of a socket: call it where that harms nobody.</summary>
-    /// <exception cref="IOException">There is no /proc, or no free descriptor to read it with.</exception>
+    /// <summary>Leaves sockets that may be slow to close to the kernel. Once, right before the end of the
+    /// process, from any thread.</summary>
     public void LeaveSlowSockets() => _threads?.ExitReleases.LeaveToKernel();
 
     private void ReportReplacement(HungWork work) => ThreadPool.UnsafeQueueUserWorkItem(
@@ -94,8 +93,9 @@ public sealed partial class HandoffServer
         }
         catch (HandoffServerException)
         {
-            // No thread is available: the loop makes the calls itself, until a later look gets one.
-            loop.Clients.Calls.Measure(null);
+            // No thread is available, or only one: the loop makes the calls itself, until a later look gets
+            // one, or that one makes them all.
+            loop.Clients.Calls.Measure(_costlyCalls);
         }
     }
 

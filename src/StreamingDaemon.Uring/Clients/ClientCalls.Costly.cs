@@ -23,10 +23,6 @@ internal sealed unsafe partial class ClientCalls
     /// next call is measured.</summary>
     private const int SuspectMs = 10;
 
-    /// <summary>One call with this CPU time begins an alert. The first call of a process also loads code, so
-    /// cheaper calls are left to <see cref="CostWatch"/>, which judges several together.</summary>
-    private const long AlarmingNs = 5_000_000;
-
     private readonly Networks _networks = new();
 
     /// <summary>Calls that wait until the other thread is started.</summary>
@@ -196,7 +192,7 @@ internal sealed unsafe partial class ClientCalls
 
     private void OnMeasured(ClientConnection client, long ns)
     {
-        if (!_measures && ns < AlarmingNs)
+        if (!_measures && ns < NetworkCost.AlarmingNs)
         {
             client.Cost?.WasServed = true;
             client.Network!.AddQuick(_alert);
@@ -218,8 +214,8 @@ internal sealed unsafe partial class ClientCalls
     private void AddCostly(NetworkCost network, long ns, long nowMs)
     {
         network.AddCostly(ns, nowMs);
-        if (network.IsAccused(nowMs))
-            _loop.ExitReleases.Add(network.Cookie);
+        if (ns >= NetworkCost.AlarmingNs)
+            _loop.ExitReleases.Need();
     }
 
     private void BeginAlert()

@@ -1,3 +1,4 @@
+using StreamingDaemon.Uring.Shared;
 using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Clients;
@@ -14,7 +15,13 @@ internal sealed class ClientCost
     private const float BelievedBelow = 0.15f;
     private const float CountsFrom = 0.75f;
 
+    /// <summary>A client with two calls that computed for long within it is not quick, however many quick ones
+    /// came between. One such call may be that of other sockets' packets.</summary>
+    private const int RememberedMs = 10_000;
+
     private float _share;
+    private long _computedAtMs = -RememberedMs;
+    private long _computedBeforeMs = -RememberedMs;
     private long _ns;
     private long _spentNs;
     private bool _isAccused;
@@ -41,7 +48,8 @@ internal sealed class ClientCost
 
     /// <summary>Few of its recent calls were costly: it may have been hit by the packets of others. From any
     /// thread, while none makes a call for the client.</summary>
-    public bool IsMostlyQuick => _share < AccusedFrom;
+    public bool IsMostlyQuick => _share < AccusedFrom
+        && LoopContext.ClockMs() - _computedBeforeMs >= RememberedMs;
 
     /// <summary>Nothing speaks against it, so its calls need not be measured.</summary>
     public bool IsClean => !IsAccused && SpentNs == 0 && Ns == 0;
@@ -67,6 +75,8 @@ internal sealed class ClientCost
         Volatile.Write(ref _spentNs, isCostly ? _spentNs + ns : _spentNs / 2);
         if (!isCostly)
             IsProven = true;
+        if (ns >= NetworkCost.AlarmingNs)
+            (_computedBeforeMs, _computedAtMs) = (_computedAtMs, LoopContext.ClockMs());
         if (_share >= AccusedFrom)
             Accuse();
         else if (_share < BelievedBelow && !isCostly)

@@ -92,9 +92,6 @@ internal sealed class CostlyCallThread(
     /// them: a kernel's worker makes it, or its client ends.</summary>
     private const int MostHung = 64;
 
-    /// <summary>The first call of a thread also loads code, so it may cost more than a usual one.</summary>
-    private const long BlamedFromNs = 5_000_000;
-
     private readonly PriorityQueue<CostlyCall, CallRank> _calls = new();
     private long _number;
 
@@ -111,8 +108,12 @@ internal sealed class CostlyCallThread(
             return;
         }
 
+        // Among quick calls, one of a client with a measured quick call comes first.
+        var isProvenQuick = slow is not null && call.Cost.IsProven;
+        var expectedNs = isProvenQuick ? 0 : call.ExpectedNs;
+        var isUnknown = slow is null ? !call.IsKnown : !isProvenQuick;
         lock (_calls)
-            _calls.Enqueue(call, new CallRank(call.ExpectedNs, !call.IsKnown, -call.Others, _number++));
+            _calls.Enqueue(call, new CallRank(expectedNs, isUnknown, -call.Others, _number++));
         Post(_calls);
     }
 
@@ -139,7 +140,7 @@ internal sealed class CostlyCallThread(
         var result = call.Calls.Make(call);
         var ns = ThreadTime.OfThisThread() - begunNs;
         call.Cost.Add(ns);
-        if (ns >= BlamedFromNs)
+        if (ns >= NetworkCost.AlarmingNs)
             call.Network.Blame(LoopContext.ClockMs());
         worker.EndCall();
         call.Calls.OnCostlyReturned(call, result, ns);

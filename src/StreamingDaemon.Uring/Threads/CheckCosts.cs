@@ -1,7 +1,7 @@
 namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>What the checks of new sockets cost, by network namespace.</summary>
-/// <param name="exit">Is told of each namespace whose checks cost much.</param>
+/// <param name="exit">Is told of checks that compute for long.</param>
 internal sealed class CheckCosts(ExitReleases exit)
 {
     /// <summary>How long after any costly check a namespace that is not known counts as costly.</summary>
@@ -63,7 +63,7 @@ internal sealed class CheckCosts(ExitReleases exit)
             return;
         _cautiousUntilMs = nowMs + CautiousForMs;
         known.Cost.AddCostly(ns, nowMs);
-        if (known.Cost.IsAccused(nowMs))
-            exit.Add(network);
+        if (ns >= NetworkCost.AlarmingNs)
+            exit.Need();
     }
 }

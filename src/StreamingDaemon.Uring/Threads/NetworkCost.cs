@@ -10,6 +10,10 @@ internal sealed class NetworkCost(ulong cookie)
     /// <summary>CPU time of a costly call: a hundred times that of a usual one.</summary>
     public const long CostlyNs = 500_000;
 
+    /// <summary>One call with this CPU time begins an alert. The first call of a thread also loads code, so
+    /// cheaper calls are left to <see cref="CostWatch"/>, which judges several together.</summary>
+    public const long AlarmingNs = 5_000_000;
+
     /// <summary>From this much on, another thread makes all calls. Less may come from packets of others: a
     /// thread that sends also handles the packets that wait on its core. They hit a network with many clients
     /// more often, so it may cost more: half a millisecond for each client.</summary>

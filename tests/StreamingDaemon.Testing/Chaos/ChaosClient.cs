@@ -92,7 +92,8 @@ public static class ChaosClient
         // On a busy machine, the peer may send its message later than the handoff timeout. Then there is no
         // answer, and that is correct.
         return complaint == ChaosAnswer.Nothing && handedOver.TotalMilliseconds >= ChaosRun.HandoffTimeoutMs
-            ? null : $"{complaint}; handed over in {handedOver.TotalMilliseconds:0} ms";
+            ? null : $"{complaint}; handed over in {handedOver.TotalMilliseconds:0} ms, "
+                + $"ended after {Stopwatch.GetElapsedTime(begun).TotalMilliseconds:0} ms";
     }
 
     private static async Task<string?> BehaveAsync(
