@@ -113,8 +113,8 @@ trap 'end_compiler; rm -rf "$work"' EXIT
 : >"$work/results"
 
 # Each command of the SDK leaves two empty directories in TMPDIR: they go with their parent. So does the compiler's
-# socket, which makes the server that compiles one project after another this script's own. A compiler that lives for
-# a minute does not earn back the instrumented code of dynamic PGO.
+# socket, which makes the server that compiles one project after another this script's own. A compiler lives for a
+# minute here: the instrumented code of dynamic PGO costs it more than it saves.
 mkdir "$work/sdk"
 sdk() { TMPDIR=$work/sdk DOTNET_TieredPGO=0 dotnet "$@" -v quiet -p:UseSharedCompilation=true; }
 end_compiler() { TMPDIR=$work/sdk dotnet build-server shutdown --vbcscompiler >/dev/null 2>&1; }
@@ -215,7 +215,7 @@ published=$PWD/artifacts/aot
 # Both build the release configuration, so one after the other.
 release_lane() {
   # First, because other lanes wait for it. Warnings are errors in our own projects, those of trimming and AOT
-  # included. The analyzers have read the same sources in the debug build.
+  # included. The analyzers do not run: they have read the same sources in the debug build.
   [ $aot -eq 0 ] ||
     sdk publish -c Release -r linux-x64 src/StreamingDaemon.Host -o "$published" -p:RunAnalyzers=false ||
     : >"$work/unpublished"
@@ -261,7 +261,7 @@ deploy_lane() {
   run_tests StreamingDaemon.DeployTests "$deploy_tests" -method- '*.Functional_tests_pass_under_the_profile' \
     -class- '*.EngineTests' -class- '*.ImageTests' -class- '*.PackageTests'
 }
-# Those that make images and packages, and run them: half of the time.
+# The tests that build and run images and packages: half of the time of all deploy tests.
 images_lane() {
   has_binary || return
   run_tests "StreamingDaemon.DeployTests, images and packages" "$deploy_tests" \

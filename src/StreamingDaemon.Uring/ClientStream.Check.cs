@@ -24,8 +24,8 @@ public sealed partial class ClientStream
 
     private int _check;
 
-    /// <summary>What the calls of its socket's network namespace cost. Loop-owned; other threads read its
-    /// number.</summary>
+    /// <summary>What calls in its socket's network namespace cost. Set by the loop; other threads read only
+    /// its cookie.</summary>
     internal NetworkCost? Network { get; set; }
 
     /// <summary>Checks the socket and calls the handler. On the handler's thread.</summary>

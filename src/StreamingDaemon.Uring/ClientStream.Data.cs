@@ -103,8 +103,8 @@ public sealed partial class ClientStream
         _loop.Data.GiveBack();
     }
 
-    /// <summary>What most streams lack: data that came in a descriptor or could not be read, and a client
-    /// that is behind.</summary>
+    /// <summary>What few streams need: for data that came in a descriptor or could not be read, and for a
+    /// client that is behind.</summary>
     private sealed class RareParts
     {
         public int DataFd = NoDescriptor;

@@ -126,7 +126,7 @@ public static class HandoffClient
         ReadOnlySpan<int> descriptors = memory < 0 ? [client] : [client, memory];
         for (var done = 0; done < length;)
         {
-            // A stream socket may take a part; the descriptors left with its first byte.
+            // A stream socket may take only some of the bytes. The descriptors go with the first one.
             var sent = done == 0
                 ? LinuxNative.SendDescriptors(fd, bytes, length, descriptors, MsgNoSignal)
                 : LinuxNative.Send(fd, bytes + done, length - done, MsgNoSignal);

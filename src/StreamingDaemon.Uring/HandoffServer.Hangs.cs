@@ -19,16 +19,16 @@ public sealed partial class HandoffServer
     /// <summary>Null until some call is costly.</summary>
     private volatile CostlyCallThread? _costlyCalls;
 
-    /// <summary>Makes the calls of clients whose calls were quick, and leaves the others to that one.
-    /// </summary>
+    /// <summary>Makes the calls of clients whose calls were quick, and leaves the others to
+    /// <see cref="_costlyCalls"/>. Null until both threads could be started.</summary>
     private volatile CostlyCallThread? _quickCalls;
 
     /// <summary>Another holder of a client's socket may make this process its owner (F_SETOWN, O_ASYNC). The
     /// kernel then sends SIGIO whenever the socket is ready, which ends a process by default.</summary>
     private static void IgnoreOwnersSignal() => LinuxNative.IgnoreSignal(SigIo);
 
-    /// <summary>Leaves sockets that may be slow to close to the kernel. Once, right before the end of the
-    /// process, from any thread.</summary>
+    /// <summary>Gives sockets that may be slow to close to the kernel, so that they do not delay the end of
+    /// the process. Call it once, right before that end, from any thread.</summary>
     public void LeaveSlowSockets() => _threads?.ExitReleases.LeaveToKernel();
 
     private void ReportReplacement(HungWork work) => ThreadPool.UnsafeQueueUserWorkItem(
@@ -93,8 +93,8 @@ public sealed partial class HandoffServer
         }
         catch (HandoffServerException)
         {
-            // No thread is available, or only one: the loop makes the calls itself, until a later look gets
-            // one, or that one makes them all.
+            // A thread is missing. If the first one exists, it makes all these calls. Otherwise the loop
+            // makes them itself, until a later look gets a thread.
             loop.Clients.Calls.Measure(_costlyCalls);
         }
     }

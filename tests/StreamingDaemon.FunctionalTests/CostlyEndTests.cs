@@ -5,8 +5,8 @@ using StreamingDaemon.Testing.Hostile;
 
 namespace StreamingDaemon.FunctionalTests;
 
-/// <summary>The kernel closes what a process has open before the process disappears. Sockets whose packets
-/// compute for long do not hold that up.</summary>
+/// <summary>Before a process disappears, the kernel closes what it has open. Sockets whose packets compute for
+/// long do not delay that, from Linux 6.9 on.</summary>
 [Trait("Takes", "Long")]
 [Trait("Seccomp", "No")]
 public sealed class CostlyEndTests
@@ -18,7 +18,7 @@ public sealed class CostlyEndTests
 
     private static readonly TimeSpan s_costOfPacket = TimeSpan.FromMilliseconds(20);
 
-    /// <summary>Beyond <c>shutdown_timeout_s</c>.</summary>
+    /// <summary>How much longer than <c>shutdown_timeout_s</c> the end may take.</summary>
     private static readonly TimeSpan s_atMost = TimeSpan.FromSeconds(1);
 
     [Fact]
@@ -40,14 +40,14 @@ public sealed class CostlyEndTests
         await AllAreClosedAsync(network);
     }
 
-    /// <summary>Returns when the daemon has met what some of the sockets cost.</summary>
+    /// <summary>Returns when the daemon has made costly calls on some of the sockets.</summary>
     private static async Task<CostlyNetwork> HandOverAsync(DaemonProcess daemon)
     {
         var network = new CostlyNetwork(Sockets, s_costOfPacket);
         foreach (var (_, server) in network.Pairs)
         {
             TestClient.HandOverDescriptor(daemon.SocketPath, """{"prompt":"costly"}"""u8, (int)server.Handle);
-            // The daemon's close is to be the last.
+            // The daemon must hold the last descriptor, so that its close is the one that sends a packet.
             server.Dispose();
         }
 
@@ -55,7 +55,7 @@ public sealed class CostlyEndTests
         return network;
     }
 
-    /// <summary>The kernel has not kept what was left to it.</summary>
+    /// <summary>The kernel also closes the sockets that were given to it.</summary>
     private static async Task AllAreClosedAsync(CostlyNetwork network)
     {
         foreach (var (browser, _) in network.Pairs)

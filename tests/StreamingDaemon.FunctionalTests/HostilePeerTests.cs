@@ -76,13 +76,13 @@ public sealed class HostilePeerTests
         }
     }
 
-    /// <summary>Also not if the hostile sockets are more than those of the site.</summary>
+    /// <summary>With fewer and with more hostile sockets than clients of the site.</summary>
     [Theory]
     [InlineData(200, 40, 20)]
     [InlineData(5, 8, 300)]
     public async Task Clients_of_the_site_do_not_queue_behind_packets_that_compute(int site, int hostile, int costMs)
     {
-        // The first attack on a daemon is the worst: later it knows the namespace. So each try needs a new daemon.
+        // The first attack on a daemon is the worst, because later it knows the namespace. So each try needs a new one.
         var (gap, limit) = (TimeSpan.MaxValue, TimeSpan.Zero);
         for (var tries = 0; gap > limit && tries < Tries; tries++)
             (gap, limit) = await MeasureCostlyAsync(site, hostile, TimeSpan.FromMilliseconds(costMs));
@@ -164,11 +164,12 @@ public sealed class HostilePeerTests
             .Where(m => m.Key.Contains("hung_threads{work=\"release\"}", StringComparison.Ordinal))
             .Sum(m => m.Value);
 
-    /// <returns>The longest that a reader waited during an attack, and how long it may wait.</returns>
+    /// <returns>A reader's longest wait during an attack, and the longest that is allowed.</returns>
     private static async Task<(TimeSpan Gap, TimeSpan Limit)> MeasureCostlyAsync(
         int site, int hostile, TimeSpan cost)
     {
-        // A packet may hold up the core that it is sent on, and another one the next core: nothing interrupts it.
+        // Nothing interrupts a packet: one may hold up the core that it is sent on, and then another one each core
+        // that the reader's packet moves to.
         const int Packets = 3;
         await using var daemon = await DaemonProcess.StartAsync();
         using var network = new CostlyNetwork(hostile, cost);
@@ -185,7 +186,7 @@ public sealed class HostilePeerTests
     }
 
     /// <summary>Measures the longest wait on this machine without an attack.</summary>
-    /// <returns>How long a reader may wait during one.</returns>
+    /// <returns>How long a reader may wait during an attack.</returns>
     private static async Task<TimeSpan> QuietLimitAsync(SteadyReaders readers)
     {
         readers.Forget();

@@ -8,8 +8,8 @@ using Xunit;
 
 namespace StreamingDaemon.Uring.Tests;
 
-/// <summary>One call may compute for a second. Clients whose calls are known to be quick do not wait for it, even
-/// if they are in the same network namespace.</summary>
+/// <summary>One call may compute for a second. Clients whose calls are known to be quick do not wait for it, not
+/// even in the same network namespace.</summary>
 public sealed class QuickCallTests
 {
     private static readonly TimeSpan s_cost = TimeSpan.FromSeconds(1);
@@ -32,7 +32,7 @@ public sealed class QuickCallTests
                 {
                     lock (quick)
                     {
-                        // Those that come first are innocent.
+                        // The first clients are the innocent ones.
                         if (quick.Count < Innocent)
                             quick.Add(call.Fd);
                     }
@@ -46,8 +46,8 @@ public sealed class QuickCallTests
         foreach (var client in innocent)
             _ = await TestClient.ReadUntilAsync(client, "x");
         using var first = TestClient.HandOverTcp(server.SocketPath, "{}");
-        // Until a quick call of each was measured, nothing shows that the innocent are not as costly: they share
-        // the namespace.
+        // The innocent share the costly namespace. So they count as quick only when a quick call of each has been
+        // measured.
         await Eventually.TrueAsync(() => Volatile.Read(ref made) >= CallsUntilKnown);
         var costly = Enumerable.Range(0, Costly)
             .Select(_ => TestClient.HandOverTcp(server.SocketPath, "{}")).ToArray();
@@ -55,7 +55,7 @@ public sealed class QuickCallTests
         var gaps = await Task.WhenAll(innocent.Select(client => LongGapsAsync(
             client, () => Volatile.Read(ref made) > EnoughCalls)));
 
-        // One may be under way when the measurement begins.
+        // A costly call may be under way when the measurement begins.
         Assert.All(gaps, each => Assert.True(each.Count <= 1, string.Join(' ', each)));
         Assert.All(gaps.SelectMany(each => each), gap => Assert.InRange(gap, TimeSpan.Zero, s_cost * 1.5));
         foreach (var client in innocent.Concat(costly))
@@ -91,7 +91,7 @@ public sealed class QuickCallTests
         return gaps;
     }
 
-    /// <summary>Each in a send of its own, until the client leaves.</summary>
+    /// <summary>Sends single bytes, each in its own call, until the client leaves.</summary>
     private static async Task SayOnAsync(ClientStream client)
     {
         while (!client.Ended.IsCompleted)

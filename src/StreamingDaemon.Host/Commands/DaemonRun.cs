@@ -35,7 +35,8 @@ internal sealed class DaemonRun : IDisposable
     /// <summary>How long the summary may take, in case nobody reads standard error.</summary>
     private static readonly TimeSpan s_summaryTimeout = TimeSpan.FromSeconds(2);
 
-    /// <summary>How long the kernel may take to say whose sockets are open.</summary>
+    /// <summary>How long the search for slow sockets may take: it asks the kernel about each possible
+    /// descriptor.</summary>
     private static readonly TimeSpan s_exitTimeout = TimeSpan.FromMilliseconds(200);
 
     public IServiceProvider Services => _host.Services;
@@ -74,8 +75,8 @@ internal sealed class DaemonRun : IDisposable
         return Services.GetRequiredService<HandoffLoopService>().Result;
     }
 
-    /// <summary>Right before the end of the process: the kernel closes then what is open, and nothing that
-    /// was handed over may hold that up.</summary>
+    /// <summary>Call it last: when the process ends, the kernel closes what is open, and sockets that were
+    /// handed over must not delay that.</summary>
     public void LeaveSlowSockets() => RunWithTimeout.Invoke(
         Services.GetRequiredService<HandoffServer>().LeaveSlowSockets, s_exitTimeout);
 

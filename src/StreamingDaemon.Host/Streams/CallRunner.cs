@@ -60,8 +60,8 @@ internal sealed class CallRunner
             // Frees the thread that delivers handoffs for the next one: backends run on the thread pool.
             if (!call.Backend.BeginsAtOnce)
                 await Task.Yield();
-            // The awaiter of ConfigureAwait would take eight bytes more in each stream, and changes nothing:
-            // these threads have no context.
+            // No ConfigureAwait(false): its awaiter would take eight more bytes in each stream. Nor would it
+            // change anything, because these threads have no synchronization context.
             result = await (_workers.IsLimited ? CallWithWorkerAsync(call) : CallBackend(call));
         }
         catch (OperationCanceledException) when (call.CancelOutcome is not null)
@@ -77,7 +77,7 @@ internal sealed class CallRunner
         // Not ConcludeAsync: a second async method would allocate one more object for each stream.
         if (!call.TryConclude())
             return;
-        // Not within the call of Report: the object would hold the call and the result twice.
+        // Not awaited as an argument of Report: the state machine would hold the call and the result twice.
         var end = await EndAsync(call, result, null);
         call.Report(result, end);
     }

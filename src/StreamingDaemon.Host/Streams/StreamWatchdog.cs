@@ -198,10 +198,11 @@ internal sealed class StreamWatchdog : IDisposable
         }
     }
 
-    /// <summary>Copies the calls that are looked at next: an array for all of them would grow with each
-    /// burst. From the last call to the first: one that moves meanwhile was looked at, or will be.</summary>
-    /// <param name="end">Those from here on were looked at.</param>
-    /// <returns>How many they are.</returns>
+    /// <summary>Copies the calls to look at next. An array for all calls would grow with each burst. The
+    /// sweep goes from the last call to the first: <see cref="Remove"/> moves the last call to an earlier
+    /// place, so no call is skipped.</summary>
+    /// <param name="end">The sweep is done with the calls from this index on.</param>
+    /// <returns>How many calls were copied.</returns>
     private int TakeBatch(ref int end)
     {
         lock (_gate)

@@ -66,7 +66,7 @@ internal sealed unsafe partial class ClientCalls
     /// <summary>A client has ended.</summary>
     public void Leave(NetworkCost network) => _networks.Leave(network);
 
-    /// <summary>Makes the call. By the thread of costly calls.</summary>
+    /// <summary>Makes the call. By a <see cref="CostlyCallThread"/>.</summary>
     public int Make(CostlyCall call)
     {
         var (client, kind) = (call.Client, call.Kind);
@@ -78,7 +78,8 @@ internal sealed unsafe partial class ClientCalls
             : ClientCall.Make(kind, client.Fd, bytes, length);
     }
 
-    /// <summary>The call has returned. By the thread of costly calls, as its last act for the call.</summary>
+    /// <summary>The call has returned. By the <see cref="CostlyCallThread"/>, as its last act for the
+    /// call.</summary>
     public void OnCostlyReturned(CostlyCall call, int result, long ns)
     {
         _returned.Enqueue(new ReturnedCall(call.Client, call.Kind, result, ns));
@@ -97,7 +98,7 @@ internal sealed unsafe partial class ClientCalls
         return true;
     }
 
-    /// <summary>Takes the client's call back, if it waits and all threads of costly calls hang.</summary>
+    /// <summary>Takes the client's call back, if it waits for a thread and as many hang as may.</summary>
     public void RescueCostly(ClientConnection client)
     {
         if (client.CostlyCall is { } call && _costlyThread?.IsFullFor(call) == true && call.TryTake())
@@ -107,7 +108,7 @@ internal sealed unsafe partial class ClientCalls
         }
     }
 
-    /// <summary>Leaves the call to the thread of costly calls, if it is or may be costly.</summary>
+    /// <summary>Leaves the call to a <see cref="CostlyCallThread"/>, if it may be costly.</summary>
     private bool TryPostCostly(ClientConnection client, OperationKind kind)
     {
         if (_hasNoThread)
@@ -158,8 +159,8 @@ internal sealed unsafe partial class ClientCalls
             || (cost is not { IsProven: true } && network.IsCautious(_loop.NowMs)));
     }
 
-    /// <summary>All threads that may hang do hang. A kernel's worker makes the call of a client whose calls
-    /// are quick. A costly client ends. In a costly network, a client without a quick call ends too. On
+    /// <summary>As many threads hang as may. A kernel's worker makes the call of a client whose calls are
+    /// quick. A costly client ends. In a costly network, a client that is not known to be quick ends too: on
     /// workers, such calls would take all cores.</summary>
     private void MakeElsewhere(ClientConnection client, OperationKind kind)
     {

@@ -3,8 +3,8 @@ using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Clients;
 
-/// <summary>What is known of the CPU time that one client's calls take. A client whose calls were never
-/// measured has none.</summary>
+/// <summary>What is known of the CPU time that one client's calls take. Outside an alert, most clients need
+/// no such account: nothing speaks against them, and their network is known.</summary>
 internal sealed class ClientCost
 {
     // Shares of the last few calls that were costly. A call's time may be that of other sockets' packets: a
@@ -15,8 +15,9 @@ internal sealed class ClientCost
     private const float BelievedBelow = 0.15f;
     private const float CountsFrom = 0.75f;
 
-    /// <summary>A client with two calls that computed for long within it is not quick, however many quick ones
-    /// came between. One such call may be that of other sockets' packets.</summary>
+    /// <summary>A client that had two calls of <see cref="NetworkCost.AlarmingNs"/> within this time is not
+    /// quick, however many quick ones came between. A single one may have handled other sockets'
+    /// packets.</summary>
     private const int RememberedMs = 10_000;
 
     private float _share;
@@ -33,7 +34,7 @@ internal sealed class ClientCost
     /// From any thread.</summary>
     public long SpentNs => Volatile.Read(ref _spentNs);
 
-    /// <summary>Its calls are made on <see cref="CostlyCallThread"/>. From any thread.</summary>
+    /// <summary>A <see cref="CostlyCallThread"/> makes its calls. From any thread.</summary>
     public bool IsAccused => Volatile.Read(ref _isAccused);
 
     /// <summary>One of its calls was quick. From any thread.</summary>
@@ -42,12 +43,11 @@ internal sealed class ClientCost
     /// <summary>One of its calls was measured. From any thread.</summary>
     public bool IsMeasured { get; private set; }
 
-    /// <summary>The client was sent something before the alert, and nothing spoke against it. Loop-owned.
-    /// </summary>
+    /// <summary>The client was sent something before its calls were suspected. Loop-owned.</summary>
     public bool WasServed { get; set; }
 
-    /// <summary>Few of its recent calls were costly: it may have been hit by the packets of others. From any
-    /// thread, while none makes a call for the client.</summary>
+    /// <summary>Few of its recent calls were costly, and at most one computed for long: packets of others may
+    /// have hit it. From any thread, while none makes a call for the client.</summary>
     public bool IsMostlyQuick => _share < AccusedFrom
         && LoopContext.ClockMs() - _computedBeforeMs >= RememberedMs;
 

@@ -5,11 +5,11 @@ using StreamingDaemon.Uring.Threads;
 
 namespace StreamingDaemon.Uring.Clients;
 
-/// <summary>A call on the socket of a client whose calls are costly. It is made once, or cancelled.</summary>
+/// <summary>A call on a client's socket that is or may be costly. It is made once, or cancelled.</summary>
 internal sealed class CostlyCall
 {
-    /// <summary>How long after a call that computed no client of the same network counts as quick without a
-    /// measured call.</summary>
+    /// <summary>For so long after a call that computed, clients of the same network count as quick only if
+    /// one of their own calls was measured to be quick.</summary>
     private const int BlamedForMs = 1_000;
 
     private int _isTaken;
@@ -36,25 +36,27 @@ internal sealed class CostlyCall
 
     public NetworkCost Network { get; }
 
-    /// <summary>What it may cost: as much as its client's earlier calls did. If none of those was measured,
-    /// what those of its network did for each client. But a client that was already sent something comes
-    /// before one that was not.</summary>
+    /// <summary>What it may cost: as much as its client's earlier calls did. If none was measured, the
+    /// average of its network's clients counts. Limits on that average put clients that were already sent
+    /// something before those that were not.</summary>
     public long ExpectedNs { get; }
 
     /// <summary>Clients of its network. Of two networks that are not known, the one with more clients is
     /// next: it is likely the site's.</summary>
     public int Others { get; }
 
-    /// <summary>A call of its client was quick, or none was found to be costly.</summary>
+    /// <summary>One of its client's calls was quick, or the client was sent something before its calls were
+    /// suspected.</summary>
     public bool IsKnown { get; }
 
-    /// <summary>Its client's calls were quick, so it need not wait for those that compute.</summary>
+    /// <summary>Its client's calls were quick, so it does not wait behind costly ones.</summary>
     public bool IsQuick { get; private set; }
 
     private bool IsBlamed => Network.WasBlamedSince(LoopContext.ClockMs() - BlamedForMs);
 
-    /// <summary>Does not count as quick any more if no call of its client was measured to be quick, and one
-    /// of its network has computed meanwhile. By the thread of quick calls.</summary>
+    /// <summary>If no call of its client was measured to be quick, and one of its network has computed
+    /// meanwhile, it no longer counts as quick. By the thread of quick calls.</summary>
+    /// <returns>True if it no longer counts as quick.</returns>
     public bool TryDemote()
     {
         if (Cost.IsProven || !IsBlamed)
@@ -70,17 +72,17 @@ internal sealed class CostlyCall
 /// <summary>
 /// Makes the calls that compute for milliseconds, one at a time, and measures them. On the kernel's workers
 /// they would take as many cores as there are such sockets, and all other streams would wait for one. The
-/// client that has cost least is next; of two that have cost the same, one that has made a quick call. So a
-/// client that was wrongly accused waits for few others. If no call of a client was measured yet, the cost of
-/// its network counts. All loops share the thread, which is started when it is first needed.
+/// client that has cost least is next. Of two that have cost the same, one whose calls are known is next
+/// (<see cref="CostlyCall.IsKnown"/>). So a client that was wrongly accused waits for few others. If no call
+/// of a client was measured yet, the cost of its network counts.
 /// </summary>
 /// <remarks>
-/// A single call may compute for seconds, and nothing interrupts it. So there are two such threads: one makes
-/// the calls of clients whose calls were quick, although their network is suspected, and the other makes the
-/// rest.
+/// A single call may compute for seconds, and nothing interrupts it. So there are two such threads, shared by
+/// all loops and started when the first costly call is found. One makes the calls of clients whose own calls
+/// were quick. The other makes the rest.
 /// </remarks>
-/// <param name="slow">Makes the calls that are not known to be quick; null if this thread makes all that it
-/// is given.</param>
+/// <param name="slow">Gets the calls that are not known to be quick; null if this thread makes every call
+/// that it is given.</param>
 /// <param name="options">What the server was told.</param>
 /// <param name="spares">Take over if the system gives no thread.</param>
 internal sealed class CostlyCallThread(
@@ -95,7 +97,7 @@ internal sealed class CostlyCallThread(
     private readonly PriorityQueue<CostlyCall, CallRank> _calls = new();
     private long _number;
 
-    /// <summary>Would the call wait for others that hang? From any thread.</summary>
+    /// <summary>Do as many threads hang as may, of those that would make the call? From any thread.</summary>
     public bool IsFullFor(CostlyCall call) =>
         slow is not null && !call.IsQuick ? slow.IsFullFor(call) : IsJammed;
 
@@ -108,7 +110,7 @@ internal sealed class CostlyCallThread(
             return;
         }
 
-        // Among quick calls, one of a client with a measured quick call comes first.
+        // Among quick calls, those of clients with a measured quick call come first.
         var isProvenQuick = slow is not null && call.Cost.IsProven;
         var expectedNs = isProvenQuick ? 0 : call.ExpectedNs;
         var isUnknown = slow is null ? !call.IsKnown : !isProvenQuick;

@@ -4,7 +4,8 @@ using StreamingDaemon.Uring.Threads;
 namespace StreamingDaemon.Uring.Clients;
 
 /// <summary>The network namespaces of one loop's clients. Loop-owned.</summary>
-/// <param name="cookieOf">Asks a socket for its namespace; the kernel answers unless a test does.</param>
+/// <param name="cookieOf">Returns the namespace of a socket; null asks the kernel. Tests give their
+/// own.</param>
 internal sealed class Networks(Func<int, ulong>? cookieOf = null)
 {
     /// <summary>How many namespaces without a client stay known. Usually it is one, Apache's.</summary>

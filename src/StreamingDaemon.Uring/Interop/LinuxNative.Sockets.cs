@@ -80,18 +80,18 @@ internal static unsafe partial class LinuxNative
     public static int SendMsg(int fd, MessageHeader* message, int flags) =>
         Result(SendMsgRaw(fd, message, flags));
 
-    /// <summary>Sends bytes, and descriptors with the first of them (unix(7), SCM_RIGHTS).</summary>
+    /// <summary>Sends bytes, and descriptors with the first byte (unix(7), SCM_RIGHTS).</summary>
     /// <param name="fd">A Unix socket.</param>
-    /// <param name="bytes">At least one.</param>
-    /// <param name="length">Of them.</param>
-    /// <param name="descriptors">At most 253 (SCM_MAX_FD). They stay open.</param>
-    /// <param name="flags">Of sendmsg(2).</param>
-    /// <returns>Bytes that were sent, or a negative errno.</returns>
+    /// <param name="bytes">The bytes to send.</param>
+    /// <param name="length">How many bytes; at least one.</param>
+    /// <param name="descriptors">At most 253 (SCM_MAX_FD). They also stay open here.</param>
+    /// <param name="flags">Flags of sendmsg(2).</param>
+    /// <returns>How many bytes were sent, or a negative errno.</returns>
     public static int SendDescriptors(
         int fd, byte* bytes, int length, ReadOnlySpan<int> descriptors, int flags)
     {
         var vector = new IoVector { Base = bytes, Length = (nuint)length };
-        // CMSG_SPACE: whole words.
+        // The kernel wants whole words (CMSG_SPACE).
         var payload = (descriptors.Length * sizeof(int) + sizeof(nuint) - 1) / sizeof(nuint) * sizeof(nuint);
         var control = stackalloc byte[sizeof(ControlHeader) + payload];
         *(ControlHeader*)control = new ControlHeader

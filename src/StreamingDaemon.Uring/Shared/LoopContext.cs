@@ -104,7 +104,7 @@ internal sealed class LoopContext : IDisposable
     /// <summary>Of all loops.</summary>
     public HandoffDataThread Data => _threads.Data;
 
-    /// <summary>What is left to the kernel when the process ends. From any thread.</summary>
+    /// <summary>Gives slow sockets to the kernel when the process ends. From any thread.</summary>
     public ExitReleases ExitReleases => _threads.ExitReleases;
 
     /// <summary>Makes the calls on the socket's path.</summary>

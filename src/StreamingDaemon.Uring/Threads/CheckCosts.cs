@@ -1,7 +1,7 @@
 namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>What the checks of new sockets cost, by network namespace.</summary>
-/// <param name="exit">Is told of checks that compute for long.</param>
+/// <param name="exit">Is told if a check computes for long: closes may too.</param>
 internal sealed class CheckCosts(ExitReleases exit)
 {
     /// <summary>How long after any costly check a namespace that is not known counts as costly.</summary>

@@ -4,35 +4,37 @@ using static StreamingDaemon.Uring.Interop.SocketConstants;
 namespace StreamingDaemon.Uring.Threads;
 
 /// <summary>
-/// Keeps sockets that are slow to close from delaying the end of the process. The kernel closes what a process
-/// has open before the process disappears. Each close of a TCP connection sends a packet, and in some network
-/// namespaces a packet costs milliseconds (<see cref="NetworkCost"/>).
+/// Keeps sockets that are slow to close from delaying the end of the process. The kernel closes what a
+/// process has open before the process disappears. Each close of a TCP connection sends a packet, and in some
+/// network namespaces a packet costs milliseconds (<see cref="NetworkCost"/>).
 /// </summary>
 /// <remarks>
-/// Right before the end, such sockets are sent (unix(7), SCM_RIGHTS) into the queue of a socket that is
-/// itself in that queue. When the process has closed all its descriptors, only the queue refers to the queue.
-/// Then the kernel's collector of such cycles releases it. From Linux 6.9 on, a kernel thread does that.
-/// Before, the process that ends does it, or another one that closes a Unix socket then.
+/// Right before the end, such sockets are sent (unix(7), SCM_RIGHTS) to a Unix socket whose queue also holds
+/// that socket itself. When the process has closed all its descriptors, only the queue still refers to it.
+/// The kernel's garbage collector finds such cycles and closes what is in them. From Linux 6.9 on, it runs on
+/// a kernel thread. Older kernels run it in a process that closes a Unix socket, usually the one that ends.
 /// </remarks>
 internal sealed unsafe class ExitReleases
 {
     /// <summary>The kernel refuses more in one message (SCM_MAX_FD).</summary>
     private const int MostInMessage = 253;
 
-    /// <summary>Looked at in some tens of milliseconds.</summary>
+    /// <summary>The kernel answers for so many in some tens of milliseconds. Sockets above stay.</summary>
     private const int MostDescriptors = 1 << 20;
 
     private readonly int[] _message = new int[MostInMessage];
     private volatile bool _isNeeded;
+    private bool _isDone;
 
-    /// <summary>A call on a socket has computed for long. From any thread.</summary>
+    /// <summary>A call on a socket took long to compute, so closes may too. From any thread.</summary>
     public void Need() => _isNeeded = true;
 
-    /// <summary>Leaves connections of other network namespaces to the kernel, if any call has computed for
-    /// long. They are closed some time after the end of the process. Once, from any thread.</summary>
+    /// <summary>If <see cref="Need"/> was called, gives connections of other network namespaces to the
+    /// kernel. It closes them some time after the end of the process. From any thread; a second call does
+    /// nothing.</summary>
     public void LeaveToKernel()
     {
-        if (!_isNeeded || !TryMakeQueue(out var queue))
+        if (!_isNeeded || Interlocked.Exchange(ref _isDone, true) || !TryMakeQueue(out var queue))
             return;
         var ownNetwork = LinuxNative.GetNetworkCookie(queue);
         LinuxNative.GetDescriptorLimit(out var limit, out _);
@@ -53,15 +55,15 @@ internal sealed unsafe class ExitReleases
         Send(queue, _message.AsSpan(0, count));
     }
 
-    /// <summary>The close of a Unix socket sends no packet. A lingering socket must stay: the kernel's thread
-    /// would wait for its reader, and the rest of the system for that thread. The end of a process does not
-    /// wait for such a reader.</summary>
+    /// <summary>Unix sockets stay: their close sends no packet. Sockets with SO_LINGER stay too. The kernel's
+    /// thread would wait for their readers, and the whole system's garbage for that thread. The end of a
+    /// process does not wait for them.</summary>
     private static bool MayLeave(int fd, ulong ownNetwork) =>
         LinuxNative.GetSockOpt(fd, SolSocket, SoDomain, out var domain) >= 0 && domain is AfInet or AfInet6
         && LinuxNative.GetNetworkCookie(fd) != ownNetwork && !LinuxNative.HasLinger(fd);
 
-    /// <summary>Makes the queue, with its own reader in it. Both ends stay open until the process
-    /// ends.</summary>
+    /// <summary>Makes a pair of sockets, and puts the reading one into its own queue. Both stay open until
+    /// the process ends.</summary>
     private static bool TryMakeQueue(out int writer)
     {
         const int Type = SockStream | SockCloExec | SockNonBlock;
@@ -73,13 +75,13 @@ internal sealed unsafe class ExitReleases
     {
         if (descriptors.IsEmpty || TrySend(queue, descriptors))
             return;
-        // The releaser may have closed one of them meanwhile: then the kernel takes none.
+        // Another thread may have closed one of them: then the kernel refuses the whole message.
         foreach (var fd in descriptors)
             _ = TrySend(queue, [fd]);
     }
 
-    /// <returns>False also if too many descriptors of the user are in flight (ETOOMANYREFS): the limit is
-    /// RLIMIT_NOFILE. The kernel closes these sockets at the end of the process.</returns>
+    /// <returns>False if the kernel refuses, for example because more of the user's descriptors than
+    /// RLIMIT_NOFILE are in flight (ETOOMANYREFS). It then closes these at the end of the process.</returns>
     private static bool TrySend(int queue, ReadOnlySpan<int> descriptors)
     {
         byte mark = 0;

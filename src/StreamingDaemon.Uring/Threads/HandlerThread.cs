@@ -43,7 +43,7 @@ internal sealed class HandlerThread(
 
     protected override void Process(ClientStream item, Worker worker)
     {
-        // 0 if the kernel does not tell it.
+        // 0 if the kernel has no cookies.
         var network = item.Network?.Cookie ?? 0;
         if (monitor is not null && costs.MayBeCostly(network) && TryPassOn(item))
             return;

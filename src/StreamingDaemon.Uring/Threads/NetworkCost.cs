@@ -3,7 +3,8 @@ namespace StreamingDaemon.Uring.Threads;
 /// <summary>
 /// What is known of the CPU time that calls on the sockets of one network namespace take. The process that
 /// made the namespace decides what each of its packets costs. So what one of its sockets costs, the others
-/// can cost too. Not thread-safe, but for <see cref="Blame"/> and <see cref="WasBlamedSince"/>.
+/// can cost too. Not thread-safe, except for <see cref="Blame"/> and
+/// <see cref="WasBlamedSince"/>.
 /// </summary>
 internal sealed class NetworkCost(ulong cookie)
 {
@@ -83,11 +84,11 @@ internal sealed class NetworkCost(ulong cookie)
     /// <summary>The loop met a costly call. The next unproven socket may be as costly.</summary>
     public void BeCautiousUntil(long atMs) => _cautiousUntilMs = atMs;
 
-    /// <summary>Another thread met a costly call; the network's owner has not heard of it yet. From any
-    /// thread.</summary>
+    /// <summary>A call here took <see cref="AlarmingNs"/> or more on another thread. The loop that owns this
+    /// learns of it only later. From any thread.</summary>
     public void Blame(long nowMs) => Volatile.Write(ref _blamedAtMs, nowMs);
 
-    /// <summary>Did another thread meet a costly call since then? From any thread.</summary>
+    /// <summary>Was <see cref="Blame"/> called at or after this time? From any thread.</summary>
     public bool WasBlamedSince(long ms) => Volatile.Read(ref _blamedAtMs) >= ms;
 
     public void AddQuick(long alert) => _provenIn = alert;

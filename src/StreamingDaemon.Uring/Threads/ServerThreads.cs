@@ -42,7 +42,7 @@ internal sealed class ServerThreads
     /// lingering sockets, unread messages. No other close waits behind these.</summary>
     public DescriptorReleaser OddReleaser { get; }
 
-    /// <summary>What is left to the kernel when the process ends.</summary>
+    /// <summary>Gives slow sockets to the kernel when the process ends.</summary>
     public ExitReleases ExitReleases { get; } = new();
 
     /// <summary>Reads handoff data that came in descriptors.</summary>

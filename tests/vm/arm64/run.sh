@@ -24,7 +24,7 @@ publish() {
     while read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
     tar --create --null --files-from=-) | tar --extract --directory "$directory/source"
   git -C "$repository" log -1 --format='%H %ct' >"$directory/source/.revision"
-  # The analyzers have read the same sources in the build of these tests.
+  # The analyzers do not run: they have read the same sources in the build of these tests.
   (cd "$directory/source" &&
     DOTNET_TieredPGO=0 dotnet publish -c Release -r linux-arm64 src/StreamingDaemon.Host -o "$directory/published" -v quiet \
       -p:RunAnalyzers=false -p:LinkerFlavor=lld -p:ObjCopyName=aarch64-linux-gnu-objcopy) >&2
