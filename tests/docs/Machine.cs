@@ -268,7 +268,7 @@ internal sealed partial class Machine : IAsyncDisposable
     [GeneratedRegex("^#define (CAP_[A-Z_]+) +([0-9]+)$", RegexOptions.Multiline)]
     private static partial Regex Capability();
 
-    [GeneratedRegex("""dotnet publish (.*) -o "\$published" """)]
+    [GeneratedRegex("""sdk publish (.*) -o "\$published" """)]
     private static partial Regex Publish();
 }
 
