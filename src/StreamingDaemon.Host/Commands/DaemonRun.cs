@@ -35,10 +35,6 @@ internal sealed class DaemonRun : IDisposable
     /// <summary>How long the summary may take, in case nobody reads standard error.</summary>
     private static readonly TimeSpan s_summaryTimeout = TimeSpan.FromSeconds(2);
 
-    /// <summary>How long the search for slow sockets may take: it asks the kernel about each possible
-    /// descriptor.</summary>
-    private static readonly TimeSpan s_exitTimeout = TimeSpan.FromMilliseconds(200);
-
     public IServiceProvider Services => _host.Services;
 
     public DrainSignal Drain => Services.GetRequiredService<DrainSignal>();
@@ -77,8 +73,7 @@ internal sealed class DaemonRun : IDisposable
 
     /// <summary>Call it last: when the process ends, the kernel closes what is open, and sockets that were
     /// handed over must not delay that.</summary>
-    public void LeaveSlowSockets() => RunWithTimeout.Invoke(
-        Services.GetRequiredService<HandoffServer>().LeaveSlowSockets, s_exitTimeout);
+    public void LeaveSlowSockets() => Services.GetRequiredService<HandoffServer>().LeaveSlowSockets();
 
     public void Dispose()
     {

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using StreamingDaemon.Host.Runtime;
 using StreamingDaemon.Host.Streams;
 using StreamingDaemon.Host.Telemetry;
 using StreamingDaemon.Uring;
@@ -60,7 +59,7 @@ internal sealed class DaemonLifetime(
             return;
         _logger.SignalEnds(signal);
         log.Flush(TimeSpan.FromMilliseconds(200));
-        RunWithTimeout.Invoke(server.LeaveSlowSockets, TimeSpan.FromMilliseconds(200));
+        server.LeaveSlowSockets();
         Environment.Exit(128 + (signal == PosixSignal.SIGINT ? 2 : 15));
     }
 }

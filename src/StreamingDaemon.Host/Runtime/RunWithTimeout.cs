@@ -1,7 +1,6 @@
 namespace StreamingDaemon.Host.Runtime;
 
-/// <summary>Runs what may take too long: writes that may block for ever, for example to a pipe that nobody
-/// reads, and the last look at all descriptors.</summary>
+/// <summary>Runs writes that may block for ever, for example to a pipe that nobody reads.</summary>
 internal static class RunWithTimeout
 {
     private static readonly object s_gate = new();

@@ -30,8 +30,8 @@ internal sealed unsafe class ExitReleases
     public void Need() => _isNeeded = true;
 
     /// <summary>If <see cref="Need"/> was called, gives connections of other network namespaces to the
-    /// kernel. It closes them some time after the end of the process. From any thread; a second call does
-    /// nothing.</summary>
+    /// kernel. It closes them some time after the end of the process. None of the calls here can wait, nor
+    /// do they take a foreign socket's lock. From any thread; a second call does nothing.</summary>
     public void LeaveToKernel()
     {
         if (!_isNeeded || Interlocked.Exchange(ref _isDone, true) || !TryMakeQueue(out var queue))
@@ -56,8 +56,8 @@ internal sealed unsafe class ExitReleases
     }
 
     /// <summary>Unix sockets stay: their close sends no packet. Sockets with SO_LINGER stay too. The kernel's
-    /// thread would wait for their readers, and the whole system's garbage for that thread. The end of a
-    /// process does not wait for them.</summary>
+    /// thread would wait for their readers, and what it closes for other processes would wait as well. The
+    /// end of a process does not wait for such readers.</summary>
     private static bool MayLeave(int fd, ulong ownNetwork) =>
         LinuxNative.GetSockOpt(fd, SolSocket, SoDomain, out var domain) >= 0 && domain is AfInet or AfInet6
         && LinuxNative.GetNetworkCookie(fd) != ownNetwork && !LinuxNative.HasLinger(fd);
