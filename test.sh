@@ -273,9 +273,14 @@ apache_lane() { has_binary && run_tests StreamingDaemon.ApacheTests "$apache_tes
 chat_page_lane() { has_binary && run_tests StreamingDaemon.ChatPageTests "$chat_page_tests"; }
 docs_lane() { has_binary && run_tests StreamingDaemon.DocsTests "$docs_tests"; }
 # These tests wait more than they compute, and compare gaps with those of the same machine a moment before.
-others_lane() { has_binary && run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No; }
+others_lane() {
+  has_binary &&
+    run_tests "StreamingDaemon.FunctionalTests, the others" "$functional_tests" -trait Seccomp=No -trait- Machine=Alone
+}
 # The tests wait half of their time, so three lanes keep two cores busy.
 side_by_side 3 release_lane ring_lane other_lane profile_lane vm_lane others_lane deploy_lane images_lane docs_lane \
   apache_lane chat_page_lane
 has_binary || fail "Native AOT publishing failed"
+# They have the kernel compute for 20 ms and more at a time, which delays whatever else is timed.
+run_tests "StreamingDaemon.FunctionalTests, those with the machine to themselves" "$functional_tests" -trait Machine=Alone
 finish

@@ -25,6 +25,8 @@ internal static class CostlyChaos
         {
             await Eventually.TrueAsync(() => steady.Begun == readers);
             var quiet = await LookAsync("quiet");
+            foreach (var network in made)
+                network.Begin();
             foreach (var (_, server) in made.SelectMany(network => network.Pairs))
                 TestClient.HandOverDescriptor(daemon.SocketPath, """{"prompt":"costly"}"""u8, (int)server.Handle);
             for (var i = 0; i < Looks; i++)

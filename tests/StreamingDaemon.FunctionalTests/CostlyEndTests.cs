@@ -9,6 +9,7 @@ namespace StreamingDaemon.FunctionalTests;
 /// long do not delay that, from Linux 6.9 on.</summary>
 [Trait("Takes", "Long")]
 [Trait("Seccomp", "No")]
+[Trait("Machine", "Alone")]
 public sealed class CostlyEndTests
 {
     private const int Sockets = 100;
@@ -44,6 +45,7 @@ public sealed class CostlyEndTests
     private static async Task<CostlyNetwork> HandOverAsync(DaemonProcess daemon)
     {
         var network = new CostlyNetwork(Sockets, s_costOfPacket);
+        network.Begin();
         foreach (var (_, server) in network.Pairs)
         {
             TestClient.HandOverDescriptor(daemon.SocketPath, """{"prompt":"costly"}"""u8, (int)server.Handle);

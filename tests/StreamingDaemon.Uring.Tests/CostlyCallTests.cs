@@ -1,7 +1,9 @@
 using System.Diagnostics;
 using System.Text;
 using StreamingDaemon.Testing;
+using StreamingDaemon.Testing.Hostile;
 using StreamingDaemon.Uring.Clients;
+using StreamingDaemon.Uring.Interop;
 using StreamingDaemon.Uring.Ring;
 using Xunit;
 
@@ -79,6 +81,66 @@ public sealed class CostlyCallTests
 
         Assert.InRange(byLoop, 1, Few);
         Assert.Equal(Clients, byLoop + byOther);
+    }
+
+    /// <summary>Events of all clients come together, so a turn of the loop makes many calls.</summary>
+    [Fact]
+    public async Task Of_quick_sockets_that_turn_costly_the_loop_meets_one_and_not_each()
+    {
+        const int Site = 10;
+        const int Strangers = 8;
+        const int EventsMs = 50;
+        var (site, byLoop, byOther) = (new HashSet<int>(), 0, 0);
+        var isCostly = false;
+        await using var server = await RunningServer.StartAsync(
+            async client =>
+            {
+                while (!client.Cancelled.IsCancellationRequested)
+                {
+                    Encoding.UTF8.GetBytes("x", client);
+                    await client.FlushAsync();
+                    await Task.Delay(EventsMs - (int)(Environment.TickCount64 % EventsMs));
+                }
+            },
+            options => options with
+            {
+                CallFault = (in ClientCall call) => Make(call, () => byLoop++),
+                CostlyCallFault = (in ClientCall call) => Make(call, () => byOther++),
+            });
+        var clients = Enumerable.Range(0, Site)
+            .Select(_ => TestClient.HandOverTcp(server.SocketPath, "{}")).ToArray();
+        foreach (var client in clients)
+            _ = await TestClient.ReadUntilAsync(client, "x");
+        // Its packets cost nothing: only the faults do.
+        using var network = new CostlyNetwork(Strangers, TimeSpan.Zero);
+        foreach (var (browser, stranger) in network.Pairs)
+        {
+            TestClient.HandOverDescriptor(server.SocketPath, "{}"u8, (int)stranger.Handle);
+            _ = await TestClient.ReadUntilAsync(browser, "xxx");
+        }
+
+        Volatile.Write(ref isCostly, true);
+        await Eventually.TrueAsync(() => Volatile.Read(ref byOther) > 2 * Strangers);
+
+        Assert.Equal(1, byLoop);
+        foreach (var client in clients)
+            client.Dispose();
+
+        int Make(in ClientCall call, Action begun)
+        {
+            lock (site)
+            {
+                // The first clients are the site's.
+                if (site.Count < Site)
+                    site.Add(call.Fd);
+                if (site.Contains(call.Fd) || !Volatile.Read(ref isCostly) || call.Kind != OperationKind.ClientSend)
+                    return call.Proceed();
+            }
+
+            begun();
+            ComputeOnCore(s_cost);
+            return call.Proceed();
+        }
     }
 
     [Fact]
@@ -318,6 +380,15 @@ public sealed class CostlyCallTests
     {
         var spent = Stopwatch.StartNew();
         while (spent.Elapsed < time)
+            Thread.SpinWait(100);
+    }
+
+    /// <summary>For so much time on a core: the thread may wait for one meanwhile.</summary>
+    private static void ComputeOnCore(TimeSpan time)
+    {
+        const int NanosecondsPerTick = 100;
+        var untilNs = ThreadTime.OfThisThread() + (time.Ticks * NanosecondsPerTick);
+        while (ThreadTime.OfThisThread() < untilNs)
             Thread.SpinWait(100);
     }
 

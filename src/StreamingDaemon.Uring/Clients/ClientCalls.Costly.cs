@@ -212,6 +212,15 @@ internal sealed unsafe partial class ClientCalls
         BeginAlert();
     }
 
+    /// <summary>A call computed that was not measured, because its network was quick before. In the site's
+    /// own network, <see cref="CostWatch"/> waits for more: a machine's host may have taken the core, which
+    /// counts as the thread's time too.</summary>
+    private void OnUnexpectedCost(ClientConnection client, long ns)
+    {
+        if (!ReferenceEquals(client.Network, _networks.LargestTrusted(_loop.NowMs)))
+            OnMeasured(client, ns);
+    }
+
     private void AddCostly(NetworkCost network, long ns, long nowMs)
     {
         network.AddCostly(ns, nowMs);

@@ -27,6 +27,7 @@ internal sealed unsafe partial class ClientCalls : IHangWatched
     private readonly ConcurrentQueue<ReturnedCall> _returned = new();
     private readonly HangWatch _hangWatch = new();
     private readonly CostWatch _costWatch = new();
+    private readonly LongCallWatch _longCalls = new();
 
     /// <summary>The one buffer that all lingering clients are read into: nobody looks at these
     /// bytes.</summary>
@@ -83,7 +84,11 @@ internal sealed unsafe partial class ClientCalls : IHangWatched
     }
 
     /// <summary>The calling thread makes the calls from now on.</summary>
-    public void BindThread() => Volatile.Write(ref _threadId, LinuxNative.GetThreadId());
+    public void BindThread()
+    {
+        _longCalls.Reset();
+        Volatile.Write(ref _threadId, LinuxNative.GetThreadId());
+    }
 
     /// <summary>Makes the call, or has a worker make it. Its result is handled at once, or with its
     /// completion.</summary>
@@ -195,15 +200,22 @@ internal sealed unsafe partial class ClientCalls : IHangWatched
     private int CallNow(ClientConnection client, OperationKind kind)
     {
         var call = _call + 1;
-        var begunNs = _measures || client.Cost is not null ? ThreadTime.OfThisThread() : 0;
+        var isMeasured = _measures || client.Cost is not null;
+        var begunNs = 0L;
+        if (isMeasured)
+            begunNs = ThreadTime.OfThisThread();
+        else
+            _longCalls.Begin();
         Volatile.Write(ref _call, call);
         var result = _loop.Options.CallFault is { } fault
             ? fault(new ClientCall(kind, client.Fd, BytesOf(client, kind), LengthOf(client, kind)))
             : ClientCall.Make(kind, client.Fd, BytesOf(client, kind), LengthOf(client, kind));
         if (Interlocked.CompareExchange(ref _call, call + 1, call) != call)
             throw new LoopReplacedException(new ReturnedCall(client, kind, result));
-        if (begunNs > 0)
+        if (isMeasured)
             OnMeasured(client, ThreadTime.OfThisThread() - begunNs);
+        else if (_longCalls.End() is >= NetworkCost.AlarmingNs and var ns)
+            OnUnexpectedCost(client, ns);
         return result;
     }
 

@@ -8,6 +8,10 @@ namespace StreamingDaemon.Testing.Hostile;
 /// packet, each with a filter of thousands of instructions. Any process that may make a user namespace can do
 /// this. The namespace lives as long as its sockets. Needs root, because the test's process has several threads.
 /// </summary>
+/// <remarks>
+/// To make and to close thousands of filters holds up the whole machine for some hundred milliseconds, with or
+/// without a daemon. So they are made before they see packets (<see cref="Begin"/>).
+/// </remarks>
 public sealed unsafe partial class CostlyNetwork : IDisposable
 {
     private const int NewNetwork = 0x40000000; // CLONE_NEWNET
@@ -29,11 +33,9 @@ public sealed unsafe partial class CostlyNetwork : IDisposable
     private readonly List<int> _filters = [];
     private readonly List<(Socket Browser, Socket Server)> _pairs = [];
 
-    /// <param name="pairs">TCP connections, made before the packets cost anything.</param>
-    /// <param name="cost">CPU time of a send.</param>
-    /// <param name="before">Called with the pairs before the packets cost anything.</param>
-    public CostlyNetwork(
-        int pairs, TimeSpan cost, Action<IReadOnlyList<(Socket Browser, Socket Server)>>? before = null)
+    /// <param name="pairs">TCP connections.</param>
+    /// <param name="cost">CPU time of a send after <see cref="Begin"/>.</param>
+    public CostlyNetwork(int pairs, TimeSpan cost)
     {
         Exception? failed = null;
         // The namespace is the thread's own, and no other thread may enter it.
@@ -41,7 +43,7 @@ public sealed unsafe partial class CostlyNetwork : IDisposable
         {
             try
             {
-                Make(pairs, cost, before);
+                Make(pairs, cost);
             }
             catch (Exception e)
             {
@@ -50,8 +52,10 @@ public sealed unsafe partial class CostlyNetwork : IDisposable
         });
         thread.Start();
         thread.Join();
-        if (failed is not null)
-            throw failed;
+        if (failed is null)
+            return;
+        Dispose();
+        throw failed;
     }
 
     public IReadOnlyList<(Socket Browser, Socket Server)> Pairs => _pairs;
@@ -59,11 +63,17 @@ public sealed unsafe partial class CostlyNetwork : IDisposable
     /// <summary>Sockets that look at each packet.</summary>
     public int Filters => _filters.Count;
 
+    /// <summary>From now on packets cost.</summary>
+    public void Begin()
+    {
+        foreach (var filter in _filters)
+            ShowPackets(filter);
+    }
+
     /// <summary>Closes the filters first: packets that are sent later cost nothing.</summary>
     public void Dispose()
     {
-        foreach (var filter in _filters)
-            _ = Posix.Close(filter);
+        CloseFilters();
         foreach (var (browser, server) in _pairs)
         {
             browser.Dispose();
@@ -71,8 +81,7 @@ public sealed unsafe partial class CostlyNetwork : IDisposable
         }
     }
 
-    private void Make(
-        int pairs, TimeSpan cost, Action<IReadOnlyList<(Socket Browser, Socket Server)>>? before)
+    private void Make(int pairs, TimeSpan cost)
     {
         Check(Unshare(NewNetwork), "unshare");
         SetLoopbackUp();
@@ -82,12 +91,20 @@ public sealed unsafe partial class CostlyNetwork : IDisposable
         using (browser)
         using (server)
         {
-            before?.Invoke(_pairs);
             server.NoDelay = true;
             AddFilters(First);
+            _filters.ForEach(ShowPackets);
             var each = CostOfSend(server) / First;
-            AddFilters(Math.Clamp((int)(cost / each), First, MostFilters) - First);
+            CloseFilters();
+            AddFilters(Math.Min((int)(cost / each), MostFilters));
         }
+    }
+
+    private void CloseFilters()
+    {
+        foreach (var filter in _filters)
+            _ = Posix.Close(filter);
+        _filters.Clear();
     }
 
     /// <summary>The least of three: a send also handles the packets that wait on its core.</summary>
@@ -113,16 +130,19 @@ public sealed unsafe partial class CostlyNetwork : IDisposable
             filter[i] = Dissect;
         filter[FilterInstructions - 1] = DropPacket;
         var program = stackalloc nint[2] { FilterInstructions, (nint)filter };
-        // struct sockaddr_ll
-        var address = stackalloc ushort[10] { AfPacket, AllProtocols, 0, 0, 0, 0, 0, 0, 0, 0 };
         for (var i = 0; i < count; i++)
         {
             var fd = Check(NewSocket(AfPacket, SockDgram, 0), "socket");
             Check(SetSockOpt(fd, SolSocket, SoAttachFilter, program, 16), "SO_ATTACH_FILTER");
-            // Only now does it see packets.
-            Check(Bind(fd, address, 20), "bind");
             _filters.Add(fd);
         }
+    }
+
+    private static void ShowPackets(int filter)
+    {
+        // struct sockaddr_ll
+        var address = stackalloc ushort[10] { AfPacket, AllProtocols, 0, 0, 0, 0, 0, 0, 0, 0 };
+        Check(Bind(filter, address, 20), "bind");
     }
 
     private static void SetLoopbackUp()
