@@ -12,10 +12,12 @@ namespace StreamingDaemon.Backends.Upstream;
 /// - Data is read before the end that follows it: a reset, a GOAWAY, a FIN, or a frame that breaks the
 ///   protocol (a WINDOW_UPDATE of 0, section 6.9; a push that the client's SETTINGS forbid). The client
 ///   throws away what a stream has not read by then, perhaps the end of a whole answer.
+/// - If the peer allows few streams, the connection opens only when its SETTINGS allow one
+///   (<see cref="Http2Opening"/>).
 /// </summary>
 /// <param name="inner">The connection.</param>
-/// <param name="onSettings">Called when the peer has sent SETTINGS: it speaks HTTP/2.</param>
-internal sealed class Http2Guard(Stream inner, Action? onSettings = null) : Stream
+/// <param name="streams">What the upstream's connections have allowed so far.</param>
+internal sealed class Http2Guard(Stream inner, Http2Streams streams) : Stream
 {
     /// <summary>Empty DATA frames accepted in a row: proxies send one now and then.</summary>
     private const int MaxEmptyFrames = 1_000;
@@ -49,13 +51,14 @@ internal sealed class Http2Guard(Stream inner, Action? onSettings = null) : Stre
     /// <summary>ALTSVC (RFC 7838): a type that the client knows and ignores on stream 0.</summary>
     private const byte AltSvc = 0xa;
 
+    private readonly Http2Opening _opening = new(streams);
     private readonly byte[] _head = new byte[HeadBytes];
     private int _headLength;
     private int _payloadLeft;
     private int _emptyFrames;
     private int _otherFrames;
     private long _otherSinceMs;
-    private Action? _onSettings = onSettings;
+    private bool _isSettings;
 
     /// <summary>When data came last (TickCount64).</summary>
     private long _dataAtMs = -SettleMs;
@@ -81,6 +84,7 @@ internal sealed class Http2Guard(Stream inner, Action? onSettings = null) : Stre
     public override async ValueTask<int> ReadAsync(
         Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
+        _opening.OnRead();
         if (!_held.IsEmpty)
             return await ReadHeldAsync(buffer, cancellationToken).ConfigureAwait(false);
         int count;
@@ -108,6 +112,8 @@ internal sealed class Http2Guard(Stream inner, Action? onSettings = null) : Stre
     public override ValueTask WriteAsync(
         ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
+        if (_opening.IsAwaited)
+            return new(_opening.SendPrefaceAsync(inner, buffer, cancellationToken));
         var write = inner.WriteAsync(buffer, cancellationToken);
         return write.IsCompletedSuccessfully ? write : FinishWriteAsync(write);
     }
@@ -134,7 +140,11 @@ internal sealed class Http2Guard(Stream inner, Action? onSettings = null) : Stre
     protected override void Dispose(bool disposing)
     {
         if (disposing)
+        {
             inner.Dispose();
+            _opening.OnEnd();
+        }
+
         base.Dispose(disposing);
     }
 
@@ -180,6 +190,8 @@ internal sealed class Http2Guard(Stream inner, Action? onSettings = null) : Stre
             {
                 var skipped = Math.Min(_payloadLeft, bytes.Length - at);
                 _payloadLeft -= skipped;
+                if (_isSettings)
+                    _opening.OnSettings(bytes.Slice(at, skipped), isLast: _payloadLeft == 0);
                 at += skipped;
                 continue;
             }
@@ -243,11 +255,9 @@ internal sealed class Http2Guard(Stream inner, Action? onSettings = null) : Stre
                 break;
         }
 
-        if (type == Settings && _onSettings is { } notify)
-        {
-            _onSettings = null;
-            notify();
-        }
+        _isSettings = type == Settings && (flags & Ack) == 0 && !_opening.AllowsStream;
+        if (_isSettings && length == 0)
+            _opening.OnSettings([], isLast: true);
     }
 
     private void CountOther(int weight)

@@ -56,7 +56,7 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
         var start = Stopwatch.GetTimestamp();
         // Retries send the same bytes, which take half as much as the texts.
         using var body = WriteBody(request);
-        var (isRenewed, isOtherVersion) = (false, false);
+        var (isRenewed, isOtherWay) = (false, false);
         for (var retries = 0; ; retries++)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -75,14 +75,14 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
                 cancellationToken.ThrowIfCancellationRequested();
                 if (_transport.SpeaksHttp2)
                     _failures.OnAnswer();
-                failed = _failures.FromSending(exception);
+                failed = _failures.FromSending(exception, _transport.AllowsNoStream);
                 if (_transport.OnFailure(exception))
                 {
                     failed = failed with { ShouldRetry = true };
-                    if (!isOtherVersion)
+                    if (!isOtherWay)
                     {
-                        // In another version it is another request, which does not count as a retry.
-                        isOtherVersion = true;
+                        // It is another request, which does not count as a retry.
+                        isOtherWay = true;
                         sink.OnRetry(failed.Fault!.Value);
                         retries--;
                         continue;

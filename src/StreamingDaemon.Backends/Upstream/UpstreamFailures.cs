@@ -23,6 +23,8 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     /// not answer a ping.</summary>
     private const long ProtocolError = 1;
 
+    private const string ZeroStreams = "SETTINGS_MAX_CONCURRENT_STREAMS: 0";
+
     private readonly bool _isPriorKnowledge =
         options.Http2Enabled == true && options.Address.Scheme == Uri.UriSchemeHttp;
 
@@ -51,14 +53,20 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     public static bool IsHttp11Required(Exception exception) =>
         UpstreamCause.Find<HttpProtocolException>(exception)?.ErrorCode == Http11Required;
 
+    /// <summary>A new HTTP/2 connection could not be used: it had ended, or its peer allowed no stream. Only
+    /// then does the client give no cause.</summary>
+    public static bool MayLackStream(Exception? exception) => exception is
+        HttpRequestException { HttpRequestError: HttpRequestError.Unknown, InnerException: null };
+
     /// <summary>The request got no answer.</summary>
-    public BackendResult FromSending(Exception exception)
+    public BackendResult FromSending(Exception exception, bool allowsNoStream)
     {
         if (exception is OperationCanceledException)
         {
             return exception.InnerException is TimeoutException
                 ? new BackendResult(StreamOutcome.UpstreamTimeout,
-                    $"no connection to the upstream{Through} within {options.ConnectTimeoutMs} ms")
+                    $"no connection to the upstream{Through} within {options.ConnectTimeoutMs} ms"
+                    + (allowsNoStream ? $"; the last one allowed no streams ({ZeroStreams})" : ""))
                 {
                     Fault = UpstreamFault.ConnectTimeout,
                 }
@@ -257,10 +265,9 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
             return false;
         if (options.Http2Enabled != true)
             return error == HttpRequestError.InvalidResponse;
-        // The last is the end of the handshake, seen by a request that was about to use the connection. Only
-        // then does the client give no cause.
+        // The last is the end of the handshake, seen by a request that was about to use the connection.
         return _isPriorKnowledge && (error == HttpRequestError.InvalidResponse || http2Error == ProtocolError
-            || http is { HttpRequestError: HttpRequestError.Unknown, InnerException: null });
+            || MayLackStream(http));
     }
 
     private static async Task<ReadOnlyMemory<byte>> ReadBodyAsync(

@@ -35,7 +35,7 @@ internal sealed class UpstreamTransport : IDisposable
     private readonly bool _isTls;
     private long _http11Until;
     private bool _isConnectionEach;
-    private bool _speaksHttp2;
+    private readonly Http2Streams _streams = new();
     private UpstreamTlsFiles _files;
     private volatile Pool _pool;
 
@@ -83,11 +83,10 @@ internal sealed class UpstreamTransport : IDisposable
     public string? ClientProblem => _pool.Tls.ClientProblem(DateTimeOffset.UtcNow);
 
     /// <summary>The upstream has sent HTTP/2's SETTINGS.</summary>
-    public bool SpeaksHttp2
-    {
-        get => Volatile.Read(ref _speaksHttp2);
-        private set => Volatile.Write(ref _speaksHttp2, value);
-    }
+    public bool SpeaksHttp2 => _streams.IsGreeted;
+
+    /// <summary>The upstream's last connection allowed no stream at first.</summary>
+    public bool AllowsNoStream => _streams.IsNone;
 
     /// <summary>Sends it, with <c>Accept: text/event-stream</c>; returns when the response's head has
     /// arrived.</summary>
@@ -116,9 +115,12 @@ internal sealed class UpstreamTransport : IDisposable
     }
 
     /// <summary>A request brought no response head.</summary>
-    /// <returns>True if another HTTP version may do, and the next request tries it.</returns>
+    /// <returns>True if the next request goes another way, which may do: it tries another HTTP version, or
+    /// waits until the upstream allows a stream.</returns>
     public bool OnFailure(Exception exception)
     {
+        if (_streams.IsLow && UpstreamFailures.MayLackStream(exception))
+            return true;
         if (_probe is not null)
             return _probe.OnFailure(exception);
         if (!_isTls || _options.Http2Enabled is not null || !UpstreamFailures.IsHttp11Required(exception))
@@ -159,7 +161,7 @@ internal sealed class UpstreamTransport : IDisposable
         var tls = new UpstreamTls(files, _options.TrustsAnyCertificate);
         var standby = _hasStandby ? CreateStandby(_options, tls, _dialer) : null;
         var handler = CreateHandler(
-            _options, _proxy, tls, _dialer, standby, () => SpeaksHttp2 = true);
+            _options, _proxy, tls, _dialer, standby, _streams);
         return new Pool(new HttpMessageInvoker(_options.Trace?.Around(handler) ?? handler), standby, tls);
     }
 
@@ -184,7 +186,7 @@ internal sealed class UpstreamTransport : IDisposable
     }
 
     private static SocketsHttpHandler CreateHandler(UpstreamOptions options, UpstreamProxy? proxy,
-        UpstreamTls tls, Dialer dialer, Preconnector? standby, Action onHttp2)
+        UpstreamTls tls, Dialer dialer, Preconnector? standby, Http2Streams streams)
     {
         var handler = new SocketsHttpHandler
         {
@@ -219,7 +221,7 @@ internal sealed class UpstreamTransport : IDisposable
         };
         handler.PlaintextStreamFilter = (context, _) => new ValueTask<Stream>(
             context.NegotiatedHttpVersion.Major == 2
-                ? new Http2Guard(context.PlaintextStream, onHttp2)
+                ? new Http2Guard(context.PlaintextStream, streams)
                 : context.PlaintextStream);
         // The handler adds TLS if the scheme asks for it.
         if (options.SocketPath is { } path)

@@ -8,6 +8,9 @@ namespace StreamingDaemon.Backends.Tests.OpenAI;
 /// hand, many in one piece.</summary>
 public sealed class Http2FrameTests
 {
+    /// <summary>RFC 9113, section 7: the stream was not looked at.</summary>
+    private const int RefusedStream = 7;
+
     /// <summary>How a connection or a stream ends.</summary>
     public static TheoryData<string> Ends { get; } =
     [
@@ -97,28 +100,59 @@ public sealed class Http2FrameTests
         Assert.Equal((StreamOutcome.Completed, "Hi", 2), (result.Outcome, sink.Whole, server.Connections));
     }
 
+    /// <summary>RFC 9113, section 6.5.2: a server may allow no stream for a moment. It refuses what comes
+    /// meanwhile.</summary>
     [Fact]
     public async Task Server_that_raises_its_limit_of_streams_serves_those_that_waited()
     {
         const int Streams = 5;
-        // SETTINGS_MAX_CONCURRENT_STREAMS (3): 0, and a moment later 2.
-        await using var server = new RawHttp2Server(AnswerAsync)
+        var raised = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        // SETTINGS_MAX_CONCURRENT_STREAMS (3): 0, and later 2.
+        await using var server = new RawHttp2Server(
+            stream => raised.Task.IsCompleted ? AnswerAsync(stream) : stream.SendAsync(stream.Reset(RefusedStream)))
         {
             Settings = [0, 3, 0, 0, 0, 0],
-            Greeting = connection => AfterPingAsync(connection),
+            Greeting = connection =>
+            {
+                _ = RaiseAsync(connection);
+                return Task.CompletedTask;
+            },
         };
         using var backend = Backend(server);
         var sinks = Enumerable.Range(0, Streams).Select(_ => new RecordingSink()).ToArray();
-        var results = await Task.WhenAll(sinks.Select(sink => backend.StreamAsync(BackendUnderTest.Prompt, sink, default)))
-            .WithinLimit();
-        Assert.All(results, result => Assert.Equal(StreamOutcome.Completed, result.Outcome));
+        var streams = sinks.Select(sink => backend.StreamAsync(BackendUnderTest.Prompt, sink, default)).ToArray();
+        await Eventually.TrueAsync(() => server.Connections > 1);
+        await Task.WhenAny(Task.WhenAny(streams), Task.Delay(300));
+
+        raised.SetResult();
+
+        var results = await Task.WhenAll(streams).WithinLimit();
+        Assert.All(results, result => Assert.Equal((StreamOutcome.Completed, null), (result.Outcome, result.Reason)));
         Assert.All(sinks, sink => Assert.Equal("Hi", sink.Whole));
 
-        static async Task AfterPingAsync(RawHttp2Stream connection)
+        async Task RaiseAsync(RawHttp2Stream connection)
         {
-            await Task.Delay(300);
+            await raised.Task;
             await connection.SendAsync(connection.Frame(RawHttp2Stream.Settings, [0, 3, 0, 0, 0, 2]));
         }
+    }
+
+    [Fact]
+    public async Task Server_that_allows_no_stream_within_the_time_for_connecting_is_named()
+    {
+        await using var server = new RawHttp2Server(stream => stream.SendAsync(stream.Reset(RefusedStream)))
+        {
+            Settings = [0, 3, 0, 0, 0, 0],
+        };
+        using var backend = BackendUnderTest.WithoutBackoff(OptionsFor(server) with
+        {
+            ConnectTimeoutMs = 500,
+            MaxRetries = 0,
+        });
+        var result = await backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default).WithinLimit();
+        Assert.Equal((StreamOutcome.UpstreamTimeout, UpstreamFault.ConnectTimeout), (result.Outcome, result.Fault));
+        Assert.Equal("no connection to the upstream within 500 ms; "
+            + "the last one allowed no streams (SETTINGS_MAX_CONCURRENT_STREAMS: 0)", result.Reason);
     }
 
     /// <summary>The client's SETTINGS forbid a push, and no window grows by 0 (RFC 9113, sections 8.4 and 6.9).</summary>
@@ -235,13 +269,18 @@ public sealed class Http2FrameTests
     public async Task Server_without_window_or_stream_holds_requests_until_their_clients_leave(byte[] settings)
     {
         const int Streams = 5;
-        await using var server = new RawHttp2Server(_ => Task.CompletedTask) { Settings = settings };
+        await using var server = new RawHttp2Server(
+            stream => settings[1] == 3 ? stream.SendAsync(stream.Reset(RefusedStream)) : Task.CompletedTask)
+        {
+            Settings = settings,
+        };
         using var backend = Backend(server);
         using var leaving = new CancellationTokenSource();
         var streams = Enumerable.Range(0, Streams)
             .Select(_ => backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), leaving.Token)).ToArray();
         await Eventually.TrueAsync(() => server.Connections > 0);
         await Task.WhenAny(Task.WhenAny(streams), Task.Delay(1_000));
+        Assert.DoesNotContain(streams, stream => stream.IsCompleted);
         var connections = server.Connections;
 
         await leaving.CancelAsync();
@@ -360,10 +399,12 @@ public sealed class Http2FrameTests
         return (result, sink);
     }
 
-    private static OpenAIBackend Backend(RawHttp2Server server) => BackendUnderTest.WithoutBackoff(new OpenAIOptions
+    private static OpenAIBackend Backend(RawHttp2Server server) => BackendUnderTest.WithoutBackoff(OptionsFor(server));
+
+    private static OpenAIOptions OptionsFor(RawHttp2Server server) => new()
     {
         ApiKey = BackendUnderTest.ApiKey,
         ApiBase = server.BaseAddress,
         Http2Enabled = true,
-    });
+    };
 }

@@ -165,4 +165,31 @@ public sealed class TransportTests
         Assert.All(results, result => Assert.Equal((StreamOutcome.Completed, 18), result));
         Assert.InRange(upstream.Server.Requests.DistinctBy(request => request.ConnectionId).Count(), 3, 30);
     }
+
+    /// <summary>A server refuses the streams above its limit; a client that knows the limit sends none.</summary>
+    [Theory]
+    [InlineData(FakeLlmTransport.H2c)]
+    [InlineData(FakeLlmTransport.Http2Tls)]
+    public async Task Burst_far_above_the_limit_of_streams_is_served_without_a_retry(FakeLlmTransport transport)
+    {
+        const int Streams = 60;
+        var everybodyIsHere = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var arrived = 0;
+        await using var upstream = await BackendUnderTest.StartAsync(
+            transport, options => options with { MaxRetries = 0 }, streamsPerConnection: 2, scenario: async exchange =>
+            {
+                if (Interlocked.Increment(ref arrived) == Streams)
+                    everybodyIsHere.TrySetResult();
+                await everybodyIsHere.Task;
+                await FakeLlmScenarios.RunAsync(exchange);
+            });
+        var streams = Enumerable.Range(0, Streams)
+            .Select(_ => upstream.Backend.StreamAsync(BackendUnderTest.Prompt, new RecordingSink(), default)).ToArray();
+
+        await Task.WhenAny(everybodyIsHere.Task, Task.WhenAny(streams)).WithinLimit();
+        everybodyIsHere.TrySetResult();
+
+        var results = await Task.WhenAll(streams).WithinLimit();
+        Assert.All(results, result => Assert.Equal((StreamOutcome.Completed, null), (result.Outcome, result.Reason)));
+    }
 }
