@@ -59,6 +59,7 @@ internal sealed class Http2Guard(Stream inner, Http2Streams streams) : Stream
     private int _otherFrames;
     private long _otherSinceMs;
     private bool _isSettings;
+    private bool _isGoAway;
 
     /// <summary>When data came last (TickCount64).</summary>
     private long _dataAtMs = -SettleMs;
@@ -192,6 +193,8 @@ internal sealed class Http2Guard(Stream inner, Http2Streams streams) : Stream
                 _payloadLeft -= skipped;
                 if (_isSettings)
                     _opening.OnSettings(bytes.Slice(at, skipped), isLast: _payloadLeft == 0);
+                else if (_isGoAway)
+                    _opening.OnGoAway(bytes.Slice(at, skipped));
                 at += skipped;
                 continue;
             }
@@ -255,6 +258,7 @@ internal sealed class Http2Guard(Stream inner, Http2Streams streams) : Stream
                 break;
         }
 
+        _isGoAway = type == GoAway;
         _isSettings = type == Settings && (flags & Ack) == 0 && !_opening.AllowsStream;
         if (_isSettings && length == 0)
             _opening.OnSettings([], isLast: true);

@@ -1,6 +1,7 @@
 namespace StreamingDaemon.Backends.Upstream;
 
-/// <summary>The beginning of one HTTP/2 connection: until its peer's SETTINGS allow a stream.</summary>
+/// <summary>The beginning of one HTTP/2 connection, until its peer's SETTINGS allow a stream, and the reason
+/// for its end.</summary>
 /// <param name="streams">What the upstream's connections have allowed so far.</param>
 internal sealed class Http2Opening(Http2Streams streams)
 {
@@ -17,6 +18,8 @@ internal sealed class Http2Opening(Http2Streams streams)
     private ulong _setting;
     private int _settingLength;
     private uint? _limit;
+    private ulong _goAway;
+    private int _goAwayLength;
     private volatile bool _isGreeted;
 
     /// <summary>The client has to wait with its first stream.</summary>
@@ -46,6 +49,20 @@ internal sealed class Http2Opening(Http2Streams streams)
             streams.OnGreeting(_limit);
         _isGreeted = true;
         AllowsStream = _limit != 0;
+    }
+
+    /// <summary>A piece of a GOAWAY frame's payload came: a stream's id, the error code, and text (section
+    /// 6.8).</summary>
+    public void OnGoAway(ReadOnlySpan<byte> piece)
+    {
+        foreach (var next in piece)
+        {
+            if (_goAwayLength == sizeof(ulong))
+                return;
+            _goAway = (_goAway << 8) | next;
+            if (++_goAwayLength == sizeof(ulong))
+                streams.OnGoAway((uint)_goAway);
+        }
     }
 
     /// <summary>The client reads on: it has processed the frames before.</summary>

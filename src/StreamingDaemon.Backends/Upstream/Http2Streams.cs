@@ -16,6 +16,7 @@ internal sealed class Http2Streams
     private volatile bool _isGreeted;
     private volatile bool _isLow;
     private volatile bool _isNone;
+    private volatile bool _wantsHttp11;
 
     /// <summary>The upstream has sent SETTINGS.</summary>
     public bool IsGreeted => _isGreeted;
@@ -26,12 +27,23 @@ internal sealed class Http2Streams
     /// <summary>Its last connection allowed no stream at first.</summary>
     public bool IsNone => _isNone;
 
+    /// <summary>It ended its last connection because it wants HTTP/1.1. If the client has read that before it
+    /// used the connection, its exception does not say so.</summary>
+    public bool WantsHttp11 => _wantsHttp11;
+
     /// <summary>A connection's first SETTINGS came.</summary>
     /// <param name="limit">Their SETTINGS_MAX_CONCURRENT_STREAMS, or null.</param>
     public void OnGreeting(uint? limit)
     {
-        (_isLow, _isNone) = (limit < Assumed, limit == 0);
+        (_isLow, _isNone, _wantsHttp11) = (limit < Assumed, limit == 0, false);
         _isGreeted = true;
+    }
+
+    /// <summary>A connection's GOAWAY came.</summary>
+    public void OnGoAway(uint errorCode)
+    {
+        if (errorCode == UpstreamFailures.Http11Required)
+            _wantsHttp11 = true;
     }
 
     /// <summary>A connection waited for SETTINGS in vain: the next one does not.</summary>

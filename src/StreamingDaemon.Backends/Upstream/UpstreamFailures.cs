@@ -17,7 +17,7 @@ internal sealed class UpstreamFailures(UpstreamOptions options)
     internal const string ErrorUnder200 = "the upstream answered with an error under";
 
     /// <summary>RFC 9113, section 7: use HTTP/1.1.</summary>
-    private const long Http11Required = 0xd;
+    internal const long Http11Required = 0xd;
 
     /// <summary>RFC 9113, section 7. The HTTP client also gives it to the streams of a connection that did
     /// not answer a ping.</summary>

@@ -119,8 +119,14 @@ internal sealed class UpstreamTransport : IDisposable
     /// waits until the upstream allows a stream.</returns>
     public bool OnFailure(Exception exception)
     {
-        if (_streams.IsLow && UpstreamFailures.MayLackStream(exception))
-            return true;
+        if (UpstreamFailures.MayLackStream(exception))
+        {
+            if (_streams.IsLow)
+                return true;
+            if (_streams.WantsHttp11)
+                exception = new HttpProtocolException(UpstreamFailures.Http11Required, "", exception);
+        }
+
         if (_probe is not null)
             return _probe.OnFailure(exception);
         if (!_isTls || _options.Http2Enabled is not null || !UpstreamFailures.IsHttp11Required(exception))

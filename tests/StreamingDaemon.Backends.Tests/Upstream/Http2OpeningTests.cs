@@ -78,4 +78,18 @@ public sealed class Http2OpeningTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => preface.WithinLimit());
         Assert.Equal(!isSilent, _streams.IsLow);
     }
+
+    [Theory]
+    [InlineData(0, false)]
+    [InlineData(0xd, true)]
+    public void GOAWAY_says_if_the_upstream_wants_HTTP_1_until_another_connection_is_greeted(byte code, bool wants)
+    {
+        byte[] payload = [0, 0, 0, 1, 0, 0, 0, code, .. "text"u8];
+        var opening = new Http2Opening(_streams);
+        opening.OnGoAway(payload.AsSpan(0, 5));
+        opening.OnGoAway(payload.AsSpan(5));
+        Assert.Equal(wants, _streams.WantsHttp11);
+        new Http2Opening(_streams).OnSettings([], isLast: true);
+        Assert.False(_streams.WantsHttp11);
+    }
 }
