@@ -71,7 +71,8 @@ internal sealed class FloodMix : IAsyncDisposable
         && answer.EndsWith("data: [DONE]\n\n", StringComparison.Ordinal));
 
     /// <summary>Answers that say there is no memory: as a status, or if they had begun as an event.</summary>
-    public int OverMemory => Answers.Count(answer => answer.Contains("\"code\":\"over_memory\"", StringComparison.Ordinal)
+    public int OverMemory => Answers.Count(answer =>
+        answer.Contains("\"code\":\"over_memory\"", StringComparison.Ordinal)
         && (answer.StartsWith("HTTP/1.1 200 ", StringComparison.Ordinal)
             || (answer.StartsWith("HTTP/1.1 503 ", StringComparison.Ordinal)
                 && answer.Contains("\r\nRetry-After: ", StringComparison.Ordinal))));
@@ -136,7 +137,8 @@ internal sealed class FloodMix : IAsyncDisposable
     private string Prompt(string pattern, int bytes, string more = "")
     {
         _handoffs++;
-        return $$"""{"request_id":"r{{_handoffs}}","test_pattern":"{{pattern}}",{{more}}"prompt":"{{new string('x', bytes)}}"}""";
+        var head = $$"""{"request_id":"r{{_handoffs}}","test_pattern":"{{pattern}}",{{more}}""";
+        return $"{head}\"prompt\":\"{new string('x', bytes)}\"}}";
     }
 
     private void HandOver(string json) => _answers.Add(ReadAsync(TestClient.HandOver(_daemon.SocketPath, json, _type)));
@@ -147,7 +149,8 @@ internal sealed class FloodMix : IAsyncDisposable
         var (ours, theirs) = Posix.SocketPair();
         var memory = Posix.MemoryFile(data);
         var connection = Posix.ConnectUnix(_daemon.SocketPath, _type);
-        _ = Posix.SendDescriptors(connection, Encoding.UTF8.GetBytes($"handoff-data/1 {data.Length}\n"), theirs, memory);
+        var line = Encoding.UTF8.GetBytes($"handoff-data/1 {data.Length}\n");
+        _ = Posix.SendDescriptors(connection, line, theirs, memory);
         foreach (var fd in (int[])[connection, memory, theirs])
             _ = Posix.Close(fd);
         _answers.Add(ReadAsync(Posix.ToSocket(ours)));

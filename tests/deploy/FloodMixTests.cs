@@ -108,6 +108,7 @@ public sealed class FloodMixTests
             ["OPENAI_HTTP2_ENABLED"] = upstream.Transport == FakeLlmTransport.H2c ? "true" : "false",
             // A busy machine may take more than a minute until all have been handed over.
             ["STREAMING_DAEMON_TIMEOUTS__FIRST_TOKEN_TIMEOUT_MS"] = "280000",
-        }, true, "--backend", "openai", "--config", file, "--socket-type", type == Posix.SockStream ? "stream" : "seqpacket");
+        }, true, "--backend", "openai", "--config", file,
+            "--socket-type", type == Posix.SockStream ? "stream" : "seqpacket");
     }
 }

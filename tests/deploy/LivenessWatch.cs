@@ -37,7 +37,11 @@ internal sealed class LivenessWatch : IDisposable
             var answer = Ask();
             var took = Stopwatch.GetElapsedTime(start);
             if (!answer.StartsWith("HTTP/1.1 200 ", StringComparison.Ordinal))
-                Failures.Add(string.Create(CultureInfo.InvariantCulture, $"after {took.TotalMilliseconds:f0} ms: {answer}"));
+            {
+                Failures.Add(string.Create(
+                    CultureInfo.InvariantCulture, $"after {took.TotalMilliseconds:f0} ms: {answer}"));
+            }
+
             Thread.Sleep(50);
         }
     }
