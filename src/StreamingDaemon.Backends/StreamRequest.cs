@@ -144,6 +144,11 @@ public record StreamRequest
         OnPromptReleased(stillHeld);
     }
 
+    /// <summary>Says how many bytes of the answer the backend holds, beside what each stream costs. Call it
+    /// after the texts were dropped for good.</summary>
+    /// <returns>False if streams hold far too much: the backend must hold no more.</returns>
+    public virtual bool HoldAnswer(long bytes) => true;
+
     /// <summary>The texts were dropped.</summary>
     /// <param name="stillHeld">Bytes of the texts that the backend keeps in another form.</param>
     protected virtual void OnPromptReleased(int stillHeld)

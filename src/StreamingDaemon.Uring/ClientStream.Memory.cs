@@ -30,6 +30,15 @@ public sealed partial class ClientStream
         }
     }
 
+    /// <summary>As <see cref="HoldRequest"/>, for what a backend holds of the answer, once nobody needs the
+    /// request.</summary>
+    /// <returns>False if streams hold far too much.</returns>
+    public bool HoldAnswer(long bytes)
+    {
+        HoldRequest(bytes);
+        return !_loop.Options.Memory.IsExceeded;
+    }
+
     /// <summary>Reports the cost of a stream of this kind if it is higher than expected. The new cost counts
     /// from the next stream on.</summary>
     public void ExpectBytesPerStream(int bytes)

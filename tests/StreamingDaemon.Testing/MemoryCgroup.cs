@@ -34,6 +34,12 @@ public sealed class MemoryCgroup : IDisposable
     public long PeakBytes => long.Parse(File.ReadAllText(Path.Combine(_path,
         _isVersion1 ? "memory.max_usage_in_bytes" : "memory.peak")).Trim(), CultureInfo.InvariantCulture);
 
+    /// <summary>Processes of the cgroup that the kernel has ended because of the limit.</summary>
+    public int KilledProcesses => File.ReadLines(Path.Combine(_path,
+            _isVersion1 ? "memory.oom_control" : "memory.events"))
+        .Where(line => line.StartsWith("oom_kill ", StringComparison.Ordinal))
+        .Sum(line => int.Parse(line["oom_kill ".Length..], CultureInfo.InvariantCulture));
+
     /// <summary>Removes the cgroup. Call it after its processes have ended.</summary>
     public void Dispose()
     {

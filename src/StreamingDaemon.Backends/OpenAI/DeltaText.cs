@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using StreamingDaemon.Backends.Upstream;
 
 namespace StreamingDaemon.Backends.OpenAI;
 
@@ -98,7 +99,7 @@ internal struct DeltaText
     public void Dispose()
     {
         if (_buffer is not null)
-            ArrayPool<byte>.Shared.Return(_buffer);
+            AnswerBuffer.Return(_buffer);
         _buffer = null;
         _length = 0;
     }
@@ -220,12 +221,12 @@ internal struct DeltaText
         var buffer = _buffer;
         if (buffer is not null && buffer.Length - _length >= count)
             return;
-        var larger = ArrayPool<byte>.Shared.Rent(
+        var larger = AnswerBuffer.Rent(
             Math.Max(Math.Max(UsualBytes, (buffer?.Length ?? 0) * 2), _length + count));
         if (buffer is not null)
         {
             buffer.AsSpan(0, _length).CopyTo(larger);
-            ArrayPool<byte>.Shared.Return(buffer);
+            AnswerBuffer.Return(buffer);
         }
 
         _buffer = larger;

@@ -147,12 +147,13 @@ internal static class AnswerBody
     /// <param name="begun">What was read before.</param>
     /// <param name="maxBytes">Longest body accepted.</param>
     /// <param name="onActivity">Called whenever something came.</param>
+    /// <param name="memory">Counts the body.</param>
     /// <param name="cancellationToken">The client's.</param>
     /// <returns>Json and the body; Events and what was read, if lines come; Other if it is too
     /// long.</returns>
     public static async ValueTask<(BodyKind Kind, ReadOnlyMemory<byte> Bytes)> ReadWholeAsync(
         Stream body, ReadOnlyMemory<byte> begun, int maxBytes, Action onActivity,
-        CancellationToken cancellationToken)
+        AnswerMemory memory, CancellationToken cancellationToken)
     {
         var whole = new ArrayBufferWriter<byte>();
         whole.Write(begun.Span);
@@ -167,6 +168,8 @@ internal static class AnswerBody
                 return (BodyKind.Json, whole.WrittenMemory);
             onActivity();
             whole.Advance(count);
+            // The buffer, and the smaller ones that it replaced.
+            memory.SetLines(whole.Capacity * 2);
         }
 
         return (BodyKind.Other, default);

@@ -9,16 +9,17 @@ namespace StreamingDaemon.Backends.Upstream;
 /// <param name="events">Reads the events; disposed with this.</param>
 /// <param name="maxEventBytes">Longest line and longest event, bytes.</param>
 /// <param name="status">The response's HTTP status.</param>
+/// <param name="memory">Counts what the answer holds; null if nothing does.</param>
 /// <param name="cancellationToken">The client's.</param>
 internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int maxEventBytes, int status,
-    CancellationToken cancellationToken) : IDisposable
+    AnswerMemory? memory, CancellationToken cancellationToken) : IDisposable
     where TEvents : struct, IEventReader
 {
     /// <summary>Bytes accepted without any part of an answer: comments, empty events. An hour of heartbeats
     /// is a thousandth of it.</summary>
     private const int MaxIdleBytes = 16 * 1024 * 1024;
 
-    private readonly SseReader<TEvents> _sse = new(events, maxEventBytes);
+    private readonly SseReader<TEvents> _sse = new(events, maxEventBytes, memory);
     private int _parts;
     private long _idleBytes;
 
@@ -144,6 +145,7 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
 
     private ValueTask Write(StreamDelta delta)
     {
+        memory?.AddText(delta.Text.Length);
         try
         {
             return sink.WriteAsync(delta, cancellationToken);

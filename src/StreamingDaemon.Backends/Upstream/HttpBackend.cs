@@ -162,8 +162,9 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
     {
         AnswerBody.DropHead(response);
         return new(response, sink, CreateReader(request),
-            _upstream.MaxEventBytes, (int)response.StatusCode, cancellationToken)
+            _upstream.MaxEventBytes, (int)response.StatusCode, cancellationToken, new AnswerMemory(request))
         {
+            WindowBytes = response.Version.Major >= 2 ? UpstreamTransport.Http2WindowBytes : 0,
             Batch = _batch,
         };
     }
@@ -187,7 +188,8 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
                     return await PumpOf(response, request, sink, cancellationToken).RunAsync(content, begun);
                 case BodyKind.Json:
                     var (whole, json) = await AnswerBody.ReadWholeAsync(
-                        content, begun, _upstream.MaxEventBytes, sink.OnUpstreamActivity, cancellationToken);
+                        content, begun, _upstream.MaxEventBytes, sink.OnUpstreamActivity,
+                        new AnswerMemory(request), cancellationToken);
                     if (whole == BodyKind.Events)
                     {
                         await abort.DisposeAsync();
@@ -218,6 +220,11 @@ internal abstract class HttpBackend<TBody, TEvents> : IStreamingBackend, IDispos
             response.Dispose();
             cancellationToken.ThrowIfCancellationRequested();
             return UpstreamFailures.FromReading(exception, status);
+        }
+        catch (InsufficientMemoryException)
+        {
+            response.Dispose();
+            throw;
         }
     }
 

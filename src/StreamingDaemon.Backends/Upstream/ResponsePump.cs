@@ -52,6 +52,7 @@ internal sealed class ResponsePump<TEvents>
     private readonly CancellationToken _cancellationToken;
     private readonly CancellationTokenSource _stop = new();
     private readonly EventRelay<TEvents> _relay;
+    private readonly AnswerMemory? _memory;
     private CancellationTokenRegistration _registration;
     private ManualResetValueTaskSourceCore<BackendResult> _result;
     private int _state = Reading;
@@ -70,17 +71,22 @@ internal sealed class ResponsePump<TEvents>
     /// <param name="maxEventBytes">Longest line and longest event, bytes.</param>
     /// <param name="status">The response's HTTP status.</param>
     /// <param name="cancellationToken">The client's: it ends the answer and tells the upstream.</param>
+    /// <param name="memory">Counts what the answer holds; null if nothing does.</param>
     public ResponsePump(IDisposable response, IDeltaSink sink, TEvents events, int maxEventBytes, int status,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken, AnswerMemory? memory = null)
     {
         _response = response;
         _sink = sink;
-        _relay = new EventRelay<TEvents>(sink, events, maxEventBytes, status, cancellationToken);
+        _relay = new EventRelay<TEvents>(sink, events, maxEventBytes, status, memory, cancellationToken);
+        _memory = memory;
         _cancellationToken = cancellationToken;
     }
 
     /// <summary>Told which writes belong together.</summary>
     public IWriteBatch? Batch { get; init; }
+
+    /// <summary>Bytes that come and wait in the connection while this is not read.</summary>
+    public int WindowBytes { get; init; }
 
     /// <summary>Brings the whole answer to the sink. Called once.</summary>
     /// <param name="body">The rest of the body; disposed at its end.</param>
@@ -120,6 +126,7 @@ internal sealed class ResponsePump<TEvents>
             if (!relay.IsCompletedSuccessfully)
             {
                 goesOn = true;
+                _memory?.SetBehind(WindowBytes);
                 return FinishWriteAsync(relay);
             }
 
@@ -146,6 +153,7 @@ internal sealed class ResponsePump<TEvents>
         try
         {
             var end = await relay;
+            _memory?.SetBehind(0);
             if (end != RelayEnd.None)
                 End(await _relay.EndAsync(end));
             else if (_relay.IsFinished)

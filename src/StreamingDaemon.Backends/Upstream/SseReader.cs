@@ -1,5 +1,3 @@
-using System.Buffers;
-
 namespace StreamingDaemon.Backends.Upstream;
 
 /// <summary>
@@ -18,7 +16,9 @@ namespace StreamingDaemon.Backends.Upstream;
 /// <param name="maxEventBytes">Longest line and longest event, bytes: many short <c>data:</c> lines without
 /// a blank one would grow the buffer forever. A comment counts as a line but not towards its event, so a
 /// heartbeat every few seconds adds up to nothing.</param>
-internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : IDisposable
+/// <param name="memory">Counts the buffers; null if nothing does.</param>
+internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes, AnswerMemory? memory = null)
+    : IDisposable
     where TEvents : struct, IEventReader
 {
     private string _type = IEventReader.MessageEvent;
@@ -257,14 +257,16 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         _hasData = true;
     }
 
-    private static void Append(ref byte[] buffer, ref int length, ReadOnlySpan<byte> bytes)
+    private void Append(ref byte[] buffer, ref int length, ReadOnlySpan<byte> bytes)
     {
         if (buffer.Length - length < bytes.Length)
         {
-            var larger = ArrayPool<byte>.Shared.Rent(Math.Max(length + bytes.Length, buffer.Length * 2));
+            var size = Math.Max(length + bytes.Length, buffer.Length * 2);
+            // Both are there while one is copied. The smaller ones, as long together, are garbage.
+            memory?.SetLines(_line.Length + _data.Length + (2 * size));
+            var larger = AnswerBuffer.Rent(size);
             buffer.AsSpan(0, length).CopyTo(larger);
-            if (buffer.Length > 0)
-                ArrayPool<byte>.Shared.Return(buffer);
+            AnswerBuffer.Return(buffer);
             buffer = larger;
         }
 
@@ -272,10 +274,14 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes) : ID
         length += bytes.Length;
     }
 
-    private static void GiveBack(ref byte[] buffer, ref int length)
+    private void GiveBack(ref byte[] buffer, ref int length)
     {
         if (buffer.Length > 0)
-            ArrayPool<byte>.Shared.Return(buffer);
+        {
+            AnswerBuffer.Return(buffer);
+            memory?.SetLines(_line.Length + _data.Length - buffer.Length);
+        }
+
         buffer = [];
         length = 0;
     }

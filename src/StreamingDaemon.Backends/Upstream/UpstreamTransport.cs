@@ -11,6 +11,9 @@ internal sealed class UpstreamTransport : IDisposable
     /// <summary>Longest head of a response. The connection keeps a buffer for its longest line.</summary>
     private const int MaxHeadKib = 32;
 
+    /// <summary>What an HTTP/2 stream may receive before it is read.</summary>
+    public const int Http2WindowBytes = 65_535;
+
     private const string Accept = "Accept";
     private const string EventStream = "text/event-stream";
 
@@ -213,8 +216,9 @@ internal sealed class UpstreamTransport : IDisposable
             PooledConnectionIdleTimeout = TimeSpan.FromMinutes(1),
             // A changed DNS record takes effect within this time; streams in progress are not cut.
             PooledConnectionLifetime = TimeSpan.FromMinutes(10),
-            // The protocol's smallest: bounds the memory that one slow client's stream takes at first.
-            InitialHttp2StreamWindowSize = 65_535,
+            // The protocol's smallest: bounds the memory that one slow client's stream takes. The program
+            // turns off what makes it grow (StreamingDaemon.Host.csproj).
+            InitialHttp2StreamWindowSize = Http2WindowBytes,
             // Detects a connection that died without a FIN: silent for a second, then no answer to a ping.
             // The client looks once a second, so that it takes 4 s, and 5 s if something came just before.
             // Even without streams: the next one must not get a connection that died while it was idle.

@@ -112,6 +112,12 @@ internal sealed record HandoffRequest : StreamRequest
         Client?.HoldRequest(stillHeld + (stillHeld / 4));
     }
 
+    public override bool HoldAnswer(long bytes)
+    {
+        var kept = ResponseHeaders.Length + Delivery.Length;
+        return Client?.HoldAnswer(kept + (kept / 4) + bytes) ?? true;
+    }
+
     protected override string NewRequestId() => Handoff.RequestId.Of(OwnNumber());
 
     protected override ReadOnlyMemory<char> FormatRequestId(char[] room) =>
