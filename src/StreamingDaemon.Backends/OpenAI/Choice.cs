@@ -69,8 +69,23 @@ internal struct Choice(int position)
     }
 }
 
+/// <summary>The choices of one JSON value that is being read.</summary>
+/// <param name="start">The state before it.</param>
+/// <param name="ends">Told which choices end; null if one is shown.</param>
+internal ref struct ValueState(AnswerParts.State start, ChoiceEnds? ends)
+{
+    public readonly AnswerParts.State Start = start;
+    public readonly ChoiceEnds? Ends = ends;
+
+    /// <summary>The index whose choice was taken from it.</summary>
+    public int? Taken;
+
+    /// <summary>A choice has no object <c>delta</c>.</summary>
+    public bool LacksDelta;
+}
+
 /// <summary>Which of several choices have ended.</summary>
-internal struct ChoiceEnds
+internal sealed class ChoiceEnds
 {
     /// <summary>A bit each. Nobody asks for more choices.</summary>
     private const int MostChoices = 64;
@@ -81,7 +96,7 @@ internal struct ChoiceEnds
 
     /// <summary>A choice has begun and not ended. Old servers count the index up instead, and never begin
     /// with 0: theirs is one choice.</summary>
-    public readonly bool IsOneOpen => (_begun & 1) != 0 && (_begun & ~_ended) != 0 && !_areAllEnded;
+    public bool IsOneOpen => (_begun & 1) != 0 && (_begun & ~_ended) != 0 && !_areAllEnded;
 
     /// <summary>A finish reason stands beside the choices.</summary>
     public void AddAll() => _areAllEnded = true;

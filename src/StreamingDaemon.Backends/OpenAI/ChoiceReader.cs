@@ -11,13 +11,7 @@ namespace StreamingDaemon.Backends.OpenAI;
 internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposable
 {
     private AnswerParts _parts = new(wanted, unshown);
-    private AnswerParts.State _eventStart;
-
     private ShownChoice _shown = new();
-    private ChoiceEnds _ends;
-
-    /// <summary>The index whose choice was taken from this JSON value.</summary>
-    private int? _taken;
 
     /// <summary>Text of the last event, without its reasoning.</summary>
     [UnscopedRef]
@@ -39,9 +33,6 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
     /// <summary>The provider's own finish reason, as a gateway reports it, unchecked.</summary>
     public string? NativeFinishReason { get; private set; }
 
-    /// <summary>A finish reason came; for a client that gets the chunks, one for each choice.</summary>
-    public readonly bool IsFinished => FinishReason is not null && !_ends.IsOneOpen;
-
     /// <inheritdoc cref="IEventReader.MayGoOnAfterFinish"/>
     public bool MayGoOnAfterFinish { get; private set; }
 
@@ -60,24 +51,17 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
     /// <summary>A delta brought a part of the answer.</summary>
     public readonly bool SawDelta => _parts.SawDelta;
 
-    /// <summary>A choice of this JSON value has no object <c>delta</c>.</summary>
-    public bool LacksDelta { get; private set; }
-
     public void BeginEvent() => _parts.BeginEvent();
 
     /// <summary>Remembers the state before a JSON value that may prove unreadable.</summary>
-    public void Save()
-    {
-        _eventStart = _parts.Save();
-        _taken = null;
-        LacksDelta = false;
-    }
+    /// <param name="ends">Told which choices end; null if one is shown.</param>
+    public readonly ValueState Begin(ChoiceEnds? ends) => new(_parts.Save(), ends);
 
-    /// <summary>Back to the state at <see cref="Save"/>.</summary>
-    public void Restore()
+    /// <summary>Back to the state at <see cref="Begin"/>.</summary>
+    public void Restore(ref ValueState value)
     {
-        _parts.Restore(_eventStart);
-        LacksDelta = false;
+        _parts.Restore(value.Start);
+        value.LacksDelta = false;
     }
 
     /// <summary>No more text comes.</summary>
@@ -92,7 +76,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
 
     /// <summary>Reads the field that the reader is at, if it is a finish reason beside the choices.</summary>
     /// <returns>False if it is not: nothing was read.</returns>
-    public bool TryReadFinish(ref Utf8JsonReader reader)
+    public bool TryReadFinish(ref Utf8JsonReader reader, in ValueState value)
     {
         if (reader.ValueSpan.Length is not (12 or 13) || !Choice.NamesFinish(ref reader))
             return false;
@@ -102,7 +86,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         MayGoOnAfterFinish |= FinishReason is null && _parts.Count <= 1;
         FinishReason = FinishReasons.Later(FinishReason, reason);
         IsFailed |= FinishReasons.IsFailure(reason);
-        _ends.AddAll();
+        value.Ends?.AddAll();
         return true;
     }
 
@@ -165,11 +149,11 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
 
     /// <summary>Reads the value of <c>choices</c>.</summary>
     /// <returns>True if there is any choice.</returns>
-    public bool ReadAll(ref Utf8JsonReader reader, ReadOnlySpan<byte> json)
+    public bool ReadAll(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, ref ValueState value)
     {
         if (reader.TokenType == JsonTokenType.StartObject)
         {
-            ReadChoice(ref reader, json, position: 0);
+            ReadChoice(ref reader, json, position: 0, ref value);
             return true;
         }
 
@@ -179,7 +163,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         for (; reader.Read() && reader.TokenType != JsonTokenType.EndArray; count++)
         {
             if (reader.TokenType == JsonTokenType.StartObject)
-                ReadChoice(ref reader, json, count);
+                ReadChoice(ref reader, json, count, ref value);
             else
                 reader.Skip();
         }
@@ -192,7 +176,9 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
     /// <param name="reader">At the choice's object.</param>
     /// <param name="json">What the reader reads.</param>
     /// <param name="position">Its index, if it names none.</param>
-    private void ReadChoice(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, int position)
+    /// <param name="value">The JSON value around it.</param>
+    private void ReadChoice(
+        ref Utf8JsonReader reader, ReadOnlySpan<byte> json, int position, ref ValueState value)
     {
         var before = _parts.Save();
         var start = (int)reader.TokenStartIndex;
@@ -201,16 +187,16 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             ReadField(ref reader, ref choice);
         // The index may come after the text: if the choice is not ours, its text is removed again.
-        if (!_parts.IsChunks && !_shown.Takes(choice.Index, _taken))
+        if (!_parts.IsChunks && !_shown.Takes(choice.Index, value.Taken))
         {
             _parts.Restore(before);
             return;
         }
 
-        if (_taken is { } other && other != choice.Index && !_parts.IsChunks)
+        if (value.Taken is { } other && other != choice.Index && !_parts.IsChunks)
         {
             // Choice 0 after another one of the same event, whose text goes.
-            _parts.Restore(_eventStart);
+            _parts.Restore(value.Start);
             choice = new Choice(position);
             json = json[start..];
             var again = new Utf8JsonReader(json, JsonText.Options);
@@ -219,9 +205,9 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
                 ReadField(ref again, ref choice);
         }
 
-        _taken = choice.Index;
+        value.Taken = choice.Index;
         choice.FinishReason ??= choice.StopReason;
-        LacksDelta |= !choice.HasDelta;
+        value.LacksDelta |= !choice.HasDelta;
         ReadWhole(ref choice, before, json);
         choice.FinishReason ??= _parts.InnerFinish;
         IsFailed |= choice.IsFailed || (choice.FinishReason is { } reason && FinishReasons.IsFailure(reason));
@@ -229,8 +215,7 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
             ? _parts.Count > before.Count
             : choice.FinishReason is not null && choice.HasDelta && before.Count == 0;
         FinishReason = FinishReasons.Later(FinishReason, choice.FinishReason);
-        if (_parts.IsChunks)
-            _ends.Add(choice.Index, choice.FinishReason is not null);
+        value.Ends?.Add(choice.Index, choice.FinishReason is not null);
         NativeFinishReason = choice.NativeFinishReason ?? NativeFinishReason;
     }
 

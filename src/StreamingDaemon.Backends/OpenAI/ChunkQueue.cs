@@ -16,6 +16,9 @@ internal sealed class ChunkQueue : IDisposable
     private DeltaText _data;
     private int _taken;
 
+    /// <summary>Which choices have ended.</summary>
+    public ChoiceEnds Choices { get; } = new();
+
     /// <summary>How much was added: a place to go back to.</summary>
     public (int Bytes, int Chunks) Mark => (_data.Length, _ends.Count);
 

@@ -29,8 +29,9 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     /// <summary>Text of the last event, perhaps empty; valid until the next.</summary>
     public ReadOnlyMemory<byte> Text => _choices.Text.Memory;
 
-    /// <summary>True once the choice carried a finish reason.</summary>
-    public bool SawFinishReason => _choices.IsFinished;
+    /// <summary>True once the choice carried a finish reason; for a client that gets the chunks, each choice.
+    /// </summary>
+    public bool SawFinishReason => _choices.FinishReason is not null && _chunks?.Choices.IsOneOpen != true;
 
     /// <inheritdoc cref="IEventReader.MayGoOnAfterFinish"/>
     public bool MayGoOnAfterFinish => _choices.MayGoOnAfterFinish;
@@ -179,19 +180,19 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         length = data.Length;
         if (data[0] is not ((byte)'{' or (byte)'['))
             return EventKind.Malformed;
-        _choices.Save();
+        var value = _choices.Begin(_chunks?.Choices);
         var mark = _chunks?.Mark;
         try
         {
             var reader = new Utf8JsonReader(data, s_json);
             reader.Read();
-            var isError = ReadRoots(ref reader, data, isOther);
+            var isError = ReadRoots(ref reader, data, isOther, ref value);
             length = (int)reader.BytesConsumed;
             return isError ? EventKind.Error : _isEnd ? EventKind.Done : EventKind.Delta;
         }
         catch (JsonException)
         {
-            _choices.Restore();
+            _choices.Restore(ref value);
             if (mark is { } start)
                 _chunks!.Restore(start);
             return EventKind.Malformed;
@@ -199,15 +200,16 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     }
 
     /// <summary>An object, or an array of objects, as some gateways wrap their errors.</summary>
-    private bool ReadRoots(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, bool isOther)
+    private bool ReadRoots(
+        ref Utf8JsonReader reader, ReadOnlySpan<byte> json, bool isOther, ref ValueState choices)
     {
         if (reader.TokenType == JsonTokenType.StartObject)
-            return ReadRoot(ref reader, json, isOther);
+            return ReadRoot(ref reader, json, isOther, ref choices);
         var isError = false;
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
             if (reader.TokenType == JsonTokenType.StartObject)
-                isError |= ReadRoot(ref reader, json, isOther);
+                isError |= ReadRoot(ref reader, json, isOther, ref choices);
             else
                 reader.Skip();
         }
@@ -216,7 +218,8 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     }
 
     /// <returns>True if the object carries an error.</returns>
-    private bool ReadRoot(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, bool isOther)
+    private bool ReadRoot(
+        ref Utf8JsonReader reader, ReadOnlySpan<byte> json, bool isOther, ref ValueState choices)
     {
         var (start, parts) = ((int)reader.TokenStartIndex, _choices.Parts);
         var signs = new ErrorSigns { IsOtherEvent = isOther };
@@ -229,7 +232,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
                 signs.HasChoicesField = true;
                 isArray = reader.TokenType == JsonTokenType.StartArray;
                 isForeign |= PlainChunk.IsNumbered(reader);
-                signs.HasChoices |= _choices.ReadAll(ref reader, json);
+                signs.HasChoices |= _choices.ReadAll(ref reader, json, ref choices);
             }
             else if (reader.ValueSpan.Length == 7 && PlainChunk.TrySkip(ref reader))
             {
@@ -239,7 +242,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
             {
                 signs.IsCertain |= _choices.ReadGroq(ref reader);
             }
-            else if (!_choices.TryReadUsage(ref reader) && !_choices.TryReadFinish(ref reader)
+            else if (!_choices.TryReadUsage(ref reader) && !_choices.TryReadFinish(ref reader, choices)
                 && (_chunks is not null || !_choices.TryReadOllama(ref reader, ref signs)))
             {
                 signs.ReadField(ref reader);
@@ -249,16 +252,20 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         var value = json[start..(int)reader.BytesConsumed];
         if (isForeign)
         {
-            _choices.Restore();
-            return ReadEnveloped(PlainChunk.Of(value), isOther);
+            _choices.Restore(ref choices);
+            return ReadEnveloped(PlainChunk.Of(value), isOther, ref choices);
         }
 
         var isBlank = signs.IsErrorIfBlank && parts == _choices.Parts && _choices.FinishReason is null;
         if (signs.IsError || _choices.IsFailed || isBlank)
         {
             // The error itself may be a string beside its status.
-            if (signs.EnvelopeAt is { } at && json[at] == (byte)'"' && ReadEnveloped(json[at..], isOther))
+            if (signs.EnvelopeAt is { } at && json[at] == (byte)'"'
+                && ReadEnveloped(json[at..], isOther, ref choices))
+            {
                 return true;
+            }
+
             Error = UpstreamErrorCode.FromBody(value, secret) ?? _choices.FailedReason(secret);
             LacksModel = signs.IsError && MissingModel.IsNamed(value);
             return true;
@@ -266,21 +273,21 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
 
         _isEnd |= signs.IsEnd && !signs.HasChoicesField && HasAnswer;
         if (signs.EnvelopeAt is { } innerAt && !signs.HasChoicesField)
-            return ReadEnveloped(json[innerAt..], isOther);
+            return ReadEnveloped(json[innerAt..], isOther, ref choices);
         // An event of another name without choices is none: a ping, a status.
         if (_chunks is not null && (isArray || signs.HasChoices || !isOther))
-            _chunks.Add(value, isArray && !_choices.LacksDelta, _choices.SawDelta);
+            _chunks.Add(value, isArray && !choices.LacksDelta, _choices.SawDelta);
         return false;
     }
 
     /// <summary>The chunk inside an envelope: <c>{"code":0,"data":{"choices":[…]}}</c>, or
     /// <c>{"data":"{\"choices\":[…]}"}</c>.</summary>
-    private bool ReadEnveloped(ReadOnlySpan<byte> json, bool isOther)
+    private bool ReadEnveloped(ReadOnlySpan<byte> json, bool isOther, ref ValueState choices)
     {
         var reader = new Utf8JsonReader(json, s_json);
         reader.Read();
         if (reader.TokenType == JsonTokenType.StartObject)
-            return ReadRoot(ref reader, json, isOther);
+            return ReadRoot(ref reader, json, isOther, ref choices);
         return ReadValue(JsonText.Decode(reader.ValueSpan), isOther, out _) == EventKind.Error;
     }
 

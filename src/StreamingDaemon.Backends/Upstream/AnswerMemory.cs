@@ -5,10 +5,11 @@ namespace StreamingDaemon.Backends.Upstream;
 /// <summary>
 /// Counts what one answer holds in memory beside its stream: lines that have not ended, its largest text, and
 /// what waits in an HTTP/2 connection while the client is behind. Thousands of such answers would take many
-/// times the memory that admission has counted. Used by one thread at a time.
+/// times the memory that admission has counted. Used by one thread at a time. A mutable struct: use it as a
+/// field, never a copy.
 /// </summary>
-/// <param name="request">Knows the memory budget.</param>
-internal sealed class AnswerMemory(StreamRequest? request)
+/// <param name="request">Knows the memory budget; null if nothing is counted.</param>
+internal struct AnswerMemory(StreamRequest? request)
 {
     /// <summary>Buffers up to this size are part of what a stream costs.</summary>
     private const int CountedFrom = 16 * 1024;
@@ -49,5 +50,5 @@ internal sealed class AnswerMemory(StreamRequest? request)
         Report();
     }
 
-    private bool Report() => request?.HoldAnswer((long)_lines + _text + _behind) ?? true;
+    private readonly bool Report() => request?.HoldAnswer((long)_lines + _text + _behind) ?? true;
 }

@@ -9,10 +9,10 @@ namespace StreamingDaemon.Backends.Upstream;
 /// <param name="events">Reads the events; disposed with this.</param>
 /// <param name="maxEventBytes">Longest line and longest event, bytes.</param>
 /// <param name="status">The response's HTTP status.</param>
-/// <param name="memory">Counts what the answer holds; null if nothing does.</param>
+/// <param name="memory">Counts what the answer holds.</param>
 /// <param name="cancellationToken">The client's.</param>
 internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int maxEventBytes, int status,
-    AnswerMemory? memory, CancellationToken cancellationToken) : IDisposable
+    AnswerMemory memory, CancellationToken cancellationToken) : IDisposable
     where TEvents : struct, IEventReader
 {
     /// <summary>Bytes accepted without any part of an answer: comments, empty events. An hour of heartbeats
@@ -22,6 +22,15 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
     private readonly SseReader<TEvents> _sse = new(events, maxEventBytes, memory);
     private int _parts;
     private long _idleBytes;
+
+    /// <summary>What gets the answer.</summary>
+    public IDeltaSink Sink => sink;
+
+    /// <summary>The client's.</summary>
+    public CancellationToken CancellationToken => cancellationToken;
+
+    /// <summary>What the answer holds.</summary>
+    public ref AnswerMemory Memory => ref _sse.Memory;
 
     /// <summary>What the sink threw: not the upstream's fault.</summary>
     public Exception? FaultOfSink { get; private set; }
@@ -145,7 +154,7 @@ internal sealed class EventRelay<TEvents>(IDeltaSink sink, TEvents events, int m
 
     private ValueTask Write(StreamDelta delta)
     {
-        memory?.AddText(delta.Text.Length);
+        Memory.AddText(delta.Text.Length);
         try
         {
             return sink.WriteAsync(delta, cancellationToken);

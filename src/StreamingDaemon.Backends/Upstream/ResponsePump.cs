@@ -48,11 +48,8 @@ internal sealed class ResponsePump<TEvents>
     private const int RestIsOver = 2;
 
     private readonly IDisposable _response;
-    private readonly IDeltaSink _sink;
-    private readonly CancellationToken _cancellationToken;
     private readonly CancellationTokenSource _stop = new();
     private readonly EventRelay<TEvents> _relay;
-    private readonly AnswerMemory? _memory;
     private CancellationTokenRegistration _registration;
     private ManualResetValueTaskSourceCore<BackendResult> _result;
     private int _state = Reading;
@@ -71,15 +68,12 @@ internal sealed class ResponsePump<TEvents>
     /// <param name="maxEventBytes">Longest line and longest event, bytes.</param>
     /// <param name="status">The response's HTTP status.</param>
     /// <param name="cancellationToken">The client's: it ends the answer and tells the upstream.</param>
-    /// <param name="memory">Counts what the answer holds; null if nothing does.</param>
+    /// <param name="memory">Counts what the answer holds.</param>
     public ResponsePump(IDisposable response, IDeltaSink sink, TEvents events, int maxEventBytes, int status,
-        CancellationToken cancellationToken, AnswerMemory? memory = null)
+        CancellationToken cancellationToken, AnswerMemory memory = default)
     {
         _response = response;
-        _sink = sink;
         _relay = new EventRelay<TEvents>(sink, events, maxEventBytes, status, memory, cancellationToken);
-        _memory = memory;
-        _cancellationToken = cancellationToken;
     }
 
     /// <summary>Told which writes belong together.</summary>
@@ -96,9 +90,9 @@ internal sealed class ResponsePump<TEvents>
     public ValueTask<BackendResult> RunAsync(Stream body, ReadOnlyMemory<byte> begun = default)
     {
         var version = _result.Version;
-        _registration = _cancellationToken.UnsafeRegister(
+        _registration = _relay.CancellationToken.UnsafeRegister(
             static relay => ((ResponsePump<TEvents>)relay!).Abort(), this);
-        _sink.OnResponseStarted();
+        _relay.Sink.OnResponseStarted();
         _ = CopyAsync(body, begun);
         return new ValueTask<BackendResult>(this, version);
     }
@@ -115,18 +109,18 @@ internal sealed class ResponsePump<TEvents>
         }
 
         if (Interlocked.CompareExchange(ref _state, Writing, Reading) != Reading)
-            throw new OperationCanceledException(_cancellationToken);
+            throw new OperationCanceledException(_relay.CancellationToken);
         var goesOn = false;
         try
         {
-            _sink.OnUpstreamActivity();
+            _relay.Sink.OnUpstreamActivity();
             if (_graceEndsMs != 0)
                 _stop.CancelAfter(Timeout.Infinite);
             var relay = RelayInBatch(bytes);
             if (!relay.IsCompletedSuccessfully)
             {
                 goesOn = true;
-                _memory?.SetBehind(WindowBytes);
+                _relay.Memory.SetBehind(WindowBytes);
                 return FinishWriteAsync(relay);
             }
 
@@ -153,7 +147,7 @@ internal sealed class ResponsePump<TEvents>
         try
         {
             var end = await relay;
-            _memory?.SetBehind(0);
+            _relay.Memory.SetBehind(0);
             if (end != RelayEnd.None)
                 End(await _relay.EndAsync(end));
             else if (_relay.IsFinished)
@@ -219,7 +213,7 @@ internal sealed class ResponsePump<TEvents>
         {
             _graceEndsMs = now + (_relay.MayGoOnAfterFinish ? LongGraceMs : GraceMs);
             _partsBeforeGrace = _relay.Parts;
-            _sink.OnAnswerWhole();
+            _relay.Sink.OnAnswerWhole();
         }
 
         _stop.CancelAfter((int)Math.Max(1, _graceEndsMs - now));
@@ -280,7 +274,7 @@ internal sealed class ResponsePump<TEvents>
                 ExceptionDispatchInfo.Throw(ofSink);
             // Before the fault: a copy whose response Abort disposes may throw anything, as the HTTP client's
             // NullReferenceException.
-            _cancellationToken.ThrowIfCancellationRequested();
+            _relay.CancellationToken.ThrowIfCancellationRequested();
             if (fault is not null && !UpstreamFailures.IsUpstreams(fault))
                 ExceptionDispatchInfo.Throw(fault);
             result = await _relay.EndWithBodyAsync(fault);

@@ -16,11 +16,12 @@ namespace StreamingDaemon.Backends.Upstream;
 /// <param name="maxEventBytes">Longest line and longest event, bytes: many short <c>data:</c> lines without
 /// a blank one would grow the buffer forever. A comment counts as a line but not towards its event, so a
 /// heartbeat every few seconds adds up to nothing.</param>
-/// <param name="memory">Counts the buffers; null if nothing does.</param>
-internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes, AnswerMemory? memory = null)
+/// <param name="memory">Counts the buffers.</param>
+internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes, AnswerMemory memory = default)
     : IDisposable
     where TEvents : struct, IEventReader
 {
+    private AnswerMemory _memory = memory;
     private string _type = IEventReader.MessageEvent;
     private byte[] _line = [];
     private int _lineLength;
@@ -38,6 +39,9 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes, Answ
     public bool IsTooLong { get; private set; }
 
     public int MaxEventBytes => maxEventBytes;
+
+    /// <summary>What the answer holds.</summary>
+    public ref AnswerMemory Memory => ref _memory;
 
     private static ReadOnlySpan<byte> ByteOrderMark => [0xef, 0xbb, 0xbf];
 
@@ -263,7 +267,7 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes, Answ
         {
             var size = Math.Max(length + bytes.Length, buffer.Length * 2);
             // Both are there while one is copied. The smaller ones, as long together, are garbage.
-            memory?.SetLines(_line.Length + _data.Length + (2 * size));
+            _memory.SetLines(_line.Length + _data.Length + (2 * size));
             var larger = AnswerBuffer.Rent(size);
             buffer.AsSpan(0, length).CopyTo(larger);
             AnswerBuffer.Return(buffer);
@@ -279,7 +283,7 @@ internal sealed class SseReader<TEvents>(TEvents events, int maxEventBytes, Answ
         if (buffer.Length > 0)
         {
             AnswerBuffer.Return(buffer);
-            memory?.SetLines(_line.Length + _data.Length - buffer.Length);
+            _memory.SetLines(_line.Length + _data.Length - buffer.Length);
         }
 
         buffer = [];
