@@ -69,12 +69,14 @@ internal struct Choice(int position)
     }
 }
 
-/// <summary>The choices of one JSON value that is being read.</summary>
+/// <summary>What is known of one JSON value while it is read.</summary>
 /// <param name="start">The state before it.</param>
-/// <param name="ends">Told which choices end; null if one is shown.</param>
-internal ref struct ValueState(AnswerParts.State start, ChoiceEnds? ends)
+/// <param name="isOther">Its event has a name.</param>
+/// <param name="ends">Told which choices end; null if the stream shows one choice.</param>
+internal ref struct ValueState(AnswerParts.State start, bool isOther, ChoiceEnds? ends)
 {
     public readonly AnswerParts.State Start = start;
+    public readonly bool IsOther = isOther;
     public readonly ChoiceEnds? Ends = ends;
 
     /// <summary>The index whose choice was taken from it.</summary>

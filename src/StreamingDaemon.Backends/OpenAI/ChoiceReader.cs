@@ -54,8 +54,8 @@ internal struct ChoiceReader(DeltaKinds wanted, DeltaKinds unshown) : IDisposabl
     public void BeginEvent() => _parts.BeginEvent();
 
     /// <summary>Remembers the state before a JSON value that may prove unreadable.</summary>
-    /// <param name="ends">Told which choices end; null if one is shown.</param>
-    public readonly ValueState Begin(ChoiceEnds? ends) => new(_parts.Save(), ends);
+    /// <inheritdoc cref="ValueState"/>
+    public readonly ValueState Begin(bool isOther, ChoiceEnds? ends) => new(_parts.Save(), isOther, ends);
 
     /// <summary>Back to the state at <see cref="Begin"/>.</summary>
     public void Restore(ref ValueState value)

@@ -29,8 +29,7 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     /// <summary>Text of the last event, perhaps empty; valid until the next.</summary>
     public ReadOnlyMemory<byte> Text => _choices.Text.Memory;
 
-    /// <summary>True once the choice carried a finish reason; for a client that gets the chunks, each choice.
-    /// </summary>
+    /// <summary>The choice, or each one of those whose chunks are shown, has a finish reason.</summary>
     public bool SawFinishReason => _choices.FinishReason is not null && _chunks?.Choices.IsOneOpen != true;
 
     /// <inheritdoc cref="IEventReader.MayGoOnAfterFinish"/>
@@ -180,13 +179,13 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         length = data.Length;
         if (data[0] is not ((byte)'{' or (byte)'['))
             return EventKind.Malformed;
-        var value = _choices.Begin(_chunks?.Choices);
+        var value = _choices.Begin(isOther, _chunks?.Choices);
         var mark = _chunks?.Mark;
         try
         {
             var reader = new Utf8JsonReader(data, s_json);
             reader.Read();
-            var isError = ReadRoots(ref reader, data, isOther, ref value);
+            var isError = ReadRoots(ref reader, data, ref value);
             length = (int)reader.BytesConsumed;
             return isError ? EventKind.Error : _isEnd ? EventKind.Done : EventKind.Delta;
         }
@@ -200,16 +199,15 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     }
 
     /// <summary>An object, or an array of objects, as some gateways wrap their errors.</summary>
-    private bool ReadRoots(
-        ref Utf8JsonReader reader, ReadOnlySpan<byte> json, bool isOther, ref ValueState choices)
+    private bool ReadRoots(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, ref ValueState choices)
     {
         if (reader.TokenType == JsonTokenType.StartObject)
-            return ReadRoot(ref reader, json, isOther, ref choices);
+            return ReadRoot(ref reader, json, ref choices);
         var isError = false;
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
             if (reader.TokenType == JsonTokenType.StartObject)
-                isError |= ReadRoot(ref reader, json, isOther, ref choices);
+                isError |= ReadRoot(ref reader, json, ref choices);
             else
                 reader.Skip();
         }
@@ -218,11 +216,10 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
     }
 
     /// <returns>True if the object carries an error.</returns>
-    private bool ReadRoot(
-        ref Utf8JsonReader reader, ReadOnlySpan<byte> json, bool isOther, ref ValueState choices)
+    private bool ReadRoot(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, ref ValueState choices)
     {
         var (start, parts) = ((int)reader.TokenStartIndex, _choices.Parts);
-        var signs = new ErrorSigns { IsOtherEvent = isOther };
+        var signs = new ErrorSigns { IsOtherEvent = choices.IsOther };
         var (isArray, isForeign) = (false, false);
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
@@ -253,19 +250,15 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
         if (isForeign)
         {
             _choices.Restore(ref choices);
-            return ReadEnveloped(PlainChunk.Of(value), isOther, ref choices);
+            return ReadEnveloped(PlainChunk.Of(value), ref choices);
         }
 
         var isBlank = signs.IsErrorIfBlank && parts == _choices.Parts && _choices.FinishReason is null;
         if (signs.IsError || _choices.IsFailed || isBlank)
         {
             // The error itself may be a string beside its status.
-            if (signs.EnvelopeAt is { } at && json[at] == (byte)'"'
-                && ReadEnveloped(json[at..], isOther, ref choices))
-            {
+            if (signs.EnvelopeAt is { } at && json[at] == (byte)'"' && ReadEnveloped(json[at..], ref choices))
                 return true;
-            }
-
             Error = UpstreamErrorCode.FromBody(value, secret) ?? _choices.FailedReason(secret);
             LacksModel = signs.IsError && MissingModel.IsNamed(value);
             return true;
@@ -273,22 +266,22 @@ internal sealed class ChunkReader(string secret, DeltaKinds wanted = DeltaKinds.
 
         _isEnd |= signs.IsEnd && !signs.HasChoicesField && HasAnswer;
         if (signs.EnvelopeAt is { } innerAt && !signs.HasChoicesField)
-            return ReadEnveloped(json[innerAt..], isOther, ref choices);
+            return ReadEnveloped(json[innerAt..], ref choices);
         // An event of another name without choices is none: a ping, a status.
-        if (_chunks is not null && (isArray || signs.HasChoices || !isOther))
+        if (_chunks is not null && (isArray || signs.HasChoices || !choices.IsOther))
             _chunks.Add(value, isArray && !choices.LacksDelta, _choices.SawDelta);
         return false;
     }
 
     /// <summary>The chunk inside an envelope: <c>{"code":0,"data":{"choices":[…]}}</c>, or
     /// <c>{"data":"{\"choices\":[…]}"}</c>.</summary>
-    private bool ReadEnveloped(ReadOnlySpan<byte> json, bool isOther, ref ValueState choices)
+    private bool ReadEnveloped(ReadOnlySpan<byte> json, ref ValueState choices)
     {
         var reader = new Utf8JsonReader(json, s_json);
         reader.Read();
         if (reader.TokenType == JsonTokenType.StartObject)
-            return ReadRoot(ref reader, json, isOther, ref choices);
-        return ReadValue(JsonText.Decode(reader.ValueSpan), isOther, out _) == EventKind.Error;
+            return ReadRoot(ref reader, json, ref choices);
+        return ReadValue(JsonText.Decode(reader.ValueSpan), choices.IsOther, out _) == EventKind.Error;
     }
 
     private bool TryTakeLast(out StreamDelta delta)
